@@ -1,0 +1,38 @@
+//! The admin room: the agent's API, HTTP and JSON under `/v1` on a unix socket, and its client.
+//!
+//! It owns nothing. [`server`] turns requests into [`Command`]s for app and answers with what app replies;
+//! [`client`] is what the command line uses; [`api`] are the words both speak.
+
+pub mod api;
+
+
+
+use tokio::sync::{mpsc, oneshot};
+
+use api::{
+    ApplyRequest, ChangeReply, DeleteRequest, Failure, GetReply, GetRequest, ShiftRequest, StatusReply, WatchReply,
+    WatchRequest,
+};
+
+/// Where app answers.
+pub type Reply<T> = oneshot::Sender<Result<T, Failure>>;
+
+/// What admin asks of app. The answer comes when the change is in force.
+#[derive(Debug)]
+pub enum Command {
+    /// Store objects, all or none.
+    Apply(ApplyRequest, Reply<ChangeReply>),
+    /// Remove objects, all or none.
+    Delete(DeleteRequest, Reply<ChangeReply>),
+    /// Edit the weights of a stored route.
+    Shift(ShiftRequest, Reply<ChangeReply>),
+    /// Read objects.
+    Get(GetRequest, Reply<GetReply>),
+    /// Follow objects.
+    Watch(WatchRequest, Reply<WatchReply>),
+    /// Read the plan in force and what became of it.
+    Status(Reply<StatusReply>),
+}
+
+/// The way to app.
+pub type Commands = mpsc::Sender<Command>;

@@ -1,0 +1,400 @@
+//! The words of the admin API: requests and replies as serde types. Their JSON is the API's contract.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::route::problem::Problem;
+
+/// The text of one file, as the client read it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Document {
+    /// Name for messages: a path, or `-` for standard input.
+    pub name: String,
+    /// YAML, any number of documents.
+    pub text: String,
+}
+
+/// `POST /v1/apply`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ApplyRequest {
+    /// What to store.
+    pub documents: Vec<Document>,
+    /// Namespace of objects that name none. Default `default`.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Check and answer, store nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// `POST /v1/delete`: the objects that documents name, or one by kind and name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DeleteRequest {
+    /// Objects by document; only kind, namespace and name are read.
+    #[serde(default)]
+    pub documents: Vec<Document>,
+    /// Objects by name.
+    #[serde(default)]
+    pub objects: Vec<ObjectName>,
+    /// Namespace of objects that name none. Default `default`.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// An object that is not there is no failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
+}
+
+/// An object as a person names it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ObjectName {
+    /// Any of kubectl's words for the kind: `VirtualService`, `virtualservices`, `vs`, `virtualservice.networking.istio.io`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Only if the object has this resourceVersion; else the answer is `Conflict`.
+    #[serde(default)]
+    pub resource_version: Option<String>,
+}
+
+/// `POST /v1/shift`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ShiftRequest {
+    /// Which route.
+    pub object: ObjectName,
+    /// Its namespace. Default `default`.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Which of its `tcp` rules, from 0. Without it the route must have one rule that fits.
+    #[serde(default)]
+    pub rule: Option<usize>,
+    /// Subset (or host, where a destination has no subset) and its share in hundredths of a percent, 0 to 10,000.
+    pub shares: Vec<Share>,
+}
+
+/// One word `SUBSET=SHARE`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Share {
+    /// Subset, or host.
+    pub subset: String,
+    /// In slots: hundredths of a percent.
+    pub slots: u32,
+}
+
+/// What apply, delete and shift answer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeReply {
+    /// In the order of the request.
+    pub results: Vec<ChangeResult>,
+    /// What is worth knowing; nothing that stopped the change.
+    pub warnings: Vec<Problem>,
+    /// The plan in force now.
+    pub generation: u64,
+}
+
+/// What became of one object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeResult {
+    /// As kubectl prints it: `virtualservice.networking.istio.io/tcp-echo`.
+    pub object: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What was done.
+    pub action: Action,
+    /// The object's version now; none for what is deleted or passed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<String>,
+}
+
+/// What was done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// It is new.
+    Created,
+    /// It was there and is different now.
+    Configured,
+    /// It was there as it is.
+    Unchanged,
+    /// It is gone.
+    Deleted,
+    /// It was not there, and that was no failure.
+    NotFound,
+    /// tcpshift does not read its kind.
+    PassedOver,
+}
+
+/// `GET /v1/objects/KIND?namespace=NS&name=NAME`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GetRequest {
+    /// Any of kubectl's words for the kind.
+    pub kind: String,
+    /// One namespace; all without it.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// One object; it must be there.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// What get answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GetReply {
+    /// Sorted by namespace and name; each as it would be written to a file.
+    pub items: Vec<Item>,
+    /// Version of the whole store; a watch can begin here.
+    pub resource_version: String,
+}
+
+/// One object and where it comes from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// The object, whole.
+    pub object: Value,
+    /// `FILE:LINE`, or `applied`.
+    pub origin: String,
+}
+
+/// `GET /v1/watch/KIND?namespace=NS&name=NAME&resourceVersion=N`: one [`WatchEvent`] as JSON a line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct WatchRequest {
+    /// Any of kubectl's words for the kind.
+    pub kind: String,
+    /// One namespace; all without it.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// One object.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Begin after this version of the store; without it, at what is there now, as `ADDED`.
+    #[serde(default)]
+    pub resource_version: Option<String>,
+}
+
+/// A started watch: what is already known, then what comes.
+#[derive(Debug)]
+pub struct WatchReply {
+    /// To be sent first.
+    pub backlog: Vec<WatchEvent>,
+    /// Everything that changes from then on, of every kind: to be filtered with `matches`.
+    pub events: tokio::sync::broadcast::Receiver<WatchEvent>,
+    /// What the watch is for.
+    pub filter: WatchFilter,
+}
+
+/// Which events a watch is for.
+#[derive(Clone, Debug)]
+pub struct WatchFilter {
+    /// The kind's full name, as [`WatchEvent::kind`].
+    pub kind: String,
+    /// One namespace.
+    pub namespace: Option<String>,
+    /// One name.
+    pub name: Option<String>,
+}
+
+impl WatchFilter {
+    /// Whether the watch is for this event.
+    pub fn matches(&self, event: &WatchEvent) -> bool {
+        let Self { kind, namespace, name } = self;
+        *kind == event.kind
+            && namespace.as_ref().is_none_or(|namespace| *namespace == event.namespace)
+            && name.as_ref().is_none_or(|name| *name == event.name)
+    }
+}
+
+/// One change of one object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WatchEvent {
+    /// `ADDED`, `MODIFIED` or `DELETED`.
+    #[serde(rename = "type")]
+    pub change: WatchChange,
+    /// `virtualservice.networking.istio.io`.
+    pub kind: String,
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// The object, as it is now or last was.
+    pub object: Value,
+    /// Version of the store after the change.
+    pub resource_version: String,
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum WatchChange {
+    /// It is new.
+    Added,
+    /// It changed.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+/// Why a request failed. The JSON of every answer that is not 2xx.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// The kind of failure, for programs.
+    pub reason: Reason,
+    /// For people: what happened, and what to do.
+    pub message: String,
+    /// Each problem of an invalid request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// The request itself is malformed. HTTP 400.
+    BadRequest,
+    /// The object belongs to a file of the user. HTTP 403.
+    Forbidden,
+    /// No such object, or no such path of the API. HTTP 404.
+    NotFound,
+    /// The object has another resourceVersion than the one named. HTTP 409.
+    Conflict,
+    /// The version to watch from is too old. HTTP 410.
+    Gone,
+    /// More than the agent takes at once. HTTP 413.
+    TooLarge,
+    /// Objects that are invalid by themselves. HTTP 422.
+    Invalid,
+    /// The change is valid and could not be carried out; nothing is stored. HTTP 500.
+    Failed,
+    /// The agent is ending. HTTP 503.
+    Unavailable,
+}
+
+impl Failure {
+    /// A failure without single problems.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), problems: Vec::new() }
+    }
+}
+
+/// `GET /v1/status`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReply {
+    /// Version of the agent.
+    pub version: String,
+    /// Process id of the agent.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// The plan in force.
+    pub generation: u64,
+    /// Seed of its decisions.
+    pub seed: u64,
+    /// The datapath that carries connections.
+    pub datapath: String,
+    /// Whether it stopped accepting and waits for connections to end.
+    pub draining: bool,
+    /// Objects in the store.
+    pub objects: u64,
+    /// By address.
+    pub listeners: Vec<ListenerStatus>,
+    /// Live connections of destinations that no plan names any more.
+    pub retired_active: u64,
+    /// Trouble that is no single route's: descriptors, accept, ports.
+    pub trouble: Vec<Trouble>,
+    /// What the objects ask for and the plan does not do, and problems of watched files.
+    pub notes: Vec<String>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// `namespace/gateway:port-name`
+    pub name: String,
+    /// Address and port.
+    pub address: String,
+    /// Why it is not served, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down: Option<String>,
+    /// Connections that no rule fits; they were reset.
+    pub unrouted: u64,
+    /// In the order of the route files.
+    pub routes: Vec<RouteStatus>,
+}
+
+/// One route.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteStatus {
+    /// `namespace/name`, `#N` behind it for a later rule.
+    pub name: String,
+    /// As `tcpshift.io/steer-by`.
+    pub steer_by: String,
+    /// In the order of the route file.
+    pub destinations: Vec<DestinationStatus>,
+}
+
+/// One destination of a route.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationStatus {
+    /// `host:port/subset`
+    pub name: String,
+    /// As the route file says.
+    pub weight: u64,
+    /// Of 10,000.
+    pub slots: u32,
+    /// Endpoints it has.
+    pub endpoints: u32,
+    /// Why it can serve nothing, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
+    /// Connections decided for it since it is there.
+    pub opened: u64,
+    /// Of those, decided since the route's weights changed last.
+    pub opened_since_change: u64,
+    /// Share of the route's connections since then, with its 95 % interval; none before the first connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub achieved: Option<Achieved>,
+    /// Live connections.
+    pub active: u64,
+    /// Connections that could not be served.
+    pub failed: u64,
+    /// The reasons, and how many of each; none that is 0.
+    pub failures: Vec<Trouble>,
+}
+
+/// A share measured.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Achieved {
+    /// 0 to 1.
+    pub share: f64,
+    /// Lower end of the 95 % interval (Wilson 1927), 0 to 1.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// Something that went wrong, counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    /// In words.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+}

@@ -1,0 +1,8 @@
+//! tcpshift's agent: reads route files, compiles them into plans, and carries connections as the plan says.
+//!
+//! Each module is a room; arrows between rooms run one way (see ARCHITECTURE.md). [`app`] is the only one
+//! that knows every room, and it decides nothing.
+
+pub mod admin;
+pub mod plan;
+pub mod route;

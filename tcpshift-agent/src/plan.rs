@@ -1,0 +1,189 @@
+//! The plan: everything the route files say, compiled into numbers and tables.
+//!
+//! A [`Plan`] is an immutable value, numbered by its *generation* and shared by `Arc`. It knows nothing of
+//! YAML, files, sockets, kernels or time. A connection keeps the decision it was given; a new plan never
+//! touches it. [`compile`] makes plans out of checked objects, [`weigh`] turns weights into slots, and
+//! [`register`] keeps numbers stable from one plan to the next.
+
+pub mod compile;
+pub mod register;
+pub mod weigh;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tcpshift_common::decide::{Steer, Table};
+use tcpshift_common::listener::Rule;
+use tcpshift_common::{decide, destination};
+
+pub use weigh::WeightTable;
+
+/// Everything that is served, as one value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Counts the plans of one run of the agent, from 1.
+    pub generation: u64,
+    /// Seeds every hash of a decision.
+    pub seed: u64,
+    /// Sorted by address. No two have the same address.
+    pub listeners: Vec<Arc<Listener>>,
+    /// What the objects ask for and this plan does not do, for the person who reads `status`.
+    pub notes: Vec<String>,
+}
+
+/// An address and port that is served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Stable number.
+    pub number: u32,
+    /// The Gateway and its server's port name, `namespace/name:port-name`.
+    pub name: String,
+    /// Where clients connect. The unspecified IPv6 address stands for every address of both families.
+    pub address: SocketAddr,
+    /// Which connection falls to which of `routes`, most specific first.
+    pub rules: Vec<Rule>,
+    /// One for each `tcp` rule that can be reached here; `Rule::route` is a place in this list.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// One `tcp` rule at a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Stable number.
+    pub number: u32,
+    /// Namespace of the VirtualService.
+    pub namespace: String,
+    /// Name of the VirtualService.
+    pub object: String,
+    /// Which of its `tcp` rules this is, from 0.
+    pub rule: usize,
+    /// What leads a connection to its slot.
+    pub steer: Steer,
+    /// What becomes of the share of a destination without endpoints.
+    pub on_empty: OnEmpty,
+    /// Where it goes, in the order of the route file.
+    pub destinations: Vec<Destination>,
+    /// Which slot belongs to which of `destinations`.
+    pub table: WeightTable,
+}
+
+/// What becomes of the share of a destination that has no endpoint (`tcpshift.io/on-empty`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnEmpty {
+    /// The share is refused, as in Istio. The default.
+    #[default]
+    Refuse,
+    /// The other destinations take the share, by their weights.
+    Redistribute,
+}
+
+/// Host, subset and port, with a weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Destination {
+    /// `host:port` or `host:port/subset`; unique in its route.
+    pub name: String,
+    /// Full host name.
+    pub host: String,
+    /// Name of the subset, where the route names one.
+    pub subset: Option<String>,
+    /// Port of the service, not of the endpoint.
+    pub port: u16,
+    /// As the route file says.
+    pub weight: u64,
+    /// Slots of the route's table, `0..=10_000`.
+    pub slots: u32,
+    /// Why nothing can be served, where that is so; there are no endpoints then.
+    pub unusable: Option<Unusable>,
+    /// Number, policy and sums, as the decision reads them.
+    pub decides: destination::Destination,
+    /// By address.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One address and port of a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Number and weight, as the decision reads them.
+    pub decides: destination::Endpoint,
+}
+
+/// Why a destination can serve nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// No Service and no ServiceEntry has the host.
+    UnknownHost,
+    /// No DestinationRule of the host has the subset.
+    UnknownSubset,
+    /// The service has no such port, or has several and the route names none.
+    UnknownPort,
+    /// Nothing is selected.
+    NoEndpoint,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownHost => "unknown host",
+            Self::UnknownSubset => "unknown subset",
+            Self::UnknownPort => "unknown port",
+            Self::NoEndpoint => "no endpoint",
+        })
+    }
+}
+
+impl Route {
+    /// The name people see: `namespace/name`, with the place of the rule where it is not the first.
+    pub fn name(&self) -> String {
+        match self.rule {
+            0 => format!("{}/{}", self.namespace, self.object),
+            rule => format!("{}/{}#{rule}", self.namespace, self.object),
+        }
+    }
+}
+
+impl Table for Route {
+    fn slot(&self, slot: u32) -> Option<u32> {
+        self.table.place(slot)
+    }
+
+    fn destination(&self, place: u32) -> Option<destination::Destination> {
+        Some(self.destinations.get(place as usize)?.decides)
+    }
+
+    fn endpoint(&self, place: u32, index: u32) -> Option<destination::Endpoint> {
+        Some(self.destinations.get(place as usize)?.endpoints.get(index as usize)?.decides)
+    }
+}
+
+impl Plan {
+    /// The plan of an agent that has read nothing yet.
+    pub fn empty(seed: u64) -> Self {
+        Self { generation: 0, seed, listeners: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The listener at an address.
+    pub fn listener(&self, address: SocketAddr) -> Option<&Arc<Listener>> {
+        let at = self.listeners.binary_search_by_key(&address, |listener| listener.address).ok()?;
+        self.listeners.get(at)
+    }
+}
+
+impl Listener {
+    /// The route of a connection, if any rule fits it.
+    pub fn route(&self, flow: &tcpshift_common::address::Flow) -> Option<&Arc<Route>> {
+        self.routes.get(tcpshift_common::listener::route(&self.rules, flow)? as usize)
+    }
+}
+
+/// How `steer` reads in a route file (`tcpshift.io/steer-by`).
+pub fn steer_name(steer: &Steer) -> String {
+    match steer.by {
+        decide::steer::SEQUENCE => "sequence".to_owned(),
+        decide::steer::SOURCE if steer.v4_bits >= 32 && steer.v6_bits >= 128 => "source".to_owned(),
+        decide::steer::SOURCE => format!("source/{},{}", steer.v4_bits, steer.v6_bits),
+        _ => "connection".to_owned(),
+    }
+}

@@ -1,0 +1,78 @@
+//! Stable numbers for listeners, routes, destinations and endpoints.
+//!
+//! A name keeps its number from plan to plan. A number that no plan names any more is given to another name
+//! only when its holder says that no connection holds it. Owned by app; it must not know what holds numbers.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// The numbers in use, a space for each noun.
+#[derive(Debug, Default)]
+pub struct Register {
+    /// Numbers of listeners.
+    pub listeners: Space,
+    /// Numbers of routes.
+    pub routes: Space,
+    /// Numbers of destinations, each within one route.
+    pub destinations: Space,
+    /// Numbers of endpoints, shared by all destinations that have the endpoint.
+    pub endpoints: Space,
+}
+
+/// Numbers of one kind of thing.
+#[derive(Debug, Default)]
+pub struct Space {
+    numbers: HashMap<String, u32>,
+    /// Named by no plan since the last sweep, but perhaps still held.
+    unused: BTreeSet<u32>,
+    free: BTreeSet<u32>,
+    next: u32,
+    /// Names asked for since the compilation began.
+    asked: BTreeSet<u32>,
+    fresh: Vec<u32>,
+}
+
+impl Space {
+    /// The number of a name, a new one if it has none.
+    pub fn number(&mut self, name: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(name) {
+            self.asked.insert(number);
+            return number;
+        }
+        let number = self.free.pop_first().unwrap_or_else(|| {
+            let number = self.next;
+            self.next += 1;
+            number
+        });
+        self.numbers.insert(name.to_owned(), number);
+        self.asked.insert(number);
+        self.fresh.push(number);
+        number
+    }
+
+    /// Begins a compilation: what an abandoned one asked for is forgotten.
+    pub fn begin(&mut self) {
+        self.asked.clear();
+    }
+
+    /// Ends a compilation: forgets the names that were not asked for, frees the numbers
+    /// that nobody holds, and returns those newly given out, whose counters have to start from zero.
+    pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) -> Vec<u32> {
+        let Self { numbers, unused, free, next: _, asked, fresh } = self;
+        numbers.retain(|_, number| {
+            let keep = asked.contains(number);
+            if !keep {
+                unused.insert(*number);
+            }
+            keep
+        });
+        unused.retain(|&number| {
+            let held = is_held(number);
+            if !held {
+                free.insert(number);
+            }
+            held
+        });
+        asked.clear();
+        std::mem::take(fresh)
+    }
+}

@@ -1,0 +1,63 @@
+//! A problem of an object or a file: what is wrong, where, and how to mend it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; the object is taken.
+    Warning,
+    /// The object is not taken.
+    Error,
+}
+
+/// One problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Name of the file, `-` for standard input.
+    pub file: String,
+    /// Line in the file, from 1; 0 where the file as a whole is meant.
+    pub line: usize,
+    /// The object, as `VirtualService default/tcp-echo`; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub object: String,
+    /// The field, as `spec.tcp[0].route[1].weight`; empty where the object as a whole is meant.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cure: String,
+}
+
+/// `FILE:LINE: error: OBJECT: FIELD: MESSAGE (CURE)`, on one line.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { severity, file, line, object, field, message, cure } = self;
+        f.write_str(file)?;
+        if *line > 0 {
+            write!(f, ":{line}")?;
+        }
+        f.write_str(match severity {
+            Severity::Warning => ": warning: ",
+            Severity::Error => ": error: ",
+        })?;
+        for part in [object, field] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(message)?;
+        if !cure.is_empty() {
+            write!(f, " ({cure})")?;
+        }
+        Ok(())
+    }
+}

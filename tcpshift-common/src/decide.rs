@@ -1,0 +1,181 @@
+//! The decision: which destination of a route, and which of its endpoints, a new connection gets.
+//!
+//! A pure function of the flow, the seed, the route's tables, and what is handed in: counters, random words
+//! and loads. It must not know where tables and counters live; [`Table`] and [`Inputs`] are its only windows.
+//!
+//! First the connection is given a slot of the route's weight table, and the slot names the destination. Only
+//! then, inside that destination, an endpoint is chosen. So neither the number nor the health of a
+//! destination's endpoints can change its share.
+
+use crate::SLOTS;
+use crate::address::Flow;
+use crate::destination::{Destination, Endpoint, policy};
+use crate::hash;
+
+/// What of a connection leads to its slot (`tcpshift.io/steer-by`).
+pub mod steer {
+    /// The seeded hash of both addresses and ports.
+    pub const CONNECTION: u32 = 0;
+    /// The route's counter: ten connections in a row are split exactly.
+    pub const SEQUENCE: u32 = 1;
+    /// The seeded hash of the client's address or of its prefix: a client keeps its destination.
+    pub const SOURCE: u32 = 2;
+}
+
+/// How a route steers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Steer {
+    /// One of [`steer`].
+    pub by: u32,
+    /// `SOURCE` only: leading bits of an IPv4 client that count, 0 to 32.
+    pub v4_bits: u32,
+    /// `SOURCE` only: leading bits of an IPv6 client that count, 0 to 128.
+    pub v6_bits: u32,
+}
+
+/// The tables of one route. An answer of `None` means that the table has no such cell.
+pub trait Table {
+    /// The place, in the route, of the destination that a slot belongs to.
+    fn slot(&self, slot: u32) -> Option<u32>;
+    /// The destination at a place.
+    fn destination(&self, place: u32) -> Option<Destination>;
+    /// An endpoint of the destination at a place.
+    fn endpoint(&self, place: u32, index: u32) -> Option<Endpoint>;
+}
+
+/// What changes from connection to connection. Each is asked for only where the decision needs it.
+pub trait Inputs {
+    /// The next number of the route's sequence, counting from 0.
+    fn sequence(&mut self) -> u64;
+    /// The next turn of a `ROUND_ROBIN` destination, counting from 0.
+    fn turn(&mut self, destination: u32) -> u64;
+    /// An even random word.
+    fn random(&mut self) -> u32;
+    /// Live connections of an endpoint.
+    fn load(&self, endpoint: u32) -> u32;
+}
+
+/// What became of a decision.
+pub mod outcome {
+    /// Destination and endpoint are chosen.
+    pub const CHOSEN: u32 = 0;
+    /// The slot belongs to no destination: the route has none.
+    pub const NO_DESTINATION: u32 = 1;
+    /// The destination has no endpoint.
+    pub const NO_ENDPOINT: u32 = 2;
+}
+
+/// A decision, explainable: the slot that was hit and what it led to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// One of [`outcome`].
+    pub outcome: u32,
+    /// The slot, `0..SLOTS`.
+    pub slot: u32,
+    /// The destination's place in the route; meaningless if there is none.
+    pub place: u32,
+    /// The endpoint's place in the destination; meaningless unless chosen.
+    pub endpoint: u32,
+}
+
+/// Decides for one new connection.
+pub fn decide<T: Table, I: Inputs>(seed: u64, steer: &Steer, flow: &Flow, table: &T, inputs: &mut I) -> Decision {
+    let slot = slot(seed, steer, flow, inputs);
+    let mut decision = Decision { outcome: outcome::NO_DESTINATION, slot, place: 0, endpoint: 0 };
+    let Some(place) = table.slot(slot) else { return decision };
+    let Some(destination) = table.destination(place) else { return decision };
+    decision.place = place;
+    match endpoint(place, &destination, table, inputs) {
+        Some(index) => {
+            decision.outcome = outcome::CHOSEN;
+            decision.endpoint = index;
+        }
+        None => decision.outcome = outcome::NO_ENDPOINT,
+    }
+    decision
+}
+
+/// The slot of a connection, `0..SLOTS`.
+pub fn slot<I: Inputs>(seed: u64, steer: &Steer, flow: &Flow, inputs: &mut I) -> u32 {
+    match steer.by {
+        steer::SEQUENCE => spread(inputs.sequence()),
+        steer::SOURCE => hash::below(hash::words(seed, &flow.source.prefix(steer.v4_bits, steer.v6_bits)), SLOTS),
+        _ => {
+            let [a, b] = flow.source.words();
+            let [c, d] = flow.destination.words();
+            let ports = u64::from(flow.source_port) << 32 | u64::from(flow.destination_port);
+            hash::below(hash::words(seed, &[a, b, c, d, ports]), SLOTS)
+        }
+    }
+}
+
+/// The slot of a sequence number: its four decimal digits in reverse (the van der Corput sequence in base
+/// 10). Any ten numbers in a row fall one into each tenth of the table, any hundred one into each hundredth.
+const fn spread(sequence: u64) -> u32 {
+    let n = (sequence % SLOTS as u64) as u32;
+    n % 10 * 1000 + n / 10 % 10 * 100 + n / 100 % 10 * 10 + n / 1000
+}
+
+/// Chooses among the endpoints of the destination at `place`; `None` if it has none.
+pub fn endpoint<T: Table, I: Inputs>(
+    place: u32,
+    destination: &Destination,
+    table: &T,
+    inputs: &mut I,
+) -> Option<u32> {
+    if destination.endpoints == 0 || destination.weight == 0 {
+        return None;
+    }
+    if destination.endpoints == 1 {
+        return Some(0);
+    }
+    let drawn = |inputs: &mut I| hash::below(u64::from(inputs.random()) << 32, destination.weight);
+    match destination.policy {
+        policy::ROUND_ROBIN => {
+            let turn = inputs.turn(destination.number) % u64::from(destination.weight);
+            let at = turn * u64::from(destination.stride) % u64::from(destination.weight);
+            find(place, destination, table, at as u32)
+        }
+        policy::RANDOM => {
+            let at = drawn(inputs);
+            find(place, destination, table, at)
+        }
+        _ => {
+            let at = drawn(inputs);
+            let first = find(place, destination, table, at)?;
+            let one = table.endpoint(place, first)?;
+            // The second is drawn from what is left when the first is taken out.
+            let rest = destination.weight.saturating_sub(one.weight);
+            let mut at = hash::below(u64::from(inputs.random()) << 32, rest);
+            if at >= one.upto.saturating_sub(one.weight) {
+                at = at.saturating_add(one.weight);
+            }
+            let second = find(place, destination, table, at)?;
+            let other = table.endpoint(place, second)?;
+            // Loads are compared per weight, crosswise; the first wins a tie, so that idle endpoints are
+            // used as their weights say.
+            let first_load = u64::from(inputs.load(one.number)) * u64::from(other.weight);
+            let second_load = u64::from(inputs.load(other.number)) * u64::from(one.weight);
+            Some(if second_load < first_load { second } else { first })
+        }
+    }
+}
+
+/// The endpoint whose stretch of the weights holds `at`: binary search, at most 32 steps.
+fn find<T: Table>(place: u32, destination: &Destination, table: &T, at: u32) -> Option<u32> {
+    let (mut low, mut high) = (0, destination.endpoints - 1);
+    for _ in 0..u32::BITS {
+        if low >= high {
+            break;
+        }
+        let middle = low + (high - low) / 2;
+        if table.endpoint(place, middle)?.upto > at {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Some(low)
+}

@@ -1,0 +1,36 @@
+//! Which route of a listener a connection falls to.
+//!
+//! The rules come sorted, most specific first, so the first that fits is the answer: longest source prefix,
+//! then longest destination prefix, then the order of the route files.
+
+use crate::address::{Flow, Prefix};
+
+/// One way into a route: every connection whose two ends lie in the two sets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// Clients it is for (`sourceSubnet`).
+    pub source: Prefix,
+    /// Addresses connected to that it is for (`destinationSubnets`).
+    pub destination: Prefix,
+    /// The route's place in its listener.
+    pub route: u32,
+}
+
+impl Rule {
+    /// Whether the rule is for this connection.
+    pub const fn fits(&self, flow: &Flow) -> bool {
+        self.source.contains(flow.source) && self.destination.contains(flow.destination)
+    }
+
+    /// Sorts rules as a listener must hold them: smaller comes first. Rules that are equal here keep the
+    /// order of the route files, so the sort has to be a stable one.
+    pub const fn rank(&self) -> (u32, u32) {
+        (u32::MAX - self.source.bits, u32::MAX - self.destination.bits)
+    }
+}
+
+/// The first rule, in the order given, that fits the connection.
+pub fn route(rules: &[Rule], flow: &Flow) -> Option<u32> {
+    rules.iter().find(|rule| rule.fits(flow)).map(|rule| rule.route)
+}
