@@ -5,7 +5,9 @@
 //! touches it. [`compile`] makes plans out of checked objects, [`weigh`] turns weights into slots, and
 //! [`register`] keeps numbers stable from one plan to the next.
 
+pub mod catalog;
 pub mod compile;
+pub mod endpoints;
 pub mod register;
 pub mod weigh;
 

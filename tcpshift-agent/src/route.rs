@@ -1,2 +1,24 @@
-//! x
+//! The route room: what the user's files and requests say, as checked objects in one store.
+//!
+//! [`read`] turns a text into objects and problems: [`yaml`] makes a tree, [`schema`] checks its fields,
+//! [`model`] is what it means. [`store`] holds every object with its origin; the sources that feed it are
+//! [`files`], which the user names and which are watched, and [`state`], which `apply` writes. It knows no
+//! other room.
+
+pub mod annotations;
+pub mod duration;
+pub mod files;
+pub mod kind;
+pub mod model;
+pub mod names;
+pub mod node;
+pub mod object;
 pub mod problem;
+pub mod read;
+pub mod report;
+pub mod schema;
+pub mod shift;
+pub mod state;
+pub mod store;
+pub mod write;
+pub mod yaml;

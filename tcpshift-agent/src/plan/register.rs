@@ -18,11 +18,21 @@ pub struct Register {
     pub endpoints: Space,
 }
 
+impl Register {
+    /// Begins a compilation: what an abandoned one asked for is forgotten.
+    pub fn begin(&mut self) {
+        let Self { listeners, routes, destinations, endpoints } = self;
+        for space in [listeners, routes, destinations, endpoints] {
+            space.asked.clear();
+        }
+    }
+}
+
 /// Numbers of one kind of thing.
 #[derive(Debug, Default)]
 pub struct Space {
     numbers: HashMap<String, u32>,
-    /// Named by no plan since the last sweep, but perhaps still held.
+    /// Named by no plan any more, but perhaps still held.
     unused: BTreeSet<u32>,
     free: BTreeSet<u32>,
     next: u32,
@@ -49,15 +59,16 @@ impl Space {
         number
     }
 
-    /// Begins a compilation: what an abandoned one asked for is forgotten.
-    pub fn begin(&mut self) {
-        self.asked.clear();
+    /// Numbers given out since this was asked last: their counters have to start from zero before the plan
+    /// that uses them is in force.
+    pub fn take_fresh(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.fresh)
     }
 
-    /// Ends a compilation: forgets the names that were not asked for, frees the numbers
-    /// that nobody holds, and returns those newly given out, whose counters have to start from zero.
-    pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) -> Vec<u32> {
-        let Self { numbers, unused, free, next: _, asked, fresh } = self;
+    /// Ends a compilation whose plan is in force: forgets the names that were not asked for, and frees their
+    /// numbers as soon as nobody holds them.
+    pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) {
+        let Self { numbers, unused, free, next: _, asked, fresh: _ } = self;
         numbers.retain(|_, number| {
             let keep = asked.contains(number);
             if !keep {
@@ -72,7 +83,10 @@ impl Space {
             }
             held
         });
-        asked.clear();
-        std::mem::take(fresh)
+    }
+
+    /// Numbers that no plan names any more and that somebody still holds.
+    pub fn retired(&self) -> impl Iterator<Item = u32> + '_ {
+        self.unused.iter().copied()
     }
 }

@@ -3,7 +3,7 @@
 //! Pure and without memory: the same names and weights give the same table in any order and on any machine.
 //! It must not know what a destination is.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tcpshift_common::{SLOTS, hash};
 
@@ -26,7 +26,7 @@ pub struct WeightTable {
     /// Name and slots of each destination, in the route's order.
     shares: Vec<(String, u32)>,
     /// Filled at first use: a plan may have thousands of routes that see no connection.
-    slots: OnceLock<Vec<u16>>,
+    slots: Arc<OnceLock<Vec<u16>>>,
 }
 
 impl PartialEq for WeightTable {
@@ -41,7 +41,7 @@ impl WeightTable {
     pub fn new(layout: Layout, weights: &[(String, u64)]) -> Self {
         let slots = counts(weights);
         let shares = weights.iter().map(|(name, _)| name.clone()).zip(slots).collect();
-        Self { layout, shares, slots: OnceLock::new() }
+        Self { layout, shares, slots: Arc::default() }
     }
 
     /// Slots of each destination, in the route's order. They add up to 10,000, or to 0 if no weight is positive.
@@ -92,8 +92,8 @@ fn counts(weights: &[(String, u64)]) -> Vec<u32> {
         if weights[starved].1 == 0 || counts[starved] > 0 {
             continue;
         }
-        let richest = (0..weights.len())
-            .max_by(|&a, &b| counts[a].cmp(&counts[b]).then_with(|| weights[b].0.cmp(&weights[a].0)));
+        let richest =
+            (0..weights.len()).max_by(|&a, &b| counts[a].cmp(&counts[b]).then_with(|| weights[b].0.cmp(&weights[a].0)));
         match richest {
             Some(richest) if counts[richest] > 1 => {
                 counts[richest] -= 1;
@@ -120,7 +120,8 @@ fn scatter(shares: &[(String, u32)]) -> Vec<u16> {
         for (refused_at, slot) in free.drain(..) {
             // The best destination below the score at which the slot was refused last. Scores of one slot
             // differ, since names do; should two be equal, the later place is the lower one.
-            let best = open.iter().map(|&place| (score(slot, place), place)).filter(|&(score, _)| score < refused_at).max();
+            let best =
+                open.iter().map(|&place| (score(slot, place), place)).filter(|&(score, _)| score < refused_at).max();
             if let Some((score, place)) = best {
                 held[place].push((score, slot));
             }

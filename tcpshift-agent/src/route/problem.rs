@@ -37,6 +37,21 @@ pub struct Problem {
     pub cure: String,
 }
 
+impl Problem {
+    /// An error of a file as a whole.
+    pub fn of_file(file: &str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line: 0,
+            object: String::new(),
+            field: String::new(),
+            message: message.into(),
+            cure: String::new(),
+        }
+    }
+}
+
 /// `FILE:LINE: error: OBJECT: FIELD: MESSAGE (CURE)`, on one line.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,234 @@
+//! The services there are: finds the port, the subset and the endpoints that a route's destination means.
+//!
+//! Lookups are those of Istio: short names belong to the namespace of the route, DestinationRules are looked
+//! for in that namespace, then in the service's, then in `istio-system`; several for one host are merged, the
+//! oldest first.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::Unusable;
+use crate::route::model::{
+    DestinationRule, Labels, LoadBalancer, Policy, Resolution, RouteDestination, Service, ServiceEntry, Spec, Subset,
+    TargetPort, WorkloadAddress, WorkloadEntry, selects,
+};
+use crate::route::names;
+use crate::route::object::Object;
+
+const ROOT_NAMESPACE: &str = "istio-system";
+const DOMAIN: &str = "svc.cluster.local";
+
+/// What a route's destination means.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Full host name.
+    pub host: String,
+    /// Port of the service.
+    pub port: u16,
+    /// How endpoints are chosen.
+    pub policy: LoadBalancer,
+    /// Address and weight of each endpoint, or why there is none.
+    pub endpoints: Result<Vec<(SocketAddr, u32)>, Unusable>,
+}
+
+/// Services, endpoints and policies by name. Built from objects sorted by age.
+#[derive(Debug, Default)]
+pub struct Catalog<'a> {
+    services: HashMap<String, Provider<'a>>,
+    workloads: HashMap<&'a str, Vec<&'a WorkloadEntry>>,
+    /// By namespace and full host.
+    rules: HashMap<(&'a str, String), Vec<&'a DestinationRule>>,
+    /// By namespace: those whose host has a wildcard.
+    wild_rules: HashMap<&'a str, Vec<&'a DestinationRule>>,
+}
+
+/// What provides a host.
+#[derive(Clone, Copy, Debug)]
+struct Provider<'a> {
+    namespace: &'a str,
+    kind: ProviderKind<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ProviderKind<'a> {
+    Service(&'a Service),
+    Entry(&'a ServiceEntry),
+}
+
+/// A port of a provider.
+struct Port<'a> {
+    number: u16,
+    name: &'a str,
+    target: Option<&'a TargetPort>,
+    target_number: Option<u16>,
+}
+
+impl<'a> Catalog<'a> {
+    /// Sorts objects into what can be looked up.
+    pub fn new(objects: &[&'a Object]) -> Self {
+        let mut catalog = Self::default();
+        for object in objects {
+            let namespace = object.key.namespace.as_str();
+            match &object.spec {
+                // A Service beats a ServiceEntry of the same host, which only adds to it in Istio.
+                Spec::Service(service) => {
+                    let host = format!("{}.{namespace}.{DOMAIN}", object.key.name);
+                    catalog.services.insert(host, Provider { namespace, kind: ProviderKind::Service(service) });
+                }
+                Spec::ServiceEntry(entry) => {
+                    for host in &entry.hosts {
+                        let provider = Provider { namespace, kind: ProviderKind::Entry(entry) };
+                        catalog.services.entry(host.to_ascii_lowercase()).or_insert(provider);
+                    }
+                }
+                Spec::WorkloadEntry(workload) => catalog.workloads.entry(namespace).or_default().push(workload),
+                Spec::DestinationRule(rule) if rule.host.starts_with('*') => {
+                    catalog.wild_rules.entry(namespace).or_default().push(rule);
+                }
+                Spec::DestinationRule(rule) => {
+                    let host = full_host(&rule.host, namespace);
+                    catalog.rules.entry((namespace, host)).or_default().push(rule);
+                }
+                Spec::VirtualService(_) | Spec::Gateway(_) => {}
+            }
+        }
+        catalog
+    }
+
+    /// What a destination of a route in `namespace` means at a listener with `listener_port`.
+    pub fn resolve(&self, namespace: &str, listener_port: u16, wanted: &RouteDestination) -> Resolved {
+        let host = full_host(&wanted.host, namespace);
+        let port = wanted.port.unwrap_or(listener_port);
+        let mut resolved =
+            Resolved { host, port, policy: LoadBalancer::default(), endpoints: Err(Unusable::UnknownHost) };
+        let Some(provider) = self.services.get(&resolved.host) else { return resolved };
+        let ports = provider.ports();
+        let found = match (wanted.port, ports.as_slice()) {
+            // Without a port in the route: the only one, else the listener's.
+            (None, [only]) => Some(only),
+            _ => ports.iter().find(|found| found.number == port),
+        };
+        let Some(found) = found else {
+            resolved.endpoints = Err(Unusable::UnknownPort);
+            return resolved;
+        };
+        resolved.port = found.number;
+        let rules = self.rules(namespace, provider.namespace, &resolved.host);
+        let subset = match &wanted.subset {
+            None => None,
+            Some(name) => {
+                let Some(subset) = rules.iter().flat_map(|rule| &rule.subsets).find(|subset| subset.name == *name)
+                else {
+                    resolved.endpoints = Err(Unusable::UnknownSubset);
+                    return resolved;
+                };
+                Some(subset)
+            }
+        };
+        let base = rules.iter().find_map(|rule| rule.policy.as_ref());
+        resolved.policy = load_balancer(base, subset, found.number);
+        let none = Labels::new();
+        let labels = subset.map_or(&none, |subset| &subset.labels);
+        let endpoints: Vec<_> = self
+            .workloads(provider)
+            .filter(|workload| selects(labels, &workload.labels))
+            .filter_map(|workload| endpoint(workload, found))
+            .collect();
+        resolved.endpoints = if endpoints.is_empty() { Err(Unusable::NoEndpoint) } else { Ok(endpoints) };
+        resolved
+    }
+
+    /// DestinationRules for a host, as they are merged.
+    fn rules(&self, client: &'a str, service: &'a str, host: &str) -> &[&'a DestinationRule]
+    where
+        Self: 'a,
+    {
+        for namespace in [client, service, ROOT_NAMESPACE] {
+            if let Some(rules) = self.rules.get(&(namespace, host.to_owned())) {
+                return rules;
+            }
+            let wild = self.wild_rules.get(namespace).map(Vec::as_slice).unwrap_or_default();
+            let fits = wild.iter().enumerate().filter(|(_, rule)| names::covers(&rule.host, host));
+            if let Some((at, _)) = fits.max_by_key(|(at, rule)| (rule.host.len(), std::cmp::Reverse(*at))) {
+                return &wild[at..=at];
+            }
+        }
+        &[]
+    }
+
+    fn workloads(&self, provider: &Provider<'a>) -> Box<dyn Iterator<Item = &'a WorkloadEntry> + '_> {
+        let selected = |selector: &'a Labels| {
+            let workloads = self.workloads.get(provider.namespace).map(Vec::as_slice).unwrap_or_default();
+            workloads.iter().copied().filter(move |workload| selects(selector, &workload.labels))
+        };
+        match provider.kind {
+            ProviderKind::Service(service) if service.selector.is_empty() => Box::new(std::iter::empty()),
+            ProviderKind::Service(service) => Box::new(selected(&service.selector)),
+            ProviderKind::Entry(entry) if entry.resolution == Resolution::None => Box::new(std::iter::empty()),
+            ProviderKind::Entry(entry) => match &entry.selector {
+                Some(selector) => Box::new(selected(selector)),
+                None => Box::new(entry.endpoints.iter()),
+            },
+        }
+    }
+}
+
+impl<'a> Provider<'a> {
+    fn ports(&self) -> Vec<Port<'a>> {
+        match self.kind {
+            ProviderKind::Service(service) => {
+                let ports = service.ports.iter();
+                ports
+                    .map(|port| Port {
+                        number: port.port,
+                        name: &port.name,
+                        target: port.target.as_ref(),
+                        target_number: None,
+                    })
+                    .collect()
+            }
+            ProviderKind::Entry(entry) => {
+                let ports = entry.ports.iter();
+                ports
+                    .map(|port| Port {
+                        number: port.number,
+                        name: &port.name,
+                        target: None,
+                        target_number: port.target,
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The endpoint's own port of that name, then the service's target port, then the service's port.
+fn endpoint(workload: &WorkloadEntry, port: &Port<'_>) -> Option<(SocketAddr, u32)> {
+    let WorkloadAddress::Ip(ip) = workload.address else { return None };
+    let target = match port.target {
+        Some(TargetPort::Number(number)) => Some(*number),
+        Some(TargetPort::Name(name)) => workload.ports.get(name).copied(),
+        None => port.target_number,
+    };
+    let port = workload.ports.get(port.name).copied().or(target).unwrap_or(port.number);
+    Some((SocketAddr::new(ip, port), workload.weight))
+}
+
+/// How endpoints are chosen: a subset's policy replaces the host's block by block, and a port's policy
+/// replaces the one around it as a whole.
+fn load_balancer(base: Option<&Policy>, subset: Option<&Subset>, port: u16) -> LoadBalancer {
+    let base = base.and_then(|policy| policy.at(port).load_balancer);
+    let Some(policy) = subset.and_then(|subset| subset.policy.as_ref()) else { return base.unwrap_or_default() };
+    let own = policy.at(port);
+    if std::ptr::eq(own, policy) {
+        own.load_balancer.or(base).unwrap_or_default()
+    } else {
+        own.load_balancer.unwrap_or_default()
+    }
+}
+
+/// A short name belongs to the namespace of the object that uses it.
+fn full_host(host: &str, namespace: &str) -> String {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if host.contains('.') || host.starts_with('*') { host } else { format!("{host}.{namespace}.{DOMAIN}") }
+}

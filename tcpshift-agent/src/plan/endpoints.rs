@@ -1,0 +1,58 @@
+//! Weighs the endpoints of a destination: sums and strides as the decision reads them.
+
+use std::net::SocketAddr;
+
+use tcpshift_common::destination::{self, policy};
+
+use super::Endpoint;
+use crate::route::model::LoadBalancer;
+
+/// Sums of weights stay below this, so that two of them fit into 32 bits.
+const MOST: u64 = 1 << 31;
+
+/// Puts endpoints into the order of their addresses, each address once, and sums up their weights.
+pub fn weigh(
+    number: u32,
+    choice: LoadBalancer,
+    mut endpoints: Vec<(SocketAddr, u32)>,
+    mut numbers: impl FnMut(SocketAddr) -> u32,
+) -> (destination::Destination, Vec<Endpoint>) {
+    endpoints.sort_unstable();
+    endpoints.dedup_by_key(|(address, _)| *address);
+    let divisor = endpoints.iter().fold(0, |divisor, (_, weight)| gcd(divisor, *weight)).max(1);
+    let total: u64 = endpoints.iter().map(|(_, weight)| u64::from(weight / divisor)).sum();
+    let mut upto = 0;
+    let endpoints: Vec<Endpoint> = endpoints
+        .into_iter()
+        .map(|(address, weight)| {
+            let weight = u64::from(weight / divisor);
+            let weight = if total > MOST { weight * MOST / 2 / total } else { weight };
+            let weight = weight.max(1) as u32;
+            upto += weight;
+            Endpoint { address, decides: destination::Endpoint { number: numbers(address), weight, upto } }
+        })
+        .collect();
+    let policy = match choice {
+        LoadBalancer::LeastRequest => policy::LEAST_REQUEST,
+        LoadBalancer::RoundRobin => policy::ROUND_ROBIN,
+        LoadBalancer::Random => policy::RANDOM,
+    };
+    let count = endpoints.len() as u32;
+    let decides =
+        destination::Destination { number, endpoints: count, weight: upto, policy, stride: stride(count, upto) };
+    (decides, endpoints)
+}
+
+/// How far one turn steps: one by one where all weights are equal; else about the golden ratio of the sum,
+/// which spreads the turns of a heavy endpoint evenly among those of the others.
+fn stride(count: u32, weight: u32) -> u32 {
+    if weight <= count {
+        return 1;
+    }
+    let golden = (f64::from(weight) * 0.618_033_988_75) as u32;
+    (golden.max(1)..weight).find(|stride| gcd(*stride, weight) == 1).unwrap_or(1)
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

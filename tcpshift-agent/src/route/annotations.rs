@@ -1,0 +1,98 @@
+//! tcpshift's own annotations on a VirtualService: `tcpshift.io/steer-by` and `tcpshift.io/on-empty`.
+
+use super::node::Node;
+use super::report::{Path, Report};
+
+const PREFIX: &str = "tcpshift.io/";
+const STEER_BY: &str = "tcpshift.io/steer-by";
+const ON_EMPTY: &str = "tcpshift.io/on-empty";
+
+/// What the annotations say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steering {
+    /// What leads a connection to its slot.
+    pub by: SteerBy,
+    /// Whether the others take the share of a destination that has no endpoint.
+    pub redistribute: bool,
+}
+
+/// What leads a connection to its slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SteerBy {
+    /// Addresses and ports of both ends.
+    #[default]
+    Connection,
+    /// The route's counter.
+    Sequence,
+    /// The client's address, or its first bits.
+    Source {
+        /// Of an IPv4 address, 0 to 32.
+        v4_bits: u32,
+        /// Of an IPv6 address, 0 to 128.
+        v6_bits: u32,
+    },
+}
+
+/// Reads them. One that begins with `tcpshift.io/` and is none of them is an error.
+pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
+    let mut steering = Steering::default();
+    let path = Path::ROOT.name("metadata");
+    let path = path.name("annotations");
+    for field in metadata.fields("annotations") {
+        let path = path.name(&field.name);
+        let value = field.node.as_str().unwrap_or_default();
+        match field.name.as_str() {
+            STEER_BY => match steer_by(value) {
+                Some(by) => steering.by = by,
+                None => report.error(
+                    field.line,
+                    &path,
+                    format!("{value:?} is no way to steer"),
+                    "write connection, sequence, source, or source/24,64 for the first bits of an IPv4 and an IPv6 address",
+                ),
+            },
+            ON_EMPTY => match value {
+                "refuse" => steering.redistribute = false,
+                "redistribute" => steering.redistribute = true,
+                _ => report.error(field.line, &path, format!("{value:?} has no meaning"), "write refuse or redistribute"),
+            },
+            name => unknown(name, field.line, &path, report),
+        }
+    }
+    steering
+}
+
+/// Refuses annotations of tcpshift on a kind that has none.
+pub fn refuse(metadata: &Node, report: &mut Report<'_>) {
+    let path = Path::ROOT.name("metadata");
+    let path = path.name("annotations");
+    for field in metadata.fields("annotations") {
+        let path = path.name(&field.name);
+        if [STEER_BY, ON_EMPTY].contains(&field.name.as_str()) {
+            report.error(field.line, &path, "this annotation belongs on a VirtualService", "move it there");
+        } else {
+            unknown(&field.name, field.line, &path, report);
+        }
+    }
+}
+
+fn unknown(name: &str, line: usize, path: &Path<'_>, report: &mut Report<'_>) {
+    if name.starts_with(PREFIX) {
+        report.error(line, path, "unknown annotation", format!("known: {STEER_BY}, {ON_EMPTY}"));
+    }
+}
+
+fn steer_by(value: &str) -> Option<SteerBy> {
+    match value {
+        "connection" => return Some(SteerBy::Connection),
+        "sequence" => return Some(SteerBy::Sequence),
+        "source" => return Some(SteerBy::Source { v4_bits: 32, v6_bits: 128 }),
+        _ => {}
+    }
+    let (v4, v6) = value.strip_prefix("source/")?.split_once(',')?;
+    let bits = |text: &str, most: u32| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|bits: &u32| digits && *bits <= most)
+    };
+    Some(SteerBy::Source { v4_bits: bits(v4, 32)?, v6_bits: bits(v6, 128)? })
+}

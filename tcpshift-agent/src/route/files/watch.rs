@@ -1,0 +1,61 @@
+//! Tells when to look at the user's files again: at once when the kernel reports a change (inotify), and
+//! from time to time anyway, since links and network file systems change without a report.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// How long after a report to look: what is written together is read together.
+pub const SETTLE: Duration = Duration::from_millis(20);
+
+/// How often to look without a report, at most; after a look that took long it is less often.
+pub const SHORTEST_ROUND: Duration = Duration::from_millis(500);
+
+/// A running watch.
+#[derive(Debug)]
+pub struct Watch {
+    reports: mpsc::Receiver<()>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Watch {
+    /// Watches the paths, and the folders they lie in, since editors replace files rather than write them.
+    /// Where the kernel takes no watch, what is left is to look from time to time.
+    pub fn new(paths: &[PathBuf]) -> Self {
+        let (sender, reports) = mpsc::channel(1);
+        let handler = move |event: notify::Result<notify::Event>| {
+            // Our own reading is no change. A full channel already says what there is to say.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                drop(sender.try_send(()));
+            }
+        };
+        let mut watcher = match notify::recommended_watcher(handler) {
+            Ok(watcher) => watcher,
+            Err(error) => {
+                log::warn!("the kernel reports no changes of files ({error}); looking every half second instead");
+                return Self { reports, _watcher: None };
+            }
+        };
+        for path in paths {
+            let (folder, mode) = if path.is_dir() {
+                (path.as_path(), RecursiveMode::Recursive)
+            } else {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                (parent.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive)
+            };
+            if let Err(error) = watcher.watch(folder, mode) {
+                log::warn!("cannot watch {} ({error}); looking every half second instead", folder.display());
+            }
+        }
+        Self { reports, _watcher: Some(watcher) }
+    }
+
+    /// Waits for a report. Without a watcher this waits for ever.
+    pub async fn changed(&mut self) {
+        if self.reports.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

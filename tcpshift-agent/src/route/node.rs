@@ -1,0 +1,129 @@
+//! A document as a tree whose every part knows its line.
+//!
+//! It has what JSON has and nothing more. It must not know YAML: [`super::yaml`] builds these trees, and
+//! [`super::schema`] says what is allowed in them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Number;
+
+/// One value and where it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Line in its file, from 1.
+    pub line: usize,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a node can be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Nothing: the same as an absent field.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number or a fraction.
+    Number(Number),
+    /// Text.
+    String(String),
+    /// Values in order.
+    List(Vec<Node>),
+    /// Fields in the order of the file; no name twice.
+    Map(Vec<Field>),
+}
+
+/// One field of a map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Line of the name.
+    pub line: usize,
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub node: Node,
+}
+
+impl Node {
+    /// A field of a map; `None` also where it is null, or where this is no map.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        let Value::Map(fields) = &self.value else { return None };
+        let node = &fields.iter().find(|field| field.name == name)?.node;
+        (node.value != Value::Null).then_some(node)
+    }
+
+    /// The text of a string field.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+
+    /// The items of a list field; none where it is absent.
+    pub fn items(&self, name: &str) -> &[Self] {
+        match self.get(name) {
+            Some(Self { value: Value::List(items), .. }) => items,
+            _ => &[],
+        }
+    }
+
+    /// The fields of a map field; none where it is absent.
+    pub fn fields(&self, name: &str) -> &[Field] {
+        match self.get(name) {
+            Some(Self { value: Value::Map(fields), .. }) => fields,
+            _ => &[],
+        }
+    }
+
+    /// The whole number of a field.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        self.get(name)?.as_i64()
+    }
+
+    /// A map field of strings.
+    pub fn string_map(&self, name: &str) -> BTreeMap<String, String> {
+        let fields = self.fields(name).iter();
+        fields.filter_map(|field| Some((field.name.clone(), field.node.as_str()?.to_owned()))).collect()
+    }
+
+    /// The text, if this is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is a whole one.
+    pub fn as_i64(&self) -> Option<i64> {
+        match &self.value {
+            Value::Number(number) => number.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// What it is, in words.
+    pub fn described(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Bool(value) => format!("the boolean {value}"),
+            Value::Number(number) => format!("the number {number}"),
+            Value::String(text) if text.chars().count() > 40 => "a text".to_owned(),
+            Value::String(text) => format!("the text {text:?}"),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a map".to_owned(),
+        }
+    }
+
+    /// The same as JSON, the order of fields kept.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => serde_json::Value::Bool(*value),
+            Value::Number(number) => serde_json::Value::Number(number.clone()),
+            Value::String(text) => serde_json::Value::String(text.clone()),
+            Value::List(items) => serde_json::Value::Array(items.iter().map(Self::to_json).collect()),
+            Value::Map(fields) => serde_json::Value::Object(
+                fields.iter().map(|field| (field.name.clone(), field.node.to_json())).collect(),
+            ),
+        }
+    }
+}

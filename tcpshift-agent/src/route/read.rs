@@ -1,0 +1,301 @@
+//! Turns the text of a file into objects, and says all that is wrong with it.
+//!
+//! One parser decides what a file means, wherever it comes from: a file of the user, the state directory, or
+//! a request. It must not know what is stored already.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+use super::kind::{Kind, Meaning};
+use super::model;
+use super::node::{Node, Value};
+use super::object::{Key, Object, Origin};
+use super::problem::{Problem, Severity};
+use super::report::{Path, Report};
+use super::schema::{self, Shape, istio, kubernetes};
+use super::{annotations, names, yaml};
+
+/// The namespace of objects that name none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// How lists of objects may contain lists.
+const MAX_LISTS: usize = 4;
+
+/// One document of a file.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A valid object.
+    Valid(Box<Object>),
+    /// An object that is named and is not valid.
+    Invalid {
+        /// Its name.
+        key: Key,
+        /// Where it begins.
+        line: usize,
+    },
+    /// An object that tcpshift does not read.
+    PassedOver {
+        /// As kubectl would print it.
+        object: String,
+        /// Its namespace.
+        namespace: String,
+        /// Where it begins.
+        line: usize,
+    },
+}
+
+/// What a file says.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// What could be named, in the order of the file.
+    pub entries: Vec<Entry>,
+    /// All that is wrong and all that is worth knowing.
+    pub problems: Vec<Problem>,
+    /// Whether the text is YAML at all.
+    pub is_yaml: bool,
+}
+
+impl Contents {
+    /// Whether there is an error.
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+}
+
+/// Reads a text that belongs to a file of this name.
+///
+/// `namespace` is that of objects that name none; with `only_namespace` an object of another one is an error.
+pub fn read(name: &str, text: &str, namespace: Option<&str>) -> Contents {
+    let mut report = Report::new(name);
+    let documents = match yaml::read(text) {
+        Ok(documents) => documents,
+        Err(yaml::Malformed { line, message }) => {
+            report.error(line, &Path::ROOT, message, "");
+            return Contents { entries: Vec::new(), problems: report.finish(), is_yaml: false };
+        }
+    };
+    let mut reader = Reader { file: name.into(), namespace, entries: Vec::new(), report };
+    for document in documents {
+        reader.document(document, 0);
+    }
+    Contents { entries: reader.entries, problems: reader.report.finish(), is_yaml: true }
+}
+
+struct Reader<'a> {
+    file: Arc<str>,
+    namespace: Option<&'a str>,
+    entries: Vec<Entry>,
+    report: Report<'a>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, document: Node, lists: usize) {
+        self.report.object = String::new();
+        let line = document.line;
+        let (Some(version), Some(kind)) = (document.text("apiVersion"), document.text("kind")) else {
+            let cure = "every document begins like `apiVersion: networking.istio.io/v1` and `kind: VirtualService`";
+            self.report.error(line, &Path::ROOT, "this document has no apiVersion or no kind", cure);
+            return;
+        };
+        let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+        if kind.ends_with("List") && document.get("items").is_some() {
+            if lists >= MAX_LISTS {
+                self.report.error(line, &Path::ROOT, "lists lie too deep in lists", "");
+                return;
+            }
+            let Value::Map(fields) = document.value else { return };
+            for field in fields.into_iter().filter(|field| field.name == "items") {
+                let Value::List(items) = field.node.value else {
+                    self.report.error(field.line, &Path::ROOT.name("items"), "a list is expected here", "");
+                    continue;
+                };
+                for item in items {
+                    self.document(item, lists + 1);
+                }
+            }
+            return;
+        }
+        let found = Kind::of(group, kind);
+        let object = document.get("metadata").and_then(|metadata| metadata.text("name")).unwrap_or_default();
+        match found {
+            Meaning::Read(found) => {
+                if !found.versions().contains(&version) {
+                    self.report.object = format!("{kind} {object}");
+                    let known: Vec<_> = found.versions().iter().map(|version| join(group, version)).collect();
+                    let message = format!("{} has no version {version} that tcpshift reads", found.name());
+                    let cure = format!("write {}", known.join(", "));
+                    self.report.error(line, &Path::ROOT.name("apiVersion"), message, cure);
+                    return;
+                }
+                self.object(found, document);
+            }
+            Meaning::PassedOver => {
+                let kind = kind.to_ascii_lowercase();
+                let kind = if group.is_empty() { kind } else { format!("{kind}.{group}") };
+                let namespace = document.get("metadata").and_then(|metadata| metadata.text("namespace"));
+                let namespace = namespace.or(self.namespace).unwrap_or(DEFAULT_NAMESPACE).to_owned();
+                self.entries.push(Entry::PassedOver { object: format!("{kind}/{object}"), namespace, line });
+            }
+            Meaning::Unknown => {
+                self.report.object = format!("{kind} {object}");
+                let known = Kind::ALL.iter().filter(|kind| kind.group() == group).map(|kind| kind.name());
+                let cure = match schema::closest(kind, known.clone()) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("kinds of this group: {}", known.collect::<Vec<_>>().join(", ")),
+                };
+                let group = if group.is_empty() { "the core group" } else { group };
+                let message = format!("{group} has no kind {kind:?} that tcpshift knows");
+                self.report.error(line, &Path::ROOT.name("kind"), message, cure);
+            }
+        }
+    }
+
+    fn object(&mut self, kind: Kind, mut document: Node) {
+        let before = self.report.errors();
+        let line = document.line;
+        drop_status(&mut document);
+        let Some(key) = self.key(kind, &document) else { return };
+        self.report.object = key.to_string();
+        schema::check(&mut document, &document_shape(kind), &Path::ROOT, &mut self.report);
+        let fits = self.report.errors() == before;
+        let empty = Node { line, value: Value::Map(Vec::new()) };
+        let metadata = document.get("metadata").unwrap_or(&empty);
+        // What is of the wrong type is said already; the model would say it again in other words.
+        let spec = fits.then(|| {
+            self.metadata(kind, metadata);
+            model::read(&key, metadata, document.get("spec").unwrap_or(&empty), &mut self.report)
+        });
+        let created = self.created(metadata);
+        match spec {
+            Some(spec) if self.report.errors() == before => {
+                let origin = Origin::File { path: Arc::clone(&self.file), line };
+                let expected_version = metadata.text("resourceVersion").map(str::to_owned);
+                let content = content(&document, &key);
+                let object = Object { key, origin, resource_version: 0, expected_version, created, content, spec };
+                self.entries.push(Entry::Valid(Box::new(object)));
+            }
+            _ => self.entries.push(Entry::Invalid { key, line }),
+        }
+    }
+
+    /// The name of an object; without one it cannot even be kept.
+    fn key(&mut self, kind: Kind, document: &Node) -> Option<Key> {
+        let path = Path::ROOT.name("metadata");
+        let metadata = document.get("metadata");
+        let name = metadata.and_then(|metadata| metadata.text("name")).unwrap_or_default();
+        let line = metadata.map_or(document.line, |metadata| metadata.line);
+        let given = metadata.and_then(|metadata| metadata.text("namespace"));
+        let namespace = given.or(self.namespace).unwrap_or(DEFAULT_NAMESPACE);
+        self.report.object = format!("{} {name}", kind.name());
+        if name.is_empty() {
+            self.report.error(line, &path.name("name"), "the object has no name", "add `metadata: {name: …}`");
+            return None;
+        }
+        if !names::is_dns_subdomain(name) {
+            let message = format!("{name:?} is no name of an object");
+            let cure = "use lower-case letters, digits, inner hyphens and dots, at most 253";
+            self.report.error(line, &path.name("name"), message, cure);
+            return None;
+        }
+        if !names::is_dns_label(namespace) {
+            let message = format!("{namespace:?} is no namespace");
+            let cure = "use lower-case letters, digits and inner hyphens, at most 63";
+            self.report.error(line, &path.name("namespace"), message, cure);
+            return None;
+        }
+        if let (Some(given), Some(wanted)) = (given, self.namespace)
+            && given != wanted
+        {
+            let message = format!("the object is of namespace {given}, the command of namespace {wanted}");
+            self.report.error(line, &path.name("namespace"), message, "leave one of them out");
+        }
+        Some(Key { kind, namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+
+    fn metadata(&mut self, kind: Kind, metadata: &Node) {
+        let path = Path::ROOT.name("metadata");
+        let labels = path.name("labels");
+        for field in metadata.fields("labels") {
+            let value = field.node.as_str().unwrap_or_default();
+            if let Some(problem) = names::label_key_problem(&field.name).or_else(|| names::label_value_problem(value)) {
+                self.report.error(field.line, &labels.name(&field.name), problem, "");
+            }
+        }
+        let annotations = path.name("annotations");
+        for field in metadata.fields("annotations") {
+            if let Some(problem) = names::label_key_problem(&field.name) {
+                self.report.error(field.line, &annotations.name(&field.name), problem, "");
+            }
+        }
+        if kind != Kind::VirtualService {
+            annotations::refuse(metadata, &mut self.report);
+        }
+    }
+
+    fn created(&mut self, metadata: &Node) -> Option<Timestamp> {
+        let node = metadata.get("creationTimestamp")?;
+        let created = node.as_str().and_then(|text| text.parse().ok());
+        if created.is_none() {
+            let path = Path::ROOT.name("metadata");
+            let message = format!("{} is no time", node.described());
+            self.report.error(node.line, &path.name("creationTimestamp"), message, "write it as 2026-01-31T12:00:00Z");
+        }
+        created
+    }
+}
+
+fn join(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+/// `kubectl get -o yaml` prints what the cluster adds; it is no part of what the user says.
+fn drop_status(document: &mut Node) {
+    let Value::Map(fields) = &mut document.value else { return };
+    fields.retain(|field| field.name != "status");
+    for field in fields.iter_mut().filter(|field| field.name == "metadata") {
+        if let Value::Map(fields) = &mut field.node.value {
+            fields.retain(|field| field.name != "managedFields");
+        }
+    }
+}
+
+/// The fields of a whole document.
+fn document_shape(kind: Kind) -> Shape {
+    macro_rules! shape {
+        ($spec:path) => {
+            Shape::Message(
+                const {
+                    &[
+                        schema::yes("apiVersion", Shape::Text),
+                        schema::yes("kind", Shape::Text),
+                        schema::yes("metadata", Shape::Message(kubernetes::METADATA)),
+                        schema::yes("spec", Shape::Message($spec)),
+                    ]
+                },
+            )
+        };
+    }
+    match kind {
+        Kind::VirtualService => shape!(istio::VIRTUAL_SERVICE),
+        Kind::DestinationRule => shape!(istio::DESTINATION_RULE),
+        Kind::Gateway => shape!(istio::GATEWAY),
+        Kind::ServiceEntry => shape!(istio::SERVICE_ENTRY),
+        Kind::WorkloadEntry => shape!(istio::WORKLOAD_ENTRY),
+        Kind::Service => shape!(kubernetes::SERVICE),
+    }
+}
+
+/// The document as it is kept: the namespace said, what the store adds left out.
+fn content(document: &Node, key: &Key) -> Json {
+    let mut content = document.to_json();
+    if let Some(metadata) = content.get_mut("metadata").and_then(Json::as_object_mut) {
+        for added in ["creationTimestamp", "resourceVersion", "uid", "generation", "selfLink"] {
+            metadata.shift_remove(added);
+        }
+        metadata.insert("namespace".to_owned(), json!(key.namespace));
+        metadata.sort_keys();
+    }
+    content
+}

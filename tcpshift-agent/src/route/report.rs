@@ -1,0 +1,90 @@
+//! Collects the problems of one file, object by object, each with its line and field.
+
+use super::problem::{Problem, Severity};
+
+/// Where in an object a value stands. Built on the stack and rendered only for a problem.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'a> {
+    parent: Option<&'a Self>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step<'a> {
+    Root,
+    Name(&'a str),
+    Index(usize),
+}
+
+impl<'a> Path<'a> {
+    /// The object itself.
+    pub const ROOT: Path<'static> = Path { parent: None, step: Step::Root };
+
+    /// A field of it.
+    #[must_use]
+    pub const fn name(&'a self, name: &'a str) -> Self {
+        Self { parent: Some(self), step: Step::Name(name) }
+    }
+
+    /// An item of it.
+    #[must_use]
+    pub const fn index(&'a self, index: usize) -> Self {
+        Self { parent: Some(self), step: Step::Index(index) }
+    }
+
+    fn render(&self) -> String {
+        let mut path = self.parent.map(Path::render).unwrap_or_default();
+        match self.step {
+            Step::Root => {}
+            Step::Name(name) => {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(name);
+            }
+            Step::Index(index) => path.push_str(&format!("[{index}]")),
+        }
+        path
+    }
+}
+
+/// Problems as they are found.
+#[derive(Debug)]
+pub struct Report<'a> {
+    file: &'a str,
+    /// What the next problems are about: `VirtualService default/tcp-echo`.
+    pub object: String,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Report<'a> {
+    /// Problems of one file.
+    pub const fn new(file: &'a str) -> Self {
+        Self { file, object: String::new(), problems: Vec::new() }
+    }
+
+    /// The object cannot be taken.
+    pub fn error(&mut self, line: usize, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
+        self.push(Severity::Error, line, path, message.into(), cure.into());
+    }
+
+    /// The user has to know.
+    pub fn warning(&mut self, line: usize, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
+        self.push(Severity::Warning, line, path, message.into(), cure.into());
+    }
+
+    fn push(&mut self, severity: Severity, line: usize, path: &Path<'_>, message: String, cure: String) {
+        let (file, object) = (self.file.to_owned(), self.object.clone());
+        self.problems.push(Problem { severity, file, line, object, field: path.render(), message, cure });
+    }
+
+    /// Errors so far.
+    pub fn errors(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    /// All of them, in the order found.
+    pub fn finish(self) -> Vec<Problem> {
+        self.problems
+    }
+}

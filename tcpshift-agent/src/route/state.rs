@@ -1,0 +1,174 @@
+//! The state directory: what was applied, one YAML file an object, whole at every moment.
+//!
+//! A transaction is first written to a journal, which one rename makes valid; then the files are changed, and
+//! the journal is removed. Whoever starts after a crash finishes what the journal says. So a transaction that
+//! was acknowledged is there, and none is there by half. Only one agent may use a directory at a time.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use super::object::{Key, Object, Origin};
+use super::problem::Problem;
+use super::read::{self, Entry};
+use super::{files, write};
+
+/// Longest name of an object that is a file name as it is.
+const LONGEST_NAME: usize = 200;
+
+/// An open state directory.
+#[derive(Debug)]
+pub struct State {
+    objects: PathBuf,
+    journal: PathBuf,
+    root: PathBuf,
+    /// Held for as long as the directory is used.
+    _lock: File,
+}
+
+/// What a transaction does to the directory: files relative to it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Journal {
+    write: Vec<(PathBuf, String)>,
+    remove: Vec<PathBuf>,
+}
+
+impl State {
+    /// Opens a directory, makes it (mode 0700) where it is missing, and finishes what a crash left.
+    pub fn open(root: &Path) -> anyhow::Result<Self> {
+        let make = |path: &Path| {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.with_context(|| format!("cannot make the state directory {} (see `run --state-dir`)", path.display()))
+        };
+        make(root)?;
+        let objects = root.join("objects");
+        make(&objects)?;
+        let lock_path = root.join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+        let lock = lock.with_context(|| format!("cannot open {} (see `run --state-dir`)", lock_path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("another agent uses the state directory {}; give this one another by --state-dir", root.display())
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", lock_path.display()));
+            }
+        }
+        let journal = root.join("journal.json");
+        let state = Self { objects, journal, root: root.to_owned(), _lock: lock };
+        state.recover()?;
+        Ok(state)
+    }
+
+    fn recover(&self) -> anyhow::Result<()> {
+        let text = match fs::read(&self.journal) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.journal.display())),
+        };
+        let journal: Journal = serde_json::from_slice(&text).with_context(|| {
+            format!("{} is damaged; move it away to start without the change it holds", self.journal.display())
+        })?;
+        let inside = |path: &Path| path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !journal.write.iter().map(|(path, _)| path).chain(&journal.remove).all(|path| inside(path)) {
+            bail!("{} names files outside of its directory; move it away", self.journal.display());
+        }
+        log::info!("finishing the change that an earlier agent had begun in {}", self.root.display());
+        self.carry_out(&journal).with_context(|| format!("cannot finish the change in {}", self.journal.display()))
+    }
+
+    /// Every object, and what is wrong with files that are none; those are left where they are.
+    pub fn load(&self) -> anyhow::Result<(Vec<Object>, Vec<Problem>)> {
+        let (mut objects, mut problems) = (Vec::new(), Vec::new());
+        let paths = files::expand(&self.objects).with_context(|| format!("cannot list {}", self.objects.display()))?;
+        for path in paths {
+            let name = path.display().to_string();
+            let text = match files::read_text(&path) {
+                Ok(text) => text,
+                Err(message) => {
+                    problems.push(Problem::of_file(&name, message));
+                    continue;
+                }
+            };
+            let contents = read::read(&name, &text, None);
+            let errors =
+                contents.problems.into_iter().filter(|problem| problem.severity == super::problem::Severity::Error);
+            problems.extend(errors);
+            for entry in contents.entries {
+                let Entry::Valid(mut object) = entry else { continue };
+                let version = object.expected_version.take().and_then(|version| version.parse().ok());
+                object.resource_version = version.unwrap_or(1);
+                object.origin = Origin::Applied;
+                objects.push(*object);
+            }
+        }
+        Ok((objects, problems))
+    }
+
+    /// Makes a transaction durable. After an error nothing of it is there, unless the disk fails in the middle:
+    /// then the next start finishes it.
+    pub fn write(&self, stored: &[Arc<Object>], deleted: &[Key]) -> anyhow::Result<()> {
+        let write = stored.iter().map(|object| (file_of(&object.key), write::yaml(&object.document()))).collect();
+        let journal = Journal { write, remove: deleted.iter().map(file_of).collect() };
+        if journal.write.is_empty() && journal.remove.is_empty() {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(&journal).context("cannot write the journal")?;
+        self.replace(&self.journal, &text, true)
+            .with_context(|| format!("cannot write {}: nothing is changed", self.journal.display()))?;
+        self.carry_out(&journal).with_context(|| format!("cannot write to {}", self.objects.display()))
+    }
+
+    fn carry_out(&self, journal: &Journal) -> io::Result<()> {
+        for (path, text) in &journal.write {
+            let path = self.objects.join(path);
+            if let Some(folder) = path.parent() {
+                DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            }
+            self.replace(&path, text.as_bytes(), false)?;
+        }
+        for path in &journal.remove {
+            match fs::remove_file(self.objects.join(path)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        // The journal may go only when all that it says is on the disk.
+        rustix::fs::syncfs(File::open(&self.root)?)?;
+        fs::remove_file(&self.journal)
+    }
+
+    /// Replaces a file as a whole.
+    fn replace(&self, path: &Path, text: &[u8], durable: bool) -> io::Result<()> {
+        let temporary = self.root.join("writing");
+        let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        file.write_all(text)?;
+        if durable {
+            file.sync_all()?;
+        }
+        fs::rename(&temporary, path)?;
+        if durable {
+            File::open(&self.root)?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+/// Where an object is kept, relative to the folder of objects.
+fn file_of(key: &Key) -> PathBuf {
+    let Key { kind, namespace, name } = key;
+    let file = if name.len() <= LONGEST_NAME {
+        format!("{name}.yaml")
+    } else {
+        // Two long names may begin alike; the hash keeps them apart. The name itself is in the file.
+        let hash = tcpshift_common::hash::name(0, name.as_bytes());
+        format!("{}~{hash:016x}.yaml", &name[..LONGEST_NAME - 20])
+    };
+    [kind.plural().as_str(), namespace, &file].iter().collect()
+}

@@ -1,0 +1,256 @@
+//! Reads YAML into [`Node`]s that know their lines. The only file that reads YAML.
+//!
+//! It takes what kubectl takes: any number of documents, JSON included, anchors and merge keys. `yes`, `no`,
+//! `on` and `off` are texts, as in YAML 1.2. Input is hostile: text, depth and the number of nodes (aliases expanded) are
+//! bounded. It must not know what a document means.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+use serde_json::Number;
+
+use super::node::{Field, Node, Value};
+
+/// How deep lists and maps may lie in each other.
+const MAX_DEPTH: usize = 100;
+/// How much one file may hold, aliases expanded: nodes, and one for every 64 bytes of text.
+const MAX_SIZE: usize = 1_000_000;
+
+/// Why a text is no YAML that can be taken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Reads every document of a text. Empty documents are left out.
+pub fn read(text: &str) -> Result<Vec<Node>, Malformed> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader { documents: Vec::new(), open: Vec::new(), anchors: HashMap::new(), size: 0 };
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| Malformed {
+            line: error.marker().line().max(1),
+            message: format!("this is not YAML: {}", error.info()),
+        })?;
+        let line = span.start.line().max(1);
+        reader.take(event, line).map_err(|message| Malformed { line, message })?;
+    }
+    Ok(reader.documents)
+}
+
+/// A list or map that is not complete yet.
+struct Open {
+    line: usize,
+    anchor: usize,
+    content: Content,
+}
+
+enum Content {
+    List(Vec<Node>),
+    Map { fields: Vec<Field>, names: HashSet<String>, merged: Vec<Field>, key: Option<(usize, String)> },
+}
+
+struct Reader {
+    documents: Vec<Node>,
+    open: Vec<Open>,
+    /// Complete nodes that an alias may name, and their size.
+    anchors: HashMap<usize, (Node, usize)>,
+    size: usize,
+}
+
+impl Reader {
+    fn take(&mut self, event: Event<'_>, line: usize) -> Result<(), String> {
+        match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+            Event::DocumentStart(_) => {
+                self.anchors.clear();
+                Ok(())
+            }
+            Event::SequenceStart(anchor, _) => self.enter(line, anchor, Content::List(Vec::new())),
+            Event::MappingStart(anchor, _) => {
+                let content = Content::Map { fields: Vec::new(), names: HashSet::new(), merged: Vec::new(), key: None };
+                self.enter(line, anchor, content)
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(Open { line, anchor, content }) = self.open.pop() else { return Ok(()) };
+                let value = match content {
+                    Content::List(items) => Value::List(items),
+                    Content::Map { mut fields, names, merged, key: _ } => {
+                        fields.extend(merged.into_iter().filter(|field| !names.contains(&field.name)));
+                        Value::Map(fields)
+                    }
+                };
+                self.complete(Node { line, value }, anchor)
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.grow(1 + text.len() / 64)?;
+                let value = resolve(text, style, tag.as_deref())?;
+                self.complete(Node { line, value }, anchor)
+            }
+            Event::Alias(anchor) => {
+                let Some((node, size)) = self.anchors.get(&anchor) else {
+                    return Err("this alias names no anchor before it".to_owned());
+                };
+                let (mut node, size) = (node.clone(), *size);
+                node.line = line;
+                self.grow(size)?;
+                self.complete(node, 0)
+            }
+        }
+    }
+
+    fn enter(&mut self, line: usize, anchor: usize, content: Content) -> Result<(), String> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(format!("lists and maps lie more than {MAX_DEPTH} deep in each other"));
+        }
+        self.grow(1)?;
+        self.open.push(Open { line, anchor, content });
+        Ok(())
+    }
+
+    fn grow(&mut self, by: usize) -> Result<(), String> {
+        self.size = self.size.saturating_add(by);
+        if self.size > MAX_SIZE {
+            return Err("this file holds too much: over a million values, aliases expanded; split it".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Puts a complete node where it belongs: into the list or map around it, or among the documents.
+    fn complete(&mut self, node: Node, anchor: usize) -> Result<(), String> {
+        if anchor != 0 {
+            let size = size(&node);
+            self.grow(size)?;
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        let Some(open) = self.open.last_mut() else {
+            if node.value != Value::Null {
+                self.documents.push(node);
+            }
+            return Ok(());
+        };
+        match &mut open.content {
+            Content::List(items) => items.push(node),
+            Content::Map { fields, names, merged, key } => match key.take() {
+                None => *key = Some((node.line, name_of(node)?)),
+                Some((_, name)) if name == "<<" => merge(node, merged)?,
+                Some((line, name)) => {
+                    if !names.insert(name.clone()) {
+                        return Err(format!("the field {name:?} stands twice in one map"));
+                    }
+                    fields.push(Field { line, name, node });
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Nodes and text of a tree, as `MAX_SIZE` counts them. The tree is at most `MAX_DEPTH` deep.
+fn size(node: &Node) -> usize {
+    match &node.value {
+        Value::String(text) => 1 + text.len() / 64,
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(fields) => {
+            1 + fields.iter().map(|field| 1 + field.name.len() / 64 + size(&field.node)).sum::<usize>()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+    }
+}
+
+fn name_of(node: Node) -> Result<String, String> {
+    match node.value {
+        Value::String(name) => Ok(name),
+        Value::Bool(value) => Ok(value.to_string()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Null | Value::List(_) | Value::Map(_) => Err("the name of a field must be a text".to_owned()),
+    }
+}
+
+/// YAML 1.1's merge key: the fields of a map, or of several, that are not given beside it.
+fn merge(node: Node, merged: &mut Vec<Field>) -> Result<(), String> {
+    match node.value {
+        Value::Map(fields) => {
+            for field in fields {
+                if !merged.iter().any(|other| other.name == field.name) {
+                    merged.push(field);
+                }
+            }
+            Ok(())
+        }
+        Value::List(items) => items.into_iter().try_for_each(|item| match item.value {
+            Value::Map(_) => merge(item, merged),
+            _ => Err("`<<` takes a map or a list of maps".to_owned()),
+        }),
+        _ => Err("`<<` takes a map or a list of maps".to_owned()),
+    }
+}
+
+/// What a scalar is. Quoted ones are texts; plain ones are resolved as kubectl's reader does.
+fn resolve(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
+    if let Some(tag) = tag {
+        if !tag.is_yaml_core_schema() {
+            return Err(format!("the tag {}{} has no meaning here", tag.handle, tag.suffix));
+        }
+        if tag.suffix == "str" {
+            return Ok(Value::String(text.into_owned()));
+        }
+    } else if style != ScalarStyle::Plain {
+        return Ok(Value::String(text.into_owned()));
+    }
+    match &*text {
+        "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
+        "true" | "True" | "TRUE" => return Ok(Value::Bool(true)),
+        "false" | "False" | "FALSE" => return Ok(Value::Bool(false)),
+        _ => {}
+    }
+    Ok(number(&text).map_or_else(|| Value::String(text.into_owned()), Value::Number))
+}
+
+/// A plain scalar as a number, if it is one.
+fn number(text: &str) -> Option<Number> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        return None;
+    }
+    let negative = text.starts_with('-');
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(digits) = digits.strip_prefix(prefix) {
+            return whole(digits, radix, negative);
+        }
+    }
+    if digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        // YAML 1.1, and so kubectl, reads a leading zero as octal.
+        let octal = digits.len() > 1 && digits.starts_with('0') && !digits.contains(['8', '9']);
+        if let Some(number) = whole(digits, if octal { 8 } else { 10 }, negative) {
+            return Some(number);
+        }
+    }
+    let allowed = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
+    if !digits.bytes().all(allowed) || !digits.bytes().any(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: f64 = text.parse().ok()?;
+    // A fraction that is whole is a whole number, as JSON has it.
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        return Some(Number::from(value as i64));
+    }
+    Number::from_f64(value)
+}
+
+fn whole(digits: &str, radix: u32, negative: bool) -> Option<Number> {
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    let value = u64::from_str_radix(digits, radix).ok()?;
+    if negative {
+        return 0i64.checked_sub_unsigned(value).map(Number::from);
+    }
+    Some(Number::from(value))
+}
+
+#[cfg(test)]
+mod tests;
