@@ -4,6 +4,10 @@
 //! [`client`] is what the command line uses; [`api`] are the words both speak.
 
 pub mod api;
+pub mod client;
+pub mod server;
+pub mod status;
+pub mod watch;
 
 use tokio::sync::{mpsc, oneshot};
 

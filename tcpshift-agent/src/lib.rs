@@ -4,5 +4,9 @@
 //! that knows every room, and it decides nothing.
 
 pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod connections;
 pub mod plan;
+pub mod proxy;
 pub mod route;

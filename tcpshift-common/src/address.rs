@@ -3,6 +3,8 @@
 //! An IPv4 address is held as its IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2), so that one client hashes
 //! alike on an IPv4 and on a dual-stack socket. This file must not know of sockets.
 
+use core::net::IpAddr;
+
 /// Bits in front of the IPv4 part of a mapped address.
 const MAPPED_BITS: u32 = 96;
 
@@ -48,6 +50,15 @@ impl Address {
         let bits = if self.is_v4() { MAPPED_BITS.saturating_add(v4_bits) } else { v6_bits };
         let [high, low] = self.words();
         [high & mask(bits), low & mask(bits.saturating_sub(64))]
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::v4(address.octets()),
+            IpAddr::V6(address) => Self::v6(address.octets()),
+        }
     }
 }
 

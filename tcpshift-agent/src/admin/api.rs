@@ -4,16 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::route::problem::Problem;
-
-/// The text of one file, as the client read it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Document {
-    /// Name for messages: a path, or `-` for standard input.
-    pub name: String,
-    /// YAML, any number of documents.
-    pub text: String,
-}
+pub use crate::route::read::Document;
 
 /// `POST /v1/apply`
 #[derive(Clone, Debug, Serialize, Deserialize)]

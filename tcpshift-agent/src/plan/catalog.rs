@@ -36,8 +36,8 @@ pub struct Resolved {
 pub struct Catalog<'a> {
     services: HashMap<String, Provider<'a>>,
     workloads: HashMap<&'a str, Vec<&'a WorkloadEntry>>,
-    /// By namespace and full host.
-    rules: HashMap<(&'a str, String), Vec<&'a DestinationRule>>,
+    /// By namespace, a slash and the full host.
+    rules: HashMap<String, Vec<&'a DestinationRule>>,
     /// By namespace: those whose host has a wildcard.
     wild_rules: HashMap<&'a str, Vec<&'a DestinationRule>>,
 }
@@ -87,7 +87,7 @@ impl<'a> Catalog<'a> {
                 }
                 Spec::DestinationRule(rule) => {
                     let host = full_host(&rule.host, namespace);
-                    catalog.rules.entry((namespace, host)).or_default().push(rule);
+                    catalog.rules.entry(format!("{namespace}/{host}")).or_default().push(rule);
                 }
                 Spec::VirtualService(_) | Spec::Gateway(_) => {}
             }
@@ -138,13 +138,18 @@ impl<'a> Catalog<'a> {
         resolved
     }
 
+    /// Names of the subsets that are declared for a host, as a route in `namespace` names it.
+    pub fn subsets(&self, namespace: &str, host: &str) -> Vec<String> {
+        let host = full_host(host, namespace);
+        let service = self.services.get(&host).map_or(namespace, |provider| provider.namespace);
+        let rules = self.rules(namespace, service, &host).iter();
+        rules.flat_map(|rule| &rule.subsets).map(|subset| subset.name.clone()).collect()
+    }
+
     /// DestinationRules for a host, as they are merged.
-    fn rules(&self, client: &'a str, service: &'a str, host: &str) -> &[&'a DestinationRule]
-    where
-        Self: 'a,
-    {
+    fn rules(&self, client: &str, service: &str, host: &str) -> &[&'a DestinationRule] {
         for namespace in [client, service, ROOT_NAMESPACE] {
-            if let Some(rules) = self.rules.get(&(namespace, host.to_owned())) {
+            if let Some(rules) = self.rules.get(&format!("{namespace}/{host}")) {
                 return rules;
             }
             let wild = self.wild_rules.get(namespace).map(Vec::as_slice).unwrap_or_default();

@@ -149,3 +149,6 @@ fn sort(shares: &[(String, u32)]) -> Vec<u16> {
     order.sort_by(|&a, &b| shares[a].0.cmp(&shares[b].0));
     order.iter().flat_map(|&place| std::iter::repeat_n(place as u16, shares[place].1 as usize)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,8 @@ pub struct Files {
     loaded: BTreeMap<PathBuf, Loaded>,
     /// The last valid version of every object.
     valid: HashMap<Key, Object>,
+    /// Objects that stand twice.
+    twice: Vec<Problem>,
 }
 
 /// What a look at the files found.
@@ -110,7 +112,7 @@ pub struct Look {
 impl Files {
     /// The files below these paths.
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths, loaded: BTreeMap::new(), valid: HashMap::new() }
+        Self { paths, loaded: BTreeMap::new(), valid: HashMap::new(), twice: Vec::new() }
     }
 
     /// Looks at every file, and reads those that changed. With `sure`, changes need not stand for a moment.
@@ -149,6 +151,12 @@ impl Files {
         look
     }
 
+    /// Errors of the files as they are now.
+    pub fn errors(&self) -> impl Iterator<Item = &Problem> {
+        let problems = self.loaded.values().flat_map(|loaded| &loaded.contents.problems).chain(&self.twice);
+        problems.filter(|problem| problem.severity == Severity::Error)
+    }
+
     /// Looks at one file; whether it says something else now.
     fn look_at(&mut self, path: &Path, stamp: Option<Stamp>, sure: bool, now: Instant, look: &mut Look) -> bool {
         let old = self.loaded.get_mut(path);
@@ -183,8 +191,8 @@ impl Files {
             .contents
             .entries
             .iter()
-            .filter_map(key_of)
-            .any(|key| !contents.entries.iter().filter_map(key_of).any(|other| other == key));
+            .filter_map(Entry::key)
+            .any(|key| !contents.entries.iter().filter_map(Entry::key).any(|other| other == key));
         if removes && !sure && !stands(old, stamp, now, look) {
             return false;
         }
@@ -197,25 +205,20 @@ impl Files {
     fn merge(&mut self, problems: &mut Vec<Problem>) -> Vec<Object> {
         let mut places: HashMap<&Key, (&Path, usize)> = HashMap::new();
         let mut twice: Vec<&Key> = Vec::new();
+        let mut twice_problems = Vec::new();
         for (path, loaded) in &self.loaded {
             for entry in &loaded.contents.entries {
-                let (Some(key), line) = (key_of(entry), line_of(entry)) else { continue };
+                let (Some(key), line) = (entry.key(), entry.line()) else { continue };
                 if let Some((first, first_line)) = places.insert(key, (path, line)) {
                     twice.push(key);
-                    problems.push(twice_problem(
-                        key,
-                        &first.display().to_string(),
-                        first_line,
-                        &path.display().to_string(),
-                        line,
-                    ));
+                    twice_problems.push(Problem::twice(key, (&first.display().to_string(), first_line), (&path.display().to_string(), line)));
                 }
             }
         }
         let mut objects = HashMap::new();
         for loaded in self.loaded.values() {
             for entry in &loaded.contents.entries {
-                let Some(key) = key_of(entry) else { continue };
+                let Some(key) = entry.key() else { continue };
                 let object = match entry {
                     Entry::Valid(object) if !twice.contains(&key) => Some((**object).clone()),
                     _ => self.valid.get(key).cloned(),
@@ -226,40 +229,9 @@ impl Files {
             }
         }
         self.valid = objects;
+        problems.extend(twice_problems.iter().filter(|problem| !self.twice.contains(problem)).cloned());
+        self.twice = twice_problems;
         self.valid.values().cloned().collect()
-    }
-}
-
-/// The problem of an object that two documents declare.
-pub fn twice_problem(key: &Key, first: &str, first_line: usize, file: &str, line: usize) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        file: file.to_owned(),
-        line,
-        object: key.to_string(),
-        field: String::new(),
-        message: format!("the same object stands twice: here and at {first}:{first_line}"),
-        cure: "remove one of them".to_owned(),
-    }
-}
-
-/// The name of an entry that tcpshift reads.
-pub fn key_of(entry: &Entry) -> Option<&Key> {
-    match entry {
-        Entry::Valid(object) => Some(&object.key),
-        Entry::Invalid { key, .. } => Some(key),
-        Entry::PassedOver { .. } => None,
-    }
-}
-
-/// Where an entry begins.
-pub fn line_of(entry: &Entry) -> usize {
-    match entry {
-        Entry::Valid(object) => match &object.origin {
-            super::object::Origin::File { line, .. } => *line,
-            super::object::Origin::Applied => 0,
-        },
-        Entry::Invalid { line, .. } | Entry::PassedOver { line, .. } => *line,
     }
 }
 

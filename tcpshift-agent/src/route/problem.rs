@@ -50,6 +50,16 @@ impl Problem {
             cure: String::new(),
         }
     }
+
+    /// The error of an object that stands at two places, each a file and a line; it is reported at the second.
+    pub fn twice(object: &impl fmt::Display, first: (&str, usize), second: (&str, usize)) -> Self {
+        Self {
+            line: second.1,
+            object: object.to_string(),
+            cure: "remove one of them".to_owned(),
+            ..Self::of_file(second.0, format!("the same object stands twice: here and at {}:{}", first.0, first.1))
+        }
+    }
 }
 
 /// `FILE:LINE: error: OBJECT: FIELD: MESSAGE (CURE)`, on one line.

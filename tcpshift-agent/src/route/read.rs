@@ -3,16 +3,18 @@
 //! One parser decides what a file means, wherever it comes from: a file of the user, the state directory, or
 //! a request. It must not know what is stored already.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::kind::{Kind, Meaning};
 use super::model;
 use super::node::{Node, Value};
 use super::object::{Key, Object, Origin};
-use super::problem::{Problem, Severity};
+use super::problem::Problem;
 use super::report::{Path, Report};
 use super::schema::{self, Shape, istio, kubernetes};
 use super::{annotations, names, yaml};
@@ -46,6 +48,38 @@ pub enum Entry {
     },
 }
 
+impl Entry {
+    /// The name of an object that tcpshift reads.
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Valid(object) => Some(&object.key),
+            Self::Invalid { key, .. } => Some(key),
+            Self::PassedOver { .. } => None,
+        }
+    }
+
+    /// Where it begins.
+    pub fn line(&self) -> usize {
+        match self {
+            Self::Valid(object) => match &object.origin {
+                Origin::File { line, .. } => *line,
+                Origin::Applied => 0,
+            },
+            Self::Invalid { line, .. } | Self::PassedOver { line, .. } => *line,
+        }
+    }
+}
+
+/// The text of one file, as somebody else read it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Document {
+    /// Name for messages: a path, or `-` for standard input.
+    pub name: String,
+    /// YAML, any number of documents.
+    pub text: String,
+}
+
 /// What a file says.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
@@ -57,12 +91,6 @@ pub struct Contents {
     pub is_yaml: bool,
 }
 
-impl Contents {
-    /// Whether there is an error.
-    pub fn has_errors(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == Severity::Error)
-    }
-}
 
 /// Reads a text that belongs to a file of this name.
 ///
@@ -81,6 +109,27 @@ pub fn read(name: &str, text: &str, namespace: Option<&str>) -> Contents {
         reader.document(document, 0);
     }
     Contents { entries: reader.entries, problems: reader.report.finish(), is_yaml: true }
+}
+
+/// Reads several files that belong together: an object that stands twice is an error.
+pub fn read_all(documents: &[Document], namespace: Option<&str>) -> (Vec<Entry>, Vec<Problem>) {
+    let (mut entries, mut problems) = (Vec::new(), Vec::new());
+    let mut places: HashMap<Key, (&str, usize)> = HashMap::new();
+    for Document { name, text } in documents {
+        let contents = read(name, text, namespace);
+        problems.extend(contents.problems);
+        for entry in contents.entries {
+            if let Some(key) = entry.key() {
+                let place = (name.as_str(), entry.line());
+                match places.get(key) {
+                    Some(first) => problems.push(Problem::twice(key, *first, place)),
+                    None => drop(places.insert(key.clone(), place)),
+                }
+            }
+            entries.push(entry);
+        }
+    }
+    (entries, problems)
 }
 
 struct Reader<'a> {

@@ -1,0 +1,284 @@
+//! The client of the admin API: what the command line uses. One request, one connection.
+//!
+//! It knows the API's words and its socket; it must not know of a terminal.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, header};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::api::{
+    ApplyRequest, ChangeReply, DeleteRequest, Failure, GetReply, GetRequest, Reason, ShiftRequest, StatusReply,
+    WatchEvent, WatchRequest,
+};
+use super::server::MAX_BODY;
+
+/// Time to be let in.
+const CONNECT: Duration = Duration::from_secs(12);
+/// Time for the whole answer; longer than the agent takes before it gives up by itself.
+const ANSWER: Duration = Duration::from_secs(70);
+/// Bytes of one line of a watch, at most.
+const LINE: usize = 2 * MAX_BODY;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody listens.
+    #[error(
+        "no agent answers at {0}: start one with `sudo tcpshift-agent run`, or name its socket by --admin unix:PATH or TCPSHIFT_ADMIN"
+    )]
+    NoAgent(PathBuf),
+    /// The socket is another user's.
+    #[error("permission denied at {0}: the agent runs as another user; use sudo")]
+    Denied(PathBuf),
+    /// The agent refuses, and says why.
+    #[error("{}", .0.message)]
+    Failure(Failure),
+    /// The agent said something else, or broke off.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// A way to an agent.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// A way to the agent at a socket; nothing is connected yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Stores objects.
+    pub async fn apply(&self, request: &ApplyRequest) -> Result<ChangeReply, Error> {
+        self.post("/v1/apply", request).await
+    }
+
+    /// Removes objects.
+    pub async fn delete(&self, request: &DeleteRequest) -> Result<ChangeReply, Error> {
+        self.post("/v1/delete", request).await
+    }
+
+    /// Edits the weights of a route.
+    pub async fn shift(&self, request: &ShiftRequest) -> Result<ChangeReply, Error> {
+        self.post("/v1/shift", request).await
+    }
+
+    /// Reads objects.
+    pub async fn get(&self, request: &GetRequest) -> Result<GetReply, Error> {
+        let GetRequest { kind, namespace, name } = request;
+        let query = [("namespace", namespace), ("name", name)];
+        self.whole(Method::GET, &target("objects", kind, &query), Bytes::new()).await
+    }
+
+    /// Reads the plan in force.
+    pub async fn status(&self) -> Result<StatusReply, Error> {
+        self.whole(Method::GET, "/v1/status", Bytes::new()).await
+    }
+
+    /// Follows objects.
+    pub async fn watch(&self, request: &WatchRequest) -> Result<Watch, Error> {
+        let WatchRequest { kind, namespace, name, resource_version } = request;
+        let query = [("namespace", namespace), ("name", name), ("resourceVersion", resource_version)];
+        let path = target("watch", kind, &query);
+        let begun = self.send(Method::GET, &path, Bytes::new());
+        let (response, connection) = timeout(ANSWER, begun).await.map_err(|_| silent())??;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
+        Ok(Watch { body: response.into_body(), read: Vec::new(), connection })
+    }
+
+    async fn post<Q: Serialize, R: DeserializeOwned>(&self, path: &str, request: &Q) -> Result<R, Error> {
+        let body = serde_json::to_vec(request).map_err(|error| Error::Broken(error.to_string()))?;
+        if body.len() > MAX_BODY {
+            let message = format!("this is more than an agent takes at once ({} MiB): split it", MAX_BODY >> 20);
+            return Err(Error::Failure(Failure::new(Reason::TooLarge, message)));
+        }
+        self.whole(Method::POST, path, body.into()).await
+    }
+
+    async fn whole<R: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<R, Error> {
+        let exchange = async {
+            let (response, _connection) = self.send(method, path, body).await?;
+            if !response.status().is_success() {
+                return Err(refusal(response).await);
+            }
+            let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
+            serde_json::from_slice(&bytes).map_err(|error| {
+                Error::Broken(format!(
+                    "the agent's answer is not understood ({error}): are agent and client of one version?"
+                ))
+            })
+        };
+        timeout(ANSWER, exchange).await.map_err(|_| silent())?
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<(Response<Incoming>, Connection), Error> {
+        let stream = self.connect().await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let connection = Connection(tokio::spawn(connection).abort_handle());
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "tcpshift")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| Error::Broken(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        Ok((response, connection))
+    }
+
+    async fn connect(&self) -> Result<UnixStream, Error> {
+        let deadline = Instant::now() + CONNECT;
+        loop {
+            let error = match UnixStream::connect(&self.path).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            return Err(match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => Error::NoAgent(self.path.clone()),
+                ErrorKind::PermissionDenied => Error::Denied(self.path.clone()),
+                // The queue of a unix socket is full, and connect does not wait.
+                ErrorKind::WouldBlock if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+                ErrorKind::WouldBlock => {
+                    Error::Broken(format!("the agent at {} is too busy with other clients", self.path.display()))
+                }
+                _ => Error::Broken(format!("cannot connect to {}: {error}", self.path.display())),
+            });
+        }
+    }
+}
+
+/// Ends the connection with its user.
+#[derive(Debug)]
+struct Connection(AbortHandle);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A watch under way.
+#[derive(Debug)]
+pub struct Watch {
+    body: Incoming,
+    read: Vec<u8>,
+    #[expect(dead_code, reason = "held for its end")]
+    connection: Connection,
+}
+
+impl Watch {
+    /// The next event, however long it takes; none if the agent broke off without a word.
+    pub async fn next(&mut self) -> Result<Option<WatchEvent>, Error> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                return match serde_json::from_slice(&line) {
+                    Ok(event) => Ok(Some(event)),
+                    Err(error) => Err(serde_json::from_slice(&line).map_or_else(
+                        |_| Error::Broken(format!("the agent's event is not understood: {error}")),
+                        Error::Failure,
+                    )),
+                };
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(chunk) = frame.map_err(broken)?.into_data() {
+                        self.read.extend_from_slice(&chunk);
+                    }
+                }
+            }
+            if self.read.len() > LINE {
+                return Err(Error::Broken("the agent sends a line without end".to_owned()));
+            }
+        }
+    }
+}
+
+/// What the agent says when it does not answer with 2xx.
+async fn refusal(response: Response<Incoming>) -> Error {
+    let status = response.status();
+    match response.into_body().collect().await {
+        Ok(body) => serde_json::from_slice(&body.to_bytes())
+            .map_or_else(|_| Error::Broken(format!("the agent answers {status} without a reason")), Error::Failure),
+        Err(error) => broken(error),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn broken(error: hyper::Error) -> Error {
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    Error::Broken(match cause {
+        Some(cause) => format!("the agent broke off: {cause}"),
+        None => format!("the agent broke off: {error}"),
+    })
+}
+
+fn silent() -> Error {
+    Error::Broken(format!("the agent has not answered within {ANSWER:?}; see its log"))
+}
+
+/// `/v1/WHAT/KIND?NAME=VALUE&…`
+fn target(what: &str, kind: &str, query: &[(&str, &Option<String>)]) -> String {
+    let mut target = format!("/v1/{what}/{}", escaped(kind));
+    let mut mark = '?';
+    for (name, value) in query {
+        if let Some(value) = value {
+            target.push(mark);
+            target.push_str(name);
+            target.push('=');
+            target.push_str(&escaped(value));
+            mark = '&';
+        }
+    }
+    target
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986, 2.3).
+fn escaped(text: &str) -> String {
+    use std::fmt::Write;
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            write!(escaped, "%{byte:02X}").expect("a string takes everything");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_escaped() {
+        let query = [("namespace", &None), ("name", &Some("a b&c/ü".to_owned()))];
+        assert_eq!(target("objects", "vs", &query), "/v1/objects/vs?name=a%20b%26c%2F%C3%BC");
+    }
+}

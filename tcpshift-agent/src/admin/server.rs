@@ -1,0 +1,195 @@
+//! The server of the admin API: HTTP/1.1 on a unix socket.
+//!
+//! It is built so that a client that sends rubbish, little by little, or nothing costs next to nothing: the
+//! number of connections, the time for a header, a body and the whole exchange, and the bytes held for all
+//! bodies together are bounded. It must not know of routes, plans or datapaths: it turns requests into
+//! commands, and app answers.
+
+mod claim;
+mod exchange;
+mod follow;
+mod paths;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use log::{debug, warn};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::Commands;
+
+pub use claim::Listener;
+
+/// Bytes of a request's body, at most.
+pub const MAX_BODY: usize = 32 << 20;
+
+/// What clients may take.
+#[derive(Clone, Debug)]
+struct Limits {
+    /// Connections at once; more wait in the socket's queue.
+    connections: usize,
+    /// Of those, watches. They last, so they must leave room for others.
+    watches: usize,
+    /// Bytes of one body.
+    body: usize,
+    /// Bytes of all bodies at once.
+    bodies: usize,
+    /// Time for a request's header.
+    header_time: Duration,
+    /// Time for its body.
+    body_time: Duration,
+    /// Time for app's answer.
+    reply_time: Duration,
+    /// Time for a connection from accept to the last byte of the answer, unless it is a watch.
+    whole_time: Duration,
+    /// Time that exchanges get to end when the agent does.
+    farewell_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            watches: 32,
+            body: MAX_BODY,
+            bodies: 2 * MAX_BODY,
+            header_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(30),
+            reply_time: Duration::from_secs(30),
+            whole_time: Duration::from_secs(100),
+            farewell_time: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Claims the socket of an agent at a path; clients are refused until [`serve`].
+///
+/// The folder is made with mode 0700 if it is missing, the socket has mode 0600. A dead agent's socket is
+/// replaced. Errors: another agent has the path, something else is there (it is left alone), or the file
+/// system refuses.
+pub fn bind(path: &Path) -> anyhow::Result<Listener> {
+    claim::bind(path)
+}
+
+/// Answers at the socket until `shutdown`, then lets exchanges end for a moment and removes the socket.
+///
+/// The socket accepts as soon as this future is polled for the first time, so start it when the first plan is
+/// in force. Errors: the socket cannot be listened at.
+pub async fn serve(listener: Listener, commands: Commands, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    serve_within(Limits::default(), listener, commands, shutdown).await
+}
+
+async fn serve_within(
+    limits: Limits,
+    listener: Listener,
+    commands: Commands,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let socket = listener.listen()?;
+    let (ending, ended) = watch::channel(false);
+    let gate = Arc::new(Semaphore::new(limits.connections));
+    let api = paths::router(exchange::Api::new(commands, limits.clone(), ended.clone()));
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            (stream, permit) = accept(&socket, &gate) => {
+                connections.spawn(connection(stream, permit, api.clone(), limits.clone(), ended.clone()));
+            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+    // The path goes first, so that nobody new finds an agent that ends.
+    drop(listener);
+    drop(socket);
+    ending.send_replace(true);
+    let farewell = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.farewell_time, farewell).await.is_err() {
+        debug!("admin: {} connections cut off at the end", connections.len());
+    }
+    Ok(())
+}
+
+/// The next client, once there is room for one. Errors of accept (no descriptors left, say) are waited out.
+async fn accept(socket: &UnixListener, gate: &Arc<Semaphore>) -> (UnixStream, OwnedSemaphorePermit) {
+    let mut pause = Duration::from_millis(50);
+    let permit = Arc::clone(gate).acquire_owned().await.expect("nobody closes the gate");
+    loop {
+        match socket.accept().await {
+            Ok((stream, _)) => return (stream, permit),
+            Err(error) => {
+                warn!("admin: cannot accept at the admin socket: {error}; trying again in {pause:?}");
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+        }
+    }
+}
+
+/// Marks a connection as a watch, which may last.
+#[derive(Clone, Debug, Default)]
+struct Lasting(Arc<AtomicBool>);
+
+/// One client, one request.
+async fn connection(
+    stream: UnixStream,
+    permit: OwnedSemaphorePermit,
+    api: Router,
+    limits: Limits,
+    mut ended: watch::Receiver<bool>,
+) {
+    let lasting = Lasting::default();
+    let router = TowerToHyperService::new(api);
+    let mark = lasting.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(mark.clone());
+        router.call(request)
+    });
+    let exchange = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .keep_alive(false)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut exchange = pin!(exchange);
+    let mut whole = pin!(sleep(limits.whole_time));
+    let (mut late, mut told) = (false, false);
+    loop {
+        tokio::select! {
+            result = &mut exchange => {
+                if let Err(error) = result {
+                    debug!("admin: a client's connection ended: {error}");
+                }
+                break;
+            }
+            () = &mut whole, if !late => {
+                if !lasting.0.load(Ordering::Relaxed) {
+                    debug!("admin: a client took more than {:?}; cut off", limits.whole_time);
+                    break;
+                }
+                late = true;
+            }
+            _ = ended.wait_for(|ended| *ended), if !told => {
+                exchange.as_mut().graceful_shutdown();
+                told = true;
+            }
+        }
+    }
+    drop(permit);
+}

@@ -1,0 +1,164 @@
+//! An agent's claim on the path of its admin socket: at most one agent has it, whoever starts when.
+//!
+//! Who holds the lock on `PATH.lock` has the path. The socket is bound at once and listens later: until then,
+//! clients are refused as if no agent were there, and other agents are kept away by the lock. The kernel
+//! drops the lock with the process, so a killed agent leaves nothing that has to be mended by hand. Nothing
+//! that is not a dead socket is ever deleted.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use log::{debug, info};
+use rustix::fs::Mode;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Clients that may wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// A claimed admin socket. Dropping it removes the socket's file, if it is still this one.
+#[derive(Debug)]
+pub struct Listener {
+    path: PathBuf,
+    socket: Socket,
+    /// Device and inode of the socket's file.
+    identity: (u64, u64),
+    /// Dropped last: the lock outlives the socket.
+    _lock: Lock,
+}
+
+impl Listener {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lets clients in.
+    pub(super) fn listen(&self) -> anyhow::Result<tokio::net::UnixListener> {
+        let listening = || {
+            self.socket.listen(BACKLOG)?;
+            let socket = OwnedFd::from(self.socket.try_clone()?);
+            tokio::net::UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))
+        };
+        listening().with_context(|| format!("cannot listen at {}", self.path.display()))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            debug!("admin: {} stays behind: {error}", self.path.display());
+        }
+    }
+}
+
+/// See [`super::bind`].
+pub(super) fn bind(path: &Path) -> anyhow::Result<Listener> {
+    let shown = path.display();
+    let address = SockAddr::unix(path)
+        .with_context(|| format!("{shown} cannot name a socket (107 bytes at most): choose another by --admin"))?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot make {} for the admin socket", folder.display()))?;
+    }
+    let lock = Lock::take(path)?;
+    clear(path)?;
+    let claimed = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        // Before bind, so that the file never has another mode.
+        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        socket.bind(&address)?;
+        let file = fs::symlink_metadata(path)?;
+        Ok::<_, std::io::Error>((socket, (file.dev(), file.ino())))
+    };
+    let (socket, identity) = claimed().with_context(|| format!("cannot make the admin socket {shown}"))?;
+    Ok(Listener { path: path.to_owned(), socket, identity, _lock: lock })
+}
+
+/// Makes room at the path if a dead socket is there.
+fn clear(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot look at {shown}")),
+    };
+    if !found.file_type().is_socket() {
+        bail!("{shown} is there and is no socket: move it away, or name another place by --admin unix:PATH");
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        // A full queue says that somebody listens.
+        Err(error) if error.kind() != ErrorKind::WouldBlock => {
+            return Err(error).with_context(|| format!("cannot tell whether an agent answers at {shown}"));
+        }
+        _ => bail!(taken(path)),
+    }
+    info!("replacing the socket of an agent that is gone, {shown}");
+    fs::remove_file(path).with_context(|| format!("cannot remove the dead socket {shown}"))
+}
+
+fn taken(path: &Path) -> String {
+    format!("another agent answers at {}: stop it first, or name another place by --admin unix:PATH", path.display())
+}
+
+/// The lock of a path; the file goes with it.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    fn take(socket: &Path) -> anyhow::Result<Self> {
+        let mut path = OsString::from(socket);
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(no_follow)
+                .open(&path)
+                .with_context(|| format!("cannot open the lock {}", path.display()))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => bail!(taken(socket)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+                }
+            }
+            // An agent that ended meanwhile has taken the file away; a lock on what nobody finds is none.
+            let mine = file.metadata()?;
+            if fs::symlink_metadata(&path).is_ok_and(|found| (found.dev(), found.ino()) == (mine.dev(), mine.ino())) {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked here: the file descriptor is closed after this.
+        if let Err(error) = fs::remove_file(&self.path) {
+            debug!("admin: {} stays behind: {error}", self.path.display());
+        }
+    }
+}

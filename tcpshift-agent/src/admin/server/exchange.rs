@@ -1,0 +1,144 @@
+//! One request and its answer: reading a body within limits, asking app, and refusing in the API's words.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
+use tokio::time::timeout;
+
+use super::Limits;
+use crate::admin::api::{Failure, Reason};
+use crate::admin::{Command, Commands, Reply};
+
+/// What every request needs.
+#[derive(Clone, Debug)]
+pub(super) struct Api {
+    commands: Commands,
+    limits: Limits,
+    /// Bytes that bodies may still take.
+    bodies: Arc<Semaphore>,
+    /// Watches that may still begin.
+    pub(super) watches: Arc<Semaphore>,
+    /// True once the agent ends.
+    pub(super) ended: watch::Receiver<bool>,
+}
+
+/// A failure on its way to the client.
+#[derive(Debug)]
+pub(super) struct Refusal(pub(super) Failure);
+
+impl Refusal {
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self(Failure::new(reason, message))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self.0.reason {
+            Reason::BadRequest => StatusCode::BAD_REQUEST,
+            Reason::Forbidden => StatusCode::FORBIDDEN,
+            Reason::NotFound => StatusCode::NOT_FOUND,
+            Reason::Conflict => StatusCode::CONFLICT,
+            Reason::Gone => StatusCode::GONE,
+            Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Reason::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+            Reason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, axum::Json(self.0)).into_response()
+    }
+}
+
+impl Api {
+    pub(super) fn new(commands: Commands, limits: Limits, ended: watch::Receiver<bool>) -> Self {
+        let bodies = Arc::new(Semaphore::new(limits.bodies));
+        let watches = Arc::new(Semaphore::new(limits.watches));
+        Self { commands, limits, bodies, watches, ended }
+    }
+
+    /// Asks app.
+    pub(super) async fn ask<R>(&self, command: impl FnOnce(Reply<R>) -> Command) -> Result<R, Refusal> {
+        let ending = || Refusal::new(Reason::Unavailable, "the agent is ending");
+        let (reply, answer) = oneshot::channel();
+        let exchange = async {
+            self.commands.send(command(reply)).await.map_err(|_| ending())?;
+            answer.await.map_err(|_| ending())?.map_err(Refusal)
+        };
+        timeout(self.limits.reply_time, exchange).await.unwrap_or_else(|_| {
+            let message = format!(
+                "the agent has not answered within {:?}; a change may still come into force: see `tcpshift-agent status`",
+                self.limits.reply_time
+            );
+            Err(Refusal::new(Reason::Unavailable, message))
+        })
+    }
+
+    /// Reads a request's body, asks app, answers.
+    pub(super) async fn exchange<Q: DeserializeOwned, R: Serialize>(
+        &self,
+        request: Request,
+        command: fn(Q, Reply<R>) -> Command,
+    ) -> Result<axum::Json<R>, Refusal> {
+        // The permits are held until app has answered: parsed, a body takes no less memory.
+        let (question, _held) = {
+            let (bytes, held) = timeout(self.limits.body_time, self.body(request)).await.unwrap_or_else(|_| {
+                let message = format!("the request's body was not complete within {:?}", self.limits.body_time);
+                Err(Refusal::new(Reason::BadRequest, message))
+            })?;
+            let question = serde_json::from_slice(&bytes)
+                .map_err(|error| Refusal::new(Reason::BadRequest, format!("the request's body: {error}")))?;
+            (question, held)
+        };
+        self.ask(|reply| command(question, reply)).await.map(axum::Json)
+    }
+
+    /// The whole body. One that is too large is read to its end and thrown away, so that the client, which
+    /// may only read once it has written, gets to see the answer.
+    async fn body(&self, request: Request) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refusal> {
+        let limit = self.limits.body;
+        let too_large = || Refusal::new(Reason::TooLarge, format!("a request has {} MiB at most", limit >> 20));
+        let busy = || Refusal::new(Reason::Unavailable, "the agent is busy with other large requests; try again");
+        // This client asked before it sends, and can be spared to.
+        let asks = request.headers().contains_key(header::EXPECT);
+        let announced =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if asks && announced.is_some_and(|length: u64| length > limit as u64) {
+            return Err(too_large());
+        }
+        let mut refusal = None;
+        let mut held: Option<SemaphorePermit<'_>> = None;
+        let mut bytes = Vec::new();
+        let mut body: Body = request.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|error| Refusal::new(Reason::BadRequest, format!("the request's body broke off: {error}")))?;
+            let Some(chunk) = frame.data_ref().filter(|_| refusal.is_none()) else { continue };
+            let size = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            if bytes.len() + chunk.len() > limit {
+                refusal = Some(too_large());
+            } else if let Ok(more) = self.bodies.try_acquire_many(size) {
+                match &mut held {
+                    Some(held) => held.merge(more),
+                    None => held = Some(more),
+                }
+                bytes.extend_from_slice(chunk);
+            } else {
+                refusal = Some(busy());
+            }
+            if refusal.is_some() {
+                (bytes, held) = (Vec::new(), None);
+            }
+        }
+        match refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok((bytes, held)),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The composition root: the only file that knows every room, and it decides nothing.
+//!
+//! It makes the rooms, and then carries things between them: what the files say and what admin asks goes to
+//! the store, the store is compiled into a plan, the plan goes to the proxy, and what changed goes to those
+//! who watch. [`change`] is how one generation follows another; [`answer`] is what the rest of admin's
+//! questions get.
+
+mod answer;
+mod change;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep, sleep_until};
+
+use crate::admin::watch::Watchers;
+use crate::admin::{self, Command};
+use crate::connections::Connections;
+use crate::plan::Plan;
+use crate::plan::compile::Identity;
+use crate::plan::register::Register;
+use crate::proxy::{Proxy, limits};
+use crate::route::files::Files;
+use crate::route::files::watch::{SETTLE, SHORTEST_ROUND, Watch};
+use crate::route::problem::{Problem, Severity};
+use crate::route::state::State;
+use crate::route::store::Store;
+
+/// How often a listener that could not be opened is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// A look at the files takes at most this part of the time between two looks.
+const LOOK_SHARE: u32 = 50;
+
+/// Which datapath carries connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Datapath {
+    /// The best that works here.
+    Auto,
+    /// The agent's own relay.
+    Proxy,
+}
+
+/// What `run` asks for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Files and folders of the user.
+    pub paths: Vec<PathBuf>,
+    /// Where servers without `bind` listen; every address if there is none.
+    pub listen_addresses: Vec<IpAddr>,
+    /// What `apply` stores.
+    pub state_dir: PathBuf,
+    /// Socket of the admin API.
+    pub admin: PathBuf,
+    /// Datapath asked for.
+    pub datapath: Datapath,
+    /// Seed of decisions.
+    pub seed: u64,
+    /// How long connections may take to end.
+    pub drain_timeout: Duration,
+    /// Labels of the agent, for Gateway selectors.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The agent at work.
+struct App {
+    identity: Identity,
+    started: Instant,
+    draining: bool,
+    store: Store,
+    state: State,
+    files: Files,
+    register: Register,
+    plan: watch::Sender<Arc<Plan>>,
+    connections: Arc<Connections>,
+    proxy: Proxy,
+    /// Listeners of the plan that are not served, and why.
+    down: BTreeMap<SocketAddr, String>,
+    watchers: Watchers,
+}
+
+/// Runs an agent until it is told to end. Fails if it cannot start.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("admin")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let done = runtime.block_on(serve(options));
+    // Whoever still waits for an answer is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(options: Options) -> anyhow::Result<()> {
+    let Options { paths, mut listen_addresses, state_dir, admin, datapath, seed, drain_timeout, labels } = options;
+    if let Some(warning) = limits::raise().warning {
+        log::warn!("{warning}");
+    }
+    for path in &paths {
+        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    if listen_addresses.is_empty() {
+        listen_addresses.push(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED));
+    }
+    listen_addresses = listen_addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let socket = admin::server::bind(&admin)?;
+    let state = State::open(&state_dir)?;
+    let (applied, problems) = state.load()?;
+    problems.iter().for_each(say);
+    let connections = Arc::new(Connections::default());
+    let proxy = Proxy::start(&connections, 0).context("cannot start the proxy")?;
+    let mut watch = Watch::new(&paths);
+    let mut app = App {
+        identity: Identity { labels, listen_addresses, seed },
+        started: Instant::now(),
+        draining: false,
+        store: Store::new(applied),
+        state,
+        files: Files::new(paths),
+        register: Register::default(),
+        plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
+        connections,
+        proxy,
+        down: BTreeMap::new(),
+        watchers: Watchers::default(),
+    };
+    match datapath {
+        Datapath::Auto => log::info!("datapath proxy: it is the only one of this version"),
+        Datapath::Proxy => log::info!("datapath proxy, as asked for"),
+    }
+    app.look(true).await;
+    if app.plan.borrow().generation == 0 {
+        app.follow(app.store.clone()).await;
+    }
+    if !app.down.is_empty() {
+        let reasons: Vec<_> = app.down.values().cloned().collect();
+        bail!("{}", reasons.join("\n"));
+    }
+    for (hidden, file) in app.store.hidden() {
+        log::warn!("{} was applied and stands in {} too; the file counts", hidden.key, file.origin);
+    }
+    let (sender, mut commands) = mpsc::channel(64);
+    let (end, ended) = oneshot::channel::<()>();
+    let server = tokio::spawn(admin::server::serve(socket, sender, async {
+        ended.await.ok();
+    }));
+    app.say_ready(&admin);
+    app.work(&mut signals, &mut commands, &mut watch).await;
+    app.drain(drain_timeout, &mut signals, &mut commands).await;
+    end.send(()).ok();
+    server.await.context("the admin server ended by a panic")??;
+    log::info!("ended");
+    Ok(())
+}
+
+impl App {
+    /// Serves until it is told to end.
+    async fn work(&mut self, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>, watch: &mut Watch) {
+        let mut look_at = tokio::time::Instant::now() + SHORTEST_ROUND;
+        loop {
+            let retry = async {
+                if self.down.is_empty() {
+                    pending::<()>().await;
+                }
+                sleep(TRY_AGAIN).await;
+            };
+            tokio::select! {
+                Some(command) = commands.recv() => self.answer(command).await,
+                () = watch.changed() => look_at = look_at.min(tokio::time::Instant::now() + SETTLE),
+                () = sleep_until(look_at) => {
+                    let began = Instant::now();
+                    let again = self.look(false).await;
+                    let round = SHORTEST_ROUND.max(began.elapsed() * LOOK_SHARE);
+                    look_at = tokio::time::Instant::now() + again.unwrap_or(round).min(round);
+                }
+                () = retry => self.open_again().await,
+                asked = signals.next() => match asked {
+                    Asked::Reload => {
+                        log::info!("SIGHUP: reading the files again");
+                        self.look(true).await;
+                    }
+                    Asked::End(signal) => {
+                        log::info!("{signal}: no new connections are accepted");
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Lets connections end, answers questions meanwhile, and closes what is left after the timeout or a
+    /// second signal.
+    async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>) {
+        self.draining = true;
+        self.proxy.drain().await;
+        let connections = Arc::clone(&self.connections);
+        if connections.active() > 0 {
+            log::info!("waiting up to {timeout:?} for {} connections to end", connections.active());
+        }
+        let until = tokio::time::Instant::now() + timeout;
+        loop {
+            tokio::select! {
+                () = connections.ended() => break,
+                () = sleep_until(until) => {
+                    log::warn!("resetting {} connections that have not ended", connections.active());
+                    break;
+                }
+                asked = signals.next() => {
+                    if let Asked::End(signal) = asked {
+                        log::warn!("{signal} again: resetting {} connections", connections.active());
+                        break;
+                    }
+                }
+                Some(command) = commands.recv() => self.answer(command).await,
+            }
+        }
+        self.proxy.reset().await;
+    }
+
+    /// Looks at the user's files, and puts in force what changed. Returns when to look again, if soon.
+    async fn look(&mut self, sure: bool) -> Option<Duration> {
+        let look = self.files.look(sure);
+        look.problems.iter().for_each(say);
+        if let Some(objects) = look.objects {
+            let mut store = self.store.clone();
+            store.replace_files(objects);
+            self.follow(store).await;
+        }
+        look.again
+    }
+
+    fn say_ready(&self, admin: &std::path::Path) {
+        let plan = self.plan.borrow();
+        let addresses: Vec<_> = plan.listeners.iter().map(|listener| listener.address.to_string()).collect();
+        let listening = match addresses.as_slice() {
+            [] => "no route yet".to_owned(),
+            few if few.len() <= 8 => format!("listening on {}", few.join(", ")),
+            many => format!("listening on {} addresses", many.len()),
+        };
+        log::info!("ready: generation {}, {listening}; admin socket {}", plan.generation, admin.display());
+    }
+}
+
+/// Says a problem of a file.
+fn say(problem: &Problem) {
+    match problem.severity {
+        Severity::Error => log::error!("{problem}"),
+        Severity::Warning => log::warn!("{problem}"),
+    }
+}
+
+/// The signals that an agent obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal.
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::End("SIGINT"),
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    /// To read the files again.
+    Reload,
+    /// To end; by which signal.
+    End(&'static str),
+}

@@ -1,0 +1,84 @@
+//! What admin's commands are answered with.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{App, change};
+use crate::admin::Command;
+use crate::admin::api::{
+    Failure, GetReply, GetRequest, Item, Reason, StatusReply, Trouble, WatchFilter, WatchReply, WatchRequest,
+};
+use crate::admin::status;
+use crate::route::object::Object;
+use crate::route::store::Refusal;
+
+impl App {
+    /// Carries out a command. Who does not wait for the answer any more does not get it.
+    pub(super) async fn answer(&mut self, command: Command) {
+        match command {
+            Command::Apply(request, reply) => drop(reply.send(self.apply(request).await)),
+            Command::Delete(request, reply) => drop(reply.send(self.delete(request).await)),
+            Command::Shift(request, reply) => drop(reply.send(self.shift(request).await)),
+            Command::Get(request, reply) => drop(reply.send(self.get(&request))),
+            Command::Watch(request, reply) => drop(reply.send(self.watch(request))),
+            Command::Status(reply) => drop(reply.send(Ok(self.status()))),
+        }
+    }
+
+    fn get(&self, request: &GetRequest) -> Result<GetReply, Failure> {
+        let objects = self.select(&request.kind, request.namespace.as_deref(), request.name.as_deref())?;
+        let items = objects.into_iter().map(|object| Item { object: object.document(), origin: object.origin.to_string() });
+        Ok(GetReply { items: items.collect(), resource_version: self.store.version().to_string() })
+    }
+
+    fn select(&self, kind: &str, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<&Arc<Object>>, Failure> {
+        let kind = change::kind(kind)?;
+        let objects = self.store.of_kind(kind).into_iter().filter(|object| {
+            namespace.is_none_or(|namespace| object.key.namespace == namespace)
+                && name.is_none_or(|name| object.key.name == name)
+        });
+        let objects: Vec<_> = objects.collect();
+        match name {
+            Some(name) if objects.is_empty() => {
+                let namespace = namespace.unwrap_or_default().to_owned();
+                let key = crate::route::object::Key { kind, namespace, name: name.to_owned() };
+                Err(Failure::new(Reason::NotFound, Refusal::NotFound(key).to_string()))
+            }
+            _ => Ok(objects),
+        }
+    }
+
+    fn watch(&self, request: WatchRequest) -> Result<WatchReply, Failure> {
+        let WatchRequest { kind, namespace, name, resource_version } = request;
+        let kind = change::kind(&kind)?;
+        let present = self.store.of_kind(kind);
+        let filter = WatchFilter { kind: kind.qualified(), namespace, name };
+        self.watchers.start(filter, resource_version.as_deref(), &present, self.store.version())
+    }
+
+    fn status(&self) -> StatusReply {
+        let plan = self.plan.borrow();
+        let connections = &self.connections;
+        let retired = self.register.destinations.retired();
+        let mut notes = plan.notes.clone();
+        notes.extend(self.files.errors().map(ToString::to_string));
+        StatusReply {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            generation: plan.generation,
+            seed: plan.seed,
+            datapath: "proxy".to_owned(),
+            draining: self.draining,
+            objects: self.store.len() as u64,
+            listeners: status::listeners(&plan, connections, &self.down),
+            retired_active: retired.map(|number| connections.destinations.get(number).active.load(Relaxed)).sum(),
+            trouble: connections
+                .troubles()
+                .filter(|(_, count)| *count > 0)
+                .map(|(reason, count)| Trouble { reason: reason.to_owned(), count })
+                .collect(),
+            notes,
+        }
+    }
+}

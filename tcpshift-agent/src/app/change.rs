@@ -1,0 +1,276 @@
+//! How one generation follows another: a store becomes a plan, its sockets are opened, it is made durable,
+//! and only then every worker obeys it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use jiff::Timestamp;
+
+use super::App;
+use crate::admin::api::{
+    Action, ApplyRequest, ChangeReply, ChangeResult, DeleteRequest, Failure, ObjectName, Reason, ShiftRequest,
+};
+use crate::plan::catalog::Catalog;
+use crate::plan::compile::compile;
+use crate::connections::Connections;
+use crate::plan::Plan;
+use crate::proxy::ListenFailure;
+use crate::route::kind::Kind;
+use crate::route::model::Spec;
+use crate::route::object::{Key, Object};
+use crate::route::problem::{Problem, Severity};
+use crate::route::read::{self, DEFAULT_NAMESPACE, Document, Entry};
+use crate::route::store::{Outcome, Refusal, Store};
+use crate::route::{shift, write};
+
+/// What a transaction makes durable.
+type Durable = (Vec<Arc<Object>>, Vec<Key>);
+
+impl App {
+    /// Stores the objects of a request, all or none.
+    pub(super) async fn apply(&mut self, request: ApplyRequest) -> Result<ChangeReply, Failure> {
+        let ApplyRequest { documents, namespace, dry_run } = request;
+        let (entries, problems) = read::read_all(&documents, namespace.as_deref());
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+        if !errors.is_empty() {
+            return Err(invalid(errors));
+        }
+        if entries.is_empty() {
+            return Err(Failure::new(Reason::BadRequest, "no objects are given"));
+        }
+        let mut reply = ChangeReply { warnings, ..ChangeReply::default() };
+        let mut objects = Vec::new();
+        for entry in entries {
+            match entry {
+                Entry::Valid(object) => objects.push(*object),
+                Entry::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
+                    object,
+                    namespace,
+                    action: Action::PassedOver,
+                    resource_version: None,
+                }),
+                Entry::Invalid { key, .. } => {
+                    return Err(Failure::new(Reason::Invalid, format!("{key} is invalid")));
+                }
+            }
+        }
+        let mut store = self.store.clone();
+        let done = store.apply(objects, Timestamp::now()).map_err(refused)?;
+        let changed = done.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged);
+        let changed: Vec<_> = changed.map(|(object, _)| Arc::clone(object)).collect();
+        if !dry_run && !changed.is_empty() {
+            self.advance(store, (changed, Vec::new())).await?;
+        }
+        reply.results.extend(done.into_iter().map(|(object, outcome)| ChangeResult {
+            object: object.key.qualified(),
+            namespace: object.key.namespace.clone(),
+            action: match outcome {
+                Outcome::Created => Action::Created,
+                Outcome::Configured => Action::Configured,
+                Outcome::Unchanged => Action::Unchanged,
+            },
+            resource_version: Some(object.resource_version.to_string()),
+        }));
+        reply.generation = self.plan.borrow().generation;
+        Ok(reply)
+    }
+
+    /// Removes the objects of a request, all or none.
+    pub(super) async fn delete(&mut self, request: DeleteRequest) -> Result<ChangeReply, Failure> {
+        let DeleteRequest { documents, objects, namespace, ignore_not_found } = request;
+        let mut reply = ChangeReply::default();
+        let mut keys = Vec::new();
+        let (entries, problems) = read::read_all(&documents, namespace.as_deref());
+        // An object that is invalid by now can be deleted all the same, as long as it can be named.
+        let unnamed = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
+        let unnamed: Vec<_> = unnamed.collect();
+        let named = entries.iter().filter_map(Entry::key).map(ToString::to_string).collect::<Vec<_>>();
+        let unnamed: Vec<_> = unnamed.into_iter().filter(|problem| !named.contains(&problem.object)).collect();
+        if !unnamed.is_empty() {
+            return Err(invalid(unnamed));
+        }
+        for entry in entries {
+            match entry {
+                Entry::Valid(object) => keys.push((object.key, None)),
+                Entry::Invalid { key, .. } => keys.push((key, None)),
+                Entry::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
+                    object,
+                    namespace,
+                    action: Action::PassedOver,
+                    resource_version: None,
+                }),
+            }
+        }
+        for object in &objects {
+            keys.push((key(object, namespace.as_deref())?, object.resource_version.clone()));
+        }
+        if keys.is_empty() && reply.results.is_empty() {
+            return Err(Failure::new(Reason::BadRequest, "no objects are given"));
+        }
+        let mut store = self.store.clone();
+        let done = store.delete(&keys, ignore_not_found).map_err(refused)?;
+        let gone: Vec<Key> = done.iter().filter(|(_, found)| *found).map(|(key, _)| key.clone()).collect();
+        if !gone.is_empty() {
+            self.advance(store, (Vec::new(), gone)).await?;
+        }
+        reply.results.extend(done.into_iter().map(|(key, found)| ChangeResult {
+            object: key.qualified(),
+            namespace: key.namespace,
+            action: if found { Action::Deleted } else { Action::NotFound },
+            resource_version: None,
+        }));
+        reply.generation = self.plan.borrow().generation;
+        Ok(reply)
+    }
+
+    /// Edits the weights of an applied route.
+    pub(super) async fn shift(&mut self, request: ShiftRequest) -> Result<ChangeReply, Failure> {
+        let ShiftRequest { object, namespace, rule, shares } = request;
+        let key = key(&object, namespace.as_deref())?;
+        let Some(stored) = self.store.get(&key) else { return Err(refused(Refusal::NotFound(key))) };
+        let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
+        let subsets = self.subsets(stored);
+        let document = shift::shift(stored, rule, &wanted, &subsets);
+        let mut document = document.map_err(|message| Failure::new(Reason::BadRequest, message))?;
+        // What the edit is based on is what it may replace.
+        let version = object.resource_version.unwrap_or_else(|| stored.resource_version.to_string());
+        document["metadata"]["resourceVersion"] = version.into();
+        let documents = vec![Document { name: key.to_string(), text: write::yaml(&document) }];
+        let mut reply = self.apply(ApplyRequest { documents, namespace: None, dry_run: false }).await?;
+        reply.warnings.clear();
+        Ok(reply)
+    }
+
+    /// Subsets that are declared for the hosts of a route.
+    fn subsets(&self, object: &Object) -> Vec<String> {
+        let Spec::VirtualService(service) = &object.spec else { return Vec::new() };
+        let mut objects: Vec<&Object> = self.store.iter().map(Arc::as_ref).collect();
+        objects.sort_by(|a, b| a.age().cmp(&b.age()));
+        let catalog = Catalog::new(&objects);
+        let hosts = service.tcp.iter().flat_map(|rule| &rule.route).map(|destination| &destination.host);
+        hosts.flat_map(|host| catalog.subsets(&object.key.namespace, host)).collect()
+    }
+
+    /// Puts a changed store in force and makes it durable, or leaves everything as it is.
+    async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<(), Failure> {
+        if self.draining {
+            return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed"));
+        }
+        let plan = self.compile(&store);
+        let failures = self.proxy.open(&plan);
+        let new: Vec<_> = failures.iter().filter(|failure| !self.down.contains_key(&failure.address)).collect();
+        if !new.is_empty() {
+            let reasons: Vec<_> = new.iter().map(ToString::to_string).collect();
+            self.proxy.close_unused(&self.plan.borrow());
+            return Err(Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; "))));
+        }
+        if let Err(error) = self.state.write(&stored, &deleted) {
+            self.proxy.close_unused(&self.plan.borrow());
+            return Err(Failure::new(Reason::Failed, format!("{error:#}")));
+        }
+        self.publish(store, plan, &failures).await;
+        Ok(())
+    }
+
+    /// Puts in force what the user's files say. What cannot be listened on is said, and tried again.
+    pub(super) async fn follow(&mut self, store: Store) {
+        let plan = self.compile(&store);
+        let failures = self.proxy.open(&plan);
+        for failure in failures.iter().filter(|failure| !self.down.contains_key(&failure.address)) {
+            log::error!("{failure}");
+        }
+        self.publish(store, plan, &failures).await;
+    }
+
+    /// Tries again to listen where it was not possible.
+    pub(super) async fn open_again(&mut self) {
+        let plan = Arc::clone(&self.plan.borrow());
+        let failures = self.proxy.open(&plan);
+        if failures.len() < self.down.len() {
+            let opened = self.down.keys().filter(|address| self.proxy.is_open(**address));
+            opened.for_each(|address| log::info!("listening on {address} now"));
+            self.proxy.publish(plan).await;
+        }
+        self.down = down(&failures);
+    }
+
+    fn compile(&mut self, store: &Store) -> Plan {
+        compile(store.iter(), &self.identity, &mut self.register, &self.plan.borrow())
+    }
+
+    async fn publish(&mut self, store: Store, plan: Plan, failures: &[ListenFailure]) {
+        let last = Arc::clone(&self.plan.borrow());
+        let plan = Arc::new(plan);
+        let Self { register, connections, .. } = self;
+        register.listeners.take_fresh().into_iter().for_each(|number| connections.listeners.get(number).reset());
+        register.routes.take_fresh().into_iter().for_each(|number| connections.routes.get(number).reset());
+        register.destinations.take_fresh().into_iter().for_each(|number| connections.destinations.get(number).reset());
+        register.endpoints.take_fresh().into_iter().for_each(|number| connections.endpoints.get(number).reset());
+        mark(connections, &last, &plan);
+        self.proxy.publish(Arc::clone(&plan)).await;
+        self.down = down(failures);
+        let Self { register, connections, .. } = self;
+        register.listeners.sweep(|_| false);
+        register.routes.sweep(|_| false);
+        register.destinations.sweep(|number| connections.destinations.get(number).active.load(Relaxed) > 0);
+        register.endpoints.sweep(|number| connections.endpoints.get(number).active.load(Relaxed) > 0);
+        for note in plan.notes.iter().filter(|note| !last.notes.contains(note)) {
+            log::warn!("{note}");
+        }
+        log::info!("generation {} is in force: {} listeners", plan.generation, plan.listeners.len());
+        self.plan.send_replace(plan);
+        self.watchers.record(&self.store.changes(&store), store.version());
+        self.store = store;
+    }
+}
+
+/// Counts the share of a route anew where its weights changed.
+fn mark(connections: &Connections, last: &Plan, next: &Plan) {
+    let routes = |plan: &Plan| plan.listeners.iter().flat_map(|listener| listener.routes.clone()).collect::<Vec<_>>();
+    let before: HashMap<u32, _> = routes(last).into_iter().map(|route| (route.number, route)).collect();
+    for route in routes(next) {
+        let same = before.get(&route.number).is_some_and(|last| last.table == route.table && last.steer == route.steer);
+        if !same {
+            let numbers = route.destinations.iter().map(|destination| destination.decides.number);
+            numbers.for_each(|number| connections.destinations.get(number).mark());
+        }
+    }
+}
+
+fn down(failures: &[ListenFailure]) -> BTreeMap<std::net::SocketAddr, String> {
+    failures.iter().map(|failure| (failure.address, failure.to_string())).collect()
+}
+
+/// The object that a person names.
+pub(super) fn key(object: &ObjectName, namespace: Option<&str>) -> Result<Key, Failure> {
+    let kind = kind(&object.kind)?;
+    let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE).to_owned();
+    Ok(Key { kind, namespace, name: object.name.clone() })
+}
+
+/// The kind that a person names.
+pub(super) fn kind(word: &str) -> Result<Kind, Failure> {
+    Kind::from_word(word).ok_or_else(|| {
+        let known: Vec<_> = Kind::ALL.iter().map(|kind| format!("{} ({})", kind.singular(), kind.short_name())).collect();
+        Failure::new(Reason::BadRequest, format!("there is no kind {word:?}; known are {}", known.join(", ")))
+    })
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    let reason = match &refusal {
+        Refusal::NotFound(_) => Reason::NotFound,
+        Refusal::BelongsToFile(..) => Reason::Forbidden,
+        Refusal::Conflict { .. } => Reason::Conflict,
+    };
+    Failure::new(reason, refusal.to_string())
+}
+
+fn invalid(problems: Vec<Problem>) -> Failure {
+    let message = match problems.len() {
+        1 => "1 problem; nothing is changed".to_owned(),
+        count => format!("{count} problems; nothing is changed"),
+    };
+    Failure { reason: Reason::Invalid, message, problems }
+}

@@ -1,0 +1,144 @@
+//! The command line: what a person types, and what is printed.
+//!
+//! The only room that knows clap and a terminal. It reads files as text, asks an agent by the admin client and
+//! prints; it must not decide what an object means. Results go to standard output, problems to standard error.
+
+mod apply;
+mod column;
+mod delete;
+mod documents;
+mod get;
+mod outcome;
+mod place;
+mod quantity;
+mod run;
+mod screen;
+mod shift;
+mod status;
+mod table;
+mod target;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::admin::client::Client;
+use outcome::{Done, Stop};
+use place::AdminAddress;
+
+const ABOUT: &str = "\
+Moves the new TCP connections of a service from one version to another, a share at a time.
+
+It reads the route files you know from Istio: a Gateway opens a port, a VirtualService divides the port's new \
+connections by weight, a DestinationRule says which endpoints are which version. `run` starts the agent that \
+carries the connections; every other command talks to it. A connection that is open is never touched.";
+
+const AFTER: &str = "\
+Examples:
+  sudo tcpshift-agent run                      start an agent
+  sudo tcpshift-agent apply -f routes.yaml     give it routes
+  sudo tcpshift-agent shift vs/tcp-echo v2=20  send 20 % of the new connections to v2
+  sudo tcpshift-agent status                   see what came of it
+
+Exit codes:
+  0   done
+  1   failed: no agent, not found, unreadable, an object that comes from a file of yours
+  2   usage: the command line itself is wrong
+  65  invalid input: an object that is wrong by itself; nothing was changed
+
+Environment:
+  TCPSHIFT_ADMIN  the agent's socket, as --admin
+  NO_COLOR        no colours
+  RUST_LOG        what is logged to standard error (info for run, warn for the others)";
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(name = "tcpshift-agent", version, about = "Moves new TCP connections from one version to another", long_about = ABOUT, after_help = AFTER)]
+pub struct CommandLine {
+    /// The agent's socket, as unix:PATH
+    ///
+    /// Default: /run/tcpshift/admin.sock as root, else tcpshift/admin.sock under `XDG_RUNTIME_DIR`.
+    #[arg(long, global = true, env = "TCPSHIFT_ADMIN", value_name = "unix:PATH", value_parser = place::admin_address)]
+    admin: Option<AdminAddress>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Apply(apply::Arguments),
+    Delete(delete::Arguments),
+    Get(get::Arguments),
+    Shift(shift::Arguments),
+    Validate(validate::Arguments),
+    Status(status::Arguments),
+}
+
+/// The namespace of a command's objects.
+#[derive(Args, Debug)]
+struct Namespace {
+    /// Namespace of objects that name none [default: default]
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+}
+
+/// How a change or a check is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The API's answer as JSON
+    Json,
+}
+
+/// Reads the command line. What cannot be understood ends the process with exit code 2, `--help` with 0.
+pub fn read() -> CommandLine {
+    CommandLine::parse()
+}
+
+impl CommandLine {
+    /// What is logged unless `RUST_LOG` says otherwise.
+    pub fn log_level(&self) -> &'static str {
+        if matches!(self.command, Command::Run(_)) { "info" } else { "warn" }
+    }
+
+    /// Does what was asked, prints it, and says with which exit code to end.
+    pub fn execute(self) -> ExitCode {
+        let Self { admin, command } = self;
+        let done = match command {
+            Command::Run(arguments) => run::execute(arguments, admin),
+            Command::Apply(arguments) => with_agent(admin, async |client| apply::execute(arguments, &client).await),
+            Command::Delete(arguments) => with_agent(admin, async |client| delete::execute(arguments, &client).await),
+            Command::Get(arguments) => with_agent(admin, async |client| get::execute(arguments, &client).await),
+            Command::Shift(arguments) => with_agent(admin, async |client| shift::execute(arguments, &client).await),
+            Command::Validate(arguments) => validate::execute(&arguments),
+            Command::Status(arguments) => with_agent(admin, async |client| status::execute(&arguments, &client).await),
+        };
+        outcome::exit_code(done)
+    }
+}
+
+fn with_agent(
+    admin: Option<AdminAddress>,
+    command: impl AsyncFnOnce(Client) -> Result<Done, Stop>,
+) -> Result<Done, Stop> {
+    let client = Client::new(place::admin(admin)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::Failed(format!("cannot start: {error}")))?;
+    runtime.block_on(command(client))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn clap_accepts_the_definition() {
+        CommandLine::command().debug_assert();
+    }
+}

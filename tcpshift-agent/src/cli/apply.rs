@@ -1,0 +1,80 @@
+//! `apply`: gives objects to the agent.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::outcome::{self, Done, Stop};
+use super::{Format, Namespace, documents, screen};
+use crate::admin::api::{Action, ApplyRequest, ChangeReply, ChangeResult};
+use crate::admin::client::Client;
+
+const AFTER: &str = "\
+Examples:
+  tcpshift-agent apply -f tcp-echo-all-v1.yaml
+  tcpshift-agent apply -f routes/ --dry-run
+  sed s/v1/v2/ route.yaml | tcpshift-agent apply -f -
+
+All objects are taken, or none: one that is invalid stops them all (exit code 65). When the command ends, the \
+change is in force. Objects of kinds that tcpshift does not read, as Deployment, are passed over.";
+
+/// Create objects, or replace them with what the files say
+#[derive(Args, Debug)]
+#[command(after_help = AFTER)]
+pub(super) struct Arguments {
+    /// File, folder, or - for standard input; repeatable
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Check and print, change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    namespace: Namespace,
+
+    /// Print the agent's answer as JSON
+    #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
+    output: Option<Format>,
+}
+
+pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
+    let Arguments { files, dry_run, namespace, output } = arguments;
+    let documents = documents::documents(&files)?;
+    let request = ApplyRequest { documents, namespace: namespace.namespace, dry_run };
+    let reply = client.apply(&request).await?;
+    report(&reply, output, if dry_run { " (dry run)" } else { "" })
+}
+
+/// Prints what became of each object.
+pub(super) fn report(reply: &ChangeReply, output: Option<Format>, mark: &str) -> Result<Done, Stop> {
+    outcome::problems(&reply.warnings);
+    if output.is_some() {
+        return screen::print(&screen::json(reply)?).map(|()| Done::Well);
+    }
+    for result in &reply.results {
+        match line(result) {
+            Some(line) => screen::print(&format!("{}{mark}\n", screen::clean(&line)))?,
+            None if result.action == Action::PassedOver => {
+                screen::note(&format!("note: {} passed over: tcpshift does not read this kind", result.object));
+            }
+            None => {}
+        }
+    }
+    Ok(Done::Well)
+}
+
+/// As kubectl says it; nothing for an object nothing was done to.
+fn line(result: &ChangeResult) -> Option<String> {
+    let object = &result.object;
+    Some(match result.action {
+        Action::Created => format!("{object} created"),
+        Action::Configured => format!("{object} configured"),
+        Action::Unchanged => format!("{object} unchanged"),
+        Action::Deleted => match object.split_once('/') {
+            Some((kind, name)) => format!("{kind} \"{name}\" deleted"),
+            None => format!("{object} deleted"),
+        },
+        Action::NotFound | Action::PassedOver => return None,
+    })
+}

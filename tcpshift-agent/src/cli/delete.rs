@@ -1,0 +1,66 @@
+//! `delete`: takes objects from the agent.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+
+use super::outcome::{Done, Stop};
+use super::{Format, Namespace, apply, documents, target};
+use crate::admin::api::{DeleteRequest, ObjectName};
+use crate::admin::client::Client;
+
+const USAGE: &str = "tcpshift-agent delete [OPTIONS] <-f FILE | KIND NAME… | KIND/NAME…>";
+
+const AFTER: &str = "\
+Examples:
+  tcpshift-agent delete -f tcp-echo-all-v1.yaml
+  tcpshift-agent delete virtualservice tcp-echo
+  tcpshift-agent delete vs/tcp-echo dr/tcp-echo-destination --ignore-not-found
+
+Of a file, only kind, namespace and name are read. All objects go, or none. A port without a route refuses new \
+connections; connections that are open stay.";
+
+/// Remove objects, by file or by name
+#[derive(Args, Debug)]
+#[command(after_help = AFTER, override_usage = USAGE, group(ArgGroup::new("what").required(true).args(["files", "words"])))]
+pub(super) struct Arguments {
+    /// KIND NAME…, or KIND/NAME…
+    #[arg(value_name = "OBJECT")]
+    words: Vec<String>,
+
+    /// Remove the objects that a file, a folder, or - for standard input names; repeatable
+    #[arg(short, long = "filename", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// An object that is not there is no failure
+    #[arg(long)]
+    ignore_not_found: bool,
+
+    #[command(flatten)]
+    namespace: Namespace,
+
+    /// Print the agent's answer as JSON
+    #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
+    output: Option<Format>,
+}
+
+pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
+    let Arguments { words, files, ignore_not_found, namespace, output } = arguments;
+    let mut objects = Vec::new();
+    if !words.is_empty() {
+        for target in target::targets(&words)? {
+            if target.names.is_empty() {
+                return Err(Stop::Usage("name the objects to remove, as virtualservice tcp-echo".to_owned()));
+            }
+            let kind = target.kind.qualified();
+            objects.extend(target.names.into_iter().map(|name| ObjectName {
+                kind: kind.to_owned(),
+                name,
+                resource_version: None,
+            }));
+        }
+    }
+    let documents = documents::documents(&files)?;
+    let request = DeleteRequest { documents, objects, namespace: namespace.namespace, ignore_not_found };
+    apply::report(&client.delete(&request).await?, output, "")
+}

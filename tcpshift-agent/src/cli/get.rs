@@ -1,0 +1,230 @@
+//! `get`: shows objects as kubectl does.
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::column::{self, View};
+use super::outcome::{Done, Stop};
+use super::table::Table;
+use super::target::{self, Target};
+use super::{Namespace, screen};
+use crate::admin::api::{GetReply, GetRequest, Item, Reason, WatchRequest};
+use crate::admin::client::{Client, Error};
+use crate::route::kind::Kind;
+use crate::route::write;
+
+const USAGE: &str = "tcpshift-agent get [OPTIONS] <KIND[,KIND] [NAME…] | KIND/NAME…>";
+
+const AFTER: &str = "\
+Examples:
+  tcpshift-agent get virtualservices      what there is
+  tcpshift-agent get vs tcp-echo -o yaml  one as a whole; the weights are under spec.tcp
+  tcpshift-agent get vs,dr -A -o wide     with weights, subsets, and where each comes from
+  tcpshift-agent get vs -w                and then every change, as it comes
+
+Kinds: virtualservice (vs), destinationrule (dr), gateway (gw), serviceentry (se), workloadentry (we), \
+service (svc), in singular or plural, several with commas; `all` for all of them.";
+
+/// Show objects
+#[derive(Args, Debug)]
+#[command(after_help = AFTER, override_usage = USAGE)]
+pub(super) struct Arguments {
+    /// KIND[,KIND] [NAME…], or KIND/NAME…
+    #[arg(value_name = "OBJECT", required = true)]
+    words: Vec<String>,
+
+    #[command(flatten)]
+    namespace: Namespace,
+
+    /// Show objects of all namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+
+    /// How to print; a table without it
+    #[arg(short, long, value_enum)]
+    output: Option<Output>,
+
+    /// Go on printing changes until interrupted
+    #[arg(short, long)]
+    watch: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A table with more columns
+    Wide,
+    /// The objects as YAML
+    Yaml,
+    /// The objects as JSON
+    Json,
+    /// Kind and name alone
+    Name,
+}
+
+/// Where to look, and how to print.
+struct Show<'a> {
+    client: &'a Client,
+    namespace: Option<String>,
+    output: Option<Output>,
+    view: View,
+}
+
+pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
+    let Arguments { words, namespace, all_namespaces, output, watch } = arguments;
+    let targets = target::targets(&words)?;
+    if all_namespaces && targets.iter().any(|target| !target.names.is_empty()) {
+        return Err(Stop::Usage("an object is named within one namespace: give -n, not -A".to_owned()));
+    }
+    let namespace = (!all_namespaces).then(|| namespace.namespace.unwrap_or_else(|| "default".to_owned()));
+    let several_kinds = targets.iter().any(|target| target.kind != targets[0].kind);
+    let view = View { namespace: all_namespaces, kind: several_kinds, wide: output == Some(Output::Wide) };
+    let show = Show { client, namespace, output, view };
+    if watch {
+        return match &targets[..] {
+            [target] if target.names.len() < 2 => show.watch(target).await,
+            _ => Err(Stop::Usage("-w follows one kind, or one object".to_owned())),
+        };
+    }
+    let mut found = Vec::new();
+    let mut done = Done::Well;
+    for target in &targets {
+        for name in names(target) {
+            match show.read(target.kind, name).await {
+                Ok(reply) => found.extend(reply.items.into_iter().map(|item| (target.kind, item))),
+                Err(Error::Failure(failure)) if failure.reason == Reason::NotFound && name.is_some() => {
+                    let message = format!("{} {:?} not found", target.kind.plural(), name.unwrap_or_default());
+                    screen::error_from_server("NotFound", &message);
+                    done = Done::Failed;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    let one_object = matches!(&targets[..], [target] if target.names.len() == 1);
+    // Of named objects, what was not found has been said.
+    let listed = targets.iter().all(|target| target.names.is_empty());
+    if listed || !found.is_empty() {
+        screen::print(&show.text(&found, one_object)?)?;
+        if found.is_empty() && matches!(output, None | Some(Output::Wide)) {
+            screen::note(&match &show.namespace {
+                Some(namespace) => format!("No resources found in {namespace} namespace."),
+                None => "No resources found".to_owned(),
+            });
+        }
+    }
+    Ok(done)
+}
+
+/// Every name of a target; none stands for all objects.
+fn names(target: &Target) -> Vec<Option<&str>> {
+    if target.names.is_empty() { vec![None] } else { target.names.iter().map(|name| Some(name.as_str())).collect() }
+}
+
+impl Show<'_> {
+    async fn read(&self, kind: Kind, name: Option<&str>) -> Result<GetReply, Error> {
+        let request = GetRequest {
+            kind: kind.qualified().to_owned(),
+            namespace: self.namespace.clone(),
+            name: name.map(str::to_owned),
+        };
+        self.client.get(&request).await
+    }
+
+    /// What was found, in the form that was asked for.
+    fn text(&self, found: &[(Kind, Item)], one_object: bool) -> Result<String, Stop> {
+        Ok(match (self.output, found) {
+            (None | Some(Output::Wide), _) => self.tables(found),
+            (Some(Output::Name), _) => found.iter().map(|(kind, item)| name_line(*kind, &item.object)).collect(),
+            (Some(Output::Yaml), [(_, item)]) if one_object => write::yaml(&item.object),
+            (Some(Output::Json), [(_, item)]) if one_object => screen::json(&item.object)?,
+            (Some(Output::Yaml), _) => write::yaml(&list(found)),
+            (Some(Output::Json), _) => screen::json(&list(found))?,
+        })
+    }
+
+    /// A table for each run of objects of one kind, apart by an empty line.
+    fn tables(&self, found: &[(Kind, Item)]) -> String {
+        let now = Timestamp::now();
+        let tables = found.chunk_by(|(one, _), (other, _)| one == other).map(|chunk| {
+            let kind = chunk[0].0;
+            let mut table = Table::new(column::headings(kind, self.view));
+            for (kind, item) in chunk {
+                table.push(&column::row(*kind, item, self.view, now));
+            }
+            table.text()
+        });
+        tables.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Prints what is there, then every change.
+    async fn watch(&self, target: &Target) -> Result<Done, Stop> {
+        let kind = target.kind;
+        let name = target.names.first();
+        let reply = match self.read(kind, name.map(String::as_str)).await {
+            Ok(reply) => reply,
+            Err(Error::Failure(mut failure)) if failure.reason == Reason::NotFound && name.is_some() => {
+                failure.message = format!("{} {:?} not found", kind.plural(), name.map_or("", |name| name));
+                return Err(Error::Failure(failure).into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let request = WatchRequest {
+            kind: kind.qualified().to_owned(),
+            namespace: self.namespace.clone(),
+            name: name.cloned(),
+            resource_version: Some(reply.resource_version),
+        };
+        let mut watch = self.client.watch(&request).await?;
+        let mut rows = Rows { kind, show: self, widths: None };
+        rows.print(reply.items, false)?;
+        while let Some(event) = watch.next().await? {
+            rows.print(vec![Item { object: event.object, origin: "<unknown>".to_owned() }], true)?;
+        }
+        Err(Stop::Failed("the agent broke off; see `tcpshift-agent status`".to_owned()))
+    }
+}
+
+/// What a watch prints, bit by bit.
+struct Rows<'a> {
+    kind: Kind,
+    show: &'a Show<'a>,
+    /// Of the table that has been begun.
+    widths: Option<Vec<usize>>,
+}
+
+impl Rows<'_> {
+    fn print(&mut self, items: Vec<Item>, apart: bool) -> Result<(), Stop> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        if matches!(self.show.output, None | Some(Output::Wide)) {
+            let mut table = Table::new(column::headings(self.kind, self.show.view));
+            let now = Timestamp::now();
+            for item in &items {
+                table.push(&column::row(self.kind, item, self.show.view, now));
+            }
+            if let Some(widths) = &self.widths {
+                return screen::print(&table.rows_text(widths));
+            }
+            self.widths = Some(table.widths());
+            return screen::print(&table.text());
+        }
+        let one_object = items.len() == 1;
+        let found: Vec<_> = items.into_iter().map(|item| (self.kind, item)).collect();
+        let text = self.show.text(&found, one_object)?;
+        let apart = apart && self.show.output == Some(Output::Yaml);
+        screen::print(&if apart { format!("---\n{text}") } else { text })
+    }
+}
+
+fn name_line(kind: Kind, object: &Value) -> String {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    format!("{}/{}\n", kind.qualified(), screen::clean(name))
+}
+
+/// Several objects as one, as kubectl does it.
+fn list(found: &[(Kind, Item)]) -> Value {
+    let items: Vec<&Value> = found.iter().map(|(_, item)| &item.object).collect();
+    json!({ "apiVersion": "v1", "items": items, "kind": "List", "metadata": { "resourceVersion": "" } })
+}

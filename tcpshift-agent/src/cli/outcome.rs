@@ -1,0 +1,85 @@
+//! How a command ends: its exit code, and what is said on standard error.
+
+use std::process::ExitCode;
+
+use super::{place, screen};
+use crate::admin::api::{Failure, Reason};
+use crate::admin::client;
+use crate::route::problem::{Problem, Severity};
+
+/// A command that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// All is well.
+    Well,
+    /// Part of it failed, and that has been said.
+    Failed,
+    /// The input is invalid, and that has been said.
+    Invalid,
+}
+
+/// Why a command stopped before its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Whoever read standard output has enough. No error.
+    ClosedPipe,
+    /// The command line is wrong in a way that clap cannot see.
+    Usage(String),
+    /// Anything else on this side.
+    Failed(String),
+    /// The agent refused, or there is none.
+    Agent(client::Error),
+}
+
+impl From<client::Error> for Stop {
+    fn from(error: client::Error) -> Self {
+        Self::Agent(error)
+    }
+}
+
+/// Says what has to be said, and gives the exit code.
+pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
+    ExitCode::from(match result {
+        Ok(Done::Well) | Err(Stop::ClosedPipe) => 0,
+        Ok(Done::Failed) => 1,
+        Ok(Done::Invalid) => 65,
+        Err(Stop::Usage(message)) => {
+            screen::error(&message);
+            screen::complain("\nFor more information, try '--help'.");
+            2
+        }
+        Err(Stop::Failed(message)) => {
+            screen::error(&message);
+            1
+        }
+        Err(Stop::Agent(client::Error::Failure(failure))) => refused(&failure),
+        Err(Stop::Agent(error @ (client::Error::NoAgent(_) | client::Error::Denied(_)))) => {
+            screen::error(&error.to_string());
+            if let Some(hint) = place::hint() {
+                screen::complain(&hint);
+            }
+            1
+        }
+        Err(Stop::Agent(error)) => {
+            screen::error(&error.to_string());
+            1
+        }
+    })
+}
+
+fn refused(failure: &Failure) -> u8 {
+    problems(&failure.problems);
+    match failure.reason {
+        // The words that kubectl's users, and their scripts, know.
+        Reason::NotFound => screen::error_from_server("NotFound", &failure.message),
+        _ => screen::error(&failure.message),
+    }
+    if failure.reason == Reason::Invalid { 65 } else { 1 }
+}
+
+/// Prints problems, each on its line.
+pub(super) fn problems(problems: &[Problem]) {
+    for problem in problems {
+        screen::problem(&problem.to_string(), problem.severity == Severity::Error);
+    }
+}

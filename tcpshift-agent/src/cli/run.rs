@@ -1,0 +1,105 @@
+//! `run`: starts the agent.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::outcome::{Done, Stop};
+use super::place::{self, AdminAddress};
+use super::quantity;
+use crate::app::{self, Options};
+
+const AFTER: &str = "\
+Examples:
+  sudo tcpshift-agent run
+        from what `apply` stored, nothing at first
+  tcpshift-agent run routes.yaml
+        from a file; save the file, and it is in force within a second
+  tcpshift-agent run routes/ --listen-address 127.0.0.1 --state-dir ./state
+        from a folder and its own state, for this machine alone
+
+SIGHUP reads the files again. SIGTERM stops accepting, lets open connections end until --drain-timeout, and \
+closes the rest.";
+
+/// Start the agent: serve the ports of the Gateways, and divide their connections as the routes say
+#[derive(Args, Debug)]
+#[command(after_help = AFTER)]
+pub(super) struct Arguments {
+    /// Files and folders of objects, watched for changes; none is fine
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Address to serve Gateway ports at, unless the Gateway says `bind`; repeatable [default: all]
+    #[arg(long = "listen-address", value_name = "IP")]
+    listen_addresses: Vec<IpAddr>,
+
+    /// Folder for what `apply` stores
+    ///
+    /// Default: /var/lib/tcpshift as root, else tcpshift under `XDG_STATE_HOME` (~/.local/state).
+    #[arg(long, value_name = "D")]
+    state_dir: Option<PathBuf>,
+
+    /// What carries connections
+    #[arg(long, value_enum, default_value = "auto")]
+    datapath: Datapath,
+
+    /// Seed of the decisions, decimal or 0x…; agents with one seed decide alike [default: a fixed one]
+    #[arg(long, value_name = "N", value_parser = quantity::seed, default_value_t = tcpshift_common::DEFAULT_SEED, hide_default_value = true)]
+    seed: u64,
+
+    /// How long open connections may take to end after SIGTERM, as 10s, 1m30s or 500ms
+    #[arg(long, value_name = "T", value_parser = quantity::duration, default_value = "30s")]
+    drain_timeout: Duration,
+
+    /// The agent's own labels, which the selector of a Gateway must match; repeatable
+    #[arg(long = "label", value_name = "K=V", value_parser = label, default_value = "istio=ingressgateway")]
+    labels: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Datapath {
+    /// The best that works on this machine
+    Auto,
+    /// The agent relays, in user space
+    Proxy,
+}
+
+pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Result<Done, Stop> {
+    let options = Options {
+        paths: arguments.paths,
+        listen_addresses: arguments.listen_addresses,
+        state_dir: place::state_dir(arguments.state_dir)?,
+        admin: place::admin(admin)?,
+        datapath: match arguments.datapath {
+            Datapath::Auto => app::Datapath::Auto,
+            Datapath::Proxy => app::Datapath::Proxy,
+        },
+        seed: arguments.seed,
+        drain_timeout: arguments.drain_timeout,
+        labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
+    };
+    // `#` prints the causes behind the message, one after the other.
+    app::run(options).map(|()| Done::Well).map_err(|error| Stop::Failed(format!("{error:#}")))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is KEY=VALUE, as istio=ingressgateway".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_have_a_key() {
+        assert_eq!(label("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
+        assert_eq!(label("a=").unwrap(), ("a".to_owned(), String::new()));
+        assert!(label("a").is_err() && label("=b").is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! Which objects a command is for, as kubectl's users write it: `KIND NAME…`, `KIND,KIND` or `KIND/NAME…`.
+
+use super::outcome::Stop;
+use crate::route::kind::Kind;
+
+/// Objects of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) kind: Kind,
+    /// All of the kind, if empty.
+    pub(super) names: Vec<String>,
+}
+
+/// Reads the words behind a command.
+pub(super) fn targets(words: &[String]) -> Result<Vec<Target>, Stop> {
+    if words.iter().any(|word| word.contains('/')) {
+        return words.iter().map(|word| named(word)).collect();
+    }
+    let Some((kinds, names)) = words.split_first() else {
+        return Err(Stop::Usage("name a kind, as virtualservice".to_owned()));
+    };
+    if kinds == "all" && names.is_empty() {
+        return Ok(Kind::ALL.iter().map(|kind| Target { kind: *kind, names: Vec::new() }).collect());
+    }
+    kinds.split(',').map(|word| Ok(Target { kind: kind(word)?, names: names.to_vec() })).collect()
+}
+
+/// Reads `KIND/NAME`.
+pub(super) fn named(word: &str) -> Result<Target, Stop> {
+    match word.split_once('/') {
+        Some((word, name)) if !name.is_empty() && !name.contains('/') => {
+            Ok(Target { kind: kind(word)?, names: vec![name.to_owned()] })
+        }
+        _ => Err(Stop::Usage(format!("`{word}` names no object: write KIND/NAME, as virtualservice/tcp-echo"))),
+    }
+}
+
+fn kind(word: &str) -> Result<Kind, Stop> {
+    Kind::from_word(word).ok_or_else(|| {
+        Stop::Usage(format!(
+            "`{word}` is no kind that tcpshift reads; there are virtualservice (vs), destinationrule (dr), gateway (gw), serviceentry (se), workloadentry (we), service (svc)"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &str) -> Option<Vec<(Kind, String)>> {
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        let targets = targets(&words).ok()?;
+        Some(targets.into_iter().map(|target| (target.kind, target.names.join(" "))).collect())
+    }
+
+    #[test]
+    fn kubectls_forms_are_read() {
+        let (vs, dr) = (Kind::VirtualService, Kind::DestinationRule);
+        assert_eq!(read("vs"), Some(vec![(vs, String::new())]));
+        assert_eq!(read("virtualservice a b"), Some(vec![(vs, "a b".into())]));
+        assert_eq!(read("vs,dr a"), Some(vec![(vs, "a".into()), (dr, "a".into())]));
+        assert_eq!(read("vs/a dr/b"), Some(vec![(vs, "a".into()), (dr, "b".into())]));
+        assert_eq!(read("all").map(|targets| targets.len()), Some(Kind::ALL.len()));
+        for malformed in ["", "pods", "vs/", "/a", "vs/a/b", "vs a/b", "vs/a b", "vs,", "all a"] {
+            assert_eq!(read(malformed), None, "{malformed}");
+        }
+    }
+}

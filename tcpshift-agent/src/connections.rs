@@ -1,0 +1,132 @@
+//! The connections room: who lives now, and what has been counted, by the plan's stable numbers.
+//!
+//! Workers reach counters without lock or map. A [`Connection`] is the guard of one live connection and
+//! closes its record on drop. The room must not know how connections are carried, and no names.
+
+pub mod cells;
+pub mod connection;
+pub mod counts;
+pub mod failure;
+
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+
+use tokio::sync::Notify;
+
+pub use cells::Cells;
+pub use connection::{Connection, Decided};
+pub use counts::{DestinationCount, EndpointCount, ListenerCount, RouteCount};
+pub use failure::Failure;
+
+/// Everything that is counted, for the life of the process.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// By number of the listener.
+    pub listeners: Cells<ListenerCount>,
+    /// By number of the route.
+    pub routes: Cells<RouteCount>,
+    /// By number of the destination.
+    pub destinations: Cells<DestinationCount>,
+    /// By number of the endpoint.
+    pub endpoints: Cells<EndpointCount>,
+    /// Times that nothing could be accepted for want of descriptors or memory.
+    pub accept_exhausted: AtomicU64,
+    /// Connections that were gone or broken when they were accepted.
+    pub accept_failed: AtomicU64,
+    live: AtomicU64,
+    ended: Notify,
+}
+
+impl Connections {
+    /// Counts a new connection in. It counts itself out when the guard is dropped.
+    pub fn open(self: &Arc<Self>, decided: Decided) -> Connection {
+        Connection::new(Arc::clone(self), decided)
+    }
+
+    /// Connections that live now.
+    pub fn active(&self) -> u64 {
+        self.live.load(SeqCst)
+    }
+
+    /// Waits until no connection lives. New ones may begin at any time: close the listeners first.
+    pub async fn ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            // Listen before looking, so that an end between the two is not missed.
+            ended.as_mut().enable();
+            if self.active() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Trouble that is no single route's: in words, and how often. None that never happened.
+    pub fn troubles(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("accept stopped for want of descriptors or memory", self.accept_exhausted.load(Relaxed)),
+            ("connection broken before it was accepted", self.accept_failed.load(Relaxed)),
+        ]
+        .into_iter()
+        .filter(|&(_, count)| count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DECIDED: Decided = Decided { generation: 1, listener: 0, route: 1, destination: 2, slot: 3 };
+
+    #[test]
+    fn a_guard_counts_in_and_out() {
+        let connections = Arc::new(Connections::default());
+        let mut connection = connections.open(DECIDED);
+        let destination = connections.destinations.get(2);
+        assert_eq!((connections.active(), destination.active.load(Relaxed)), (1, 1));
+
+        connection.attach(7);
+        connection.miss();
+        assert_eq!(connections.endpoints.get(7).active.load(Relaxed), 0);
+        assert_eq!(connections.endpoints.get(7).failed.load(Relaxed), 1);
+        connection.attach(8);
+        connection.reach();
+        assert_eq!(connections.endpoints.get(8).active.load(Relaxed), 1);
+        connection.fail(Failure::NoPorts);
+        drop(connection);
+
+        assert_eq!((connections.active(), destination.active.load(Relaxed)), (0, 0));
+        assert_eq!(connections.endpoints.get(8).active.load(Relaxed), 0);
+        assert_eq!(destination.failures().collect::<Vec<_>>(), [(Failure::NoPorts, 1)]);
+    }
+
+    #[test]
+    fn a_reset_keeps_who_lives() {
+        let connections = Arc::new(Connections::default());
+        let connection = connections.open(DECIDED);
+        let destination = connections.destinations.get(2);
+        destination.reset();
+        assert_eq!((destination.opened.load(Relaxed), destination.active.load(Relaxed)), (0, 1));
+        drop(connection);
+        assert_eq!(destination.active.load(Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_last_is_seen() {
+        let connections = Arc::new(Connections::default());
+        connections.ended().await;
+        let guards: Vec<_> = (0..10).map(|_| connections.open(DECIDED)).collect();
+        let waiter = tokio::spawn({
+            let connections = Arc::clone(&connections);
+            async move { connections.ended().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        drop(guards);
+        tokio::time::timeout(std::time::Duration::from_secs(5), waiter).await.unwrap().unwrap();
+    }
+}

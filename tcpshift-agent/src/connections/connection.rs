@@ -1,0 +1,96 @@
+//! One live connection: the decision it was given, and its place in the counters while it lives.
+//!
+//! It must not know how bytes get to the endpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use super::{Connections, Failure};
+
+/// The decision a connection keeps for its whole life, in stable numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Of the plan that decided.
+    pub generation: u64,
+    /// Where it came in.
+    pub listener: u32,
+    /// The route it fell to.
+    pub route: u32,
+    /// The destination that has its slot.
+    pub destination: u32,
+    /// The slot, of 10,000.
+    pub slot: u32,
+}
+
+/// A live connection. Dropping it takes it out of the counters.
+#[derive(Debug)]
+pub struct Connection {
+    connections: Arc<Connections>,
+    decided: Decided,
+    /// The endpoint it is attached to.
+    endpoint: Option<u32>,
+}
+
+impl Connection {
+    /// Counts a new connection in, as its destination's.
+    pub(super) fn new(connections: Arc<Connections>, decided: Decided) -> Self {
+        connections.live.fetch_add(1, SeqCst);
+        let count = connections.destinations.get(decided.destination);
+        count.opened.fetch_add(1, Relaxed);
+        count.active.fetch_add(1, Relaxed);
+        Self { connections, decided, endpoint: None }
+    }
+
+    /// What was decided for it.
+    pub fn decided(&self) -> Decided {
+        self.decided
+    }
+
+    /// The endpoint it is attached to.
+    pub fn endpoint(&self) -> Option<u32> {
+        self.endpoint
+    }
+
+    /// Makes it a load of an endpoint, before the endpoint has answered.
+    pub fn attach(&mut self, endpoint: u32) {
+        self.detach();
+        self.connections.endpoints.get(endpoint).active.fetch_add(1, Relaxed);
+        self.endpoint = Some(endpoint);
+    }
+
+    /// The endpoint took it.
+    pub fn reach(&self) {
+        if let Some(endpoint) = self.endpoint {
+            self.connections.endpoints.get(endpoint).opened.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The endpoint did not take it: counts that, and detaches it.
+    pub fn miss(&mut self) {
+        if let Some(endpoint) = self.endpoint {
+            self.connections.endpoints.get(endpoint).failed.fetch_add(1, Relaxed);
+        }
+        self.detach();
+    }
+
+    /// It could not be served. To be called once at most.
+    pub fn fail(&self, reason: Failure) {
+        self.connections.destinations.get(self.decided.destination).fail(reason);
+    }
+
+    fn detach(&mut self) {
+        if let Some(endpoint) = self.endpoint.take() {
+            self.connections.endpoints.get(endpoint).active.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.detach();
+        self.connections.destinations.get(self.decided.destination).active.fetch_sub(1, Relaxed);
+        if self.connections.live.fetch_sub(1, SeqCst) == 1 {
+            self.connections.ended.notify_waiters();
+        }
+    }
+}

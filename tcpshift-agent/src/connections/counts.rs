@@ -1,0 +1,110 @@
+//! What is counted of listeners, routes, destinations and endpoints.
+//!
+//! Counters only ever grow, but for `active`, which is what lives now. `reset` starts a number that was
+//! given to a new name from zero; it leaves `active` alone, since whoever counted himself in counts himself
+//! out. It must not know names.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::Failure;
+
+/// Counters of one listener.
+#[derive(Debug, Default)]
+pub struct ListenerCount {
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Of those, connections that no route is for; they were reset.
+    pub unrouted: AtomicU64,
+}
+
+impl ListenerCount {
+    /// Starts from zero.
+    pub fn reset(&self) {
+        self.accepted.store(0, Relaxed);
+        self.unrouted.store(0, Relaxed);
+    }
+}
+
+/// Counters of one route.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct RouteCount {
+    /// Numbers of its sequence given out.
+    pub sequence: AtomicU64,
+}
+
+impl RouteCount {
+    /// Starts from zero.
+    pub fn reset(&self) {
+        self.sequence.store(0, Relaxed);
+    }
+}
+
+/// Counters of one destination. A cache line of its own, since two workers often count on neighbours.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct DestinationCount {
+    /// Connections decided for it.
+    pub opened: AtomicU64,
+    /// What `opened` was when the weights changed last.
+    pub baseline: AtomicU64,
+    /// Live connections.
+    pub active: AtomicU64,
+    /// Turns of its `ROUND_ROBIN` given out.
+    pub turn: AtomicU64,
+    failed: [AtomicU64; Failure::COUNT],
+}
+
+impl DestinationCount {
+    /// Counts from here on towards the share achieved: the weights changed.
+    pub fn mark(&self) {
+        self.baseline.store(self.opened.load(Relaxed), Relaxed);
+    }
+
+    /// Connections decided since the weights changed last.
+    pub fn opened_since_mark(&self) -> u64 {
+        self.opened.load(Relaxed).saturating_sub(self.baseline.load(Relaxed))
+    }
+
+    /// Counts one connection that could not be served.
+    pub fn fail(&self, reason: Failure) {
+        self.failed[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Connections that could not be served for this reason.
+    pub fn failed(&self, reason: Failure) -> u64 {
+        self.failed[reason as usize].load(Relaxed)
+    }
+
+    /// Connections that could not be served, each reason that there was and how often.
+    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
+        Failure::ALL.into_iter().map(|reason| (reason, self.failed(reason))).filter(|&(_, count)| count > 0)
+    }
+
+    /// Starts from zero, live connections aside.
+    pub fn reset(&self) {
+        for counter in [&self.opened, &self.baseline, &self.turn].into_iter().chain(&self.failed) {
+            counter.store(0, Relaxed);
+        }
+    }
+}
+
+/// Counters of one endpoint.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct EndpointCount {
+    /// Live connections, those that are still being opened included: its load.
+    pub active: AtomicU32,
+    /// Connections that it took.
+    pub opened: AtomicU64,
+    /// Attempts to open a connection that failed.
+    pub failed: AtomicU64,
+}
+
+impl EndpointCount {
+    /// Starts from zero, live connections aside.
+    pub fn reset(&self) {
+        self.opened.store(0, Relaxed);
+        self.failed.store(0, Relaxed);
+    }
+}

@@ -1,0 +1,107 @@
+//! Why a connection could not be served, in numbers for counting and in words for people.
+//!
+//! It must not know of routes or of sockets beyond the error they give.
+
+use std::{fmt, io};
+
+use rustix::io::Errno;
+
+use crate::plan::Unusable;
+
+/// Why a connection could not be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Failure {
+    /// The plan knows no such host.
+    UnknownHost,
+    /// The plan knows no such subset.
+    UnknownSubset,
+    /// The plan knows no such port.
+    UnknownPort,
+    /// The destination has no endpoint.
+    NoEndpoint,
+    /// The endpoint answered with RST: nobody listens there.
+    ConnectRefused,
+    /// No endpoint answered in time.
+    ConnectTimeout,
+    /// No way to the endpoint.
+    ConnectUnreachable,
+    /// Any other error of connecting.
+    ConnectFailed,
+    /// Every local port towards the endpoint is in use.
+    NoPorts,
+    /// The process or the host has no descriptor left.
+    NoDescriptors,
+}
+
+impl Failure {
+    /// How many reasons there are.
+    pub const COUNT: usize = 10;
+
+    /// Every reason, each at the place of its number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::UnknownHost,
+        Self::UnknownSubset,
+        Self::UnknownPort,
+        Self::NoEndpoint,
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ConnectUnreachable,
+        Self::ConnectFailed,
+        Self::NoPorts,
+        Self::NoDescriptors,
+    ];
+}
+
+impl From<&Unusable> for Failure {
+    fn from(unusable: &Unusable) -> Self {
+        match unusable {
+            Unusable::UnknownHost => Self::UnknownHost,
+            Unusable::UnknownSubset => Self::UnknownSubset,
+            Unusable::UnknownPort => Self::UnknownPort,
+            Unusable::NoEndpoint => Self::NoEndpoint,
+        }
+    }
+}
+
+/// The reason behind an error of opening a connection.
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::CONNREFUSED | Errno::CONNRESET) => Self::ConnectRefused,
+            Some(Errno::TIMEDOUT) => Self::ConnectTimeout,
+            Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => Self::ConnectUnreachable,
+            Some(Errno::ADDRNOTAVAIL) => Self::NoPorts,
+            Some(Errno::MFILE | Errno::NFILE) => Self::NoDescriptors,
+            _ => Self::ConnectFailed,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownHost => "unknown host",
+            Self::UnknownSubset => "unknown subset",
+            Self::UnknownPort => "unknown port",
+            Self::NoEndpoint => "no endpoint",
+            Self::ConnectRefused => "connection refused",
+            Self::ConnectTimeout => "connect timed out",
+            Self::ConnectUnreachable => "endpoint unreachable",
+            Self::ConnectFailed => "connect failed",
+            Self::NoPorts => "no source port left",
+            Self::NoDescriptors => "no file descriptor left",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_stands_at_its_number() {
+        for (place, reason) in Failure::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The proxy room: the datapath that works everywhere. It accepts, dials and relays in user space, one
+//! thread per core, each with its own listening sockets and its own runtime.
+//!
+//! It obeys plans and counts in the connections room; it must not know of route files, and it decides
+//! nothing. A listener's sockets are opened once and kept while plans have it, since closing one of several
+//! would reset what waits in its queue.
+
+mod accept;
+mod carry;
+mod dial;
+mod inputs;
+pub mod limits;
+mod listen;
+mod occupant;
+mod pool;
+mod relay;
+mod socket;
+mod worker;
+
+use std::collections::{HashMap, HashSet};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{fmt, io, mem, thread};
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connections::Connections;
+use crate::plan::Plan;
+use worker::Command;
+
+/// How long the workers may take to end. They have nothing to wait for, so that it is never reached.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The workers, and the sockets they accept from. Dropping it resets all connections.
+#[derive(Debug)]
+pub struct Proxy {
+    workers: Vec<Handle>,
+    /// Sockets that are open and not handed to the workers yet, one for each.
+    waiting: HashMap<SocketAddr, Vec<TcpListener>>,
+    /// Listeners that the workers serve.
+    serving: HashSet<SocketAddr>,
+}
+
+/// The way to one worker.
+#[derive(Debug)]
+struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: JoinHandle<()>,
+}
+
+/// A listener of a plan that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenFailure {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its name.
+    pub listener: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+impl fmt::Display for ListenFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, listener, reason } = self;
+        write!(f, "cannot listen on {address} for {listener}: {reason}")
+    }
+}
+
+impl Proxy {
+    /// Starts the workers, one per core if `workers` is 0. They serve nothing before the first plan. Fails
+    /// if the host gives no thread or no descriptor for them.
+    pub fn start(connections: &Arc<Connections>, workers: usize) -> io::Result<Self> {
+        let workers = if workers == 0 { thread::available_parallelism()?.get() } else { workers };
+        let workers =
+            (0..workers).map(|number| Handle::start(number, Arc::clone(connections))).collect::<io::Result<_>>()?;
+        Ok(Self { workers, waiting: HashMap::new(), serving: HashSet::new() })
+    }
+
+    /// Opens the sockets that a plan needs and that are not open yet, and closes none. Who connects from then
+    /// on waits until the plan is published. Returns the listeners that cannot be opened; they can be tried
+    /// again.
+    pub fn open(&mut self, plan: &Plan) -> Vec<ListenFailure> {
+        let mut failures = Vec::new();
+        for listener in &plan.listeners {
+            let address = listener.address;
+            if self.is_open(address) {
+                continue;
+            }
+            match listen::open(address, self.workers.len()) {
+                Ok(sockets) => {
+                    self.waiting.insert(address, sockets);
+                }
+                Err(reason) => failures.push(ListenFailure { address, listener: listener.name.clone(), reason }),
+            }
+        }
+        failures
+    }
+
+    /// Whether the sockets of a listener are open.
+    pub fn is_open(&self, address: SocketAddr) -> bool {
+        self.serving.contains(&address) || self.waiting.contains_key(&address)
+    }
+
+    /// Closes what was opened for a plan that was given up: the sockets that were never published and that
+    /// `plan`, the one in force, has no use for.
+    pub fn close_unused(&mut self, plan: &Plan) {
+        self.waiting.retain(|&address, _| plan.listener(address).is_some());
+    }
+
+    /// Puts a plan in force: when this returns, every worker obeys it. Each switches whole, serves the
+    /// listeners that are open, and closes those that are gone after it has served what waited there. Live
+    /// connections are not touched.
+    pub async fn publish(&mut self, plan: Arc<Plan>) {
+        let gone: Vec<SocketAddr> =
+            self.serving.iter().copied().filter(|&address| plan.listener(address).is_none()).collect();
+        for address in &gone {
+            self.serving.remove(address);
+        }
+        let mut sockets: Vec<Vec<(SocketAddr, TcpListener)>> = self.workers.iter().map(|_| Vec::new()).collect();
+        for (address, opened) in self.waiting.extract_if(|&address, _| plan.listener(address).is_some()) {
+            self.serving.insert(address);
+            for (sockets, socket) in sockets.iter_mut().zip(opened) {
+                sockets.push((address, socket));
+            }
+        }
+        let mut sockets = sockets.into_iter();
+        self.tell(|done| Command::Publish {
+            plan: Arc::clone(&plan),
+            sockets: sockets.next().unwrap_or_default(),
+            gone: gone.clone(),
+            done,
+        })
+        .await;
+    }
+
+    /// Stops accepting: serves what waits, then closes all listeners. Live connections go on.
+    pub async fn drain(&mut self) {
+        self.waiting.clear();
+        self.serving.clear();
+        self.tell(|done| Command::Drain { done }).await;
+    }
+
+    /// Resets the connections that are left, and ends the workers. There is nothing to be done with the
+    /// proxy afterwards.
+    pub async fn reset(&mut self) {
+        self.waiting.clear();
+        self.serving.clear();
+        let threads: Vec<_> = mem::take(&mut self.workers)
+            .into_iter()
+            .map(|Handle { commands, thread }| {
+                // A worker that is gone has ended already.
+                commands.send(Command::End).ok();
+                thread
+            })
+            .collect();
+        let joined =
+            tokio::task::spawn_blocking(|| threads.into_iter().filter_map(|thread| thread.join().err()).count());
+        match tokio::time::timeout(END_TIMEOUT, joined).await {
+            Ok(Ok(0)) => {}
+            Ok(_) => log::error!("a worker ended by a panic"),
+            Err(_) => log::error!("the workers have not ended after {} s", END_TIMEOUT.as_secs()),
+        }
+    }
+
+    /// Tells every worker, and waits until all have done it.
+    async fn tell(&self, mut command: impl FnMut(oneshot::Sender<()>) -> Command) {
+        let told: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (done, is_done) = oneshot::channel();
+                // If it is gone, so is `done`, and that is seen below.
+                worker.commands.send(command(done)).ok();
+                is_done
+            })
+            .collect();
+        for is_done in told {
+            if is_done.await.is_err() {
+                log::error!("a worker is gone; restart the agent");
+            }
+        }
+    }
+}
+
+impl Handle {
+    fn start(number: usize, connections: Arc<Connections>) -> io::Result<Self> {
+        let (commands, received) = mpsc::unbounded_channel();
+        // The runtime has to be made on the thread it runs on; what comes of it is told here.
+        let (started, is_started) = std::sync::mpsc::channel();
+        let thread =
+            thread::Builder::new().name(format!("proxy-{number}")).spawn(
+                move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => {
+                        started.send(Ok(())).ok();
+                        worker::run(runtime, connections, received);
+                    }
+                    Err(error) => {
+                        started.send(Err(error)).ok();
+                    }
+                },
+            )?;
+        is_started.recv().map_err(|_| io::Error::other("a worker ended before it began"))??;
+        Ok(Self { commands, thread })
+    }
+}

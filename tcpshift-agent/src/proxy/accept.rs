@@ -1,0 +1,178 @@
+//! Accepts the connections of one listener on one worker.
+//!
+//! In batches, so that no listener starves the others. When descriptors run out it counts, says so, waits and
+//! tries again by itself. It must not know what becomes of a connection.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use std::{future, io};
+
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::socket::Socket;
+use super::worker::Worker;
+use super::{carry, limits};
+
+/// Connections accepted before others have their turn.
+const BATCH: usize = 64;
+/// The longest queue that is emptied when a listener closes; its backlog can be no longer than this.
+const QUEUE: usize = 65_536;
+/// How long accepting rests when nothing can be accepted: the first time, and at most.
+const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How often at most the process complains about that.
+const COMPLAINT: Duration = Duration::from_secs(10);
+
+/// A listener that is served by one worker.
+#[derive(Debug)]
+pub(super) struct Served {
+    door: Rc<Door>,
+    task: JoinHandle<()>,
+}
+
+/// The socket, shared by the task that accepts and by whoever closes it.
+#[derive(Debug)]
+struct Door {
+    address: SocketAddr,
+    socket: RefCell<Option<TcpListener>>,
+    /// How long to rest if nothing can be accepted.
+    rest: Cell<Duration>,
+}
+
+/// Why a batch is over.
+enum Batch {
+    /// There may be more.
+    Full,
+    /// Nothing can be accepted now.
+    Exhausted,
+    /// The door is closed.
+    Closed,
+}
+
+impl Served {
+    /// Begins to accept. Must be called within the worker's runtime.
+    pub(super) fn new(worker: &Rc<Worker>, address: SocketAddr, socket: std::net::TcpListener) -> io::Result<Self> {
+        let socket = RefCell::new(Some(TcpListener::from_std(socket)?));
+        let door = Rc::new(Door { address, socket, rest: Cell::new(REST.0) });
+        let task = tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&door)));
+        Ok(Self { door, task })
+    }
+
+    /// Accepts what waits, then closes the socket.
+    pub(super) fn close(self, worker: &Rc<Worker>) {
+        let Self { door, task } = self;
+        task.abort();
+        if let Some(socket) = door.socket.take() {
+            for _ in 0..QUEUE {
+                // Straight from the queue: the runtime may not have heard yet that somebody waits.
+                if begin(worker, door.address, accept(&socket)).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Accepts until the door is closed.
+async fn serve(worker: Rc<Worker>, door: Rc<Door>) {
+    loop {
+        match future::poll_fn(|cx| door.poll_batch(cx, &worker)).await {
+            Batch::Full => tokio::task::yield_now().await,
+            Batch::Exhausted => {
+                let rest = door.rest.get();
+                door.rest.set((rest * 2).min(REST.1));
+                tokio::time::sleep(rest).await;
+            }
+            Batch::Closed => return,
+        }
+    }
+}
+
+impl Door {
+    fn poll_batch(&self, cx: &mut Context<'_>, worker: &Rc<Worker>) -> Poll<Batch> {
+        let socket = self.socket.borrow();
+        let Some(socket) = &*socket else { return Poll::Ready(Batch::Closed) };
+        for _ in 0..BATCH {
+            let accepted = ready!(socket.poll_accept(cx));
+            if begin(worker, self.address, accepted).is_err() {
+                return Poll::Ready(Batch::Exhausted);
+            }
+            self.rest.set(REST.0);
+        }
+        Poll::Ready(Batch::Full)
+    }
+}
+
+/// Takes the first of those who wait.
+fn accept(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = acceptfrom_with(socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.ok_or(Errno::CONNABORTED)?.try_into()?;
+    Ok((TcpStream::from_std(stream.into())?, peer))
+}
+
+/// Sets an accepted connection going. One that broke while it waited is counted and is no error. The error
+/// says that nothing can be accepted now, be it that nobody waits.
+fn begin(worker: &Rc<Worker>, address: SocketAddr, accepted: io::Result<(TcpStream, SocketAddr)>) -> io::Result<()> {
+    let counts = &worker.connections;
+    let error = match accepted {
+        Ok((stream, peer)) => {
+            carry::begin(worker, address, Socket::new(stream), peer);
+            return Ok(());
+        }
+        Err(error) => error,
+    };
+    match Errno::from_io_error(&error) {
+        Some(Errno::WOULDBLOCK) => Err(error),
+        // What accept(2) says of the connection, not of the listener.
+        Some(
+            Errno::CONNABORTED
+            | Errno::INTR
+            | Errno::PERM
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::OPNOTSUPP
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::NONET
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::TIMEDOUT,
+        ) => {
+            counts.accept_failed.fetch_add(1, Relaxed);
+            Ok(())
+        }
+        _ => {
+            counts.accept_exhausted.fetch_add(1, Relaxed);
+            complain(address, &error);
+            Err(error)
+        }
+    }
+}
+
+/// Logs that nothing can be accepted, once in a while.
+fn complain(address: SocketAddr, error: &io::Error) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let Ok(mut last) = LAST.lock() else { return };
+    if last.is_some_and(|last| last.elapsed() < COMPLAINT) {
+        return;
+    }
+    *last = Some(Instant::now());
+    match (Errno::from_io_error(error), limits::current_limit()) {
+        (Some(Errno::MFILE), Some(limit)) => log::error!(
+            "cannot accept on {address}: all {limit} descriptors are in use (RLIMIT_NOFILE). Connections wait until \
+             others end; raise LimitNOFILE= in the systemd unit or `ulimit -n`"
+        ),
+        (Some(Errno::NFILE), _) => log::error!(
+            "cannot accept on {address}: the host has no descriptor left. Connections wait until others end; raise \
+             the sysctl fs.file-max"
+        ),
+        _ => log::error!("cannot accept on {address}: {error}. Trying again by and by"),
+    }
+}

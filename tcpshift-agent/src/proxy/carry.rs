@@ -1,0 +1,77 @@
+//! One connection: what is decided for it, and its way to the endpoint and back.
+//!
+//! It looks at the plan once, when it begins, and keeps its decision for life. It must not know of listening
+//! sockets or of other connections.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tcpshift_common::address::Flow;
+use tcpshift_common::decide::{self, outcome};
+
+use super::dial::{self, Dialled, Target};
+use super::inputs::Inputs;
+use super::relay::{self, Ending};
+use super::socket::Socket;
+use super::worker::Worker;
+use crate::connections::{Connection, Decided, Failure};
+
+/// Decides for a connection that was accepted at `address`, and sets it going. One that nothing is meant for
+/// is counted and reset.
+pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, peer: SocketAddr) {
+    let plan = Arc::clone(&worker.plan.borrow());
+    // Its listener is in the plan as long as it is accepted from.
+    let Some(listener) = plan.listener(address) else { return };
+    let counts = worker.connections.listeners.get(listener.number);
+    counts.accepted.fetch_add(1, Relaxed);
+    let local = if address.ip().is_unspecified() { client.stream.local_addr().unwrap_or(address) } else { address };
+    let flow = Flow {
+        source: peer.ip().into(),
+        destination: local.ip().into(),
+        source_port: peer.port().into(),
+        destination_port: local.port().into(),
+    };
+    let Some(route) = listener.route(&flow) else {
+        counts.unrouted.fetch_add(1, Relaxed);
+        return;
+    };
+    let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
+    let decision = decide::decide(plan.seed, &route.steer, &flow, &**route, &mut inputs);
+    let destination = match decision.outcome {
+        outcome::NO_DESTINATION => None,
+        _ => route.destinations.get(decision.place as usize),
+    };
+    let Some(destination) = destination else {
+        counts.unrouted.fetch_add(1, Relaxed);
+        return;
+    };
+    let connection = worker.connections.open(Decided {
+        generation: plan.generation,
+        listener: listener.number,
+        route: route.number,
+        destination: destination.decides.number,
+        slot: decision.slot,
+    });
+    if decision.outcome != outcome::CHOSEN {
+        connection.fail(destination.unusable.as_ref().map_or(Failure::NoEndpoint, Failure::from));
+        return;
+    }
+    let target = Target { route: Arc::clone(route), place: decision.place, first: decision.endpoint };
+    tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection));
+}
+
+/// Opens the way to the endpoint and carries bytes until both directions have ended. On every other end
+/// both sockets are dropped as they are, which resets them.
+async fn carry(worker: Rc<Worker>, mut client: Socket, target: Target, mut connection: Connection) {
+    let mut endpoint = match dial::dial(&worker, &client.stream, target, &mut connection).await {
+        Dialled::Open(endpoint) => endpoint,
+        Dialled::Failed(reason) => return connection.fail(reason),
+        Dialled::ClientGone => return,
+    };
+    if relay::relay(&mut client.stream, &mut endpoint.stream, &worker.pool).await == Ending::InOrder {
+        client.end();
+        endpoint.end();
+    }
+}

@@ -1,0 +1,120 @@
+//! Opens the connection to an endpoint, with a second and a third try at other endpoints.
+//!
+//! Only ever within the destination that was decided: another destination would shift its share. It must not
+//! touch the bytes of the client.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tcpshift_common::decide;
+use tokio::io::Interest;
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::inputs::Inputs;
+use super::socket::{self, Socket};
+use super::worker::Worker;
+use crate::connections::{Connection, Failure};
+use crate::plan::{Destination, Route};
+
+/// Time in all, from the decision to the endpoint's answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Endpoints tried in all.
+const ATTEMPTS: usize = 3;
+
+/// Where a connection is to go.
+pub(super) struct Target {
+    pub(super) route: Arc<Route>,
+    /// The destination's place in the route.
+    pub(super) place: u32,
+    /// The endpoint's place in the destination.
+    pub(super) first: u32,
+}
+
+/// What became of it.
+pub(super) enum Dialled {
+    /// The endpoint took it.
+    Open(Socket),
+    /// No endpoint did; why the last one did not.
+    Failed(Failure),
+    /// The client has reset its connection meanwhile.
+    ClientGone,
+}
+
+/// Opens a connection to the target for a client.
+pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, connection: &mut Connection) -> Dialled {
+    let timed_out = tokio::select! {
+        biased;
+        attempt = attempts(worker, &target, connection) => match attempt {
+            Ok(stream) => return Dialled::Open(Socket::new(stream)),
+            Err(reason) => return Dialled::Failed(reason),
+        },
+        // A client that has only finished sending may still want its answer; one that has reset does not.
+        _ = client.ready(Interest::ERROR) => false,
+        () = tokio::time::sleep(CONNECT_TIMEOUT) => true,
+    };
+    if timed_out {
+        connection.miss();
+        return Dialled::Failed(Failure::ConnectTimeout);
+    }
+    Dialled::ClientGone
+}
+
+async fn attempts(worker: &Worker, target: &Target, connection: &mut Connection) -> Result<TcpStream, Failure> {
+    let Target { route, place, first } = target;
+    let Some(destination) = route.destinations.get(*place as usize) else { return Err(Failure::NoEndpoint) };
+    let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
+    let mut tried = [0; ATTEMPTS];
+    let mut reason = Failure::NoEndpoint;
+    for attempt in 0..ATTEMPTS.min(destination.endpoints.len()) {
+        let index = match attempt {
+            0 => *first,
+            _ => match decide::endpoint(*place, &destination.decides, &**route, &mut inputs) {
+                Some(chosen) => untried(chosen, &tried[..attempt], destination),
+                None => break,
+            },
+        };
+        tried[attempt] = index;
+        let Some(endpoint) = destination.endpoints.get(index as usize) else { break };
+        connection.attach(endpoint.decides.number);
+        match connect(endpoint.address).await {
+            Ok(stream) => {
+                connection.reach();
+                return Ok(stream);
+            }
+            Err(error) => {
+                reason = Failure::from(&error);
+                log::debug!("{} of {}: {reason}: {error}", endpoint.address, destination.name);
+                // That is no fault of the endpoint, and another one would fare no better.
+                if reason == Failure::NoDescriptors {
+                    break;
+                }
+                connection.miss();
+            }
+        }
+    }
+    Err(reason)
+}
+
+/// The chosen endpoint, or the next one after it that was not tried.
+fn untried(chosen: u32, tried: &[u32], destination: &Destination) -> u32 {
+    let count = destination.endpoints.len() as u32;
+    (0..count).map(|step| (chosen + step) % count).find(|index| !tried.contains(index)).unwrap_or(chosen)
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A listener that a later plan wants may have the very port this connection goes out from.
+    socket.set_reuseaddr(true)?;
+    socket::tune(&SockRef::from(&socket))?;
+    let stream = socket.connect(address).await?;
+    // On the loopback, a port nobody listens at can be drawn as the near end too: TCP then connects the socket
+    // with itself.
+    if stream.local_addr()? == address {
+        stream.set_zero_linger()?;
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}

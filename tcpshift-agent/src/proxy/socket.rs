@@ -1,0 +1,48 @@
+//! A stream that ends with RST unless it was ended in order, and the options every stream has.
+//!
+//! It must not know which side of a connection it is.
+
+use std::io;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+/// Silence after which a dead peer is looked for, between two probes, and how many go unanswered.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(5), Duration::from_secs(75), 9);
+
+/// Sets what every stream has. A stream that is accepted has it from its listening socket.
+pub(super) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
+    let (idle, interval, probes) = KEEPALIVE;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes))
+}
+
+/// One side of a connection. Dropped as it is, it sends RST and forgets what is unsent: that is what a
+/// connection that could not be served, was cut off, or broke on the other side has to look like.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) stream: TcpStream,
+    in_order: bool,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, in_order: false }
+    }
+
+    /// Closes without RST: both directions have come to their end.
+    pub(super) fn end(mut self) {
+        self.in_order = true;
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if !self.in_order
+            && let Err(error) = self.stream.set_zero_linger()
+        {
+            log::debug!("a connection is closed without RST: {error}");
+        }
+    }
+}

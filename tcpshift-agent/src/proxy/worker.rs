@@ -1,0 +1,91 @@
+//! One worker: a thread with a runtime of its own, which accepts and carries a part of the connections.
+//!
+//! It does what [`Command`]s say, one after the other, each whole. It must not know of the other workers.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::runtime::LocalRuntime;
+use tokio::sync::{mpsc, oneshot};
+
+use super::accept::Served;
+use super::inputs::Random;
+use super::pool::Pool;
+use crate::connections::Connections;
+use crate::plan::Plan;
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Obey this plan from now on.
+    Publish {
+        plan: Arc<Plan>,
+        /// Sockets to accept from, from now on.
+        sockets: Vec<(SocketAddr, TcpListener)>,
+        /// Listeners to close. What waits there is still served as the plan before says.
+        gone: Vec<SocketAddr>,
+        done: oneshot::Sender<()>,
+    },
+    /// Serve what waits, and close every listener.
+    Drain { done: oneshot::Sender<()> },
+    /// End, and reset every connection that is left.
+    End,
+}
+
+/// What the tasks of one worker share.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// The plan in force. A connection looks at it once.
+    pub(super) plan: RefCell<Arc<Plan>>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) pool: Pool,
+    pub(super) random: Random,
+}
+
+/// Runs a worker on this thread until it is told to end, or nobody is left to tell it.
+pub(super) fn run(runtime: LocalRuntime, connections: Arc<Connections>, commands: mpsc::UnboundedReceiver<Command>) {
+    runtime.block_on(obey(connections, commands));
+    // Dropping the runtime drops what it carries, and each connection is reset thereby.
+    drop(runtime);
+}
+
+async fn obey(connections: Arc<Connections>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let worker = Rc::new(Worker {
+        plan: RefCell::new(Arc::new(Plan::empty(0))),
+        connections,
+        pool: Pool::default(),
+        random: Random::new(),
+    });
+    let mut served: HashMap<SocketAddr, Served> = HashMap::new();
+    while let Some(command) = commands.recv().await {
+        let done = match command {
+            Command::Publish { plan, sockets, gone, done } => {
+                for served in gone.iter().filter_map(|address| served.remove(address)) {
+                    served.close(&worker);
+                }
+                worker.plan.replace(plan);
+                for (address, socket) in sockets {
+                    match Served::new(&worker, address, socket) {
+                        Ok(door) => {
+                            served.insert(address, door);
+                        }
+                        Err(error) => log::error!("a worker cannot accept on {address}: {error}"),
+                    }
+                }
+                done
+            }
+            Command::Drain { done } => {
+                for (_, served) in served.drain() {
+                    served.close(&worker);
+                }
+                done
+            }
+            Command::End => return,
+        };
+        // Whoever asked may have gone away meanwhile.
+        done.send(()).ok();
+    }
+}

@@ -1,0 +1,248 @@
+//! What the decision promises, whatever tables it reads.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use tcpshift_common::address::{Address, Flow, Prefix, family};
+use tcpshift_common::decide::{Decision, Inputs, Steer, Table, decide, outcome, slot, steer};
+use tcpshift_common::destination::{Destination, Endpoint, policy};
+use tcpshift_common::listener::{self, Rule};
+use tcpshift_common::{DEFAULT_SEED, SLOTS, hash};
+
+/// One route: the first slots belong to destination 0, the others to destination 1.
+struct Route {
+    first: u32,
+    destinations: Vec<(Destination, Vec<Endpoint>)>,
+}
+
+impl Table for Route {
+    fn slot(&self, slot: u32) -> Option<u32> {
+        Some(u32::from(slot >= self.first))
+    }
+    fn destination(&self, place: u32) -> Option<Destination> {
+        Some(self.destinations.get(place as usize)?.0)
+    }
+    fn endpoint(&self, place: u32, index: u32) -> Option<Endpoint> {
+        self.destinations.get(place as usize)?.1.get(index as usize).copied()
+    }
+}
+
+fn destination(number: u32, policy: u32, stride: u32, weights: &[u32]) -> (Destination, Vec<Endpoint>) {
+    let mut upto = 0;
+    let endpoints: Vec<_> = weights
+        .iter()
+        .enumerate()
+        .map(|(at, weight)| {
+            upto += weight;
+            Endpoint { number: 100 * number + at as u32, weight: *weight, upto }
+        })
+        .collect();
+    (Destination { number, endpoints: weights.len() as u32, weight: upto, policy, stride }, endpoints)
+}
+
+#[derive(Default)]
+struct World {
+    sequence: u64,
+    turns: HashMap<u32, u64>,
+    random: u64,
+    loads: HashMap<u32, u32>,
+}
+
+impl Inputs for World {
+    fn sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence - 1
+    }
+    fn turn(&mut self, destination: u32) -> u64 {
+        let turn = self.turns.entry(destination).or_default();
+        *turn += 1;
+        *turn - 1
+    }
+    fn random(&mut self) -> u32 {
+        self.random += 1;
+        (hash::mix(self.random.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 32) as u32
+    }
+    fn load(&self, endpoint: u32) -> u32 {
+        self.loads.get(&endpoint).copied().unwrap_or(0)
+    }
+}
+
+fn flow(n: u32) -> Flow {
+    let [a, b, c, d] = n.to_be_bytes();
+    Flow {
+        source: Address::v4([10, a, b, c]),
+        source_port: 1024 + u32::from(d),
+        destination: Address::v4([192, 0, 2, 1]),
+        destination_port: 31_400,
+    }
+}
+
+fn by(by: u32) -> Steer {
+    Steer { by, v4_bits: 32, v6_bits: 128 }
+}
+
+fn split(first: u32, steer: Steer, connections: u32) -> [u32; 2] {
+    let one = |number| destination(number, policy::LEAST_REQUEST, 1, &[1]);
+    let route = Route { first, destinations: vec![one(0), one(1)] };
+    let mut world = World::default();
+    let mut counts = [0; 2];
+    for n in 0..connections {
+        counts[decide(DEFAULT_SEED, &steer, &flow(n), &route, &mut world).place as usize] += 1;
+    }
+    counts
+}
+
+#[test]
+fn nothing_and_everything_are_exact_over_100_000_decisions() {
+    for steering in [steer::CONNECTION, steer::SEQUENCE, steer::SOURCE] {
+        assert_eq!(split(0, by(steering), 100_000), [0, 100_000]);
+        assert_eq!(split(SLOTS, by(steering), 100_000), [100_000, 0]);
+    }
+}
+
+#[test]
+fn connections_are_split_within_their_binomial_bound() {
+    for first in [100, 1_000, 5_000, 8_000, 9_900] {
+        let n = 100_000f64;
+        let p = f64::from(first) / f64::from(SLOTS);
+        let counts = split(first, by(steer::CONNECTION), 100_000);
+        let sigma = (n * p * (1.0 - p)).sqrt();
+        assert!((f64::from(counts[0]) - n * p).abs() < 5.0 * sigma, "{counts:?} at {first}");
+    }
+}
+
+#[test]
+fn any_ten_in_a_row_are_split_exactly() {
+    let route = Route {
+        first: 8_000,
+        destinations: vec![destination(0, 0, 1, &[1]), destination(1, 0, 1, &[1])],
+    };
+    let mut world = World::default();
+    let places: Vec<u32> = (0..30_000)
+        .map(|n| decide(DEFAULT_SEED, &by(steer::SEQUENCE), &flow(n), &route, &mut world).place)
+        .collect();
+    for ten in places.windows(10) {
+        assert_eq!(ten.iter().sum::<u32>(), 2);
+    }
+}
+
+#[test]
+fn the_decision_for_a_client_is_what_it_has_always_been() {
+    // Sticky clients depend on it: a change here moves them on an upgrade.
+    let mut world = World::default();
+    let slots: Vec<u32> = (0..4).map(|n| slot(DEFAULT_SEED, &by(steer::SOURCE), &flow(n << 8), &mut world)).collect();
+    assert_eq!(slots, [1128, 7063, 9326, 312]);
+}
+
+#[test]
+fn a_source_prefix_keeps_neighbours_together() {
+    let mut world = World::default();
+    let steering = Steer { by: steer::SOURCE, v4_bits: 24, v6_bits: 64 };
+    let mut at = |address: Address| slot(DEFAULT_SEED, &steering, &Flow { source: address, ..flow(0) }, &mut world);
+    assert_eq!(at(Address::v4([10, 1, 2, 3])), at(Address::v4([10, 1, 2, 250])));
+    assert_ne!(at(Address::v4([10, 1, 2, 3])), at(Address::v4([10, 1, 3, 3])));
+    let v6 = |last: u8, net: u8| Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, net, 0, 0, 0, 0, 0, 0, 0, last]);
+    assert_eq!(at(v6(1, 0)), at(v6(2, 0)));
+    assert_ne!(at(v6(1, 0)), at(v6(1, 1)));
+}
+
+#[test]
+fn round_robin_is_exact_in_every_round_and_even_inside_it() {
+    // 5 and 2 shares: stride 4 is what the plan gives for a sum of 7.
+    let route = Route { first: SLOTS, destinations: vec![destination(0, policy::ROUND_ROBIN, 4, &[5, 2])] };
+    let mut world = World::default();
+    let picks: Vec<u32> =
+        (0..70).map(|n| decide(1, &by(steer::CONNECTION), &flow(n), &route, &mut world).endpoint).collect();
+    for round in picks.windows(7) {
+        assert_eq!(round.iter().sum::<u32>(), 2);
+    }
+    assert!(picks.windows(2).all(|pair| pair != [1, 1]), "a light endpoint never comes twice in a row: {picks:?}");
+}
+
+#[test]
+fn idle_endpoints_are_used_as_their_weights_say() {
+    for policy in [policy::RANDOM, policy::LEAST_REQUEST] {
+        let route = Route { first: SLOTS, destinations: vec![destination(0, policy, 1, &[1, 2, 7])] };
+        let mut world = World::default();
+        let mut counts = [0f64; 3];
+        for n in 0..100_000 {
+            counts[decide(1, &by(steer::CONNECTION), &flow(n), &route, &mut world).endpoint as usize] += 1.0;
+        }
+        for (count, share) in counts.iter().zip([0.1, 0.2, 0.7]) {
+            let sigma = (100_000.0 * share * (1.0f64 - share)).sqrt();
+            assert!((count - 100_000.0 * share).abs() < 5.0 * sigma, "{counts:?}");
+        }
+    }
+}
+
+#[test]
+fn the_less_loaded_of_two_is_taken() {
+    let route = Route { first: SLOTS, destinations: vec![destination(0, policy::LEAST_REQUEST, 1, &[1, 1])] };
+    let mut world = World { loads: HashMap::from([(0, 5), (1, 4)]), ..World::default() };
+    for n in 0..100 {
+        assert_eq!(decide(1, &by(steer::CONNECTION), &flow(n), &route, &mut world).endpoint, 1);
+    }
+    // Twice the weight bears twice the load.
+    let route = Route { first: SLOTS, destinations: vec![destination(0, policy::LEAST_REQUEST, 1, &[2, 1])] };
+    for n in 0..100 {
+        assert_eq!(decide(1, &by(steer::CONNECTION), &flow(n), &route, &mut world).endpoint, 0);
+    }
+}
+
+#[test]
+fn an_empty_destination_is_said_and_never_replaced() {
+    let route = Route { first: 5_000, destinations: vec![destination(0, 0, 1, &[1]), destination(1, 0, 1, &[])] };
+    let mut world = World::default();
+    let mut refused = 0;
+    for n in 0..10_000 {
+        let Decision { outcome, place, .. } = decide(1, &by(steer::CONNECTION), &flow(n), &route, &mut world);
+        assert_eq!(outcome == outcome::NO_ENDPOINT, place == 1);
+        refused += place;
+    }
+    assert!((4_700..5_300).contains(&refused), "{refused}");
+}
+
+#[test]
+fn the_longest_source_then_the_longest_destination_then_the_order_counts() {
+    let prefix = |octets, bits| Prefix { address: Address::v4(octets), bits, family: family::V4 };
+    let rule = |source, destination, route| Rule { source, destination, route };
+    let mut rules = vec![
+        rule(Prefix::ANY, Prefix::ANY, 0),
+        rule(prefix([10, 0, 0, 0], 8), Prefix::ANY, 1),
+        rule(prefix([10, 1, 0, 0], 16), Prefix::ANY, 2),
+        rule(prefix([10, 0, 0, 0], 8), prefix([192, 0, 2, 1], 32), 3),
+        rule(Prefix::ANY, Prefix::ANY, 4),
+    ];
+    rules.sort_by_key(Rule::rank);
+    let route = |source| listener::route(&rules, &Flow { source: Address::v4(source), ..flow(0) });
+    assert_eq!(route([10, 1, 1, 1]), Some(2), "a longer source beats a longer destination");
+    assert_eq!(route([10, 2, 1, 1]), Some(3), "of equal sources the longer destination");
+    assert_eq!(route([11, 0, 0, 1]), Some(0), "of equal rules the first");
+    let v6 = Flow { source: Address::v6([0x20; 16]), ..flow(0) };
+    assert_eq!(listener::route(&rules, &v6), Some(0));
+    assert_eq!(listener::route(&rules[..1], &v6), None);
+}
+
+proptest! {
+    #[test]
+    fn no_table_and_no_input_makes_it_panic(
+        weights in proptest::collection::vec(0u32..=u32::MAX / 8, 0..6), policy in 0u32..5, stride in any::<u32>(),
+        endpoints in 0u32..9, seed in any::<u64>(), by in 0u32..5, bits in any::<(u32, u32)>(), n in any::<u32>(),
+    ) {
+        let (mut target, list) = destination(0, policy, stride, &weights);
+        target.endpoints = endpoints;
+        let route = Route { first: SLOTS / 2, destinations: vec![(target, list)] };
+        let steering = Steer { by, v4_bits: bits.0, v6_bits: bits.1 };
+        let decision = decide(seed, &steering, &flow(n), &route, &mut World::default());
+        prop_assert!(decision.slot < SLOTS);
+    }
+
+    #[test]
+    fn a_prefix_contains_what_begins_alike(address in any::<u32>(), bits in 0u32..=32, other in any::<u32>()) {
+        let mask = if bits == 0 { 0 } else { u32::MAX << (32 - bits) };
+        let net = (address & mask).to_be_bytes();
+        let prefix = Prefix { address: Address::v4(net), bits, family: family::V4 };
+        prop_assert!(prefix.contains(Address::v4(address.to_be_bytes())));
+        prop_assert_eq!(prefix.contains(Address::v4(other.to_be_bytes())), other & mask == address & mask);
+    }
+}
