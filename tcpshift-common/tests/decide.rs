@@ -113,14 +113,10 @@ fn connections_are_split_within_their_binomial_bound() {
 
 #[test]
 fn any_ten_in_a_row_are_split_exactly() {
-    let route = Route {
-        first: 8_000,
-        destinations: vec![destination(0, 0, 1, &[1]), destination(1, 0, 1, &[1])],
-    };
+    let route = Route { first: 8_000, destinations: vec![destination(0, 0, 1, &[1]), destination(1, 0, 1, &[1])] };
     let mut world = World::default();
-    let places: Vec<u32> = (0..30_000)
-        .map(|n| decide(DEFAULT_SEED, &by(steer::SEQUENCE), &flow(n), &route, &mut world).place)
-        .collect();
+    let places: Vec<u32> =
+        (0..30_000).map(|n| decide(DEFAULT_SEED, &by(steer::SEQUENCE), &flow(n), &route, &mut world).place).collect();
     for ten in places.windows(10) {
         assert_eq!(ten.iter().sum::<u32>(), 2);
     }

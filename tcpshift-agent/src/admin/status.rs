@@ -28,7 +28,8 @@ fn listener(listener: &Listener, connections: &Connections, down: Option<&String
 }
 
 fn route(route: &Route, connections: &Connections) -> RouteStatus {
-    let total = route.destinations.iter().map(|one| connections.destinations.get(one.decides.number).opened_since_mark());
+    let total =
+        route.destinations.iter().map(|one| connections.destinations.get(one.decides.number).opened_since_mark());
     let total = total.sum();
     RouteStatus {
         name: route.name(),

@@ -27,7 +27,8 @@ impl App {
 
     fn get(&self, request: &GetRequest) -> Result<GetReply, Failure> {
         let objects = self.select(&request.kind, request.namespace.as_deref(), request.name.as_deref())?;
-        let items = objects.into_iter().map(|object| Item { object: object.document(), origin: object.origin.to_string() });
+        let items =
+            objects.into_iter().map(|object| Item { object: object.document(), origin: object.origin.to_string() });
         Ok(GetReply { items: items.collect(), resource_version: self.store.version().to_string() })
     }
 

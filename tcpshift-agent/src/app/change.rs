@@ -11,10 +11,10 @@ use super::App;
 use crate::admin::api::{
     Action, ApplyRequest, ChangeReply, ChangeResult, DeleteRequest, Failure, ObjectName, Reason, ShiftRequest,
 };
-use crate::plan::catalog::Catalog;
-use crate::plan::compile::compile;
 use crate::connections::Connections;
 use crate::plan::Plan;
+use crate::plan::catalog::Catalog;
+use crate::plan::compile::compile;
 use crate::proxy::ListenFailure;
 use crate::route::kind::Kind;
 use crate::route::model::Spec;
@@ -57,7 +57,7 @@ impl App {
             }
         }
         let mut store = self.store.clone();
-        let done = store.apply(objects, Timestamp::now()).map_err(refused)?;
+        let done = store.apply(objects, Timestamp::now()).map_err(|refusal| refused(&refusal))?;
         let changed = done.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged);
         let changed: Vec<_> = changed.map(|(object, _)| Arc::clone(object)).collect();
         if !dry_run && !changed.is_empty() {
@@ -110,7 +110,7 @@ impl App {
             return Err(Failure::new(Reason::BadRequest, "no objects are given"));
         }
         let mut store = self.store.clone();
-        let done = store.delete(&keys, ignore_not_found).map_err(refused)?;
+        let done = store.delete(&keys, ignore_not_found).map_err(|refusal| refused(&refusal))?;
         let gone: Vec<Key> = done.iter().filter(|(_, found)| *found).map(|(key, _)| key.clone()).collect();
         if !gone.is_empty() {
             self.advance(store, (Vec::new(), gone)).await?;
@@ -129,7 +129,7 @@ impl App {
     pub(super) async fn shift(&mut self, request: ShiftRequest) -> Result<ChangeReply, Failure> {
         let ShiftRequest { object, namespace, rule, shares } = request;
         let key = key(&object, namespace.as_deref())?;
-        let Some(stored) = self.store.get(&key) else { return Err(refused(Refusal::NotFound(key))) };
+        let Some(stored) = self.store.get(&key) else { return Err(refused(&Refusal::NotFound(key))) };
         let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
         let subsets = self.subsets(stored);
         let document = shift::shift(stored, rule, &wanted, &subsets);
@@ -253,13 +253,14 @@ pub(super) fn key(object: &ObjectName, namespace: Option<&str>) -> Result<Key, F
 /// The kind that a person names.
 pub(super) fn kind(word: &str) -> Result<Kind, Failure> {
     Kind::from_word(word).ok_or_else(|| {
-        let known: Vec<_> = Kind::ALL.iter().map(|kind| format!("{} ({})", kind.singular(), kind.short_name())).collect();
+        let known: Vec<_> =
+            Kind::ALL.iter().map(|kind| format!("{} ({})", kind.singular(), kind.short_name())).collect();
         Failure::new(Reason::BadRequest, format!("there is no kind {word:?}; known are {}", known.join(", ")))
     })
 }
 
-fn refused(refusal: Refusal) -> Failure {
-    let reason = match &refusal {
+fn refused(refusal: &Refusal) -> Failure {
+    let reason = match refusal {
         Refusal::NotFound(_) => Reason::NotFound,
         Refusal::BelongsToFile(..) => Reason::Forbidden,
         Refusal::Conflict { .. } => Reason::Conflict,

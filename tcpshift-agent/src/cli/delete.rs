@@ -54,7 +54,7 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
             }
             let kind = target.kind.qualified();
             objects.extend(target.names.into_iter().map(|name| ObjectName {
-                kind: kind.to_owned(),
+                kind: kind.clone(),
                 name,
                 resource_version: None,
             }));

@@ -1,23 +1,18 @@
 //! The files of `-f`: their text, by name. What the text means is not known here.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::outcome::Stop;
 use crate::admin::api::Document;
-use crate::admin::server::MAX_BODY;
-use crate::route::files;
+use crate::route::files::{self, Unread};
+use crate::route::problem::Problem;
 
 /// Name of standard input, for people and in requests.
 const STDIN: &str = "-";
 
 /// Reads every file named. The first that cannot be read stops it.
 pub(super) fn documents(paths: &[PathBuf]) -> Result<Vec<Document>, Stop> {
-    let mut documents = Vec::new();
-    for path in names(paths)? {
-        documents.push(document(&path).map_err(Stop::Failed)?);
-    }
-    Ok(documents)
+    names(paths)?.iter().map(|path| document(path)).collect()
 }
 
 /// The files that paths name: folders are searched, `-` stays.
@@ -42,26 +37,15 @@ pub(super) fn names(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Stop> {
     Ok(names)
 }
 
-/// One file's text. The error is a sentence that names the file.
-pub(super) fn document(path: &Path) -> Result<Document, String> {
-    if path == Path::new(STDIN) {
-        return Ok(Document { name: STDIN.to_owned(), text: text_of(std::io::stdin().lock())? });
+/// One file's text.
+pub(super) fn document(path: &Path) -> Result<Document, Stop> {
+    let text = if path == Path::new(STDIN) { files::text_of(std::io::stdin().lock()) } else { files::read_text(path) };
+    let name = path.display().to_string();
+    match text {
+        Ok(text) => Ok(Document { name, text }),
+        Err(unread @ Unread::Unreadable(_)) => Err(Stop::Failed(format!("{name} {unread}"))),
+        Err(unread @ Unread::Unusable(_)) => Err(Stop::Invalid(Box::new(Problem::of_file(&name, unread.to_string())))),
     }
-    Ok(Document { name: path.display().to_string(), text: files::read_text(path)? })
-}
-
-fn text_of(input: impl Read) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    input
-        .take(MAX_BODY as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("cannot read standard input: {error}"))?;
-    if bytes.len() > MAX_BODY {
-        return Err(format!("standard input is larger than {} MiB", MAX_BODY >> 20));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        format!("standard input is no text: byte {} is not UTF-8", error.utf8_error().valid_up_to() + 1)
-    })
 }
 
 #[cfg(test)]
@@ -70,9 +54,9 @@ mod tests {
 
     #[test]
     fn standard_input_is_text_of_bounded_size() {
-        assert_eq!(text_of(&b"kind: Gateway"[..]).unwrap(), "kind: Gateway");
-        assert!(text_of(&b"a\xff"[..]).unwrap_err().contains("byte 2"));
-        assert!(text_of(std::io::repeat(b' ')).unwrap_err().contains("MiB"));
+        assert_eq!(files::text_of(&b"kind: Gateway"[..]).unwrap(), "kind: Gateway");
+        assert!(files::text_of(&b"a\n\xff"[..]).unwrap_err().to_string().contains("line 2"));
+        assert!(files::text_of(std::io::repeat(b' ')).unwrap_err().to_string().contains("MiB"));
         assert!(matches!(names(&["-".into(), "-".into()]), Err(Stop::Usage(_))));
     }
 }

@@ -124,7 +124,7 @@ fn names(target: &Target) -> Vec<Option<&str>> {
 impl Show<'_> {
     async fn read(&self, kind: Kind, name: Option<&str>) -> Result<GetReply, Error> {
         let request = GetRequest {
-            kind: kind.qualified().to_owned(),
+            kind: kind.qualified(),
             namespace: self.namespace.clone(),
             name: name.map(str::to_owned),
         };
@@ -170,7 +170,7 @@ impl Show<'_> {
             Err(error) => return Err(error.into()),
         };
         let request = WatchRequest {
-            kind: kind.qualified().to_owned(),
+            kind: kind.qualified(),
             namespace: self.namespace.clone(),
             name: name.cloned(),
             resource_version: Some(reply.resource_version),

@@ -25,6 +25,8 @@ pub(super) enum Stop {
     ClosedPipe,
     /// The command line is wrong in a way that clap cannot see.
     Usage(String),
+    /// A file is nothing that can be read as objects.
+    Invalid(Box<Problem>),
     /// Anything else on this side.
     Failed(String),
     /// The agent refused, or there is none.
@@ -47,6 +49,10 @@ pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
             screen::error(&message);
             screen::complain("\nFor more information, try '--help'.");
             2
+        }
+        Err(Stop::Invalid(problem)) => {
+            problems(std::slice::from_ref(&problem));
+            65
         }
         Err(Stop::Failed(message)) => {
             screen::error(&message);

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::outcome::{self, Done, Stop};
 use super::{Format, Namespace, documents, screen};
-use crate::route::read;
 use crate::route::problem::{Problem, Severity};
+use crate::route::read;
 
 const AFTER: &str = "\
 Examples:
@@ -36,23 +36,27 @@ pub(super) struct Arguments {
 pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     let names = documents::names(&arguments.files)?;
     let mut unreadable = false;
-    let mut documents = Vec::new();
+    let (mut documents, mut unusable) = (Vec::new(), Vec::new());
     for name in &names {
         match documents::document(name) {
             Ok(document) => documents.push(document),
-            Err(message) => {
+            Err(Stop::Invalid(problem)) => unusable.push(*problem),
+            Err(Stop::Failed(message)) => {
                 unreadable = true;
                 screen::error(&message);
             }
+            Err(stop) => return Err(stop),
         }
     }
-    let (_, problems) = read::read_all(&documents, arguments.namespace.namespace.as_deref());
+    let files = documents.len() + unusable.len();
+    let (_, mut problems) = read::read_all(&documents, arguments.namespace.namespace.as_deref());
+    problems.splice(..0, unusable);
     outcome::problems(&problems);
     let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     screen::print(&match arguments.output {
-        Some(Format::Json) => json(documents.len(), errors, warnings, &problems)?,
-        None => format!("{}\n", summary(documents.len(), errors, warnings)),
+        Some(Format::Json) => json(files, errors, warnings, &problems)?,
+        None => format!("{}\n", summary(files, errors, warnings)),
     })?;
     Ok(match (unreadable, errors) {
         (true, _) => Done::Failed,

@@ -7,6 +7,7 @@
 pub mod watch;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -56,23 +57,41 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()>
     Ok(())
 }
 
-/// The text of a file; the error is a sentence that says what to do.
-pub fn read_text(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-    read.map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(format!("is larger than {} MiB; split it", LARGEST >> 20));
-    }
-    text(bytes)
+/// Why there is no text.
+#[derive(Debug)]
+pub enum Unread {
+    /// The system does not give it.
+    Unreadable(io::Error),
+    /// It is nothing that an object could stand in: too large, or no text. In words.
+    Unusable(String),
 }
 
-/// Bytes as text, if they are.
-pub fn text(bytes: Vec<u8>) -> Result<String, String> {
+/// What happened, to be put behind the name of the file.
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
+            Self::Unusable(message) => f.write_str(message),
+        }
+    }
+}
+
+/// The text of a file.
+pub fn read_text(path: &Path) -> Result<String, Unread> {
+    text_of(File::open(path).map_err(Unread::Unreadable)?)
+}
+
+/// The text of whatever can be read, of at most [`LARGEST`] bytes.
+pub fn text_of(input: impl Read) -> Result<String, Unread> {
+    let mut bytes = Vec::new();
+    input.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Unread::Unreadable)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Unread::Unusable(format!("is larger than {} MiB; split it", LARGEST >> 20)));
+    }
     String::from_utf8(bytes).map_err(|error| {
-        let line =
-            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        format!("is no text: line {line} holds bytes that are not UTF-8")
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.split(|byte| *byte == b'\n').count();
+        Unread::Unusable(format!("is no text: line {line} holds bytes that are not UTF-8"))
     })
 }
 
@@ -169,7 +188,10 @@ impl Files {
         let name = path.display().to_string();
         let contents = match read_text(path) {
             Ok(text) => read::read(&name, &text, None),
-            Err(message) => Contents { problems: vec![Problem::of_file(&name, message)], ..Contents::default() },
+            Err(unread) => {
+                let problems = vec![Problem::of_file(&name, unread.to_string())];
+                Contents { problems, ..Contents::default() }
+            }
         };
         let Some(old) = old else {
             look.problems.extend(contents.problems.iter().cloned());
@@ -211,7 +233,11 @@ impl Files {
                 let (Some(key), line) = (entry.key(), entry.line()) else { continue };
                 if let Some((first, first_line)) = places.insert(key, (path, line)) {
                     twice.push(key);
-                    twice_problems.push(Problem::twice(key, (&first.display().to_string(), first_line), (&path.display().to_string(), line)));
+                    twice_problems.push(Problem::twice(
+                        key,
+                        (&first.display().to_string(), first_line),
+                        (&path.display().to_string(), line),
+                    ));
                 }
             }
         }

@@ -91,7 +91,6 @@ pub struct Contents {
     pub is_yaml: bool,
 }
 
-
 /// Reads a text that belongs to a file of this name.
 ///
 /// `namespace` is that of objects that name none; with `only_namespace` an object of another one is an error.

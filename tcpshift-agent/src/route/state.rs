@@ -91,8 +91,8 @@ impl State {
             let name = path.display().to_string();
             let text = match files::read_text(&path) {
                 Ok(text) => text,
-                Err(message) => {
-                    problems.push(Problem::of_file(&name, message));
+                Err(unread) => {
+                    problems.push(Problem::of_file(&name, unread.to_string()));
                     continue;
                 }
             };

@@ -43,7 +43,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound(key) => {
-                write!(f, "{} {:?} not found in namespace {}", key.kind.plural(), key.name, key.namespace)
+                write!(f, "{} {:?} not found", key.kind.plural(), key.name)
             }
             Self::BelongsToFile(key, origin) => write!(
                 f,

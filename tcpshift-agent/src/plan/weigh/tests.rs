@@ -6,7 +6,11 @@ use tcpshift_common::SLOTS;
 use super::{Layout, WeightTable};
 
 fn named(weights: &[u64]) -> Vec<(String, u64)> {
-    weights.iter().enumerate().map(|(at, weight)| (format!("echo.default.svc.cluster.local:9000/v{at}"), *weight)).collect()
+    weights
+        .iter()
+        .enumerate()
+        .map(|(at, weight)| (format!("echo.default.svc.cluster.local:9000/v{at}"), *weight))
+        .collect()
 }
 
 fn table(weights: &[u64]) -> WeightTable {

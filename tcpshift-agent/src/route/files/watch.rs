@@ -28,7 +28,7 @@ impl Watch {
         let handler = move |event: notify::Result<notify::Event>| {
             // Our own reading is no change. A full channel already says what there is to say.
             if !event.is_ok_and(|event| event.kind.is_access()) {
-                drop(sender.try_send(()));
+                sender.try_send(()).ok();
             }
         };
         let mut watcher = match notify::recommended_watcher(handler) {
