@@ -5,8 +5,6 @@
 
 pub mod api;
 
-
-
 use tokio::sync::{mpsc, oneshot};
 
 use api::{

@@ -119,12 +119,7 @@ const fn spread(sequence: u64) -> u32 {
 }
 
 /// Chooses among the endpoints of the destination at `place`; `None` if it has none.
-pub fn endpoint<T: Table, I: Inputs>(
-    place: u32,
-    destination: &Destination,
-    table: &T,
-    inputs: &mut I,
-) -> Option<u32> {
+pub fn endpoint<T: Table, I: Inputs>(place: u32, destination: &Destination, table: &T, inputs: &mut I) -> Option<u32> {
     if destination.endpoints == 0 || destination.weight == 0 {
         return None;
     }

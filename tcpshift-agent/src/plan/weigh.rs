@@ -92,8 +92,8 @@ fn counts(weights: &[(String, u64)]) -> Vec<u32> {
         if weights[starved].1 == 0 || counts[starved] > 0 {
             continue;
         }
-        let richest = (0..weights.len())
-            .max_by(|&a, &b| counts[a].cmp(&counts[b]).then_with(|| weights[b].0.cmp(&weights[a].0)));
+        let richest =
+            (0..weights.len()).max_by(|&a, &b| counts[a].cmp(&counts[b]).then_with(|| weights[b].0.cmp(&weights[a].0)));
         match richest {
             Some(richest) if counts[richest] > 1 => {
                 counts[richest] -= 1;
@@ -120,7 +120,8 @@ fn scatter(shares: &[(String, u32)]) -> Vec<u16> {
         for (refused_at, slot) in free.drain(..) {
             // The best destination below the score at which the slot was refused last. Scores of one slot
             // differ, since names do; should two be equal, the later place is the lower one.
-            let best = open.iter().map(|&place| (score(slot, place), place)).filter(|&(score, _)| score < refused_at).max();
+            let best =
+                open.iter().map(|&place| (score(slot, place), place)).filter(|&(score, _)| score < refused_at).max();
             if let Some((score, place)) = best {
                 held[place].push((score, slot));
             }

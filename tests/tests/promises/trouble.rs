@@ -90,7 +90,7 @@ fn running_out_of_descriptors_is_survived() {
     agent.apply(&all());
     let early = connect(GATEWAY).unwrap();
     assert_eq!(converse(&early, "early").unwrap(), "one");
-    let pid = Pid::from_raw(agent.pid() as i32);
+    let pid = Pid::from_raw(agent.pid().cast_signed());
     let low = Rlimit { current: Some(120), maximum: Some(120) };
     prlimit(pid, Resource::Nofile, low).unwrap();
     let mut held: Vec<TcpStream> = Vec::new();

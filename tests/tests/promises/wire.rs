@@ -162,7 +162,7 @@ fn a_body_without_end_is_refused_and_not_kept() {
     let before = agent.most_megabytes();
     let mut stream = connect(&agent.socket()).unwrap();
     stream.write_all(b"POST /v1/apply HTTP/1.1\r\nHost: agent\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-    let piece = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+    let piece = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
     let mut sent = 0_usize;
     while sent < 200_000_000 && stream.write_all(&piece).is_ok() {
         sent += piece.len();
