@@ -1,2 +1,51 @@
-//! x
-fn main() {}
+//! The project's own commands: `cargo xtask setup`, `demo`, `test` and `tidy`.
+//!
+//! Each command is one file; what they say is for the person who typed the command. They must not know how
+//! tcpshift works inside: `demo` uses it by its command line, `tidy` reads source as text.
+#![allow(clippy::print_stdout, reason = "these are commands for people: what they print is what they are for")]
+
+mod cargo;
+mod demo;
+mod setup;
+mod source;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Install, or name, what a fresh Debian machine needs to build and to test
+    Setup,
+    /// The whole task for a newcomer: build, start two servers and the agent, shift a fifth, measure
+    Demo(demo::Demo),
+    /// Everything that a change must pass: setup, format, lints, documentation, tidiness, build, tests
+    Test,
+    /// Check that the rooms of the house know only whom they may know
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Setup => setup::setup(&setup::ALL),
+        Command::Demo(demo) => demo.run(),
+        Command::Test => test::test(),
+        Command::Tidy => tidy::tidy(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("\nfailed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what is done next.
+fn step(text: &str) {
+    println!("\n==> {text}");
+}

@@ -123,11 +123,8 @@ fn names(target: &Target) -> Vec<Option<&str>> {
 
 impl Show<'_> {
     async fn read(&self, kind: Kind, name: Option<&str>) -> Result<GetReply, Error> {
-        let request = GetRequest {
-            kind: kind.qualified(),
-            namespace: self.namespace.clone(),
-            name: name.map(str::to_owned),
-        };
+        let request =
+            GetRequest { kind: kind.qualified(), namespace: self.namespace.clone(), name: name.map(str::to_owned) };
         self.client.get(&request).await
     }
 

@@ -71,7 +71,12 @@ fn server(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Server {
     let unix = bind.starts_with("unix://");
     match node.get("port") {
         None => {
-            report.error(node.line, &path.name("port"), "a port is needed", "add `port` with number, name and protocol")
+            report.error(
+                node.line,
+                &path.name("port"),
+                "a port is needed",
+                "add `port` with number, name and protocol",
+            );
         }
         Some(port) => {
             let path = path.name("port");

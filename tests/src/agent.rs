@@ -1,0 +1,199 @@
+//! The agent under test: the built binary, started in the world of the test, driven as a user drives it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tcpshift_agent::admin::api::{DestinationStatus, StatusReply};
+
+use crate::admin;
+use crate::process::{Output, Process, built, command, run};
+use crate::until::{seconds, until_so};
+use crate::world::World;
+
+/// A running agent. It is killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Agent<'a> {
+    world: &'a World,
+    name: String,
+    arguments: Vec<OsString>,
+    process: Process,
+}
+
+impl<'a> Agent<'a> {
+    /// Starts `tcpshift-agent run ARGUMENTS` with a state folder and a socket in the world's folder, and waits
+    /// until it answers.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(world: &'a World, arguments: &[S]) -> Self {
+        Self::named(world, "agent", arguments)
+    }
+
+    /// As [`Agent::start`], for a second agent in the same world.
+    pub fn named<S: AsRef<std::ffi::OsStr>>(world: &'a World, name: &str, arguments: &[S]) -> Self {
+        let agent = Self::launch(world, name, command(built("tcpshift-agent")), arguments);
+        agent.ready()
+    }
+
+    /// Starts an agent by a command that the arguments of `run` are put behind, and does not wait.
+    pub fn launch<S: AsRef<std::ffi::OsStr>>(
+        world: &'a World,
+        name: &str,
+        mut launcher: Command,
+        arguments: &[S],
+    ) -> Self {
+        let arguments: Vec<OsString> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
+        launcher.arg("run").arg("--state-dir").arg(world.path(&format!("{name}.state"))).args(&arguments);
+        launcher.env("TCPSHIFT_ADMIN", socket_word(world, name)).env("RUST_BACKTRACE", "1");
+        let process = Process::start(world, name, launcher);
+        Self { world, name: name.to_owned(), arguments, process }
+    }
+
+    /// Waits until the agent answers.
+    pub fn ready(mut self) -> Self {
+        let socket = self.socket();
+        until_so("the agent's socket answers", seconds(20), || {
+            if let Some(status) = self.process.ended() {
+                panic!("the agent ended at start with {status}:\n{}", self.process.stderr());
+            }
+            admin::request(&socket, "GET", "/v1/status", None).is_ok_and(|answer| answer.status == 200)
+        });
+        self
+    }
+
+    /// Its admin socket.
+    pub fn socket(&self) -> PathBuf {
+        self.world.path(&format!("{}.sock", self.name))
+    }
+
+    /// Its state folder.
+    pub fn state(&self) -> PathBuf {
+        self.world.path(&format!("{}.state", self.name))
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What it logged until now.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Memory it holds now, in megabytes.
+    pub fn megabytes(&self) -> u64 {
+        self.process.kilobytes("VmRSS") / 1024
+    }
+
+    /// The most memory it ever held, in megabytes.
+    pub fn most_megabytes(&self) -> u64 {
+        self.process.kilobytes("VmHWM") / 1024
+    }
+
+    /// Kills it as `kill -9` does, and starts it again with the same arguments.
+    pub fn kill_and_restart(self) -> Self {
+        let Self { world, name, arguments, mut process } = self;
+        process.kill();
+        Self::named(world, &name, &arguments)
+    }
+
+    /// Asks it to end, by SIGTERM.
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Asks it to read its files again, by SIGHUP.
+    pub fn reload(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
+    /// Runs `tcpshift-agent WORDS` against this agent.
+    pub fn cli<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Output {
+        self.cli_with(words, b"")
+    }
+
+    /// Runs `tcpshift-agent WORDS` against this agent, with standard input.
+    pub fn cli_with<S: AsRef<std::ffi::OsStr>>(&self, words: &[S], input: &[u8]) -> Output {
+        cli(&[("TCPSHIFT_ADMIN", &socket_word(self.world, &self.name))], words, input)
+    }
+
+    /// Applies YAML by the command line; it must succeed.
+    #[track_caller]
+    pub fn apply(&self, yaml: &str) -> Output {
+        self.cli_with(&["apply", "-f", "-"], yaml.as_bytes()).expect(0)
+    }
+
+    /// Applies a file by the command line; it must succeed.
+    #[track_caller]
+    pub fn apply_file(&self, path: &Path) -> Output {
+        self.cli(&[Path::new("apply"), Path::new("-f"), path]).expect(0)
+    }
+
+    /// The agent's status, as `status -o json` prints it.
+    #[track_caller]
+    pub fn status(&self) -> StatusReply {
+        let output = self.cli(&["status", "-o", "json"]).expect(0);
+        serde_json::from_str(&output.stdout)
+            .unwrap_or_else(|error| panic!("status -o json is not a status: {error}\n{}", output.stdout))
+    }
+
+    /// The plan in force.
+    #[track_caller]
+    pub fn generation(&self) -> u64 {
+        self.status().generation
+    }
+
+    /// A destination of a route, by how their names begin and end: `destination("default/tcp-echo", "v2")`.
+    #[track_caller]
+    pub fn destination(&self, route: &str, subset: &str) -> DestinationStatus {
+        let status = self.status();
+        let routes = status.listeners.iter().flat_map(|listener| &listener.routes).filter(|found| found.name == route);
+        let found = routes.flat_map(|route| &route.destinations).find(|found| found.name.ends_with(subset));
+        found.cloned().unwrap_or_else(|| panic!("no destination {subset} of {route} in {status:#?}"))
+    }
+
+    /// Objects of a kind, as `get KIND -A -o json` prints them.
+    #[track_caller]
+    pub fn objects(&self, kind: &str) -> Vec<Value> {
+        let output = self.cli(&["get", kind, "-A", "-o", "json"]).expect(0);
+        let list: Value = serde_json::from_str(&output.stdout)
+            .unwrap_or_else(|error| panic!("get -o json is not JSON: {error}\n{}", output.stdout));
+        match &list["items"] {
+            Value::Array(items) => items.clone(),
+            _ => panic!("get -o json is no list: {list}"),
+        }
+    }
+
+    /// One request to the API, by hand.
+    #[track_caller]
+    pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> admin::Answer {
+        admin::request(&self.socket(), method, path, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
+    }
+
+    /// Applies YAML by the API itself, which is quicker than the command line; it must succeed.
+    #[track_caller]
+    pub fn post(&self, yaml: &str) {
+        let answer = self.request("POST", "/v1/apply", Some(&admin::documents(yaml)));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+}
+
+/// Runs the agent's binary with some environment, to its end.
+pub fn cli<S: AsRef<std::ffi::OsStr>>(environment: &[(&str, &str)], words: &[S], input: &[u8]) -> Output {
+    let mut command = command(built("tcpshift-agent"));
+    command.args(words).envs(environment.iter().copied());
+    run(command, input, Duration::from_mins(1))
+}
+
+/// What `TCPSHIFT_ADMIN` is for an agent of a world.
+pub fn socket_word(world: &World, name: &str) -> String {
+    format!("unix:{}", world.path(&format!("{name}.sock")).display())
+}

@@ -1,0 +1,176 @@
+//! A process that a test starts: its output is kept, and it ends with the test whatever happens.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::until::{seconds, until};
+use crate::world::World;
+
+/// A running process, known by its own process id alone.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+/// What a command said and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Exit code; -1 if a signal ended it.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// The path of a program of this workspace, built by the same profile as the test that runs.
+pub fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let path = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps").join(name);
+    assert!(
+        path.exists(),
+        "{} is not built; `cargo build --workspace`, or `cargo xtask test`, builds it",
+        path.display()
+    );
+    path
+}
+
+/// A command whose process is killed when the thread that starts it ends, should nobody else do it before.
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+impl Process {
+    /// Starts a command made by [`command`]; its output goes to files of the world named after `name`.
+    pub fn start(world: &World, name: &str, mut command: Command) -> Self {
+        let (stdout, stderr) = (world.path(&format!("{name}.stdout")), world.path(&format!("{name}.stderr")));
+        let create = |path: &PathBuf| File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        command.stdin(Stdio::null()).stdout(create(&stdout)).stderr(create(&stderr));
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self { name: name.to_owned(), child, stdout, stderr }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal)
+            .unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap_or_else(|error| panic!("cannot wait for {}: {error}", self.name))
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        let what = format!("{} ends", self.name);
+        until(&what, deadline, || self.ended())
+    }
+
+    /// Kills and reaps it.
+    pub fn kill(&mut self) {
+        if self.ended().is_none() {
+            self.signal(Signal::KILL);
+            self.wait(seconds(10));
+        }
+    }
+
+    /// What it said on standard output until now.
+    pub fn stdout(&self) -> String {
+        text(&self.stdout)
+    }
+
+    /// What it said on standard error until now.
+    pub fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// A number of kilobytes from its `/proc/PID/status`, such as `VmRSS` or `VmHWM`.
+    pub fn kilobytes(&self, field: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let number = value.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok());
+        number.unwrap_or_else(|| panic!("{path} has no {field}"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Not `Self::kill`: a test that already panics must not panic again.
+        let _already_dead = self.child.kill().is_err() || self.child.wait().is_err();
+    }
+}
+
+fn text(path: &PathBuf) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// Runs a command to its end and keeps what it says. Kills it and panics after the deadline.
+pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // A command that does not read its input closes it.
+            let _unread = stdin.is_some_and(|mut stdin| stdin.write_all(input).is_err());
+        });
+        let read = |pipe: Option<Box<dyn Read + Send>>| {
+            let mut bytes = Vec::new();
+            pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let stdout = stdout.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+        let stderr = stderr.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+        let stdout = scope.spawn(move || read(stdout));
+        let stderr = scope.spawn(move || read(stderr));
+        let begin = Instant::now();
+        let status = loop {
+            match child.try_wait().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}")) {
+                Some(status) => break status,
+                None if begin.elapsed() > deadline => {
+                    let _already_dead = child.kill().is_err() || child.wait().is_err();
+                    panic!("{command:?} did not end within {deadline:?}");
+                }
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        Output {
+            status: status.code().unwrap_or(-1),
+            stdout: stdout.join().unwrap_or_default(),
+            stderr: stderr.join().unwrap_or_default(),
+        }
+    })
+}
+
+impl Output {
+    /// Panics unless the exit code is the expected one; the output is in the panic.
+    #[track_caller]
+    pub fn expect(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "exit code; the command said\n{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Panics unless standard error has a text in it.
+    #[track_caller]
+    pub fn complains(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "expected {text:?} on standard error:\n{}", self.stderr);
+        self
+    }
+}

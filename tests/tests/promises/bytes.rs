@@ -1,0 +1,249 @@
+//! Bytes: every one arrives, in order, and both ends of a stream are carried as they are.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::client::{End, GATEWAY, connect, drain};
+use tcpshift_tests::noise::{Mark, Noise};
+use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::server::{Server, reset};
+use tcpshift_tests::until::seconds;
+use tcpshift_tests::world::World;
+
+/// The address of the gateway over IPv6.
+const GATEWAY6: &str = "[::1]:31400";
+
+fn served(world: &World, script: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> (Agent<'_>, Server) {
+    let server = Server::each("127.0.0.1:9000", script);
+    let agent = Agent::start::<&str>(world, &[]);
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    (agent, server)
+}
+
+/// Sends the first `length` bytes of a seed's stream in pieces of random size.
+fn send(mut stream: &TcpStream, seed: u64, length: u64) -> io::Result<()> {
+    let (mut noise, mut sizes, mut left) = (Noise::new(seed), Noise::new(!seed), length);
+    while left > 0 {
+        let piece = left.min(1 + sizes.below(100_000));
+        stream.write_all(&noise.take(piece as usize))?;
+        left -= piece;
+    }
+    Ok(())
+}
+
+#[test]
+fn streams_of_random_length_both_ways_over_both_families() {
+    let world = World::new();
+    let (sender, seen) = channel::<(Mark, End)>();
+    // The client's first 16 bytes say which stream it wants back, and how long.
+    let (_agent, _server) = served(&world, move |mut stream| {
+        let (mut number, mut length) = ([0; 8], [0; 8]);
+        stream.read_exact(&mut number)?;
+        stream.read_exact(&mut length)?;
+        let got = scope(|scope| {
+            let got = scope.spawn(|| drain(&stream));
+            send(&stream, u64::from_le_bytes(number), u64::from_le_bytes(length))?;
+            stream.shutdown(Shutdown::Write)?;
+            io::Result::Ok(got.join().unwrap())
+        })?;
+        sender.send(got).map_err(io::Error::other)
+    });
+    let mut lengths = Noise::new(3);
+    for round in 0..24_u64 {
+        let most = [0, 1, 100, 70_000, 3_000_000][round as usize % 5] + 1;
+        let (up, down) = (lengths.below(most), lengths.below(most));
+        let mut stream = connect(if round % 2 == 0 { GATEWAY } else { GATEWAY6 }).unwrap();
+        stream.write_all(&round.to_le_bytes()).unwrap();
+        stream.write_all(&down.to_le_bytes()).unwrap();
+        let got = scope(|scope| {
+            let got = scope.spawn(|| drain(&stream));
+            send(&stream, 1_000 + round, up).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            got.join().unwrap()
+        });
+        assert_eq!(got, (Mark::of(round, down), End::Closed), "to the client, round {round}, {down} bytes");
+        let seen = seen.recv_timeout(seconds(10)).unwrap();
+        assert_eq!(seen, (Mark::of(1_000 + round, up), End::Closed), "to the server, round {round}, {up} bytes");
+    }
+}
+
+#[test]
+fn endpoints_may_be_ipv6() {
+    let world = World::new();
+    let _server = Server::named("[::1]:9000", "six");
+    let agent = Agent::start::<&str>(&world, &[]);
+    agent.apply(&together(&[
+        &ground(),
+        &tcpshift_tests::routes::entry("tcp-echo-v1", "v1", "::1", 9000),
+        &route(&[("v1", 1)]),
+    ]));
+    for address in [GATEWAY, GATEWAY6] {
+        assert_eq!(tcpshift_tests::client::ask(address).unwrap(), "six", "{address}");
+    }
+}
+
+#[test]
+fn a_server_may_speak_first() {
+    let world = World::new();
+    let (_agent, _server) = served(&world, |mut stream| {
+        stream.write_all(b"220 ready\r\n")?;
+        drain(&stream);
+        Ok(())
+    });
+    for _ in 0..20 {
+        let mut stream = connect(GATEWAY).unwrap();
+        stream.set_read_timeout(Some(seconds(5))).unwrap();
+        let mut banner = [0; 11];
+        stream.read_exact(&mut banner).unwrap();
+        assert_eq!(&banner, b"220 ready\r\n");
+    }
+}
+
+#[test]
+fn the_client_may_close_its_half_first() {
+    let world = World::new();
+    let (_agent, _server) = served(&world, |mut stream| {
+        let (mark, end) = drain(&stream);
+        assert_eq!(end, End::Closed);
+        sleep(Duration::from_millis(200));
+        stream.write_all(format!("{} bytes", mark.length).as_bytes())
+    });
+    let mut stream = connect(GATEWAY).unwrap();
+    stream.write_all(&[7; 12_345]).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "12345 bytes");
+}
+
+#[test]
+fn the_server_may_close_its_half_first() {
+    let world = World::new();
+    let (sender, seen) = channel();
+    let (_agent, _server) = served(&world, move |mut stream| {
+        stream.write_all(b"that is all from me")?;
+        stream.shutdown(Shutdown::Write)?;
+        sender.send(drain(&stream)).map_err(io::Error::other)
+    });
+    let mut stream = connect(GATEWAY).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "that is all from me");
+    sleep(Duration::from_millis(200));
+    send(&stream, 5, 200_000).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(seen.recv_timeout(seconds(10)).unwrap(), (Mark::of(5, 200_000), End::Closed));
+}
+
+#[test]
+fn a_reset_by_the_server_reaches_the_client() {
+    let world = World::new();
+    let (_agent, _server) = served(&world, |mut stream| {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        if byte == *b"h" {
+            stream.shutdown(Shutdown::Write)?;
+            sleep(Duration::from_millis(100));
+        }
+        reset(stream);
+        Ok(())
+    });
+    let stream = connect(GATEWAY).unwrap();
+    (&stream).write_all(b"x").unwrap();
+    assert_eq!(drain(&stream), (Mark::default(), End::Reset));
+
+    // After its FIN too.
+    let stream = connect(GATEWAY).unwrap();
+    (&stream).write_all(b"h").unwrap();
+    assert_eq!(drain(&stream), (Mark::default(), End::Closed));
+    let begin = Instant::now();
+    while (&stream).write_all(b"more").is_ok() {
+        assert!(begin.elapsed() < seconds(5), "a connection that the server reset is still open");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn ends(world: &World) -> (Agent<'_>, Server, Receiver<(Mark, End)>) {
+    let (sender, seen) = channel();
+    let (agent, server) = served(world, move |mut stream| {
+        stream.write_all(b"!")?;
+        sender.send(drain(&stream)).map_err(io::Error::other)
+    });
+    (agent, server, seen)
+}
+
+#[test]
+fn a_reset_by_the_client_reaches_the_server() {
+    let world = World::new();
+    let (_agent, _server, seen) = ends(&world);
+    let mut byte = [0];
+    for _ in 0..10 {
+        let mut stream = connect(GATEWAY).unwrap();
+        stream.read_exact(&mut byte).unwrap();
+        reset(stream);
+        assert_eq!(seen.recv_timeout(seconds(10)).unwrap().1, End::Reset);
+    }
+    let mut stream = connect(GATEWAY).unwrap();
+    stream.read_exact(&mut byte).unwrap();
+    drop(stream);
+    assert_eq!(seen.recv_timeout(seconds(10)).unwrap().1, End::Closed, "a FIN became a reset");
+}
+
+#[test]
+fn a_closed_connection_is_counted_down() {
+    let world = World::new();
+    let (agent, _server, seen) = ends(&world);
+    let streams: Vec<TcpStream> = (0..5).map(|_| connect(GATEWAY).unwrap()).collect();
+    let active = || agent.destination("default/tcp-echo", "v1").active;
+    tcpshift_tests::until::until_so("five are active", seconds(5), || active() == 5);
+    for stream in streams {
+        reset(stream);
+        seen.recv_timeout(seconds(10)).unwrap();
+    }
+    tcpshift_tests::until::until_so("none is active", seconds(5), || active() == 0);
+}
+
+/// How much is sent to one who does not read.
+const BULK: u64 = 16_000_000;
+
+#[test]
+fn a_client_that_reads_slowly_costs_little_memory_and_gets_all() {
+    let world = World::new();
+    let (agent, _server) = served(&world, |stream| {
+        send(&stream, 11, BULK)?;
+        stream.shutdown(Shutdown::Write)?;
+        drain(&stream);
+        Ok(())
+    });
+    let streams: Vec<TcpStream> = (0..12).map(|_| connect(GATEWAY).unwrap()).collect();
+    sleep(Duration::from_millis(1_500));
+    assert!(agent.megabytes() < 100, "{} MB for 12 clients that do not read", agent.megabytes());
+    let expected = (Mark::of(11, BULK), End::Closed);
+    for stream in &streams[..4] {
+        assert_eq!(drain(stream), expected);
+    }
+}
+
+#[test]
+fn a_server_that_reads_slowly_holds_its_client_back() {
+    let world = World::new();
+    let (sender, seen) = channel();
+    let (agent, _server) = served(&world, move |stream| {
+        sleep(Duration::from_millis(1_500));
+        sender.send(drain(&stream)).map_err(io::Error::other)
+    });
+    let stream = connect(GATEWAY).unwrap();
+    scope(|scope| {
+        let writer = scope.spawn(|| send(&stream, 12, 4 * BULK));
+        sleep(Duration::from_secs(1));
+        assert!(!writer.is_finished(), "64 MB went to a server that does not read");
+        assert!(agent.megabytes() < 100, "{} MB for one slow server", agent.megabytes());
+        writer.join().unwrap().unwrap();
+    });
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(seen.recv_timeout(seconds(20)).unwrap(), (Mark::of(12, 4 * BULK), End::Closed));
+}

@@ -1,0 +1,19 @@
+//! The promises of tcpshift, each tried from outside: the built agent, real sockets, the command line.
+//!
+//! One binary, since each links everything; one module for each kind of promise. Every test has a network
+//! namespace and a folder of its own and runs beside the others.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_input;
+mod bytes;
+mod crash;
+mod empty;
+mod files;
+mod live;
+mod matching;
+mod shares;
+mod shutdown;
+mod task;
+mod trouble;
+mod wire;
+mod words;

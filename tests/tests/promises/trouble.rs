@@ -1,0 +1,141 @@
+//! Trouble that is not the user's doing: ports taken, other agents, descriptors that run out.
+
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::client::{GATEWAY, ask, connect, converse};
+use tcpshift_tests::echo::tcp_echo;
+use tcpshift_tests::process::{built, command};
+use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::server::Server;
+use tcpshift_tests::until::{seconds, until_so};
+use tcpshift_tests::world::World;
+
+fn all() -> String {
+    together(&[&ground(), &route(&[("v1", 1)])])
+}
+
+#[test]
+fn a_port_that_somebody_serves_is_an_error_that_names_the_process() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    let mut taken = tcp_echo(&world, "31400", "squatter", "0.0.0.0");
+    let agent = Agent::start::<&str>(&world, &[]);
+    let output = agent.cli_with(&["apply", "-f", "-"], all().as_bytes()).expect(1);
+    for part in ["31400", "tcp-echo", &taken.pid().to_string()] {
+        assert!(output.stderr.contains(part), "{part:?} is not in: {}", output.stderr);
+    }
+    assert_eq!(ask(GATEWAY).unwrap(), "squatter", "the connection went astray");
+    taken.kill();
+    agent.apply(&all());
+    assert_eq!(ask(GATEWAY).unwrap(), "one");
+}
+
+#[test]
+fn a_port_taken_at_start_is_down_in_status_and_not_fatal() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    let mut taken = tcp_echo(&world, "31400", "squatter", "0.0.0.0");
+    let text = together(&[&all(), &ground().replace("tcp-echo-gateway", "second").replace("31400", "31500")]);
+    // Only the Gateway differs; Service, entries and DestinationRule may be there once.
+    let second =
+        text.split("\n---\n").filter(|one| one.contains("name: second")).map(str::to_owned).collect::<String>();
+    let route =
+        route(&[("v1", 1)]).replace("[tcp-echo-gateway]", "[tcp-echo-gateway, second]").replace("port: 31400", "");
+    let file = world.write("all.yaml", together(&[&ground(), &second, &route]));
+    let agent = Agent::start(&world, &[&file]);
+    assert_eq!(ask("127.0.0.1:31500").unwrap(), "one", "{}", agent.log());
+    let status = agent.status();
+    let down = status.listeners.iter().find_map(|listener| listener.down.clone()).expect("a listener is down");
+    assert!(down.contains("tcp-echo") && down.contains(&taken.pid().to_string()), "{down}");
+    assert!(agent.log().contains("31400"), "{}", agent.log());
+    taken.kill();
+    until_so("the port is served once it is free", seconds(15), || ask(GATEWAY).is_ok_and(|who| who == "one"));
+}
+
+#[test]
+fn another_agent_on_the_port_is_named() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    let first = Agent::start::<&str>(&world, &[]);
+    first.apply(&all());
+    let second = Agent::named::<&str>(&world, "second", &[]);
+    let output = second.cli_with(&["apply", "-f", "-"], all().as_bytes()).expect(1);
+    assert!(output.stderr.contains("tcpshift-agent") && output.stderr.contains(&first.pid().to_string()), "{output:?}");
+    assert_eq!(ask(GATEWAY).unwrap(), "one");
+}
+
+#[test]
+fn a_live_socket_is_an_error_and_a_dead_one_is_replaced() {
+    let world = World::new();
+    let mut agent = Agent::start::<&str>(&world, &[]);
+    let mut second = Agent::launch(&world, "agent", command(built("tcpshift-agent")), &["--drain-timeout", "5s"]);
+    assert_eq!(second.process().wait(seconds(10)).code(), Some(1));
+    assert!(second.log().contains("agent.sock"), "{}", second.log());
+    agent.cli(&["status"]).expect(0);
+    agent.process().kill();
+    assert!(agent.socket().exists(), "killed, it cannot have tidied up");
+    let agent = agent.kill_and_restart();
+    let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(agent.socket()), mode(agent.state())), (0o600, 0o700));
+}
+
+#[test]
+fn running_out_of_descriptors_is_survived() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    let agent = Agent::start::<&str>(&world, &[]);
+    agent.apply(&all());
+    let early = connect(GATEWAY).unwrap();
+    assert_eq!(converse(&early, "early").unwrap(), "one");
+    let pid = Pid::from_raw(agent.pid().cast_signed());
+    let low = Rlimit { current: Some(120), maximum: Some(120) };
+    prlimit(pid, Resource::Nofile, low).unwrap();
+    let mut held: Vec<TcpStream> = Vec::new();
+    for _ in 0..200 {
+        let Ok(stream) = connect(GATEWAY) else { continue };
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+        let _no_answer = converse(&stream, "more").is_err();
+        held.push(stream);
+    }
+    assert_eq!(converse(&early, "in need").unwrap(), "one");
+    drop(held);
+    until_so("connections are served again", seconds(10), || ask(GATEWAY).is_ok_and(|who| who == "one"));
+    assert_eq!(converse(&early, "after").unwrap(), "one");
+    let trouble = agent.status().trouble;
+    assert!(trouble.iter().any(|one| one.reason.contains("descriptor") && one.count > 0), "{trouble:?}");
+}
+
+#[test]
+fn a_low_limit_is_raised_as_far_as_allowed_and_named() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    let mut shell = command("sh");
+    shell.args(["-c", "ulimit -S -n 64; ulimit -H -n 200; exec \"$0\" \"$@\""]).arg(built("tcpshift-agent"));
+    let agent = Agent::launch::<&str>(&world, "agent", shell, &[]).ready();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", agent.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let soft: u64 = line.split_whitespace().nth(3).unwrap().parse().unwrap();
+    assert!(soft >= 200, "{line}");
+    assert!(soft > 200 || agent.log().contains("descriptor"), "a limit of {soft} is not named:\n{}", agent.log());
+    agent.apply(&all());
+    assert_eq!(ask(GATEWAY).unwrap(), "one");
+}
+
+#[test]
+fn a_dying_endpoint_is_counted_and_survived() {
+    let world = World::new();
+    let mut echo = tcp_echo(&world, "9000", "one", "127.0.0.1");
+    let agent = Agent::start::<&str>(&world, &[]);
+    agent.apply(&all());
+    let held = connect(GATEWAY).unwrap();
+    assert_eq!(converse(&held, "before").unwrap(), "one");
+    echo.kill();
+    assert!(converse(&held, "after").is_err());
+    assert!(ask(GATEWAY).is_err());
+    assert!(agent.destination("default/tcp-echo", "v1").failed > 0);
+    let _again = tcp_echo(&world, "9000", "again", "127.0.0.1");
+    assert_eq!(ask(GATEWAY).unwrap(), "again");
+}

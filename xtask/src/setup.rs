@@ -1,0 +1,74 @@
+//! `cargo xtask setup`: what a fresh Debian machine needs. It installs as root, and otherwise prints what to type.
+//!
+//! Quick and silent about everything that is there already, so that other commands call it first.
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cargo::run;
+
+/// A program that is needed, the Debian package that has it, and what it is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tool {
+    program: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+/// What building needs.
+pub(crate) const BUILD: [Tool; 1] = [Tool { program: "cc", package: "gcc libc6-dev", purpose: "Rust links by it" }];
+
+/// What building and testing need.
+pub(crate) const ALL: [Tool; 6] = [
+    BUILD[0],
+    Tool { program: "ip", package: "iproute2", purpose: "each test has a network namespace of its own" },
+    Tool { program: "setpriv", package: "util-linux", purpose: "processes of a test end with it" },
+    Tool { program: "nc", package: "netcat-openbsd", purpose: "the task is tried with its own client" },
+    Tool { program: "curl", package: "curl", purpose: "the admin API is tried by a stranger" },
+    Tool { program: "python3", package: "python3", purpose: "real programs are carried" },
+];
+
+/// Sees to it that the tools are there.
+pub(crate) fn setup(tools: &[Tool]) -> Result<()> {
+    crate::step("what the machine needs");
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !present(tool.program)).collect();
+    if missing.is_empty() {
+        println!("everything is there: {}", tools.iter().map(|tool| tool.program).collect::<Vec<_>>().join(", "));
+        return Ok(());
+    }
+    for Tool { program, package, purpose } in &missing {
+        println!("missing: {program} (Debian package {package}): {purpose}");
+    }
+    let packages: Vec<&str> = missing.iter().flat_map(|tool| tool.package.split(' ')).collect();
+    let install = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if !present("apt-get") {
+        bail!("there is no apt-get here; install by your own means: {}", packages.join(" "));
+    }
+    if !root()? {
+        bail!("only root may install; type:\n    sudo apt-get update && sudo {install}");
+    }
+    let mut update = Command::new("apt-get");
+    run(update.args(["update", "-q"]), "apt-get update")?;
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(install.split(' ').skip(1));
+    run(&mut command, &install)?;
+    let still: Vec<&str> = missing.iter().map(|tool| tool.program).filter(|program| !present(program)).collect();
+    ensure!(still.is_empty(), "installed, and still not in PATH: {}", still.join(", "));
+    Ok(())
+}
+
+/// Whether a program is in the folders of PATH, or in those of the administrator.
+fn present(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.map(|folder| folder.join(OsStr::new(program))).any(|file| file.is_file())
+}
+
+/// Whether this process acts as root.
+pub(crate) fn root() -> Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).context("/proc/self/status has no Uid")?;
+    Ok(line.split_whitespace().nth(1) == Some("0"))
+}
