@@ -57,7 +57,7 @@ impl App {
             }
         }
         let mut store = self.store.clone();
-        let done = store.apply(objects, Timestamp::now()).map_err(|refusal| refused(&refusal))?;
+        let done = store.apply(objects, now()).map_err(|refusal| refused(&refusal))?;
         let changed = done.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged);
         let changed: Vec<_> = changed.map(|(object, _)| Arc::clone(object)).collect();
         if !dry_run && !changed.is_empty() {
@@ -224,6 +224,12 @@ impl App {
         self.watchers.record(&self.store.changes(&store), store.version());
         self.store = store;
     }
+}
+
+/// The time in whole seconds, as `creationTimestamp` has it.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// Counts the share of a route anew where its weights changed.
