@@ -9,7 +9,6 @@ mod answer;
 mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::admin::watch::Watchers;
 use crate::admin::{self, Command};
@@ -142,9 +141,10 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     if app.plan.borrow().generation == 0 {
         app.follow(app.store.clone()).await;
     }
-    if !app.down.is_empty() {
+    if !app.down.is_empty() && app.down.len() == app.plan.borrow().listeners.len() {
+        // One port that is taken must not keep the others from being served; with none there is nothing to do.
         let reasons: Vec<_> = app.down.values().cloned().collect();
-        bail!("{}", reasons.join("\n"));
+        bail!("nothing can be served: {}", reasons.join("; "));
     }
     for (hidden, file) in app.store.hidden() {
         log::warn!("{} was applied and stands in {} too; the file counts", hidden.key, file.origin);
@@ -167,13 +167,9 @@ impl App {
     /// Serves until it is told to end.
     async fn work(&mut self, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>, watch: &mut Watch) {
         let mut look_at = tokio::time::Instant::now() + SHORTEST_ROUND;
+        let mut open_at = tokio::time::Instant::now() + TRY_AGAIN;
         loop {
-            let retry = async {
-                if self.down.is_empty() {
-                    pending::<()>().await;
-                }
-                sleep(TRY_AGAIN).await;
-            };
+            let some_down = !self.down.is_empty();
             tokio::select! {
                 Some(command) = commands.recv() => self.answer(command).await,
                 () = watch.changed() => look_at = look_at.min(tokio::time::Instant::now() + SETTLE),
@@ -183,7 +179,10 @@ impl App {
                     let round = SHORTEST_ROUND.max(began.elapsed() * LOOK_SHARE);
                     look_at = tokio::time::Instant::now() + again.unwrap_or(round).min(round);
                 }
-                () = retry => self.open_again().await,
+                () = sleep_until(open_at), if some_down => {
+                    self.open_again().await;
+                    open_at = tokio::time::Instant::now() + TRY_AGAIN;
+                }
                 asked = signals.next() => match asked {
                     Asked::Reload => {
                         log::info!("SIGHUP: reading the files again");

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::until::{seconds, until};
 use crate::world::World;
@@ -124,6 +125,8 @@ fn text(path: &PathBuf) -> String {
 /// Runs a command to its end and keeps what it says. Kills it and panics after the deadline.
 pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own, so that at the deadline what a shell started ends with it.
+    command.process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
@@ -145,7 +148,8 @@ pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
             match child.try_wait().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}")) {
                 Some(status) => break status,
                 None if begin.elapsed() > deadline => {
-                    let _already_dead = child.kill().is_err() || child.wait().is_err();
+                    let killed = kill_process_group(Pid::from_child(&child), Signal::KILL);
+                    let _already_dead = killed.is_err() || child.wait().is_err();
                     panic!("{command:?} did not end within {deadline:?}");
                 }
                 None => std::thread::sleep(Duration::from_millis(2)),

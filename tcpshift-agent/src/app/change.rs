@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::plan::catalog::Catalog;
 use crate::plan::compile::compile;
 use crate::proxy::ListenFailure;
-use crate::route::kind::Kind;
+use crate::route::kind::{self, Kind};
 use crate::route::model::Spec;
 use crate::route::object::{Key, Object};
 use crate::route::problem::{Problem, Severity};
@@ -202,6 +202,13 @@ impl App {
 
     async fn publish(&mut self, store: Store, plan: Plan, failures: &[ListenFailure]) {
         let last = Arc::clone(&self.plan.borrow());
+        let changes = self.store.changes(&store);
+        self.watchers.record(&changes, store.version());
+        self.store = store;
+        if last.generation > 0 && plan.listeners == last.listeners && plan.notes == last.notes {
+            // Whatever was edited, no connection will be decided differently.
+            return;
+        }
         let plan = Arc::new(plan);
         let Self { register, connections, .. } = self;
         register.listeners.take_fresh().into_iter().for_each(|number| connections.listeners.get(number).reset());
@@ -221,8 +228,6 @@ impl App {
         }
         log::info!("generation {} is in force: {} listeners", plan.generation, plan.listeners.len());
         self.plan.send_replace(plan);
-        self.watchers.record(&self.store.changes(&store), store.version());
-        self.store = store;
     }
 }
 
@@ -258,11 +263,7 @@ pub(super) fn key(object: &ObjectName, namespace: Option<&str>) -> Result<Key, F
 
 /// The kind that a person names.
 pub(super) fn kind(word: &str) -> Result<Kind, Failure> {
-    Kind::from_word(word).ok_or_else(|| {
-        let known: Vec<_> =
-            Kind::ALL.iter().map(|kind| format!("{} ({})", kind.singular(), kind.short_name())).collect();
-        Failure::new(Reason::BadRequest, format!("there is no kind {word:?}; known are {}", known.join(", ")))
-    })
+    Kind::from_word(word).ok_or_else(|| Failure::new(Reason::NotFound, kind::unknown(word)))
 }
 
 fn refused(refusal: &Refusal) -> Failure {

@@ -1,7 +1,7 @@
 //! Which objects a command is for, as kubectl's users write it: `KIND NAME…`, `KIND,KIND` or `KIND/NAME…`.
 
 use super::outcome::Stop;
-use crate::route::kind::Kind;
+use crate::route::kind::{self, Kind};
 
 /// Objects of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +36,7 @@ pub(super) fn named(word: &str) -> Result<Target, Stop> {
 }
 
 fn kind(word: &str) -> Result<Kind, Stop> {
-    Kind::from_word(word).ok_or_else(|| {
-        Stop::Usage(format!(
-            "`{word}` is no kind that tcpshift reads; there are virtualservice (vs), destinationrule (dr), gateway (gw), serviceentry (se), workloadentry (we), service (svc)"
-        ))
-    })
+    Kind::from_word(word).ok_or_else(|| Stop::Failed(kind::unknown(word)))
 }
 
 #[cfg(test)]

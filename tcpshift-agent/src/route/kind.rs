@@ -170,6 +170,12 @@ impl Kind {
     }
 }
 
+/// What to say of a word that is no kind.
+pub fn unknown(word: &str) -> String {
+    let known: Vec<_> = Kind::ALL.iter().map(|kind| format!("{} ({})", kind.singular(), kind.short_name())).collect();
+    format!("there is no kind {word:?}; there are {}", known.join(", "))
+}
+
 fn with_group(name: &str, group: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
 }

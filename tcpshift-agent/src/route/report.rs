@@ -42,7 +42,7 @@ impl<'a> Path<'a> {
                 }
                 path.push_str(name);
             }
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
+            Step::Index(index) => path = format!("{path}[{index}]"),
         }
         path
     }

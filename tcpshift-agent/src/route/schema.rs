@@ -82,12 +82,14 @@ pub const fn no(name: &'static str, shape: Shape, reason: &'static str) -> Field
 pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Report<'_>) {
     let line = node.line;
     let fits = match (shape, &mut node.value) {
-        (Shape::Any, _) | (_, Value::Null) => true,
-        (Shape::Text, Value::String(_)) | (Shape::Bool, Value::Bool(_)) | (Shape::Number, Value::Number(_)) => true,
+        (Shape::Any, _)
+        | (_, Value::Null)
+        | (Shape::Text | Shape::IntOrText, Value::String(_))
+        | (Shape::Bool, Value::Bool(_))
+        | (Shape::Number, Value::Number(_)) => true,
         (Shape::Int32, Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
         (Shape::Uint32, Value::Number(number)) => number.as_u64().is_some_and(|number| u32::try_from(number).is_ok()),
         (Shape::IntOrText, Value::Number(number)) => number.as_i64().is_some(),
-        (Shape::IntOrText, Value::String(_)) => true,
         (Shape::Duration, Value::String(text)) => duration::parse(text).is_some(),
         (Shape::Enum(words), Value::String(text)) => words.contains(&text.as_str()),
         (Shape::List(shape), Value::List(items)) => {

@@ -175,7 +175,8 @@ fn tcp_route(key: &Key, rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -
     let route: Vec<_> =
         items.iter().enumerate().map(|(index, node)| route_destination(node, &path.index(index), report)).collect();
     // Istio adds in 32 bits and lets the sum wrap; so a sum of 2^32 is no sum.
-    let total = route.iter().fold(0u32, |sum, destination| sum.wrapping_add(destination.weight));
+    let weights = items.iter().map(|node| node.integer("weight").unwrap_or(0) as i32);
+    let total = weights.fold(0i32, i32::wrapping_add);
     if route.len() > 1 && total == 0 {
         let line = rule.get("route").map_or(rule.line, |node| node.line);
         let cure = "give at least one of them a positive weight";

@@ -54,7 +54,7 @@ fn hostile_texts_are_refused_with_their_line() {
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
         let alias = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(", "));
+        bomb = format!("{bomb}a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(", "));
     }
     assert!(refused(&bomb).message.contains("too much"));
 }
