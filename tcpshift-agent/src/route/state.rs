@@ -1,9 +1,10 @@
 //! The state directory: what was applied, one YAML file an object, whole at every moment.
 //!
-//! A transaction is first written to a journal, which one rename makes valid; then the files are changed, and
+//! A transaction of several objects is first written to a journal, which one rename makes valid; then the files are changed, and
 //! the journal is removed. Whoever starts after a crash finishes what the journal says. So a transaction that
 //! was acknowledged is there, and none is there by half. Only one agent may use a directory at a time.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -20,6 +21,9 @@ use super::{files, write};
 
 /// Longest name of an object that is a file name as it is.
 const LONGEST_NAME: usize = 200;
+
+/// Up to this many files are synced one by one; more of them are cheaper as the file system as a whole.
+const ONE_BY_ONE: usize = 64;
 
 /// An open state directory.
 #[derive(Debug)]
@@ -119,29 +123,49 @@ impl State {
         if journal.write.is_empty() && journal.remove.is_empty() {
             return Ok(());
         }
-        let text = serde_json::to_vec(&journal).context("cannot write the journal")?;
-        self.replace(&self.journal, &text, true)
-            .with_context(|| format!("cannot write {}: nothing is changed", self.journal.display()))?;
+        // One file is replaced or removed whole as it is.
+        if journal.write.len() + journal.remove.len() > 1 {
+            let text = serde_json::to_vec(&journal).context("cannot write the journal")?;
+            self.replace(&self.journal, &text, true)
+                .and_then(|()| sync_folder(&self.root))
+                .with_context(|| format!("cannot write {}: nothing is changed", self.journal.display()))?;
+        }
         self.carry_out(&journal).with_context(|| format!("cannot write to {}", self.objects.display()))
     }
 
     fn carry_out(&self, journal: &Journal) -> io::Result<()> {
+        let one_by_one = journal.write.len() + journal.remove.len() <= ONE_BY_ONE;
+        let mut folders = BTreeSet::new();
         for (path, text) in &journal.write {
             let path = self.objects.join(path);
             if let Some(folder) = path.parent() {
-                DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+                if !folder.is_dir() {
+                    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+                    folders.extend(
+                        folder.ancestors().take_while(|above| above.starts_with(&self.objects)).map(Path::to_owned),
+                    );
+                }
+                folders.insert(folder.to_owned());
             }
-            self.replace(&path, text.as_bytes(), false)?;
+            self.replace(&path, text.as_bytes(), one_by_one)?;
         }
         for path in &journal.remove {
-            match fs::remove_file(self.objects.join(path)) {
+            let path = self.objects.join(path);
+            match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+                _ => folders.extend(path.parent().filter(|folder| folder.is_dir()).map(Path::to_owned)),
             }
         }
         // The journal may go only when all that it says is on the disk.
-        rustix::fs::syncfs(File::open(&self.root)?)?;
-        fs::remove_file(&self.journal)
+        if one_by_one {
+            folders.iter().try_for_each(|folder| sync_folder(folder))?;
+        } else {
+            rustix::fs::syncfs(File::open(&self.root)?)?;
+        }
+        match fs::remove_file(&self.journal) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Replaces a file as a whole.
@@ -152,12 +176,13 @@ impl State {
         if durable {
             file.sync_all()?;
         }
-        fs::rename(&temporary, path)?;
-        if durable {
-            File::open(&self.root)?.sync_all()?;
-        }
-        Ok(())
+        fs::rename(&temporary, path)
     }
+}
+
+/// Makes what was renamed in a folder durable.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Where an object is kept, relative to the folder of objects.

@@ -1,0 +1,271 @@
+//! The sources of objects: the user's files, the state directory, and the store that both feed.
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tcpshift_agent::route::files::{Files, Look};
+use tcpshift_agent::route::kind::Kind;
+use tcpshift_agent::route::object::{Key, Object};
+use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::shift::shift;
+use tcpshift_agent::route::state::State;
+use tcpshift_agent::route::store::{Change, Outcome, Refusal, Store};
+
+fn entry(name: &str, address: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: {name}}}\nspec: {{address: {address}}}\n"
+    )
+}
+
+fn objects(text: &str) -> Vec<Object> {
+    let (entries, problems) = read_all(&[Document { name: "test.yaml".to_owned(), text: text.to_owned() }], None);
+    assert!(problems.is_empty(), "{problems:#?}");
+    let valid = entries.into_iter().filter_map(|entry| match entry {
+        Entry::Valid(object) => Some(*object),
+        _ => None,
+    });
+    valid.collect()
+}
+
+fn key(name: &str) -> Key {
+    Key { kind: Kind::WorkloadEntry, namespace: "default".to_owned(), name: name.to_owned() }
+}
+
+/// Names and addresses, sorted.
+fn said(look: &Look) -> Vec<String> {
+    let objects = look.objects.as_ref().expect("something changed");
+    let mut said: Vec<_> = objects
+        .iter()
+        .map(|one| format!("{}={}", one.key.name, one.content["spec"]["address"].as_str().unwrap()))
+        .collect();
+    said.sort();
+    said
+}
+
+fn look_twice(files: &mut Files) -> Look {
+    let look = files.look(false);
+    assert!(look.objects.is_none() && look.again.is_some(), "a change that takes objects away has to stand");
+    sleep(Duration::from_millis(350));
+    files.look(false)
+}
+
+#[test]
+fn the_unit_of_a_file_is_the_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    let write = |text: &str| fs::write(&path, text).unwrap();
+    write(&[entry("one", "10.0.0.1"), entry("bad", "'not an address'")].join("---\n"));
+    let mut files = Files::new(vec![folder.path().to_owned()]);
+    let look = files.look(true);
+    assert_eq!(said(&look), ["one=10.0.0.1"], "an invalid object is left out at the start");
+    assert_eq!(look.problems.len(), 1);
+    assert!(files.look(false).objects.is_none(), "nothing changed");
+
+    write(&[entry("one", "'not an address'"), entry("bad", "10.0.0.2")].join("---\n"));
+    let look = files.look(false);
+    assert_eq!(said(&look), ["bad=10.0.0.2", "one=10.0.0.1"], "one keeps its last valid version, the other advances");
+
+    write("a: [broken");
+    let look = files.look(false);
+    assert!(look.objects.is_none() && look.problems.is_empty(), "it may be half written");
+    sleep(Duration::from_millis(350));
+    let look = files.look(false);
+    assert!(look.objects.is_none() && look.problems[0].to_string().contains("not YAML"), "{look:?}");
+    assert_eq!(files.errors().count(), 1);
+
+    write(&entry("bad", "10.0.0.3"));
+    assert_eq!(said(&look_twice(&mut files)), ["bad=10.0.0.3"]);
+    fs::remove_file(&path).unwrap();
+    assert!(said(&look_twice(&mut files)).is_empty());
+}
+
+#[test]
+fn an_object_that_stands_twice_is_said_with_both_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("a.yaml"), entry("one", "10.0.0.1")).unwrap();
+    let mut files = Files::new(vec![folder.path().to_owned()]);
+    assert_eq!(said(&files.look(true)), ["one=10.0.0.1"]);
+    fs::write(path("b.yaml"), ["# more\n".to_owned(), entry("one", "10.0.0.2")].concat()).unwrap();
+    let look = files.look(true);
+    assert_eq!(said(&look), ["one=10.0.0.1"], "the last valid version is kept");
+    let problem = look.problems[0].to_string();
+    assert!(problem.contains("b.yaml:2: error:") && problem.contains("a.yaml:1"), "{problem}");
+    fs::remove_file(path("a.yaml")).unwrap();
+    assert_eq!(said(&files.look(true)), ["one=10.0.0.2"]);
+    assert_eq!(files.errors().count(), 0);
+}
+
+#[test]
+fn hidden_files_and_other_endings_are_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, entry("x", "10.0.0.1")).unwrap();
+    };
+    [".a.yaml", ".git/a.yaml", "a.yaml~", "a.txt"].into_iter().for_each(write);
+    assert_eq!(Files::new(vec![folder.path().to_owned()]).look(true).objects.map(|all| all.len()), None);
+    write("deep/er/a.yml");
+    assert_eq!(Files::new(vec![folder.path().to_owned()]).look(true).objects.map(|all| all.len()), Some(1));
+}
+
+#[test]
+fn a_file_beats_what_was_applied_and_refuses_changes() {
+    let mut store = Store::default();
+    let done = store.apply(objects(&entry("one", "10.0.0.1")), Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(done[0].1, Outcome::Created);
+    store.replace_files(objects(&entry("one", "10.0.0.9")));
+    assert_eq!(store.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.9");
+    assert_eq!((store.len(), store.hidden().count()), (1, 1));
+    let refused = store.clone().apply(objects(&entry("one", "10.0.0.2")), Timestamp::UNIX_EPOCH).unwrap_err();
+    assert!(matches!(&refused, Refusal::BelongsToFile(..)) && refused.to_string().contains("test.yaml:1"), "{refused}");
+    assert!(matches!(store.clone().delete(&[(key("one"), None)], true), Err(Refusal::BelongsToFile(..))));
+    store.replace_files(Vec::new());
+    assert_eq!(store.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.1");
+}
+
+#[test]
+fn versions_count_changes_and_guard_them() {
+    let mut store = Store::default();
+    store.apply(objects(&entry("one", "10.0.0.1")), Timestamp::UNIX_EPOCH).unwrap();
+    let before = store.clone();
+    assert_eq!(store.apply(objects(&entry("one", "10.0.0.1")), Timestamp::now()).unwrap()[0].1, Outcome::Unchanged);
+    assert_eq!(store.version(), 1);
+    let with_version =
+        |version: u32| entry("one", "10.0.0.2").replace("{name", &format!("{{resourceVersion: '{version}', name"));
+    let conflict = store.apply(objects(&with_version(7)), Timestamp::now()).unwrap_err();
+    assert!(matches!(conflict, Refusal::Conflict { found: Some(1), .. }), "{conflict}");
+    let done = store.apply(objects(&with_version(1)), Timestamp::now()).unwrap();
+    assert_eq!((done[0].1, done[0].0.resource_version), (Outcome::Configured, 2));
+    assert_eq!(done[0].0.created, Some(Timestamp::UNIX_EPOCH), "the time of creation is kept");
+    assert!(matches!(before.changes(&store).as_slice(), [Change::Modified(_)]));
+    assert!(matches!(
+        store.clone().delete(&[(key("one"), Some("1".to_owned()))], false),
+        Err(Refusal::Conflict { .. })
+    ));
+    assert!(matches!(store.clone().delete(&[(key("two"), None)], false), Err(Refusal::NotFound(_))));
+    let mut after = store.clone();
+    after.delete(&[(key("one"), None), (key("one"), None)], false).unwrap();
+    assert!(matches!(store.changes(&after).as_slice(), [Change::Deleted(_)]));
+}
+
+/// Stores objects as the agent does.
+fn put(state: &State, store: &mut Store, text: &str) {
+    let done = store.apply(objects(text), Timestamp::UNIX_EPOCH).unwrap();
+    let stored: Vec<_> = done.into_iter().map(|(object, _)| object).collect();
+    state.write(&stored, &[]).unwrap();
+}
+
+fn load(folder: &Path) -> Store {
+    let (objects, problems) = State::open(folder).unwrap().load().unwrap();
+    assert!(problems.is_empty(), "{problems:#?}");
+    Store::new(objects)
+}
+
+#[test]
+fn the_state_directory_gives_back_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let long = "x".repeat(60) + ".";
+    let long = long.repeat(4) + "end";
+    let mut store = Store::default();
+    let state = State::open(&path).unwrap();
+    put(
+        &state,
+        &mut store,
+        &[entry("one", "10.0.0.1"), entry(&long, "10.0.0.2"), entry("three", "10.0.0.3")].join("---\n"),
+    );
+    state.write(&[], &[key("three")]).unwrap();
+    assert!(State::open(&path).unwrap_err().to_string().contains("another agent"));
+    drop(state);
+    let back = load(&path);
+    assert_eq!(back.len(), 2);
+    assert_eq!(back.version(), 1);
+    for name in ["one", &long] {
+        assert_eq!(back.get(&key(name)).unwrap().document(), store.get(&key(name)).unwrap().document());
+    }
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_journal_that_a_crash_left_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::default();
+    let state = State::open(folder.path()).unwrap();
+    put(&state, &mut store, &[entry("one", "10.0.0.1"), entry("two", "10.0.0.2")].join("---\n"));
+    drop(state);
+    let journal = serde_json::json!({
+        "write": [["workloadentries.networking.istio.io/default/one.yaml", entry("one", "10.0.0.9")]],
+        "remove": ["workloadentries.networking.istio.io/default/two.yaml"],
+    });
+    fs::write(folder.path().join("journal.json"), journal.to_string()).unwrap();
+    let back = load(folder.path());
+    assert_eq!(back.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.9");
+    assert!(back.get(&key("two")).is_none() && !folder.path().join("journal.json").exists());
+    for bad in ["{", "{\"write\": [[\"../x\", \"\"]], \"remove\": []}", "{\"write\": [], \"remove\": [\"/etc/x\"]}"] {
+        fs::write(folder.path().join("journal.json"), bad).unwrap();
+        let error = format!("{:#}", State::open(folder.path()).unwrap_err());
+        assert!(error.contains("journal.json") && error.contains("move it away"), "{error}");
+    }
+}
+
+#[test]
+fn a_damaged_file_of_the_state_is_said_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::default();
+    put(&State::open(folder.path()).unwrap(), &mut store, &entry("one", "10.0.0.1"));
+    let damaged = folder.path().join("objects/damaged.yaml");
+    fs::write(&damaged, "a: [").unwrap();
+    let (objects, problems) = State::open(folder.path()).unwrap().load().unwrap();
+    assert_eq!((objects.len(), problems.len()), (1, 1));
+    assert!(problems[0].to_string().contains("damaged.yaml") && damaged.exists());
+}
+
+fn weights(weights: &[(&str, u32)], wanted: &[(&str, u32)]) -> Result<Vec<(String, u64)>, String> {
+    let route: Vec<_> = weights
+        .iter()
+        .map(|(subset, weight)| format!("{{destination: {{host: echo, subset: {subset}}}, weight: {weight}}}"))
+        .collect();
+    let text = format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: r}}\nspec: {{hosts: ['*'], gateways: [g], \
+         tcp: [{{route: [{}]}}]}}",
+        route.join(", ")
+    );
+    let document = shift(&objects(&text)[0], None, wanted, &["v1".to_owned(), "v2".to_owned(), "v9".to_owned()])?;
+    let list = document["spec"]["tcp"][0]["route"].as_array().unwrap();
+    Ok(list
+        .iter()
+        .map(|one| (one["destination"]["subset"].as_str().unwrap().to_owned(), one["weight"].as_u64().unwrap()))
+        .collect())
+}
+
+#[test]
+fn shift_gives_the_rest_to_the_others_in_their_proportions() {
+    let owned =
+        |list: &[(&str, u64)]| list.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect::<Vec<_>>();
+    for (old, wanted, new) in [
+        (&[("v1", 80), ("v2", 20)][..], &[("v2", 3_000)][..], &[("v1", 70), ("v2", 30)][..]),
+        (&[("v1", 80), ("v2", 20)], &[("v2", 5)], &[("v1", 9_995), ("v2", 5)]),
+        (&[("v1", 0), ("v2", 1)], &[("v2", 10_000)], &[("v1", 0), ("v2", 100)]),
+        (&[("v1", 0)], &[("v2", 2_000)], &[("v1", 80), ("v2", 20)]),
+        (&[("a", 30), ("b", 10), ("c", 60)], &[("c", 2_000)], &[("a", 60), ("b", 20), ("c", 20)]),
+        (&[("a", 0), ("b", 0), ("c", 1)], &[("c", 0)], &[("a", 50), ("b", 50), ("c", 0)]),
+        (&[("a", 1), ("b", 1), ("c", 1)], &[("a", 3_300), ("b", 3_300)], &[("a", 33), ("b", 33), ("c", 34)]),
+    ] {
+        assert_eq!(weights(old, wanted), Ok(owned(new)), "{old:?} {wanted:?}");
+    }
+    for (wanted, piece) in [
+        (&[("v2", 9_000), ("v1", 2_000)][..], "more than 100 %"),
+        (&[("v2", 9_000), ("v1", 500)], "not 100 %"),
+        (&[("v7", 1)], "there are: v1, v2, v9"),
+        (&[("v2", 1), ("v2", 1)], "twice"),
+    ] {
+        let error = weights(&[("v1", 80), ("v2", 20)], wanted).unwrap_err();
+        assert!(error.contains(piece), "{error}");
+    }
+}
