@@ -154,7 +154,7 @@ fn versions_count_changes_and_guard_them() {
 }
 
 /// Stores objects as the agent does.
-fn put(state: &State, store: &mut Store, text: &str) {
+fn put(state: &mut State, store: &mut Store, text: &str) {
     let done = store.apply(objects(text), Timestamp::UNIX_EPOCH).unwrap();
     let stored: Vec<_> = done.into_iter().map(|(object, _)| object).collect();
     state.write(&stored, &[]).unwrap();
@@ -196,8 +196,8 @@ fn the_state_directory_gives_back_what_was_written() {
 fn a_journal_that_a_crash_left_is_finished() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::default();
-    let state = State::open(folder.path()).unwrap();
-    put(&state, &mut store, &[entry("one", "10.0.0.1"), entry("two", "10.0.0.2")].join("---\n"));
+    let mut state = State::open(folder.path()).unwrap();
+    put(&mut state, &mut store, &[entry("one", "10.0.0.1"), entry("two", "10.0.0.2")].join("---\n"));
     drop(state);
     let journal = serde_json::json!({
         "write": [["workloadentries.networking.istio.io/default/one.yaml", entry("one", "10.0.0.9")]],
@@ -215,10 +215,28 @@ fn a_journal_that_a_crash_left_is_finished() {
 }
 
 #[test]
+fn a_change_that_the_disk_refuses_halfway_is_kept_by_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::default();
+    let mut state = State::open(folder.path()).unwrap();
+    // A folder where a file has to be: the second file of the change cannot be written.
+    let wall = folder.path().join("objects/workloadentries.networking.istio.io/default/two.yaml");
+    fs::create_dir_all(wall.join("x")).unwrap();
+    put(&mut state, &mut store, &[entry("one", "10.0.0.1"), entry("two", "10.0.0.2")].join("---\n"));
+    let three = store.apply(objects(&entry("three", "10.0.0.3")), Timestamp::UNIX_EPOCH).unwrap();
+    let error = format!("{:#}", state.write(&[three[0].0.clone()], &[]).unwrap_err());
+    assert!(error.contains("nothing is changed"), "{error}");
+    fs::remove_dir_all(&wall).unwrap();
+    state.write(&[three[0].0.clone()], &[]).unwrap();
+    drop(state);
+    assert_eq!(load(folder.path()).len(), 3);
+}
+
+#[test]
 fn a_damaged_file_of_the_state_is_said_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::default();
-    put(&State::open(folder.path()).unwrap(), &mut store, &entry("one", "10.0.0.1"));
+    put(&mut State::open(folder.path()).unwrap(), &mut store, &entry("one", "10.0.0.1"));
     let damaged = folder.path().join("objects/damaged.yaml");
     fs::write(&damaged, "a: [").unwrap();
     let (objects, problems) = State::open(folder.path()).unwrap().load().unwrap();

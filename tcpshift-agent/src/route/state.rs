@@ -1,8 +1,8 @@
 //! The state directory: what was applied, one YAML file an object, whole at every moment.
 //!
-//! A transaction of several objects is first written to a journal, which one rename makes valid; then the files are changed, and
-//! the journal is removed. Whoever starts after a crash finishes what the journal says. So a transaction that
-//! was acknowledged is there, and none is there by half. Only one agent may use a directory at a time.
+//! A transaction of several objects is first written to a journal, which one rename makes valid; then the
+//! files are changed, and the journal is removed. Whoever starts after a crash finishes what the journal says.
+//! So a transaction that was acknowledged is there, and none is there by half. Only one agent may use a directory at a time.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -31,6 +31,8 @@ pub struct State {
     objects: PathBuf,
     journal: PathBuf,
     root: PathBuf,
+    /// The journal holds a change that could not be carried out yet.
+    unfinished: bool,
     /// Held for as long as the directory is used.
     _lock: File,
 }
@@ -65,7 +67,7 @@ impl State {
             }
         }
         let journal = root.join("journal.json");
-        let state = Self { objects, journal, root: root.to_owned(), _lock: lock };
+        let state = Self { objects, journal, root: root.to_owned(), unfinished: false, _lock: lock };
         state.recover()?;
         Ok(state)
     }
@@ -115,20 +117,29 @@ impl State {
         Ok((objects, problems))
     }
 
-    /// Makes a transaction durable. After an error nothing of it is there, unless the disk fails in the middle:
-    /// then the next start finishes it.
-    pub fn write(&self, stored: &[Arc<Object>], deleted: &[Key]) -> anyhow::Result<()> {
+    /// Makes a transaction durable. After an error nothing of it is there.
+    pub fn write(&mut self, stored: &[Arc<Object>], deleted: &[Key]) -> anyhow::Result<()> {
         let write = stored.iter().map(|object| (file_of(&object.key), write::yaml(&object.document()))).collect();
         let journal = Journal { write, remove: deleted.iter().map(file_of).collect() };
         if journal.write.is_empty() && journal.remove.is_empty() {
             return Ok(());
+        }
+        if self.unfinished {
+            self.recover().context("an earlier change is still to be written; nothing is changed")?;
+            self.unfinished = false;
         }
         // One file is replaced or removed whole as it is.
         if journal.write.len() + journal.remove.len() > 1 {
             let text = serde_json::to_vec(&journal).context("cannot write the journal")?;
             self.replace(&self.journal, &text, true)
                 .and_then(|()| sync_folder(&self.root))
-                .with_context(|| format!("cannot write {}: nothing is changed", self.journal.display()))?;
+                .with_context(|| format!("cannot write {}; nothing is changed", self.journal.display()))?;
+            // From here on the transaction is durable, whatever becomes of the files.
+            if let Err(error) = self.carry_out(&journal) {
+                log::error!("cannot write to {}: {error}; the journal keeps the change", self.objects.display());
+                self.unfinished = true;
+            }
+            return Ok(());
         }
         self.carry_out(&journal).with_context(|| format!("cannot write to {}", self.objects.display()))
     }
