@@ -173,9 +173,9 @@ fn the_state_directory_gives_back_what_was_written() {
     let long = "x".repeat(60) + ".";
     let long = long.repeat(4) + "end";
     let mut store = Store::default();
-    let state = State::open(&path).unwrap();
+    let mut state = State::open(&path).unwrap();
     put(
-        &state,
+        &mut state,
         &mut store,
         &[entry("one", "10.0.0.1"), entry(&long, "10.0.0.2"), entry("three", "10.0.0.3")].join("---\n"),
     );
