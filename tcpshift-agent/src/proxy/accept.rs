@@ -72,7 +72,8 @@ impl Served {
         if let Some(socket) = door.socket.take() {
             for _ in 0..QUEUE {
                 // Straight from the queue: the runtime may not have heard yet that somebody waits.
-                if begin(worker, door.address, accept(&socket)).is_err() {
+                let accepted = worker.spare.provide().and_then(|()| accept(&socket));
+                if begin(worker, door.address, accepted).is_err() {
                     break;
                 }
             }
@@ -100,7 +101,10 @@ impl Door {
         let socket = self.socket.borrow();
         let Some(socket) = &*socket else { return Poll::Ready(Batch::Closed) };
         for _ in 0..BATCH {
-            let accepted = ready!(socket.poll_accept(cx));
+            let accepted = match worker.spare.provide() {
+                Ok(()) => ready!(socket.poll_accept(cx)),
+                Err(error) => Err(error),
+            };
             if begin(worker, self.address, accepted).is_err() {
                 return Poll::Ready(Batch::Exhausted);
             }

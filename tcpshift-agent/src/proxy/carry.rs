@@ -58,8 +58,17 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
         connection.fail(destination.unusable.as_ref().map_or(Failure::NoEndpoint, Failure::from));
         return;
     }
-    let target = Target { route: Arc::clone(route), place: decision.place, first: decision.endpoint };
-    tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection));
+    let Some(endpoint) = destination.endpoints.get(decision.endpoint as usize) else {
+        return connection.fail(Failure::NoEndpoint);
+    };
+    match worker.spare.take(endpoint.address) {
+        Ok(socket) => {
+            let (route, place, first) = (Arc::clone(route), decision.place, decision.endpoint);
+            let target = Target { route, place, first, socket };
+            tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection));
+        }
+        Err(error) => connection.fail(Failure::from(&error)),
+    }
 }
 
 /// Opens the way to the endpoint and carries bytes until both directions have ended. On every other end

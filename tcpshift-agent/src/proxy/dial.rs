@@ -3,6 +3,7 @@
 //! Only ever within the destination that was decided: another destination would shift its share. It must not
 //! touch the bytes of the client.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,43 @@ pub(super) struct Target {
     pub(super) place: u32,
     /// The endpoint's place in the destination.
     pub(super) first: u32,
+    /// To connect to it with.
+    pub(super) socket: TcpSocket,
+}
+
+/// A socket in reserve. Each connection takes two descriptors; were the second taken only after the first,
+/// then at the limit every freed descriptor would go to a client that can be carried nowhere. So nobody is
+/// accepted before the socket to dial with is there.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    socket: RefCell<Option<TcpSocket>>,
+}
+
+impl Spare {
+    /// Makes sure that there is one.
+    pub(super) fn provide(&self) -> io::Result<()> {
+        let mut socket = self.socket.borrow_mut();
+        if socket.is_none() {
+            *socket = Some(TcpSocket::new_v4()?);
+        }
+        Ok(())
+    }
+
+    /// A socket for an address: the one in reserve, or one in its place.
+    pub(super) fn take(&self, address: SocketAddr) -> io::Result<TcpSocket> {
+        match self.socket.take() {
+            Some(socket) if address.is_ipv4() => Ok(socket),
+            // Closed first, so that its descriptor is free.
+            spare => {
+                drop(spare);
+                socket_for(address)
+            }
+        }
+    }
+}
+
+fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
 /// What became of it.
@@ -47,7 +85,7 @@ pub(super) enum Dialled {
 pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, connection: &mut Connection) -> Dialled {
     let timed_out = tokio::select! {
         biased;
-        attempt = attempts(worker, &target, connection) => match attempt {
+        attempt = attempts(worker, target, connection) => match attempt {
             Ok(stream) => return Dialled::Open(Socket::new(stream)),
             Err(reason) => return Dialled::Failed(reason),
         },
@@ -62,16 +100,17 @@ pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, co
     Dialled::ClientGone
 }
 
-async fn attempts(worker: &Worker, target: &Target, connection: &mut Connection) -> Result<TcpStream, Failure> {
-    let Target { route, place, first } = target;
-    let Some(destination) = route.destinations.get(*place as usize) else { return Err(Failure::NoEndpoint) };
+async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<TcpStream, Failure> {
+    let Target { route, place, first, socket } = target;
+    let Some(destination) = route.destinations.get(place as usize) else { return Err(Failure::NoEndpoint) };
     let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
+    let mut socket = Some(socket);
     let mut tried = [0; ATTEMPTS];
     let mut reason = Failure::NoEndpoint;
     for attempt in 0..ATTEMPTS.min(destination.endpoints.len()) {
         let index = match attempt {
-            0 => *first,
-            _ => match decide::endpoint(*place, &destination.decides, &**route, &mut inputs) {
+            0 => first,
+            _ => match decide::endpoint(place, &destination.decides, &*route, &mut inputs) {
                 Some(chosen) => untried(chosen, &tried[..attempt], destination),
                 None => break,
             },
@@ -79,7 +118,7 @@ async fn attempts(worker: &Worker, target: &Target, connection: &mut Connection)
         tried[attempt] = index;
         let Some(endpoint) = destination.endpoints.get(index as usize) else { break };
         connection.attach(endpoint.decides.number);
-        match connect(endpoint.address).await {
+        match connect(socket.take(), endpoint.address).await {
             Ok(stream) => {
                 connection.reach();
                 return Ok(stream);
@@ -104,8 +143,8 @@ fn untried(chosen: u32, tried: &[u32], destination: &Destination) -> u32 {
     (0..count).map(|step| (chosen + step) % count).find(|index| !tried.contains(index)).unwrap_or(chosen)
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+async fn connect(socket: Option<TcpSocket>, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket.map_or_else(|| socket_for(address), Ok)?;
     // A listener that a later plan wants may have the very port this connection goes out from.
     socket.set_reuseaddr(true)?;
     socket::tune(&SockRef::from(&socket))?;

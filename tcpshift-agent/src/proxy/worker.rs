@@ -12,6 +12,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::accept::Served;
+use super::dial::Spare;
 use super::inputs::Random;
 use super::pool::Pool;
 use crate::connections::Connections;
@@ -43,6 +44,7 @@ pub(super) struct Worker {
     pub(super) connections: Arc<Connections>,
     pub(super) pool: Pool,
     pub(super) random: Random,
+    pub(super) spare: Spare,
 }
 
 /// Runs a worker on this thread until it is told to end, or nobody is left to tell it.
@@ -58,6 +60,7 @@ async fn obey(connections: Arc<Connections>, mut commands: mpsc::UnboundedReceiv
         connections,
         pool: Pool::default(),
         random: Random::new(),
+        spare: Spare::default(),
     });
     let mut served: HashMap<SocketAddr, Served> = HashMap::new();
     while let Some(command) = commands.recv().await {

@@ -1,0 +1,183 @@
+//! A world for the proxy: plans made by hand, endpoints that do as told, ports that stay free.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use tcpshift_agent::connections::{Connections, DestinationCount};
+use tcpshift_agent::plan::weigh::{Layout, WeightTable};
+use tcpshift_agent::plan::{Destination, Endpoint, Listener, OnEmpty, Plan, Route, Unusable};
+use tcpshift_agent::proxy::Proxy;
+use tcpshift_common::address::Prefix;
+use tcpshift_common::decide::{Steer, steer};
+use tcpshift_common::destination::{self, policy};
+use tcpshift_common::listener::Rule;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// No test waits longer for anything.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits, but not for ever.
+pub(crate) async fn soon<F: Future>(what: F) -> F::Output {
+    tokio::time::timeout(DEADLINE, what).await.expect("took longer than the deadline")
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < DEADLINE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A port that the kernel gives to nobody else while this is held. It can be listened at by whoever sets
+/// `SO_REUSEADDR`, and refuses until then.
+pub(crate) struct Reserved {
+    _socket: Socket,
+    pub(crate) address: SocketAddr,
+}
+
+pub(crate) fn reserve(ip: &str) -> Reserved {
+    let address = SocketAddr::new(ip.parse().unwrap(), 0);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    Reserved { _socket: socket, address }
+}
+
+/// An endpoint that does the same with each connection.
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(crate) async fn endpoint<F, Fut>(handle: F) -> Serving
+where
+    F: Fn(TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => drop(tokio::spawn(handle(stream))),
+                // It shares the descriptors of the process with the proxy.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    });
+    Serving { address, task }
+}
+
+pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAddr)]) -> Destination {
+    let mut upto = 0;
+    let endpoints: Vec<Endpoint> = endpoints
+        .iter()
+        .map(|&(number, address)| {
+            upto += 1;
+            Endpoint { address, decides: destination::Endpoint { number, weight: 1, upto } }
+        })
+        .collect();
+    Destination {
+        name: format!("echo:9000/v{number}"),
+        host: "echo".to_owned(),
+        subset: Some(format!("v{number}")),
+        port: 9000,
+        weight,
+        slots: 0,
+        unusable: endpoints.is_empty().then_some(Unusable::NoEndpoint),
+        decides: destination::Destination {
+            number,
+            endpoints: endpoints.len() as u32,
+            weight: upto,
+            policy: policy::LEAST_REQUEST,
+            stride: 1,
+        },
+        endpoints,
+    }
+}
+
+pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) -> Arc<Route> {
+    let layout = if by == steer::SEQUENCE { Layout::Sorted } else { Layout::Scattered };
+    let weights: Vec<_> = destinations.iter().map(|one| (one.name.clone(), one.weight)).collect();
+    let table = WeightTable::new(layout, &weights);
+    for (destination, slots) in destinations.iter_mut().zip(table.shares()) {
+        destination.slots = slots;
+    }
+    Arc::new(Route {
+        number,
+        namespace: "default".to_owned(),
+        object: format!("route-{number}"),
+        rule: 0,
+        steer: Steer { by, v4_bits: 32, v6_bits: 128 },
+        on_empty: OnEmpty::Refuse,
+        destinations,
+        table,
+    })
+}
+
+/// A listener whose routes are each for a set of clients.
+pub(crate) fn listener(number: u32, address: SocketAddr, routes: &[(Prefix, Arc<Route>)]) -> Arc<Listener> {
+    let rules = routes
+        .iter()
+        .zip(0..)
+        .map(|((source, _), route)| Rule { source: *source, destination: Prefix::ANY, route })
+        .collect();
+    let routes = routes.iter().map(|(_, route)| Arc::clone(route)).collect();
+    Arc::new(Listener { number, name: format!("default/gw:tcp-{number}"), address, rules, routes })
+}
+
+pub(crate) fn plan(generation: u64, mut listeners: Vec<Arc<Listener>>) -> Arc<Plan> {
+    listeners.sort_by_key(|listener| listener.address);
+    Arc::new(Plan { generation, seed: 1, listeners, notes: Vec::new() })
+}
+
+/// One listener for everybody.
+pub(crate) fn simple(generation: u64, address: SocketAddr, by: u32, destinations: Vec<Destination>) -> Arc<Plan> {
+    plan(generation, vec![listener(0, address, &[(Prefix::ANY, route(0, by, destinations))])])
+}
+
+/// A proxy that obeys a plan.
+pub(crate) struct World {
+    pub(crate) proxy: Proxy,
+    pub(crate) connections: Arc<Connections>,
+}
+
+impl World {
+    pub(crate) async fn new(plan: &Arc<Plan>) -> Self {
+        let connections = Arc::new(Connections::default());
+        let mut proxy = Proxy::start(&connections, 2).unwrap();
+        assert_eq!(proxy.open(plan), []);
+        soon(proxy.publish(Arc::clone(plan))).await;
+        Self { proxy, connections }
+    }
+
+    /// A proxy with one listener whose connections all go to one endpoint.
+    pub(crate) async fn towards(endpoint: &Serving) -> (Self, Reserved) {
+        let at = reserve("127.0.0.1");
+        let plan = simple(1, at.address, steer::CONNECTION, vec![destination(1, 1, &[(1, endpoint.address)])]);
+        (Self::new(&plan).await, at)
+    }
+
+    pub(crate) fn destination(&self, number: u32) -> &DestinationCount {
+        self.connections.destinations.get(number)
+    }
+
+    /// Every connection has to be over by now.
+    pub(crate) async fn ends_empty(mut self) {
+        soon(self.connections.ended()).await;
+        soon(self.proxy.reset()).await;
+    }
+}
