@@ -1,6 +1,7 @@
 //! The sources of objects: the user's files, the state directory, and the store that both feed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -39,7 +40,7 @@ fn said(look: &Look) -> Vec<String> {
     let objects = look.objects.as_ref().expect("something changed");
     let mut said: Vec<_> = objects
         .iter()
-        .map(|one| format!("{}={}", one.key.name, one.content["spec"]["address"].as_str().unwrap()))
+        .map(|one| format!("{}={}", one.key.name, one.content["spec"]["address"].as_str().expect("an address")))
         .collect();
     said.sort();
     said
@@ -155,13 +156,13 @@ fn versions_count_changes_and_guard_them() {
 
 /// Stores objects as the agent does.
 fn put(state: &mut State, store: &mut Store, text: &str) {
-    let done = store.apply(objects(text), Timestamp::UNIX_EPOCH).unwrap();
+    let done = store.apply(objects(text), Timestamp::UNIX_EPOCH).expect("no refusal");
     let stored: Vec<_> = done.into_iter().map(|(object, _)| object).collect();
-    state.write(&stored, &[]).unwrap();
+    state.write(&stored, &[]).expect("written");
 }
 
 fn load(folder: &Path) -> Store {
-    let (objects, problems) = State::open(folder).unwrap().load().unwrap();
+    let (objects, problems) = State::open(folder).and_then(|state| state.load()).expect("loaded");
     assert!(problems.is_empty(), "{problems:#?}");
     Store::new(objects)
 }
@@ -188,7 +189,6 @@ fn the_state_directory_gives_back_what_was_written() {
     for name in ["one", &long] {
         assert_eq!(back.get(&key(name)).unwrap().document(), store.get(&key(name)).unwrap().document());
     }
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
@@ -255,10 +255,12 @@ fn weights(weights: &[(&str, u32)], wanted: &[(&str, u32)]) -> Result<Vec<(Strin
         route.join(", ")
     );
     let document = shift(&objects(&text)[0], None, wanted, &["v1".to_owned(), "v2".to_owned(), "v9".to_owned()])?;
-    let list = document["spec"]["tcp"][0]["route"].as_array().unwrap();
+    let list = document.pointer("/spec/tcp/0/route").and_then(|list| list.as_array()).expect("a route");
     Ok(list
         .iter()
-        .map(|one| (one["destination"]["subset"].as_str().unwrap().to_owned(), one["weight"].as_u64().unwrap()))
+        .map(|one| {
+            (one["destination"]["subset"].as_str().unwrap_or("").to_owned(), one["weight"].as_u64().unwrap_or(0))
+        })
         .collect())
 }
 
