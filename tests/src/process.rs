@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::until::{seconds, until};
 use crate::world::World;
@@ -121,9 +122,10 @@ fn text(path: &PathBuf) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// Runs a command to its end and keeps what it says. Kills it and panics after the deadline.
+/// Runs a command to its end and keeps what it says. Kills it, with all that it started, and panics after the
+/// deadline.
 pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
@@ -145,7 +147,9 @@ pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
             match child.try_wait().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}")) {
                 Some(status) => break status,
                 None if begin.elapsed() > deadline => {
-                    let _already_dead = child.kill().is_err() || child.wait().is_err();
+                    // What a shell has started holds the pipes open.
+                    let group = kill_process_group(Pid::from_child(&child), Signal::KILL);
+                    let _already_dead = group.is_err() || child.wait().is_err();
                     panic!("{command:?} did not end within {deadline:?}");
                 }
                 None => std::thread::sleep(Duration::from_millis(2)),

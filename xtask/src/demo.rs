@@ -179,7 +179,7 @@ impl Stage {
 
     /// What a person types to send one connection.
     fn client(&self) -> String {
-        format!("(date; sleep 1) | nc 127.0.0.1 {}", self.ports.gateway)
+        format!("(date; sleep 1) | nc -N 127.0.0.1 {}", self.ports.gateway)
     }
 
     fn ask(&self) -> Result<String> {

@@ -154,7 +154,8 @@ fn endpoint_weights_and_policies_act_inside_a_destination() {
         )
     };
     let entries = together(&entries.iter().map(String::as_str).collect::<Vec<_>>());
-    agent.apply(&together(&[&ground(), &entries, &rule("RANDOM"), &route(&[("v3", 1)])]));
+    agent.apply(&ground());
+    agent.apply(&together(&[&entries, &rule("RANDOM"), &route(&[("v3", 1)])]));
     let tally_random = tally(GATEWAY, 800);
     assert_share("RANDOM, weight 2 of 4", tally_random["e3"], 800, 0.5);
 

@@ -120,7 +120,7 @@ fn netcat_as_the_task_page_uses_it() {
     let _versions = both_versions(&world);
     let _agent = served(&world);
     let mut command = Command::new("sh");
-    command.args(["-c", "(date; sleep 1) | nc 127.0.0.1 31400"]);
+    command.args(["-c", "(date; sleep 1) | nc -N 127.0.0.1 31400"]);
     let output = run(command, b"", seconds(20)).expect(0);
     assert!(output.stdout.starts_with("one ") && output.stdout.ends_with('\n'), "{output:?}");
     let mut command = Command::new("sh");
