@@ -98,7 +98,7 @@ fn requests_that_make_no_sense_get_an_answer_that_does() {
         ("POST", "/v1/apply", b"", 400),
         ("POST", "/v1/delete", b"[[[[", 400),
         ("POST", "/v1/shift", b"{}", 400),
-        ("GET", "/v1/objects/unicorns", b"", 400),
+        ("GET", "/v1/objects/unicorns", b"", 404),
         ("GET", "/v1/nowhere", b"", 404),
     ];
     for (method, path, body, status) in cases {
