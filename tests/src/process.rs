@@ -122,10 +122,11 @@ fn text(path: &PathBuf) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// Runs a command to its end and keeps what it says. Kills it, with all that it started, and panics after the
-/// deadline.
+/// Runs a command to its end and keeps what it says. Kills it and panics after the deadline.
 pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own, so that at the deadline what a shell started ends with it.
+    command.process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
@@ -147,9 +148,8 @@ pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
             match child.try_wait().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}")) {
                 Some(status) => break status,
                 None if begin.elapsed() > deadline => {
-                    // What a shell has started holds the pipes open.
-                    let group = kill_process_group(Pid::from_child(&child), Signal::KILL);
-                    let _already_dead = group.is_err() || child.wait().is_err();
+                    let killed = kill_process_group(Pid::from_child(&child), Signal::KILL);
+                    let _already_dead = killed.is_err() || child.wait().is_err();
                     panic!("{command:?} did not end within {deadline:?}");
                 }
                 None => std::thread::sleep(Duration::from_millis(2)),

@@ -76,8 +76,8 @@ fn endpoints_may_be_ipv6() {
     let world = World::new();
     let _server = Server::named("[::1]:9000", "six");
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-    agent.apply(&tcpshift_tests::routes::entry("tcp-echo-v1", "v1", "::1", 9000));
+    agent.apply(&ground());
+    agent.apply(&together(&[&tcpshift_tests::routes::entry("tcp-echo-v1", "v1", "::1", 9000), &route(&[("v1", 1)])]));
     for address in [GATEWAY, GATEWAY6] {
         assert_eq!(tcpshift_tests::client::ask(address).unwrap(), "six", "{address}");
     }
