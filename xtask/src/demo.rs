@@ -62,16 +62,17 @@ impl Demo {
         for file in &FILES[..3] {
             stage.agent(&["apply", "-f", &stage.route_file(file)])?;
         }
-        for number in 0..10 {
+        println!("$ for i in $(seq 10); do {}; done", stage.client());
+        for _ in 0..10 {
             let answer = stage.ask()?;
-            println!("connection {:2}: {answer}", number + 1);
+            println!("{answer}");
             ensure!(answer.starts_with("one "), "only v1 should answer now");
         }
 
         step("a fifth of the new connections to v2");
         stage.agent(&["apply", "-f", &stage.route_file(FILES[3])])?;
         stage.agent(&["get", "virtualservice", "tcp-echo", "-o", "yaml"])?;
-        println!("$ for i in $(seq {}); do {}; done", self.connections, stage.client());
+        println!("$ for i in $(seq {}); do {}; done | sort | uniq -c", self.connections, stage.client());
         let split = Split::measure(ports.gateway, self.connections)?;
         stage.agent(&["status"])?;
         println!("\n{}", split.table(ASKED));
@@ -179,7 +180,7 @@ impl Stage {
 
     /// What a person types to send one connection.
     fn client(&self) -> String {
-        format!("(date; sleep 1) | nc 127.0.0.1 {}", self.ports.gateway)
+        format!("echo hello | nc -N 127.0.0.1 {}", self.ports.gateway)
     }
 
     fn ask(&self) -> Result<String> {

@@ -34,25 +34,39 @@ fn a_port_that_somebody_serves_is_an_error_that_names_the_process() {
 }
 
 #[test]
-fn a_port_taken_at_start_is_down_in_status_and_not_fatal() {
+fn a_port_taken_at_start_ends_the_start_and_is_named() {
+    let world = World::new();
+    let taken = tcp_echo(&world, "31400", "squatter", "0.0.0.0");
+    let file = world.write("all.yaml", all());
+    let mut agent = Agent::launch(&world, "agent", command(built("tcpshift-agent")), &[&file]);
+    assert_eq!(agent.process().wait(seconds(10)).code(), Some(1), "{}", agent.log());
+    for part in ["31400", "tcp-echo", &taken.pid().to_string()] {
+        assert!(agent.log().contains(part), "{part:?} is not in: {}", agent.log());
+    }
+}
+
+#[test]
+fn a_port_taken_by_a_watched_file_is_down_until_it_is_free() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
-    let mut taken = tcp_echo(&world, "31400", "squatter", "0.0.0.0");
-    let text = together(&[&all(), &ground().replace("tcp-echo-gateway", "second").replace("31400", "31500")]);
-    // Only the Gateway differs; Service, entries and DestinationRule may be there once.
-    let second =
-        text.split("\n---\n").filter(|one| one.contains("name: second")).map(str::to_owned).collect::<String>();
-    let route =
-        route(&[("v1", 1)]).replace("[tcp-echo-gateway]", "[tcp-echo-gateway, second]").replace("port: 31400", "");
-    let file = world.write("all.yaml", together(&[&ground(), &second, &route]));
+    let mut taken = tcp_echo(&world, "31500", "squatter", "0.0.0.0");
+    let file = world.write("all.yaml", all());
     let agent = Agent::start(&world, &[&file]);
-    assert_eq!(ask("127.0.0.1:31500").unwrap(), "one", "{}", agent.log());
-    let status = agent.status();
-    let down = status.listeners.iter().find_map(|listener| listener.down.clone()).expect("a listener is down");
-    assert!(down.contains("tcp-echo") && down.contains(&taken.pid().to_string()), "{down}");
-    assert!(agent.log().contains("31400"), "{}", agent.log());
+    let second = "    hosts: [\"*\"]\n  - port: {number: 31500, name: second, protocol: TCP}\n    hosts: [\"*\"]\n";
+    let gateway = ground().replace("  - hosts: [\"*\"]\n", "  - name: first\n    hosts: [\"*\"]\n");
+    let gateway = gateway
+        .replace("    hosts: [\"*\"]\n    port:", "    port:")
+        .replace("      protocol: TCP\n", &format!("      protocol: TCP\n{second}"));
+    world.write("all.yaml", together(&[&gateway, &route(&[("v1", 1)]).replace("port: 31400", "")]));
+    let down = || agent.status().listeners.iter().find_map(|listener| listener.down.clone());
+    until_so("a listener is down", seconds(3), || down().is_some());
+    let reason = down().unwrap_or_default();
+    assert!(reason.contains("tcp-echo") && reason.contains(&taken.pid().to_string()), "{reason}");
+    assert!(agent.log().contains("31500"), "{}", agent.log());
+    assert_eq!(ask(GATEWAY).unwrap(), "one", "the other port suffers");
     taken.kill();
-    until_so("the port is served once it is free", seconds(15), || ask(GATEWAY).is_ok_and(|who| who == "one"));
+    until_so("the port is served once it is free", seconds(10), || ask("127.0.0.1:31500").is_ok());
+    assert_eq!(ask("127.0.0.1:31500").unwrap(), "one");
 }
 
 #[test]
