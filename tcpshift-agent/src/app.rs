@@ -2,7 +2,7 @@
 //!
 //! It makes the rooms, and then carries things between them: what the files say and what admin asks goes to
 //! the store, the store is compiled into a plan, the plan goes to the proxy, and what changed goes to those
-//! who watch. [`change`] is how one generation follows another; [`answer`] is what the rest of admin's
+//! who watch. `change` is how one generation follows another; `answer` is what the rest of admin's
 //! questions get.
 
 mod answer;

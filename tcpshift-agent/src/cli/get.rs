@@ -30,7 +30,7 @@ service (svc), in singular or plural, several with commas; `all` for all of them
 #[derive(Args, Debug)]
 #[command(after_help = AFTER, override_usage = USAGE)]
 pub(super) struct Arguments {
-    /// KIND[,KIND] [NAME…], or KIND/NAME…
+    /// `KIND[,KIND] [NAME…]`, or `KIND/NAME…`
     #[arg(value_name = "OBJECT", required = true)]
     words: Vec<String>,
 
