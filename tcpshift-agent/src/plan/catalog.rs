@@ -35,11 +35,20 @@ pub struct Resolved {
 #[derive(Debug, Default)]
 pub struct Catalog<'a> {
     services: HashMap<String, Provider<'a>>,
-    workloads: HashMap<&'a str, Vec<&'a WorkloadEntry>>,
+    /// By namespace.
+    workloads: HashMap<&'a str, Workloads<'a>>,
     /// By namespace, a slash and the full host.
     rules: HashMap<String, Vec<&'a DestinationRule>>,
     /// By namespace: those whose host has a wildcard.
     wild_rules: HashMap<&'a str, Vec<&'a DestinationRule>>,
+}
+
+/// The endpoints of a namespace.
+#[derive(Debug, Default)]
+struct Workloads<'a> {
+    all: Vec<&'a WorkloadEntry>,
+    /// By key and value of each of their labels.
+    labelled: HashMap<(&'a str, &'a str), Vec<&'a WorkloadEntry>>,
 }
 
 /// What provides a host.
@@ -81,7 +90,7 @@ impl<'a> Catalog<'a> {
                         catalog.services.entry(host.to_ascii_lowercase()).or_insert(provider);
                     }
                 }
-                Spec::WorkloadEntry(workload) => catalog.workloads.entry(namespace).or_default().push(workload),
+                Spec::WorkloadEntry(workload) => catalog.workloads.entry(namespace).or_default().add(workload),
                 Spec::DestinationRule(rule) if rule.host.starts_with('*') => {
                     catalog.wild_rules.entry(namespace).or_default().push(rule);
                 }
@@ -131,6 +140,7 @@ impl<'a> Catalog<'a> {
         let labels = subset.map_or(&none, |subset| &subset.labels);
         let endpoints: Vec<_> = self
             .workloads(provider)
+            .into_iter()
             .filter(|workload| selects(labels, &workload.labels))
             .filter_map(|workload| endpoint(workload, found))
             .collect();
@@ -161,20 +171,36 @@ impl<'a> Catalog<'a> {
         &[]
     }
 
-    fn workloads(&self, provider: &Provider<'a>) -> Box<dyn Iterator<Item = &'a WorkloadEntry> + '_> {
-        let selected = |selector: &'a Labels| {
-            let workloads = self.workloads.get(provider.namespace).map(Vec::as_slice).unwrap_or_default();
-            workloads.iter().copied().filter(move |workload| selects(selector, &workload.labels))
-        };
-        match provider.kind {
-            ProviderKind::Service(service) if service.selector.is_empty() => Box::new(std::iter::empty()),
-            ProviderKind::Service(service) => Box::new(selected(&service.selector)),
-            ProviderKind::Entry(entry) if entry.resolution == Resolution::None => Box::new(std::iter::empty()),
+    fn workloads(&self, provider: &Provider<'a>) -> Vec<&'a WorkloadEntry> {
+        let selected = |selector| self.workloads.get(provider.namespace).map(|all| all.selected(selector));
+        let found = match provider.kind {
+            ProviderKind::Service(service) if service.selector.is_empty() => None,
+            ProviderKind::Service(service) => selected(&service.selector),
+            ProviderKind::Entry(entry) if entry.resolution == Resolution::None => None,
             ProviderKind::Entry(entry) => match &entry.selector {
-                Some(selector) => Box::new(selected(selector)),
-                None => Box::new(entry.endpoints.iter()),
+                Some(selector) => selected(selector),
+                None => Some(entry.endpoints.iter().collect()),
             },
+        };
+        found.unwrap_or_default()
+    }
+}
+
+impl<'a> Workloads<'a> {
+    fn add(&mut self, workload: &'a WorkloadEntry) {
+        self.all.push(workload);
+        for (key, value) in &workload.labels {
+            self.labelled.entry((key, value)).or_default().push(workload);
         }
+    }
+
+    /// Those that a selector selects. Only the ones with its rarest label are looked at.
+    fn selected(&self, selector: &Labels) -> Vec<&'a WorkloadEntry> {
+        let none = Vec::new();
+        let lists =
+            selector.iter().map(|(key, value)| self.labelled.get(&(key.as_str(), value.as_str())).unwrap_or(&none));
+        let candidates = lists.min_by_key(|list| list.len()).unwrap_or(&self.all);
+        candidates.iter().copied().filter(|workload| selects(selector, &workload.labels)).collect()
     }
 }
 
