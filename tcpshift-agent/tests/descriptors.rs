@@ -10,6 +10,7 @@ use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tcpshift_common::address::Prefix;
 use tcpshift_common::decide::steer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -51,8 +52,14 @@ async fn none_is_leaked_and_want_is_survived() {
     // its connections in its queue.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let late = world::reserve("127.0.0.1");
-    let destinations = vec![world::destination(2, 1, &[(2, silent.local_addr().unwrap())])];
-    let plan = world::simple(2, late.address, steer::CONNECTION, destinations);
+    let to = |number, address| {
+        let destinations = vec![world::destination(number, 1, &[(number, address)])];
+        [(Prefix::ANY, world::route(number, steer::CONNECTION, destinations))]
+    };
+    // The listener that is there stays, so that its descriptors do too.
+    let kept = world::listener(0, at.address, &to(1, server.address));
+    let added = world::listener(1, late.address, &to(2, silent.local_addr().unwrap()));
+    let plan = world::plan(2, vec![kept, added]);
     assert_eq!(world.proxy.open(&plan), []);
     for _ in 0..20 {
         clients.push(soon(TcpStream::connect(late.address)).await.unwrap());
@@ -65,12 +72,13 @@ async fn none_is_leaked_and_want_is_survived() {
     until("it is counted", || world.connections.accept_exhausted.load(Relaxed) > 2).await;
     assert_eq!(world.connections.troubles().count(), 1);
     assert_eq!(world.connections.active(), 0);
-    // It recovers by itself as far as descriptors go. Nobody is accepted only to be refused: of both workers
-    // each has one to dial with in reserve.
+    // It recovers by itself as far as descriptors go: one connection, or one on each worker. Nobody is
+    // accepted only to be refused, since the socket to dial with is there before.
     taken.truncate(taken.len() - 2);
-    until("two are carried", || world.connections.active() == 2).await;
+    until("some are carried", || world.connections.active() > 0).await;
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    assert_eq!(world.connections.active(), 2);
+    assert!((1..=2).contains(&world.connections.active()));
+    assert_eq!(world.destination(2).failures().count(), 0);
     setrlimit(Resource::Nofile, before).unwrap();
     drop(taken);
     until("all are carried", || world.connections.active() == 20).await;
