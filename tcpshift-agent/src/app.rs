@@ -125,7 +125,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         draining: false,
         store: Store::new(applied),
         state,
-        files: Files::new(paths),
+        files: Files::new(paths, state_dir),
         register: Register::default(),
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,

@@ -1,7 +1,7 @@
 //! How one generation follows another: a store becomes a plan, its sockets are opened, it is made durable,
 //! and only then every worker obeys it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -86,7 +86,7 @@ impl App {
         // An object that is invalid by now can be deleted all the same, as long as it can be named.
         let unnamed = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
         let unnamed: Vec<_> = unnamed.collect();
-        let named = entries.iter().filter_map(Entry::key).map(ToString::to_string).collect::<Vec<_>>();
+        let named: HashSet<String> = entries.iter().filter_map(Entry::key).map(ToString::to_string).collect();
         let unnamed: Vec<_> = unnamed.into_iter().filter(|problem| !named.contains(&problem.object)).collect();
         if !unnamed.is_empty() {
             return Err(invalid(unnamed));

@@ -1,14 +1,15 @@
 //! The files that the user names: which there are, what they say, and what changed in them.
 //!
 //! The unit is the object: one that is invalid now keeps its last valid version, the others advance. A file
-//! that is no YAML any more, or cannot be read, keeps all of its objects. A change that takes objects away
-//! has to stand for a moment, since an editor may be in the middle of writing. [`watch`] tells when to look.
+//! that is no YAML any more, or cannot be read, keeps all of its objects. A change has to stand for a moment,
+//! and for longer if it takes objects away, since an editor may be in the middle of writing. [`watch`] tells
+//! when to look.
 
 pub mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,40 +22,80 @@ use super::read::{self, Contents, Entry};
 /// The largest file that is read, in bytes.
 pub const LARGEST: u64 = 32 << 20;
 
-/// How long a change that takes objects away has to stand.
+/// How long a change has to stand before it is read, since somebody may be in the middle of writing.
+const SETTLES: Duration = Duration::from_millis(100);
+/// How long, where it takes objects away or is no YAML.
 const REMOVAL_STANDS: Duration = Duration::from_millis(300);
+/// A file that changes without end is taken as it is after this.
+const LONGEST_WAIT: Duration = Duration::from_millis(700);
 
 /// The files below a path, sorted: of a folder all that end in `.yaml`, `.yml` or `.json`, hidden ones and
-/// those in hidden folders left out; of a file itself.
+/// those in hidden folders left out; of a file itself. Nothing is found twice, whatever links there are.
 pub fn expand(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    if std::fs::metadata(path)?.is_dir() {
-        walk(path, 0, &mut found)?;
-        found.sort();
-    } else {
-        found.push(path.to_owned());
+    let mut listing = Listing::default();
+    listing.path(path)?;
+    match listing.unlisted.into_values().next() {
+        Some(error) => Err(error),
+        None => Ok(listing.files.into_keys().collect()),
     }
-    Ok(found)
 }
 
-/// Deep enough for any sane folder; ends loops of links.
-const DEEPEST: usize = 16;
+/// What there is below some paths.
+#[derive(Debug, Default)]
+struct Listing {
+    files: BTreeMap<PathBuf, Option<Stamp>>,
+    /// Folders that cannot be listed, and why.
+    unlisted: BTreeMap<PathBuf, io::Error>,
+    /// Folders and files that were seen, by device and number.
+    seen: HashSet<(u64, u64)>,
+}
 
-fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
-            continue;
+impl Listing {
+    fn path(&mut self, path: &Path) -> io::Result<()> {
+        let metadata = fs::metadata(path)?;
+        if metadata.is_dir() {
+            self.folder(path, &metadata);
+        } else {
+            self.file(path.to_owned(), &metadata);
         }
-        let is_route_file =
-            path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() && depth < DEEPEST => walk(&path, depth + 1, found)?,
-            Ok(metadata) if metadata.is_file() && is_route_file => found.push(path),
-            _ => {}
+        Ok(())
+    }
+
+    fn file(&mut self, path: PathBuf, metadata: &Metadata) {
+        if self.seen.insert((metadata.dev(), metadata.ino())) {
+            self.files.insert(path, Some(stamp(metadata)));
         }
     }
-    Ok(())
+
+    fn folder(&mut self, folder: &Path, metadata: &Metadata) {
+        if !self.seen.insert((metadata.dev(), metadata.ino())) {
+            return;
+        }
+        let listed = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut entries = match listed {
+            Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
+            // It has just gone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                self.unlisted.insert(folder.to_owned(), error);
+                return;
+            }
+        };
+        entries.sort();
+        for path in entries {
+            if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+                continue;
+            }
+            // A link that leads nowhere is nothing.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            let ends = |known: &&str| path.extension().is_some_and(|end| end == *known);
+            if metadata.is_dir() {
+                self.folder(&path, &metadata);
+            } else if metadata.is_file() && ["yaml", "yml", "json"].iter().any(ends) {
+                self.file(path, &metadata);
+            }
+        }
+    }
 }
 
 /// Why there is no text.
@@ -95,26 +136,80 @@ pub fn text_of(input: impl Read) -> Result<String, Unread> {
     })
 }
 
+/// The text of a file that is watched. What is no file could be read for ever.
+fn read_regular(path: &Path) -> Result<String, Unread> {
+    if !fs::metadata(path).map_err(Unread::Unreadable)?.is_file() {
+        return Err(Unread::Unusable("is no regular file".to_owned()));
+    }
+    read_text(path)
+}
+
 /// What tells one version of a file from another without reading it.
 type Stamp = (u64, u64, i64, i64, i64, i64, u64);
 
-#[derive(Debug)]
+fn stamp(metadata: &Metadata) -> Stamp {
+    (
+        metadata.dev(),
+        metadata.ino(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+        metadata.len(),
+    )
+}
+
+/// A file, and what it says as far as that counts.
+#[derive(Debug, Default)]
 struct Loaded {
+    /// The version that was read; none if it has to be read again whatever it is.
     stamp: Option<Stamp>,
-    /// Since when a change that takes objects away stands, and what it is.
-    pending: Option<(Option<Stamp>, Instant)>,
+    /// A change that does not stand yet.
+    pending: Option<Pending>,
+    /// It was there and is not now.
+    is_missing: bool,
     contents: Contents,
+}
+
+/// A change that does not stand yet: which version, since when, and since when it has been changing.
+#[derive(Debug)]
+struct Pending {
+    stamp: Option<Stamp>,
+    since: Instant,
+    first: Instant,
+}
+
+impl Loaded {
+    /// Whether a change stands long enough; asks to look again if not.
+    fn stands(&mut self, stamp: Option<Stamp>, long: Duration, look: &mut Look) -> bool {
+        let now = Instant::now();
+        let (since, first) = match &self.pending {
+            Some(pending) if pending.stamp == stamp => (pending.since, pending.first),
+            Some(pending) => (now, pending.first),
+            None => (now, now),
+        };
+        self.pending = Some(Pending { stamp, since, first });
+        let left = long.saturating_sub(now - since).min(LONGEST_WAIT.saturating_sub(now - first));
+        if left > Duration::ZERO {
+            look.again = Some(look.again.map_or(left, |again| again.min(left)));
+        }
+        left == Duration::ZERO
+    }
 }
 
 /// The files of the user and what they say.
 #[derive(Debug)]
 pub struct Files {
     paths: Vec<PathBuf>,
+    /// A folder that is not the user's: the state directory.
+    excluded: PathBuf,
     loaded: BTreeMap<PathBuf, Loaded>,
     /// The last valid version of every object.
     valid: HashMap<Key, Object>,
     /// Objects that stand twice.
     twice: Vec<Problem>,
+    /// Folders that cannot be listed.
+    unlisted: Vec<Problem>,
 }
 
 /// What a look at the files found.
@@ -129,38 +224,26 @@ pub struct Look {
 }
 
 impl Files {
-    /// The files below these paths.
-    pub fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths, loaded: BTreeMap::new(), valid: HashMap::new(), twice: Vec::new() }
+    /// The files below these paths, a folder among them excluded.
+    pub fn new(paths: Vec<PathBuf>, excluded: PathBuf) -> Self {
+        let (loaded, valid) = (BTreeMap::new(), HashMap::new());
+        Self { paths, excluded, loaded, valid, twice: Vec::new(), unlisted: Vec::new() }
     }
 
-    /// Looks at every file, and reads those that changed. With `sure`, changes need not stand for a moment.
+    /// Looks at every file, and reads those that changed. With `sure` all are read, and changes need not stand
+    /// for a moment.
     pub fn look(&mut self, sure: bool) -> Look {
         let mut look = Look::default();
-        let now = Instant::now();
-        let mut present = BTreeMap::new();
-        for path in &self.paths {
-            match expand(path) {
-                Ok(files) => present.extend(files.into_iter().map(|file| (file.clone(), stamp(&file)))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                // What cannot be listed is not gone.
-                Err(error) => {
-                    look.problems
-                        .push(Problem::of_file(&path.display().to_string(), format!("cannot be listed: {error}")));
-                    let kept = self.loaded.iter().filter(|(file, _)| file.starts_with(path));
-                    present.extend(kept.map(|(file, loaded)| (file.clone(), loaded.stamp)));
-                }
-            }
-        }
+        let listing = self.list(&mut look);
         let mut changed = false;
-        for (path, stamp) in &present {
-            changed |= self.look_at(path, *stamp, sure, now, &mut look);
+        for (path, stamp) in &listing.files {
+            changed |= self.look_at(path, *stamp, sure, &mut look);
         }
         self.loaded.retain(|path, loaded| {
-            if present.contains_key(path) {
-                return true;
-            }
-            let keep = !sure && !stands(loaded, None, now, &mut look);
+            loaded.is_missing = !listing.files.contains_key(path);
+            // What cannot be listed is not gone.
+            let hidden = || listing.unlisted.keys().any(|folder| path.starts_with(folder));
+            let keep = !loaded.is_missing || hidden() || (!sure && !loaded.stands(None, REMOVAL_STANDS, &mut look));
             changed |= !keep;
             keep
         });
@@ -170,83 +253,109 @@ impl Files {
         look
     }
 
+    fn list(&mut self, look: &mut Look) -> Listing {
+        let mut listing = Listing::default();
+        if let Ok(metadata) = fs::metadata(&self.excluded) {
+            listing.seen.insert((metadata.dev(), metadata.ino()));
+        }
+        for path in &self.paths {
+            match listing.path(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    listing.unlisted.insert(path.clone(), error);
+                }
+                _ => {}
+            }
+        }
+        let problem = |(folder, error): (&PathBuf, &io::Error)| {
+            Problem::of_file(
+                &folder.display().to_string(),
+                format!("cannot be listed, and keeps what it said: {error}"),
+            )
+        };
+        let unlisted: Vec<_> = listing.unlisted.iter().map(problem).collect();
+        look.problems.extend(unlisted.iter().filter(|problem| !self.unlisted.contains(problem)).cloned());
+        self.unlisted = unlisted;
+        listing
+    }
+
     /// Errors of the files as they are now.
     pub fn errors(&self) -> impl Iterator<Item = &Problem> {
-        let problems = self.loaded.values().flat_map(|loaded| &loaded.contents.problems).chain(&self.twice);
+        let problems = self.loaded.values().flat_map(|loaded| &loaded.contents.problems);
+        let problems = problems.chain(&self.twice).chain(&self.unlisted);
         problems.filter(|problem| problem.severity == Severity::Error)
     }
 
     /// Looks at one file; whether it says something else now.
-    fn look_at(&mut self, path: &Path, stamp: Option<Stamp>, sure: bool, now: Instant, look: &mut Look) -> bool {
-        let old = self.loaded.get_mut(path);
-        if old.as_ref().is_some_and(|old| old.stamp == stamp && stamp.is_some()) {
-            if let Some(old) = old {
-                old.pending = None;
-            }
+    fn look_at(&mut self, path: &Path, stamp: Option<Stamp>, sure: bool, look: &mut Look) -> bool {
+        let loaded = self.loaded.entry(path.to_owned()).or_default();
+        if !sure && loaded.stamp.is_some() && loaded.stamp == stamp {
+            loaded.pending = None;
+            return false;
+        }
+        if !sure && !loaded.stands(stamp, SETTLES, look) {
             return false;
         }
         let name = path.display().to_string();
-        let contents = match read_text(path) {
-            Ok(text) => read::read(&name, &text, None),
+        let (contents, stamp) = match read_regular(path) {
+            Ok(text) => (read::read(&name, &text, None), stamp),
             Err(unread) => {
-                let problems = vec![Problem::of_file(&name, unread.to_string())];
-                Contents { problems, ..Contents::default() }
+                // What the system does not give now it may give at the next look.
+                let stamp = if matches!(unread, Unread::Unreadable(_)) { None } else { stamp };
+                (Contents { problems: vec![Problem::of_file(&name, unread.to_string())], ..Contents::default() }, stamp)
             }
         };
-        let Some(old) = old else {
+        let mut contents = contents;
+        if contents.has_unnamed {
+            // One of the objects that are gone may be the one that cannot be named now.
+            let named: HashSet<&Key> = contents.entries.iter().filter_map(Entry::key).collect();
+            let gone = loaded.contents.entries.iter().filter_map(Entry::key).filter(|key| !named.contains(key));
+            let gone: Vec<_> = gone.map(|key| Entry::Invalid { key: key.clone(), line: 0 }).collect();
+            contents.entries.extend(gone);
+        }
+        let removes = !contents.is_yaml || {
+            let named: HashSet<&Key> = contents.entries.iter().filter_map(Entry::key).collect();
+            loaded.contents.entries.iter().filter_map(Entry::key).any(|key| !named.contains(key))
+        };
+        if removes && !sure && !loaded.stands(stamp, REMOVAL_STANDS, look) {
+            return false;
+        }
+        if sure || loaded.contents.problems != contents.problems {
             look.problems.extend(contents.problems.iter().cloned());
-            self.loaded.insert(path.to_owned(), Loaded { stamp, pending: None, contents });
+        }
+        loaded.stamp = stamp;
+        loaded.pending = None;
+        if contents.is_yaml {
+            loaded.contents = contents;
             return true;
-        };
-        if !contents.is_yaml {
-            // It may be half written: it is said once it stands.
-            if sure || stands(old, stamp, now, look) {
-                if old.contents.problems != contents.problems {
-                    look.problems.extend(contents.problems.iter().cloned());
-                }
-                (old.stamp, old.pending) = (stamp, None);
-                old.contents.problems = contents.problems;
-            }
-            return false;
         }
-        let removes = old
-            .contents
-            .entries
-            .iter()
-            .filter_map(Entry::key)
-            .any(|key| !contents.entries.iter().filter_map(Entry::key).any(|other| other == key));
-        if removes && !sure && !stands(old, stamp, now, look) {
-            return false;
-        }
-        look.problems.extend(contents.problems.iter().cloned());
-        *old = Loaded { stamp, pending: None, contents };
-        true
+        // It keeps all of its objects.
+        loaded.contents.problems = contents.problems;
+        false
     }
 
     /// All objects of all files: the valid ones, and of the invalid ones the last valid version.
     fn merge(&mut self, problems: &mut Vec<Problem>) -> Vec<Object> {
         let mut places: HashMap<&Key, (&Path, usize)> = HashMap::new();
-        let mut twice: Vec<&Key> = Vec::new();
+        let mut twice: HashSet<&Key> = HashSet::new();
         let mut twice_problems = Vec::new();
-        for (path, loaded) in &self.loaded {
+        // A file that is gone and perhaps only renamed does not compete with others.
+        let (missing, present): (Vec<_>, Vec<_>) = self.loaded.iter().partition(|(_, loaded)| loaded.is_missing);
+        for (path, loaded) in &present {
             for entry in &loaded.contents.entries {
                 let (Some(key), line) = (entry.key(), entry.line()) else { continue };
                 if let Some((first, first_line)) = places.insert(key, (path, line)) {
-                    twice.push(key);
-                    twice_problems.push(Problem::twice(
-                        key,
-                        (&first.display().to_string(), first_line),
-                        (&path.display().to_string(), line),
-                    ));
+                    twice.insert(key);
+                    let (first, path) = (first.display().to_string(), path.display().to_string());
+                    twice_problems.push(Problem::twice(key, (&first, first_line), (&path, line)));
                 }
             }
         }
         let mut objects = HashMap::new();
-        for loaded in self.loaded.values() {
+        for (_, loaded) in missing.iter().chain(&present) {
             for entry in &loaded.contents.entries {
                 let Some(key) = entry.key() else { continue };
                 let object = match entry {
-                    Entry::Valid(object) if !twice.contains(&key) => Some((**object).clone()),
+                    Entry::Valid(object) if !twice.contains(key) => Some((**object).clone()),
                     _ => self.valid.get(key).cloned(),
                 };
                 if let Some(object) = object {
@@ -259,31 +368,4 @@ impl Files {
         self.twice = twice_problems;
         self.valid.values().cloned().collect()
     }
-}
-
-/// Whether a change of a file stands long enough; asks to look again if not.
-fn stands(loaded: &mut Loaded, stamp: Option<Stamp>, now: Instant, look: &mut Look) -> bool {
-    let since = match loaded.pending {
-        Some((pending, since)) if pending == stamp => since,
-        _ => now,
-    };
-    loaded.pending = Some((stamp, since));
-    let left = REMOVAL_STANDS.saturating_sub(now.duration_since(since));
-    if left > Duration::ZERO {
-        look.again = Some(look.again.map_or(left, |again| again.min(left)));
-    }
-    left == Duration::ZERO
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((
-        metadata.dev(),
-        metadata.ino(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-        metadata.len(),
-    ))
 }

@@ -1,5 +1,6 @@
 //! The syntax of names, hosts and labels, as Kubernetes and Istio check it.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// An RFC 1123 label, as Kubernetes wants it of namespaces: lower case, at most 63 characters.
@@ -63,6 +64,33 @@ pub fn is_address(text: &str) -> bool {
 /// Whether one of two hosts, each perhaps with a wildcard, includes the other.
 pub fn hosts_overlap(a: &str, b: &str) -> bool {
     covers(a, b) || covers(b, a)
+}
+
+/// Hosts that include each other or are the same: the place of the later one, and the earlier host.
+pub fn overlaps<'a>(hosts: &[&'a str]) -> Vec<(usize, &'a str)> {
+    let mut found = Vec::new();
+    let mut exact: HashMap<String, &str> = HashMap::new();
+    // What stands behind the stars so far, and in front of every suffix what ends in it.
+    let mut stars: HashMap<&str, &str> = HashMap::new();
+    let mut endings: HashMap<&str, &str> = HashMap::new();
+    for (at, host) in hosts.iter().enumerate() {
+        let rest = host.strip_prefix('*').unwrap_or(host);
+        let suffixes = || rest.char_indices().map(|(start, _)| &rest[start..]).chain([""]);
+        let same = exact.get(&host.to_ascii_lowercase()).copied();
+        let covered = suffixes().find_map(|suffix| stars.get(suffix).copied());
+        let covering = host.starts_with('*').then(|| endings.get(rest).copied()).flatten();
+        if let Some(other) = same.or(covered).or(covering) {
+            found.push((at, other));
+        }
+        exact.insert(host.to_ascii_lowercase(), host);
+        if host.starts_with('*') {
+            stars.entry(rest).or_insert(host);
+        }
+        suffixes().for_each(|suffix| {
+            endings.entry(suffix).or_insert(host);
+        });
+    }
+    found
 }
 
 /// Whether every host that `narrow` stands for is one of `wide`'s.

@@ -89,6 +89,8 @@ pub struct Contents {
     pub problems: Vec<Problem>,
     /// Whether the text is YAML at all.
     pub is_yaml: bool,
+    /// Whether it holds a document that is invalid and cannot be named.
+    pub has_unnamed: bool,
 }
 
 /// Reads a text that belongs to a file of this name.
@@ -100,14 +102,17 @@ pub fn read(name: &str, text: &str, namespace: Option<&str>) -> Contents {
         Ok(documents) => documents,
         Err(yaml::Malformed { line, message }) => {
             report.error(line, &Path::ROOT, message, "");
-            return Contents { entries: Vec::new(), problems: report.finish(), is_yaml: false };
+            return Contents { problems: report.finish(), ..Contents::default() };
         }
     };
-    let mut reader = Reader { file: name.into(), namespace, entries: Vec::new(), report };
+    let mut reader = Reader { file: name.into(), namespace, entries: Vec::new(), report, has_unnamed: false };
     for document in documents {
+        let (before, entries) = (reader.report.errors(), reader.entries.len());
         reader.document(document, 0);
+        reader.has_unnamed |= reader.report.errors() > before && reader.entries.len() == entries;
     }
-    Contents { entries: reader.entries, problems: reader.report.finish(), is_yaml: true }
+    let Reader { entries, report, has_unnamed, .. } = reader;
+    Contents { entries, problems: report.finish(), is_yaml: true, has_unnamed }
 }
 
 /// Reads several files that belong together: an object that stands twice is an error.
@@ -136,6 +141,7 @@ struct Reader<'a> {
     namespace: Option<&'a str>,
     entries: Vec<Entry>,
     report: Report<'a>,
+    has_unnamed: bool,
 }
 
 impl Reader<'_> {
@@ -160,7 +166,9 @@ impl Reader<'_> {
                     continue;
                 };
                 for item in items {
+                    let (before, entries) = (self.report.errors(), self.entries.len());
                     self.document(item, lists + 1);
+                    self.has_unnamed |= self.report.errors() > before && self.entries.len() == entries;
                 }
             }
             return;

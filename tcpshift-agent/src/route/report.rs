@@ -55,12 +55,13 @@ pub struct Report<'a> {
     /// What the next problems are about: `VirtualService default/tcp-echo`.
     pub object: String,
     problems: Vec<Problem>,
+    errors: usize,
 }
 
 impl<'a> Report<'a> {
     /// Problems of one file.
     pub const fn new(file: &'a str) -> Self {
-        Self { file, object: String::new(), problems: Vec::new() }
+        Self { file, object: String::new(), problems: Vec::new(), errors: 0 }
     }
 
     /// The object cannot be taken.
@@ -74,13 +75,14 @@ impl<'a> Report<'a> {
     }
 
     fn push(&mut self, severity: Severity, line: usize, path: &Path<'_>, message: String, cure: String) {
+        self.errors += usize::from(severity == Severity::Error);
         let (file, object) = (self.file.to_owned(), self.object.clone());
         self.problems.push(Problem { severity, file, line, object, field: path.render(), message, cure });
     }
 
     /// Errors so far.
     pub fn errors(&self) -> usize {
-        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+        self.errors
     }
 
     /// All of them, in the order found.

@@ -4,7 +4,7 @@
 //! the file's counts. A change is made on a copy, which replaces the store once it is in force; so a change
 //! is whole or not at all. It must not know where objects are written to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -172,15 +172,19 @@ impl Store {
         ignore_not_found: bool,
     ) -> Result<Vec<(Key, bool)>, Refusal> {
         let mut done: Vec<(Key, bool)> = Vec::new();
+        let mut gone = HashSet::new();
         for (key, expected) in keys {
             self.refuse_file(key)?;
-            check_version(key, expected.as_deref(), self.applied.get(key))?;
-            let found = self.applied.remove(key).is_some();
+            let found = self.applied.get(key);
             // The same object named twice in one request is deleted once.
-            let again = done.iter().any(|(other, found)| other == key && *found);
-            if !found && !again && !ignore_not_found {
+            if found.is_none() && !gone.contains(key) && !ignore_not_found {
                 return Err(Refusal::NotFound(key.clone()));
             }
+            if found.is_some() {
+                check_version(key, expected.as_deref(), found)?;
+            }
+            let found = self.applied.remove(key).is_some();
+            gone.insert(key);
             done.push((key.clone(), found));
         }
         if done.iter().any(|(_, found)| *found) {

@@ -12,8 +12,9 @@ use serde_json::Number;
 
 use super::node::{Field, Node, Value};
 
-/// How deep lists and maps may lie in each other.
-const MAX_DEPTH: usize = 100;
+/// How deep lists and maps may lie in each other, aliases expanded. Objects travel as JSON too, whose readers
+/// stop at 128.
+const MAX_DEPTH: usize = 64;
 /// How much one file may hold, aliases expanded: nodes, and one for every 64 bytes of text.
 const MAX_SIZE: usize = 1_000_000;
 
@@ -48,16 +49,23 @@ struct Open {
     content: Content,
 }
 
+/// A node that an alias may name.
+struct Anchored {
+    node: Node,
+    size: usize,
+    depth: usize,
+}
+
 enum Content {
     List(Vec<Node>),
-    Map { fields: Vec<Field>, names: HashSet<String>, merged: Vec<Field>, key: Option<(usize, String)> },
+    Map { fields: Vec<Field>, names: HashSet<String>, merged: Merged, key: Option<(usize, String)> },
 }
 
 struct Reader {
     documents: Vec<Node>,
     open: Vec<Open>,
-    /// Complete nodes that an alias may name, and their size.
-    anchors: HashMap<usize, (Node, usize)>,
+    /// Complete nodes that an alias may name.
+    anchors: HashMap<usize, Anchored>,
     size: usize,
 }
 
@@ -71,7 +79,8 @@ impl Reader {
             }
             Event::SequenceStart(anchor, _) => self.enter(line, anchor, Content::List(Vec::new())),
             Event::MappingStart(anchor, _) => {
-                let content = Content::Map { fields: Vec::new(), names: HashSet::new(), merged: Vec::new(), key: None };
+                let content =
+                    Content::Map { fields: Vec::new(), names: HashSet::new(), merged: Merged::default(), key: None };
                 self.enter(line, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -79,7 +88,7 @@ impl Reader {
                 let value = match content {
                     Content::List(items) => Value::List(items),
                     Content::Map { mut fields, names, merged, key: _ } => {
-                        fields.extend(merged.into_iter().filter(|field| !names.contains(&field.name)));
+                        fields.extend(merged.fields.into_iter().filter(|field| !names.contains(&field.name)));
                         Value::Map(fields)
                     }
                 };
@@ -87,15 +96,22 @@ impl Reader {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.grow(1 + text.len() / 64)?;
+                if text.contains(['\u{2028}', '\u{2029}']) {
+                    // libyaml, which writes, takes them for line breaks.
+                    return Err("a text holds a line separator (U+2028 or U+2029)".to_owned());
+                }
                 let value = resolve(text, style, tag.as_deref())?;
                 self.complete(Node { line, value }, anchor)
             }
             Event::Alias(anchor) => {
-                let Some((node, size)) = self.anchors.get(&anchor) else {
+                let Some(Anchored { node, size, depth }) = self.anchors.get(&anchor) else {
                     return Err("this alias names no anchor before it".to_owned());
                 };
-                let (mut node, size) = (node.clone(), *size);
-                node.line = line;
+                if self.open.len() + depth > MAX_DEPTH {
+                    return Err(too_deep());
+                }
+                let size = *size;
+                let node = Node { line, value: node.value.clone() };
                 self.grow(size)?;
                 self.complete(node, 0)
             }
@@ -104,7 +120,7 @@ impl Reader {
 
     fn enter(&mut self, line: usize, anchor: usize, content: Content) -> Result<(), String> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(format!("lists and maps lie more than {MAX_DEPTH} deep in each other"));
+            return Err(too_deep());
         }
         self.grow(1)?;
         self.open.push(Open { line, anchor, content });
@@ -122,9 +138,9 @@ impl Reader {
     /// Puts a complete node where it belongs: into the list or map around it, or among the documents.
     fn complete(&mut self, node: Node, anchor: usize) -> Result<(), String> {
         if anchor != 0 {
-            let size = size(&node);
+            let (size, depth) = measure(&node);
             self.grow(size)?;
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors.insert(anchor, Anchored { node: node.clone(), size, depth });
         }
         let Some(open) = self.open.last_mut() else {
             if node.value != Value::Null {
@@ -149,16 +165,30 @@ impl Reader {
     }
 }
 
-/// Nodes and text of a tree, as `MAX_SIZE` counts them. The tree is at most `MAX_DEPTH` deep.
-fn size(node: &Node) -> usize {
+fn too_deep() -> String {
+    format!("lists and maps lie more than {MAX_DEPTH} deep in each other, aliases expanded")
+}
+
+/// Size of a tree as `MAX_SIZE` counts it, and how deep its lists and maps lie in each other. No tree is deeper
+/// than `MAX_DEPTH`.
+fn measure(node: &Node) -> (usize, usize) {
+    let (mut size, mut depth) = (1, 0);
+    let mut inside = |node: &Node| {
+        let (more, below) = measure(node);
+        size += more;
+        depth = depth.max(below + 1);
+    };
     match &node.value {
-        Value::String(text) => 1 + text.len() / 64,
-        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::String(text) => size += text.len() / 64,
+        Value::List(items) => items.iter().for_each(inside),
         Value::Map(fields) => {
-            1 + fields.iter().map(|field| 1 + field.name.len() / 64 + size(&field.node)).sum::<usize>()
+            fields.iter().for_each(|field| inside(&field.node));
+            size += fields.iter().map(|field| 1 + field.name.len() / 64).sum::<usize>();
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+    let is_inner = matches!(node.value, Value::List(_) | Value::Map(_));
+    (size, depth.max(usize::from(is_inner)))
 }
 
 fn name_of(node: Node) -> Result<String, String> {
@@ -170,13 +200,20 @@ fn name_of(node: Node) -> Result<String, String> {
     }
 }
 
+/// What merge keys add to a map, each name once.
+#[derive(Default)]
+struct Merged {
+    fields: Vec<Field>,
+    names: HashSet<String>,
+}
+
 /// YAML 1.1's merge key: the fields of a map, or of several, that are not given beside it.
-fn merge(node: Node, merged: &mut Vec<Field>) -> Result<(), String> {
+fn merge(node: Node, merged: &mut Merged) -> Result<(), String> {
     match node.value {
         Value::Map(fields) => {
             for field in fields {
-                if !merged.iter().any(|other| other.name == field.name) {
-                    merged.push(field);
+                if merged.names.insert(field.name.clone()) {
+                    merged.fields.push(field);
                 }
             }
             Ok(())

@@ -1,5 +1,7 @@
 //! Kubernetes' Service: a service name, its ports, and the labels of its endpoints.
 
+use std::collections::BTreeSet;
+
 use super::Labels;
 use crate::route::node::{Node, Value};
 use crate::route::report::{Path, Report};
@@ -38,6 +40,7 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Service {
     let selector = super::labels(spec, "selector", path, report);
     let path = path.name("ports");
     let mut ports: Vec<ServicePort> = Vec::new();
+    let (mut taken, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     let items = spec.items("ports");
     for (index, node) in items.iter().enumerate() {
         let path = path.index(index);
@@ -54,10 +57,10 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Service {
                 report.error(node.line, &path.name("protocol"), message, "write TCP, UDP or SCTP");
             }
         }
-        if !name.is_empty() && ports.iter().any(|other| other.name == name) {
+        if !name.is_empty() && !taken.insert(name.clone()) {
             report.error(node.line, &path.name("name"), format!("two ports are named {name}"), "rename one");
         }
-        if ports.iter().any(|other| other.port == port && port > 0) {
+        if port > 0 && !numbers.insert(port) {
             report.error(node.line, &path.name("port"), format!("port {port} stands twice"), "remove one");
         }
         let target = match node.get("targetPort").map(|node| &node.value) {

@@ -3,6 +3,8 @@
 //! The rules are those of Istio's validator (1.15 and later) for `tcp`; `sourceSubnet`, which Istio keeps in
 //! its API and never reads, is honoured and therefore checked too.
 
+use std::collections::HashMap;
+
 use ipnet::IpNet;
 
 use crate::route::annotations::{self, Steering};
@@ -10,6 +12,9 @@ use crate::route::names;
 use crate::route::node::{Node, Value};
 use crate::route::object::Key;
 use crate::route::report::{Path, Report};
+
+/// Destinations of one rule. A table of more would take a noticeable time to build, at 10,000 slots to share.
+const MOST_DESTINATIONS: usize = 1_000;
 
 /// A checked VirtualService.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,9 +106,10 @@ fn hosts(spec: &Node, gateways: &[GatewayRef], path: &Path<'_>, report: &mut Rep
         report.error(spec.line, &path, "at least one host is needed", "write `hosts: [\"*\"]` for every host");
     }
     let in_mesh = gateways.is_empty() || gateways.contains(&GatewayRef::Mesh);
-    for (index, node) in hosts.iter().enumerate() {
+    let texts: Vec<&str> = hosts.iter().map(|node| node.as_str().unwrap_or_default()).collect();
+    let overlaps: HashMap<usize, &str> = names::overlaps(&texts).into_iter().collect();
+    for (index, (node, host)) in hosts.iter().zip(texts).enumerate() {
         let path = path.index(index);
-        let host = node.as_str().unwrap_or_default();
         if !names::is_address(host)
             && let Some(problem) = names::wildcard_host_problem(host)
         {
@@ -111,9 +117,7 @@ fn hosts(spec: &Node, gateways: &[GatewayRef], path: &Path<'_>, report: &mut Rep
         } else if host == "*" && in_mesh {
             let cure = "name gateways without `mesh`, or a host";
             report.error(node.line, &path, "the host * cannot be used for clients inside a mesh", cure);
-        } else if let Some(other) =
-            hosts[..index].iter().find_map(|other| other.as_str().filter(|other| names::hosts_overlap(other, host)))
-        {
+        } else if let Some(other) = overlaps.get(&index) {
             report.error(
                 node.line,
                 &path,
@@ -171,6 +175,11 @@ fn tcp_route(key: &Key, rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -
     let items = rule.items("route");
     if items.is_empty() {
         report.error(rule.line, &path, "the rule goes nowhere", "add `route` with at least one destination");
+    }
+    if items.len() > MOST_DESTINATIONS {
+        let message = format!("the rule has {} destinations, more than {MOST_DESTINATIONS}", items.len());
+        report.error(rule.line, &path, message, "leave out those that get nothing");
+        return TcpRoute { matches, route: Vec::new(), line: rule.line };
     }
     let route: Vec<_> =
         items.iter().enumerate().map(|(index, node)| route_destination(node, &path.index(index), report)).collect();
