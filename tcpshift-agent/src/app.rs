@@ -8,10 +8,10 @@
 mod answer;
 mod change;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -22,10 +22,10 @@ use tokio::time::sleep_until;
 use crate::admin::watch::Watchers;
 use crate::admin::{self, Command};
 use crate::connections::Connections;
-use crate::plan::Plan;
 use crate::plan::compile::Identity;
 use crate::plan::register::Register;
-use crate::proxy::{Proxy, limits};
+use crate::plan::{Plan, Route};
+use crate::proxy::{self, Proxy, limits};
 use crate::route::files::Files;
 use crate::route::files::watch::{SETTLE, SHORTEST_ROUND, Watch};
 use crate::route::problem::{Problem, Severity};
@@ -37,6 +37,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// A look at the files takes at most this part of the time between two looks.
 const LOOK_SHARE: u32 = 50;
+/// And this part where changes are reported.
+const REPORTED_SHARE: u32 = 5;
 
 /// Which datapath carries connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,8 @@ struct App {
     state: State,
     files: Files,
     register: Register,
+    /// Routes of earlier plans that a connection may still be using.
+    retired: Vec<Weak<Route>>,
     plan: watch::Sender<Arc<Plan>>,
     connections: Arc<Connections>,
     proxy: Proxy,
@@ -105,7 +109,10 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         log::warn!("{warning}");
     }
     for path in &paths {
-        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+        if !metadata.is_dir() && !metadata.is_file() {
+            bail!("{} is neither a file nor a folder", path.display());
+        }
     }
     if listen_addresses.is_empty() {
         listen_addresses.push(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED));
@@ -114,19 +121,27 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let socket = admin::server::bind(&admin)?;
     let state = State::open(&state_dir)?;
-    let (applied, problems) = state.load()?;
+    let inside = |path: &PathBuf| Ok::<_, std::io::Error>(path.canonicalize()?.starts_with(state_dir.canonicalize()?));
+    if let Some(path) = paths.iter().find(|path| inside(path).unwrap_or(false)) {
+        bail!(
+            "{} lies in the state directory, which only `apply` writes; what is there is read already",
+            path.display()
+        );
+    }
+    let (applied, version, problems) = state.load()?;
     problems.iter().for_each(say);
     let connections = Arc::new(Connections::default());
     let proxy = Proxy::start(&connections, 0).context("cannot start the proxy")?;
-    let mut watch = Watch::new(&paths);
+    let mut watch = Watch::new(paths.clone());
     let mut app = App {
-        identity: Identity { labels, listen_addresses, seed },
+        identity: Identity { labels, listen_addresses, seed, is_local: proxy::is_local },
         started: Instant::now(),
         draining: false,
-        store: Store::new(applied),
+        store: Store::new(applied, version),
         state,
         files: Files::new(paths, state_dir),
         register: Register::default(),
+        retired: Vec::new(),
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,
         proxy,
@@ -146,9 +161,6 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         let reasons: Vec<_> = app.down.values().cloned().collect();
         bail!("nothing can be served: {}", reasons.join("; "));
     }
-    for (hidden, file) in app.store.hidden() {
-        log::warn!("{} was applied and stands in {} too; the file counts", hidden.key, file.origin);
-    }
     let (sender, mut commands) = mpsc::channel(64);
     let (end, ended) = oneshot::channel::<()>();
     let server = tokio::spawn(admin::server::serve(socket, sender, async {
@@ -167,21 +179,30 @@ impl App {
     /// Serves until it is told to end.
     async fn work(&mut self, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>, watch: &mut Watch) {
         let mut look_at = tokio::time::Instant::now() + SHORTEST_ROUND;
+        // Not before, whatever is reported: a folder that changes all the time must not take all the time.
+        let mut rest_until = look_at;
         let mut open_at = tokio::time::Instant::now() + TRY_AGAIN;
         loop {
             let some_down = !self.down.is_empty();
             tokio::select! {
                 Some(command) = commands.recv() => self.answer(command).await,
-                () = watch.changed() => look_at = look_at.min(tokio::time::Instant::now() + SETTLE),
+                () = watch.changed() => {
+                    look_at = look_at.min(rest_until.max(tokio::time::Instant::now() + SETTLE));
+                }
                 () = sleep_until(look_at) => {
                     let began = Instant::now();
+                    watch.renew();
                     let again = self.look(false).await;
-                    let round = SHORTEST_ROUND.max(began.elapsed() * LOOK_SHARE);
-                    look_at = tokio::time::Instant::now() + again.unwrap_or(round).min(round);
+                    let (now, took) = (tokio::time::Instant::now(), began.elapsed());
+                    let round = SHORTEST_ROUND.max(took * LOOK_SHARE);
+                    rest_until = now + took * REPORTED_SHARE;
+                    look_at = (now + again.unwrap_or(round).min(round)).max(rest_until);
                 }
                 () = sleep_until(open_at), if some_down => {
+                    let began = Instant::now();
                     self.open_again().await;
-                    open_at = tokio::time::Instant::now() + TRY_AGAIN;
+                    // Who holds a port is looked up in the process table, which takes its time.
+                    open_at = tokio::time::Instant::now() + TRY_AGAIN.max(began.elapsed() * LOOK_SHARE);
                 }
                 asked = signals.next() => match asked {
                     Asked::Reload => {
@@ -233,6 +254,8 @@ impl App {
         if let Some(objects) = look.objects {
             let mut store = self.store.clone();
             store.replace_files(objects);
+            let hidden: HashSet<String> = self.store.hidden().collect();
+            store.hidden().filter(|note| !hidden.contains(note)).for_each(|note| log::warn!("{note}"));
             self.follow(store).await;
         }
         look.again
@@ -240,7 +263,9 @@ impl App {
 
     fn say_ready(&self, admin: &std::path::Path) {
         let plan = self.plan.borrow();
-        let addresses: Vec<_> = plan.listeners.iter().map(|listener| listener.address.to_string()).collect();
+        let served = plan.listeners.iter().map(|listener| listener.address);
+        let addresses: Vec<_> =
+            served.filter(|address| !self.down.contains_key(address)).map(|address| address.to_string()).collect();
         let listening = match addresses.as_slice() {
             [] => "no route yet".to_owned(),
             few if few.len() <= 8 => format!("listening on {}", few.join(", ")),

@@ -123,6 +123,8 @@ pub enum Unusable {
     UnknownPort,
     /// Nothing is selected.
     NoEndpoint,
+    /// All that is selected are listeners of this agent: a connection would come back for ever.
+    OwnListener,
 }
 
 impl fmt::Display for Unusable {
@@ -132,6 +134,7 @@ impl fmt::Display for Unusable {
             Self::UnknownSubset => "unknown subset",
             Self::UnknownPort => "unknown port",
             Self::NoEndpoint => "no endpoint",
+            Self::OwnListener => "endpoint is a listener of this agent",
         })
     }
 }
@@ -164,6 +167,11 @@ impl Plan {
     /// The plan of an agent that has read nothing yet.
     pub fn empty(seed: u64) -> Self {
         Self { generation: 0, seed, listeners: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Every route of every listener.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.listeners.iter().flat_map(|listener| &listener.routes)
     }
 
     /// The listener at an address.

@@ -18,7 +18,7 @@ mod socket;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -67,6 +67,11 @@ impl fmt::Display for ListenFailure {
         let Self { address, listener, reason } = self;
         write!(f, "cannot listen on {address} for {listener}: {reason}")
     }
+}
+
+/// Whether an address is one of this host: only then a socket can be bound to it.
+pub fn is_local(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 impl Proxy {

@@ -24,6 +24,7 @@ impl World {
             labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
             listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             seed: DEFAULT_SEED,
+            is_local: |ip| ip.is_loopback(),
         };
         Self { register: Register::default(), plan: Plan::empty(DEFAULT_SEED), identity }
     }
@@ -301,4 +302,27 @@ fn bind_wins_over_the_listen_addresses_and_the_older_gateway_over_the_younger() 
         ]
     );
     assert!(plan.notes.iter().any(|note| note.contains("younger") && note.contains("older")), "{:?}", plan.notes);
+}
+
+#[test]
+fn an_endpoint_that_is_a_listener_of_the_agent_is_none() {
+    let mut world = World::new();
+    let entry = |address: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: echo}}\nspec: {{hosts: [echo.example.com], \
+             ports: [{{number: 31400, name: tcp, protocol: TCP}}], resolution: STATIC, endpoints: [{{address: {address}}}]}}"
+        )
+    };
+    let route = route("r", "[{route: [{destination: {host: echo.example.com}}]}]");
+    for (address, unusable) in
+        [("127.0.0.1", Some(Unusable::OwnListener)), ("'::1'", Some(Unusable::OwnListener)), ("10.0.0.9", None)]
+    {
+        let plan = world.compile(&[GATEWAY, &entry(address), &route]);
+        assert_eq!(only(plan).destinations[0].unusable, unusable, "{address}");
+    }
+    let bound = GATEWAY.replace("hosts:", "bind: 127.0.0.9, hosts:");
+    for (address, unusable) in [("127.0.0.1", None), ("127.0.0.9", Some(Unusable::OwnListener))] {
+        let plan = world.compile(&[&bound, &entry(address), &route]);
+        assert_eq!(only(plan).destinations[0].unusable, unusable, "{address}");
+    }
 }

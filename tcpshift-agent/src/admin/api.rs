@@ -1,5 +1,7 @@
 //! The words of the admin API: requests and replies as serde types. Their JSON is the API's contract.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -179,7 +181,7 @@ pub struct WatchReply {
     /// To be sent first.
     pub backlog: Vec<WatchEvent>,
     /// Everything that changes from then on, of every kind: to be filtered with `matches`.
-    pub events: tokio::sync::broadcast::Receiver<WatchEvent>,
+    pub events: tokio::sync::broadcast::Receiver<Arc<WatchEvent>>,
     /// What the watch is for.
     pub filter: WatchFilter,
 }

@@ -9,21 +9,32 @@ use super::api::{Failure, Reason, WatchChange, WatchEvent, WatchFilter, WatchRep
 use crate::route::object::Object;
 use crate::route::store::Change;
 
-/// Events that are kept for those who resume, and that a slow watcher may lag behind.
-const KEPT: usize = 4096;
+/// Events that are kept for those who resume, and their size as JSON, in bytes.
+const KEPT: (usize, usize) = (4096, 16 << 20);
+/// Events that a slow watcher may lag behind.
+const LAG: usize = 256;
 
 /// The events of late, and those who wait for the next.
 #[derive(Debug)]
 pub struct Watchers {
-    events: VecDeque<(u64, WatchEvent)>,
+    events: VecDeque<Kept>,
+    /// Their size as JSON.
+    bytes: usize,
     /// A watch cannot begin after a version before this one; none before the first plan.
     begins: Option<u64>,
-    sender: broadcast::Sender<WatchEvent>,
+    sender: broadcast::Sender<Arc<WatchEvent>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    version: u64,
+    bytes: usize,
+    event: Arc<WatchEvent>,
 }
 
 impl Default for Watchers {
     fn default() -> Self {
-        Self { events: VecDeque::new(), begins: None, sender: broadcast::Sender::new(KEPT) }
+        Self { events: VecDeque::new(), bytes: 0, begins: None, sender: broadcast::Sender::new(LAG) }
     }
 }
 
@@ -36,13 +47,15 @@ impl Watchers {
             return;
         }
         for change in changes {
-            let event = event(change, version);
-            if self.events.len() == KEPT
-                && let Some((dropped, _)) = self.events.pop_front()
-            {
-                self.begins = Some(dropped);
+            let event = Arc::new(event(change, version));
+            let bytes = event.object.to_string().len();
+            self.bytes += bytes;
+            self.events.push_back(Kept { version, bytes, event: Arc::clone(&event) });
+            while self.events.len() > KEPT.0 || self.bytes > KEPT.1 {
+                let Some(dropped) = self.events.pop_front() else { break };
+                self.bytes -= dropped.bytes;
+                self.begins = Some(dropped.version);
             }
-            self.events.push_back((version, event.clone()));
             // Nobody may be listening.
             self.sender.send(event).ok();
         }
@@ -66,7 +79,8 @@ impl Watchers {
                     let message = format!("the changes since version {after} are not kept; read the objects again");
                     return Err(Failure::new(Reason::Gone, message));
                 }
-                self.events.iter().filter(|(version, _)| *version > after).map(|(_, event)| event.clone()).collect()
+                let events = self.events.iter().filter(|kept| kept.version > after);
+                events.map(|kept| WatchEvent::clone(&kept.event)).collect()
             }
         };
         let backlog = backlog.into_iter().filter(|event| filter.matches(event)).collect();

@@ -16,6 +16,8 @@ impl App {
     /// Carries out a command. Who does not wait for the answer any more does not get it.
     pub(super) async fn answer(&mut self, command: Command) {
         match command {
+            // Whoever gave up before it was begun does not expect it to happen any more.
+            command if command.is_abandoned() => {}
             Command::Apply(request, reply) => drop(reply.send(self.apply(request).await)),
             Command::Delete(request, reply) => drop(reply.send(self.delete(request).await)),
             Command::Shift(request, reply) => drop(reply.send(self.shift(request).await)),
@@ -63,6 +65,7 @@ impl App {
         let retired = self.register.destinations.retired();
         let mut notes = plan.notes.clone();
         notes.extend(self.files.errors().map(ToString::to_string));
+        notes.extend(self.store.hidden());
         StatusReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

@@ -2,8 +2,8 @@
 //! and only then every worker obeys it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 use jiff::Timestamp;
 
@@ -12,9 +12,9 @@ use crate::admin::api::{
     Action, ApplyRequest, ChangeReply, ChangeResult, DeleteRequest, Failure, ObjectName, Reason, ShiftRequest,
 };
 use crate::connections::Connections;
-use crate::plan::Plan;
 use crate::plan::catalog::Catalog;
 use crate::plan::compile::compile;
+use crate::plan::{Plan, Route};
 use crate::proxy::ListenFailure;
 use crate::route::kind::{self, Kind};
 use crate::route::model::Spec;
@@ -61,7 +61,10 @@ impl App {
         let changed = done.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged);
         let changed: Vec<_> = changed.map(|(object, _)| Arc::clone(object)).collect();
         if !dry_run && !changed.is_empty() {
+            let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
+            let last = Arc::clone(&self.plan.borrow());
             self.advance(store, (changed, Vec::new())).await?;
+            reply.warnings.extend(cautions(&keys, &last, &self.plan.borrow()).into_iter().map(Problem::note));
         }
         reply.results.extend(done.into_iter().map(|(object, outcome)| ChangeResult {
             object: object.key.qualified(),
@@ -166,7 +169,7 @@ impl App {
             self.proxy.close_unused(&self.plan.borrow());
             return Err(Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; "))));
         }
-        if let Err(error) = self.state.write(&stored, &deleted) {
+        if let Err(error) = self.state.write(&stored, &deleted, store.version()) {
             self.proxy.close_unused(&self.plan.borrow());
             return Err(Failure::new(Reason::Failed, format!("{error:#}")));
         }
@@ -218,17 +221,57 @@ impl App {
         mark(connections, &last, &plan);
         self.proxy.publish(Arc::clone(&plan)).await;
         self.down = down(failures);
-        let Self { register, connections, .. } = self;
+        let known: HashSet<&String> = last.notes.iter().collect();
+        plan.notes.iter().filter(|note| !known.contains(note)).for_each(|note| log::warn!("{note}"));
+        let listeners = plan.listeners.len() - self.down.len();
+        let s = if listeners == 1 { "" } else { "s" };
+        log::info!("generation {} is in force: {listeners} listener{s}", plan.generation);
+        let stay: HashSet<*const Route> = plan.routes().map(Arc::as_ptr).collect();
+        self.retired.extend(last.routes().filter(|route| !stay.contains(&Arc::as_ptr(route))).map(Arc::downgrade));
+        drop(last);
+        self.plan.send_replace(plan);
+        self.sweep();
+    }
+
+    /// Frees the numbers that nothing holds any more. A connection that is being opened holds its route, since
+    /// it may try any endpoint of it.
+    fn sweep(&mut self) {
+        let Self { register, connections, retired, .. } = self;
+        retired.retain(|route| route.strong_count() > 0);
+        let held: HashSet<u32> = retired
+            .iter()
+            .filter_map(Weak::upgrade)
+            .flat_map(|route| route.destinations.iter().flat_map(|one| one.endpoints.clone()).collect::<Vec<_>>())
+            .map(|endpoint| endpoint.decides.number)
+            .collect();
         register.listeners.sweep(|_| false);
         register.routes.sweep(|_| false);
         register.destinations.sweep(|number| connections.destinations.get(number).active.load(Relaxed) > 0);
-        register.endpoints.sweep(|number| connections.endpoints.get(number).active.load(Relaxed) > 0);
-        for note in plan.notes.iter().filter(|note| !last.notes.contains(note)) {
-            log::warn!("{note}");
-        }
-        log::info!("generation {} is in force: {} listeners", plan.generation, plan.listeners.len());
-        self.plan.send_replace(plan);
+        register
+            .endpoints
+            .sweep(|number| held.contains(&number) || connections.endpoints.get(number).active.load(Relaxed) > 0);
     }
+}
+
+/// What somebody who has just applied objects should know: what is new among the notes of the plan, and which
+/// shares of the routes applied are refused.
+fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<String> {
+    let old: HashSet<&String> = last.notes.iter().collect();
+    let notes = plan.notes.iter().filter(|note| !old.contains(note)).cloned();
+    let applied = plan.routes().filter(|route| {
+        let (namespace, name) = (route.namespace.clone(), route.object.clone());
+        keys.contains(&Key { kind: Kind::VirtualService, namespace, name })
+    });
+    let refused = applied.flat_map(|route| {
+        let unusable = route.destinations.iter().filter(|destination| destination.slots > 0);
+        unusable.filter_map(|destination| {
+            let reason = destination.unusable.as_ref()?;
+            Some(format!("VirtualService {}: {}: {reason}; its share is refused", route.name(), destination.name))
+        })
+    });
+    let mut cautions: Vec<String> = notes.chain(refused).collect();
+    cautions.dedup();
+    cautions
 }
 
 /// The time in whole seconds, as `creationTimestamp` has it.
@@ -239,9 +282,8 @@ fn now() -> Timestamp {
 
 /// Counts the share of a route anew where its weights changed.
 fn mark(connections: &Connections, last: &Plan, next: &Plan) {
-    let routes = |plan: &Plan| plan.listeners.iter().flat_map(|listener| listener.routes.clone()).collect::<Vec<_>>();
-    let before: HashMap<u32, _> = routes(last).into_iter().map(|route| (route.number, route)).collect();
-    for route in routes(next) {
+    let before: HashMap<u32, _> = last.routes().map(|route| (route.number, route)).collect();
+    for route in next.routes() {
         let same = before.get(&route.number).is_some_and(|last| last.table == route.table && last.steer == route.steer);
         if !same {
             let numbers = route.destinations.iter().map(|destination| destination.decides.number);

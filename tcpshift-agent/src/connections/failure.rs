@@ -19,6 +19,8 @@ pub enum Failure {
     UnknownPort,
     /// The destination has no endpoint.
     NoEndpoint,
+    /// All endpoints are listeners of this agent.
+    OwnListener,
     /// The endpoint answered with RST: nobody listens there.
     ConnectRefused,
     /// No endpoint answered in time.
@@ -35,7 +37,7 @@ pub enum Failure {
 
 impl Failure {
     /// How many reasons there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
 
     /// Every reason, each at the place of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -43,6 +45,7 @@ impl Failure {
         Self::UnknownSubset,
         Self::UnknownPort,
         Self::NoEndpoint,
+        Self::OwnListener,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectUnreachable,
@@ -59,6 +62,7 @@ impl From<&Unusable> for Failure {
             Unusable::UnknownSubset => Self::UnknownSubset,
             Unusable::UnknownPort => Self::UnknownPort,
             Unusable::NoEndpoint => Self::NoEndpoint,
+            Unusable::OwnListener => Self::OwnListener,
         }
     }
 }
@@ -84,6 +88,7 @@ impl fmt::Display for Failure {
             Self::UnknownSubset => "unknown subset",
             Self::UnknownPort => "unknown port",
             Self::NoEndpoint => "no endpoint",
+            Self::OwnListener => "endpoint is a listener of this agent",
             Self::ConnectRefused => "connection refused",
             Self::ConnectTimeout => "connect timed out",
             Self::ConnectUnreachable => "endpoint unreachable",

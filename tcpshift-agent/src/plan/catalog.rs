@@ -4,7 +4,7 @@
 //! for in that namespace, then in the service's, then in `istio-system`; several for one host are merged, the
 //! oldest first.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use super::Unusable;
@@ -39,8 +39,8 @@ pub struct Catalog<'a> {
     workloads: HashMap<&'a str, Workloads<'a>>,
     /// By namespace, a slash and the full host.
     rules: HashMap<String, Vec<&'a DestinationRule>>,
-    /// By namespace: those whose host has a wildcard.
-    wild_rules: HashMap<&'a str, Vec<&'a DestinationRule>>,
+    /// By namespace: hosts with a wildcard, and their rules.
+    wild_rules: HashMap<&'a str, BTreeMap<String, Vec<&'a DestinationRule>>>,
 }
 
 /// The endpoints of a namespace.
@@ -92,7 +92,8 @@ impl<'a> Catalog<'a> {
                 }
                 Spec::WorkloadEntry(workload) => catalog.workloads.entry(namespace).or_default().add(workload),
                 Spec::DestinationRule(rule) if rule.host.starts_with('*') => {
-                    catalog.wild_rules.entry(namespace).or_default().push(rule);
+                    let hosts = catalog.wild_rules.entry(namespace).or_default();
+                    hosts.entry(rule.host.to_ascii_lowercase()).or_default().push(rule);
                 }
                 Spec::DestinationRule(rule) => {
                     let host = full_host(&rule.host, namespace);
@@ -162,10 +163,10 @@ impl<'a> Catalog<'a> {
             if let Some(rules) = self.rules.get(&format!("{namespace}/{host}")) {
                 return rules;
             }
-            let wild = self.wild_rules.get(namespace).map(Vec::as_slice).unwrap_or_default();
-            let fits = wild.iter().enumerate().filter(|(_, rule)| names::covers(&rule.host, host));
-            if let Some((at, _)) = fits.max_by_key(|(at, rule)| (rule.host.len(), std::cmp::Reverse(*at))) {
-                return &wild[at..=at];
+            let wild = self.wild_rules.get(namespace).into_iter().flatten();
+            let fitting = wild.filter(|(wild, _)| names::covers(wild, host));
+            if let Some((_, rules)) = fitting.max_by_key(|(wild, _)| wild.len()) {
+                return rules;
             }
         }
         &[]

@@ -4,8 +4,8 @@
 //! References are followed as Istio does at a gateway. What does not exist is no error: that share is marked
 //! as unusable, with the reason. It must not know files, sockets or time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -16,7 +16,7 @@ use tcpshift_common::listener::Rule;
 use super::catalog::{Catalog, Resolved};
 use super::register::Register;
 use super::weigh::Layout;
-use super::{Destination, Listener, OnEmpty, Plan, Route, WeightTable};
+use super::{Destination, Listener, OnEmpty, Plan, Route, Unusable, WeightTable};
 use crate::route::annotations::{SteerBy, Steering};
 use crate::route::model::gateway::Protocol;
 use crate::route::model::{GatewayRef, RouteDestination, Server, Spec, TcpRoute, VirtualService, selects};
@@ -32,6 +32,8 @@ pub struct Identity {
     pub listen_addresses: Vec<IpAddr>,
     /// Seeds every hash.
     pub seed: u64,
+    /// Whether an address is one of this host.
+    pub is_local: fn(IpAddr) -> bool,
 }
 
 /// Compiles the next plan. Numbers, tables and listeners that stay as they are are taken from the last one.
@@ -47,12 +49,22 @@ pub fn compile<'a>(
     let catalog = Catalog::new(&objects);
     let mut notes = Vec::new();
     let servers = servers(&objects, identity, &mut notes);
+    let gateways: HashSet<(&str, &str)> = objects
+        .iter()
+        .filter(|object| matches!(object.spec, Spec::Gateway(_)))
+        .map(|object| (object.key.namespace.as_str(), object.key.name.as_str()))
+        .collect();
     let mut bound: HashMap<(&str, &str), Vec<(&Object, &VirtualService)>> = HashMap::new();
     for object in &objects {
         let Spec::VirtualService(service) = &object.spec else { continue };
-        for gateway in &service.gateways {
+        let mut named = HashSet::new();
+        // Named twice it is bound once.
+        for gateway in service.gateways.iter().filter(|gateway| named.insert(*gateway)) {
             match gateway {
                 GatewayRef::Gateway { namespace, name } => {
+                    if !gateways.contains(&(namespace.as_str(), name.as_str())) {
+                        notes.push(format!("{}: there is no Gateway {namespace}/{name}", object.key));
+                    }
                     bound.entry((namespace, name)).or_default().push((object, service));
                 }
                 GatewayRef::Mesh => notes.push(format!(
@@ -62,9 +74,9 @@ pub fn compile<'a>(
             }
         }
     }
-    let previous: HashMap<u32, &Arc<Route>> =
-        last.listeners.iter().flat_map(|listener| &listener.routes).map(|route| (route.number, route)).collect();
-    let mut compiler = Compiler { catalog, register, previous, notes };
+    let previous: HashMap<u32, &Arc<Route>> = last.routes().map(|route| (route.number, route)).collect();
+    let own = servers.keys().copied().collect();
+    let mut compiler = Compiler { own, is_local: identity.is_local, catalog, register, previous, notes };
     let mut listeners = Vec::new();
     for (address, (gateway, server)) in servers {
         let key = (gateway.key.namespace.as_str(), gateway.key.name.as_str());
@@ -114,6 +126,9 @@ fn servers<'a>(
 }
 
 struct Compiler<'a> {
+    /// What is listened on.
+    own: BTreeSet<SocketAddr>,
+    is_local: fn(IpAddr) -> bool,
     catalog: Catalog<'a>,
     register: &'a mut Register,
     /// Routes of the last plan by number.
@@ -189,10 +204,12 @@ impl Compiler<'_> {
         let number = self.register.routes.number(&name);
         let Steering { by, redistribute } = service.steering;
         let mut destinations: Vec<Destination> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         for wanted in &rule.route {
             let destination = self.destination(&name, &object.key.namespace, address.port(), wanted);
             // The same destination twice adds up.
-            match destinations.iter_mut().find(|other| other.name == destination.name) {
+            let place = *places.entry(destination.name.clone()).or_insert(destinations.len());
+            match destinations.get_mut(place) {
                 Some(other) => other.weight += destination.weight,
                 None => destinations.push(destination),
             }
@@ -219,7 +236,11 @@ impl Compiler<'_> {
         };
         let number = self.register.destinations.number(&format!("{route}>{name}"));
         let (endpoints, unusable) = match endpoints {
-            Ok(endpoints) => (endpoints, None),
+            Ok(mut endpoints) => {
+                endpoints.retain(|(address, _)| !self.is_own(*address));
+                let unusable = endpoints.is_empty().then_some(Unusable::OwnListener);
+                (endpoints, unusable)
+            }
             Err(unusable) => (Vec::new(), Some(unusable)),
         };
         let (decides, endpoints) = super::endpoints::weigh(number, policy, endpoints, |address| {
@@ -227,6 +248,13 @@ impl Compiler<'_> {
         });
         let (subset, weight) = (wanted.subset.clone(), u64::from(wanted.weight));
         Destination { name, host, subset, port, weight, slots: 0, unusable, decides, endpoints }
+    }
+
+    /// Whether this agent listens at an address.
+    fn is_own(&self, address: SocketAddr) -> bool {
+        let at = |ip: IpAddr| self.own.contains(&SocketAddr::new(ip, address.port()));
+        let everywhere = at(Ipv6Addr::UNSPECIFIED.into()) || (address.is_ipv4() && at(Ipv4Addr::UNSPECIFIED.into()));
+        at(address.ip()) || (everywhere && (self.is_local)(address.ip()))
     }
 
     fn table(&self, number: u32, destinations: &[Destination], by: SteerBy, on_empty: OnEmpty) -> WeightTable {

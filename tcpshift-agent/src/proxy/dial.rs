@@ -6,15 +6,18 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::SockRef;
 use tcpshift_common::decide;
 use tokio::io::Interest;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::inputs::Inputs;
+use super::limits;
 use super::socket::{self, Socket};
 use super::worker::Worker;
 use crate::connections::{Connection, Failure};
@@ -49,7 +52,11 @@ impl Spare {
     pub(super) fn provide(&self) -> io::Result<()> {
         let mut socket = self.socket.borrow_mut();
         if socket.is_none() {
-            *socket = Some(TcpSocket::new_v4()?);
+            let new = TcpSocket::new_v4()?;
+            if limits::is_reserved(new.as_fd(), limits::current_limit()) {
+                return Err(Errno::MFILE.into());
+            }
+            *socket = Some(new);
         }
         Ok(())
     }

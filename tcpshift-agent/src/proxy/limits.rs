@@ -2,6 +2,8 @@
 //!
 //! Each connection takes two descriptors. It must not know what else the process opens.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Below this the limit is worth a warning: 32,000 connections or so.
@@ -33,6 +35,18 @@ pub(super) fn current_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
+/// Descriptors that are left to the rest of the process, so that it can still be asked and told something when
+/// clients have taken all others: a socket of the admin API, a file of the state directory.
+const RESERVED: u64 = 32;
+
+/// Whether a descriptor is one of those left to the rest of the process. The kernel gives the lowest that is
+/// free, so all below it are in use.
+pub(super) fn is_reserved(descriptor: BorrowedFd<'_>, limit: Option<u64>) -> bool {
+    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(0);
+    // With very few in all a quarter of them has to do.
+    limit.is_some_and(|limit| number >= limit - RESERVED.min(limit / 4))
+}
+
 fn warning(limit: u64) -> Option<String> {
     (limit < AMPLE).then(|| {
         format!(
@@ -45,12 +59,24 @@ fn warning(limit: u64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
     fn the_soft_limit_becomes_the_hard_one() {
         let hard = getrlimit(Resource::Nofile).maximum;
         assert_eq!(raise().limit, hard);
+    }
+
+    #[test]
+    fn the_highest_descriptors_are_reserved() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let number = u64::try_from(file.as_raw_fd()).unwrap();
+        for (limit, reserved) in [(None, false), (Some(number + 33), false), (Some(number + 32), number + 32 >= 128)] {
+            assert_eq!(is_reserved(file.as_fd(), limit), reserved, "{number} of {limit:?}");
+        }
+        assert!(is_reserved(file.as_fd(), Some(number + 1)));
     }
 
     #[test]

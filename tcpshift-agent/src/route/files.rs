@@ -23,9 +23,9 @@ use super::read::{self, Contents, Entry};
 pub const LARGEST: u64 = 32 << 20;
 
 /// How long a change has to stand before it is read, since somebody may be in the middle of writing.
-const SETTLES: Duration = Duration::from_millis(100);
+const SETTLES: Duration = Duration::from_millis(250);
 /// How long, where it takes objects away or is no YAML.
-const REMOVAL_STANDS: Duration = Duration::from_millis(300);
+const REMOVAL_STANDS: Duration = Duration::from_millis(400);
 /// A file that changes without end is taken as it is after this.
 const LONGEST_WAIT: Duration = Duration::from_millis(700);
 

@@ -20,7 +20,7 @@ pub enum Severity {
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
-    /// Name of the file, `-` for standard input.
+    /// Name of the file; empty where the problem is of no single file.
     pub file: String,
     /// Line in the file, from 1; 0 where the file as a whole is meant.
     pub line: usize,
@@ -51,6 +51,11 @@ impl Problem {
         }
     }
 
+    /// Something to know that is of no single file.
+    pub fn note(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::of_file("", message) }
+    }
+
     /// The error of an object that stands at two places, each a file and a line; it is reported at the second.
     pub fn twice(object: &impl fmt::Display, first: (&str, usize), second: (&str, usize)) -> Self {
         Self {
@@ -66,13 +71,14 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity, file, line, object, field, message, cure } = self;
-        f.write_str(file)?;
-        if *line > 0 {
-            write!(f, ":{line}")?;
+        match (file.as_str(), line) {
+            ("", _) => {}
+            (file, 0) => write!(f, "{file}: ")?,
+            (file, line) => write!(f, "{file}:{line}: ")?,
         }
         f.write_str(match severity {
-            Severity::Warning => ": warning: ",
-            Severity::Error => ": error: ",
+            Severity::Warning => "warning: ",
+            Severity::Error => "error: ",
         })?;
         for part in [object, field] {
             if !part.is_empty() {

@@ -174,11 +174,12 @@ impl Reader<'_> {
             return;
         }
         let found = Kind::of(group, kind);
-        let object = document.get("metadata").and_then(|metadata| metadata.text("name")).unwrap_or_default();
+        let object = document.get("metadata").and_then(|metadata| metadata.text("name"));
+        let object = object.filter(|name| names::is_dns_subdomain(name)).unwrap_or_default();
         match found {
             Meaning::Read(found) => {
                 if !found.versions().contains(&version) {
-                    self.report.object = format!("{kind} {object}");
+                    self.report.object = format!("{} {object}", found.name());
                     let known: Vec<_> = found.versions().iter().map(|version| join(group, version)).collect();
                     let message = format!("{} has no version {version} that tcpshift reads", found.name());
                     let cure = format!("write {}", known.join(", "));
@@ -195,7 +196,7 @@ impl Reader<'_> {
                 self.entries.push(Entry::PassedOver { object: format!("{kind}/{object}"), namespace, line });
             }
             Meaning::Unknown => {
-                self.report.object = format!("{kind} {object}");
+                object.clone_into(&mut self.report.object);
                 let known = Kind::ALL.iter().filter(|kind| kind.group() == group).map(|kind| kind.name());
                 let cure = match schema::closest(kind, known.clone()) {
                     Some(near) => format!("did you mean {near}?"),
@@ -244,9 +245,16 @@ impl Reader<'_> {
         let line = metadata.map_or(document.line, |metadata| metadata.line);
         let given = metadata.and_then(|metadata| metadata.text("namespace"));
         let namespace = given.or(self.namespace).unwrap_or(DEFAULT_NAMESPACE);
-        self.report.object = format!("{} {name}", kind.name());
+        kind.name().clone_into(&mut self.report.object);
         if name.is_empty() {
-            self.report.error(line, &path.name("name"), "the object has no name", "add `metadata: {name: …}`");
+            let given = metadata.and_then(|metadata| metadata.get("name"));
+            let (message, cure) = match given.filter(|given| given.as_str().is_none()) {
+                Some(given) => {
+                    (format!("a name is expected here, and this is {}", given.described()), "put it in quotes")
+                }
+                None => ("the object has no name".to_owned(), "add `metadata: {name: …}`"),
+            };
+            self.report.error(line, &path.name("name"), message, cure);
             return None;
         }
         if !names::is_dns_subdomain(name) {

@@ -4,7 +4,7 @@
 //! files are changed, and the journal is removed. Whoever starts after a crash finishes what the journal says.
 //! So a transaction that was acknowledged is there, and none is there by half. Only one agent may use a directory at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -19,6 +19,9 @@ use super::problem::Problem;
 use super::read::{self, Entry};
 use super::{files, write};
 
+/// Where the version of the store is kept, among the objects.
+const VERSION: &str = "version";
+
 /// Longest name of an object that is a file name as it is.
 const LONGEST_NAME: usize = 200;
 
@@ -31,8 +34,8 @@ pub struct State {
     objects: PathBuf,
     journal: PathBuf,
     root: PathBuf,
-    /// The journal holds a change that could not be carried out yet.
-    unfinished: bool,
+    /// What the journal holds and could not be carried out yet.
+    unfinished: Journal,
     /// Held for as long as the directory is used.
     _lock: File,
 }
@@ -40,8 +43,22 @@ pub struct State {
 /// What a transaction does to the directory: files relative to it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Journal {
-    write: Vec<(PathBuf, String)>,
-    remove: Vec<PathBuf>,
+    write: BTreeMap<PathBuf, String>,
+    remove: BTreeSet<PathBuf>,
+}
+
+impl Journal {
+    fn len(&self) -> usize {
+        self.write.len() + self.remove.len()
+    }
+
+    /// Adds a later transaction.
+    fn then(&mut self, later: Self) {
+        self.write.retain(|path, _| !later.remove.contains(path));
+        self.remove.retain(|path| !later.write.contains_key(path));
+        self.write.extend(later.write);
+        self.remove.extend(later.remove);
+    }
 }
 
 impl State {
@@ -54,6 +71,7 @@ impl State {
         make(root)?;
         let objects = root.join("objects");
         make(&objects)?;
+        sync_folder(root).with_context(|| format!("cannot sync {}", root.display()))?;
         let lock_path = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
         let lock = lock.with_context(|| format!("cannot open {} (see `run --state-dir`)", lock_path.display()))?;
@@ -67,12 +85,12 @@ impl State {
             }
         }
         let journal = root.join("journal.json");
-        let state = Self { objects, journal, root: root.to_owned(), unfinished: false, _lock: lock };
+        let mut state = Self { objects, journal, root: root.to_owned(), unfinished: Journal::default(), _lock: lock };
         state.recover()?;
         Ok(state)
     }
 
-    fn recover(&self) -> anyhow::Result<()> {
+    fn recover(&mut self) -> anyhow::Result<()> {
         let text = match fs::read(&self.journal) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -82,20 +100,43 @@ impl State {
             format!("{} is damaged; move it away to start without the change it holds", self.journal.display())
         })?;
         let inside = |path: &Path| path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        if !journal.write.iter().map(|(path, _)| path).chain(&journal.remove).all(|path| inside(path)) {
+        if !journal.write.keys().chain(&journal.remove).all(|path| inside(path)) {
             bail!("{} names files outside of its directory; move it away", self.journal.display());
         }
         log::info!("finishing the change that an earlier agent had begun in {}", self.root.display());
-        self.carry_out(&journal).with_context(|| format!("cannot finish the change in {}", self.journal.display()))
+        self.finish(journal);
+        Ok(())
+    }
+
+    /// Carries out what is durable in the journal already. What cannot be done now is kept for later.
+    fn finish(&mut self, journal: Journal) {
+        let done = self.carry_out(&journal);
+        self.unfinished = journal;
+        match done {
+            Ok(()) => self.unfinished = Journal::default(),
+            Err(error) => log::error!(
+                "cannot write to {}: {error}; {} keeps the change, and it is tried again with the next",
+                self.objects.display(),
+                self.journal.display()
+            ),
+        }
     }
 
     /// Every object, and what is wrong with files that are none; those are left where they are.
-    pub fn load(&self) -> anyhow::Result<(Vec<Object>, Vec<Problem>)> {
+    /// The number is the version that the store had at least.
+    pub fn load(&self) -> anyhow::Result<(Vec<Object>, u64, Vec<Problem>)> {
+        let waiting = self.unfinished.write.get(Path::new(VERSION)).cloned();
+        let version = waiting.or_else(|| fs::read_to_string(self.objects.join(VERSION)).ok());
+        let version = version.and_then(|text| text.trim().parse().ok());
         let (mut objects, mut problems) = (Vec::new(), Vec::new());
         let paths = files::expand(&self.objects).with_context(|| format!("cannot list {}", self.objects.display()))?;
-        for path in paths {
+        let waiting = self.unfinished.write.iter().map(|(path, text)| (self.objects.join(path), Some(text)));
+        let mut texts: BTreeMap<PathBuf, Option<&String>> = paths.into_iter().map(|path| (path, None)).collect();
+        texts.extend(waiting.filter(|(path, _)| path.extension().is_some()));
+        texts.retain(|path, _| !self.unfinished.remove.iter().any(|removed| self.objects.join(removed) == *path));
+        for (path, text) in texts {
             let name = path.display().to_string();
-            let text = match files::read_text(&path) {
+            let text = match text.map_or_else(|| files::read_text(&path), |text| Ok(text.clone())) {
                 Ok(text) => text,
                 Err(unread) => {
                     problems.push(Problem::of_file(&name, unread.to_string()));
@@ -106,6 +147,9 @@ impl State {
             let errors =
                 contents.problems.into_iter().filter(|problem| problem.severity == super::problem::Severity::Error);
             problems.extend(errors);
+            if contents.is_yaml && contents.entries.is_empty() {
+                problems.push(Problem::of_file(&name, "holds no object"));
+            }
             for entry in contents.entries {
                 let Entry::Valid(mut object) = entry else { continue };
                 let version = object.expected_version.take().and_then(|version| version.parse().ok());
@@ -114,39 +158,63 @@ impl State {
                 objects.push(*object);
             }
         }
-        Ok((objects, problems))
+        Ok((objects, version.unwrap_or(0), problems))
     }
 
     /// Makes a transaction durable. After an error nothing of it is there.
-    pub fn write(&mut self, stored: &[Arc<Object>], deleted: &[Key]) -> anyhow::Result<()> {
+    ///
+    /// `version` is the store's: objects carry theirs, but with a deleted object the highest would be forgotten.
+    pub fn write(&mut self, stored: &[Arc<Object>], deleted: &[Key], version: u64) -> anyhow::Result<()> {
         let write = stored.iter().map(|object| (file_of(&object.key), write::yaml(&object.document()))).collect();
-        let journal = Journal { write, remove: deleted.iter().map(file_of).collect() };
-        if journal.write.is_empty() && journal.remove.is_empty() {
+        let mut journal = Journal { write, remove: deleted.iter().map(file_of).collect() };
+        if journal.len() == 0 {
             return Ok(());
         }
-        if self.unfinished {
-            self.recover().context("an earlier change is still to be written; nothing is changed")?;
-            self.unfinished = false;
+        if !deleted.is_empty() {
+            journal.write.insert(VERSION.into(), version.to_string());
         }
+        let mut waiting = std::mem::take(&mut self.unfinished);
+        let is_waiting = waiting.len() > 0;
         // One file is replaced or removed whole as it is.
-        if journal.write.len() + journal.remove.len() > 1 {
-            let text = serde_json::to_vec(&journal).context("cannot write the journal")?;
-            self.replace(&self.journal, &text, true)
-                .and_then(|()| sync_folder(&self.root))
-                .with_context(|| format!("cannot write {}; nothing is changed", self.journal.display()))?;
-            // From here on the transaction is durable, whatever becomes of the files.
-            if let Err(error) = self.carry_out(&journal) {
-                log::error!("cannot write to {}: {error}; the journal keeps the change", self.objects.display());
-                self.unfinished = true;
+        if !is_waiting && stored.len() + deleted.len() == 1 {
+            let version = journal.write.remove(Path::new(VERSION));
+            self.carry_out(&journal).with_context(|| format!("cannot write to {}", self.objects.display()))?;
+            if let Some(Err(error)) =
+                version.map(|text| self.replace(&self.objects.join(VERSION), text.as_bytes(), true))
+            {
+                log::warn!("cannot write the version to {}: {error}", self.objects.display());
             }
             return Ok(());
         }
-        self.carry_out(&journal).with_context(|| format!("cannot write to {}", self.objects.display()))
+        waiting.then(journal);
+        let written = serde_json::to_vec(&waiting)
+            .map_err(io::Error::other)
+            .and_then(|text| self.replace(&self.journal, &text, true).and_then(|()| sync_folder(&self.root)));
+        if let Err(error) = written {
+            if !is_waiting {
+                // A journal that may or may not be durable must not be found by the next start.
+                fs::remove_file(&self.journal).ok();
+            } else if let Ok(text) = fs::read(&self.journal) {
+                self.unfinished = serde_json::from_slice(&text).unwrap_or_default();
+            }
+            return Err(error).with_context(|| format!("cannot write {}; nothing is changed", self.journal.display()));
+        }
+        // From here on the transaction is durable, whatever becomes of the files.
+        self.finish(waiting);
+        Ok(())
     }
 
     fn carry_out(&self, journal: &Journal) -> io::Result<()> {
-        let one_by_one = journal.write.len() + journal.remove.len() <= ONE_BY_ONE;
+        let one_by_one = journal.len() <= ONE_BY_ONE;
         let mut folders = BTreeSet::new();
+        // First what makes room.
+        for path in &journal.remove {
+            let path = self.objects.join(path);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => folders.extend(path.parent().filter(|folder| folder.is_dir()).map(Path::to_owned)),
+            }
+        }
         for (path, text) in &journal.write {
             let path = self.objects.join(path);
             if let Some(folder) = path.parent() {
@@ -160,13 +228,6 @@ impl State {
             }
             self.replace(&path, text.as_bytes(), one_by_one)?;
         }
-        for path in &journal.remove {
-            let path = self.objects.join(path);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => folders.extend(path.parent().filter(|folder| folder.is_dir()).map(Path::to_owned)),
-            }
-        }
         // The journal may go only when all that it says is on the disk.
         if one_by_one {
             folders.iter().try_for_each(|folder| sync_folder(folder))?;
@@ -174,8 +235,10 @@ impl State {
             rustix::fs::syncfs(File::open(&self.root)?)?;
         }
         match fs::remove_file(&self.journal) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            // And it must not come back after a later change.
+            Ok(()) => sync_folder(&self.root),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -183,11 +246,13 @@ impl State {
     fn replace(&self, path: &Path, text: &[u8], durable: bool) -> io::Result<()> {
         let temporary = self.root.join("writing");
         let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-        file.write_all(text)?;
-        if durable {
-            file.sync_all()?;
+        let written = file.write_all(text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
+        let renamed = written.and_then(|()| fs::rename(&temporary, path));
+        if renamed.is_err() {
+            // Half a file is of no use, and takes room.
+            fs::remove_file(&temporary).ok();
         }
-        fs::rename(&temporary, path)
+        renamed
     }
 }
 

@@ -87,9 +87,9 @@ pub enum Change {
 }
 
 impl Store {
-    /// A store with what was applied in earlier runs.
-    pub fn new(applied: Vec<Object>) -> Self {
-        let version = applied.iter().map(|object| object.resource_version).max().unwrap_or(0);
+    /// A store with what was applied in earlier runs, which reached this version at least.
+    pub fn new(applied: Vec<Object>, version: u64) -> Self {
+        let version = applied.iter().map(|object| object.resource_version).fold(version, u64::max);
         let applied = applied.into_iter().map(|object| (object.key.clone(), Arc::new(object))).collect();
         Self { version, files: BTreeMap::new(), applied }
     }
@@ -127,9 +127,10 @@ impl Store {
         self.files.is_empty() && self.applied.is_empty()
     }
 
-    /// Applied objects that a file of the user hides.
-    pub fn hidden(&self) -> impl Iterator<Item = (&Arc<Object>, &Arc<Object>)> {
-        self.applied.iter().filter_map(|(key, applied)| Some((applied, self.files.get(key)?)))
+    /// Applied objects that a file of the user hides, in words.
+    pub fn hidden(&self) -> impl Iterator<Item = String> {
+        let both = self.applied.keys().filter_map(|key| self.files.get(key));
+        both.map(|object| format!("{} was applied and stands in {} too; the file counts", object.key, object.origin))
     }
 
     /// Stores objects of a request; each name is there once. All or none: after an error the copy is of no use.

@@ -182,7 +182,7 @@ fn measure(node: &Node) -> (usize, usize) {
         Value::String(text) => size += text.len() / 64,
         Value::List(items) => items.iter().for_each(inside),
         Value::Map(fields) => {
-            fields.iter().for_each(|field| inside(&field.node));
+            fields.iter().map(|field| &field.node).for_each(&mut inside);
             size += fields.iter().map(|field| 1 + field.name.len() / 64).sum::<usize>();
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

@@ -59,7 +59,7 @@ async fn follow(
         };
         match event {
             Ok(event) if filter.matches(&event) => {
-                if lines.send(line(&event)).await.is_err() {
+                if lines.send(line(&*event)).await.is_err() {
                     return;
                 }
             }

@@ -18,7 +18,7 @@ use crate::admin::client::{Client, Error};
 struct World {
     folder: TempDir,
     client: Client,
-    events: broadcast::Sender<WatchEvent>,
+    events: broadcast::Sender<Arc<WatchEvent>>,
     end: Option<oneshot::Sender<()>>,
     served: JoinHandle<anyhow::Result<()>>,
 }
@@ -84,7 +84,7 @@ impl World {
     }
 }
 
-async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<WatchEvent>) {
+async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<WatchEvent>>) {
     let change = |object: &str, action| ChangeReply {
         results: vec![ChangeResult {
             object: object.to_owned(),
@@ -283,8 +283,8 @@ async fn a_watch_goes_on_until_the_agent_ends() {
     assert_eq!(watch.next().await.unwrap().unwrap().name, "before");
     sleep(Duration::from_millis(800)).await;
     let other = WatchEvent { kind: "service".to_owned(), ..event("other") };
-    world.events.send(other).unwrap();
-    world.events.send(event("after")).unwrap();
+    world.events.send(Arc::new(other)).unwrap();
+    world.events.send(Arc::new(event("after"))).unwrap();
     assert_eq!(watch.next().await.unwrap().unwrap().name, "after");
     // Watches are fewer than connections, and their room comes back.
     let second = world.client.watch(&request).await.unwrap();
@@ -311,7 +311,7 @@ async fn a_watch_that_lost_events_says_so() {
     let mut watch = world.client.watch(&request).await.unwrap();
     watch.next().await.unwrap();
     for _ in 0..100 {
-        world.events.send(event("many")).unwrap();
+        world.events.send(Arc::new(event("many"))).unwrap();
     }
     let last = loop {
         if let Err(error) = watch.next().await.map(Option::unwrap) {

@@ -1,6 +1,7 @@
 //! Tells when to look at the user's files again: at once when the kernel reports a change (inotify), and
 //! from time to time anyway, since links and network file systems change without a report.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,9 +14,17 @@ pub const SETTLE: Duration = Duration::from_millis(20);
 /// How often to look without a report, at most; after a look that took long it is less often.
 pub const SHORTEST_ROUND: Duration = Duration::from_millis(500);
 
+fn places(paths: &[PathBuf]) -> Vec<Option<(u64, u64)>> {
+    let place = |path: &PathBuf| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    paths.iter().map(place).collect()
+}
+
 /// A running watch.
 #[derive(Debug)]
 pub struct Watch {
+    paths: Vec<PathBuf>,
+    /// Device and number of each path as it was when the watch began.
+    places: Vec<Option<(u64, u64)>>,
     reports: mpsc::Receiver<()>,
     _watcher: Option<RecommendedWatcher>,
 }
@@ -23,7 +32,8 @@ pub struct Watch {
 impl Watch {
     /// Watches the paths, and the folders they lie in, since editors replace files rather than write them.
     /// Where the kernel takes no watch, what is left is to look from time to time.
-    pub fn new(paths: &[PathBuf]) -> Self {
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        let places = places(&paths);
         let (sender, reports) = mpsc::channel(1);
         let handler = move |event: notify::Result<notify::Event>| {
             // Our own reading is no change. A full channel already says what there is to say.
@@ -35,21 +45,26 @@ impl Watch {
             Ok(watcher) => watcher,
             Err(error) => {
                 log::warn!("the kernel reports no changes of files ({error}); looking every half second instead");
-                return Self { reports, _watcher: None };
+                return Self { paths, places, reports, _watcher: None };
             }
         };
-        for path in paths {
-            let (folder, mode) = if path.is_dir() {
-                (path.as_path(), RecursiveMode::Recursive)
-            } else {
-                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                (parent.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive)
-            };
-            if let Err(error) = watcher.watch(folder, mode) {
-                log::warn!("cannot watch {} ({error}); looking every half second instead", folder.display());
+        for path in &paths {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = path.is_dir().then_some((path.as_path(), RecursiveMode::Recursive));
+            for (folder, mode) in folder.into_iter().chain([(parent, RecursiveMode::NonRecursive)]) {
+                if let Err(error) = watcher.watch(folder, mode) {
+                    log::warn!("cannot watch {} ({error}); looking every half second instead", folder.display());
+                }
             }
         }
-        Self { reports, _watcher: Some(watcher) }
+        Self { paths, places, reports, _watcher: Some(watcher) }
+    }
+
+    /// Begins anew where something else stands in the place of a path: the kernel watches what stood there.
+    pub fn renew(&mut self) {
+        if places(&self.paths) != self.places {
+            *self = Self::new(std::mem::take(&mut self.paths));
+        }
     }
 
     /// Waits for a report. Without a watcher this waits for ever.

@@ -30,7 +30,7 @@ pub struct VirtualService {
 }
 
 /// Where a rule applies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GatewayRef {
     /// To clients inside a mesh.
     Mesh,
