@@ -253,24 +253,30 @@ impl App {
     }
 }
 
-/// What somebody who has just applied objects should know: what is new among the notes of the plan, and which
-/// shares of the routes applied are refused.
+/// What somebody who has just applied objects should know: what is new among the notes of the plan and among
+/// the shares that are refused, and which shares of the routes applied are.
 fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<String> {
-    let old: HashSet<&String> = last.notes.iter().collect();
-    let notes = plan.notes.iter().filter(|note| !old.contains(note)).cloned();
-    let applied = plan.routes().filter(|route| {
+    let refused = |plan: &Plan, wanted: &dyn Fn(&Route) -> bool| {
+        let routes = plan.routes().filter(|route| wanted(route));
+        let unusable = routes.flat_map(|route| {
+            let destinations = route.destinations.iter().filter(|destination| destination.slots > 0);
+            destinations.filter_map(|destination| {
+                let (reason, name) = (destination.unusable.as_ref()?, &destination.name);
+                Some(format!("VirtualService {}: {name}: {reason}; its share is refused", route.name()))
+            })
+        });
+        unusable.collect::<Vec<_>>()
+    };
+    let applied = |route: &Route| {
         let (namespace, name) = (route.namespace.clone(), route.object.clone());
         keys.contains(&Key { kind: Kind::VirtualService, namespace, name })
-    });
-    let refused = applied.flat_map(|route| {
-        let unusable = route.destinations.iter().filter(|destination| destination.slots > 0);
-        unusable.filter_map(|destination| {
-            let reason = destination.unusable.as_ref()?;
-            Some(format!("VirtualService {}: {}: {reason}; its share is refused", route.name(), destination.name))
-        })
-    });
-    let mut cautions: Vec<String> = notes.chain(refused).collect();
-    cautions.dedup();
+    };
+    let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused(last, &|_| true)).collect();
+    let new = plan.notes.iter().cloned().chain(refused(plan, &|_| true)).filter(|caution| !known.contains(caution));
+    let mut cautions: Vec<String> = new.chain(refused(plan, &applied)).collect();
+    known.clear();
+    // A rule may be served at several addresses.
+    cautions.retain(|caution| known.insert(caution.clone()));
     cautions
 }
 

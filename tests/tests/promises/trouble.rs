@@ -115,11 +115,28 @@ fn running_out_of_descriptors_is_survived() {
         held.push(stream);
     }
     assert_eq!(converse(&early, "in need").unwrap(), "one");
+    // The operator can still look and act.
+    agent.cli(&["status"]).expect(0);
+    agent.cli(&["shift", "vs/tcp-echo", "v2=10"]).expect(0);
+    agent.cli(&["shift", "vs/tcp-echo", "v1=100"]).expect(0);
     drop(held);
     until_so("connections are served again", seconds(10), || ask(GATEWAY).is_ok_and(|who| who == "one"));
     assert_eq!(converse(&early, "after").unwrap(), "one");
     let trouble = agent.status().trouble;
     assert!(trouble.iter().any(|one| one.reason.contains("descriptor") && one.count > 0), "{trouble:?}");
+}
+
+#[test]
+fn a_route_back_to_the_agent_is_refused() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    let agent = Agent::start::<&str>(&world, &[]);
+    agent.apply(&all());
+    let output = agent.apply(&tcpshift_tests::routes::entry("tcp-echo-v1", "v1", "127.0.0.1", 31400));
+    assert!(output.stderr.contains("endpoint is a listener of this agent"), "{output:?}");
+    assert!(ask(GATEWAY).is_err());
+    let failed = agent.destination("default/tcp-echo", "v1");
+    assert!(failed.failed > 0 && failed.active == 0, "{failed:?}");
 }
 
 #[test]

@@ -59,6 +59,28 @@ fn hostile_texts_are_refused_with_their_line() {
     assert!(refused(&bomb).message.contains("too much"));
 }
 
+#[test]
+fn aliases_do_not_hide_depth() {
+    // Each anchor holds the one before it 20 levels down: 60 levels are in the text at no time.
+    let nested = |inner: &str| format!("{}{inner}{}", "[".repeat(20), "]".repeat(20));
+    let mut text = format!("a0: &a0 {}\n", nested("x"));
+    for level in 1..4 {
+        text = format!("{text}a{level}: &a{level} {}\n", nested(&format!("*a{}", level - 1)));
+    }
+    let Malformed { line, message } = refused(&text);
+    assert!(line == 4 && message.contains("deep"), "{line}: {message}");
+}
+
+#[test]
+fn large_merges_and_maps_take_linear_time() {
+    let fields: Vec<String> = (0..50_000).map(|n| format!("k{n}: v")).collect();
+    let text = format!("a: &a {{{}}}\nb: {{<<: *a}}\n", fields.join(", "));
+    let begin = std::time::Instant::now();
+    assert_eq!(read(&text).expect("YAML")[0].fields("b").len(), 50_000);
+    // Squared it would take minutes.
+    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "[-a-z0-9 :\\[\\]{},\n#&*!|>'\"%@`?<~.\t\\\\é]{0,80}") {
