@@ -16,7 +16,7 @@ use super::node::{Node, Value};
 use super::object::{Key, Object, Origin};
 use super::problem::Problem;
 use super::report::{Path, Report};
-use super::schema::{self, Shape, istio, kubernetes};
+use super::schema::{self, Shape, gateway_api, istio, kubernetes};
 use super::{annotations, names, yaml};
 
 /// The namespace of objects that name none.
@@ -222,7 +222,7 @@ impl Reader<'_> {
         // What is of the wrong type is said already; the model would say it again in other words.
         let spec = fits.then(|| {
             self.metadata(kind, metadata);
-            model::read(&key, metadata, document.get("spec").unwrap_or(&empty), &mut self.report)
+            model::read(&key, &document, &mut self.report)
         });
         let created = self.created(metadata);
         match spec {
@@ -283,13 +283,14 @@ impl Reader<'_> {
         let labels = path.name("labels");
         for field in metadata.fields("labels") {
             let value = field.node.as_str().unwrap_or_default();
-            if let Some(problem) = names::label_key_problem(&field.name).or_else(|| names::label_value_problem(value)) {
+            let problem = names::qualified_name_problem(&field.name).or_else(|| names::metadata_value_problem(value));
+            if let Some(problem) = problem {
                 self.report.error(field.line, &labels.name(&field.name), problem, "");
             }
         }
         let annotations = path.name("annotations");
         for field in metadata.fields("annotations") {
-            if let Some(problem) = names::label_key_problem(&field.name) {
+            if let Some(problem) = names::qualified_name_problem(&field.name) {
                 self.report.error(field.line, &annotations.name(&field.name), problem, "");
             }
         }
@@ -347,7 +348,12 @@ fn document_shape(kind: Kind) -> Shape {
         Kind::Gateway => shape!(istio::GATEWAY),
         Kind::ServiceEntry => shape!(istio::SERVICE_ENTRY),
         Kind::WorkloadEntry => shape!(istio::WORKLOAD_ENTRY),
+        Kind::WorkloadGroup => shape!(istio::WORKLOAD_GROUP),
         Kind::Service => shape!(kubernetes::SERVICE),
+        Kind::EndpointSlice => Shape::Message(kubernetes::ENDPOINT_SLICE),
+        Kind::GatewayApiGateway => shape!(gateway_api::GATEWAY),
+        Kind::TcpRoute => shape!(gateway_api::TCP_ROUTE),
+        Kind::ReferenceGrant => shape!(gateway_api::REFERENCE_GRANT),
     }
 }
 
