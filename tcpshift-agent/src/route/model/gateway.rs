@@ -87,12 +87,11 @@ fn server(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Server {
             report.error(line, &path.name("bind"), message, "name an address of this host");
         }
     }
-    match node.get("port") {
-        Some(port) => self::port(&mut server, port, node.get("tls"), path, report),
-        None => {
-            let cure = "add `port` with number, name and protocol";
-            report.error(node.line, &path.name("port"), "a port is needed", cure);
-        }
+    if let Some(port) = node.get("port") {
+        self::port(&mut server, port, node.get("tls"), path, report);
+    } else {
+        let cure = "add `port` with number, name and protocol";
+        report.error(node.line, &path.name("port"), "a port is needed", cure);
     }
     if node.items("hosts").is_empty() {
         report.error(node.line, &path.name("hosts"), "at least one host is needed", "write `hosts: [\"*\"]`");

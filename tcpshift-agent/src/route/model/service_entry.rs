@@ -155,12 +155,11 @@ fn addresses(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut 
     for (index, node) in spec.items("addresses").iter().enumerate() {
         let text = node.as_str().unwrap_or_default();
         let path = path.index(index);
-        match names::subnet(text).filter(|_| text.len() <= 64) {
-            Some(subnet) => addresses.push(subnet),
-            None => {
-                let message = format!("{text:?} is neither an IP address nor a subnet");
-                report.error(node.line, &path, message, "write for example 10.0.0.1 or 10.0.0.0/8");
-            }
+        if let Some(subnet) = names::subnet(text).filter(|_| text.len() <= 64) {
+            addresses.push(subnet);
+        } else {
+            let message = format!("{text:?} is neither an IP address nor a subnet");
+            report.error(node.line, &path, message, "write for example 10.0.0.1 or 10.0.0.0/8");
         }
         if text.contains('/') && !matches!(resolution, Resolution::None | Resolution::Static) {
             let message = format!("a subnet cannot be an address with resolution {}", resolution.name());
