@@ -37,7 +37,8 @@ pub(super) fn read(spec: &Node, namespace: &str, none: bool, path: &Path<'_>, re
         let text = node.as_str().unwrap_or_default();
         let entry = if text == "." { namespace } else { text };
         if seen.contains(&entry) {
-            let message = if entry == text {
+            let again = items[..index].iter().any(|other| other.value == node.value);
+            let message = if again {
                 format!("{text:?} stands twice")
             } else {
                 format!(". and {namespace} are the same namespace")
