@@ -5,6 +5,7 @@
 //! `snake_case`, which Istio takes too, are turned into `camelCase`. What goes beyond one field's type is the
 //! model's business.
 
+pub mod document;
 pub mod gateway_api;
 pub mod istio;
 pub mod kubernetes;
