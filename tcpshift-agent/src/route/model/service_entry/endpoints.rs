@@ -1,5 +1,7 @@
 //! `endpoints` of a ServiceEntry, which are WorkloadEntries under the rules of its resolution.
 
+use std::collections::HashSet;
+
 use super::Resolution;
 use crate::route::model::workload_entry::{self, WorkloadAddress, WorkloadEntry};
 use crate::route::node::Node;
@@ -32,7 +34,7 @@ pub(super) fn read(
     if resolution == Resolution::DynamicDns && !items.is_empty() {
         report.warning(spec.line, &path, "resolution DYNAMIC_DNS uses no endpoints", "remove them");
     }
-    let known: Vec<&str> = spec.items("ports").iter().filter_map(|port| port.text("name")).collect();
+    let known: HashSet<&str> = spec.items("ports").iter().filter_map(|port| port.text("name")).collect();
     let mut endpoints = Vec::new();
     for (index, node) in items.iter().enumerate() {
         let path = path.index(index);
