@@ -1,5 +1,7 @@
 //! `ports` of a Service.
 
+use std::collections::BTreeSet;
+
 use super::{ServicePort, TargetPort};
 use crate::route::names;
 use crate::route::node::{Node, Value};
@@ -9,7 +11,7 @@ use crate::route::report::{Path, Report};
 pub(super) fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<ServicePort> {
     let items = spec.items("ports");
     let mut ports: Vec<ServicePort> = Vec::new();
-    let mut taken: Vec<(&str, &str, u16)> = Vec::new();
+    let (mut taken, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for (index, node) in items.iter().enumerate() {
         let path = path.index(index);
         let line = |name: &str| node.get(name).map_or(node.line, |node| node.line);
@@ -27,10 +29,10 @@ pub(super) fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec
             let message = format!("{protocol:?} is no protocol");
             report.error(line("protocol"), &path.name("protocol"), message, "write TCP, UDP or SCTP");
         }
-        if !name.is_empty() && taken.iter().any(|(other, ..)| *other == name) {
+        if !name.is_empty() && !taken.insert(name) {
             report.error(line("name"), &path.name("name"), format!("two ports are named {name}"), "rename one");
         }
-        if port > 0 && taken.iter().any(|(_, other, number)| *other == protocol && *number == port) {
+        if port > 0 && !numbers.insert((protocol, port)) {
             report.error(line("port"), &path.name("port"), format!("port {port} stands twice"), "remove one");
         }
         if let Some(node) = node.get("nodePort") {
@@ -39,7 +41,6 @@ pub(super) fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec
                 report.error(node.line, &path.name("nodePort"), "a port is 1 to 65535", "");
             }
         }
-        taken.push((name, protocol, port));
         let target = target(node, &path.name("targetPort"), report);
         if protocol == "TCP" {
             ports.push(ServicePort { port, name: name.to_owned(), target });
