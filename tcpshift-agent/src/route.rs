@@ -9,6 +9,7 @@ pub mod annotations;
 pub mod duration;
 pub mod files;
 pub mod kind;
+pub mod metadata;
 pub mod model;
 pub mod names;
 pub mod node;

@@ -35,8 +35,8 @@ impl App {
     }
 
     fn select(&self, kind: &str, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<&Arc<Object>>, Failure> {
-        let kind = change::kind(kind)?;
-        let objects = self.store.of_kind(kind).into_iter().filter(|object| {
+        let kinds = change::kinds(kind)?;
+        let objects = kinds.iter().flat_map(|kind| self.store.of_kind(*kind)).filter(|object| {
             namespace.is_none_or(|namespace| object.key.namespace == namespace)
                 && name.is_none_or(|name| object.key.name == name)
         });
@@ -44,7 +44,7 @@ impl App {
         match name {
             Some(name) if objects.is_empty() => {
                 let namespace = namespace.unwrap_or_default().to_owned();
-                let key = crate::route::object::Key { kind, namespace, name: name.to_owned() };
+                let key = crate::route::object::Key { kind: kinds[0], namespace, name: name.to_owned() };
                 Err(Failure::new(Reason::NotFound, Refusal::NotFound(key).to_string()))
             }
             _ => Ok(objects),
@@ -53,7 +53,11 @@ impl App {
 
     fn watch(&self, request: WatchRequest) -> Result<WatchReply, Failure> {
         let WatchRequest { kind, namespace, name, resource_version } = request;
-        let kind = change::kind(&kind)?;
+        let kinds = change::kinds(&kind)?;
+        let [kind] = kinds[..] else {
+            let words: Vec<_> = kinds.iter().map(|kind| kind.qualified()).collect();
+            return Err(Failure::new(Reason::BadRequest, format!("say which kind is meant: {}", words.join(" or "))));
+        };
         let present = self.store.of_kind(kind);
         let filter = WatchFilter { kind: kind.qualified(), namespace, name };
         self.watchers.start(filter, resource_version.as_deref(), &present, self.store.version())

@@ -107,7 +107,7 @@ impl App {
             }
         }
         for object in &objects {
-            keys.push((key(object, namespace.as_deref())?, object.resource_version.clone()));
+            keys.push((key(object, namespace.as_deref(), &self.store)?, object.resource_version.clone()));
         }
         if keys.is_empty() && reply.results.is_empty() {
             return Err(Failure::new(Reason::BadRequest, "no objects are given"));
@@ -131,7 +131,7 @@ impl App {
     /// Edits the weights of an applied route.
     pub(super) async fn shift(&mut self, request: ShiftRequest) -> Result<ChangeReply, Failure> {
         let ShiftRequest { object, namespace, rule, shares } = request;
-        let key = key(&object, namespace.as_deref())?;
+        let key = key(&object, namespace.as_deref(), &self.store)?;
         let Some(stored) = self.store.get(&key) else { return Err(refused(&Refusal::NotFound(key))) };
         let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
         let subsets = self.subsets(stored);
@@ -302,16 +302,26 @@ fn down(failures: &[ListenFailure]) -> BTreeMap<std::net::SocketAddr, String> {
     failures.iter().map(|failure| (failure.address, failure.to_string())).collect()
 }
 
-/// The object that a person names.
-pub(super) fn key(object: &ObjectName, namespace: Option<&str>) -> Result<Key, Failure> {
-    let kind = kind(&object.kind)?;
-    let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE).to_owned();
-    Ok(Key { kind, namespace, name: object.name.clone() })
+/// The object that a person names. Where kinds share a name, it is the one that is there.
+fn key(object: &ObjectName, namespace: Option<&str>, store: &Store) -> Result<Key, Failure> {
+    let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
+    let kinds = kinds(&object.kind)?;
+    let mut keys: Vec<Key> = kinds
+        .into_iter()
+        .map(|kind| Key { kind, namespace: namespace.to_owned(), name: object.name.clone() })
+        .collect();
+    let there: Vec<String> = keys.iter().filter(|key| store.get(key).is_some()).map(Key::qualified).collect();
+    match there.as_slice() {
+        [_, _, ..] => Err(Failure::new(Reason::BadRequest, format!("say which one is meant: {}", there.join(" or ")))),
+        [_] => Ok(keys.swap_remove(keys.iter().position(|key| store.get(key).is_some()).unwrap_or_default())),
+        [] => Ok(keys.swap_remove(0)),
+    }
 }
 
-/// The kind that a person names.
-pub(super) fn kind(word: &str) -> Result<Kind, Failure> {
-    Kind::from_word(word).ok_or_else(|| Failure::new(Reason::NotFound, kind::unknown(word)))
+/// The kinds that a person names; one at least.
+pub(super) fn kinds(word: &str) -> Result<Vec<Kind>, Failure> {
+    let kinds = Kind::from_word(word);
+    if kinds.is_empty() { Err(Failure::new(Reason::NotFound, kind::unknown(word))) } else { Ok(kinds) }
 }
 
 fn refused(refusal: &Refusal) -> Failure {

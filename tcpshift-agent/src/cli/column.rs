@@ -53,7 +53,16 @@ fn columns(kind: Kind) -> &'static [Column] {
             AGE,
         ],
         Kind::DestinationRule => &[("HOST", |object, _| plain(object, "/spec/host")), AGE],
-        Kind::Gateway => &[AGE],
+        Kind::Gateway | Kind::WorkloadGroup | Kind::TcpRoute | Kind::ReferenceGrant => &[AGE],
+        Kind::GatewayApiGateway => &[("CLASS", |object, _| plain(object, "/spec/gatewayClassName")), AGE],
+        Kind::EndpointSlice => &[
+            ("ADDRESSTYPE", |object, _| plain(object, "/addressType")),
+            ("PORTS", |object, _| or_none(joined(object, "/ports", |port| plain(port, "/port")))),
+            ("ENDPOINTS", |object, _| {
+                or_none(joined(object, "/endpoints", |endpoint| joined(endpoint, "/addresses", |ip| plain(ip, ""))))
+            }),
+            AGE,
+        ],
         Kind::ServiceEntry => &[
             ("HOSTS", |object, _| array(object, "/spec/hosts")),
             ("LOCATION", |object, _| plain(object, "/spec/location")),
@@ -89,6 +98,18 @@ fn more(kind: Kind, view: View) -> &'static [Column] {
             joined(object, "/spec/ports", |port| format!("{}/{}", plain(port, "/number"), plain(port, "/protocol")))
         })],
         Kind::WorkloadEntry => &[("LABELS", |object, _| labels(object.pointer("/spec/labels")))],
+        Kind::WorkloadGroup => &[("LABELS", |object, _| labels(object.pointer("/spec/metadata/labels")))],
+        Kind::EndpointSlice => &[("LABELS", |object, _| labels(object.pointer("/metadata/labels")))],
+        Kind::GatewayApiGateway => &[("PORTS", |object, _| {
+            joined(object, "/spec/listeners", |listener| {
+                format!("{}/{}", plain(listener, "/port"), plain(listener, "/protocol"))
+            })
+        })],
+        Kind::TcpRoute => &[
+            ("PARENTS", |object, _| joined(object, "/spec/parentRefs", |parent| plain(parent, "/name"))),
+            ("WEIGHTS", |object, _| backend_weights(object)),
+        ],
+        Kind::ReferenceGrant => &[],
         Kind::Service => &[("SELECTOR", |object, _| or_none(labels(object.pointer("/spec/selector"))))],
     }
 }
@@ -99,6 +120,16 @@ fn weights(object: &Value) -> String {
         joined(rule, "/route", |route| {
             let name = text(route, "/destination/subset").or_else(|| text(route, "/destination/host"));
             format!("{}={}", name.unwrap_or_default(), route.pointer("/weight").unwrap_or(&Value::from(0)))
+        })
+    });
+    rules.collect::<Vec<_>>().join(";")
+}
+
+/// As [`weights`], of a TCPRoute, whose missing weight is 1.
+fn backend_weights(object: &Value) -> String {
+    let rules = list(object, "/spec/rules").iter().map(|rule| {
+        joined(rule, "/backendRefs", |backend| {
+            format!("{}={}", plain(backend, "/name"), backend.pointer("/weight").unwrap_or(&Value::from(1)))
         })
     });
     rules.collect::<Vec<_>>().join(";")

@@ -52,7 +52,7 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
             if target.names.is_empty() {
                 return Err(Stop::Usage("name the objects to remove, as virtualservice tcp-echo".to_owned()));
             }
-            let kind = target.kind.qualified();
+            let kind = target.word();
             objects.extend(target.names.into_iter().map(|name| ObjectName {
                 kind: kind.clone(),
                 name,

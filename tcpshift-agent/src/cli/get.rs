@@ -23,8 +23,10 @@ Examples:
   tcpshift-agent get vs,dr -A -o wide     with weights, subsets, and where each comes from
   tcpshift-agent get vs -w                and then every change, as it comes
 
-Kinds: virtualservice (vs), destinationrule (dr), gateway (gw), serviceentry (se), workloadentry (we), \
-service (svc), in singular or plural, several with commas; `all` for all of them.";
+Kinds: virtualservice (vs), destinationrule (dr), gateway (gw, gtw), serviceentry (se), workloadentry (we), \
+workloadgroup (wg), service (svc), endpointslice, tcproute, referencegrant (refgrant), in singular or plural, several \
+with commas; `all` for all of them. `gateway` is Istio's and the Gateway API's: gw and gtw are one of them, as is \
+gateway.networking.istio.io.";
 
 /// Show objects
 #[derive(Args, Debug)]
@@ -77,12 +79,17 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
         return Err(Stop::Usage("an object is named within one namespace: give -n, not -A".to_owned()));
     }
     let namespace = (!all_namespaces).then(|| namespace.namespace.unwrap_or_else(|| "default".to_owned()));
-    let several_kinds = targets.iter().any(|target| target.kind != targets[0].kind);
-    let view = View { namespace: all_namespaces, kind: several_kinds, wide: output == Some(Output::Wide) };
-    let show = Show { client, namespace, output, view };
+    let view = View { namespace: all_namespaces, kind: false, wide: output == Some(Output::Wide) };
+    let mut show = Show { client, namespace, output, view };
     if watch {
         return match &targets[..] {
-            [target] if target.names.len() < 2 => show.watch(target).await,
+            [Target { kinds, names }] if kinds.len() == 1 && names.len() < 2 => {
+                show.watch(kinds[0], names.first().map(String::as_str)).await
+            }
+            [Target { kinds, names }] if names.len() < 2 => {
+                let words: Vec<_> = kinds.iter().map(|kind| kind.qualified()).collect();
+                Err(Stop::Usage(format!("-w follows one kind: name {}", words.join(" or "))))
+            }
             _ => Err(Stop::Usage("-w follows one kind, or one object".to_owned())),
         };
     }
@@ -90,18 +97,25 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
     let mut done = Done::Well;
     for target in &targets {
         for name in names(target) {
-            match show.read(target.kind, name).await {
-                Ok(reply) => found.extend(reply.items.into_iter().map(|item| (target.kind, item))),
-                Err(Error::Failure(failure)) if failure.reason == Reason::NotFound && name.is_some() => {
-                    let message = format!("{} {:?} not found", target.kind.plural(), name.unwrap_or_default());
-                    screen::error_from_server("NotFound", &message);
-                    done = Done::Failed;
+            let before = found.len();
+            for kind in &target.kinds {
+                match show.read(*kind, name).await {
+                    Ok(reply) => found.extend(reply.items.into_iter().map(|item| (*kind, item))),
+                    Err(Error::Failure(failure)) if failure.reason == Reason::NotFound && name.is_some() => {}
+                    Err(error) => return Err(error.into()),
                 }
-                Err(error) => return Err(error.into()),
+            }
+            if let (Some(name), true) = (name, found.len() == before) {
+                let kinds: Vec<_> = target.kinds.iter().map(|kind| kind.plural()).collect();
+                screen::error_from_server("NotFound", &format!("{} {name:?} not found", kinds.join(", ")));
+                done = Done::Failed;
             }
         }
     }
-    let one_object = matches!(&targets[..], [target] if target.names.len() == 1);
+    // Several kinds were asked for, or one name brought several to light.
+    let several_words = targets.iter().any(|target| target.kinds != targets[0].kinds);
+    show.view.kind = several_words || found.iter().any(|(kind, _)| *kind != found[0].0);
+    let one_object = matches!(&targets[..], [target] if target.names.len() == 1) && found.len() == 1;
     // Of named objects, what was not found has been said.
     let listed = targets.iter().all(|target| target.names.is_empty());
     if listed || !found.is_empty() {
@@ -155,13 +169,11 @@ impl Show<'_> {
     }
 
     /// Prints what is there, then every change.
-    async fn watch(&self, target: &Target) -> Result<Done, Stop> {
-        let kind = target.kind;
-        let name = target.names.first();
-        let reply = match self.read(kind, name.map(String::as_str)).await {
+    async fn watch(&self, kind: Kind, name: Option<&str>) -> Result<Done, Stop> {
+        let reply = match self.read(kind, name).await {
             Ok(reply) => reply,
             Err(Error::Failure(mut failure)) if failure.reason == Reason::NotFound && name.is_some() => {
-                failure.message = format!("{} {:?} not found", kind.plural(), name.map_or("", |name| name));
+                failure.message = format!("{} {:?} not found", kind.plural(), name.unwrap_or_default());
                 return Err(Error::Failure(failure).into());
             }
             Err(error) => return Err(error.into()),
@@ -169,7 +181,7 @@ impl Show<'_> {
         let request = WatchRequest {
             kind: kind.qualified(),
             namespace: self.namespace.clone(),
-            name: name.cloned(),
+            name: name.map(str::to_owned),
             resource_version: Some(reply.resource_version),
         };
         let mut watch = self.client.watch(&request).await?;

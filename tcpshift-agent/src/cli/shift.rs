@@ -46,7 +46,7 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
     let target = target::named(&object)?;
     check(&shares)?;
     let name = target.names.concat();
-    let kind = target.kind.qualified();
+    let kind = target.word();
     let namespace = namespace.namespace;
     let read = GetRequest {
         kind: kind.clone(),

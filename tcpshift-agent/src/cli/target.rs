@@ -3,12 +3,23 @@
 use super::outcome::Stop;
 use crate::route::kind::{self, Kind};
 
-/// Objects of one kind.
+/// Objects of one kind, or of the kinds that share a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    pub(super) kind: Kind,
+    /// One, or all that the word stands for.
+    pub(super) kinds: Vec<Kind>,
     /// All of the kind, if empty.
     pub(super) names: Vec<String>,
+}
+
+impl Target {
+    /// The kind as the agent is told it: with its group, if only one is meant.
+    pub(super) fn word(&self) -> String {
+        match self.kinds.as_slice() {
+            [kind] => kind.qualified(),
+            kinds => kinds.first().map_or("", |kind| kind.singular()).to_owned(),
+        }
+    }
 }
 
 /// Reads the words behind a command.
@@ -16,27 +27,28 @@ pub(super) fn targets(words: &[String]) -> Result<Vec<Target>, Stop> {
     if words.iter().any(|word| word.contains('/')) {
         return words.iter().map(|word| named(word)).collect();
     }
-    let Some((kinds, names)) = words.split_first() else {
+    let Some((words, names)) = words.split_first() else {
         return Err(Stop::Usage("name a kind, as virtualservice".to_owned()));
     };
-    if kinds == "all" && names.is_empty() {
-        return Ok(Kind::ALL.iter().map(|kind| Target { kind: *kind, names: Vec::new() }).collect());
+    if words == "all" && names.is_empty() {
+        return Ok(Kind::ALL.iter().map(|kind| Target { kinds: vec![*kind], names: Vec::new() }).collect());
     }
-    kinds.split(',').map(|word| Ok(Target { kind: kind(word)?, names: names.to_vec() })).collect()
+    words.split(',').map(|word| Ok(Target { kinds: kinds(word)?, names: names.to_vec() })).collect()
 }
 
 /// Reads `KIND/NAME`.
 pub(super) fn named(word: &str) -> Result<Target, Stop> {
     match word.split_once('/') {
         Some((word, name)) if !name.is_empty() && !name.contains('/') => {
-            Ok(Target { kind: kind(word)?, names: vec![name.to_owned()] })
+            Ok(Target { kinds: kinds(word)?, names: vec![name.to_owned()] })
         }
         _ => Err(Stop::Usage(format!("`{word}` names no object: write KIND/NAME, as virtualservice/tcp-echo"))),
     }
 }
 
-fn kind(word: &str) -> Result<Kind, Stop> {
-    Kind::from_word(word).ok_or_else(|| Stop::Failed(kind::unknown(word)))
+fn kinds(word: &str) -> Result<Vec<Kind>, Stop> {
+    let kinds = Kind::from_word(word);
+    if kinds.is_empty() { Err(Stop::Failed(kind::unknown(word))) } else { Ok(kinds) }
 }
 
 #[cfg(test)]
@@ -46,7 +58,7 @@ mod tests {
     fn read(words: &str) -> Option<Vec<(Kind, String)>> {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
         let targets = targets(&words).ok()?;
-        Some(targets.into_iter().map(|target| (target.kind, target.names.join(" "))).collect())
+        Some(targets.into_iter().map(|target| (target.kinds[0], target.names.join(" "))).collect())
     }
 
     #[test]
@@ -57,6 +69,10 @@ mod tests {
         assert_eq!(read("vs,dr a"), Some(vec![(vs, "a".into()), (dr, "a".into())]));
         assert_eq!(read("vs/a dr/b"), Some(vec![(vs, "a".into()), (dr, "b".into())]));
         assert_eq!(read("all").map(|targets| targets.len()), Some(Kind::ALL.len()));
+        let gateways = targets(&["gateway".to_owned()]).unwrap();
+        assert_eq!(gateways[0].kinds, [Kind::Gateway, Kind::GatewayApiGateway]);
+        assert_eq!(gateways[0].word(), "gateway");
+        assert_eq!(read("gateways.gateway.networking.k8s.io"), Some(vec![(Kind::GatewayApiGateway, String::new())]));
         for malformed in ["", "pods", "vs/", "/a", "vs/a/b", "vs a/b", "vs/a b", "vs,", "all a"] {
             assert_eq!(read(malformed), None, "{malformed}");
         }

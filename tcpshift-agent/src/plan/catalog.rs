@@ -99,7 +99,13 @@ impl<'a> Catalog<'a> {
                     let host = full_host(&rule.host, namespace);
                     catalog.rules.entry(format!("{namespace}/{host}")).or_default().push(rule);
                 }
-                Spec::VirtualService(_) | Spec::Gateway(_) => {}
+                Spec::VirtualService(_)
+                | Spec::Gateway(_)
+                | Spec::WorkloadGroup(_)
+                | Spec::EndpointSlice(_)
+                | Spec::GatewayApiGateway(_)
+                | Spec::TcpRoute(_)
+                | Spec::ReferenceGrant(_) => {}
             }
         }
         catalog

@@ -33,7 +33,7 @@ pub fn weigh(
         })
         .collect();
     let policy = match choice {
-        LoadBalancer::LeastRequest => policy::LEAST_REQUEST,
+        LoadBalancer::LeastRequest | LoadBalancer::SourceHash(_) => policy::LEAST_REQUEST,
         LoadBalancer::RoundRobin => policy::ROUND_ROBIN,
         LoadBalancer::Random => policy::RANDOM,
     };

@@ -62,6 +62,18 @@ pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
     steering
 }
 
+/// Refuses annotations that make Istio refuse an object.
+pub fn refuse_as_istio(metadata: &Node, report: &mut Report<'_>) {
+    let path = Path::ROOT.name("metadata");
+    let path = path.name("annotations");
+    for field in metadata.fields("annotations") {
+        if ["istio.io/dry-run", "internal.istio.io/webhook-always-reject"].contains(&field.name.as_str()) {
+            let message = "Istio refuses objects of this kind with this annotation";
+            report.error(field.line, &path.name(&field.name), message, "remove it");
+        }
+    }
+}
+
 /// Refuses annotations of tcpshift on a kind that has none.
 pub fn refuse(metadata: &Node, report: &mut Report<'_>) {
     let path = Path::ROOT.name("metadata");

@@ -15,16 +15,43 @@ pub enum Kind {
     ServiceEntry,
     /// `networking.istio.io`: one endpoint.
     WorkloadEntry,
+    /// `networking.istio.io`: what several endpoints have in common.
+    WorkloadGroup,
     /// Kubernetes' service.
     Service,
+    /// `discovery.k8s.io`: endpoints of a Kubernetes service.
+    EndpointSlice,
+    /// `gateway.networking.k8s.io`: what is listened on.
+    GatewayApiGateway,
+    /// `gateway.networking.k8s.io`: routes.
+    TcpRoute,
+    /// `gateway.networking.k8s.io`: what may be referred to from other namespaces.
+    ReferenceGrant,
 }
 
 const ISTIO: &str = "networking.istio.io";
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const DISCOVERY: &str = "discovery.k8s.io";
 const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 
 /// Kinds of groups that tcpshift reads which it knows and passes over.
 const PASSED_OVER: &[(&str, &[&str])] = &[
-    (ISTIO, &["EnvoyFilter", "ProxyConfig", "Sidecar", "WorkloadGroup"]),
+    (ISTIO, &["EnvoyFilter", "ProxyConfig", "Sidecar"]),
+    (DISCOVERY, &[]),
+    (
+        GATEWAY_API,
+        &[
+            "BackendLBPolicy",
+            "BackendTLSPolicy",
+            "BackendTrafficPolicy",
+            "GatewayClass",
+            "GRPCRoute",
+            "HTTPRoute",
+            "ListenerSet",
+            "TLSRoute",
+            "UDPRoute",
+        ],
+    ),
     (
         "",
         &[
@@ -59,13 +86,18 @@ pub enum Meaning {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::VirtualService,
         Self::DestinationRule,
         Self::Gateway,
         Self::ServiceEntry,
         Self::WorkloadEntry,
+        Self::WorkloadGroup,
         Self::Service,
+        Self::EndpointSlice,
+        Self::GatewayApiGateway,
+        Self::TcpRoute,
+        Self::ReferenceGrant,
     ];
 
     /// What a document of this group and kind is.
@@ -80,14 +112,16 @@ impl Kind {
         }
     }
 
-    /// The kind that a person means: its name, plural or short name, in any case, with or without its group.
-    pub fn from_word(word: &str) -> Option<Self> {
+    /// The kinds that a person means: by name, plural or short name, in any case, with or without the group.
+    /// None if there is no such kind; two for a Gateway without a group.
+    pub fn from_word(word: &str) -> Vec<Self> {
         let word = word.to_ascii_lowercase();
         let (name, group) = word.split_once('.').unwrap_or((&word, ""));
-        Self::ALL.into_iter().find(|kind| {
-            let names = [kind.singular(), kind.plural_name(), kind.short_name()];
-            names.contains(&name) && (group.is_empty() || kind.has_group(group))
-        })
+        let meant = Self::ALL.into_iter().filter(|kind| {
+            let names = [kind.singular(), kind.plural_name()];
+            (names.contains(&name) || kind.short_names().contains(&name)) && (group.is_empty() || kind.has_group(group))
+        });
+        meant.collect()
     }
 
     /// `networking.istio.io`, or that with a version before it.
@@ -101,10 +135,14 @@ impl Kind {
         match self {
             Self::VirtualService => "VirtualService",
             Self::DestinationRule => "DestinationRule",
-            Self::Gateway => "Gateway",
+            Self::Gateway | Self::GatewayApiGateway => "Gateway",
             Self::ServiceEntry => "ServiceEntry",
             Self::WorkloadEntry => "WorkloadEntry",
+            Self::WorkloadGroup => "WorkloadGroup",
             Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::TcpRoute => "TCPRoute",
+            Self::ReferenceGrant => "ReferenceGrant",
         }
     }
 
@@ -112,6 +150,8 @@ impl Kind {
     pub const fn group(self) -> &'static str {
         match self {
             Self::Service => "",
+            Self::EndpointSlice => DISCOVERY,
+            Self::GatewayApiGateway | Self::TcpRoute | Self::ReferenceGrant => GATEWAY_API,
             _ => ISTIO,
         }
     }
@@ -119,7 +159,9 @@ impl Kind {
     /// Versions of the group that are read, newest first.
     pub const fn versions(self) -> &'static [&'static str] {
         match self {
-            Self::Service => &["v1"],
+            Self::Service | Self::EndpointSlice => &["v1"],
+            Self::TcpRoute => &["v1", "v1alpha2"],
+            Self::GatewayApiGateway | Self::ReferenceGrant => &["v1", "v1beta1", "v1alpha2"],
             _ => ISTIO_VERSIONS,
         }
     }
@@ -129,10 +171,14 @@ impl Kind {
         match self {
             Self::VirtualService => "virtualservice",
             Self::DestinationRule => "destinationrule",
-            Self::Gateway => "gateway",
+            Self::Gateway | Self::GatewayApiGateway => "gateway",
             Self::ServiceEntry => "serviceentry",
             Self::WorkloadEntry => "workloadentry",
+            Self::WorkloadGroup => "workloadgroup",
             Self::Service => "service",
+            Self::EndpointSlice => "endpointslice",
+            Self::TcpRoute => "tcproute",
+            Self::ReferenceGrant => "referencegrant",
         }
     }
 
@@ -140,22 +186,30 @@ impl Kind {
         match self {
             Self::VirtualService => "virtualservices",
             Self::DestinationRule => "destinationrules",
-            Self::Gateway => "gateways",
+            Self::Gateway | Self::GatewayApiGateway => "gateways",
             Self::ServiceEntry => "serviceentries",
             Self::WorkloadEntry => "workloadentries",
+            Self::WorkloadGroup => "workloadgroups",
             Self::Service => "services",
+            Self::EndpointSlice => "endpointslices",
+            Self::TcpRoute => "tcproutes",
+            Self::ReferenceGrant => "referencegrants",
         }
     }
 
-    /// kubectl's short name.
-    pub const fn short_name(self) -> &'static str {
+    /// kubectl's short names.
+    pub const fn short_names(self) -> &'static [&'static str] {
         match self {
-            Self::VirtualService => "vs",
-            Self::DestinationRule => "dr",
-            Self::Gateway => "gw",
-            Self::ServiceEntry => "se",
-            Self::WorkloadEntry => "we",
-            Self::Service => "svc",
+            Self::VirtualService => &["vs"],
+            Self::DestinationRule => &["dr"],
+            Self::Gateway => &["gw"],
+            Self::ServiceEntry => &["se"],
+            Self::WorkloadEntry => &["we"],
+            Self::WorkloadGroup => &["wg"],
+            Self::Service => &["svc"],
+            Self::GatewayApiGateway => &["gtw"],
+            Self::ReferenceGrant => &["refgrant"],
+            Self::EndpointSlice | Self::TcpRoute => &[],
         }
     }
 
@@ -172,7 +226,11 @@ impl Kind {
 
 /// What to say of a word that is no kind.
 pub fn unknown(word: &str) -> String {
-    let known: Vec<_> = Kind::ALL.iter().map(|kind| format!("{} ({})", kind.singular(), kind.short_name())).collect();
+    let known = Kind::ALL.iter().map(|kind| match kind.short_names() {
+        [short, ..] => format!("{} ({short})", kind.singular()),
+        [] => kind.singular().to_owned(),
+    });
+    let known: Vec<_> = known.collect();
     format!("there is no kind {word:?}; there are {}", known.join(", "))
 }
 

@@ -5,24 +5,34 @@
 //! host or gateway that does not exist is no problem of one object.
 
 pub mod destination_rule;
+pub mod endpoint_slice;
+pub mod export;
 pub mod gateway;
+pub mod gateway_api;
+pub mod policy;
+pub mod protocol;
 pub mod service;
 pub mod service_entry;
 pub mod virtual_service;
 pub mod workload_entry;
+pub mod workload_group;
 
-pub use destination_rule::{DestinationRule, LoadBalancer, Policy, Subset};
+pub use destination_rule::{DestinationRule, Subset};
+pub use endpoint_slice::EndpointSlice;
+pub use export::Export;
 pub use gateway::{Gateway, Server};
+pub use policy::{HashAlgorithm, LoadBalancer, OutlierDetection, Policy, TcpSettings};
 pub use service::{Service, ServicePort, TargetPort};
 pub use service_entry::{EntryPort, Resolution, ServiceEntry};
-pub use virtual_service::{GatewayRef, RouteDestination, RouteMatch, TcpRoute, VirtualService};
+pub use virtual_service::{GatewayRef, RouteDestination, RouteMatch, TcpRoute, TlsRoute, VirtualService};
 pub use workload_entry::{WorkloadAddress, WorkloadEntry};
+pub use workload_group::WorkloadGroup;
 
 use std::collections::BTreeMap;
 
 use super::kind::Kind;
 use super::names;
-use super::node::Node;
+use super::node::{Node, Value};
 use super::object::Key;
 use super::report::{Path, Report};
 
@@ -39,8 +49,18 @@ pub enum Spec {
     ServiceEntry(ServiceEntry),
     /// One endpoint.
     WorkloadEntry(WorkloadEntry),
+    /// What several endpoints have in common.
+    WorkloadGroup(WorkloadGroup),
     /// Kubernetes' service.
     Service(Service),
+    /// Its endpoints.
+    EndpointSlice(EndpointSlice),
+    /// The Gateway API's Gateway.
+    GatewayApiGateway(gateway_api::Gateway),
+    /// Its routes.
+    TcpRoute(gateway_api::TcpRoute),
+    /// What may be referred to from other namespaces.
+    ReferenceGrant(gateway_api::ReferenceGrant),
 }
 
 /// Labels of a workload, or what a selector asks of them.
@@ -51,20 +71,65 @@ pub fn selects(selector: &Labels, labels: &Labels) -> bool {
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
-/// Reads the `spec` of an object. What is wrong goes to the report; the value is then not to be used.
-pub fn read(key: &Key, metadata: &Node, spec: &Node, report: &mut Report<'_>) -> Spec {
+/// Reads a document of an object, whose fields are of the right types. What is wrong goes to the report; the
+/// value is then not to be used.
+pub fn read(key: &Key, document: &Node, report: &mut Report<'_>) -> Spec {
+    let empty = Node { line: document.line, value: Value::Map(Vec::new()) };
+    let metadata = document.get("metadata").unwrap_or(&empty);
+    let spec = document.get("spec").unwrap_or(&empty);
+    let version = document.text("apiVersion").and_then(|version| version.rsplit('/').next()).unwrap_or_default();
     let path = Path::ROOT.name("spec");
     match key.kind {
         Kind::VirtualService => Spec::VirtualService(virtual_service::read(key, metadata, spec, &path, report)),
-        Kind::DestinationRule => Spec::DestinationRule(destination_rule::read(spec, &path, report)),
-        Kind::Gateway => Spec::Gateway(gateway::read(spec, &path, report)),
-        Kind::ServiceEntry => Spec::ServiceEntry(service_entry::read(spec, &path, report)),
+        Kind::DestinationRule => Spec::DestinationRule(destination_rule::read(key, spec, &path, report)),
+        Kind::Gateway => Spec::Gateway(gateway::read(key, spec, &path, report)),
+        Kind::ServiceEntry => Spec::ServiceEntry(service_entry::read(key, spec, &path, report)),
         Kind::WorkloadEntry => Spec::WorkloadEntry(workload_entry::read(spec, &path, report)),
-        Kind::Service => Spec::Service(service::read(spec, &path, report)),
+        Kind::WorkloadGroup => Spec::WorkloadGroup(workload_group::read(spec, &path, report)),
+        Kind::Service => Spec::Service(service::read(key, spec, &path, report)),
+        Kind::EndpointSlice => Spec::EndpointSlice(endpoint_slice::read(metadata, document, report)),
+        Kind::GatewayApiGateway => Spec::GatewayApiGateway(gateway_api::gateway::read(spec, &path, report)),
+        Kind::TcpRoute => Spec::TcpRoute(gateway_api::tcp_route::read(key, version, spec, &path, report)),
+        Kind::ReferenceGrant => Spec::ReferenceGrant(gateway_api::reference_grant::read(spec, &path, report)),
     }
 }
 
-/// A map of labels.
+/// Labels under Kubernetes' rules for metadata.
+fn object_labels(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) -> Labels {
+    let path = path.name(name);
+    for field in node.fields(name) {
+        let value = field.node.as_str().unwrap_or_default();
+        let problem = names::qualified_name_problem(&field.name).or_else(|| names::metadata_value_problem(value));
+        if let Some(problem) = problem {
+            report.error(field.line, &path.name(&field.name), problem, "");
+        }
+    }
+    node.string_map(name)
+}
+
+/// The labels of Istio's selectors, which may be anything without a wildcard. None selects everything.
+fn selector(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) -> Labels {
+    let path = path.name(name);
+    for field in node.fields(name) {
+        let value = field.node.as_str().unwrap_or_default();
+        let problem = if field.name.is_empty() {
+            "a label without a name selects nothing"
+        } else if field.name.contains('*') || value.contains('*') {
+            "a selector has no wildcards"
+        } else if value.len() > 63 {
+            "the value of a label has at most 63 characters"
+        } else {
+            continue;
+        };
+        report.error(field.line, &path.name(&field.name), problem, "write the label as the objects have it");
+    }
+    if node.fields(name).is_empty() {
+        report.warning(node.line, &path, "without labels, everything in the namespace is selected", "add labels");
+    }
+    node.string_map(name)
+}
+
+/// A map of labels under Istio's rules.
 fn labels(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) -> Labels {
     for field in node.fields(name) {
         let path = path.name(name);

@@ -78,6 +78,19 @@ impl Node {
         self.get(name)?.as_i64()
     }
 
+    /// The whole number of a field that is not negative; 0 where there is none.
+    pub fn unsigned(&self, name: &str) -> u64 {
+        match self.get(name) {
+            Some(Self { value: Value::Number(number), .. }) => number.as_u64().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
+    /// Whether a field is `true`.
+    pub fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|node| node.value == Value::Bool(true))
+    }
+
     /// A map field of strings.
     pub fn string_map(&self, name: &str) -> BTreeMap<String, String> {
         let fields = self.fields(name).iter();
@@ -96,6 +109,14 @@ impl Node {
     pub fn as_i64(&self) -> Option<i64> {
         match &self.value {
             Value::Number(number) => number.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is one.
+    pub fn as_f64(&self) -> Option<f64> {
+        match &self.value {
+            Value::Number(number) => number.as_f64(),
             _ => None,
         }
     }

@@ -20,10 +20,14 @@ pub struct Key {
     pub name: String,
 }
 
-/// `VirtualService default/tcp-echo`
+/// `VirtualService default/tcp-echo`; of the Gateway API's Gateway with the group, as Istio has one too.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind.name(), self.namespace, self.name)
+        let Self { kind, namespace, name } = self;
+        match kind {
+            Kind::GatewayApiGateway => write!(f, "{}.{} {namespace}/{name}", kind.name(), kind.group()),
+            _ => write!(f, "{} {namespace}/{name}", kind.name()),
+        }
     }
 }
 

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -16,8 +15,8 @@ use super::node::{Node, Value};
 use super::object::{Key, Object, Origin};
 use super::problem::Problem;
 use super::report::{Path, Report};
-use super::schema::{self, Shape, istio, kubernetes};
-use super::{annotations, names, yaml};
+use super::schema;
+use super::{metadata, names, yaml};
 
 /// The namespace of objects that name none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -215,16 +214,16 @@ impl Reader<'_> {
         drop_status(&mut document);
         let Some(key) = self.key(kind, &document) else { return };
         self.report.object = key.to_string();
-        schema::check(&mut document, &document_shape(kind), &Path::ROOT, &mut self.report);
+        schema::check(&mut document, &schema::document::shape(kind), &Path::ROOT, &mut self.report);
         let fits = self.report.errors() == before;
         let empty = Node { line, value: Value::Map(Vec::new()) };
         let metadata = document.get("metadata").unwrap_or(&empty);
         // What is of the wrong type is said already; the model would say it again in other words.
         let spec = fits.then(|| {
-            self.metadata(kind, metadata);
-            model::read(&key, metadata, document.get("spec").unwrap_or(&empty), &mut self.report)
+            metadata::check(kind, metadata, &mut self.report);
+            model::read(&key, &document, &mut self.report)
         });
-        let created = self.created(metadata);
+        let created = metadata::created(metadata, &mut self.report);
         match spec {
             Some(spec) if self.report.errors() == before => {
                 let origin = Origin::File { path: Arc::clone(&self.file), line };
@@ -277,37 +276,6 @@ impl Reader<'_> {
         }
         Some(Key { kind, namespace: namespace.to_owned(), name: name.to_owned() })
     }
-
-    fn metadata(&mut self, kind: Kind, metadata: &Node) {
-        let path = Path::ROOT.name("metadata");
-        let labels = path.name("labels");
-        for field in metadata.fields("labels") {
-            let value = field.node.as_str().unwrap_or_default();
-            if let Some(problem) = names::label_key_problem(&field.name).or_else(|| names::label_value_problem(value)) {
-                self.report.error(field.line, &labels.name(&field.name), problem, "");
-            }
-        }
-        let annotations = path.name("annotations");
-        for field in metadata.fields("annotations") {
-            if let Some(problem) = names::label_key_problem(&field.name) {
-                self.report.error(field.line, &annotations.name(&field.name), problem, "");
-            }
-        }
-        if kind != Kind::VirtualService {
-            annotations::refuse(metadata, &mut self.report);
-        }
-    }
-
-    fn created(&mut self, metadata: &Node) -> Option<Timestamp> {
-        let node = metadata.get("creationTimestamp")?;
-        let created = node.as_str().and_then(|text| text.parse().ok());
-        if created.is_none() {
-            let path = Path::ROOT.name("metadata");
-            let message = format!("{} is no time", node.described());
-            self.report.error(node.line, &path.name("creationTimestamp"), message, "write it as 2026-01-31T12:00:00Z");
-        }
-        created
-    }
 }
 
 fn join(group: &str, version: &str) -> String {
@@ -322,32 +290,6 @@ fn drop_status(document: &mut Node) {
         if let Value::Map(fields) = &mut field.node.value {
             fields.retain(|field| field.name != "managedFields");
         }
-    }
-}
-
-/// The fields of a whole document.
-fn document_shape(kind: Kind) -> Shape {
-    macro_rules! shape {
-        ($spec:path) => {
-            Shape::Message(
-                const {
-                    &[
-                        schema::yes("apiVersion", Shape::Text),
-                        schema::yes("kind", Shape::Text),
-                        schema::yes("metadata", Shape::Message(kubernetes::METADATA)),
-                        schema::yes("spec", Shape::Message($spec)),
-                    ]
-                },
-            )
-        };
-    }
-    match kind {
-        Kind::VirtualService => shape!(istio::VIRTUAL_SERVICE),
-        Kind::DestinationRule => shape!(istio::DESTINATION_RULE),
-        Kind::Gateway => shape!(istio::GATEWAY),
-        Kind::ServiceEntry => shape!(istio::SERVICE_ENTRY),
-        Kind::WorkloadEntry => shape!(istio::WORKLOAD_ENTRY),
-        Kind::Service => shape!(kubernetes::SERVICE),
     }
 }
 

@@ -1,12 +1,15 @@
 //! Which fields a kind has, of which type, and which of them tcpshift honours.
 //!
-//! The tables in [`istio`] and [`kubernetes`] are data. [`check`] holds a tree against them: unknown fields
+//! The tables in [`istio`], [`gateway_api`] and [`kubernetes`] are data. [`check`] holds a tree against them: unknown fields
 //! and wrong types are errors, fields that are known and not honoured are warnings, and names in
 //! `snake_case`, which Istio takes too, are turned into `camelCase`. What goes beyond one field's type is the
 //! model's business.
 
+pub mod document;
+pub mod gateway_api;
 pub mod istio;
 pub mod kubernetes;
+pub mod policy;
 
 use super::duration;
 use super::node::{Node, Value};
@@ -23,6 +26,8 @@ pub enum Shape {
     Int32,
     /// A whole number of 32 bits, not negative.
     Uint32,
+    /// A whole number of 64 bits, not negative.
+    Uint64,
     /// Any number.
     Number,
     /// A whole number or a text.
@@ -89,6 +94,7 @@ pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Repor
         | (Shape::Number, Value::Number(_)) => true,
         (Shape::Int32, Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
         (Shape::Uint32, Value::Number(number)) => number.as_u64().is_some_and(|number| u32::try_from(number).is_ok()),
+        (Shape::Uint64, Value::Number(number)) => number.as_u64().is_some(),
         (Shape::IntOrText, Value::Number(number)) => number.as_i64().is_some(),
         (Shape::Duration, Value::String(text)) => duration::parse(text).is_some(),
         (Shape::Enum(words), Value::String(text)) => words.contains(&text.as_str()),
@@ -211,6 +217,7 @@ impl Shape {
             Self::Bool => "true or false".to_owned(),
             Self::Int32 => "a whole number from -2147483648 to 2147483647".to_owned(),
             Self::Uint32 => "a whole number from 0 to 4294967295".to_owned(),
+            Self::Uint64 => "a whole number, not negative".to_owned(),
             Self::Number => "a number".to_owned(),
             Self::IntOrText => "a whole number or a text".to_owned(),
             Self::Duration => "a duration such as 10s or 1m30s".to_owned(),
@@ -224,7 +231,7 @@ impl Shape {
     fn cure(&self, node: &Node) -> String {
         match (self, &node.value) {
             (Self::Text, Value::Bool(_) | Value::Number(_)) => "put it in quotes".to_owned(),
-            (Self::Int32 | Self::Uint32, Value::String(text)) if text.parse::<i64>().is_ok() => {
+            (Self::Int32 | Self::Uint32 | Self::Uint64, Value::String(text)) if text.parse::<i64>().is_ok() => {
                 "remove the quotes".to_owned()
             }
             (Self::Duration, Value::Number(number)) => format!("write a unit, as in {number}s"),

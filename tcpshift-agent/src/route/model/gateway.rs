@@ -1,11 +1,17 @@
-//! Gateway: the addresses and ports that are listened on.
+//! Istio's Gateway: the addresses and ports that are listened on.
+
+mod host;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::Labels;
+use super::protocol;
+pub use super::protocol::Protocol;
 use crate::route::names;
 use crate::route::node::Node;
+use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// A checked Gateway.
@@ -20,103 +26,72 @@ pub struct Gateway {
 /// One port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
-    /// 1 to 65,535.
+    /// 1 to 65,535; 0 for a unix socket.
     pub port: u16,
     /// Name of the port.
     pub name: String,
-    /// Whether it is one for plain TCP; any other is not served.
+    /// Only one for plain TCP is served.
     pub protocol: Protocol,
     /// In place of the agent's listen addresses.
     pub bind: Option<IpAddr>,
+    /// In place of an address and a port.
+    pub socket: Option<String>,
     /// `HOST` or `NAMESPACE/HOST`: which VirtualServices it takes.
     pub hosts: Vec<String>,
 }
 
-/// What a server speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Bytes.
-    Tcp,
-    /// Anything that needs to be understood.
-    Other,
-}
-
-const PLAIN: &[&str] = &["TCP", "MONGO", "REDIS", "MYSQL"];
-const KNOWN: &[&str] = &["HTTP", "HTTPS", "GRPC", "GRPC-WEB", "HTTP2", "HTTP_PROXY", "TLS", "UDP"];
-
 /// Reads one.
-pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
+pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
+    if !names::is_host_label(&key.name) {
+        let metadata = Path::ROOT.name("metadata");
+        let message = format!("{:?} is no name of a Gateway: it has a dot, or more than 63 characters", key.name);
+        report.error(spec.line, &metadata.name("name"), message, "use letters, digits and inner hyphens");
+    }
     let items = spec.items("servers");
     if items.is_empty() {
         report.error(spec.line, &path.name("servers"), "at least one server is needed", "add `servers` with a `port`");
     }
-    let selector = super::labels(spec, "selector", path, report);
+    // Istio does not check a Gateway's selector.
+    let selector = spec.string_map("selector");
     let path = path.name("servers");
     let servers: Vec<_> = items.iter().enumerate().map(|(at, node)| server(node, &path.index(at), report)).collect();
     let mut names = BTreeSet::new();
     for (index, node) in items.iter().enumerate() {
-        let name = node.get("port").and_then(|port| port.text("name")).unwrap_or_default();
+        let Some(port) = node.get("port") else { continue };
+        let name = port.text("name").unwrap_or_default();
         if !name.is_empty() && !names.insert(name) {
             let path = path.index(index);
             let path = path.name("port");
-            report.error(node.line, &path.name("name"), format!("two ports are named {name}"), "rename one");
+            report.error(port.line, &path.name("name"), format!("two ports are named {name}"), "rename one");
         }
     }
     Gateway { selector, servers }
 }
 
 fn server(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Server {
-    let mut server = Server { port: 0, name: String::new(), protocol: Protocol::Other, bind: None, hosts: Vec::new() };
+    let mut server =
+        Server { port: 0, name: String::new(), protocol: Protocol::Udp, bind: None, socket: None, hosts: Vec::new() };
     let bind = node.text("bind").unwrap_or_default();
-    let unix = bind.starts_with("unix://");
-    match node.get("port") {
-        None => {
-            report.error(
-                node.line,
-                &path.name("port"),
-                "a port is needed",
-                "add `port` with number, name and protocol",
-            );
+    let line = node.get("bind").map_or(node.line, |node| node.line);
+    if let Some(socket) = bind.strip_prefix("unix://") {
+        let path = path.name("bind");
+        if let Some(problem) = names::socket_problem(socket) {
+            report.error(line, &path, format!("{bind:?}: {problem}"), "write for example unix:///run/tcp-echo.sock");
         }
-        Some(port) => {
-            let path = path.name("port");
-            if !unix {
-                server.port = super::port(port.get("number"), port.line, &path.name("number"), report);
-            }
-            port.text("name").unwrap_or_default().clone_into(&mut server.name);
-            if server.name.is_empty() {
-                report.error(port.line, &path.name("name"), "a name is needed", "name the port, for example tcp");
-            }
-            let protocol = port.text("protocol").unwrap_or_default().to_ascii_uppercase();
-            if PLAIN.contains(&protocol.as_str()) {
-                server.protocol = Protocol::Tcp;
-            } else if KNOWN.contains(&protocol.as_str()) {
-                let message = format!("{protocol} is not served: tcpshift moves plain TCP connections");
-                report.warning(
-                    port.line,
-                    &path.name("protocol"),
-                    message,
-                    "write TCP if the bytes may pass as they are",
-                );
-            } else {
-                let message = format!("{protocol:?} is no protocol");
-                report.error(port.line, &path.name("protocol"), message, "write TCP");
-            }
+        report.warning(line, &path, "not honoured: unix sockets are not listened on", "name an address of this host");
+        server.socket = Some(socket.to_owned());
+    } else if !bind.is_empty() {
+        server.bind = names::address(bind);
+        if server.bind.is_none() {
+            let message = format!("{bind:?} is no IP address");
+            report.error(line, &path.name("bind"), message, "name an address of this host");
         }
     }
-    if unix {
-        report.warning(node.line, &path.name("bind"), "not honoured: unix sockets are not listened on", "");
-        server.protocol = Protocol::Other;
-    } else if !bind.is_empty() {
-        server.bind = bind.parse().ok();
-        if server.bind.is_none() {
-            report.error(
-                node.line,
-                &path.name("bind"),
-                format!("{bind:?} is no IP address"),
-                "name an address of this host",
-            );
-        }
+    if let Some(port) = node.get("port") {
+        self::port(&mut server, port, node.get("tls"), path, report);
+    } else {
+        let cure = "add `port` with number, name and protocol";
+        report.error(node.line, &path.name("port"), "a port is needed", cure);
     }
     if node.items("hosts").is_empty() {
         report.error(node.line, &path.name("hosts"), "at least one host is needed", "write `hosts: [\"*\"]`");
@@ -124,7 +99,7 @@ fn server(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Server {
     let path = path.name("hosts");
     for (index, node) in node.items("hosts").iter().enumerate() {
         let text = node.as_str().unwrap_or_default();
-        if let Some(problem) = host_problem(text) {
+        if let Some(problem) = host::problem(text) {
             report.error(node.line, &path.index(index), problem, "");
         }
         server.hosts.push(text.to_owned());
@@ -132,22 +107,35 @@ fn server(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Server {
     server
 }
 
-/// `HOST`, `NAMESPACE/HOST`, `./HOST` or `*/HOST`, where a host is full or begins with a wildcard.
-fn host_problem(text: &str) -> Option<String> {
-    let host = match text.split_once('/') {
-        Some((namespace, host)) => {
-            if !matches!(namespace, "." | "*") && !names::is_host_label(namespace) {
-                return Some(format!("{namespace:?} is no namespace"));
-            }
-            host
+fn port(server: &mut Server, port: &Node, tls: Option<&Node>, server_path: &Path<'_>, report: &mut Report<'_>) {
+    let path = server_path.name("port");
+    let number = port.integer("number").unwrap_or_default();
+    if server.socket.is_none() {
+        server.port = super::port(port.get("number"), port.line, &path.name("number"), report);
+    } else if number != 0 {
+        let message = format!("a unix socket has no port, and this is {number}");
+        report.error(port.line, &path.name("number"), message, "write 0");
+    }
+    port.text("name").unwrap_or_default().clone_into(&mut server.name);
+    if server.name.is_empty() {
+        report.error(port.line, &path.name("name"), "a name is needed", "name the port, for example tcp");
+    }
+    if port.integer("targetPort").unwrap_or_default() > 0 {
+        let message = "targetPort has no meaning in a Gateway";
+        report.error(port.line, &path.name("targetPort"), message, "remove it");
+    }
+    let written = port.text("protocol").unwrap_or_default();
+    let line = port.get("protocol").map_or(port.line, |node| node.line);
+    let protocol = protocol::parse(written);
+    match protocol {
+        Some(Protocol::Tcp) => {}
+        Some(_) => {
+            let message = format!("{written} is not served: tcpshift moves plain TCP connections");
+            let cure = "write TCP if the bytes may pass as they are";
+            report.warning(line, &path.name("protocol"), message, cure);
         }
-        None => text,
-    };
-    if host == "*" || names::is_address(host) {
-        return None;
+        None => report.error(line, &path.name("protocol"), format!("{written:?} is no protocol"), "write TCP"),
     }
-    if !host.contains('.') {
-        return Some(format!("{host:?} is a short name; a full host name is needed here"));
-    }
-    names::wildcard_host_problem(host)
+    server.protocol = protocol.unwrap_or(Protocol::Udp);
+    tls::check(tls, protocol, port.line, &server_path.name("tls"), report);
 }

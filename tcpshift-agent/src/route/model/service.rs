@@ -1,9 +1,13 @@
 //! Kubernetes' Service: a service name, its ports, and the labels of its endpoints.
 
-use std::collections::BTreeSet;
+mod ports;
+
+use std::time::Duration;
 
 use super::Labels;
-use crate::route::node::{Node, Value};
+use crate::route::names;
+use crate::route::node::Node;
+use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// A checked Service.
@@ -13,6 +17,14 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Labels of its endpoints; a Service without selects nothing.
     pub selector: Labels,
+    /// How long a client keeps its endpoint, if it keeps it at all.
+    pub session_affinity: Option<Duration>,
+    /// Whether it has no address of its own.
+    pub headless: bool,
+    /// The other host that it stands for.
+    pub external_name: Option<String>,
+    /// Whether endpoints count before they are ready.
+    pub publish_not_ready: bool,
 }
 
 /// A port of a Service.
@@ -35,43 +47,105 @@ pub enum TargetPort {
     Name(String),
 }
 
+/// Fields of a few words: their names, and what they can be.
+const WORDS: &[(&str, &[&str])] = &[
+    ("type", &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]),
+    ("sessionAffinity", &["None", "ClientIP"]),
+    ("ipFamilyPolicy", &["SingleStack", "PreferDualStack", "RequireDualStack"]),
+    ("externalTrafficPolicy", &["Cluster", "Local"]),
+    ("internalTrafficPolicy", &["Cluster", "Local"]),
+];
+
+const DEFAULT_AFFINITY: i64 = 10_800;
+
 /// Reads one. Ports of other protocols are left out.
-pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Service {
-    let selector = super::labels(spec, "selector", path, report);
-    let path = path.name("ports");
-    let mut ports: Vec<ServicePort> = Vec::new();
-    let (mut taken, mut numbers) = (BTreeSet::new(), BTreeSet::new());
-    let items = spec.items("ports");
-    for (index, node) in items.iter().enumerate() {
-        let path = path.index(index);
-        let port = super::port(node.get("port"), node.line, &path.name("port"), report);
-        let name = node.text("name").unwrap_or_default().to_owned();
-        if name.is_empty() && items.len() > 1 {
-            report.error(node.line, &path.name("name"), "a name is needed where there are several ports", "name it");
-        }
-        match node.text("protocol").unwrap_or("TCP") {
-            "TCP" => {}
-            "UDP" | "SCTP" => continue,
-            other => {
-                let message = format!("{other:?} is no protocol");
-                report.error(node.line, &path.name("protocol"), message, "write TCP, UDP or SCTP");
-            }
-        }
-        if !name.is_empty() && !taken.insert(name.clone()) {
-            report.error(node.line, &path.name("name"), format!("two ports are named {name}"), "rename one");
-        }
-        if port > 0 && !numbers.insert(port) {
-            report.error(node.line, &path.name("port"), format!("port {port} stands twice"), "remove one");
-        }
-        let target = match node.get("targetPort").map(|node| &node.value) {
-            Some(Value::String(name)) => Some(TargetPort::Name(name.clone())),
-            Some(_) => {
-                let path = path.name("targetPort");
-                Some(TargetPort::Number(super::port(node.get("targetPort"), node.line, &path, report)))
-            }
-            None => None,
-        };
-        ports.push(ServicePort { port, name, target });
+pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Service {
+    if !names::is_dns_label(&key.name) || key.name.starts_with(|first: char| first.is_ascii_digit()) {
+        let metadata = Path::ROOT.name("metadata");
+        let message =
+            format!("{:?} is no name of a Service: it has a dot, begins with a digit, or is too long", key.name);
+        report.error(spec.line, &metadata.name("name"), message, "use lower-case letters, digits and inner hyphens");
     }
-    Service { ports, selector }
+    for (name, words) in WORDS {
+        if let Some(node) = spec.get(name)
+            && !words.contains(&node.as_str().unwrap_or_default())
+        {
+            let message = format!("{} is none of {}", node.described(), words.join(", "));
+            report.error(node.line, &path.name(name), message, "write one of them");
+        }
+    }
+    addresses(spec, path, report);
+    let external = spec.text("type") == Some("ExternalName");
+    let external_name = spec.text("externalName").filter(|_| external).map(str::to_owned);
+    if external {
+        let name = external_name.as_deref().unwrap_or_default();
+        if !names::is_dns_subdomain(name.strip_suffix('.').unwrap_or(name)) {
+            let message = format!("{name:?} is no host that the service can stand for");
+            report.error(spec.line, &path.name("externalName"), message, "name a host");
+        }
+    }
+    let headless = spec.text("clusterIP") == Some("None");
+    if spec.items("ports").is_empty() && !external && !headless {
+        report.error(spec.line, &path.name("ports"), "at least one port is needed", "add `ports` with a `port`");
+    }
+    let selector = super::object_labels(spec, "selector", path, report);
+    Service {
+        ports: ports::read(spec, &path.name("ports"), report),
+        selector,
+        session_affinity: affinity(spec, path, report),
+        headless,
+        external_name,
+        publish_not_ready: spec.flag("publishNotReadyAddresses"),
+    }
+}
+
+fn affinity(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    let wanted = spec.text("sessionAffinity") == Some("ClientIP");
+    if wanted {
+        let line = spec.get("sessionAffinity").map_or(spec.line, |node| node.line);
+        let message = "not honoured: the endpoint of each connection is chosen anew";
+        report.warning(line, &path.name("sessionAffinity"), message, "");
+    }
+    let config = spec.get("sessionAffinityConfig");
+    let path = path.name("sessionAffinityConfig");
+    if let (false, Some(config)) = (wanted, config) {
+        report.error(config.line, &path, "it needs `sessionAffinity: ClientIP`", "add that, or remove this");
+    }
+    let timeout = config.and_then(|config| config.get("clientIP")).and_then(|client| client.get("timeoutSeconds"));
+    let seconds = timeout.and_then(Node::as_i64).unwrap_or(DEFAULT_AFFINITY);
+    if !(1..=86_400).contains(&seconds) {
+        let path = path.name("clientIP");
+        let line = timeout.map_or(spec.line, |node| node.line);
+        let message = format!("a client is kept 1 to 86400 seconds, and this is {seconds}");
+        report.error(line, &path.name("timeoutSeconds"), message, "");
+    }
+    wanted.then(|| Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
+}
+
+/// What Kubernetes checks of addresses that mean nothing on plain hosts.
+fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
+    if let Some(node) = spec.get("clusterIP")
+        && let Some(text) = node.as_str()
+        && !["", "None"].contains(&text)
+        && !names::is_address(text)
+    {
+        let message = format!("{text:?} is no IP address");
+        report.error(node.line, &path.name("clusterIP"), message, "write an address, or None");
+    }
+    let families = path.name("ipFamilies");
+    let items = spec.items("ipFamilies");
+    for (index, node) in items.iter().enumerate() {
+        let known = matches!(node.as_str(), Some("IPv4" | "IPv6"));
+        if !known || index > 1 || items[..index].iter().any(|other| other.value == node.value) {
+            let message = "families are IPv4 and IPv6, each once";
+            report.error(node.line, &families.index(index), message, "remove it");
+        }
+    }
+    let path = path.name("externalIPs");
+    for (index, node) in spec.items("externalIPs").iter().enumerate() {
+        let text = node.as_str().unwrap_or_default();
+        if !names::is_address(text) {
+            report.error(node.line, &path.index(index), format!("{text:?} is no IP address"), "write an address");
+        }
+    }
 }

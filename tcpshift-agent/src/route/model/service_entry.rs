@@ -1,11 +1,17 @@
 //! ServiceEntry: a service on plain hosts, with its ports and endpoints.
 
-use std::collections::BTreeSet;
+mod endpoints;
+mod ports;
+
+use ipnet::IpNet;
 
 use super::Labels;
-use super::workload_entry::{self, WorkloadEntry};
+use super::export::{self, Export};
+use super::protocol::Protocol;
+use super::workload_entry::WorkloadEntry;
 use crate::route::names;
 use crate::route::node::Node;
+use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// A checked ServiceEntry.
@@ -13,6 +19,8 @@ use crate::route::report::{Path, Report};
 pub struct ServiceEntry {
     /// Full host names.
     pub hosts: Vec<String>,
+    /// Addresses that clients inside a mesh connect to.
+    pub addresses: Vec<IpNet>,
     /// Names and numbers are unique.
     pub ports: Vec<EntryPort>,
     /// Where endpoints come from.
@@ -21,6 +29,8 @@ pub struct ServiceEntry {
     pub endpoints: Vec<WorkloadEntry>,
     /// Or by the labels of WorkloadEntries in the same namespace.
     pub selector: Option<Labels>,
+    /// Where it is visible.
+    pub export: Export,
 }
 
 /// A port of a ServiceEntry.
@@ -32,6 +42,8 @@ pub struct EntryPort {
     pub name: String,
     /// Where endpoints serve it, if elsewhere.
     pub target: Option<u16>,
+    /// What it speaks, if that is said.
+    pub protocol: Option<Protocol>,
 }
 
 /// Where endpoints come from.
@@ -41,79 +53,118 @@ pub enum Resolution {
     None,
     /// The object says.
     Static,
-    /// DNS says.
+    /// DNS says: all that it says.
     Dns,
+    /// DNS says: one at a time.
+    DnsRoundRobin,
+    /// DNS says, by the name that each client asks for.
+    DynamicDns,
 }
 
+impl Resolution {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Static => "STATIC",
+            Self::Dns => "DNS",
+            Self::DnsRoundRobin => "DNS_ROUND_ROBIN",
+            Self::DynamicDns => "DYNAMIC_DNS",
+        }
+    }
+}
+
+/// How many addresses, hosts and ports there are at most.
+const MAX_ITEMS: usize = 256;
+
 /// Reads one.
-pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ServiceEntry {
-    let hosts = hosts(spec, &path.name("hosts"), report);
-    let ports = ports(spec, &path.name("ports"), report);
+pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ServiceEntry {
     let resolution = match spec.text("resolution") {
         Some("STATIC") => Resolution::Static,
-        Some("DNS" | "DNS_ROUND_ROBIN" | "DYNAMIC_DNS") => Resolution::Dns,
+        Some("DNS") => Resolution::Dns,
+        Some("DNS_ROUND_ROBIN") => Resolution::DnsRoundRobin,
+        Some("DYNAMIC_DNS") => Resolution::DynamicDns,
         _ => Resolution::None,
     };
-    let items = spec.items("endpoints");
-    let endpoints: Vec<_> = {
-        let path = path.name("endpoints");
-        items.iter().enumerate().map(|(at, node)| workload_entry::read(node, &path.index(at), report)).collect()
-    };
+    for name in ["hosts", "addresses", "ports"] {
+        let count = spec.items(name).len();
+        if count > MAX_ITEMS {
+            let message = format!("there are {count} of them, {MAX_ITEMS} at most");
+            report.error(spec.line, &path.name(name), message, "divide the object");
+        }
+    }
+    let hosts = hosts(spec, resolution, &path.name("hosts"), report);
+    let addresses = addresses(spec, resolution, &path.name("addresses"), report);
+    let ports = ports::read(spec, resolution, &path.name("ports"), report);
+    let endpoints = endpoints::read(spec, resolution, path, report);
     let selector = spec.get("workloadSelector").map(|node| {
         let path = path.name("workloadSelector");
-        super::labels(node, "labels", &path, report)
+        if matches!(resolution, Resolution::None | Resolution::Dns | Resolution::DnsRoundRobin | Resolution::DynamicDns)
+        {
+            let message = format!("it has no use with resolution {}", resolution.name());
+            report.warning(node.line, &path, message, "write `resolution: STATIC`");
+        }
+        super::selector(node, "labels", &path, report)
     });
-    if selector.is_some() && !items.is_empty() {
+    if selector.is_some() && !endpoints.is_empty() {
         let cure = "keep one of them";
         report.error(spec.line, path, "endpoints and workloadSelector exclude each other", cure);
     }
-    if resolution == Resolution::None && !items.is_empty() {
-        let cure = "write `resolution: STATIC`";
-        report.error(spec.line, &path.name("endpoints"), "resolution NONE takes no endpoints", cure);
+    if resolution == Resolution::DynamicDns && spec.text("location") == Some("MESH_INTERNAL") {
+        let message = "DYNAMIC_DNS is for services outside a mesh";
+        report.error(spec.line, &path.name("location"), message, "write MESH_EXTERNAL, or another resolution");
     }
-    if resolution == Resolution::Dns {
+    if matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin | Resolution::DynamicDns) {
         let message = "not honoured: host names are not resolved; only endpoints with an IP address are used";
         report.warning(spec.line, &path.name("resolution"), message, "write `resolution: STATIC` with IP addresses");
     }
-    ServiceEntry { hosts, ports, resolution, endpoints, selector }
+    let export = export::read(spec, &key.namespace, true, path, report);
+    ServiceEntry { hosts, addresses, ports, resolution, endpoints, selector, export }
 }
 
-fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<String> {
+fn hosts(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Report<'_>) -> Vec<String> {
     let items = spec.items("hosts");
     if items.is_empty() {
         report.error(spec.line, path, "at least one host is needed", "name the service, as in echo.example.com");
     }
+    let resolved =
+        matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin) && spec.items("endpoints").is_empty();
     for (index, node) in items.iter().enumerate() {
         let host = node.as_str().unwrap_or_default();
         let path = path.index(index);
         if host == "*" {
             report.error(node.line, &path, "the host * names no service", "name one host");
         } else if let Some(problem) = names::wildcard_host_problem(host) {
-            report.error(node.line, &path, problem, "");
+            report.error(node.line, &path, problem, "name the service, as in echo.example.com");
+        } else if let (true, Some(problem)) = (resolved, names::host_problem(host)) {
+            let message = format!("DNS cannot be asked for {host}: {problem}");
+            report.error(node.line, &path, message, "name a full host, or give endpoints");
+        } else if resolution == Resolution::DynamicDns && !host.starts_with('*') {
+            let message = "DYNAMIC_DNS is for hosts with a wildcard";
+            report.error(node.line, &path, message, "write `resolution: DNS`");
+        }
+        if host.contains('*') && host.len() > 1 && !host.starts_with("*.") {
+            let message = format!("{host:?} has a wildcard that does not stand for whole labels");
+            report.warning(node.line, &path, message, "write `*.` before the rest");
         }
     }
-    items.iter().filter_map(|node| Some(node.as_str()?.to_owned())).collect()
+    items.iter().filter_map(|host| Some(host.as_str()?.to_owned())).collect()
 }
 
-fn ports(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<EntryPort> {
-    let (mut numbers, mut taken) = (BTreeSet::new(), BTreeSet::new());
-    let mut ports = Vec::new();
-    for (index, node) in spec.items("ports").iter().enumerate() {
+fn addresses(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
+    let mut addresses = Vec::new();
+    for (index, node) in spec.items("addresses").iter().enumerate() {
+        let text = node.as_str().unwrap_or_default();
         let path = path.index(index);
-        let number = super::port(node.get("number"), node.line, &path.name("number"), report);
-        let name = node.text("name").unwrap_or_default();
-        if !names::is_host_label(name) {
-            report.error(node.line, &path.name("name"), format!("{name:?} is no name of a port"), "for example: tcp");
-        } else if !taken.insert(name) {
-            report.error(node.line, &path.name("name"), format!("two ports are named {name}"), "rename one");
+        if let Some(subnet) = names::subnet(text).filter(|_| text.len() <= 64) {
+            addresses.push(subnet);
+        } else {
+            let message = format!("{text:?} is neither an IP address nor a subnet");
+            report.error(node.line, &path, message, "write for example 10.0.0.1 or 10.0.0.0/8");
         }
-        if number > 0 && !numbers.insert(number) {
-            report.error(node.line, &path.name("number"), format!("port {number} stands twice"), "remove one");
+        if text.contains('/') && !matches!(resolution, Resolution::None | Resolution::Static) {
+            let message = format!("a subnet cannot be an address with resolution {}", resolution.name());
+            report.error(node.line, &path, message, "write single addresses, or another resolution");
         }
-        let target = node
-            .get("targetPort")
-            .map(|target| super::port(Some(target), target.line, &path.name("targetPort"), report));
-        ports.push(EntryPort { number, name: name.to_owned(), target });
     }
-    ports
+    addresses
 }

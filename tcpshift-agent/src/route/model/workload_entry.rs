@@ -8,6 +8,10 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
+/// How many ports and labels an endpoint has at most.
+const MAX_PORTS: usize = 128;
+const MAX_LABELS: usize = 256;
+
 /// A checked WorkloadEntry, or an endpoint of a ServiceEntry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadEntry {
@@ -26,47 +30,92 @@ pub struct WorkloadEntry {
 pub enum WorkloadAddress {
     /// At an IP address.
     Ip(IpAddr),
-    /// Somewhere that this agent cannot reach: a host name, a unix socket, another network.
-    Other(String),
+    /// Where DNS says.
+    Host(String),
+    /// At a unix socket: its path, or `@` and its abstract name.
+    Unix(String),
+    /// In another network, whose gateway this agent does not know.
+    Network,
 }
 
 /// Reads one.
 pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadEntry {
+    if spec.text("address").unwrap_or_default().is_empty() && spec.text("network").unwrap_or_default().is_empty() {
+        let message = "an address is needed";
+        report.error(spec.line, &path.name("address"), message, "write the IP address of the host");
+        return WorkloadEntry {
+            address: WorkloadAddress::Network,
+            ports: BTreeMap::new(),
+            labels: Labels::new(),
+            weight: 1,
+        };
+    }
+    template(spec, path, report)
+}
+
+/// Reads one that needs no address: the template of a WorkloadGroup.
+pub(super) fn template(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadEntry {
     let address = address(spec, path, report);
-    let labels = super::labels(spec, "labels", path, report);
-    let path = path.name("ports");
-    let mut ports = BTreeMap::new();
-    for field in spec.fields("ports") {
-        let path = path.name(&field.name);
-        if !names::is_host_label(&field.name) {
-            report.error(field.line, &path, format!("{:?} is no name of a port", field.name), "");
+    for (name, most) in [("network", 2048), ("locality", 2048), ("serviceAccount", 253)] {
+        if spec.text(name).is_some_and(|text| text.len() > most) {
+            report.error(spec.line, &path.name(name), format!("it has more than {most} characters"), "shorten it");
         }
-        ports.insert(field.name.clone(), super::port(Some(&field.node), field.line, &path, report));
+    }
+    let labels = super::labels(spec, "labels", path, report);
+    if labels.len() > MAX_LABELS {
+        let message = format!("there are {} labels, {MAX_LABELS} at most", labels.len());
+        report.error(spec.line, &path.name("labels"), message, "remove some");
+    }
+    let ports = ports(spec, &path.name("ports"), report);
+    if matches!(address, WorkloadAddress::Unix(_)) && !ports.is_empty() {
+        report.error(spec.line, &path.name("ports"), "a unix socket has no ports", "remove them");
     }
     let weight = spec.integer("weight").and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1).max(1);
     WorkloadEntry { address, ports, labels, weight }
+}
+
+fn ports(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> BTreeMap<String, u16> {
+    let fields = spec.fields("ports");
+    if fields.len() > MAX_PORTS {
+        let message = format!("there are {} ports, {MAX_PORTS} at most", fields.len());
+        report.error(spec.line, path, message, "remove some");
+    }
+    let mut ports = BTreeMap::new();
+    for field in fields {
+        let path = path.name(&field.name);
+        if !names::is_host_label(&field.name) {
+            let cure = "use letters, digits and inner hyphens, at most 63";
+            report.error(field.line, &path, format!("{:?} is no name of a port", field.name), cure);
+        }
+        ports.insert(field.name.clone(), super::port(Some(&field.node), field.line, &path, report));
+    }
+    ports
 }
 
 fn address(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadAddress {
     let path = path.name("address");
     let text = spec.text("address").unwrap_or_default();
     let line = spec.get("address").map_or(spec.line, |node| node.line);
-    if let Ok(address) = text.parse::<IpAddr>() {
+    if let Some(address) = names::address(text) {
         return WorkloadAddress::Ip(address);
     }
+    let cure = "write the IP address of the host";
     if text.is_empty() {
-        if spec.get("network").is_none() {
-            report.error(line, &path, "an address is needed", "write the IP address of the host");
+        if spec.get("network").is_some() {
+            report.warning(line, &path, "not honoured: other networks cannot be reached", cure);
         }
-    } else if !text.starts_with("unix://") && names::host_problem(text).is_some() {
-        report.error(line, &path, format!("{text:?} is no address"), "write the IP address of the host");
-        return WorkloadAddress::Other(text.to_owned());
+        return WorkloadAddress::Network;
     }
-    report.warning(
-        line,
-        &path,
-        "not honoured: only an IP address can be an endpoint",
-        "write the IP address of the host",
-    );
-    WorkloadAddress::Other(text.to_owned())
+    let (address, problem) = match text.strip_prefix("unix://") {
+        Some(socket) => (WorkloadAddress::Unix(socket.to_owned()), names::socket_problem(socket).map(str::to_owned)),
+        None => (WorkloadAddress::Host(text.to_owned()), names::host_problem(text)),
+    };
+    if text.len() > 256 {
+        report.error(line, &path, "an address has at most 256 characters", cure);
+    } else if let Some(problem) = problem {
+        report.error(line, &path, format!("{text:?} is no address: {problem}"), cure);
+    } else {
+        report.warning(line, &path, "not honoured: only an IP address can be an endpoint", cure);
+    }
+    address
 }

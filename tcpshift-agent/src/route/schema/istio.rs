@@ -1,31 +1,41 @@
 //! Fields of Istio's objects, group `networking.istio.io`. The versions v1alpha3, v1beta1 and v1 are one schema.
+//!
+//! The blocks of a DestinationRule's traffic policy are in [`super::policy`].
 
-use super::Shape::{Any, Bool, Duration, Enum, Int32, List, Map, Message, Text, Uint32};
+use super::Shape::{Any, Bool, Enum, Int32, List, Map, Message, Text, Uint32};
+use super::policy::{PORT_SELECTOR, TRAFFIC_POLICY};
 use super::{Field, mute, no, yes};
 
 const EXPORT: &str = "every object is visible in every namespace here";
 const CLIENTS: &str = "it selects clients inside a mesh, and only gateways are served";
 const HTTP: &str = "tcpshift moves TCP connections, http rules are not looked into";
 const SNI: &str = "tls rules choose by the first bytes of a connection, which tcpshift does not read";
-const LEAST_REQUEST: &str = "the endpoint is chosen by LEAST_REQUEST";
-const POOL: &str = "limits and timeouts of connections are not applied";
-const EJECTION: &str = "no endpoint is ejected";
-const BYTES: &str = "bytes are passed on as they are";
-const WARMUP: &str = "a new endpoint gets its full share at once";
 
 /// `spec` of a VirtualService.
 pub const VIRTUAL_SERVICE: &[Field] = &[
     yes("hosts", List(&Text)),
     yes("gateways", List(&Text)),
     yes("tcp", List(&Message(TCP_ROUTE))),
-    no("tls", Any, SNI),
-    no("http", Any, HTTP),
+    no("tls", List(&Message(TLS_ROUTE)), SNI),
+    no("http", List(&Any), HTTP),
     no("exportTo", List(&Text), EXPORT),
 ];
 
 const TCP_ROUTE: &[Field] = &[yes("match", List(&Message(L4_MATCH))), yes("route", List(&Message(ROUTE_DESTINATION)))];
 
+const TLS_ROUTE: &[Field] = &[yes("match", List(&Message(TLS_MATCH))), yes("route", List(&Message(ROUTE_DESTINATION)))];
+
 const L4_MATCH: &[Field] = &[
+    yes("destinationSubnets", List(&Text)),
+    yes("port", Uint32),
+    yes("sourceSubnet", Text),
+    no("sourceLabels", Map(&Text), CLIENTS),
+    yes("gateways", List(&Text)),
+    no("sourceNamespace", Text, CLIENTS),
+];
+
+const TLS_MATCH: &[Field] = &[
+    yes("sniHosts", List(&Text)),
     yes("destinationSubnets", List(&Text)),
     yes("port", Uint32),
     yes("sourceSubnet", Text),
@@ -38,72 +48,18 @@ const ROUTE_DESTINATION: &[Field] = &[yes("destination", Message(DESTINATION)), 
 
 const DESTINATION: &[Field] = &[yes("host", Text), yes("subset", Text), yes("port", Message(PORT_SELECTOR))];
 
-const PORT_SELECTOR: &[Field] = &[yes("number", Uint32)];
-
 /// `spec` of a DestinationRule.
 pub const DESTINATION_RULE: &[Field] = &[
     yes("host", Text),
     yes("trafficPolicy", Message(TRAFFIC_POLICY)),
     yes("subsets", List(&Message(SUBSET))),
     no("exportTo", List(&Text), EXPORT),
-    no("workloadSelector", Any, CLIENTS),
+    no("workloadSelector", Message(MATCH_LABELS), CLIENTS),
 ];
 
 const SUBSET: &[Field] = &[yes("name", Text), yes("labels", Map(&Text)), yes("trafficPolicy", Message(TRAFFIC_POLICY))];
 
-const TRAFFIC_POLICY: &[Field] = &[
-    yes("loadBalancer", Message(LOAD_BALANCER)),
-    no("connectionPool", Message(CONNECTION_POOL), POOL),
-    no("outlierDetection", Message(OUTLIER_DETECTION), EJECTION),
-    no("tls", Any, BYTES),
-    yes("portLevelSettings", List(&Message(PORT_TRAFFIC_POLICY))),
-    no("tunnel", Any, BYTES),
-    no("proxyProtocol", Message(PROXY_PROTOCOL), "no header is sent to the endpoint"),
-    mute("retryBudget", Any),
-];
-
-const PORT_TRAFFIC_POLICY: &[Field] = &[
-    yes("port", Message(PORT_SELECTOR)),
-    yes("loadBalancer", Message(LOAD_BALANCER)),
-    no("connectionPool", Message(CONNECTION_POOL), POOL),
-    no("outlierDetection", Message(OUTLIER_DETECTION), EJECTION),
-    no("tls", Any, BYTES),
-];
-
-const LOAD_BALANCER: &[Field] = &[
-    yes("simple", Enum(&["UNSPECIFIED", "LEAST_CONN", "LEAST_REQUEST", "ROUND_ROBIN", "RANDOM", "PASSTHROUGH"])),
-    no("consistentHash", Any, LEAST_REQUEST),
-    no("localityLbSetting", Any, "locality plays no part in the choice of an endpoint"),
-    no("warmup", Any, WARMUP),
-    no("warmupDurationSecs", Duration, WARMUP),
-];
-
-const CONNECTION_POOL: &[Field] = &[yes("tcp", Message(TCP_SETTINGS)), mute("http", Any)];
-
-const TCP_SETTINGS: &[Field] = &[
-    yes("maxConnections", Int32),
-    yes("connectTimeout", Duration),
-    yes("tcpKeepalive", Message(KEEPALIVE)),
-    yes("maxConnectionDuration", Duration),
-    yes("idleTimeout", Duration),
-];
-
-const KEEPALIVE: &[Field] = &[yes("probes", Uint32), yes("time", Duration), yes("interval", Duration)];
-
-const OUTLIER_DETECTION: &[Field] = &[
-    yes("consecutiveErrors", Int32),
-    yes("splitExternalLocalOriginErrors", Bool),
-    yes("consecutiveLocalOriginFailures", Uint32),
-    yes("consecutiveGatewayErrors", Uint32),
-    yes("consecutive5xxErrors", Uint32),
-    yes("interval", Duration),
-    yes("baseEjectionTime", Duration),
-    yes("maxEjectionPercent", Int32),
-    yes("minHealthPercent", Int32),
-    mute("outlierDetectionHttpErrorCodes", Any),
-];
-
-const PROXY_PROTOCOL: &[Field] = &[yes("version", Enum(&["V1", "V2"]))];
+const MATCH_LABELS: &[Field] = &[yes("matchLabels", Map(&Text))];
 
 /// `spec` of a Gateway.
 pub const GATEWAY: &[Field] = &[yes("servers", List(&Message(SERVER))), yes("selector", Map(&Text))];
@@ -112,12 +68,37 @@ const SERVER: &[Field] = &[
     yes("port", Message(PORT)),
     yes("bind", Text),
     yes("hosts", List(&Text)),
-    mute("tls", Any),
+    // The protocol of such a server is what is warned about.
+    mute("tls", Message(SERVER_TLS)),
     mute("defaultEndpoint", Text),
     yes("name", Text),
 ];
 
-const PORT: &[Field] = &[yes("number", Uint32), yes("protocol", Text), yes("name", Text), mute("targetPort", Uint32)];
+const PORT: &[Field] = &[yes("number", Uint32), yes("protocol", Text), yes("name", Text), yes("targetPort", Uint32)];
+
+const SERVER_TLS: &[Field] = &[
+    mute("httpsRedirect", Bool),
+    mute("mode", Enum(&["PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"])),
+    mute("serverCertificate", Text),
+    mute("privateKey", Text),
+    mute("caCertificates", Text),
+    mute("caCrl", Text),
+    mute("credentialName", Text),
+    mute("credentialNames", List(&Text)),
+    mute("caCertCredentialName", Text),
+    mute("tlsCertificates", List(&Message(TLS_CERTIFICATE))),
+    mute("subjectAltNames", List(&Text)),
+    mute("verifyCertificateSpki", List(&Text)),
+    mute("verifyCertificateHash", List(&Text)),
+    mute("minProtocolVersion", Enum(TLS_VERSIONS)),
+    mute("maxProtocolVersion", Enum(TLS_VERSIONS)),
+    mute("cipherSuites", List(&Text)),
+];
+
+const TLS_VERSIONS: &[&str] = &["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"];
+
+const TLS_CERTIFICATE: &[Field] =
+    &[mute("serverCertificate", Text), mute("privateKey", Text), mute("caCertificates", Text)];
 
 /// `spec` of a ServiceEntry.
 pub const SERVICE_ENTRY: &[Field] = &[
@@ -137,7 +118,7 @@ const SERVICE_PORT: &[Field] =
 
 const WORKLOAD_SELECTOR: &[Field] = &[yes("labels", Map(&Text))];
 
-/// `spec` of a WorkloadEntry, and an endpoint of a ServiceEntry.
+/// `spec` of a WorkloadEntry, an endpoint of a ServiceEntry, and the template of a WorkloadGroup.
 pub const WORKLOAD_ENTRY: &[Field] = &[
     yes("address", Text),
     yes("ports", Map(&Uint32)),
@@ -147,3 +128,37 @@ pub const WORKLOAD_ENTRY: &[Field] = &[
     yes("weight", Uint32),
     mute("serviceAccount", Text),
 ];
+
+/// `spec` of a WorkloadGroup.
+pub const WORKLOAD_GROUP: &[Field] = &[
+    yes("metadata", Message(GROUP_METADATA)),
+    yes("template", Message(WORKLOAD_ENTRY)),
+    no("probe", Message(PROBE), "no endpoint is probed"),
+];
+
+const GROUP_METADATA: &[Field] = &[yes("labels", Map(&Text)), mute("annotations", Map(&Text))];
+
+const PROBE: &[Field] = &[
+    yes("initialDelaySeconds", Int32),
+    yes("timeoutSeconds", Int32),
+    yes("periodSeconds", Int32),
+    yes("successThreshold", Int32),
+    yes("failureThreshold", Int32),
+    yes("httpGet", Message(HTTP_PROBE)),
+    yes("tcpSocket", Message(TCP_PROBE)),
+    yes("exec", Message(EXEC_PROBE)),
+    yes("grpc", Message(GRPC_PROBE)),
+];
+
+const HTTP_PROBE: &[Field] = &[
+    yes("path", Text),
+    yes("port", Uint32),
+    yes("host", Text),
+    yes("scheme", Text),
+    yes("httpHeaders", List(&Message(HTTP_HEADER))),
+];
+
+const HTTP_HEADER: &[Field] = &[yes("name", Text), yes("value", Text)];
+const TCP_PROBE: &[Field] = &[yes("host", Text), yes("port", Uint32)];
+const EXEC_PROBE: &[Field] = &[yes("command", List(&Text))];
+const GRPC_PROBE: &[Field] = &[yes("port", Uint32), yes("service", Text)];

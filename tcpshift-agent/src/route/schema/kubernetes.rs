@@ -1,7 +1,8 @@
-//! Fields of Kubernetes' objects: the metadata that every object has, and Service (core v1).
+//! Fields of Kubernetes' objects: the metadata that every object has, Service (core v1), and EndpointSlice
+//! (discovery.k8s.io/v1).
 
 use super::Shape::{Any, Bool, Int32, IntOrText, List, Map, Message, Text};
-use super::{Field, mute, yes};
+use super::{Field, mute, no, yes};
 
 /// `metadata` of any object.
 pub const METADATA: &[Field] = &[
@@ -41,9 +42,12 @@ pub const SERVICE: &[Field] = &[
     mute("loadBalancerSourceRanges", List(&Text)),
     mute("allocateLoadBalancerNodePorts", Bool),
     mute("publishNotReadyAddresses", Bool),
-    mute("sessionAffinity", Text),
-    mute("sessionAffinityConfig", Any),
+    yes("sessionAffinity", Text),
+    mute("sessionAffinityConfig", Message(AFFINITY_CONFIG)),
 ];
+
+const AFFINITY_CONFIG: &[Field] = &[yes("clientIP", Message(CLIENT_IP_CONFIG))];
+const CLIENT_IP_CONFIG: &[Field] = &[yes("timeoutSeconds", Int32)];
 
 const SERVICE_PORT: &[Field] = &[
     yes("name", Text),
@@ -53,3 +57,29 @@ const SERVICE_PORT: &[Field] = &[
     mute("appProtocol", Text),
     mute("nodePort", Int32),
 ];
+
+/// An EndpointSlice, which has no `spec`, beside its metadata.
+pub const ENDPOINT_SLICE: &[Field] = &[
+    yes("apiVersion", Text),
+    yes("kind", Text),
+    yes("metadata", Message(METADATA)),
+    yes("addressType", Text),
+    no("endpoints", List(&Message(ENDPOINT)), "endpoints are taken from WorkloadEntries and ServiceEntries"),
+    yes("ports", List(&Message(ENDPOINT_PORT))),
+];
+
+const ENDPOINT: &[Field] = &[
+    yes("addresses", List(&Text)),
+    yes("conditions", Message(CONDITIONS)),
+    yes("hostname", Text),
+    mute("nodeName", Text),
+    mute("zone", Text),
+    mute("hints", Any),
+    mute("targetRef", Any),
+    mute("deprecatedTopology", Map(&Text)),
+];
+
+const CONDITIONS: &[Field] = &[yes("ready", Bool), yes("serving", Bool), yes("terminating", Bool)];
+
+const ENDPOINT_PORT: &[Field] =
+    &[yes("name", Text), yes("port", Int32), yes("protocol", Text), mute("appProtocol", Text)];

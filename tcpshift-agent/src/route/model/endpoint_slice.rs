@@ -1,0 +1,152 @@
+//! EndpointSlice (discovery.k8s.io/v1): endpoints of a Service, which share their ports and have no labels of
+//! their own.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::Labels;
+use crate::route::names;
+use crate::route::node::Node;
+use crate::route::report::{Path, Report};
+
+const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+const MAX_ENDPOINTS: usize = 1000;
+const MAX_ADDRESSES: usize = 100;
+const MAX_PORTS: usize = 100;
+
+/// A checked EndpointSlice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointSlice {
+    /// The Service in the same namespace whose endpoints these are.
+    pub service: Option<String>,
+    /// Labels of the slice, which stand for those of its endpoints.
+    pub labels: Labels,
+    /// What is there.
+    pub endpoints: Vec<Endpoint>,
+    /// TCP ports.
+    pub ports: Vec<Port>,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Of one host; empty where it has a name alone.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it takes new connections.
+    pub ready: bool,
+    /// Whether it serves at all, even while it ends.
+    pub serving: bool,
+    /// Whether it is ending.
+    pub terminating: bool,
+}
+
+/// A port that all of the endpoints have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Name of the Service's port.
+    pub name: String,
+    /// Any if none.
+    pub port: Option<u16>,
+}
+
+/// Reads one; the root of the document is what other kinds have under `spec`.
+pub fn read(metadata: &Node, root: &Node, report: &mut Report<'_>) -> EndpointSlice {
+    let path = Path::ROOT;
+    let kind = root.text("addressType").unwrap_or_default();
+    if !["IPv4", "IPv6", "FQDN"].contains(&kind) {
+        let line = root.get("addressType").map_or(root.line, |node| node.line);
+        let message = format!("{kind:?} is no type of address");
+        report.error(line, &path.name("addressType"), message, "write IPv4, IPv6 or FQDN");
+    }
+    let labels = metadata.string_map("labels");
+    let service = labels.get(SERVICE_LABEL).cloned();
+    if service.is_none() {
+        let metadata_path = path.name("metadata");
+        let message = format!("without the label {SERVICE_LABEL} these are endpoints of no Service");
+        report.warning(metadata.line, &metadata_path.name("labels"), message, "add the label");
+    }
+    let path = path.name("endpoints");
+    let items = root.items("endpoints");
+    if items.len() > MAX_ENDPOINTS {
+        let message = format!("there are {} endpoints, {MAX_ENDPOINTS} at most", items.len());
+        report.error(root.line, &path, message, "divide the slice");
+    }
+    let endpoints =
+        items.iter().enumerate().map(|(index, node)| endpoint(node, kind, &path.index(index), report)).collect();
+    EndpointSlice { service, labels, endpoints, ports: ports(root, report) }
+}
+
+fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -> Endpoint {
+    let items = node.items("addresses");
+    {
+        let path = path.name("addresses");
+        if items.is_empty() || items.len() > MAX_ADDRESSES {
+            let message = format!("an endpoint has 1 to {MAX_ADDRESSES} addresses, and this has {}", items.len());
+            report.error(node.line, &path, message, "add one, or remove some");
+        }
+        for (index, node) in items.iter().enumerate() {
+            let text = node.as_str().unwrap_or_default();
+            let address = text.parse::<IpAddr>();
+            let fits = match kind {
+                "IPv4" => address.is_ok_and(|address| address.is_ipv4()),
+                "IPv6" => address.is_ok_and(|address| address.is_ipv6()),
+                "FQDN" => names::is_dns_subdomain(text) && text.contains('.'),
+                _ => true,
+            };
+            if !fits {
+                let message = format!("{text:?} is no address of type {kind}");
+                report.error(node.line, &path.index(index), message, "change it, or addressType");
+            }
+        }
+    }
+    if let Some(name) = node.text("hostname")
+        && !names::is_dns_label(name)
+    {
+        let message = format!("{name:?} is no name of a host");
+        report.error(node.line, &path.name("hostname"), message, "use lower-case letters, digits and inner hyphens");
+    }
+    let says = |name: &str, default: bool| {
+        let said = node.get("conditions").filter(|conditions| conditions.get(name).is_some());
+        said.map_or(default, |conditions| conditions.flag(name))
+    };
+    let ready = says("ready", true);
+    Endpoint {
+        addresses: items.iter().filter_map(|item| item.as_str()?.parse().ok()).collect(),
+        ready,
+        serving: says("serving", ready),
+        terminating: says("terminating", false),
+    }
+}
+
+fn ports(root: &Node, report: &mut Report<'_>) -> Vec<Port> {
+    let path = Path::ROOT.name("ports");
+    let items = root.items("ports");
+    if items.len() > MAX_PORTS {
+        let message = format!("there are {} ports, {MAX_PORTS} at most", items.len());
+        report.error(root.line, &path, message, "remove some");
+    }
+    let mut taken = BTreeSet::new();
+    let mut ports = Vec::new();
+    for (index, node) in items.iter().enumerate() {
+        let path = path.index(index);
+        let name = node.text("name").unwrap_or_default();
+        if !name.is_empty() && !names::is_dns_label(name) {
+            let message = format!("{name:?} is no name of a port");
+            let cure = "use lower-case letters, digits and inner hyphens";
+            report.error(node.line, &path.name("name"), message, cure);
+        } else if !taken.insert(name) {
+            report.error(node.line, &path.name("name"), format!("two ports are named {name:?}"), "rename one");
+        }
+        let port = node.get("port");
+        let port = port.map(|port| super::port(Some(port), port.line, &path.name("port"), report));
+        match node.text("protocol").unwrap_or("TCP") {
+            "TCP" => ports.push(Port { name: name.to_owned(), port }),
+            "UDP" | "SCTP" => {}
+            other => {
+                let message = format!("{other:?} is no protocol");
+                report.error(node.line, &path.name("protocol"), message, "write TCP, UDP or SCTP");
+            }
+        }
+    }
+    ports
+}

@@ -1,0 +1,66 @@
+//! `exportTo`: the namespaces that an object is visible in.
+
+use crate::route::names;
+use crate::route::node::Node;
+use crate::route::report::{Path, Report};
+
+/// Where an object is visible.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Export {
+    /// In every namespace. The default.
+    #[default]
+    Everywhere,
+    /// In these namespaces.
+    Namespaces(Vec<String>),
+    /// In none, which only a ServiceEntry can say.
+    Nowhere,
+}
+
+impl Export {
+    /// Whether an object is visible in a namespace.
+    pub fn reaches(&self, namespace: &str) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Namespaces(namespaces) => namespaces.iter().any(|known| known == namespace),
+            Self::Nowhere => false,
+        }
+    }
+}
+
+/// Reads `exportTo` of an object of this namespace. Only a ServiceEntry may say `~`.
+pub(super) fn read(spec: &Node, namespace: &str, none: bool, path: &Path<'_>, report: &mut Report<'_>) -> Export {
+    let path = path.name("exportTo");
+    let items = spec.items("exportTo");
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, node) in items.iter().enumerate() {
+        let path = path.index(index);
+        let text = node.as_str().unwrap_or_default();
+        let entry = if text == "." { namespace } else { text };
+        if seen.contains(&entry) {
+            let again = items[..index].iter().any(|other| other.value == node.value);
+            let message = if again {
+                format!("{text:?} stands twice")
+            } else {
+                format!(". and {namespace} are the same namespace")
+            };
+            report.error(node.line, &path, message, "keep one of them");
+        } else if entry == "~" && !none {
+            report.error(node.line, &path, "~ can only be said of a ServiceEntry", "write . or name namespaces");
+        } else if !matches!(entry, "*" | "~") && !names::is_host_label(entry) {
+            let message = format!("{text:?} is no namespace");
+            report.error(node.line, &path, message, "write . for this namespace, * for all, or names");
+        }
+        seen.push(entry);
+    }
+    for (alone, meaning) in [("*", "all"), ("~", "no")] {
+        if seen.len() > 1 && seen.contains(&alone) && (alone != "~" || none) {
+            let message = format!("{alone} stands for {meaning} namespaces, and others are named beside it");
+            report.error(items[0].line, &path, message, "keep the one or the others");
+        }
+    }
+    match seen.as_slice() {
+        [] | ["*"] => Export::Everywhere,
+        ["~"] => Export::Nowhere,
+        _ => Export::Namespaces(seen.into_iter().map(str::to_owned).collect()),
+    }
+}

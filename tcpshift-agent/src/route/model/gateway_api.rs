@@ -1,0 +1,99 @@
+//! The Gateway API's objects (group `gateway.networking.k8s.io`), under the rules of its own schemas.
+
+pub mod gateway;
+pub mod reference_grant;
+pub mod tcp_route;
+
+pub use gateway::{Gateway, Listener};
+pub use reference_grant::ReferenceGrant;
+pub use tcp_route::{BackendRef, ParentRef, TcpRoute};
+
+use crate::route::names;
+use crate::route::node::Node;
+use crate::route::report::{Path, Report};
+
+/// The group, which is the default of some references.
+pub const GROUP: &str = "gateway.networking.k8s.io";
+
+/// What a field of a reference must look like.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// Empty for the core group, or a DNS name.
+    Group,
+    /// A word of letters, digits and inner hyphens that begins with a letter.
+    Kind,
+    /// Anything of 1 to 253 characters.
+    Name,
+    /// A DNS name: of a listener, a rule or a port.
+    Section,
+    /// A label in lower case.
+    Namespace,
+}
+
+impl Form {
+    fn fits(self, text: &str) -> bool {
+        match self {
+            Self::Group => text.is_empty() || text.len() <= 253 && is_subdomain(text),
+            Self::Kind => names::is_host_label(text) && text.starts_with(|first: char| first.is_ascii_alphabetic()),
+            Self::Name => (1..=253).contains(&text.chars().count()),
+            Self::Section => text.len() <= 253 && is_subdomain(text),
+            Self::Namespace => names::is_dns_label(text),
+        }
+    }
+
+    fn described(self) -> &'static str {
+        match self {
+            Self::Group => "a group, as gateway.networking.k8s.io, or \"\" for the core",
+            Self::Kind => "a kind, as Service",
+            Self::Name => "a name of 1 to 253 characters",
+            Self::Section => "a name in lower case, of letters, digits, inner hyphens and dots",
+            Self::Namespace => "a namespace",
+        }
+    }
+}
+
+/// The schemas do not limit the labels of such names.
+fn is_subdomain(text: &str) -> bool {
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.split('.').all(|label| {
+        let bytes = label.as_bytes();
+        bytes.first().copied().is_some_and(lower)
+            && bytes.last().copied().is_some_and(lower)
+            && bytes.iter().all(|byte| lower(*byte) || *byte == b'-')
+    })
+}
+
+/// A field that may be absent.
+fn optional<'n>(node: &'n Node, name: &str, form: Form, path: &Path<'_>, report: &mut Report<'_>) -> Option<&'n str> {
+    let field = node.get(name)?;
+    let text = field.as_str()?;
+    if !form.fits(text) {
+        let message = format!("{text:?} is not {}", form.described());
+        report.error(field.line, &path.name(name), message, "");
+    }
+    Some(text)
+}
+
+/// A field that has to be there.
+fn required(node: &Node, name: &str, form: Form, path: &Path<'_>, report: &mut Report<'_>) -> String {
+    if node.get(name).is_none() {
+        report.error(node.line, &path.name(name), format!("{name} is needed"), format!("add {}", form.described()));
+    }
+    optional(node, name, form, path, report).unwrap_or_default().to_owned()
+}
+
+/// A list with so many items.
+fn count(node: &Node, name: &str, (least, most): (usize, usize), path: &Path<'_>, report: &mut Report<'_>) {
+    let found = node.items(name).len();
+    if (least..=most).contains(&found) {
+        return;
+    }
+    let wanted = match (least, most) {
+        (least, most) if least == most => format!("exactly {least}"),
+        (0, most) => format!("at most {most}"),
+        (least, most) => format!("{least} to {most}"),
+    };
+    let line = node.get(name).map_or(node.line, |node| node.line);
+    let cure = if found < least { "add one" } else { "remove some" };
+    report.error(line, &path.name(name), format!("{wanted} of them can be here, and there are {found}"), cure);
+}

@@ -1,0 +1,234 @@
+//! The Gateway API's Gateway: the ports that are listened on, and which routes may be attached to each.
+
+use std::net::IpAddr;
+
+use super::Form;
+use crate::route::model::Labels;
+use crate::route::names;
+use crate::route::node::Node;
+use crate::route::report::{Path, Report};
+
+/// A checked Gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gateway {
+    /// Who is to serve it.
+    pub class: String,
+    /// What is listened on.
+    pub listeners: Vec<Listener>,
+}
+
+/// One port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Its name, which routes can refer to.
+    pub name: String,
+    /// 1 to 65,535.
+    pub port: u16,
+    /// As written; TCP is the one that is served.
+    pub protocol: String,
+    /// Namespaces whose routes may be attached.
+    pub namespaces: Namespaces,
+    /// Groups and kinds of routes that may be attached; those that fit the protocol if empty.
+    pub kinds: Vec<(String, String)>,
+}
+
+/// Namespaces whose routes may be attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Namespaces {
+    /// That of the Gateway. The default.
+    #[default]
+    Same,
+    /// Every one.
+    All,
+    /// Those with labels, which on plain hosts no namespace has but its own name.
+    Selected(Labels),
+    /// None.
+    None,
+}
+
+const TCP_KINDS: &[&str] = &["TCPRoute"];
+const MAX_LISTENERS: usize = 64;
+const MAX_ADDRESSES: usize = 16;
+
+/// Reads one.
+pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
+    let class = super::required(spec, "gatewayClassName", Form::Name, path, report);
+    super::count(spec, "listeners", (1, MAX_LISTENERS), path, report);
+    addresses(spec, path, report);
+    let path = path.name("listeners");
+    let items = spec.items("listeners");
+    let mut listeners: Vec<Listener> = Vec::new();
+    for (index, node) in items.iter().enumerate() {
+        let path = path.index(index);
+        let listener = listener(node, &path, report);
+        if listeners.iter().any(|other| other.name == listener.name) && !listener.name.is_empty() {
+            let message = format!("two listeners are named {}", listener.name);
+            report.error(node.line, &path.name("name"), message, "rename one");
+        }
+        let same = listeners.iter().zip(items).find(|(other, other_node)| {
+            other.port == listener.port
+                && other.protocol == listener.protocol
+                && other_node.text("hostname") == node.text("hostname")
+        });
+        if let Some((other, _)) = same {
+            let message = format!("the listener {} has the same port, protocol and hostname", other.name);
+            report.error(node.line, &path, message, "remove one of them");
+        }
+        listeners.push(listener);
+    }
+    Gateway { class, listeners }
+}
+
+fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Listener {
+    let name = super::required(node, "name", Form::Section, path, report);
+    let port = crate::route::model::port(node.get("port"), node.line, &path.name("port"), report);
+    let protocol = node.text("protocol").unwrap_or_default();
+    let line = node.get("protocol").map_or(node.line, |node| node.line);
+    match protocol {
+        "TCP" => {}
+        "HTTP" | "HTTPS" | "TLS" | "UDP" => {
+            let message = format!("{protocol} is not served: tcpshift moves plain TCP connections");
+            let cure = "write TCP if the bytes may pass as they are";
+            report.warning(line, &path.name("protocol"), message, cure);
+        }
+        _ if is_protocol(protocol) => {
+            let message = format!("{protocol} is not served: it is no protocol that tcpshift knows");
+            report.warning(line, &path.name("protocol"), message, "write TCP");
+        }
+        _ => report.error(line, &path.name("protocol"), format!("{protocol:?} is no protocol"), "write TCP"),
+    }
+    if let Some(hostname) = node.get("hostname") {
+        let text = hostname.as_str().unwrap_or_default();
+        let host = text.strip_prefix("*.").unwrap_or(text);
+        let path = path.name("hostname");
+        if !super::is_subdomain(host) || text.len() > 253 {
+            let message = format!("{text:?} is no host name");
+            report.error(hostname.line, &path, message, "use lower case, and `*.` at the beginning at most");
+        } else if ["TCP", "UDP"].contains(&protocol) {
+            let message = format!("{protocol} connections name no host");
+            report.error(hostname.line, &path, message, "remove it");
+        }
+    }
+    tls(node, protocol, path, report);
+    let (namespaces, kinds) = allowed(node, protocol, path, report);
+    Listener { name, port, protocol: protocol.to_owned(), namespaces, kinds }
+}
+
+/// A word, or a domain, a slash and a word.
+fn is_protocol(text: &str) -> bool {
+    let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let simple =
+        |text: &str| names::is_host_label(text) || text.len() > 63 && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    text.len() <= 255
+        && match text.split_once('/') {
+            Some((domain, name)) => super::is_subdomain(domain) && word(name),
+            None => simple(text),
+        }
+}
+
+fn tls(node: &Node, protocol: &str, path: &Path<'_>, report: &mut Report<'_>) {
+    let path = path.name("tls");
+    let Some(tls) = node.get("tls") else {
+        if protocol == "TLS" {
+            report.error(node.line, &path, "the protocol TLS needs `tls`", "add `tls: {mode: Passthrough}`");
+        }
+        return;
+    };
+    if ["HTTP", "TCP", "UDP"].contains(&protocol) {
+        report.error(tls.line, &path, format!("the protocol {protocol} has no `tls`"), "remove it");
+        return;
+    }
+    let mode = tls.text("mode").unwrap_or("Terminate");
+    if protocol == "HTTPS" && mode != "Terminate" {
+        report.error(tls.line, &path.name("mode"), "HTTPS can be terminated only", "write Terminate");
+    }
+    if mode == "Terminate" && tls.items("certificateRefs").is_empty() && tls.fields("options").is_empty() {
+        report.error(tls.line, &path, "Terminate needs certificateRefs or options", "add `certificateRefs`");
+    }
+    super::count(tls, "certificateRefs", (0, 64), &path, report);
+    let path = path.name("certificateRefs");
+    for (index, node) in tls.items("certificateRefs").iter().enumerate() {
+        let path = path.index(index);
+        super::required(node, "name", Form::Name, &path, report);
+        super::optional(node, "namespace", Form::Namespace, &path, report);
+    }
+}
+
+fn allowed(
+    node: &Node,
+    protocol: &str,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) -> (Namespaces, Vec<(String, String)>) {
+    let Some(routes) = node.get("allowedRoutes") else { return (Namespaces::Same, Vec::new()) };
+    let path = path.name("allowedRoutes");
+    super::count(routes, "kinds", (0, 8), &path, report);
+    let mut kinds = Vec::new();
+    {
+        let path = path.name("kinds");
+        for (index, node) in routes.items("kinds").iter().enumerate() {
+            let path = path.index(index);
+            let group = super::optional(node, "group", Form::Group, &path, report).unwrap_or(super::GROUP).to_owned();
+            let kind = super::required(node, "kind", Form::Kind, &path, report);
+            if protocol == "TCP" && (group != super::GROUP || !TCP_KINDS.contains(&kind.as_str())) {
+                let message = format!("no {kind} can be attached to a listener for TCP");
+                report.warning(node.line, &path, message, "write TCPRoute");
+            }
+            kinds.push((group, kind));
+        }
+    }
+    let namespaces = routes.get("namespaces").map(|node| {
+        let path = path.name("namespaces");
+        match node.text("from") {
+            Some("All") => Namespaces::All,
+            Some("None") => Namespaces::None,
+            Some("Selector") => Namespaces::Selected(selector(node, &path, report)),
+            _ => Namespaces::Same,
+        }
+    });
+    (namespaces.unwrap_or_default(), kinds)
+}
+
+fn selector(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Labels {
+    let path = path.name("selector");
+    let Some(selector) = node.get("selector") else {
+        let message = "no namespace is selected";
+        report.warning(node.line, &path, message, "add `selector: {matchLabels: …}`");
+        return Labels::new();
+    };
+    let expressions = path.name("matchExpressions");
+    for (index, node) in selector.items("matchExpressions").iter().enumerate() {
+        let path = expressions.index(index);
+        for name in ["key", "operator"] {
+            if node.get(name).is_none() {
+                report.error(node.line, &path.name(name), format!("{name} is needed"), "add it");
+            }
+        }
+        report.warning(node.line, &path, "not honoured: only matchLabels are compared", "use matchLabels");
+    }
+    crate::route::model::object_labels(selector, "matchLabels", &path, report)
+}
+
+fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
+    super::count(spec, "addresses", (0, MAX_ADDRESSES), path, report);
+    let path = path.name("addresses");
+    let items = spec.items("addresses");
+    for (index, node) in items.iter().enumerate() {
+        let path = path.index(index);
+        let (kind, value) = (node.text("type").unwrap_or("IPAddress"), node.text("value").unwrap_or_default());
+        let known = ["IPAddress", "Hostname"].contains(&kind);
+        if !known && !kind.contains('/') {
+            report.error(node.line, &path.name("type"), format!("{kind:?} is no type of address"), "write IPAddress");
+        }
+        if kind == "IPAddress" && !value.is_empty() && value.parse::<IpAddr>().is_err() {
+            let message = format!("{value:?} is no IP address");
+            report.error(node.line, &path.name("value"), message, "write an address, or `type: Hostname`");
+        }
+        let same = |other: &Node| {
+            other.text("type").unwrap_or("IPAddress") == kind && other.text("value").unwrap_or_default() == value
+        };
+        if known && !value.is_empty() && items[..index].iter().any(same) {
+            report.error(node.line, &path, format!("{value} stands twice"), "remove one");
+        }
+    }
+}

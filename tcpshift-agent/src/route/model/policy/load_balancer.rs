@@ -1,0 +1,137 @@
+//! `loadBalancer`: how the endpoint of a connection is chosen.
+
+use super::locality;
+use crate::route::node::Node;
+use crate::route::report::{Path, Report};
+
+/// Maglev tables have fewer places than this.
+const MAGLEV_LIMIT: u64 = 5_000_011;
+
+/// How endpoints are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadBalancer {
+    /// The less loaded of two. The default.
+    #[default]
+    LeastRequest,
+    /// In turn.
+    RoundRobin,
+    /// At random.
+    Random,
+    /// By a hash of the client's address: always the same one, as long as it is there.
+    SourceHash(HashAlgorithm),
+}
+
+/// How a hash leads to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashAlgorithm {
+    /// By a ring with at least so many places.
+    Ring {
+        /// At least 1.
+        places: u64,
+    },
+    /// By a table of so many places.
+    Maglev {
+        /// A prime number below 5,000,011.
+        places: u64,
+    },
+}
+
+/// Reads the block.
+pub(super) fn read(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Report<'_>) -> LoadBalancer {
+    let hash = node.get("consistentHash");
+    if node.get("simple").is_some() && hash.is_some() {
+        report.error(node.line, path, "simple and consistentHash exclude each other", "keep one of them");
+    }
+    if let Some(locality) = node.get("localityLbSetting") {
+        locality::check(locality, outlier, &path.name("localityLbSetting"), report);
+    }
+    super::duration(node, "warmupDurationSecs", path, report);
+    if let Some(warmup) = node.get("warmup") {
+        self::warmup(warmup, &path.name("warmup"), report);
+    }
+    let simple = node.text("simple");
+    for name in ["warmup", "warmupDurationSecs"] {
+        if node.get(name).is_some() && (hash.is_some() || matches!(simple, Some("RANDOM" | "PASSTHROUGH"))) {
+            let message = "it has an effect with ROUND_ROBIN and LEAST_REQUEST only";
+            report.warning(node.line, &path.name(name), message, "remove it, or change `simple`");
+        }
+    }
+    if let Some(hash) = hash {
+        return consistent_hash(hash, &path.name("consistentHash"), report);
+    }
+    match simple {
+        Some("ROUND_ROBIN") => LoadBalancer::RoundRobin,
+        Some("RANDOM") => LoadBalancer::Random,
+        Some("PASSTHROUGH") => {
+            let message = "PASSTHROUGH is not honoured: a gateway's clients name no endpoint; LEAST_REQUEST is used";
+            report.warning(node.line, &path.name("simple"), message, "");
+            LoadBalancer::LeastRequest
+        }
+        _ => LoadBalancer::LeastRequest,
+    }
+}
+
+fn consistent_hash(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> LoadBalancer {
+    let one_of = |names: &[&str], report: &mut Report<'_>| {
+        let given: Vec<_> = names.iter().copied().filter(|name| node.get(name).is_some()).collect();
+        if given.len() > 1 {
+            report.error(node.line, path, format!("{} exclude each other", given.join(" and ")), "keep one of them");
+        }
+        !given.is_empty()
+    };
+    let keyed = one_of(&["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"], report);
+    let algorithm = one_of(&["ringHash", "maglev"], report);
+    if !keyed {
+        report.warning(node.line, path, "nothing is hashed: no key is given", "add `useSourceIp: true`");
+    }
+    if let Some(cookie) = node.get("httpCookie")
+        && cookie.text("name").unwrap_or_default().is_empty()
+    {
+        let path = path.name("httpCookie");
+        report.error(cookie.line, &path.name("name"), "the cookie has no name", "name it");
+    }
+    let old_size = node.unsigned("minimumRingSize");
+    if old_size > 0 {
+        let path = path.name("minimumRingSize");
+        if algorithm {
+            let message = "minimumRingSize excludes ringHash and maglev";
+            report.error(node.line, &path, message, "write `ringHash: {minimumRingSize: N}` alone");
+        }
+        report.warning(node.line, &path, "this field is an old one", "write `ringHash: {minimumRingSize: N}`");
+    }
+    let ring = node.get("ringHash").map_or(0, |ring| ring.unsigned("minimumRingSize")).max(old_size);
+    let mut algorithm = HashAlgorithm::Ring { places: if ring == 0 { 1024 } else { ring } };
+    if let Some(maglev) = node.get("maglev") {
+        let places = maglev.unsigned("tableSize");
+        let problem = match places {
+            0 => Some("the size of the table is needed".to_owned()),
+            MAGLEV_LIMIT.. => Some(format!("the size of the table is below {MAGLEV_LIMIT}, and this is {places}")),
+            _ if !is_prime(places) => Some(format!("the size of the table is a prime number, and {places} is none")),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            let path = path.name("maglev");
+            report.error(maglev.line, &path.name("tableSize"), problem, "write for example 65537");
+        }
+        algorithm = HashAlgorithm::Maglev { places };
+    }
+    if node.flag("useSourceIp") { LoadBalancer::SourceHash(algorithm) } else { LoadBalancer::LeastRequest }
+}
+
+/// Whether a number below `MAGLEV_LIMIT` is prime, 1 being taken for one as in Envoy.
+fn is_prime(number: u64) -> bool {
+    let mut factors = (2..).take_while(|factor| factor * factor <= number);
+    !factors.any(|factor| number.is_multiple_of(factor))
+}
+
+fn warmup(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
+    if super::duration(node, "duration", path, report).is_none() {
+        report.error(node.line, &path.name("duration"), "a duration is needed", "add for example `duration: 30s`");
+    }
+    super::percent(node, "minimumPercent", path, report);
+    if let Some(field) = node.get("aggression")
+        && field.as_f64().is_none_or(|aggression| aggression < 1.0)
+    {
+        report.error(field.line, &path.name("aggression"), "it is 1 at least", "write 1.0 for a steady growth");
+    }
+}

@@ -1,0 +1,58 @@
+//! `ports` of a ServiceEntry.
+
+use std::collections::BTreeSet;
+
+use super::{EntryPort, Resolution};
+use crate::route::model::protocol::{self, Protocol};
+use crate::route::names;
+use crate::route::node::Node;
+use crate::route::report::{Path, Report};
+
+/// Reads them.
+pub(super) fn read(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Report<'_>) -> Vec<EntryPort> {
+    let (mut numbers, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    let mut ports = Vec::new();
+    let (hosts, addressed) = (spec.items("hosts").len(), !spec.items("addresses").is_empty());
+    let mut several = false;
+    for (index, node) in spec.items("ports").iter().enumerate() {
+        let path = path.index(index);
+        let line = |name: &str| node.get(name).map_or(node.line, |node| node.line);
+        let number = crate::route::model::port(node.get("number"), node.line, &path.name("number"), report);
+        let name = node.text("name").unwrap_or_default();
+        if !names::is_host_label(name) {
+            let message = format!("{name:?} is no name of a port");
+            report.error(line("name"), &path.name("name"), message, "for example: tcp");
+        } else if !taken.insert(name) {
+            report.error(line("name"), &path.name("name"), format!("two ports are named {name}"), "rename one");
+        }
+        if number > 0 && !numbers.insert(number) {
+            report.error(line("number"), &path.name("number"), format!("port {number} stands twice"), "remove one");
+        }
+        let written = node.text("protocol").unwrap_or_default();
+        let protocol = protocol::parse(written);
+        if protocol.is_none() && !written.is_empty() {
+            let message = format!("{written:?} is no protocol");
+            report.error(line("protocol"), &path.name("protocol"), message, "write TCP");
+        }
+        if !addressed && ["", "TCP"].contains(&written) {
+            let message =
+                format!("without `addresses`, a mesh takes every connection to port {number} for this service");
+            report.warning(line("protocol"), &path.name("protocol"), message, "add `addresses` if there is a mesh");
+        }
+        if hosts > 1
+            && resolution != Resolution::None
+            && !several
+            && !matches!(protocol, Some(Protocol::Http | Protocol::Tls))
+        {
+            several = true;
+            let message = "several hosts share this port, and plain TCP does not say which one is meant";
+            report.error(line("protocol"), &path.name("protocol"), message, "make an object of each host");
+        }
+        let target = node
+            .get("targetPort")
+            .filter(|target| target.as_i64() != Some(0))
+            .map(|target| crate::route::model::port(Some(target), target.line, &path.name("targetPort"), report));
+        ports.push(EntryPort { number, name: name.to_owned(), target, protocol });
+    }
+    ports
+}

@@ -1,0 +1,60 @@
+//! `gateways` of a VirtualService or of a match: where rules apply.
+
+use super::GatewayRef;
+use crate::route::names;
+use crate::route::node::Node;
+use crate::route::object::Key;
+use crate::route::report::{Path, Report};
+
+/// Reads the gateways of an object or a match.
+///
+/// Istio stops checking behind the first name without a slash; what it lets pass behind is a warning here.
+pub(super) fn read(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<GatewayRef> {
+    let path = path.name("gateways");
+    let mut gateways = Vec::new();
+    let mut checked = true;
+    for (index, node) in node.items("gateways").iter().enumerate() {
+        let path = path.index(index);
+        let text = node.as_str().unwrap_or_default();
+        match problem(text) {
+            None => gateways.push(gateway(key, node, text, &path, report)),
+            Some(problem) if checked => {
+                report.error(node.line, &path, problem, "write `name`, `namespace/name` or `mesh`");
+            }
+            Some(problem) => {
+                let message = format!("no rule applies there: {problem}");
+                report.warning(node.line, &path, message, "write `name`, `namespace/name` or `mesh`");
+            }
+        }
+        checked &= text.contains('/');
+    }
+    gateways
+}
+
+fn problem(text: &str) -> Option<String> {
+    let Some((namespace, name)) = text.split_once('/') else {
+        return names::host_problem(text).map(|problem| format!("{text:?} does not name a gateway: {problem}"));
+    };
+    let label = [namespace, name].into_iter().find(|label| !names::is_host_label(label))?;
+    Some(match label {
+        "" => format!("{text:?} does not name a gateway: one side of the slash is empty"),
+        "." => format!("{text:?} does not name a gateway: Istio refuses `.` as namespace"),
+        _ => format!("{text:?} does not name a gateway: {label:?} has other than letters, digits and inner hyphens"),
+    })
+}
+
+/// `mesh`, `name`, `namespace/name`, or the old `name.namespace.svc.cluster.local`.
+fn gateway(key: &Key, node: &Node, text: &str, path: &Path<'_>, report: &mut Report<'_>) -> GatewayRef {
+    let (namespace, name) = match (text.split_once('/'), text.split_once('.')) {
+        _ if text == "mesh" => return GatewayRef::Mesh,
+        (Some(both), _) => both,
+        (None, None) => (key.namespace.as_str(), text),
+        (None, Some((name, rest))) => {
+            let namespace = rest.split('.').next().unwrap_or_default();
+            let cure = format!("write {namespace}/{name}");
+            report.warning(node.line, path, "this way to name a gateway is an old one", cure);
+            (namespace, name)
+        }
+    };
+    GatewayRef::Gateway { namespace: namespace.to_owned(), name: name.to_owned() }
+}

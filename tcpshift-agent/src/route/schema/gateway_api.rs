@@ -1,0 +1,84 @@
+//! Fields of the Gateway API's objects, group `gateway.networking.k8s.io`. Its versions are one schema here.
+
+use super::Shape::{Any, Enum, Int32, List, Map, Message, Text};
+use super::{Field, mute, no, yes};
+
+const NOT_SERVED: &str = "objects of the Gateway API are checked and not served";
+const PLACE: &str = "the agent listens on its own addresses";
+
+/// `spec` of a Gateway.
+pub const GATEWAY: &[Field] = &[
+    yes("gatewayClassName", Text),
+    no("listeners", List(&Message(LISTENER)), NOT_SERVED),
+    no("addresses", List(&Message(ADDRESS)), PLACE),
+    mute("infrastructure", Message(INFRASTRUCTURE)),
+    mute("backendTLS", Any),
+    mute("tls", Any),
+    mute("allowedListeners", Any),
+    mute("defaultScope", Text),
+];
+
+const LISTENER: &[Field] = &[
+    yes("name", Text),
+    yes("hostname", Text),
+    yes("port", Int32),
+    yes("protocol", Text),
+    mute("tls", Message(TLS)),
+    yes("allowedRoutes", Message(ALLOWED_ROUTES)),
+];
+
+const TLS: &[Field] = &[
+    mute("mode", Enum(&["Terminate", "Passthrough"])),
+    mute("certificateRefs", List(&Message(SECRET_REF))),
+    mute("frontendValidation", Any),
+    mute("options", Map(&Text)),
+];
+
+const SECRET_REF: &[Field] = &[mute("group", Text), mute("kind", Text), mute("name", Text), mute("namespace", Text)];
+
+const ALLOWED_ROUTES: &[Field] =
+    &[yes("namespaces", Message(ROUTE_NAMESPACES)), yes("kinds", List(&Message(GROUP_KIND)))];
+
+const ROUTE_NAMESPACES: &[Field] =
+    &[yes("from", Enum(&["All", "Selector", "Same", "None"])), yes("selector", Message(SELECTOR))];
+
+const SELECTOR: &[Field] = &[yes("matchLabels", Map(&Text)), yes("matchExpressions", List(&Message(REQUIREMENT)))];
+
+const REQUIREMENT: &[Field] = &[yes("key", Text), yes("operator", Text), yes("values", List(&Text))];
+const GROUP_KIND: &[Field] = &[yes("group", Text), yes("kind", Text)];
+const ADDRESS: &[Field] = &[yes("type", Text), yes("value", Text)];
+const INFRASTRUCTURE: &[Field] =
+    &[mute("labels", Map(&Text)), mute("annotations", Map(&Text)), mute("parametersRef", Any)];
+
+/// `spec` of a TCPRoute.
+pub const TCP_ROUTE: &[Field] = &[
+    yes("parentRefs", List(&Message(PARENT_REF))),
+    no("rules", List(&Message(RULE)), NOT_SERVED),
+    mute("useDefaultGateways", Enum(&["All", "None"])),
+];
+
+const PARENT_REF: &[Field] = &[
+    yes("group", Text),
+    yes("kind", Text),
+    yes("namespace", Text),
+    yes("name", Text),
+    yes("sectionName", Text),
+    yes("port", Int32),
+];
+
+const RULE: &[Field] = &[yes("name", Text), yes("backendRefs", List(&Message(BACKEND_REF)))];
+
+const BACKEND_REF: &[Field] = &[
+    yes("group", Text),
+    yes("kind", Text),
+    yes("name", Text),
+    yes("namespace", Text),
+    yes("port", Int32),
+    yes("weight", Int32),
+];
+
+/// `spec` of a ReferenceGrant.
+pub const REFERENCE_GRANT: &[Field] = &[yes("from", List(&Message(FROM))), yes("to", List(&Message(TO)))];
+
+const FROM: &[Field] = &[yes("group", Text), yes("kind", Text), yes("namespace", Text)];
+const TO: &[Field] = &[yes("group", Text), yes("kind", Text), yes("name", Text)];
