@@ -14,11 +14,13 @@ pub mod weigh;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tcpshift_common::decide::{Steer, Table};
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
+pub use crate::route::model::policy::Keepalive;
 pub use weigh::WeightTable;
 
 /// Everything that is served, as one value.
@@ -64,6 +66,8 @@ pub struct Route {
     pub steer: Steer,
     /// What becomes of the share of a destination without endpoints.
     pub on_empty: OnEmpty,
+    /// How long its connections may last.
+    pub limits: Limits,
     /// Where it goes, in the order of the route file.
     pub destinations: Vec<Destination>,
     /// Which slot belongs to which of `destinations`.
@@ -95,12 +99,40 @@ pub struct Destination {
     pub weight: u64,
     /// Slots of the route's table, `0..=10_000`.
     pub slots: u32,
+    /// How connections to it are opened and kept.
+    pub settings: Settings,
     /// Why nothing can be served, where that is so; there are no endpoints then.
     pub unusable: Option<Unusable>,
     /// Number, policy and sums, as the decision reads them.
     pub decides: destination::Destination,
     /// By address.
     pub endpoints: Vec<Endpoint>,
+}
+
+/// How long the connections of a route may last: what the `DestinationRule` of its first destination says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Without a byte in either direction; no limit by default.
+    pub idle_timeout: Option<Duration>,
+    /// At all; no limit by default.
+    pub max_duration: Option<Duration>,
+}
+
+/// How connections to a destination are opened and kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long its endpoints may take to accept, all attempts together.
+    pub connect_timeout: Duration,
+    /// Connections at once; no limit by default.
+    pub max_connections: Option<u32>,
+    /// How its endpoints are asked whether they are still there; none for the agent's own way.
+    pub keepalive: Option<Keepalive>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(10), max_connections: None, keepalive: None }
+    }
 }
 
 /// One address and port of a destination.

@@ -16,7 +16,7 @@ use tcpshift_common::listener::Rule;
 use super::catalog::{Catalog, Resolved};
 use super::register::Register;
 use super::weigh::Layout;
-use super::{Destination, Listener, OnEmpty, Plan, Route, Unusable, WeightTable};
+use super::{Destination, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable, WeightTable};
 use crate::route::annotations::{SteerBy, Steering};
 use crate::route::model::gateway::Protocol;
 use crate::route::model::{GatewayRef, RouteDestination, Server, Spec, TcpRoute, VirtualService, selects};
@@ -220,8 +220,17 @@ impl Compiler<'_> {
             destination.slots = slots;
         }
         let (namespace, object) = (object.key.namespace.clone(), object.key.name.clone());
-        let route =
-            Route { number, namespace, object, rule: index, steer: steering(by), on_empty, destinations, table };
+        let route = Route {
+            number,
+            namespace,
+            object,
+            rule: index,
+            steer: steering(by),
+            on_empty,
+            limits: Limits::default(),
+            destinations,
+            table,
+        };
         match self.previous.get(&number) {
             Some(&previous) if **previous == route => Arc::clone(previous),
             _ => Arc::new(route),
@@ -247,7 +256,18 @@ impl Compiler<'_> {
             self.register.endpoints.number(&format!("{host}:{port}@{address}"))
         });
         let (subset, weight) = (wanted.subset.clone(), u64::from(wanted.weight));
-        Destination { name, host, subset, port, weight, slots: 0, unusable, decides, endpoints }
+        Destination {
+            name,
+            host,
+            subset,
+            port,
+            weight,
+            slots: 0,
+            settings: Settings::default(),
+            unusable,
+            decides,
+            endpoints,
+        }
     }
 
     /// Whether this agent listens at an address.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tcpshift_agent::connections::{Connections, DestinationCount};
 use tcpshift_agent::plan::weigh::{Layout, WeightTable};
-use tcpshift_agent::plan::{Destination, Endpoint, Listener, OnEmpty, Plan, Route, Unusable};
+use tcpshift_agent::plan::{Destination, Endpoint, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable};
 use tcpshift_agent::proxy::Proxy;
 use tcpshift_common::address::Prefix;
 use tcpshift_common::decide::{Steer, steer};
@@ -97,6 +97,7 @@ pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAdd
         port: 9000,
         weight,
         slots: 0,
+        settings: Settings::default(),
         unusable: endpoints.is_empty().then_some(Unusable::NoEndpoint),
         decides: destination::Destination {
             number,
@@ -123,6 +124,7 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
         rule: 0,
         steer: Steer { by, v4_bits: 32, v6_bits: 128 },
         on_empty: OnEmpty::Refuse,
+        limits: Limits::default(),
         destinations,
         table,
     })
