@@ -48,7 +48,7 @@ Exit codes:
   65  invalid input: an object that is wrong by itself; nothing was changed
 
 Environment:
-  TCPSHIFT_ADMIN  the agent's socket, as --admin
+  TCPSHIFT_ADMIN  the agent's socket as unix:PATH, as --admin
   NO_COLOR        no colours
   RUST_LOG        what is logged to standard error (info for run, warn for the others)";
 
@@ -77,7 +77,7 @@ enum Command {
     Status(status::Arguments),
 }
 
-/// The namespace of a command's objects.
+/// The namespace of objects in files.
 #[derive(Args, Debug)]
 struct Namespace {
     /// Namespace of objects that name none [default: default]
@@ -85,11 +85,21 @@ struct Namespace {
     namespace: Option<String>,
 }
 
-/// How a change or a check is printed.
+/// The namespace of objects that are named on the command line.
+#[derive(Args, Debug)]
+struct LookedIn {
+    /// Namespace looked in [default: default]
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+}
+
+/// How a change is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// The API's answer as JSON
+    /// The agent's answer as JSON
     Json,
+    /// Kind and name alone
+    Name,
 }
 
 /// Reads the command line. What cannot be understood ends the process with exit code 2, `--help` with 0.
