@@ -32,14 +32,15 @@ Moves the new TCP connections of a service from one version to another, a share 
 
 It reads the route files you know from Istio: a Gateway opens a port, a VirtualService divides the port's new \
 connections by weight, a DestinationRule says which endpoints are which version. `run` starts the agent that \
-carries the connections; every other command talks to it. A connection that is open is never touched.";
+carries the connections; every other command talks to it, but for `validate`, which only reads files. A connection \
+that is open is never touched.";
 
 const AFTER: &str = "\
 Examples:
-  sudo tcpshift-agent run                      start an agent
-  sudo tcpshift-agent apply -f routes.yaml     give it routes
-  sudo tcpshift-agent shift vs/tcp-echo v2=20  send 20 % of the new connections to v2
-  sudo tcpshift-agent status                   see what came of it
+  sudo tcpshift-agent run                                      start an agent
+  sudo tcpshift-agent apply -f examples/tcp-echo/all-v1.yaml   give it routes
+  sudo tcpshift-agent shift vs/tcp-echo v2=20                  send 20 % of the new connections to v2
+  sudo tcpshift-agent status                                   see what came of it
 
 Exit codes:
   0   done

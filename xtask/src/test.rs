@@ -35,7 +35,7 @@ pub(crate) fn test() -> Result<()> {
     let result = cargo_told(&["test", "--workspace", "--no-fail-fast"], |line| count.add(line));
     let Count { passed, failed, ignored } = count;
     let seconds = began.elapsed().as_secs();
-    result.with_context(|| format!("{failed} tests failed, {passed} passed in {seconds} s"))?;
+    result.with_context(|| format!("{failed} of {} tests failed in {seconds} s", failed + passed))?;
     let ignored = if ignored > 0 { format!(", {ignored} ignored") } else { String::new() };
     println!("\nDone: {passed} tests passed in {seconds} s{ignored}");
     Ok(())

@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_enum)]
     output: Option<Output>,
 
-    /// Go on printing changes until interrupted: of one kind or one object, in the form that -o says
+    /// Go on with the changes of one kind, or one object, until interrupted; combines with -o
     #[arg(short, long)]
     watch: bool,
 }
