@@ -32,14 +32,15 @@ Moves the new TCP connections of a service from one version to another, a share 
 
 It reads the route files you know from Istio: a Gateway opens a port, a VirtualService divides the port's new \
 connections by weight, a DestinationRule says which endpoints are which version. `run` starts the agent that \
-carries the connections; every other command talks to it. A connection that is open is never touched.";
+carries the connections; every other command talks to it, but for `validate`, which only reads files. A connection \
+that is open is never touched.";
 
 const AFTER: &str = "\
 Examples:
-  sudo tcpshift-agent run                      start an agent
-  sudo tcpshift-agent apply -f routes.yaml     give it routes
-  sudo tcpshift-agent shift vs/tcp-echo v2=20  send 20 % of the new connections to v2
-  sudo tcpshift-agent status                   see what came of it
+  sudo tcpshift-agent run                                      start an agent
+  sudo tcpshift-agent apply -f examples/tcp-echo/all-v1.yaml   give it routes
+  sudo tcpshift-agent shift vs/tcp-echo v2=20                  send 20 % of the new connections to v2
+  sudo tcpshift-agent status                                   see what came of it
 
 Exit codes:
   0   done
@@ -48,7 +49,7 @@ Exit codes:
   65  invalid input: an object that is wrong by itself; nothing was changed
 
 Environment:
-  TCPSHIFT_ADMIN  the agent's socket, as --admin
+  TCPSHIFT_ADMIN  the agent's socket as unix:PATH, as --admin
   NO_COLOR        no colours
   RUST_LOG        what is logged to standard error (info for run, warn for the others)";
 
@@ -77,7 +78,7 @@ enum Command {
     Status(status::Arguments),
 }
 
-/// The namespace of a command's objects.
+/// The namespace of objects in files.
 #[derive(Args, Debug)]
 struct Namespace {
     /// Namespace of objects that name none [default: default]
@@ -85,11 +86,21 @@ struct Namespace {
     namespace: Option<String>,
 }
 
-/// How a change or a check is printed.
+/// The namespace of objects that are named on the command line.
+#[derive(Args, Debug)]
+struct LookedIn {
+    /// Namespace looked in [default: default]
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+}
+
+/// How a change is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// The API's answer as JSON
+    /// The agent's answer as JSON
     Json,
+    /// Kind and name alone
+    Name,
 }
 
 /// Reads the command line. What cannot be understood ends the process with exit code 2, `--help` with 0.

@@ -101,6 +101,9 @@ fn route(name: &str, weight: u32) -> Value {
 }
 
 fn apply(request: &ApplyRequest) -> Result<ChangeReply, Failure> {
+    if request.documents.iter().any(|document| document.text.contains("HUGE")) {
+        return Err(Failure::new(Reason::TooLarge, "too large"));
+    }
     if request.documents.iter().any(|document| document.text.contains("BROKEN")) {
         let message = "nothing is stored: 1 object is invalid".to_owned();
         return Err(Failure { reason: Reason::Invalid, message, problems: vec![problem(Severity::Error)] });
@@ -141,6 +144,11 @@ async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                 let message = "virtualservice from-file comes from routes.yaml:1: edit it there";
                 drop(reply.send(Err(Failure::new(Reason::Forbidden, message))));
             }
+            admin::Command::Shift(request, reply)
+                if request.shares.iter().map(|one| one.slots).sum::<u32>() > 10_000 =>
+            {
+                drop(reply.send(Err(Failure::new(Reason::BadRequest, "more than 100 %"))));
+            }
             admin::Command::Shift(request, reply) => {
                 weight = request.shares[0].slots / 100;
                 drop(reply.send(Ok(ChangeReply {
@@ -155,7 +163,10 @@ async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                 };
                 drop(reply.send(match (request.kind.split('.').next(), request.name.as_deref()) {
                     (Some("virtualservice"), Some(name @ ("tcp-echo" | "other"))) => found(&[name]),
-                    (_, Some(_)) => Err(Failure::new(Reason::NotFound, "the agent's words")),
+                    (Some(kind), Some(name)) => {
+                        let message = format!("{kind}s.networking.istio.io {name:?} not found");
+                        Err(Failure::new(Reason::NotFound, message))
+                    }
                     (Some("virtualservice"), None) if request.namespace.as_deref() != Some("empty") => {
                         found(&["other", "tcp-echo"])
                     }
@@ -169,6 +180,7 @@ async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                     namespace: "default".to_owned(),
                     name: "tcp-echo".to_owned(),
                     object,
+                    origin: "routes.yaml:7".to_owned(),
                     resource_version: "6".to_owned(),
                 };
                 drop(reply.send(Ok(WatchReply {
@@ -215,6 +227,9 @@ fn apply_prints_as_kubectl_does() {
     assert!(out.starts_with("gateway.networking.istio.io/tcp-echo-gateway created (dry run)\n"));
     let (_, out, _) = world.run(&["apply", "-f", &file, "-o", "json"]);
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["generation"], 3);
+    let (code, out, _) = world.run(&["apply", "-f", &file, "-o", "name"]);
+    let names = "gateway.networking.istio.io/tcp-echo-gateway\nvirtualservice.networking.istio.io/tcp-echo\n";
+    assert_eq!((code, out.as_str()), (0, names));
     let broken = world.file("broken.yaml", "BROKEN");
     let (code, out, err) = world.run(&["apply", "-f", &broken]);
     assert_eq!((code, out.as_str()), (65, ""));
@@ -234,6 +249,7 @@ fn apply_reads_folders_and_standard_input() {
     let mut child = world.command(&["apply", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"BROKEN").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(65));
+    assert_eq!(world.run(&["apply", "-f", &world.file("huge.yaml", "HUGE")]).0, 65);
     std::fs::create_dir(world.folder.path().join("nothing")).unwrap();
     let nothing = world.folder.path().join("nothing").display().to_string();
     let (code, _, err) = world.run(&["apply", "-f", &nothing]);
@@ -312,6 +328,11 @@ fn get_follows() {
     let row = "tcp-echo   [\"tcp-echo-gateway\"]   [\"*\"]   <unknown>\n";
     assert_eq!(out, format!("NAME       GATEWAYS               HOSTS   AGE\n{row}{row}"));
     assert_eq!((code, err.as_str()), (1, "error: the agent is ending\n"));
+    let (_, out, _) = world.run(&["get", "vs", "tcp-echo", "-w", "-o", "wide"]);
+    assert!(out.contains("v1=80,v2=20   applied\n") && out.ends_with("v1=50,v2=50   routes.yaml:7\n"), "{out}");
+    let (code, _, err) = world.run(&["get", "vs", "x", "-w"]);
+    assert_eq!(err, "Error from server (NotFound): virtualservices.networking.istio.io \"x\" not found\n");
+    assert_eq!(code, 1);
     let (_, out, _) = world.run(&["get", "vs", "tcp-echo", "-w", "-o", "yaml"]);
     assert_eq!(out.matches("---\n").count(), 1, "{out}");
 }
@@ -321,7 +342,8 @@ fn shift_shows_the_difference() {
     let world = world();
     let (code, out, _) = world.run(&["shift", "vs/tcp-echo", "v2=30"]);
     let expected = "virtualservice.networking.istio.io/tcp-echo configured\n  \
-                    tcp-echo:9000/v1  80 -> 70\n  tcp-echo:9000/v2  20 -> 30\n";
+                    tcp-echo:9000/v1  80 % -> 70 %  (weight 70)\n  \
+                    tcp-echo:9000/v2  20 % -> 30 %  (weight 30)\n";
     assert_eq!((code, out.as_str()), (0, expected));
     let (code, _, err) = world.run(&["shift", "vs/from-file", "v2=30"]);
     assert!(code == 1 && err.starts_with("error: virtualservice from-file comes from routes.yaml:1"), "{err}");
@@ -330,10 +352,12 @@ fn shift_shows_the_difference() {
         &["shift", "vs", "v2=1"],
         &["shift", "vs/x", "v2=101"],
         &["shift", "vs/x", "v2=1.234"],
-        &["shift", "vs/x", "v1=60", "v2=60"],
     ] {
         assert_eq!(world.run(words).0, 2, "{words:?}");
     }
+    // Every word is well formed; whether a route can be divided so is for the agent to say.
+    let (code, _, err) = world.run(&["shift", "vs/x", "v1=60", "v2=60"]);
+    assert_eq!((code, err.as_str()), (1, "error: more than 100 %\n"));
     let (code, _, err) = world.run(&["delete", "pod", "x"]);
     assert!(code == 1 && err.contains("there is no kind \"pod\""), "{err}");
 }
@@ -344,22 +368,6 @@ fn status_is_told_to_people_and_programs() {
     let (code, out, _) = world.run(&["status"]);
     assert!(code == 0 && out.starts_with("agent 0.1.0, pid 1, up 2s, generation 7, datapath proxy, 0 objects\n"));
     assert_eq!(serde_json::from_str::<Value>(&world.run(&["status", "-o", "json"]).1).unwrap()["generation"], 7);
-}
-
-#[test]
-fn validate_needs_no_agent() {
-    let world = world();
-    let good = world.file("good.yaml", "");
-    let (code, out, _) = told(&binary().args(["validate", &good]).output().unwrap());
-    assert_eq!((code, out.as_str()), (0, "1 file: no problem found\n"));
-    let (code, _, err) = told(&binary().args(["validate", &good, "/nowhere"]).output().unwrap());
-    assert!(code == 1 && err.contains("/nowhere"), "{err}");
-    let broken = world.file("broken.yaml", "kind: [BROKEN");
-    let (code, out, err) = told(&binary().args(["validate", &broken]).output().unwrap());
-    assert_eq!(code, 65, "{out}{err}");
-    assert!(out.starts_with("1 file: 1 error") && err.contains("broken.yaml:2: error: "), "{out}{err}");
-    let (code, out, _) = told(&binary().args(["validate", "-o", "json", &broken]).output().unwrap());
-    assert_eq!((code, &serde_json::from_str::<Value>(&out).unwrap()["errors"]), (65, &json!(1)));
 }
 
 #[test]
@@ -403,6 +411,11 @@ fn help_names_the_exit_codes_and_gives_examples() {
     for command in ["run", "apply", "delete", "get", "shift", "validate", "status"] {
         let (code, out, _) = told(&binary().args([command, "--help"]).output().unwrap());
         assert!(code == 0 && out.contains("Example") && out.contains(&format!("tcpshift-agent {command}")), "{out}");
+        assert!(!out.contains("sudo"), "{out}");
+        for word in out.split_whitespace().filter(|word| word.starts_with("examples/")) {
+            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(word);
+            assert!(path.exists(), "{command} --help names {word}");
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Cargo and other programs, run in the workspace with what is run printed.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,12 +13,34 @@ pub(crate) fn workspace() -> &'static Path {
 
 /// Runs `cargo WORDS` with more environment; what it says goes straight to the terminal.
 pub(crate) fn cargo(words: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.args(words).envs(environment.iter().copied()).current_dir(workspace());
+    let mut command = command(words);
+    command.envs(environment.iter().copied());
     let shown = environment.iter().map(|(name, value)| format!("{name}=\"{value}\""));
     let shown: Vec<String> = shown.chain(["cargo".to_owned()]).chain(words.iter().map(ToString::to_string)).collect();
     run(&mut command, &shown.join(" "))
+}
+
+/// Runs `cargo WORDS`, and tells each line of its standard output, which is printed all the same.
+pub(crate) fn cargo_told(words: &[&str], mut told: impl FnMut(&str)) -> Result<()> {
+    let shown = format!("cargo {}", words.join(" "));
+    println!("$ {shown}");
+    let mut child = command(words).stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{shown}`"))?;
+    let mut output = BufReader::new(child.stdout.take().context("the output is not piped")?);
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line).with_context(|| format!("cannot read what `{shown}` says"))? > 0 {
+        std::io::stdout().write_all(&line).context("cannot write to standard output")?;
+        told(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for `{shown}`"))?;
+    ensure!(status.success(), "`{shown}` ended with {status}");
+    Ok(())
+}
+
+fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words).current_dir(workspace());
+    command
 }
 
 /// Runs a command that is shown as a person would type it; fails if it does.

@@ -75,7 +75,7 @@ impl Demo {
         println!("$ for i in $(seq {}); do {}; done | sort | uniq -c", self.connections, stage.client());
         let split = Split::measure(ports.gateway, self.connections)?;
         stage.agent(&["status"])?;
-        println!("\n{}", split.table(ASKED));
+        print!("\n{}", split.table(ASKED));
 
         step("away with it");
         for file in FILES[..3].iter().rev() {

@@ -1,8 +1,10 @@
 //! `cargo xtask test`: everything that a change must pass, in the order of what fails quickest.
 
-use anyhow::{Result, ensure};
+use std::time::Instant;
 
-use crate::cargo::cargo;
+use anyhow::{Context, Result, ensure};
+
+use crate::cargo::{cargo, cargo_told};
 use crate::setup;
 use crate::step;
 
@@ -28,5 +30,58 @@ pub(crate) fn test() -> Result<()> {
     cargo(&["build", "--quiet", "--workspace"], &[])?;
     step("tests");
     cargo(&["test", "--quiet", "--workspace", "--no-run"], &[])?;
-    cargo(&["test", "--workspace", "--no-fail-fast"], &[])
+    let began = Instant::now();
+    let mut count = Count::default();
+    let result = cargo_told(&["test", "--workspace", "--no-fail-fast"], |line| count.add(line));
+    let Count { passed, failed, ignored } = count;
+    let seconds = began.elapsed().as_secs();
+    result.with_context(|| format!("{failed} of {} tests failed in {seconds} s", failed + passed))?;
+    let ignored = if ignored > 0 { format!(", {ignored} ignored") } else { String::new() };
+    println!("\nDone: {passed} tests passed in {seconds} s{ignored}");
+    Ok(())
+}
+
+/// Tests by what became of them, over all test programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Count {
+    /// Adds a line of a test program if it is the one that sums it up:
+    /// `test result: ok. 12 passed; 0 failed; 1 ignored; …`
+    fn add(&mut self, line: &str) {
+        let Some(sums) = line.trim_start().strip_prefix("test result: ") else { return };
+        for sum in sums.split(['.', ';']) {
+            let Some((number, what)) = sum.trim().split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed() {
+        let mut count = Count::default();
+        for line in [
+            "running 3 tests",
+            "test a ... ok",
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; finished in 7.25s",
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+        ] {
+            count.add(line);
+        }
+        assert_eq!(count, Count { passed: 15, failed: 2, ignored: 1 });
+    }
 }

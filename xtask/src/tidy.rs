@@ -24,7 +24,9 @@ pub(crate) fn tidy() -> Result<()> {
         println!("{problem}");
     }
     if !problems.is_empty() {
-        bail!("{} problems in {} files; ARCHITECTURE.md says who may know whom", problems.len(), sources.len());
+        let number = problems.len();
+        let count = if number == 1 { "1 problem".to_owned() } else { format!("{number} problems") };
+        bail!("{count} in {} files; ARCHITECTURE.md says who may know whom", sources.len());
     }
     println!("{} files are tidy", sources.len());
     Ok(())

@@ -222,6 +222,8 @@ pub struct WatchEvent {
     pub name: String,
     /// The object, as it is now or last was.
     pub object: Value,
+    /// `FILE:LINE`, or `applied`.
+    pub origin: String,
     /// Version of the store after the change.
     pub resource_version: String,
 }

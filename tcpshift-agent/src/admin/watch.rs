@@ -100,6 +100,7 @@ fn event(change: &Change, version: u64) -> WatchEvent {
         namespace: object.key.namespace.clone(),
         name: object.key.name.clone(),
         object: object.document(),
+        origin: object.origin.to_string(),
         resource_version: version.to_string(),
     }
 }

@@ -11,9 +11,9 @@ use crate::admin::client::Client;
 
 const AFTER: &str = "\
 Examples:
-  tcpshift-agent apply -f tcp-echo-all-v1.yaml
-  tcpshift-agent apply -f routes/ --dry-run
-  sed s/v1/v2/ route.yaml | tcpshift-agent apply -f -
+  tcpshift-agent apply -f examples/tcp-echo/all-v1.yaml
+  tcpshift-agent apply -f examples/tcp-echo/services.yaml -f examples/tcp-echo/workload-entries.yaml
+  cat examples/tcp-echo/20-v2.yaml | tcpshift-agent apply --dry-run -f -
 
 All objects are taken, or none: one that is invalid stops them all (exit code 65). When the command ends, the \
 change is in force. Objects of kinds that tcpshift does not read, as Deployment, are passed over.";
@@ -33,8 +33,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     namespace: Namespace,
 
-    /// Print the agent's answer as JSON
-    #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
+    /// How to print; a line for each object without it
+    #[arg(short, long, value_enum)]
     output: Option<Format>,
 }
 
@@ -49,11 +49,14 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
 /// Prints what became of each object.
 pub(super) fn report(reply: &ChangeReply, output: Option<Format>, mark: &str) -> Result<Done, Stop> {
     outcome::problems(&reply.warnings);
-    if output.is_some() {
+    if output == Some(Format::Json) {
         return screen::print(&screen::json(reply)?).map(|()| Done::Well);
     }
     for result in &reply.results {
         match line(result) {
+            Some(_) if output == Some(Format::Name) => {
+                screen::print(&format!("{}\n", screen::clean(&result.object)))?;
+            }
             Some(line) => screen::print(&format!("{}{mark}\n", screen::clean(&line)))?,
             None if result.action == Action::PassedOver => {
                 screen::note(&format!("note: {} passed over: tcpshift does not read this kind", result.object));

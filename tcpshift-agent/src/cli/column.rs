@@ -114,12 +114,14 @@ fn more(kind: Kind, view: View) -> &'static [Column] {
     }
 }
 
-/// `v1=80,v2=20`, rules apart by `;`. Istio's missing weight is 0; alone, a destination has everything.
+/// `v1=80,v2=20`, rules apart by `;`. A weight that is not given is `-`: alone, a destination has everything.
 fn weights(object: &Value) -> String {
     let rules = list(object, "/spec/tcp").iter().map(|rule| {
         joined(rule, "/route", |route| {
             let name = text(route, "/destination/subset").or_else(|| text(route, "/destination/host"));
-            format!("{}={}", name.unwrap_or_default(), route.pointer("/weight").unwrap_or(&Value::from(0)))
+            let weight = route.get("weight").filter(|weight| !weight.is_null());
+            let weight = weight.map_or_else(|| "-".to_owned(), Value::to_string);
+            format!("{}={weight}", name.unwrap_or_default())
         })
     });
     rules.collect::<Vec<_>>().join(";")
@@ -213,6 +215,8 @@ mod tests {
             shown(Kind::VirtualService, virtual_service, true),
             r#"NAMESPACE NAME GATEWAYS HOSTS AGE WEIGHTS ORIGIN | ns x ["a","b"] ["*"] 3m v1=80,v2=20 route.yaml:3"#
         );
+        let alone = json!({"spec": {"tcp": [{"route": [{"destination": {"host": "h", "subset": "v1"}}]}]}});
+        assert!(shown(Kind::VirtualService, alone, true).ends_with(" v1=- route.yaml:3"));
         let rule =
             json!({"metadata": {"name": "x"}, "spec": {"host": "h", "subsets": [{"name": "v1"}, {"name": "v2"}]}});
         assert_eq!(

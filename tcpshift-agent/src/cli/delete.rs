@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 
 use super::outcome::{Done, Stop};
-use super::{Format, Namespace, apply, documents, target};
+use super::{Format, apply, documents, target};
 use crate::admin::api::{DeleteRequest, ObjectName};
 use crate::admin::client::Client;
 
@@ -13,7 +13,7 @@ const USAGE: &str = "tcpshift-agent delete [OPTIONS] <-f FILE | KIND NAME… | K
 
 const AFTER: &str = "\
 Examples:
-  tcpshift-agent delete -f tcp-echo-all-v1.yaml
+  tcpshift-agent delete -f examples/tcp-echo/all-v1.yaml
   tcpshift-agent delete virtualservice tcp-echo
   tcpshift-agent delete vs/tcp-echo dr/tcp-echo-destination --ignore-not-found
 
@@ -36,11 +36,12 @@ pub(super) struct Arguments {
     #[arg(long)]
     ignore_not_found: bool,
 
-    #[command(flatten)]
-    namespace: Namespace,
+    /// Namespace looked in; of a file, that of objects that name none [default: default]
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
 
-    /// Print the agent's answer as JSON
-    #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
+    /// How to print; a line for each object without it
+    #[arg(short, long, value_enum)]
     output: Option<Format>,
 }
 
@@ -61,6 +62,6 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
         }
     }
     let documents = documents::documents(&files)?;
-    let request = DeleteRequest { documents, objects, namespace: namespace.namespace, ignore_not_found };
+    let request = DeleteRequest { documents, objects, namespace, ignore_not_found };
     apply::report(&client.delete(&request).await?, output, "")
 }

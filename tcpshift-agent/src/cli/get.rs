@@ -8,10 +8,11 @@ use super::column::{self, View};
 use super::outcome::{Done, Stop};
 use super::table::Table;
 use super::target::{self, Target};
-use super::{Namespace, screen};
+use super::{LookedIn, screen};
 use crate::admin::api::{GetReply, GetRequest, Item, Reason, WatchRequest};
 use crate::admin::client::{Client, Error};
 use crate::route::kind::Kind;
+use crate::route::read::DEFAULT_NAMESPACE;
 use crate::route::write;
 
 const USAGE: &str = "tcpshift-agent get [OPTIONS] <KIND[,KIND] [NAME…] | KIND/NAME…>";
@@ -21,7 +22,7 @@ Examples:
   tcpshift-agent get virtualservices      what there is
   tcpshift-agent get vs tcp-echo -o yaml  one as a whole; the weights are under spec.tcp
   tcpshift-agent get vs,dr -A -o wide     with weights, subsets, and where each comes from
-  tcpshift-agent get vs -w                and then every change, as it comes
+  tcpshift-agent get vs -w -o wide        and then every change, as it comes
 
 Kinds: virtualservice (vs), destinationrule (dr), gateway (gw, gtw), serviceentry (se), workloadentry (we), \
 workloadgroup (wg), service (svc), endpointslice, tcproute, referencegrant (refgrant), in singular or plural, several \
@@ -37,7 +38,7 @@ pub(super) struct Arguments {
     words: Vec<String>,
 
     #[command(flatten)]
-    namespace: Namespace,
+    namespace: LookedIn,
 
     /// Show objects of all namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
@@ -47,7 +48,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_enum)]
     output: Option<Output>,
 
-    /// Go on printing changes until interrupted
+    /// Go on with the changes of one kind, or one object, until interrupted; combines with -o
     #[arg(short, long)]
     watch: bool,
 }
@@ -78,7 +79,7 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
     if all_namespaces && targets.iter().any(|target| !target.names.is_empty()) {
         return Err(Stop::Usage("an object is named within one namespace: give -n, not -A".to_owned()));
     }
-    let namespace = (!all_namespaces).then(|| namespace.namespace.unwrap_or_else(|| "default".to_owned()));
+    let namespace = (!all_namespaces).then(|| namespace.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()));
     let view = View { namespace: all_namespaces, kind: false, wide: output == Some(Output::Wide) };
     let mut show = Show { client, namespace, output, view };
     if watch {
@@ -170,14 +171,7 @@ impl Show<'_> {
 
     /// Prints what is there, then every change.
     async fn watch(&self, kind: Kind, name: Option<&str>) -> Result<Done, Stop> {
-        let reply = match self.read(kind, name).await {
-            Ok(reply) => reply,
-            Err(Error::Failure(mut failure)) if failure.reason == Reason::NotFound && name.is_some() => {
-                failure.message = format!("{} {:?} not found", kind.plural(), name.unwrap_or_default());
-                return Err(Error::Failure(failure).into());
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let reply = self.read(kind, name).await?;
         let request = WatchRequest {
             kind: kind.qualified(),
             namespace: self.namespace.clone(),
@@ -188,7 +182,7 @@ impl Show<'_> {
         let mut rows = Rows { kind, show: self, widths: None };
         rows.print(reply.items, false)?;
         while let Some(event) = watch.next().await? {
-            rows.print(vec![Item { object: event.object, origin: "<unknown>".to_owned() }], true)?;
+            rows.print(vec![Item { object: event.object, origin: event.origin }], true)?;
         }
         Err(Stop::Failed("the agent broke off; see `tcpshift-agent status`".to_owned()))
     }

@@ -80,7 +80,11 @@ fn refused(failure: &Failure) -> u8 {
         Reason::NotFound => screen::error_from_server("NotFound", &failure.message),
         _ => screen::error(&failure.message),
     }
-    if failure.reason == Reason::Invalid { 65 } else { 1 }
+    match failure.reason {
+        // As a file that is too large.
+        Reason::Invalid | Reason::TooLarge => 65,
+        _ => 1,
+    }
 }
 
 /// Prints problems, each on its line.

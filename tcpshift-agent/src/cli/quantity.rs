@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+
+use crate::route::duration;
+
+/// A number of things: `1 listener`, `2 listeners`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
 
 /// Reads a share in percent, `30`, `12.5` or `0.01%`, as slots: hundredths of a percent.
 pub(super) fn share(text: &str) -> Result<u32, String> {
@@ -37,11 +44,8 @@ pub(super) fn percent(slots: u32) -> String {
 
 /// Reads a duration, as `10s`, `1m30s` or `500ms`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let malformed = || format!("`{text}` is no duration: write it with units, as 10s, 1m30s or 500ms");
-    if text.starts_with(['P', 'p', '-', '+']) {
-        return Err(malformed());
-    }
-    text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(malformed)
+    duration::parse(text)
+        .ok_or_else(|| format!("`{text}` is no duration: write it with units (h, m, s, ms), as 10s, 1m30s or 500ms"))
 }
 
 /// Reads a seed, decimal or hexadecimal behind `0x`.
@@ -115,6 +119,11 @@ mod tests {
     #[test]
     fn shares_are_written_short() {
         assert_eq!([0, 1, 50, 1225, 8000, 10_000].map(percent), ["0 %", "0.01 %", "0.5 %", "12.25 %", "80 %", "100 %"]);
+    }
+
+    #[test]
+    fn one_thing_is_not_several() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "object")), ["0 objects", "1 object", "2 objects"]);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use crate::app::{self, Options};
 
 const AFTER: &str = "\
 Examples:
-  sudo tcpshift-agent run
+  tcpshift-agent run
         from what `apply` stored, nothing at first
-  tcpshift-agent run routes.yaml
+  tcpshift-agent run examples/tcp-echo/all-v1.yaml
         from a file; save the file, and it is in force within a second
   tcpshift-agent run routes/ --listen-address 127.0.0.1 --state-dir ./state
         from a folder and its own state, for this machine alone

@@ -77,6 +77,11 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
+/// Whether a person reads standard output, and not a program or a file.
+pub(super) fn is_read_by_a_person() -> bool {
+    io::stdout().is_terminal()
+}
+
 fn wants_colour(output: &impl IsTerminal) -> bool {
     output.is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

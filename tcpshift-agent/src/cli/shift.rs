@@ -2,11 +2,13 @@
 
 use clap::Args;
 use serde_json::Value;
+use tcpshift_common::SLOTS;
 
 use super::outcome::{Done, Stop};
-use super::{Format, Namespace, apply, quantity, screen, target};
+use super::{Format, LookedIn, apply, quantity, screen, target};
 use crate::admin::api::{GetRequest, ObjectName, Share, ShiftRequest};
 use crate::admin::client::Client;
+use crate::route::read::DEFAULT_NAMESPACE;
 
 const AFTER: &str = "\
 Examples:
@@ -14,8 +16,9 @@ Examples:
   tcpshift-agent shift vs/tcp-echo v1=0 v2=100      everything to v2
   tcpshift-agent shift vs/tcp-echo v2=0.5 --rule 1  half a percent, in the second tcp rule
 
-Only new connections are affected. The route must have been given by `apply`: one that comes from a file of \
-yours is changed in that file.";
+Only new connections are affected. A subset that is not named keeps its proportion to the others. Shares over 100, \
+or under 100 where every subset is named, are refused by the agent (exit code 1); a word that is no SUBSET=SHARE is \
+exit code 2. The route must have been given by `apply`: one that comes from a file of yours is changed in that file.";
 
 /// Change how much of the new connections each version gets
 #[derive(Args, Debug)]
@@ -30,27 +33,26 @@ pub(super) struct Arguments {
     shares: Vec<Share>,
 
     #[command(flatten)]
-    namespace: Namespace,
+    namespace: LookedIn,
 
     /// Which of the route's tcp rules, from 0; needed if more than one could be meant
     #[arg(long, value_name = "N")]
     rule: Option<usize>,
 
-    /// Print the agent's answer as JSON
-    #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
+    /// How to print; a line for each destination without it
+    #[arg(short, long, value_enum)]
     output: Option<Format>,
 }
 
 pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
     let Arguments { object, shares, namespace, rule, output } = arguments;
     let target = target::named(&object)?;
-    check(&shares)?;
     let name = target.names.concat();
     let kind = target.word();
     let namespace = namespace.namespace;
     let read = GetRequest {
         kind: kind.clone(),
-        namespace: Some(namespace.clone().unwrap_or_else(|| "default".to_owned())),
+        namespace: Some(namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())),
         name: Some(name.clone()),
     };
     let object = ObjectName { kind, name, resource_version: None };
@@ -69,8 +71,10 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
 struct Weight {
     rule: usize,
     destination: String,
-    /// In the route's own measure.
-    share: i64,
+    /// In the route's own measure; none where the route gives none.
+    given: Option<u64>,
+    /// What the weight comes to, in hundredths of a percent.
+    slots: u32,
 }
 
 /// The weights of a route, none if it cannot be read.
@@ -83,16 +87,27 @@ fn weights_of(object: &Value) -> Vec<Weight> {
     let list = |value: &Value, place| value.pointer(place).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut weights = Vec::new();
     for (rule, fields) in list(object, "/spec/tcp").iter().enumerate() {
-        for route in list(fields, "/route") {
+        let routes = list(fields, "/route");
+        let weight = |route: &Value| route.get("weight").and_then(Value::as_u64);
+        let sum: u64 = routes.iter().filter_map(weight).fold(0, u64::saturating_add);
+        for route in &routes {
             let text = |place| route.pointer(place).and_then(Value::as_str);
             let host = text("/destination/host").unwrap_or_default();
             let port = route.pointer("/destination/port/number").map(|port| format!(":{port}")).unwrap_or_default();
             let subset = text("/destination/subset").map(|subset| format!("/{subset}")).unwrap_or_default();
-            let share = route.get("weight").and_then(Value::as_i64).unwrap_or(0);
-            weights.push(Weight { rule, destination: format!("{host}{port}{subset}"), share });
+            let given = weight(route);
+            let slots = if routes.len() == 1 { SLOTS } else { slots_of(given.unwrap_or(0), sum) };
+            weights.push(Weight { rule, destination: format!("{host}{port}{subset}"), given, slots });
         }
     }
     weights
+}
+
+/// A weight's part of the sum of all, rounded to slots.
+fn slots_of(weight: u64, sum: u64) -> u32 {
+    let (weight, sum) = (u128::from(weight), u128::from(sum));
+    let slots = (weight * u128::from(SLOTS) + sum / 2).checked_div(sum);
+    slots.and_then(|slots| u32::try_from(slots).ok()).unwrap_or(0)
 }
 
 /// A line for each destination of the rules that changed.
@@ -105,11 +120,13 @@ fn difference(before: &[Weight], after: &[Weight]) -> String {
     let several = after.iter().any(|weight| weight.rule > 0);
     let shown: Vec<_> = after.iter().filter(|weight| changed(weight.rule)).collect();
     let width = shown.iter().map(|weight| weight.destination.chars().count()).max().unwrap_or(0);
-    let lines = shown.iter().map(|Weight { rule, destination, share }| {
+    let lines = shown.iter().map(|Weight { rule, destination, given, slots }| {
         let old = before.iter().find(|old| old.rule == *rule && old.destination == *destination);
-        let old = old.map_or("none".to_owned(), |old| old.share.to_string());
+        let old = old.map_or("none".to_owned(), |old| quantity::percent(old.slots));
+        let new = quantity::percent(*slots);
+        let weight = given.map(|given| format!("  (weight {given})")).unwrap_or_default();
         let rule = if several { format!("tcp[{rule}] ") } else { String::new() };
-        format!("  {rule}{destination:width$}  {old} -> {share}\n")
+        format!("  {rule}{destination:width$}  {old} -> {new}{weight}\n")
     });
     lines.collect()
 }
@@ -122,20 +139,6 @@ fn share(text: &str) -> Result<Share, String> {
         }
         _ => Err("write SUBSET=SHARE, as v2=20".to_owned()),
     }
-}
-
-fn check(shares: &[Share]) -> Result<(), Stop> {
-    for (at, share) in shares.iter().enumerate() {
-        if shares[..at].iter().any(|earlier| earlier.subset == share.subset) {
-            return Err(Stop::Usage(format!("{} has two shares: give it one", share.subset)));
-        }
-    }
-    let sum: u64 = shares.iter().map(|share| u64::from(share.slots)).sum();
-    if sum > u64::from(tcpshift_common::SLOTS) {
-        let sum = quantity::percent(u32::try_from(sum).unwrap_or(u32::MAX));
-        return Err(Stop::Usage(format!("the shares add up to {sum}: there are 100")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -153,11 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn shares_that_contradict_are_refused() {
-        let shares = |words: &[&str]| words.iter().map(|word| share(word).unwrap()).collect::<Vec<_>>();
-        assert!(check(&shares(&["v1=50", "v2=50"])).is_ok());
-        assert!(check(&shares(&["v1=50", "v2=50.01"])).is_err());
-        assert!(check(&shares(&["v1=50", "v1=20"])).is_err());
+    fn a_lone_destination_has_everything() {
+        let rule = json!({"route": [{"destination": {"host": "a"}}]});
+        let odd = json!({"route": [{"weight": 1}, {"weight": 2}, {"weight": u64::MAX}, {}]});
+        let slots: Vec<_> =
+            weights_of(&json!({"spec": {"tcp": [rule, odd]}})).into_iter().map(|weight| weight.slots).collect();
+        assert_eq!(slots, [10_000, 0, 0, 10_000, 0]);
+        assert_eq!([slots_of(1, 3), slots_of(2, 3), slots_of(0, 0)], [3333, 6667, 0]);
     }
 
     #[test]
@@ -166,9 +171,10 @@ mod tests {
             let route = |subset: &str, weight| json!({"destination": {"host": "tcp-echo", "port": {"number": 9000}, "subset": subset}, "weight": weight});
             weights_of(&json!({"spec": {"tcp": [{"route": [route("v1", v1), route("v2", v2)]}]}}))
         };
-        let expected = "  tcp-echo:9000/v1  80 -> 70\n  tcp-echo:9000/v2  20 -> 30\n";
-        assert_eq!(difference(&object(80, 20), &object(70, 30)), expected);
+        let expected = "  tcp-echo:9000/v1  80 % -> 99.5 %  (weight 9950)\n  \
+                        tcp-echo:9000/v2  20 % -> 0.5 %  (weight 50)\n";
+        assert_eq!(difference(&object(80, 20), &object(9950, 50)), expected);
         assert_eq!(difference(&object(80, 20), &object(80, 20)), "");
-        assert_eq!(difference(&[], &object(80, 20)[..1]), "  tcp-echo:9000/v1  none -> 80\n");
+        assert_eq!(difference(&[], &object(80, 20)[..1]), "  tcp-echo:9000/v1  none -> 80 %  (weight 80)\n");
     }
 }

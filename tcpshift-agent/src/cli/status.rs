@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::outcome::{Done, Stop};
 use super::table::Table;
 use super::{quantity, screen};
-use crate::admin::api::{Achieved, DestinationStatus, ListenerStatus, RouteStatus, StatusReply};
+use crate::admin::api::{Achieved, DestinationStatus, ListenerStatus, RouteStatus, StatusReply, Trouble};
 use crate::admin::client::Client;
 
 const AFTER: &str = "\
@@ -15,9 +15,15 @@ Example:
   tcpshift-agent status
 
 WEIGHT is what the route says, SLOTS what it comes to of 10,000, SHARE the same in percent. OPENED counts the \
-connections decided for a destination; ACHIEVED is its share of those since the weights changed last, with the \
-95 % interval: what chance alone makes of so many connections. ACTIVE are open now, FAILED could not be served, \
-and WHY says why.";
+connections decided for a destination since it is there; ACHIEVED is its share of those since the weights changed \
+last (-o wide: SINCE-CHANGE), with the 95 % interval: in 1 of 20 looks the interval misses the asked share by \
+chance. A WEIGHT of - is none: alone, a destination has everything. ACTIVE are open now, FAILED could not be \
+served, and WHY says why, and how often.";
+
+/// Said below the tables.
+const EXPLAINED: &str = "
+ACHIEVED is of the connections since the weights changed; in 1 of 20 looks the interval misses the asked share by chance.
+";
 
 /// Show listeners, routes, and the share that each destination really got
 #[derive(Args, Debug)]
@@ -40,30 +46,38 @@ pub(super) async fn execute(arguments: &Arguments, client: &Client) -> Result<Do
     let status = client.status().await?;
     screen::print(&match arguments.output {
         Some(Output::Json) => screen::json(&status)?,
-        output => text(&status, output == Some(Output::Wide)),
+        output => {
+            let wide = output == Some(Output::Wide);
+            text(&status, wide, wide || screen::is_read_by_a_person())
+        }
     })?;
     Ok(Done::Well)
 }
 
-fn text(status: &StatusReply, wide: bool) -> String {
+/// `explained` adds what a person has to know to read the numbers.
+fn text(status: &StatusReply, wide: bool, explained: bool) -> String {
     let mut text = header(status, wide);
-    if status.listeners.is_empty() {
-        text.push_str("\nNothing is served: apply a Gateway, and a VirtualService for it.\n");
+    match (status.listeners.is_empty(), status.notes.is_empty()) {
+        (true, true) => text.push_str("\nNothing is served: apply a Gateway, and a VirtualService for it.\n"),
+        (true, false) => text.push_str("\nNothing is served; the notes below say why.\n"),
+        (false, _) => {}
     }
     for listener in &status.listeners {
         text.push('\n');
         text.push_str(&of_listener(listener, wide));
     }
+    let mut routes = status.listeners.iter().flat_map(|listener| &listener.routes);
+    if explained && routes.any(|route| route.destinations.iter().any(|destination| destination.achieved.is_some())) {
+        text.push_str(EXPLAINED);
+    }
     if status.retired_active > 0 {
-        line(
-            &mut text,
-            &format!("\n{} connections are open to destinations that no route names any more", status.retired_active),
-        );
+        let open = quantity::count(status.retired_active, "connection");
+        line(&mut text, &format!("\n{open} still open to destinations that no route names any more"));
     }
     if !status.trouble.is_empty() {
         text.push_str("\nTrouble:\n");
         for trouble in &status.trouble {
-            line(&mut text, &format!("  {} x {}", trouble.count, trouble.reason));
+            line(&mut text, &format!("  {}", counted(trouble)));
         }
     }
     if !status.notes.is_empty() {
@@ -78,8 +92,9 @@ fn text(status: &StatusReply, wide: bool) -> String {
 fn header(status: &StatusReply, wide: bool) -> String {
     let StatusReply { version, pid, generation, datapath, objects, seed, .. } = status;
     let up = quantity::short(status.uptime_seconds);
+    let objects = quantity::count(*objects, "object");
     let mut header =
-        format!("agent {version}, pid {pid}, up {up}, generation {generation}, datapath {datapath}, {objects} objects");
+        format!("agent {version}, pid {pid}, up {up}, generation {generation}, datapath {datapath}, {objects}");
     if wide {
         write!(header, ", seed {seed:#x}").expect("a string takes everything");
     }
@@ -99,10 +114,11 @@ fn of_listener(listener: &ListenerStatus, wide: bool) -> String {
         line(&mut text, &format!(" {reason}"));
     }
     if *unrouted > 0 {
-        line(&mut text, &format!("{unrouted} connections fitted no rule and were reset"));
+        let unrouted = quantity::count(*unrouted, "connection");
+        line(&mut text, &format!("{unrouted} reset: no rule fitted"));
     }
     if routes.is_empty() {
-        line(&mut text, "no route: every connection is refused");
+        line(&mut text, if down.is_some() { "no route" } else { "no route: every connection is refused" });
         return text;
     }
     let mut headings =
@@ -126,7 +142,8 @@ fn row(route: &RouteStatus, destination: &DestinationStatus, wide: bool) -> Vec<
     let mut row = vec![
         route.name.clone(),
         destination.name.clone(),
-        destination.weight.to_string(),
+        // What has slots without a weight is alone, and its route file gives none.
+        if destination.weight == 0 && destination.slots > 0 { "-".to_owned() } else { destination.weight.to_string() },
         destination.slots.to_string(),
         quantity::percent(destination.slots),
         destination.opened.to_string(),
@@ -147,9 +164,15 @@ fn achieved(Achieved { share, low, high }: Achieved) -> String {
     format!("{:.1} % [{:.1}, {:.1}]", share * 100.0, low * 100.0, high * 100.0)
 }
 
-fn why(destination: &DestinationStatus) -> String {
-    let counted = destination.failures.iter().map(|failure| format!("{} x {}", failure.count, failure.reason));
-    destination.unusable.iter().cloned().chain(counted).collect::<Vec<_>>().join("; ")
+/// Why nothing can be served, and what failed, each reason once: `no endpoint (17); connection refused (2)`
+fn why(DestinationStatus { unusable, failures, .. }: &DestinationStatus) -> String {
+    let uncounted = unusable.iter().filter(|reason| failures.iter().all(|failure| failure.reason != **reason));
+    uncounted.cloned().chain(failures.iter().map(counted)).collect::<Vec<_>>().join("; ")
+}
+
+/// `no endpoint (17)`
+fn counted(Trouble { reason, count }: &Trouble) -> String {
+    format!("{reason} ({count})")
 }
 
 fn line(text: &mut String, line: &str) {
@@ -160,7 +183,6 @@ fn line(text: &mut String, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::Trouble;
 
     fn destination(name: &str, weight: u64) -> DestinationStatus {
         DestinationStatus {
@@ -215,14 +237,37 @@ ROUTE              DESTINATION        WEIGHT   SLOTS   SHARE   OPENED   ACHIEVED
 default/tcp-echo   tcp-echo:9000/v1   80       8000    80 %    203      20.3 % [18.1, 22.7]   3        0        1
 default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [18.1, 22.7]   3        0        1
 ";
-        assert_eq!(text(&status(), false), expected);
+        assert_eq!(text(&status(), false, false), expected);
+        assert_eq!(text(&status(), false, true), format!("{expected}{EXPLAINED}"));
+    }
+
+    #[test]
+    fn a_weight_that_is_not_given_is_not_nothing() {
+        let mut status = status();
+        status.objects = 1;
+        let destinations = &mut status.listeners[0].routes[0].destinations;
+        destinations.truncate(1);
+        (destinations[0].weight, destinations[0].slots, destinations[0].achieved) = (0, 10_000, None);
+        let text = text(&status, false, true);
+        assert!(text.contains("tcp-echo:9000/v1   -        10000   100 %"), "{text}");
+        assert!(text.contains(", 1 object\n") && !text.contains("by chance"), "{text}");
+    }
+
+    #[test]
+    fn where_nothing_is_served_the_notes_say_why() {
+        let mut status = status();
+        status.listeners.clear();
+        assert!(text(&status, false, true).contains("Nothing is served: apply a Gateway"));
+        status.notes = vec!["Gateway default/x: no server fits".to_owned()];
+        let text = text(&status, false, true);
+        assert!(text.contains("the notes below say why") && !text.contains("apply a Gateway"), "{text}");
     }
 
     #[test]
     fn what_is_wrong_is_said() {
         let mut status = status();
         status.draining = true;
-        status.retired_active = 2;
+        status.retired_active = 1;
         status.notes = vec!["default/x: note\x1b".to_owned()];
         status.trouble = vec![Trouble { reason: "no descriptors left".to_owned(), count: 7 }];
         let listener = &mut status.listeners[0];
@@ -231,16 +276,20 @@ default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [
         let v2 = &mut listener.routes[0].destinations[1];
         v2.unusable = Some("no endpoint".to_owned());
         v2.achieved = None;
-        v2.failures = vec![Trouble { reason: "no endpoint".to_owned(), count: 3 }];
-        let text = text(&status, true);
+        let failure = |reason: &str, count| Trouble { reason: reason.to_owned(), count };
+        v2.failures = vec![failure("no endpoint", 3), failure("connect timeout", 1)];
+        listener.routes.push(RouteStatus { destinations: vec![destination("b", 0)], ..listener.routes[0].clone() });
+        listener.routes[1].destinations[0].unusable = Some("unknown port".to_owned());
+        let text = text(&status, true, true);
         for said in [
             "seed 0x1f, draining\n",
             "not served: port 31400 is served by nginx (pid 5)\n",
-            "4 connections fitted no rule",
+            "4 connections reset: no rule fitted\n",
             "SINCE-CHANGE   STEER-BY     WHY\n",
-            "connection   no endpoint; 3 x no endpoint\n",
-            "\n2 connections are open to destinations",
-            "Trouble:\n  7 x no descriptors left\n",
+            "connection   no endpoint (3); connect timeout (1)\n",
+            "\n1 connection still open to destinations",
+            "Trouble:\n  no descriptors left (7)\n",
+            "connection   unknown port\n",
             "Notes:\n  default/x: note\u{fffd}\n",
         ] {
             assert!(text.contains(said), "{said:?} is not in\n{text}");

@@ -1,23 +1,27 @@
 //! `validate`: checks files without an agent.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::outcome::{self, Done, Stop};
-use super::{Format, Namespace, documents, screen};
+use super::place::{self, AdminAddress};
+use super::{Namespace, documents, quantity, screen};
 use crate::route::problem::{Problem, Severity};
 use crate::route::read;
 
 const AFTER: &str = "\
 Examples:
-  tcpshift-agent validate routes.yaml
-  tcpshift-agent validate routes/ more.yaml
+  tcpshift-agent validate examples/tcp-echo/20-v2.yaml
+  tcpshift-agent validate examples/tcp-echo/services.yaml examples/tcp-echo/all-v1.yaml
+  cat examples/tcp-echo/all-v1.yaml | tcpshift-agent validate -
 
 Every problem is printed with its file and line, never only the first. Exit code 0 if nothing is wrong (warnings \
-are fine), 65 if something is, 1 if a file cannot be read. No agent is asked.";
+are fine), 65 if something is, 1 if a file cannot be read. Files given together belong together: an object that \
+stands twice is an error.";
 
-/// Check files, without an agent
+/// Check files; no agent is asked
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
 pub(super) struct Arguments {
@@ -28,17 +32,28 @@ pub(super) struct Arguments {
     #[command(flatten)]
     namespace: Namespace,
 
-    /// Print the summary and every problem as JSON
+    /// Print the summary and every problem as JSON, and nothing else
     #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
-    output: Option<Format>,
+    output: Option<Output>,
+
+    // Accepted as by every command, so that a script may give it to all; there is nothing to ask an agent here.
+    #[arg(long, hide = true, value_parser = place::admin_address)]
+    admin: Option<AdminAddress>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// All of it as JSON
+    Json,
 }
 
 pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
-    let names = documents::names(&arguments.files)?;
+    let Arguments { files, namespace, output, admin: _ } = arguments;
+    let paths = documents::files(files)?;
     let mut unreadable = false;
     let (mut documents, mut unusable) = (Vec::new(), Vec::new());
-    for name in &names {
-        match documents::document(name) {
+    for path in &paths {
+        match documents::document(path) {
             Ok(document) => documents.push(document),
             Err(Stop::Invalid(problem)) => unusable.push(*problem),
             Err(Stop::Failed(message)) => {
@@ -49,14 +64,19 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
         }
     }
     let files = documents.len() + unusable.len();
-    let (_, mut problems) = read::read_all(&documents, arguments.namespace.namespace.as_deref());
-    problems.splice(..0, unusable);
-    outcome::problems(&problems);
+    let (_, mut problems) = read::read_all(&documents, namespace.namespace.as_deref());
+    problems.extend(unusable);
+    let places: HashMap<String, usize> =
+        paths.iter().enumerate().map(|(at, path)| (documents::name(path), at)).collect();
+    problems.sort_by_key(|problem| (places.get(&problem.file).copied(), problem.line));
     let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    screen::print(&match arguments.output {
-        Some(Format::Json) => json(files, errors, warnings, &problems)?,
-        None => format!("{}\n", summary(files, errors, warnings)),
+    screen::print(&match output {
+        Some(Output::Json) => json(files, errors, warnings, &problems)?,
+        None => {
+            outcome::problems(&problems);
+            format!("{}\n", summary(files, errors, warnings))
+        }
     })?;
     Ok(match (unreadable, errors) {
         (true, _) => Done::Failed,
@@ -70,7 +90,7 @@ fn json(files: usize, errors: usize, warnings: usize, problems: &[Problem]) -> R
 }
 
 fn summary(files: usize, errors: usize, warnings: usize) -> String {
-    let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let count = |count: usize, noun| quantity::count(count as u64, noun);
     let files = count(files, "file");
     match (errors, warnings) {
         (0, 0) => format!("{files}: no problem found"),

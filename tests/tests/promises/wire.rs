@@ -46,6 +46,7 @@ fn a_watch_begins_with_what_is_there_and_follows() {
     let mut events = watch(&agent, "/v1/watch/vs");
     let first = event(&mut events);
     assert_eq!((first["type"].as_str(), first["name"].as_str()), (Some("ADDED"), Some("tcp-echo")), "{first}");
+    assert_eq!(first["origin"], "applied");
     agent.post(&route(&[("v1", 70), ("v2", 30)]));
     let second = event(&mut events);
     assert_eq!(second["type"], "MODIFIED", "{second}");

@@ -132,8 +132,12 @@ fn shift_edits_weights_in_one_word() {
     assert_eq!(answers(GATEWAY, 20), ["two"; 20]);
     agent.cli(&["shift", "vs/tcp-echo", "v9=10"]).complains("v9");
     agent.cli(&["shift", "vs/nobody", "v2=10"]).expect(1).complains("nobody");
-    agent.cli(&["shift", "vs/tcp-echo", "v2=101"]).complains("101");
+    // What is no share is 2; shares that do not make a whole are the agent's to refuse.
+    agent.cli(&["shift", "vs/tcp-echo", "v2=101"]).expect(2).complains("101");
     agent.cli(&["shift", "vs/tcp-echo", "v2"]).expect(2);
+    agent.cli(&["shift", "vs/tcp-echo", "v1=60", "v2=60"]).expect(1).complains("120 %");
+    agent.cli(&["shift", "vs/tcp-echo", "v1=10", "v2=60"]).expect(1).complains("70 %");
+    agent.cli(&["shift", "vs/tcp-echo", "v2=10", "v2=20"]).expect(1).complains("twice");
     assert_eq!(slots("v2"), 10_000);
 }
 

@@ -151,6 +151,7 @@ fn event(name: &str) -> WatchEvent {
         namespace: "default".to_owned(),
         name: name.to_owned(),
         object: json!({"name": name}),
+        origin: "applied".to_owned(),
         resource_version: "1".to_owned(),
     }
 }

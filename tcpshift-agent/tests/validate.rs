@@ -1,0 +1,107 @@
+//! `validate` as a person uses it: what it prints where, in which order, and its exit codes. There is no agent.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/tcp-echo");
+
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpshift-agent"));
+    command.env_remove("TCPSHIFT_ADMIN").env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn told(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn run(words: &[&str]) -> (i32, String, String) {
+    told(&binary().args(words).output().unwrap())
+}
+
+fn file(folder: &TempDir, name: &str, text: &[u8]) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+/// A `VirtualService` with an unknown field on its eighth line.
+fn broken_route(name: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: {name}\nspec:\n  \
+         hosts: [\"*\"]\n  nonsense: true\n  gateways: [g]\n  tcp:\n  - route:\n    - destination: {{host: h}}\n"
+    )
+}
+
+#[test]
+fn validate_needs_no_agent() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(&folder, "good.yaml", b"");
+    let (code, out, _) = run(&["validate", &good]);
+    assert_eq!((code, out.as_str()), (0, "1 file: no problem found\n"));
+    let (code, _, err) = run(&["validate", &good, "/nowhere"]);
+    assert!(code == 1 && err.contains("/nowhere"), "{err}");
+    let broken = file(&folder, "broken.yaml", b"kind: [BROKEN");
+    let (code, out, err) = run(&["validate", &broken]);
+    assert_eq!(code, 65, "{out}{err}");
+    assert!(out.starts_with("1 file: 1 error") && err.contains("broken.yaml:2: error: "), "{out}{err}");
+    let (code, out, err) = run(&["validate", "-o", "json", &broken]);
+    assert_eq!((code, &serde_json::from_str::<Value>(&out).unwrap()["errors"]), (65, &json!(1)));
+    assert_eq!(err, "", "a problem is said once");
+    let (code, out, _) = run(&["validate", "--help"]);
+    assert!(code == 0 && !out.contains("--admin"), "{out}");
+    for words in
+        [&["--admin", "unix:/nowhere", "validate", &good][..], &["validate", &good, "--admin", "unix:/nowhere"]]
+    {
+        assert_eq!(binary().args(words).output().unwrap().status.code(), Some(0), "{words:?}");
+    }
+}
+
+#[test]
+fn problems_are_in_the_order_of_files_and_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let routes = file(&folder, "z.yaml", ["a", "a", "b"].map(broken_route).concat().as_bytes());
+    let no_text = file(&folder, "m.yaml", b"\xff");
+    let no_yaml = file(&folder, "a.yaml", b"kind: [BROKEN");
+    let (_, _, err) = run(&["validate", &routes, &no_text, &no_yaml]);
+    // The second route stands twice, which is known only when all are read.
+    let places: Vec<_> = err.lines().filter_map(|line| line.split(": error: ").next()).collect();
+    let at = |file: &str, lines: &[&str]| lines.iter().map(|line| format!("{file}{line}")).collect::<Vec<_>>();
+    let expected = [at(&routes, &[":8", ":14", ":20", ":32"]), at(&no_text, &[""]), at(&no_yaml, &[":2"])].concat();
+    assert_eq!(places, expected, "{err}");
+}
+
+/// Runs a command whose standard input is a text.
+fn fed(words: &[&str], text: &str) -> (i32, String, String) {
+    let mut command = binary();
+    let mut child =
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    told(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn standard_input_has_a_name() {
+    let (code, _, err) = fed(&["validate", "-"], "kind: [BROKEN");
+    assert!(code == 65 && err.starts_with("<stdin>:2: error: "), "{err}");
+}
+
+#[test]
+fn each_example_is_valid_and_they_can_be_joined() {
+    let example = |name: &str| format!("{EXAMPLES}/{name}");
+    let text = |name: &str| std::fs::read_to_string(example(name)).unwrap();
+    for name in ["services.yaml", "workload-entries.yaml", "all-v1.yaml", "20-v2.yaml"] {
+        assert_eq!(run(&["validate", &example(name)]).0, 0, "{name}");
+        assert!(text(name).starts_with("---\n"), "{name}");
+    }
+    let together = ["services.yaml", "workload-entries.yaml", "all-v1.yaml"].map(text).concat();
+    let (code, out, err) = fed(&["validate", "-"], &together);
+    assert_eq!((code, out.as_str()), (0, "1 file: no problem found\n"), "{err}");
+}
