@@ -73,7 +73,7 @@ impl Entry {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Document {
-    /// Name for messages: a path, or `-` for standard input.
+    /// Name for messages: a path, or `<stdin>`.
     pub name: String,
     /// YAML, any number of documents.
     pub text: String,
