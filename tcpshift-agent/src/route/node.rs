@@ -134,6 +134,28 @@ impl Node {
         }
     }
 
+    /// A tree of JSON, all of it on one line.
+    pub fn from_json(json: &serde_json::Value, line: usize) -> Self {
+        let value = match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(value) => Value::Bool(*value),
+            serde_json::Value::Number(number) => Value::Number(number.clone()),
+            serde_json::Value::String(text) => Value::String(text.clone()),
+            serde_json::Value::Array(items) => {
+                Value::List(items.iter().map(|item| Self::from_json(item, line)).collect())
+            }
+            serde_json::Value::Object(fields) => {
+                let field = |(name, value): (&String, _)| Field {
+                    line,
+                    name: name.clone(),
+                    node: Self::from_json(value, line),
+                };
+                Value::Map(fields.iter().map(field).collect())
+            }
+        };
+        Self { line, value }
+    }
+
     /// The same as JSON, the order of fields kept.
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {

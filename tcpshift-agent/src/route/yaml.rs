@@ -30,6 +30,21 @@ pub struct Malformed {
 /// Reads every document of a text. Empty documents are left out.
 pub fn read(text: &str) -> Result<Vec<Node>, Malformed> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    read_yaml(text).or_else(|malformed| read_json(text).ok_or(malformed))
+}
+
+/// JSON that is no YAML: with surrogate pairs, as many programs write what is beyond U+FFFF. All of it is said
+/// to stand on the first line.
+fn read_json(text: &str) -> Option<Vec<Node>> {
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    let node = Node::from_json(&serde_json::from_str(text).ok()?, 1);
+    let (size, depth) = measure(&node);
+    (size <= MAX_SIZE && depth <= MAX_DEPTH).then(|| vec![node])
+}
+
+fn read_yaml(text: &str) -> Result<Vec<Node>, Malformed> {
     let mut reader = Reader { documents: Vec::new(), open: Vec::new(), anchors: HashMap::new(), size: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| Malformed {

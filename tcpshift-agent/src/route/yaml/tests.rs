@@ -60,6 +60,12 @@ fn hostile_texts_are_refused_with_their_line() {
 }
 
 #[test]
+fn json_with_surrogate_pairs_is_read() {
+    assert_eq!(json_of(r#"{"a": "\ud83d\ude00", "b": [1, null]}"#), json!({"a": "😀", "b": [1, null]}));
+    assert!(refused(r#"{"a": "\ud83d"}"#).message.contains("not YAML"));
+}
+
+#[test]
 fn aliases_do_not_hide_depth() {
     // Each anchor holds the one before it 20 levels down: 60 levels are in the text at no time.
     let nested = |inner: &str| format!("{}{inner}{}", "[".repeat(20), "]".repeat(20));
