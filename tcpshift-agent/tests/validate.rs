@@ -105,3 +105,19 @@ fn each_example_is_valid_and_they_can_be_joined() {
     let (code, out, err) = fed(&["validate", "-"], &together);
     assert_eq!((code, out.as_str()), (0, "1 file: no problem found\n"), "{err}");
 }
+
+#[test]
+fn many_mistakes_of_one_document_are_said_at_once_and_none_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: r\n  annotations: {tcpshift.io/steer: x}\n\
+                spec:\n  hosts: ['*']\n  gateways: [g]\n  tpc: []\n  tcp:\n  - match: [{port: 314000, sourceSubnet: 10.0.0.0/33}]\n    \
+                route:\n    - destination: {host: h, port: {number: '9000'}}\n      weight: -20\n    - destination: {host: h}\n      weight: x\n";
+    let (code, _, err) = run(&["validate", &file(&folder, "r.yaml", text.as_bytes())]);
+    assert_eq!(code, 65);
+    let fields =
+        ["steer", "tpc", "match[0].port:", "sourceSubnet", "port.number", "route[0].weight", "route[1].weight"];
+    for field in fields {
+        assert!(err.contains(field), "{field} is missing:\n{err}");
+    }
+    assert_eq!(err.lines().filter(|line| line.contains(": error: ")).count(), fields.len(), "{err}");
+}

@@ -212,28 +212,26 @@ impl Reader<'_> {
         let before = self.report.errors();
         let line = document.line;
         drop_status(&mut document);
+        let first = self.report.count();
         let Some(key) = self.key(kind, &document) else { return };
         self.report.object = key.to_string();
         schema::check(&mut document, &schema::document::shape(kind), &Path::ROOT, &mut self.report);
-        let fits = self.report.errors() == before;
+        let checked = self.report.count();
         let empty = Node { line, value: Value::Map(Vec::new()) };
         let metadata = document.get("metadata").unwrap_or(&empty);
-        // What is of the wrong type is said already; the model would say it again in other words.
-        let spec = fits.then(|| {
-            metadata::check(kind, metadata, &mut self.report);
-            model::read(&key, &document, &mut self.report)
-        });
+        metadata::check(kind, metadata, &mut self.report);
+        let spec = model::read(&key, &document, &mut self.report);
         let created = metadata::created(metadata, &mut self.report);
-        match spec {
-            Some(spec) if self.report.errors() == before => {
-                let origin = Origin::File { path: Arc::clone(&self.file), line };
-                let expected_version = metadata.text("resourceVersion").map(str::to_owned);
-                let content = content(&document, &key);
-                let object = Object { key, origin, resource_version: 0, expected_version, created, content, spec };
-                self.entries.push(Entry::Valid(Box::new(object)));
-            }
-            _ => self.entries.push(Entry::Invalid { key, line }),
+        self.report.forget_consequences(first..checked);
+        if self.report.errors() > before {
+            self.entries.push(Entry::Invalid { key, line });
+            return;
         }
+        let origin = Origin::File { path: Arc::clone(&self.file), line };
+        let expected_version = metadata.text("resourceVersion").map(str::to_owned);
+        let content = content(&document, &key);
+        let object = Object { key, origin, resource_version: 0, expected_version, created, content, spec };
+        self.entries.push(Entry::Valid(Box::new(object)));
     }
 
     /// The name of an object; without one it cannot even be kept.

@@ -1,5 +1,7 @@
 //! Collects the problems of one file, object by object, each with its line and field.
 
+use std::ops::Range;
+
 use super::problem::{Problem, Severity};
 
 /// Where in an object a value stands. Built on the stack and rendered only for a problem.
@@ -85,8 +87,37 @@ impl<'a> Report<'a> {
         self.errors
     }
 
+    /// Problems so far, warnings included.
+    pub fn count(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// Forgets those problems found after `causes` that only say in other words what an error among the causes
+    /// has said: what stands around a field that is unknown or of the wrong type, or beside it.
+    pub fn forget_consequences(&mut self, causes: Range<usize>) {
+        let errors = |problem: &&Problem| problem.severity == Severity::Error;
+        let end = causes.end;
+        let causes: Vec<String> =
+            self.problems[causes].iter().filter(errors).map(|cause| cause.field.clone()).collect();
+        if causes.is_empty() {
+            return;
+        }
+        let mut others = self.problems.split_off(end);
+        self.errors -= others.iter().filter(errors).count();
+        others.retain(|problem| !causes.iter().any(|cause| is_consequence(&problem.field, cause)));
+        self.errors += others.iter().filter(errors).count();
+        self.problems.append(&mut others);
+    }
+
     /// All of them, in the order found.
     pub fn finish(self) -> Vec<Problem> {
         self.problems
     }
+}
+
+/// Whether a field is the same as the one that is wrong, or around it, or beside it.
+fn is_consequence(field: &str, wrong: &str) -> bool {
+    let around = wrong.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let parent = |field: &str| field.rfind(['.', '[']).map(|at| field[..at].to_owned());
+    around || parent(field) == parent(wrong)
 }

@@ -131,6 +131,8 @@ pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Repor
     if !fits {
         let message = format!("{} is expected here, and this is {}", shape.described(), node.described());
         report.error(line, path, message, shape.cure(node));
+        // Nothing that follows has to know of wrong types.
+        node.value = Value::Null;
     }
 }
 
