@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod compile;
 pub mod endpoints;
+pub mod levels;
 pub mod register;
 pub mod weigh;
 
@@ -20,6 +21,7 @@ use tcpshift_common::decide::{Steer, Table};
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
+use crate::route::kind::Kind;
 pub use crate::route::model::policy::Keepalive;
 pub use weigh::WeightTable;
 
@@ -41,26 +43,28 @@ pub struct Plan {
 pub struct Listener {
     /// Stable number.
     pub number: u32,
-    /// The Gateway and its server's port name, `namespace/name:port-name`.
+    /// The Gateway and its server's port name, or the name of its listener, `namespace/name:port-name`.
     pub name: String,
     /// Where clients connect. The unspecified IPv6 address stands for every address of both families.
     pub address: SocketAddr,
     /// Which connection falls to which of `routes`, most specific first.
     pub rules: Vec<Rule>,
-    /// One for each `tcp` rule that can be reached here; `Rule::route` is a place in this list.
+    /// One for each rule that can be reached here; `Rule::route` is a place in this list.
     pub routes: Vec<Arc<Route>>,
 }
 
-/// One `tcp` rule at a listener.
+/// One rule at a listener: a `tcp` rule of a VirtualService, or that of a TCPRoute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Stable number.
     pub number: u32,
-    /// Namespace of the VirtualService.
+    /// Kind of the object that it is a rule of: a VirtualService or a TCPRoute.
+    pub kind: Kind,
+    /// Namespace of the object.
     pub namespace: String,
-    /// Name of the VirtualService.
+    /// Name of the object.
     pub object: String,
-    /// Which of its `tcp` rules this is, from 0.
+    /// Which of the object's rules this is, from 0.
     pub rule: usize,
     /// What leads a connection to its slot.
     pub steer: Steer,
@@ -155,6 +159,10 @@ pub enum Unusable {
     UnknownPort,
     /// Nothing is selected.
     NoEndpoint,
+    /// The backend of a TCPRoute is of a kind that is none of services.
+    NoService,
+    /// The backend of a TCPRoute is in another namespace, and no ReferenceGrant there allows it.
+    NotGranted,
     /// All that is selected are listeners of this agent: a connection would come back for ever.
     OwnListener,
 }
@@ -166,6 +174,8 @@ impl fmt::Display for Unusable {
             Self::UnknownSubset => "unknown subset",
             Self::UnknownPort => "unknown port",
             Self::NoEndpoint => "no endpoint",
+            Self::NoService => "backend is no Service",
+            Self::NotGranted => "no ReferenceGrant allows it",
             Self::OwnListener => "endpoint is a listener of this agent",
         })
     }

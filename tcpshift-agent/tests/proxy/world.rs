@@ -118,6 +118,7 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
         destination.slots = slots;
     }
     Arc::new(Route {
+        kind: tcpshift_agent::route::kind::Kind::VirtualService,
         number,
         namespace: "default".to_owned(),
         object: format!("route-{number}"),
