@@ -34,6 +34,9 @@ pub struct Plan {
     pub seed: u64,
     /// Sorted by address. No two have the same address.
     pub listeners: Vec<Arc<Listener>>,
+    /// What connections of this host's own programs to services would meet: by host and port. No datapath of this
+    /// version carries them.
+    pub mesh: Vec<Arc<MeshListener>>,
     /// What the objects ask for and this plan does not do, for the person who reads `status`.
     pub notes: Vec<String>,
 }
@@ -50,6 +53,19 @@ pub struct Listener {
     /// Which connection falls to which of `routes`, most specific first.
     pub rules: Vec<Rule>,
     /// One for each rule that can be reached here; `Rule::route` is a place in this list.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// A port of a service, as clients inside a mesh connect to it. What no rule fits goes to the service as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeshListener {
+    /// Full host name of the service.
+    pub host: String,
+    /// Port of the service.
+    pub port: u16,
+    /// As those of a listener.
+    pub rules: Vec<Rule>,
+    /// As those of a listener.
     pub routes: Vec<Arc<Route>>,
 }
 
@@ -208,7 +224,7 @@ impl Table for Route {
 impl Plan {
     /// The plan of an agent that has read nothing yet.
     pub fn empty(seed: u64) -> Self {
-        Self { generation: 0, seed, listeners: Vec::new(), notes: Vec::new() }
+        Self { generation: 0, seed, listeners: Vec::new(), mesh: Vec::new(), notes: Vec::new() }
     }
 
     /// Every route of every listener.

@@ -208,7 +208,8 @@ impl App {
         let changes = self.store.changes(&store);
         self.watchers.record(&changes, store.version());
         self.store = store;
-        if last.generation > 0 && plan.listeners == last.listeners && plan.notes == last.notes {
+        let same = plan.listeners == last.listeners && plan.mesh == last.mesh && plan.notes == last.notes;
+        if last.generation > 0 && same {
             // Whatever was edited, no connection will be decided differently.
             return;
         }

@@ -15,6 +15,7 @@ use crate::route::model::{
     EndpointSlice, Labels, Policy, Resolution, RouteDestination, Service, ServiceEntry, Spec, TargetPort,
     WorkloadAddress, WorkloadEntry, selects,
 };
+use crate::route::names;
 use crate::route::object::Object;
 
 const DOMAIN: &str = "svc.cluster.local";
@@ -151,6 +152,17 @@ impl<'a> Catalog<'a> {
         let endpoints = self.endpoints(&provider, found, subset.map_or(&none, |subset| &subset.labels));
         resolved.endpoints = if endpoints.is_empty() { Err(Unusable::NoEndpoint) } else { Ok(endpoints) };
         resolved
+    }
+
+    /// Services that a host of a VirtualService in `namespace` stands for, by full name, and their ports.
+    pub fn hosts(&self, namespace: &str, host: &str) -> Vec<(String, Vec<u16>)> {
+        let host = full_host(host, namespace);
+        let ports = |provider: &Provider<'a>| provider.ports().iter().map(|port| port.number).collect();
+        if host.starts_with('*') {
+            let covered = self.services.iter().filter(|(name, _)| names::covers(&host, name));
+            return covered.map(|(name, provider)| (name.clone(), ports(provider))).collect();
+        }
+        self.services.get(&host).map(|provider| (host, ports(provider))).into_iter().collect()
     }
 
     /// How long connections of a route in `namespace` last whose first destination has this host.

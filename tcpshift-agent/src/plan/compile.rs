@@ -5,17 +5,19 @@
 //! as unusable, with the reason. It must not know files, sockets or time.
 
 mod bound;
+mod mesh;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use tcpshift_common::address::{Address, Prefix, family};
+use tcpshift_common::address::Prefix;
 use tcpshift_common::decide::{Steer, steer};
 use tcpshift_common::listener::Rule;
 
 use self::bound::Opening;
+use self::ways::{Ways, entrances};
 use super::catalog::{self, Catalog, Resolved};
 use super::register::Register;
 use super::weigh::Layout;
@@ -83,8 +85,9 @@ pub fn compile<'a>(
             listeners.push(same.map_or_else(|| Arc::new(listener), Arc::clone));
         }
     }
+    let mesh = compiler.mesh(&bound.mesh, identity);
     let notes = compiler.notes;
-    Plan { generation: last.generation + 1, seed: identity.seed, listeners, notes }
+    Plan { generation: last.generation + 1, seed: identity.seed, listeners, mesh, notes }
 }
 
 struct Compiler<'a> {
@@ -139,9 +142,8 @@ impl Compiler<'_> {
         server: &Server,
         services: &[(&Object, &VirtualService)],
     ) -> (Vec<Rule>, Vec<Arc<Route>>) {
-        let mut rules: Vec<Rule> = Vec::new();
-        let mut routes = Vec::new();
-        let mut taken: BTreeMap<_, String> = BTreeMap::new();
+        let here = GatewayRef::Gateway { namespace: gateway.key.namespace.clone(), name: gateway.key.name.clone() };
+        let mut ways = Ways::default();
         for (object, service) in services {
             if !bound::admits(gateway, server, object, service) {
                 self.notes.push(format!(
@@ -151,23 +153,10 @@ impl Compiler<'_> {
                 continue;
             }
             for (index, rule) in service.tcp.iter().enumerate() {
-                let entrances = entrances(rule, gateway, server);
-                let mut place = None;
-                let mut blocked = None;
-                for (source, destination) in &entrances {
-                    let pair = (prefix_key(source), prefix_key(destination));
-                    if let Some(first) = taken.get(&pair) {
-                        blocked = Some(first.clone());
-                        continue;
-                    }
-                    let route = *place.get_or_insert_with(|| {
-                        routes.push(self.route(address, object, service, index, rule));
-                        routes.len() - 1
-                    });
-                    taken.insert(pair, routes[route].name());
-                    rules.push(Rule { source: *source, destination: *destination, route: route as u32 });
-                }
-                if let (None, Some(first)) = (place, blocked) {
+                let entrances = entrances(rule, server.port, &here, |_| true);
+                let at = address.to_string();
+                let blocked = ways.add(&entrances, || self.route(&at, server.port, object, service, index, rule));
+                if let Some(first) = blocked {
                     self.notes.push(format!(
                         "{}: tcp rule {index} is never reached at port {}: {first} comes before it",
                         object.key, server.port
@@ -175,7 +164,7 @@ impl Compiler<'_> {
                 }
             }
         }
-        (rules, routes)
+        (ways.rules, ways.routes)
     }
 
     /// The rule of the oldest of these routes: it takes every connection.
@@ -204,7 +193,7 @@ impl Compiler<'_> {
 
     fn tcp_route(&mut self, address: SocketAddr, object: &Object, rule: &gateway_api::tcp_route::Rule) -> Arc<Route> {
         let namespace = &object.key.namespace;
-        let name = route_name(object, 0, address);
+        let name = route_name(object, 0, &address.to_string());
         let first = rule.backends.first().filter(|first| self.refused(object, first).is_none());
         let limits = first.map(|first| {
             let host = catalog::service_host(&first.name, &first.namespace);
@@ -218,16 +207,17 @@ impl Compiler<'_> {
 
     fn route(
         &mut self,
-        address: SocketAddr,
+        at: &str,
+        port: u16,
         object: &Object,
         service: &VirtualService,
         index: usize,
         rule: &TcpRoute,
     ) -> Arc<Route> {
         let namespace = &object.key.namespace;
-        let name = route_name(object, index, address);
+        let name = route_name(object, index, at);
         let limits = rule.route.first().map(|first| self.catalog.limits(namespace, &first.host)).unwrap_or_default();
-        let destinations = rule.route.iter().map(|wanted| self.destination(&name, namespace, address.port(), wanted));
+        let destinations = rule.route.iter().map(|wanted| self.destination(&name, namespace, port, wanted));
         let destinations = destinations.collect();
         self.finish(&name, Wanted { object, rule: index, steering: service.steering, limits, destinations })
     }
@@ -369,11 +359,11 @@ impl Compiler<'_> {
 }
 
 /// The name that a route's number belongs to.
-fn route_name(object: &Object, rule: usize, address: SocketAddr) -> String {
+fn route_name(object: &Object, rule: usize, at: &str) -> String {
     let (namespace, name) = (&object.key.namespace, &object.key.name);
     match object.key.kind {
-        Kind::TcpRoute => format!("TCPRoute {namespace}/{name}@{address}"),
-        _ => format!("{namespace}/{name}#{rule}@{address}"),
+        Kind::TcpRoute => format!("TCPRoute {namespace}/{name}@{at}"),
+        _ => format!("{namespace}/{name}#{rule}@{at}"),
     }
 }
 
@@ -402,46 +392,6 @@ fn grants_service(grant: &ReferenceGrant, namespace: &str, backend: &BackendRef)
             && to.name.as_ref().is_none_or(|name| *name == backend.name)
     });
     from && to
-}
-
-/// The ways into a rule at a server: pairs of a source and a destination prefix.
-fn entrances(rule: &TcpRoute, gateway: &Object, server: &Server) -> Vec<(Prefix, Prefix)> {
-    if rule.matches.is_empty() {
-        return vec![(Prefix::ANY, Prefix::ANY)];
-    }
-    let here = |other: &GatewayRef| match other {
-        GatewayRef::Mesh => false,
-        GatewayRef::Gateway { namespace, name } => *namespace == gateway.key.namespace && *name == gateway.key.name,
-    };
-    let mut entrances = Vec::new();
-    let mut seen = BTreeSet::new();
-    for block in &rule.matches {
-        let port_fits = block.port.is_none_or(|port| port == u32::from(server.port));
-        if !port_fits || !(block.gateways.is_empty() || block.gateways.iter().any(here)) {
-            continue;
-        }
-        let source = block.source.as_ref().map_or(Prefix::ANY, prefix);
-        let any = [Prefix::ANY];
-        let destinations: Vec<Prefix> = block.destinations.iter().map(prefix).collect();
-        for destination in if destinations.is_empty() { &any[..] } else { &destinations } {
-            if seen.insert((prefix_key(&source), prefix_key(destination))) {
-                entrances.push((source, *destination));
-            }
-        }
-    }
-    entrances
-}
-
-fn prefix_key(prefix: &Prefix) -> (u32, u32, Address) {
-    (prefix.family, prefix.bits, prefix.address)
-}
-
-fn prefix(subnet: &IpNet) -> Prefix {
-    let bits = u32::from(subnet.prefix_len());
-    match subnet {
-        IpNet::V4(subnet) => Prefix { address: Address::v4(subnet.network().octets()), bits, family: family::V4 },
-        IpNet::V6(subnet) => Prefix { address: Address::v6(subnet.network().octets()), bits, family: family::V6 },
-    }
 }
 
 fn steering(by: SteerBy) -> Steer {

@@ -199,7 +199,7 @@ fn holds(plan: &Plan) -> Result<(), TestCaseError> {
         prop_assert!(!listener.routes.is_empty());
         prop_assert!(listener.rules.iter().all(|rule| (rule.route as usize) < listener.routes.len()));
     }
-    for route in plan.routes() {
+    for route in plan.routes().chain(plan.mesh.iter().flat_map(|listener| &listener.routes)) {
         let slots: u32 = route.destinations.iter().map(|destination| destination.slots).sum();
         let nothing = route.kind == Kind::TcpRoute && route.destinations.iter().all(|one| one.weight == 0);
         prop_assert_eq!(slots, if nothing { 0 } else { SLOTS }, "{:#?}", route);

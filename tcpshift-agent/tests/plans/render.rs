@@ -2,16 +2,23 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
-use tcpshift_agent::plan::{Destination, Limits, Listener, OnEmpty, Plan, Route, Settings, steer_name};
+use tcpshift_agent::plan::{Destination, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings, steer_name};
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::destination::policy;
+use tcpshift_common::listener::Rule;
 
 /// A plan as people read it. Numbers are left out.
 pub(crate) fn text(plan: &Plan) -> String {
     let mut text = String::new();
     for listener in &plan.listeners {
         self::listener(&mut text, listener);
+    }
+    for listener in &plan.mesh {
+        let MeshListener { host, port, rules, routes } = &**listener;
+        line(&mut text, 0, &format!("mesh {host}:{port}"));
+        ways(&mut text, rules, routes);
     }
     for note in &plan.notes {
         line(&mut text, 0, &format!("note: {note}"));
@@ -26,6 +33,10 @@ fn line(text: &mut String, depth: usize, line: &str) {
 fn listener(text: &mut String, listener: &Listener) {
     let Listener { number: _, name, address, rules, routes } = listener;
     line(text, 0, &format!("listener {address} {name}"));
+    ways(text, rules, routes);
+}
+
+fn ways(text: &mut String, rules: &[Rule], routes: &[Arc<Route>]) {
     for rule in rules {
         let (source, destination) = (prefix(&rule.source), prefix(&rule.destination));
         line(text, 1, &format!("from {source} to {destination}: route {}", rule.route));

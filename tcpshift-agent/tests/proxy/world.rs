@@ -144,7 +144,7 @@ pub(crate) fn listener(number: u32, address: SocketAddr, routes: &[(Prefix, Arc<
 
 pub(crate) fn plan(generation: u64, mut listeners: Vec<Arc<Listener>>) -> Arc<Plan> {
     listeners.sort_by_key(|listener| listener.address);
-    Arc::new(Plan { generation, seed: 1, listeners, notes: Vec::new() })
+    Arc::new(Plan { generation, seed: 1, listeners, mesh: Vec::new(), notes: Vec::new() })
 }
 
 /// One listener for everybody.

@@ -50,6 +50,8 @@ pub(super) type Name<'a> = (&'a str, &'a str);
 pub(super) struct Bound<'a> {
     /// Istio's, by its Gateway.
     pub services: HashMap<Name<'a>, Vec<(&'a Object, &'a VirtualService)>>,
+    /// Istio's that are for clients inside a mesh.
+    pub mesh: Vec<(&'a Object, &'a VirtualService)>,
     /// Those of the Gateway API, by its Gateway.
     pub routes: HashMap<Name<'a>, Vec<(&'a Object, &'a gateway_api::TcpRoute)>>,
 }
@@ -80,10 +82,7 @@ pub(super) fn bind<'a>(objects: &[&'a Object], identity: &Identity, notes: &mut 
                             }
                             bound.services.entry((namespace, name)).or_default().push((object, service));
                         }
-                        GatewayRef::Mesh => notes.push(format!(
-                            "{}: its rules for clients inside a mesh are not served; name a gateway in `gateways`",
-                            object.key
-                        )),
+                        GatewayRef::Mesh => bound.mesh.push((object, service)),
                     }
                 }
             }
