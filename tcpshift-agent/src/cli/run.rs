@@ -120,4 +120,10 @@ mod tests {
         assert_eq!(label("a=").unwrap(), ("a".to_owned(), String::new()));
         assert!(label("a").is_err() && label("=b").is_err());
     }
+
+    #[test]
+    fn a_namespace_is_a_label_in_lower_case() {
+        assert_eq!(namespace("infra").unwrap(), "infra");
+        assert!(namespace("Infra").is_err() && namespace("a.b").is_err() && namespace("").is_err());
+    }
 }
