@@ -66,6 +66,8 @@ pub struct Options {
     pub seed: u64,
     /// How long connections may take to end.
     pub drain_timeout: Duration,
+    /// Namespace that the agent counts as being in.
+    pub namespace: String,
     /// Labels of the agent, for Gateway selectors.
     pub labels: BTreeMap<String, String>,
 }
@@ -104,7 +106,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
-    let Options { paths, mut listen_addresses, state_dir, admin, datapath, seed, drain_timeout, labels } = options;
+    let Options { paths, mut listen_addresses, state_dir, admin, datapath, seed, drain_timeout, namespace, labels } =
+        options;
     if let Some(warning) = limits::raise().warning {
         log::warn!("{warning}");
     }
@@ -134,7 +137,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let proxy = Proxy::start(&connections, 0).context("cannot start the proxy")?;
     let mut watch = Watch::new(paths.clone());
     let mut app = App {
-        identity: Identity { labels, listen_addresses, seed, is_local: proxy::is_local },
+        identity: Identity { namespace, labels, listen_addresses, seed, is_local: proxy::is_local },
         started: Instant::now(),
         draining: false,
         store: Store::new(applied, version),

@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod compile;
 pub mod endpoints;
+pub mod levels;
 pub mod register;
 pub mod weigh;
 
@@ -20,6 +21,7 @@ use tcpshift_common::decide::{Steer, Table};
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
+use crate::route::kind::Kind;
 pub use crate::route::model::policy::Keepalive;
 pub use weigh::WeightTable;
 
@@ -32,6 +34,9 @@ pub struct Plan {
     pub seed: u64,
     /// Sorted by address. No two have the same address.
     pub listeners: Vec<Arc<Listener>>,
+    /// What connections of this host's own programs to services would meet: by host and port. No datapath of this
+    /// version carries them.
+    pub mesh: Vec<Arc<MeshListener>>,
     /// What the objects ask for and this plan does not do, for the person who reads `status`.
     pub notes: Vec<String>,
 }
@@ -41,26 +46,41 @@ pub struct Plan {
 pub struct Listener {
     /// Stable number.
     pub number: u32,
-    /// The Gateway and its server's port name, `namespace/name:port-name`.
+    /// The Gateway and its server's port name, or the name of its listener, `namespace/name:port-name`.
     pub name: String,
     /// Where clients connect. The unspecified IPv6 address stands for every address of both families.
     pub address: SocketAddr,
     /// Which connection falls to which of `routes`, most specific first.
     pub rules: Vec<Rule>,
-    /// One for each `tcp` rule that can be reached here; `Rule::route` is a place in this list.
+    /// One for each rule that can be reached here; `Rule::route` is a place in this list.
     pub routes: Vec<Arc<Route>>,
 }
 
-/// One `tcp` rule at a listener.
+/// A port of a service, as clients inside a mesh connect to it. What no rule fits goes to the service as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeshListener {
+    /// Full host name of the service.
+    pub host: String,
+    /// Port of the service.
+    pub port: u16,
+    /// As those of a listener.
+    pub rules: Vec<Rule>,
+    /// As those of a listener.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// One rule at a listener: a `tcp` rule of a VirtualService, or that of a TCPRoute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Stable number.
     pub number: u32,
-    /// Namespace of the VirtualService.
+    /// Kind of the object that it is a rule of: a VirtualService or a TCPRoute.
+    pub kind: Kind,
+    /// Namespace of the object.
     pub namespace: String,
-    /// Name of the VirtualService.
+    /// Name of the object.
     pub object: String,
-    /// Which of its `tcp` rules this is, from 0.
+    /// Which of the object's rules this is, from 0.
     pub rule: usize,
     /// What leads a connection to its slot.
     pub steer: Steer,
@@ -155,6 +175,10 @@ pub enum Unusable {
     UnknownPort,
     /// Nothing is selected.
     NoEndpoint,
+    /// The backend of a TCPRoute is of a kind that is none of services.
+    NoService,
+    /// The backend of a TCPRoute is in another namespace, and no ReferenceGrant there allows it.
+    NotGranted,
     /// All that is selected are listeners of this agent: a connection would come back for ever.
     OwnListener,
 }
@@ -166,6 +190,8 @@ impl fmt::Display for Unusable {
             Self::UnknownSubset => "unknown subset",
             Self::UnknownPort => "unknown port",
             Self::NoEndpoint => "no endpoint",
+            Self::NoService => "backend is no Service",
+            Self::NotGranted => "no ReferenceGrant allows it",
             Self::OwnListener => "endpoint is a listener of this agent",
         })
     }
@@ -198,7 +224,7 @@ impl Table for Route {
 impl Plan {
     /// The plan of an agent that has read nothing yet.
     pub fn empty(seed: u64) -> Self {
-        Self { generation: 0, seed, listeners: Vec::new(), notes: Vec::new() }
+        Self { generation: 0, seed, listeners: Vec::new(), mesh: Vec::new(), notes: Vec::new() }
     }
 
     /// Every route of every listener.

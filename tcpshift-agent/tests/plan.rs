@@ -21,6 +21,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let identity = Identity {
+            namespace: "default".to_owned(),
             labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
             listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             seed: DEFAULT_SEED,

@@ -151,7 +151,7 @@ impl App {
         let Spec::VirtualService(service) = &object.spec else { return Vec::new() };
         let mut objects: Vec<&Object> = self.store.iter().map(Arc::as_ref).collect();
         objects.sort_by(|a, b| a.age().cmp(&b.age()));
-        let catalog = Catalog::new(&objects);
+        let catalog = Catalog::new(&objects, &self.identity);
         let hosts = service.tcp.iter().flat_map(|rule| &rule.route).map(|destination| &destination.host);
         hosts.flat_map(|host| catalog.subsets(&object.key.namespace, host)).collect()
     }
@@ -208,7 +208,8 @@ impl App {
         let changes = self.store.changes(&store);
         self.watchers.record(&changes, store.version());
         self.store = store;
-        if last.generation > 0 && plan.listeners == last.listeners && plan.notes == last.notes {
+        let same = plan.listeners == last.listeners && plan.mesh == last.mesh && plan.notes == last.notes;
+        if last.generation > 0 && same {
             // Whatever was edited, no connection will be decided differently.
             return;
         }
@@ -262,14 +263,14 @@ fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<String> {
             let destinations = route.destinations.iter().filter(|destination| destination.slots > 0);
             destinations.filter_map(|destination| {
                 let (reason, name) = (destination.unusable.as_ref()?, &destination.name);
-                Some(format!("VirtualService {}: {name}: {reason}; its share is refused", route.name()))
+                Some(format!("{} {}: {name}: {reason}; its share is refused", route.kind.name(), route.name()))
             })
         });
         unusable.collect::<Vec<_>>()
     };
     let applied = |route: &Route| {
         let (namespace, name) = (route.namespace.clone(), route.object.clone());
-        keys.contains(&Key { kind: Kind::VirtualService, namespace, name })
+        keys.contains(&Key { kind: route.kind, namespace, name })
     };
     let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused(last, &|_| true)).collect();
     let new = plan.notes.iter().cloned().chain(refused(plan, &|_| true)).filter(|caution| !known.contains(caution));

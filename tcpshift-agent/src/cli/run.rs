@@ -11,6 +11,8 @@ use super::outcome::{Done, Stop};
 use super::place::{self, AdminAddress};
 use super::quantity;
 use crate::app::{self, Options};
+use crate::route::names;
+use crate::route::read::DEFAULT_NAMESPACE;
 
 const AFTER: &str = "\
 Examples:
@@ -57,6 +59,13 @@ pub(super) struct Arguments {
     /// The agent's own labels, which the selector of a Gateway must match; repeatable
     #[arg(long = "label", value_name = "K=V", value_parser = label, default_value = "istio=ingressgateway")]
     labels: Vec<(String, String)>,
+
+    /// The agent's own namespace
+    ///
+    /// What `exportTo` keeps from it is not there for the agent, and the DestinationRules in it come before those
+    /// of a service's own namespace.
+    #[arg(long, value_name = "NS", value_parser = namespace, default_value = DEFAULT_NAMESPACE)]
+    namespace: String,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -79,6 +88,7 @@ pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Resu
         },
         seed: arguments.seed,
         drain_timeout: arguments.drain_timeout,
+        namespace: arguments.namespace,
         labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
     };
     // `#` prints the causes behind the message, one after the other.
@@ -92,6 +102,14 @@ fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn namespace(text: &str) -> Result<String, String> {
+    if names::is_dns_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace has lower-case letters, digits and inner hyphens, at most 63".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +119,11 @@ mod tests {
         assert_eq!(label("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
         assert_eq!(label("a=").unwrap(), ("a".to_owned(), String::new()));
         assert!(label("a").is_err() && label("=b").is_err());
+    }
+
+    #[test]
+    fn a_namespace_is_a_label_in_lower_case() {
+        assert_eq!(namespace("infra").unwrap(), "infra");
+        assert!(namespace("Infra").is_err() && namespace("a.b").is_err() && namespace("").is_err());
     }
 }

@@ -58,7 +58,7 @@ impl Failure {
 impl From<&Unusable> for Failure {
     fn from(unusable: &Unusable) -> Self {
         match unusable {
-            Unusable::UnknownHost => Self::UnknownHost,
+            Unusable::UnknownHost | Unusable::NoService | Unusable::NotGranted => Self::UnknownHost,
             Unusable::UnknownSubset => Self::UnknownSubset,
             Unusable::UnknownPort => Self::UnknownPort,
             Unusable::NoEndpoint => Self::NoEndpoint,

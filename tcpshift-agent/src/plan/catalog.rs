@@ -1,21 +1,23 @@
 //! The services there are: finds the port, the subset and the endpoints that a route's destination means.
 //!
-//! Lookups are those of Istio: short names belong to the namespace of the route, DestinationRules are looked
-//! for in that namespace, then in the service's, then in `istio-system`; several for one host are merged, the
-//! oldest first.
+//! Lookups are those of Istio at a gateway: short names belong to the namespace of the route, and what is not
+//! visible in the agent's namespace is not there. [`rules`] finds and merges DestinationRules.
 
-use std::collections::{BTreeMap, HashMap};
+pub mod rules;
+
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::Unusable;
+use self::rules::{Merged, Rules};
+use super::compile::Identity;
+use super::{Limits, Unusable, levels};
 use crate::route::model::{
-    DestinationRule, Labels, LoadBalancer, Policy, Resolution, RouteDestination, Service, ServiceEntry, Spec, Subset,
-    TargetPort, WorkloadAddress, WorkloadEntry, selects,
+    EndpointSlice, Labels, Policy, Resolution, RouteDestination, Service, ServiceEntry, Spec, TargetPort,
+    WorkloadAddress, WorkloadEntry, selects,
 };
 use crate::route::names;
 use crate::route::object::Object;
 
-const ROOT_NAMESPACE: &str = "istio-system";
 const DOMAIN: &str = "svc.cluster.local";
 
 /// What a route's destination means.
@@ -25,22 +27,22 @@ pub struct Resolved {
     pub host: String,
     /// Port of the service.
     pub port: u16,
-    /// How endpoints are chosen.
-    pub policy: LoadBalancer,
+    /// What holds for it, of all levels together.
+    pub policy: Policy,
     /// Address and weight of each endpoint, or why there is none.
     pub endpoints: Result<Vec<(SocketAddr, u32)>, Unusable>,
 }
 
-/// Services, endpoints and policies by name. Built from objects sorted by age.
-#[derive(Debug, Default)]
+/// Services, endpoints and policies by name, as an agent sees them. Built from objects sorted by age.
+#[derive(Debug)]
 pub struct Catalog<'a> {
+    identity: &'a Identity,
     services: HashMap<String, Provider<'a>>,
     /// By namespace.
     workloads: HashMap<&'a str, Workloads<'a>>,
-    /// By namespace, a slash and the full host.
-    rules: HashMap<String, Vec<&'a DestinationRule>>,
-    /// By namespace: hosts with a wildcard, and their rules.
-    wild_rules: HashMap<&'a str, BTreeMap<String, Vec<&'a DestinationRule>>>,
+    /// By namespace and name of their Service.
+    slices: HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>,
+    rules: Rules<'a>,
 }
 
 /// The endpoints of a namespace.
@@ -60,7 +62,8 @@ struct Provider<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum ProviderKind<'a> {
-    Service(&'a Service),
+    /// With its name.
+    Service(&'a str, &'a Service),
     Entry(&'a ServiceEntry),
 }
 
@@ -74,35 +77,40 @@ struct Port<'a> {
 
 impl<'a> Catalog<'a> {
     /// Sorts objects into what can be looked up.
-    pub fn new(objects: &[&'a Object]) -> Self {
-        let mut catalog = Self::default();
+    pub fn new(objects: &[&'a Object], identity: &'a Identity) -> Self {
+        let mut catalog = Self {
+            identity,
+            services: HashMap::new(),
+            workloads: HashMap::new(),
+            slices: HashMap::new(),
+            rules: Rules::default(),
+        };
         for object in objects {
             let namespace = object.key.namespace.as_str();
             match &object.spec {
                 // A Service beats a ServiceEntry of the same host, which only adds to it in Istio.
                 Spec::Service(service) => {
-                    let host = format!("{}.{namespace}.{DOMAIN}", object.key.name);
-                    catalog.services.insert(host, Provider { namespace, kind: ProviderKind::Service(service) });
+                    let host = service_host(&object.key.name, namespace);
+                    let kind = ProviderKind::Service(&object.key.name, service);
+                    catalog.services.insert(host, Provider { namespace, kind });
                 }
-                Spec::ServiceEntry(entry) => {
+                Spec::ServiceEntry(entry) if entry.export.reaches(&identity.namespace) => {
                     for host in &entry.hosts {
                         let provider = Provider { namespace, kind: ProviderKind::Entry(entry) };
                         catalog.services.entry(host.to_ascii_lowercase()).or_insert(provider);
                     }
                 }
                 Spec::WorkloadEntry(workload) => catalog.workloads.entry(namespace).or_default().add(workload),
-                Spec::DestinationRule(rule) if rule.host.starts_with('*') => {
-                    let hosts = catalog.wild_rules.entry(namespace).or_default();
-                    hosts.entry(rule.host.to_ascii_lowercase()).or_default().push(rule);
+                Spec::EndpointSlice(slice) => {
+                    if let Some(service) = &slice.service {
+                        catalog.slices.entry((namespace, service)).or_default().push(slice);
+                    }
                 }
-                Spec::DestinationRule(rule) => {
-                    let host = full_host(&rule.host, namespace);
-                    catalog.rules.entry(format!("{namespace}/{host}")).or_default().push(rule);
-                }
-                Spec::VirtualService(_)
+                Spec::DestinationRule(rule) => catalog.rules.add(namespace, rule),
+                Spec::ServiceEntry(_)
+                | Spec::VirtualService(_)
                 | Spec::Gateway(_)
                 | Spec::WorkloadGroup(_)
-                | Spec::EndpointSlice(_)
                 | Spec::GatewayApiGateway(_)
                 | Spec::TcpRoute(_)
                 | Spec::ReferenceGrant(_) => {}
@@ -113,11 +121,10 @@ impl<'a> Catalog<'a> {
 
     /// What a destination of a route in `namespace` means at a listener with `listener_port`.
     pub fn resolve(&self, namespace: &str, listener_port: u16, wanted: &RouteDestination) -> Resolved {
-        let host = full_host(&wanted.host, namespace);
+        let (host, provider) = self.provider(full_host(&wanted.host, namespace));
         let port = wanted.port.unwrap_or(listener_port);
-        let mut resolved =
-            Resolved { host, port, policy: LoadBalancer::default(), endpoints: Err(Unusable::UnknownHost) };
-        let Some(provider) = self.services.get(&resolved.host) else { return resolved };
+        let mut resolved = Resolved { host, port, policy: Policy::default(), endpoints: Err(Unusable::UnknownHost) };
+        let Some(provider) = provider else { return resolved };
         let ports = provider.ports();
         let found = match (wanted.port, ports.as_slice()) {
             // Without a port in the route: the only one, else the listener's.
@@ -129,60 +136,81 @@ impl<'a> Catalog<'a> {
             return resolved;
         };
         resolved.port = found.number;
-        let rules = self.rules(namespace, provider.namespace, &resolved.host);
+        let rules = self.rules.find(self.identity, provider.namespace, namespace, &resolved.host);
         let subset = match &wanted.subset {
             None => None,
             Some(name) => {
-                let Some(subset) = rules.iter().flat_map(|rule| &rule.subsets).find(|subset| subset.name == *name)
-                else {
+                let Some(subset) = rules.subset(name) else {
                     resolved.endpoints = Err(Unusable::UnknownSubset);
                     return resolved;
                 };
                 Some(subset)
             }
         };
-        let base = rules.iter().find_map(|rule| rule.policy.as_ref());
-        resolved.policy = load_balancer(base, subset, found.number);
+        resolved.policy = levels::at_port(rules.policy, subset.and_then(|subset| subset.policy.as_ref()), found.number);
         let none = Labels::new();
-        let labels = subset.map_or(&none, |subset| &subset.labels);
-        let endpoints: Vec<_> = self
-            .workloads(provider)
-            .into_iter()
-            .filter(|workload| selects(labels, &workload.labels))
-            .filter_map(|workload| endpoint(workload, found))
-            .collect();
+        let endpoints = self.endpoints(&provider, found, subset.map_or(&none, |subset| &subset.labels));
         resolved.endpoints = if endpoints.is_empty() { Err(Unusable::NoEndpoint) } else { Ok(endpoints) };
         resolved
     }
 
-    /// Names of the subsets that are declared for a host, as a route in `namespace` names it.
-    pub fn subsets(&self, namespace: &str, host: &str) -> Vec<String> {
+    /// Services that a host of a VirtualService in `namespace` stands for, by full name, and their ports.
+    pub fn hosts(&self, namespace: &str, host: &str) -> Vec<(String, Vec<u16>)> {
         let host = full_host(host, namespace);
-        let service = self.services.get(&host).map_or(namespace, |provider| provider.namespace);
-        let rules = self.rules(namespace, service, &host).iter();
-        rules.flat_map(|rule| &rule.subsets).map(|subset| subset.name.clone()).collect()
+        let ports = |provider: &Provider<'a>| provider.ports().iter().map(|port| port.number).collect();
+        if host.starts_with('*') {
+            let covered = self.services.iter().filter(|(name, _)| names::covers(&host, name));
+            return covered.map(|(name, provider)| (name.clone(), ports(provider))).collect();
+        }
+        self.services.get(&host).map(|provider| (host, ports(provider))).into_iter().collect()
     }
 
-    /// DestinationRules for a host, as they are merged.
-    fn rules(&self, client: &str, service: &str, host: &str) -> &[&'a DestinationRule] {
-        for namespace in [client, service, ROOT_NAMESPACE] {
-            if let Some(rules) = self.rules.get(&format!("{namespace}/{host}")) {
-                return rules;
-            }
-            let wild = self.wild_rules.get(namespace).into_iter().flatten();
-            let fitting = wild.filter(|(wild, _)| names::covers(wild, host));
-            if let Some((_, rules)) = fitting.max_by_key(|(wild, _)| wild.len()) {
-                return rules;
+    /// How long connections of a route in `namespace` last whose first destination has this host.
+    pub fn limits(&self, namespace: &str, host: &str) -> Limits {
+        levels::limits(self.merged(namespace, host).policy)
+    }
+
+    /// Names of the subsets that are declared for a host, as a route in `namespace` names it.
+    pub fn subsets(&self, namespace: &str, host: &str) -> Vec<String> {
+        self.merged(namespace, host).subsets.iter().map(|subset| subset.name.clone()).collect()
+    }
+
+    fn merged(&self, namespace: &str, host: &str) -> Merged<'a> {
+        let (host, provider) = self.provider(full_host(host, namespace));
+        let service = provider.map_or(namespace, |provider| provider.namespace);
+        self.rules.find(self.identity, service, namespace, &host)
+    }
+
+    /// What provides a host. A Service that stands for another host leads there, one step far.
+    fn provider(&self, host: String) -> (String, Option<Provider<'a>>) {
+        let Some(&provider) = self.services.get(&host) else { return (host, None) };
+        if let ProviderKind::Service(_, Service { external_name: Some(name), .. }) = provider.kind {
+            let target = full_host(name, provider.namespace);
+            if let Some(&other) = self.services.get(&target) {
+                return (target, Some(other));
             }
         }
-        &[]
+        (host, Some(provider))
+    }
+
+    /// Address and weight of each endpoint of a provider that has labels.
+    fn endpoints(&self, provider: &Provider<'a>, port: &Port<'_>, labels: &Labels) -> Vec<(SocketAddr, u32)> {
+        let workloads = self.workloads(provider).into_iter().filter(|workload| selects(labels, &workload.labels));
+        let mut endpoints: Vec<_> = workloads.filter_map(|workload| endpoint(workload, port)).collect();
+        if let ProviderKind::Service(name, service) = provider.kind {
+            let slices = self.slices.get(&(provider.namespace, name)).into_iter().flatten();
+            for slice in slices.filter(|slice| selects(labels, &slice.labels)) {
+                sliced(slice, service, port, &mut endpoints);
+            }
+        }
+        endpoints
     }
 
     fn workloads(&self, provider: &Provider<'a>) -> Vec<&'a WorkloadEntry> {
         let selected = |selector| self.workloads.get(provider.namespace).map(|all| all.selected(selector));
         let found = match provider.kind {
-            ProviderKind::Service(service) if service.selector.is_empty() => None,
-            ProviderKind::Service(service) => selected(&service.selector),
+            ProviderKind::Service(_, service) if service.selector.is_empty() => None,
+            ProviderKind::Service(_, service) => selected(&service.selector),
             ProviderKind::Entry(entry) if entry.resolution == Resolution::None => None,
             ProviderKind::Entry(entry) => match &entry.selector {
                 Some(selector) => selected(selector),
@@ -214,7 +242,7 @@ impl<'a> Workloads<'a> {
 impl<'a> Provider<'a> {
     fn ports(&self) -> Vec<Port<'a>> {
         match self.kind {
-            ProviderKind::Service(service) => {
+            ProviderKind::Service(_, service) => {
                 let ports = service.ports.iter();
                 ports
                     .map(|port| Port {
@@ -252,21 +280,21 @@ fn endpoint(workload: &WorkloadEntry, port: &Port<'_>) -> Option<(SocketAddr, u3
     Some((SocketAddr::new(ip, port), workload.weight))
 }
 
-/// How endpoints are chosen: a subset's policy replaces the host's block by block, and a port's policy
-/// replaces the one around it as a whole.
-fn load_balancer(base: Option<&Policy>, subset: Option<&Subset>, port: u16) -> LoadBalancer {
-    let base = base.and_then(|policy| policy.at(port).load_balancer);
-    let Some(policy) = subset.and_then(|subset| subset.policy.as_ref()) else { return base.unwrap_or_default() };
-    let own = policy.at(port);
-    if std::ptr::eq(own, policy) {
-        own.load_balancer.or(base).unwrap_or_default()
-    } else {
-        own.load_balancer.unwrap_or_default()
-    }
+/// The endpoints of a slice, at the slice's port that has the name of the service's.
+fn sliced(slice: &EndpointSlice, service: &Service, port: &Port<'_>, endpoints: &mut Vec<(SocketAddr, u32)>) {
+    let Some(found) = slice.ports.iter().find(|found| found.name == port.name) else { return };
+    let number = found.port.unwrap_or(port.number);
+    let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready || service.publish_not_ready);
+    endpoints.extend(ready.flat_map(|endpoint| &endpoint.addresses).map(|ip| (SocketAddr::new(*ip, number), 1)));
+}
+
+/// Full host of a Service.
+pub(super) fn service_host(name: &str, namespace: &str) -> String {
+    format!("{name}.{namespace}.{DOMAIN}")
 }
 
 /// A short name belongs to the namespace of the object that uses it.
 fn full_host(host: &str, namespace: &str) -> String {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    if host.contains('.') || host.starts_with('*') { host } else { format!("{host}.{namespace}.{DOMAIN}") }
+    if host.contains('.') || host.starts_with('*') { host } else { service_host(&host, namespace) }
 }

@@ -4,28 +4,35 @@
 //! References are followed as Istio does at a gateway. What does not exist is no error: that share is marked
 //! as unusable, with the reason. It must not know files, sockets or time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod bound;
+mod mesh;
+mod ways;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use tcpshift_common::address::{Address, Prefix, family};
+use tcpshift_common::address::Prefix;
 use tcpshift_common::decide::{Steer, steer};
 use tcpshift_common::listener::Rule;
 
-use super::catalog::{Catalog, Resolved};
+use self::bound::Opening;
+use self::ways::{Ways, entrances};
+use super::catalog::{self, Catalog, Resolved};
 use super::register::Register;
 use super::weigh::Layout;
-use super::{Destination, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable, WeightTable};
+use super::{Destination, Limits, Listener, OnEmpty, Plan, Route, Unusable, WeightTable, levels};
 use crate::route::annotations::{SteerBy, Steering};
-use crate::route::model::gateway::Protocol;
-use crate::route::model::{GatewayRef, RouteDestination, Server, Spec, TcpRoute, VirtualService, selects};
-use crate::route::names;
+use crate::route::kind::Kind;
+use crate::route::model::gateway_api::{self, BackendRef, ReferenceGrant};
+use crate::route::model::{GatewayRef, Policy, RouteDestination, Server, Spec, TcpRoute, VirtualService};
 use crate::route::object::Object;
 
 /// What an agent is, as far as plans depend on it.
 #[derive(Clone, Debug)]
 pub struct Identity {
+    /// Where it counts as being: what is not visible there is not there, and its DestinationRules come first.
+    pub namespace: String,
     /// What the selectors of Gateways look at.
     pub labels: BTreeMap<String, String>,
     /// Where servers without `bind` listen.
@@ -46,83 +53,41 @@ pub fn compile<'a>(
     register.begin();
     let mut objects: Vec<&Object> = objects.map(Arc::as_ref).collect();
     objects.sort_by(|a, b| a.age().cmp(&b.age()));
-    let catalog = Catalog::new(&objects);
+    let catalog = Catalog::new(&objects, identity);
     let mut notes = Vec::new();
-    let servers = servers(&objects, identity, &mut notes);
-    let gateways: HashSet<(&str, &str)> = objects
-        .iter()
-        .filter(|object| matches!(object.spec, Spec::Gateway(_)))
-        .map(|object| (object.key.namespace.as_str(), object.key.name.as_str()))
-        .collect();
-    let mut bound: HashMap<(&str, &str), Vec<(&Object, &VirtualService)>> = HashMap::new();
+    let openings = bound::openings(&objects, identity, &mut notes);
+    let bound = bound::bind(&objects, identity, &mut notes);
+    let mut grants: HashMap<&str, Vec<&ReferenceGrant>> = HashMap::new();
     for object in &objects {
-        let Spec::VirtualService(service) = &object.spec else { continue };
-        let mut named = HashSet::new();
-        // Named twice it is bound once.
-        for gateway in service.gateways.iter().filter(|gateway| named.insert(*gateway)) {
-            match gateway {
-                GatewayRef::Gateway { namespace, name } => {
-                    if !gateways.contains(&(namespace.as_str(), name.as_str())) {
-                        notes.push(format!("{}: there is no Gateway {namespace}/{name}", object.key));
-                    }
-                    bound.entry((namespace, name)).or_default().push((object, service));
-                }
-                GatewayRef::Mesh => notes.push(format!(
-                    "{}: its rules for clients inside a mesh are not served; name a gateway in `gateways`",
-                    object.key
-                )),
-            }
+        if let Spec::ReferenceGrant(grant) = &object.spec {
+            grants.entry(&object.key.namespace).or_default().push(grant);
         }
     }
     let previous: HashMap<u32, &Arc<Route>> = last.routes().map(|route| (route.number, route)).collect();
-    let own = servers.keys().copied().collect();
-    let mut compiler = Compiler { own, is_local: identity.is_local, catalog, register, previous, notes };
+    let own = openings.keys().copied().collect();
+    let mut compiler = Compiler { own, is_local: identity.is_local, catalog, grants, register, previous, notes };
     let mut listeners = Vec::new();
-    for (address, (gateway, server)) in servers {
+    for (address, (gateway, opening)) in openings {
         let key = (gateway.key.namespace.as_str(), gateway.key.name.as_str());
-        let services = bound.get(&key).map(Vec::as_slice).unwrap_or_default();
-        if let Some(listener) = compiler.listener(address, gateway, server, services) {
+        let (rules, routes) = match opening {
+            Opening::Server(server) => {
+                let services = bound.services.get(&key).map(Vec::as_slice).unwrap_or_default();
+                compiler.virtual_services(address, gateway, server, services)
+            }
+            Opening::Listener(listener) => {
+                let attached = bound.routes.get(&key).into_iter().flatten();
+                let attached = attached.filter(|(object, route)| bound::attaches(gateway, listener, object, route));
+                compiler.tcp_routes(address, attached.copied())
+            }
+        };
+        if let Some(listener) = compiler.listener(address, gateway, opening, rules, routes) {
             let same = last.listener(address).filter(|last| ***last == listener);
             listeners.push(same.map_or_else(|| Arc::new(listener), Arc::clone));
         }
     }
+    let mesh = compiler.mesh(&bound.mesh, identity);
     let notes = compiler.notes;
-    Plan { generation: last.generation + 1, seed: identity.seed, listeners, notes }
-}
-
-/// What to listen on: of several servers at one address, that of the oldest Gateway.
-fn servers<'a>(
-    objects: &[&'a Object],
-    identity: &Identity,
-    notes: &mut Vec<String>,
-) -> BTreeMap<SocketAddr, (&'a Object, &'a Server)> {
-    let mut servers = BTreeMap::new();
-    for object in objects {
-        let Spec::Gateway(gateway) = &object.spec else { continue };
-        if !selects(&gateway.selector, &identity.labels) {
-            notes.push(format!("{}: its selector does not select this agent (see `run --label`)", object.key));
-            continue;
-        }
-        for server in gateway.servers.iter().filter(|server| server.protocol == Protocol::Tcp) {
-            let bind = server.bind.as_ref();
-            for ip in bind.map_or(identity.listen_addresses.as_slice(), std::slice::from_ref) {
-                let address = SocketAddr::new(*ip, server.port);
-                match servers.get(&address) {
-                    None => {
-                        servers.insert(address, (*object, server));
-                    }
-                    Some((older, _)) if older.key == object.key => {
-                        notes.push(format!("{}: {address} stands twice; the first server is used", object.key));
-                    }
-                    Some((older, _)) => notes.push(format!(
-                        "{}: {address} is served by the older {}; the server {} is not used",
-                        object.key, older.key, server.name
-                    )),
-                }
-            }
-        }
-    }
-    servers
+    Plan { generation: last.generation + 1, seed: identity.seed, listeners, mesh, notes }
 }
 
 struct Compiler<'a> {
@@ -130,10 +95,22 @@ struct Compiler<'a> {
     own: BTreeSet<SocketAddr>,
     is_local: fn(IpAddr) -> bool,
     catalog: Catalog<'a>,
+    /// By namespace.
+    grants: HashMap<&'a str, Vec<&'a ReferenceGrant>>,
     register: &'a mut Register,
     /// Routes of the last plan by number.
     previous: HashMap<u32, &'a Arc<Route>>,
     notes: Vec<String>,
+}
+
+/// A rule, as far as its route is known before its destinations are weighed.
+struct Wanted<'a> {
+    object: &'a Object,
+    /// Place of the rule.
+    rule: usize,
+    steering: Steering,
+    limits: Limits,
+    destinations: Vec<Destination>,
 }
 
 impl Compiler<'_> {
@@ -142,14 +119,33 @@ impl Compiler<'_> {
         &mut self,
         address: SocketAddr,
         gateway: &Object,
+        opening: Opening<'_>,
+        mut rules: Vec<Rule>,
+        routes: Vec<Arc<Route>>,
+    ) -> Option<Listener> {
+        if routes.is_empty() {
+            let port = opening.port();
+            self.notes.push(format!("{}: no route leads from port {port}; it is not listened on", gateway.key));
+            return None;
+        }
+        rules.sort_by_key(Rule::rank);
+        let number = self.register.listeners.number(&address.to_string());
+        let name = format!("{}/{}:{}", gateway.key.namespace, gateway.key.name, opening.name());
+        Some(Listener { number, name, address, rules, routes })
+    }
+
+    /// The rules of VirtualServices at a server of Istio's Gateway.
+    fn virtual_services(
+        &mut self,
+        address: SocketAddr,
+        gateway: &Object,
         server: &Server,
         services: &[(&Object, &VirtualService)],
-    ) -> Option<Listener> {
-        let mut rules: Vec<Rule> = Vec::new();
-        let mut routes = Vec::new();
-        let mut taken: BTreeMap<_, String> = BTreeMap::new();
+    ) -> (Vec<Rule>, Vec<Arc<Route>>) {
+        let here = GatewayRef::Gateway { namespace: gateway.key.namespace.clone(), name: gateway.key.name.clone() };
+        let mut ways = Ways::default();
         for (object, service) in services {
-            if !admits(gateway, server, object, service) {
+            if !bound::admits(gateway, server, object, service) {
                 self.notes.push(format!(
                     "{}: none of its hosts is one of the hosts of {} port {}",
                     object.key, gateway.key, server.port
@@ -157,23 +153,10 @@ impl Compiler<'_> {
                 continue;
             }
             for (index, rule) in service.tcp.iter().enumerate() {
-                let entrances = entrances(rule, gateway, server);
-                let mut place = None;
-                let mut blocked = None;
-                for (source, destination) in &entrances {
-                    let pair = (prefix_key(source), prefix_key(destination));
-                    if let Some(first) = taken.get(&pair) {
-                        blocked = Some(first.clone());
-                        continue;
-                    }
-                    let route = *place.get_or_insert_with(|| {
-                        routes.push(self.route(address, object, service, index, rule));
-                        routes.len() - 1
-                    });
-                    taken.insert(pair, routes[route].name());
-                    rules.push(Rule { source: *source, destination: *destination, route: route as u32 });
-                }
-                if let (None, Some(first)) = (place, blocked) {
+                let entrances = entrances(rule, server.port, &here, |_| true);
+                let at = address.to_string();
+                let blocked = ways.add(&entrances, || self.route(&at, server.port, object, service, index, rule));
+                if let Some(first) = blocked {
                     self.notes.push(format!(
                         "{}: tcp rule {index} is never reached at port {}: {first} comes before it",
                         object.key, server.port
@@ -181,53 +164,83 @@ impl Compiler<'_> {
                 }
             }
         }
-        if routes.is_empty() {
-            self.notes
-                .push(format!("{}: no route leads from port {}; it is not listened on", gateway.key, server.port));
-            return None;
+        (ways.rules, ways.routes)
+    }
+
+    /// The rule of the oldest of these routes: it takes every connection.
+    fn tcp_routes<'o>(
+        &mut self,
+        address: SocketAddr,
+        attached: impl Iterator<Item = (&'o Object, &'o gateway_api::TcpRoute)>,
+    ) -> (Vec<Rule>, Vec<Arc<Route>>) {
+        let (mut rules, mut routes) = (Vec::new(), Vec::<Arc<Route>>::new());
+        for (object, route) in attached {
+            let Some(rule) = route.rules.first() else { continue };
+            if let Some(first) = routes.first() {
+                self.notes.push(format!(
+                    "{}: it is never reached at port {}: {} comes before it",
+                    object.key,
+                    address.port(),
+                    first.name()
+                ));
+                continue;
+            }
+            rules.push(Rule { source: Prefix::ANY, destination: Prefix::ANY, route: 0 });
+            routes.push(self.tcp_route(address, object, rule));
         }
-        rules.sort_by_key(Rule::rank);
-        let number = self.register.listeners.number(&address.to_string());
-        let name = format!("{}/{}:{}", gateway.key.namespace, gateway.key.name, server.name);
-        Some(Listener { number, name, address, rules, routes })
+        (rules, routes)
+    }
+
+    fn tcp_route(&mut self, address: SocketAddr, object: &Object, rule: &gateway_api::tcp_route::Rule) -> Arc<Route> {
+        let namespace = &object.key.namespace;
+        let name = route_name(object, 0, &address.to_string());
+        let first = rule.backends.first().filter(|first| self.refused(object, first).is_none());
+        let limits = first.map(|first| {
+            let host = catalog::service_host(&first.name, &first.namespace);
+            self.catalog.limits(namespace, &host)
+        });
+        let destinations = rule.backends.iter().map(|backend| self.backend(&name, object, address.port(), backend));
+        let destinations = destinations.collect();
+        let steering = Steering::default();
+        self.finish(&name, Wanted { object, rule: 0, steering, limits: limits.unwrap_or_default(), destinations })
     }
 
     fn route(
         &mut self,
-        address: SocketAddr,
+        at: &str,
+        port: u16,
         object: &Object,
         service: &VirtualService,
         index: usize,
         rule: &TcpRoute,
     ) -> Arc<Route> {
-        let name = format!("{}/{}#{index}@{address}", object.key.namespace, object.key.name);
-        let number = self.register.routes.number(&name);
-        let Steering { by, redistribute } = service.steering;
-        let mut destinations: Vec<Destination> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
-        for wanted in &rule.route {
-            let destination = self.destination(&name, &object.key.namespace, address.port(), wanted);
-            // The same destination twice adds up.
-            let place = *places.entry(destination.name.clone()).or_insert(destinations.len());
-            match destinations.get_mut(place) {
-                Some(other) => other.weight += destination.weight,
-                None => destinations.push(destination),
-            }
-        }
-        let on_empty = if redistribute { OnEmpty::Redistribute } else { OnEmpty::Refuse };
-        let table = self.table(number, &destinations, by, on_empty);
+        let namespace = &object.key.namespace;
+        let name = route_name(object, index, at);
+        let limits = rule.route.first().map(|first| self.catalog.limits(namespace, &first.host)).unwrap_or_default();
+        let destinations = rule.route.iter().map(|wanted| self.destination(&name, namespace, port, wanted));
+        let destinations = destinations.collect();
+        self.finish(&name, Wanted { object, rule: index, steering: service.steering, limits, destinations })
+    }
+
+    /// Weighs the destinations of a route.
+    fn finish(&mut self, name: &str, wanted: Wanted<'_>) -> Arc<Route> {
+        let Wanted { object, rule, steering, limits, destinations } = wanted;
+        let number = self.register.routes.number(name);
+        let mut destinations = summed(destinations);
+        let on_empty = if steering.redistribute { OnEmpty::Redistribute } else { OnEmpty::Refuse };
+        let table = self.table(number, object.key.kind, &destinations, steering.by, on_empty);
         for (destination, slots) in destinations.iter_mut().zip(table.shares()) {
             destination.slots = slots;
         }
-        let (namespace, object) = (object.key.namespace.clone(), object.key.name.clone());
         let route = Route {
             number,
-            namespace,
-            object,
-            rule: index,
-            steer: steering(by),
+            kind: object.key.kind,
+            namespace: object.key.namespace.clone(),
+            object: object.key.name.clone(),
+            rule,
+            steer: self::steering(steering.by),
             on_empty,
-            limits: Limits::default(),
+            limits,
             destinations,
             table,
         };
@@ -238,8 +251,44 @@ impl Compiler<'_> {
     }
 
     fn destination(&mut self, route: &str, namespace: &str, port: u16, wanted: &RouteDestination) -> Destination {
-        let Resolved { host, port, policy, endpoints } = self.catalog.resolve(namespace, port, wanted);
-        let name = match &wanted.subset {
+        let resolved = self.catalog.resolve(namespace, port, wanted);
+        self.number(route, resolved, wanted.subset.clone(), wanted.weight)
+    }
+
+    /// A backend of a TCPRoute, as a destination.
+    fn backend(&mut self, route: &str, object: &Object, port: u16, backend: &BackendRef) -> Destination {
+        let BackendRef { kind, namespace, name, port: wanted, weight, .. } = backend;
+        let host = catalog::service_host(name, namespace);
+        let resolved = match self.refused(object, backend) {
+            None => {
+                let wanted = RouteDestination { host, subset: None, port: *wanted, weight: *weight };
+                self.catalog.resolve(&object.key.namespace, port, &wanted)
+            }
+            Some(unusable) => {
+                // A name that no service has.
+                let host = if unusable == Unusable::NoService { format!("{name}.{namespace}.{kind}") } else { host };
+                let (port, policy) = (wanted.unwrap_or(port), Policy::default());
+                Resolved { host, port, policy, endpoints: Err(unusable) }
+            }
+        };
+        self.number(route, resolved, None, *weight)
+    }
+
+    /// Why a backend cannot be used, whatever it leads to.
+    fn refused(&self, object: &Object, backend: &BackendRef) -> Option<Unusable> {
+        if !backend.group.is_empty() || backend.kind != Kind::Service.name() {
+            return Some(Unusable::NoService);
+        }
+        let namespace = &object.key.namespace;
+        let mut grants = self.grants.get(backend.namespace.as_str()).into_iter().flatten();
+        let granted = backend.namespace == *namespace || grants.any(|grant| grants_service(grant, namespace, backend));
+        (!granted).then_some(Unusable::NotGranted)
+    }
+
+    /// Gives numbers to what a destination means, and weighs its endpoints.
+    fn number(&mut self, route: &str, resolved: Resolved, subset: Option<String>, weight: u32) -> Destination {
+        let Resolved { host, port, policy, endpoints } = resolved;
+        let name = match &subset {
             Some(subset) => format!("{host}:{port}/{subset}"),
             None => format!("{host}:{port}"),
         };
@@ -252,18 +301,18 @@ impl Compiler<'_> {
             }
             Err(unusable) => (Vec::new(), Some(unusable)),
         };
-        let (decides, endpoints) = super::endpoints::weigh(number, policy, endpoints, |address| {
+        let choice = policy.load_balancer.unwrap_or_default();
+        let (decides, endpoints) = super::endpoints::weigh(number, choice, endpoints, |address| {
             self.register.endpoints.number(&format!("{host}:{port}@{address}"))
         });
-        let (subset, weight) = (wanted.subset.clone(), u64::from(wanted.weight));
         Destination {
             name,
             host,
             subset,
             port,
-            weight,
+            weight: u64::from(weight),
             slots: 0,
-            settings: Settings::default(),
+            settings: levels::settings(&policy),
             unusable,
             decides,
             endpoints,
@@ -277,8 +326,16 @@ impl Compiler<'_> {
         at(address.ip()) || (everywhere && (self.is_local)(address.ip()))
     }
 
-    fn table(&self, number: u32, destinations: &[Destination], by: SteerBy, on_empty: OnEmpty) -> WeightTable {
-        let sole = destinations.len() == 1;
+    fn table(
+        &self,
+        number: u32,
+        kind: Kind,
+        destinations: &[Destination],
+        by: SteerBy,
+        on_empty: OnEmpty,
+    ) -> WeightTable {
+        // The only destination of a VirtualService gets everything, even with weight 0; that of a TCPRoute does not.
+        let sole = destinations.len() == 1 && kind == Kind::VirtualService;
         let mut weights: Vec<(String, u64)> = destinations
             .iter()
             .map(|destination| (destination.name.clone(), if sole { 1 } else { destination.weight }))
@@ -301,57 +358,40 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether a server takes a VirtualService: one of its hosts has to be one of the server's.
-fn admits(gateway: &Object, server: &Server, object: &Object, service: &VirtualService) -> bool {
-    server.hosts.iter().any(|entry| {
-        let (namespace, host) = entry.split_once('/').unwrap_or(("*", entry));
-        let namespace_fits = match namespace {
-            "*" => true,
-            "." => object.key.namespace == gateway.key.namespace,
-            namespace => object.key.namespace == namespace,
-        };
-        namespace_fits && service.hosts.iter().any(|other| names::hosts_overlap(host, other))
-    })
+/// The name that a route's number belongs to.
+fn route_name(object: &Object, rule: usize, at: &str) -> String {
+    let (namespace, name) = (&object.key.namespace, &object.key.name);
+    match object.key.kind {
+        Kind::TcpRoute => format!("TCPRoute {namespace}/{name}@{at}"),
+        _ => format!("{namespace}/{name}#{rule}@{at}"),
+    }
 }
 
-/// The ways into a rule at a server: pairs of a source and a destination prefix.
-fn entrances(rule: &TcpRoute, gateway: &Object, server: &Server) -> Vec<(Prefix, Prefix)> {
-    if rule.matches.is_empty() {
-        return vec![(Prefix::ANY, Prefix::ANY)];
-    }
-    let here = |other: &GatewayRef| match other {
-        GatewayRef::Mesh => false,
-        GatewayRef::Gateway { namespace, name } => *namespace == gateway.key.namespace && *name == gateway.key.name,
-    };
-    let mut entrances = Vec::new();
-    let mut seen = BTreeSet::new();
-    for block in &rule.matches {
-        let port_fits = block.port.is_none_or(|port| port == u32::from(server.port));
-        if !port_fits || !(block.gateways.is_empty() || block.gateways.iter().any(here)) {
-            continue;
-        }
-        let source = block.source.as_ref().map_or(Prefix::ANY, prefix);
-        let any = [Prefix::ANY];
-        let destinations: Vec<Prefix> = block.destinations.iter().map(prefix).collect();
-        for destination in if destinations.is_empty() { &any[..] } else { &destinations } {
-            if seen.insert((prefix_key(&source), prefix_key(destination))) {
-                entrances.push((source, *destination));
-            }
+/// The same destination twice adds up.
+fn summed(destinations: Vec<Destination>) -> Vec<Destination> {
+    let mut sums: Vec<Destination> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for destination in destinations {
+        let place = *places.entry(destination.name.clone()).or_insert(sums.len());
+        match sums.get_mut(place) {
+            Some(other) => other.weight += destination.weight,
+            None => sums.push(destination),
         }
     }
-    entrances
+    sums
 }
 
-fn prefix_key(prefix: &Prefix) -> (u32, u32, Address) {
-    (prefix.family, prefix.bits, prefix.address)
-}
-
-fn prefix(subnet: &IpNet) -> Prefix {
-    let bits = u32::from(subnet.prefix_len());
-    match subnet {
-        IpNet::V4(subnet) => Prefix { address: Address::v4(subnet.network().octets()), bits, family: family::V4 },
-        IpNet::V6(subnet) => Prefix { address: Address::v6(subnet.network().octets()), bits, family: family::V6 },
-    }
+/// Whether a grant lets routes of a namespace refer to a Service in the grant's.
+fn grants_service(grant: &ReferenceGrant, namespace: &str, backend: &BackendRef) -> bool {
+    let from = grant.from.iter().any(|from| {
+        from.group == gateway_api::GROUP && from.kind == Kind::TcpRoute.name() && from.namespace == namespace
+    });
+    let to = grant.to.iter().any(|to| {
+        to.group.is_empty()
+            && to.kind == Kind::Service.name()
+            && to.name.as_ref().is_none_or(|name| *name == backend.name)
+    });
+    from && to
 }
 
 fn steering(by: SteerBy) -> Steer {

@@ -118,6 +118,7 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
         destination.slots = slots;
     }
     Arc::new(Route {
+        kind: tcpshift_agent::route::kind::Kind::VirtualService,
         number,
         namespace: "default".to_owned(),
         object: format!("route-{number}"),
@@ -143,7 +144,7 @@ pub(crate) fn listener(number: u32, address: SocketAddr, routes: &[(Prefix, Arc<
 
 pub(crate) fn plan(generation: u64, mut listeners: Vec<Arc<Listener>>) -> Arc<Plan> {
     listeners.sort_by_key(|listener| listener.address);
-    Arc::new(Plan { generation, seed: 1, listeners, notes: Vec::new() })
+    Arc::new(Plan { generation, seed: 1, listeners, mesh: Vec::new(), notes: Vec::new() })
 }
 
 /// One listener for everybody.

@@ -58,6 +58,11 @@ pub fn read(metadata: &Node, root: &Node, report: &mut Report<'_>) -> EndpointSl
         let message = format!("{kind:?} is no type of address");
         report.error(line, &path.name("addressType"), message, "write IPv4, IPv6 or FQDN");
     }
+    if kind == "FQDN" {
+        let line = root.get("addressType").map_or(root.line, |node| node.line);
+        let message = "not honoured: names are not resolved; these endpoints are not used";
+        report.warning(line, &path.name("addressType"), message, "write IPv4 or IPv6, and addresses");
+    }
     let labels = metadata.string_map("labels");
     let service = labels.get(SERVICE_LABEL).cloned();
     if service.is_none() {

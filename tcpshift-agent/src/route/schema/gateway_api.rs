@@ -3,13 +3,12 @@
 use super::Shape::{Any, Enum, Int32, List, Map, Message, Text};
 use super::{Field, mute, no, yes};
 
-const NOT_SERVED: &str = "objects of the Gateway API are checked and not served";
 const PLACE: &str = "the agent listens on its own addresses";
 
 /// `spec` of a Gateway.
 pub const GATEWAY: &[Field] = &[
     yes("gatewayClassName", Text),
-    no("listeners", List(&Message(LISTENER)), NOT_SERVED),
+    yes("listeners", List(&Message(LISTENER))),
     no("addresses", List(&Message(ADDRESS)), PLACE),
     mute("infrastructure", Message(INFRASTRUCTURE)),
     mute("backendTLS", Any),
@@ -53,7 +52,7 @@ const INFRASTRUCTURE: &[Field] =
 /// `spec` of a TCPRoute.
 pub const TCP_ROUTE: &[Field] = &[
     yes("parentRefs", List(&Message(PARENT_REF))),
-    no("rules", List(&Message(RULE)), NOT_SERVED),
+    yes("rules", List(&Message(RULE))),
     mute("useDefaultGateways", Enum(&["All", "None"])),
 ];
 

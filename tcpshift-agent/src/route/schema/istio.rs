@@ -6,7 +6,6 @@ use super::Shape::{Any, Bool, Enum, Int32, List, Map, Message, Text, Uint32};
 use super::policy::{PORT_SELECTOR, TRAFFIC_POLICY};
 use super::{Field, mute, no, yes};
 
-const EXPORT: &str = "every object is visible in every namespace here";
 const CLIENTS: &str = "it selects clients inside a mesh, and only gateways are served";
 const HTTP: &str = "tcpshift moves TCP connections, http rules are not looked into";
 const SNI: &str = "tls rules choose by the first bytes of a connection, which tcpshift does not read";
@@ -18,7 +17,7 @@ pub const VIRTUAL_SERVICE: &[Field] = &[
     yes("tcp", List(&Message(TCP_ROUTE))),
     no("tls", List(&Message(TLS_ROUTE)), SNI),
     no("http", List(&Any), HTTP),
-    no("exportTo", List(&Text), EXPORT),
+    yes("exportTo", List(&Text)),
 ];
 
 const TCP_ROUTE: &[Field] = &[yes("match", List(&Message(L4_MATCH))), yes("route", List(&Message(ROUTE_DESTINATION)))];
@@ -53,8 +52,8 @@ pub const DESTINATION_RULE: &[Field] = &[
     yes("host", Text),
     yes("trafficPolicy", Message(TRAFFIC_POLICY)),
     yes("subsets", List(&Message(SUBSET))),
-    no("exportTo", List(&Text), EXPORT),
-    no("workloadSelector", Message(MATCH_LABELS), CLIENTS),
+    yes("exportTo", List(&Text)),
+    yes("workloadSelector", Message(MATCH_LABELS)),
 ];
 
 const SUBSET: &[Field] = &[yes("name", Text), yes("labels", Map(&Text)), yes("trafficPolicy", Message(TRAFFIC_POLICY))];
@@ -109,7 +108,7 @@ pub const SERVICE_ENTRY: &[Field] = &[
     yes("resolution", Enum(&["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"])),
     yes("endpoints", List(&Message(WORKLOAD_ENTRY))),
     yes("workloadSelector", Message(WORKLOAD_SELECTOR)),
-    no("exportTo", List(&Text), EXPORT),
+    yes("exportTo", List(&Text)),
     mute("subjectAltNames", List(&Text)),
 ];
 

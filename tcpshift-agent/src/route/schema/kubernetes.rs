@@ -2,7 +2,7 @@
 //! (discovery.k8s.io/v1).
 
 use super::Shape::{Any, Bool, Int32, IntOrText, List, Map, Message, Text};
-use super::{Field, mute, no, yes};
+use super::{Field, mute, yes};
 
 /// `metadata` of any object.
 pub const METADATA: &[Field] = &[
@@ -64,7 +64,7 @@ pub const ENDPOINT_SLICE: &[Field] = &[
     yes("kind", Text),
     yes("metadata", Message(METADATA)),
     yes("addressType", Text),
-    no("endpoints", List(&Message(ENDPOINT)), "endpoints are taken from WorkloadEntries and ServiceEntries"),
+    yes("endpoints", List(&Message(ENDPOINT))),
     yes("ports", List(&Message(ENDPOINT_PORT))),
 ];
 

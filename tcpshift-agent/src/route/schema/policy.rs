@@ -5,7 +5,6 @@ use super::{Field, mute, no, yes};
 
 const HASH: &str = "the endpoint is chosen by LEAST_REQUEST";
 const HTTP_KEY: &str = "it is a key of HTTP, and TCP connections have none";
-const POOL: &str = "limits and timeouts of connections are not applied";
 const EJECTION: &str = "no endpoint is ejected";
 const ORIGINATION: &str = "TLS is not originated, bytes are passed on as they are";
 const BYTES: &str = "bytes are passed on as they are";
@@ -18,7 +17,7 @@ pub const PORT_SELECTOR: &[Field] = &[yes("number", Uint32)];
 /// `trafficPolicy` of a DestinationRule and of a subset.
 pub const TRAFFIC_POLICY: &[Field] = &[
     yes("loadBalancer", Message(LOAD_BALANCER)),
-    no("connectionPool", Message(CONNECTION_POOL), POOL),
+    yes("connectionPool", Message(CONNECTION_POOL)),
     no("outlierDetection", Message(OUTLIER_DETECTION), EJECTION),
     no("tls", Message(TLS), ORIGINATION),
     yes("portLevelSettings", List(&Message(PORT_TRAFFIC_POLICY))),
@@ -30,7 +29,7 @@ pub const TRAFFIC_POLICY: &[Field] = &[
 const PORT_TRAFFIC_POLICY: &[Field] = &[
     yes("port", Message(PORT_SELECTOR)),
     yes("loadBalancer", Message(LOAD_BALANCER)),
-    no("connectionPool", Message(CONNECTION_POOL), POOL),
+    yes("connectionPool", Message(CONNECTION_POOL)),
     no("outlierDetection", Message(OUTLIER_DETECTION), EJECTION),
     no("tls", Message(TLS), ORIGINATION),
 ];

@@ -1,0 +1,249 @@
+//! Which routes belong to which Gateway, and which openings a Gateway makes: references from one object to
+//! another, followed as far as a listener.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+
+use super::Identity;
+use crate::route::kind::Kind;
+use crate::route::model::gateway::Protocol;
+use crate::route::model::gateway_api::{self, Listener, ParentRef, gateway::Namespaces};
+use crate::route::model::{Export, GatewayRef, Labels, Server, Spec, VirtualService, selects};
+use crate::route::names;
+use crate::route::object::Object;
+
+/// The one label that every namespace has.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// What a Gateway of either kind says of one port.
+#[derive(Clone, Copy)]
+pub(super) enum Opening<'a> {
+    /// Of Istio's.
+    Server(&'a Server),
+    /// Of the Gateway API's.
+    Listener(&'a Listener),
+}
+
+impl Opening<'_> {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Server(server) => &server.name,
+            Self::Listener(listener) => &listener.name,
+        }
+    }
+
+    /// Its port.
+    pub(super) fn port(&self) -> u16 {
+        match self {
+            Self::Server(server) => server.port,
+            Self::Listener(listener) => listener.port,
+        }
+    }
+}
+
+/// Namespace and name of a Gateway.
+pub(super) type Name<'a> = (&'a str, &'a str);
+
+/// Routes by the Gateway that they name, the oldest first.
+#[derive(Default)]
+pub(super) struct Bound<'a> {
+    /// Istio's, by its Gateway.
+    pub services: HashMap<Name<'a>, Vec<(&'a Object, &'a VirtualService)>>,
+    /// Istio's that are for clients inside a mesh.
+    pub mesh: Vec<(&'a Object, &'a VirtualService)>,
+    /// Those of the Gateway API, by its Gateway.
+    pub routes: HashMap<Name<'a>, Vec<(&'a Object, &'a gateway_api::TcpRoute)>>,
+}
+
+/// Finds out which routes belong to which Gateway.
+pub(super) fn bind<'a>(objects: &[&'a Object], identity: &Identity, notes: &mut Vec<String>) -> Bound<'a> {
+    let mut istio = HashSet::new();
+    let mut api = HashMap::new();
+    for object in objects {
+        match &object.spec {
+            Spec::Gateway(_) => drop(istio.insert(name(object))),
+            Spec::GatewayApiGateway(gateway) => drop(api.insert(name(object), (*object, gateway))),
+            _ => {}
+        }
+    }
+    let mut bound = Bound::default();
+    for object in objects {
+        match &object.spec {
+            Spec::VirtualService(service) => {
+                let mut named = HashSet::new();
+                let visible = is_visible(object, &service.export, identity, notes);
+                // Named twice it is bound once.
+                for gateway in service.gateways.iter().filter(|gateway| visible && named.insert(*gateway)) {
+                    match gateway {
+                        GatewayRef::Gateway { namespace, name } => {
+                            if !istio.contains(&(namespace.as_str(), name.as_str())) {
+                                notes.push(format!("{}: there is no Gateway {namespace}/{name}", object.key));
+                            }
+                            bound.services.entry((namespace, name)).or_default().push((object, service));
+                        }
+                        GatewayRef::Mesh => bound.mesh.push((object, service)),
+                    }
+                }
+            }
+            Spec::TcpRoute(route) => {
+                let mut named = HashSet::new();
+                for parent in route.parents.iter().filter(|parent| is_gateway(parent)) {
+                    let key = (parent.namespace.as_str(), parent.name.as_str());
+                    match api.get(&key) {
+                        None => notes.push(format!(
+                            "{}: there is no Gateway {}/{} of {}",
+                            object.key,
+                            parent.namespace,
+                            parent.name,
+                            gateway_api::GROUP
+                        )),
+                        Some((gateway, spec)) => {
+                            if let Some(reason) = unattached(gateway, spec, object, parent) {
+                                notes.push(format!("{}: {} does not take it: {reason}", object.key, gateway.key));
+                            } else if named.insert(key) {
+                                bound.routes.entry(key).or_default().push((object, route));
+                            }
+                        }
+                    }
+                }
+            }
+            Spec::DestinationRule(rule) => drop(is_visible(object, &rule.export, identity, notes)),
+            Spec::ServiceEntry(entry) => drop(is_visible(object, &entry.export, identity, notes)),
+            _ => {}
+        }
+    }
+    bound
+}
+
+/// What to listen on: of several openings at one address, that of the oldest Gateway.
+pub(super) fn openings<'a>(
+    objects: &[&'a Object],
+    identity: &Identity,
+    notes: &mut Vec<String>,
+) -> BTreeMap<SocketAddr, (&'a Object, Opening<'a>)> {
+    let mut openings: BTreeMap<SocketAddr, (&Object, Opening<'_>)> = BTreeMap::new();
+    let everywhere = identity.listen_addresses.as_slice();
+    for object in objects {
+        let wanted: Vec<_> = match &object.spec {
+            Spec::Gateway(gateway) if !selects(&gateway.selector, &identity.labels) => {
+                notes.push(format!("{}: its selector does not select this agent (see `run --label`)", object.key));
+                continue;
+            }
+            Spec::Gateway(gateway) => {
+                let served = gateway.servers.iter().filter(|server| server.protocol == Protocol::Tcp);
+                let place = |server: &'a Server| server.bind.as_ref().map_or(everywhere, std::slice::from_ref);
+                served.map(|server| (place(server), Opening::Server(server))).collect()
+            }
+            Spec::GatewayApiGateway(gateway) => gateway
+                .listeners
+                .iter()
+                .filter(|one| is_tcp(one))
+                .map(|one| (everywhere, Opening::Listener(one)))
+                .collect(),
+            _ => continue,
+        };
+        for (ips, opening) in wanted {
+            for ip in ips {
+                let address = SocketAddr::new(*ip, opening.port());
+                match openings.get(&address) {
+                    None => drop(openings.insert(address, (*object, opening))),
+                    Some((older, _)) if older.key == object.key => {
+                        notes.push(format!("{}: {address} stands twice; the first server is used", object.key));
+                    }
+                    Some((older, _)) => notes.push(format!(
+                        "{}: {address} is served by the older {}; the server {} is not used",
+                        object.key,
+                        older.key,
+                        opening.name()
+                    )),
+                }
+            }
+        }
+    }
+    openings
+}
+
+/// Whether a server takes a VirtualService: one of its hosts has to be one of the server's.
+pub(super) fn admits(gateway: &Object, server: &Server, object: &Object, service: &VirtualService) -> bool {
+    server.hosts.iter().any(|entry| {
+        let (namespace, host) = entry.split_once('/').unwrap_or(("*", entry));
+        let namespace_fits = match namespace {
+            "*" => true,
+            "." => object.key.namespace == gateway.key.namespace,
+            namespace => object.key.namespace == namespace,
+        };
+        namespace_fits && service.hosts.iter().any(|other| names::hosts_overlap(host, other))
+    })
+}
+
+/// Whether a listener takes a TCPRoute.
+pub(super) fn attaches(gateway: &Object, listener: &Listener, object: &Object, route: &gateway_api::TcpRoute) -> bool {
+    let names = |parent: &&ParentRef| {
+        is_gateway(parent) && parent.namespace == gateway.key.namespace && parent.name == gateway.key.name
+    };
+    allows(gateway, listener, object) && route.parents.iter().filter(names).any(|parent| refers(parent, listener))
+}
+
+/// Why no listener of a Gateway takes a route that refers to it like this.
+fn unattached(
+    gateway: &Object,
+    spec: &gateway_api::Gateway,
+    object: &Object,
+    parent: &ParentRef,
+) -> Option<&'static str> {
+    let meant: Vec<_> = spec.listeners.iter().filter(|listener| refers(parent, listener)).collect();
+    if meant.is_empty() {
+        return Some("no listener has this sectionName and port");
+    }
+    if !meant.iter().any(|listener| is_tcp(listener)) {
+        return Some("the protocol of the listener is not TCP");
+    }
+    let any = meant.iter().any(|listener| is_tcp(listener) && allows(gateway, listener, object));
+    (!any).then_some("allowedRoutes of the listener do not allow it")
+}
+
+fn is_gateway(parent: &ParentRef) -> bool {
+    parent.group == gateway_api::GROUP && parent.kind == Kind::GatewayApiGateway.name()
+}
+
+fn is_tcp(listener: &Listener) -> bool {
+    listener.protocol == "TCP"
+}
+
+fn refers(parent: &ParentRef, listener: &Listener) -> bool {
+    parent.section.as_ref().is_none_or(|section| *section == listener.name)
+        && parent.port.is_none_or(|port| port == listener.port)
+}
+
+fn allows(gateway: &Object, listener: &Listener, object: &Object) -> bool {
+    let namespace = &object.key.namespace;
+    let namespace_fits = match &listener.namespaces {
+        Namespaces::Same => *namespace == gateway.key.namespace,
+        Namespaces::All => true,
+        Namespaces::None => false,
+        // No labels stand for a selector that is missing or not understood.
+        Namespaces::Selected(labels) => {
+            let own = Labels::from([(NAMESPACE_LABEL.to_owned(), namespace.clone())]);
+            !labels.is_empty() && selects(labels, &own)
+        }
+    };
+    let is_meant = |(group, kind): &(String, String)| group == gateway_api::GROUP && kind == Kind::TcpRoute.name();
+    namespace_fits && (listener.kinds.is_empty() || listener.kinds.iter().any(is_meant))
+}
+
+fn is_visible(object: &Object, export: &Export, identity: &Identity, notes: &mut Vec<String>) -> bool {
+    let visible = export.reaches(&identity.namespace);
+    if !visible {
+        let namespace = &identity.namespace;
+        notes.push(format!(
+            "{}: exportTo does not let it reach the agent's namespace {namespace} (see `run --namespace`)",
+            object.key
+        ));
+    }
+    visible
+}
+
+fn name(object: &Object) -> Name<'_> {
+    (&object.key.namespace, &object.key.name)
+}

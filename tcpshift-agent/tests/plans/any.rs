@@ -1,0 +1,261 @@
+//! What holds for the plan of every set of objects, whatever they refer to.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tcpshift_agent::plan::Plan;
+use tcpshift_agent::plan::compile::compile;
+use tcpshift_agent::plan::register::Register;
+use tcpshift_agent::route::kind::Kind;
+use tcpshift_common::{DEFAULT_SEED, SLOTS};
+
+/// Draws from few words, so that objects meet each other.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: u64) -> u64 {
+        // Knuth's generator, whose upper bits are good.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+
+    fn one<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len() as u64) as usize]
+    }
+
+    /// The word, or nothing.
+    fn maybe(&mut self, word: impl FnOnce(&mut Self) -> String) -> String {
+        if self.below(2) == 0 { word(self) } else { String::new() }
+    }
+
+    /// One to three of them, in a list.
+    fn some(&mut self, mut item: impl FnMut(&mut Self) -> String) -> String {
+        let items: Vec<_> = (0..=self.below(3)).map(|_| item(self)).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
+const NAMESPACES: &[&str] = &["default", "default", "default", "other", "istio-system"];
+const HOSTS: &[&str] = &["a", "b", "a.default.svc.cluster.local", "b.other.svc.cluster.local", "x.example.com", "c"];
+const EXPORTS: &[&str] = &["['.']", "['*']", "[default]", "[other]", "[default, other]"];
+const LABELS: &[&str] = &["{v: '1'}", "{v: '2'}", "{v: '1', w: x}", "{}"];
+const POOLS: &[&str] = &["{maxConnections: 3}", "{idleTimeout: 0s}", "{idleTimeout: 5s, maxConnectionDuration: 1m}"];
+const PORTS: &[&str] = &["1001", "9000", "9000"];
+
+fn policy(dice: &mut Dice) -> String {
+    let pool = dice.one(POOLS);
+    let simple = dice.one(&["RANDOM", "ROUND_ROBIN"]);
+    let ports = dice.maybe(|dice| {
+        let (port, pool) = (dice.one(PORTS), dice.one(POOLS));
+        format!(", portLevelSettings: [{{port: {{number: {port}}}, connectionPool: {{tcp: {pool}}}}}]")
+    });
+    format!("{{loadBalancer: {{simple: {simple}}}, connectionPool: {{tcp: {pool}}}{ports}}}")
+}
+
+fn virtual_service(dice: &mut Dice) -> String {
+    let export = dice.maybe(|dice| format!(", exportTo: {}", dice.one(EXPORTS)));
+    let gateways =
+        dice.some(|dice| dice.one(&["a", "default/a", "default/a", "other/a", "default/b", "mesh"]).to_owned());
+    let rules = dice.some(|dice| {
+        let matches = dice.maybe(|dice| {
+            let blocks = dice.some(|dice| {
+                let port = dice.maybe(|dice| format!("port: {}", dice.one(PORTS)));
+                let source = dice.one(&["10.0.0.0/8", "10.1.0.0/16", "'2001:db8::/32'"]);
+                let source = if port.is_empty() { format!("sourceSubnet: {source}") } else { String::new() };
+                format!("{{{port}{source}}}")
+            });
+            format!("match: {blocks}, ")
+        });
+        let route = dice.some(|dice| {
+            let host = dice.one(HOSTS);
+            let subset = dice.maybe(|dice| format!(", subset: {}", dice.one(&["s", "t"])));
+            let port = dice.maybe(|dice| format!(", port: {{number: {}}}", dice.one(PORTS)));
+            format!("{{destination: {{host: {host}{subset}{port}}}, weight: {}}}", dice.below(5))
+        });
+        format!("{{{matches}route: {route}}}")
+    });
+    let hosts = dice.one(&["a.example.com", "'*.example.com'"]);
+    format!("spec: {{hosts: [{hosts}], gateways: {gateways}, tcp: {rules}{export}}}")
+}
+
+fn tcp_route(dice: &mut Dice) -> String {
+    let parents = format!("[{{name: {}, namespace: {}}}]", dice.one(&["a", "a", "b"]), dice.one(NAMESPACES));
+    let backends = dice.some(|dice| {
+        let (name, port) = (dice.one(&["a", "b", "c"]), dice.one(PORTS));
+        let weight = dice.maybe(|dice| format!(", weight: {}", dice.below(3)));
+        let namespace = dice.maybe(|dice| format!(", namespace: {}", dice.one(NAMESPACES)));
+        format!("{{name: {name}, port: {port}{weight}{namespace}}}")
+    });
+    format!("spec: {{parentRefs: {parents}, rules: [{{backendRefs: {backends}}}]}}")
+}
+
+/// What identifies a document, and the document.
+fn document(seed: u64) -> (String, String) {
+    let dice = &mut Dice(seed);
+    dice.below(1);
+    let (name, namespace) = (dice.one(&["a", "a", "b"]), dice.one(NAMESPACES));
+    let labels = dice.one(LABELS);
+    let export = dice.maybe(|dice| format!(", exportTo: {}", dice.one(EXPORTS)));
+    let ports = "[{name: x, port: 1001}, {name: y, port: 9000, targetPort: 7}]";
+    let mut metadata = String::new();
+    let (version, kind, body) = match dice.below(10) {
+        0 => ("networking.istio.io/v1", "VirtualService", virtual_service(dice)),
+        1 => {
+            let host = dice.one(&["a", "a.default.svc.cluster.local", "'*.local'", "x.example.com"]);
+            let subsets = dice.one(&["s", "t"]);
+            let own = dice.maybe(|dice| format!(", trafficPolicy: {}", policy(dice)));
+            let policy = dice.maybe(|dice| format!(", trafficPolicy: {}", policy(dice)));
+            let subsets = format!("[{{name: {subsets}, labels: {labels}{own}}}]");
+            (
+                "networking.istio.io/v1",
+                "DestinationRule",
+                format!("spec: {{host: {host}, subsets: {subsets}{policy}{export}}}"),
+            )
+        }
+        2 => {
+            let servers: Vec<_> = ["1001", "9000"]
+                .iter()
+                .filter(|port| **port == "9000" || dice.below(2) == 0)
+                .map(|port| format!("{{port: {{number: {port}, name: p{port}, protocol: TCP}}, hosts: ['*']}}"))
+                .collect();
+            ("networking.istio.io/v1", "Gateway", format!("spec: {{servers: [{}]}}", servers.join(", ")))
+        }
+        3 => {
+            let hosts = "[x.example.com]";
+            let ports = "[{name: x, number: 9000, protocol: TCP}]";
+            let from = dice
+                .one(&["endpoints: [{address: 127.0.0.1, labels: {v: '1'}}]", "workloadSelector: {labels: {v: '2'}}"]);
+            (
+                "networking.istio.io/v1",
+                "ServiceEntry",
+                format!("spec: {{hosts: {hosts}, ports: {ports}, resolution: STATIC, {from}{export}}}"),
+            )
+        }
+        4 => {
+            let (last, weight) = (dice.below(4), dice.below(3));
+            (
+                "networking.istio.io/v1",
+                "WorkloadEntry",
+                format!("spec: {{address: 10.0.0.{last}, labels: {labels}, weight: {weight}}}"),
+            )
+        }
+        5 => ("v1", "Service", format!("spec: {{selector: {labels}, ports: {ports}}}")),
+        6 => {
+            metadata = format!(", labels: {{kubernetes.io/service-name: {}, v: '1'}}", dice.one(&["a", "b"]));
+            let ready = dice.one(&["true", "false"]);
+            let endpoints = format!("[{{addresses: [10.3.0.{}], conditions: {{ready: {ready}}}}}]", dice.below(4));
+            (
+                "discovery.k8s.io/v1",
+                "EndpointSlice",
+                format!("addressType: IPv4\nports: [{{name: x, port: 5}}]\nendpoints: {endpoints}"),
+            )
+        }
+        7 => {
+            let from = dice.one(&["All", "Same"]);
+            let allowed = format!("allowedRoutes: {{namespaces: {{from: {from}}}}}");
+            let port = dice.one(PORTS);
+            (
+                "gateway.networking.k8s.io/v1",
+                "Gateway",
+                format!(
+                    "spec: {{gatewayClassName: x, listeners: [{{name: x, protocol: TCP, port: {port}, {allowed}}}]}}"
+                ),
+            )
+        }
+        8 => ("gateway.networking.k8s.io/v1", "TCPRoute", tcp_route(dice)),
+        _ => {
+            let from =
+                format!("[{{group: gateway.networking.k8s.io, kind: TCPRoute, namespace: {}}}]", dice.one(NAMESPACES));
+            (
+                "gateway.networking.k8s.io/v1beta1",
+                "ReferenceGrant",
+                format!("spec: {{from: {from}, to: [{{group: '', kind: Service}}]}}"),
+            )
+        }
+    };
+    let age = dice.maybe(|dice| format!(", creationTimestamp: '2026-01-0{}T00:00:00Z'", dice.below(4) + 1));
+    let text = format!(
+        "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}{age}{metadata}}}\n{body}\n"
+    );
+    (format!("{version} {kind} {namespace}/{name}"), text)
+}
+
+/// Documents of different objects.
+fn documents(seeds: &[u64]) -> Vec<String> {
+    let mut known = HashSet::new();
+    let documents = seeds.iter().map(|seed| document(*seed)).filter(|(key, _)| known.insert(key.clone()));
+    documents.map(|(_, text)| text).collect()
+}
+
+fn plan(documents: &[String]) -> Plan {
+    let (store, _) = crate::store(documents);
+    compile(store.iter(), &crate::identity(), &mut Register::default(), &Plan::empty(DEFAULT_SEED))
+}
+
+fn holds(plan: &Plan) -> Result<(), TestCaseError> {
+    prop_assert!(plan.listeners.is_sorted_by(|a, b| a.address < b.address));
+    for listener in &plan.listeners {
+        prop_assert!(!listener.routes.is_empty());
+        prop_assert!(listener.rules.iter().all(|rule| (rule.route as usize) < listener.routes.len()));
+    }
+    for route in plan.routes().chain(plan.mesh.iter().flat_map(|listener| &listener.routes)) {
+        let slots: u32 = route.destinations.iter().map(|destination| destination.slots).sum();
+        let nothing = route.kind == Kind::TcpRoute && route.destinations.iter().all(|one| one.weight == 0);
+        prop_assert_eq!(slots, if nothing { 0 } else { SLOTS }, "{:#?}", route);
+        let names: HashSet<_> = route.destinations.iter().map(|destination| &destination.name).collect();
+        prop_assert_eq!(names.len(), route.destinations.len());
+        for destination in &route.destinations {
+            prop_assert_eq!(destination.unusable.is_some(), destination.endpoints.is_empty());
+            prop_assert_eq!(destination.decides.endpoints as usize, destination.endpoints.len());
+            let sum: u32 = destination.endpoints.iter().map(|endpoint| endpoint.decides.weight).sum();
+            prop_assert_eq!(destination.decides.weight, sum);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn most_of_the_drawn_objects_are_valid_and_some_plans_lead_somewhere() {
+    let drawn = documents(&(0..400).collect::<Vec<_>>());
+    let (store, errors) = crate::store(&drawn);
+    assert!(store.len() * 10 >= drawn.len() * 7, "{} of {}: {errors:#?}", store.len(), drawn.len());
+    let serves = |seeds: std::ops::Range<u64>| {
+        let plan = plan(&documents(&seeds.collect::<Vec<_>>()));
+        plan.routes().any(|route| route.destinations.iter().any(|destination| !destination.endpoints.is_empty()))
+    };
+    let serving = (0..100).filter(|at| serves(at * 90..at * 90 + 90)).count();
+    assert!(serving > 30, "{serving} of 100");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn every_accepted_set_has_a_sound_plan(seeds in proptest::collection::vec(any::<u64>(), 0..120)) {
+        holds(&plan(&documents(&seeds)))?;
+    }
+
+    #[test]
+    fn only_age_orders_objects(seeds in proptest::collection::vec(any::<u64>(), 2..120), turn in any::<usize>()) {
+        let mut documents = documents(&seeds);
+        let expected = plan(&documents);
+        let turn = turn % documents.len();
+        documents.reverse();
+        documents.rotate_left(turn);
+        prop_assert_eq!(&plan(&documents), &expected);
+        // As documents of one file.
+        let joined = documents.join("---\n");
+        prop_assert_eq!(&plan(&[joined]), &expected);
+    }
+
+    #[test]
+    fn what_stays_as_it_is_stays_the_same(seeds in proptest::collection::vec(any::<u64>(), 0..120)) {
+        let (store, _) = crate::store(&documents(&seeds));
+        let (identity, mut register) = (crate::identity(), Register::default());
+        let first = compile(store.iter(), &identity, &mut register, &Plan::empty(DEFAULT_SEED));
+        let second = compile(store.iter(), &identity, &mut register, &first);
+        prop_assert!(first.listeners.iter().zip(&second.listeners).all(|(a, b)| Arc::ptr_eq(a, b)));
+        prop_assert_eq!(first.listeners.len(), second.listeners.len());
+    }
+}

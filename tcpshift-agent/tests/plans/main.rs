@@ -1,0 +1,125 @@
+//! Plans as data, and what holds for every plan: [`any`].
+//!
+//! Plans as data: each `plans/NAME.yaml` is a set of objects, and `plans/NAME.txt` what its plan is.
+//!
+//! A set may begin with lines `# with: BASE…`, which put `plans/base/BASE.yaml` in front of it,
+//! `# namespace: NS`, the agent's namespace, and `# label: K=V`, one more label of the agent. With
+//! `TCPSHIFT_WRITE_PLANS=1` the expected plans are written anew, to be read before they are committed.
+
+mod any;
+mod render;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use tcpshift_agent::plan::Plan;
+use tcpshift_agent::plan::compile::{Identity, compile};
+use tcpshift_agent::plan::register::Register;
+use tcpshift_agent::route::problem::{Problem, Severity};
+use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::store::Store;
+use tcpshift_common::DEFAULT_SEED;
+
+use crate::render::text;
+
+#[test]
+fn every_set_has_its_plan() {
+    let write = std::env::var_os("TCPSHIFT_WRITE_PLANS").is_some();
+    let mut wrong = Vec::new();
+    let sets = sets();
+    for path in &sets {
+        let found = text(&plan(&documents(path), path));
+        let expected = path.with_extension("txt");
+        if write {
+            fs::write(&expected, &found).expect("the folder can be written to");
+        } else if fs::read_to_string(&expected).unwrap_or_default() != found {
+            wrong.push(format!("{}\n{found}", path.display()));
+        }
+    }
+    assert!(sets.len() >= 40, "only {} sets are left", sets.len());
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), sets.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_order_of_documents_does_not_matter() {
+    for path in sets() {
+        let mut documents = documents(&path);
+        let expected = text(&plan(&documents, &path));
+        for turn in [1, 2, 3] {
+            let turn = turn % documents.len();
+            documents.reverse();
+            documents.rotate_left(turn);
+            assert_eq!(text(&plan(&documents, &path)), expected, "{}", path.display());
+        }
+    }
+}
+
+fn sets() -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder()).expect("the sets are there").flatten().map(|entry| entry.path());
+    let mut sets: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ending| ending == "yaml")).collect();
+    sets.sort();
+    sets
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What a set says of itself in comments.
+fn said<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("# ")?.strip_prefix(word)?.strip_prefix(": "));
+    lines.flat_map(str::split_whitespace).collect()
+}
+
+/// Each document of a set.
+fn documents(path: &Path) -> Vec<String> {
+    let text = read(path);
+    let mut texts: Vec<String> =
+        said(&text, "with").iter().map(|base| read(&folder().join(format!("base/{base}.yaml")))).collect();
+    texts.push(text);
+    texts.iter().flat_map(|text| text.split("\n---\n").map(str::to_owned)).collect()
+}
+
+fn plan(documents: &[String], path: &Path) -> Plan {
+    let text = read(path);
+    let mut identity = identity();
+    if let Some(namespace) = said(&text, "namespace").first() {
+        (*namespace).clone_into(&mut identity.namespace);
+    }
+    for (key, value) in said(&text, "label").iter().filter_map(|label| label.split_once('=')) {
+        identity.labels.insert(key.to_owned(), value.to_owned());
+    }
+    let (store, errors) = store(documents);
+    assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
+    compile(store.iter(), &identity, &mut Register::default(), &Plan::empty(DEFAULT_SEED))
+}
+
+fn identity() -> Identity {
+    Identity {
+        namespace: "default".to_owned(),
+        labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
+        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        seed: DEFAULT_SEED,
+        is_local: |ip| ip.is_loopback(),
+    }
+}
+
+/// The valid ones of some documents, each as a file of its own, and what is wrong with the others.
+fn store(documents: &[String]) -> (Store, Vec<Problem>) {
+    let files = documents.iter().enumerate();
+    let files: Vec<_> = files.map(|(at, text)| Document { name: format!("{at}.yaml"), text: text.clone() }).collect();
+    let (entries, problems) = read_all(&files, None);
+    let objects = entries.into_iter().filter_map(|entry| match entry {
+        Entry::Valid(object) => Some(*object),
+        _ => None,
+    });
+    let mut store = Store::default();
+    store.replace_files(objects.collect());
+    (store, problems.into_iter().filter(|problem| problem.severity == Severity::Error).collect())
+}
