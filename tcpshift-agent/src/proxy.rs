@@ -9,6 +9,7 @@ mod accept;
 mod carry;
 mod dial;
 mod inputs;
+mod lifetime;
 pub mod limits;
 mod listen;
 mod occupant;

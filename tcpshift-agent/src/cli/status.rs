@@ -17,7 +17,8 @@ Example:
 WEIGHT is what the route says, SLOTS what it comes to of 10,000, SHARE the same in percent. OPENED counts the \
 connections decided for a destination; ACHIEVED is its share of those since the weights changed last, with the \
 95 % interval: what chance alone makes of so many connections. ACTIVE are open now, FAILED could not be served, \
-and WHY says why.";
+and WHY says why; \
+it also says how many the agent ended by a timeout of their own.";
 
 /// Show listeners, routes, and the share that each destination really got
 #[derive(Args, Debug)]
@@ -149,7 +150,8 @@ fn achieved(Achieved { share, low, high }: Achieved) -> String {
 
 fn why(destination: &DestinationStatus) -> String {
     let counted = destination.failures.iter().map(|failure| format!("{} x {}", failure.count, failure.reason));
-    destination.unusable.iter().cloned().chain(counted).collect::<Vec<_>>().join("; ")
+    let ended = destination.ended.iter().map(|ended| format!("{} ended by {}", ended.count, ended.reason));
+    destination.unusable.iter().cloned().chain(counted).chain(ended).collect::<Vec<_>>().join("; ")
 }
 
 fn line(text: &mut String, line: &str) {
@@ -175,6 +177,7 @@ mod tests {
             active: 3,
             failed: 0,
             failures: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -232,13 +235,14 @@ default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [
         v2.unusable = Some("no endpoint".to_owned());
         v2.achieved = None;
         v2.failures = vec![Trouble { reason: "no endpoint".to_owned(), count: 3 }];
+        v2.ended = vec![Trouble { reason: "idle timeout".to_owned(), count: 5 }];
         let text = text(&status, true);
         for said in [
             "seed 0x1f, draining\n",
             "not served: port 31400 is served by nginx (pid 5)\n",
             "4 connections fitted no rule",
             "SINCE-CHANGE   STEER-BY     WHY\n",
-            "connection   no endpoint; 3 x no endpoint\n",
+            "connection   no endpoint; 3 x no endpoint; 5 ended by idle timeout\n",
             "\n2 connections are open to destinations",
             "Trouble:\n  7 x no descriptors left\n",
             "Notes:\n  default/x: note\u{fffd}\n",

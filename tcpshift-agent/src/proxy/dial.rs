@@ -8,7 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::SockRef;
@@ -21,10 +20,8 @@ use super::limits;
 use super::socket::{self, Socket};
 use super::worker::Worker;
 use crate::connections::{Connection, Failure};
-use crate::plan::{Destination, Route};
+use crate::plan::{Destination, Keepalive, Route};
 
-/// Time in all, from the decision to the endpoint's answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Endpoints tried in all.
 const ATTEMPTS: usize = 3;
 
@@ -90,6 +87,10 @@ pub(super) enum Dialled {
 
 /// Opens a connection to the target for a client.
 pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, connection: &mut Connection) -> Dialled {
+    let Some(destination) = target.route.destinations.get(target.place as usize) else {
+        return Dialled::Failed(Failure::NoEndpoint);
+    };
+    let connect_timeout = destination.settings.connect_timeout;
     let timed_out = tokio::select! {
         biased;
         attempt = attempts(worker, target, connection) => match attempt {
@@ -98,7 +99,7 @@ pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, co
         },
         // A client that has only finished sending may still want its answer; one that has reset does not.
         _ = client.ready(Interest::ERROR) => false,
-        () = tokio::time::sleep(CONNECT_TIMEOUT) => true,
+        () = tokio::time::sleep(connect_timeout) => true,
     };
     if timed_out {
         connection.miss();
@@ -125,7 +126,7 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
         tried[attempt] = index;
         let Some(endpoint) = destination.endpoints.get(index as usize) else { break };
         connection.attach(endpoint.decides.number);
-        match connect(socket.take(), endpoint.address).await {
+        match connect(socket.take(), endpoint.address, destination.settings.keepalive.as_ref()).await {
             Ok(stream) => {
                 connection.reach();
                 return Ok(stream);
@@ -150,11 +151,18 @@ fn untried(chosen: u32, tried: &[u32], destination: &Destination) -> u32 {
     (0..count).map(|step| (chosen + step) % count).find(|index| !tried.contains(index)).unwrap_or(chosen)
 }
 
-async fn connect(socket: Option<TcpSocket>, address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(
+    socket: Option<TcpSocket>,
+    address: SocketAddr,
+    keepalive: Option<&Keepalive>,
+) -> io::Result<TcpStream> {
     let socket = socket.map_or_else(|| socket_for(address), Ok)?;
     // A listener that a later plan wants may have the very port this connection goes out from.
     socket.set_reuseaddr(true)?;
-    socket::tune(&SockRef::from(&socket))?;
+    match keepalive {
+        Some(keepalive) => socket::keep_alive(&SockRef::from(&socket), keepalive)?,
+        None => socket::tune(&SockRef::from(&socket))?,
+    }
     let stream = socket.connect(address).await?;
     // On the loopback, a port nobody listens at can be drawn as the near end too: TCP then connects the socket
     // with itself.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use crate::plan::Keepalive;
+
 /// Silence after which a dead peer is looked for, between two probes, and how many go unanswered.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(5), Duration::from_secs(75), 9);
 
@@ -16,6 +18,30 @@ pub(super) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
     let (idle, interval, probes) = KEEPALIVE;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes))
+}
+
+/// The longest that the system takes of each: seconds, seconds, probes.
+const KEEPALIVE_MOST: (Duration, Duration, u32) = (Duration::from_secs(32_767), Duration::from_secs(32_767), 127);
+
+/// Has a peer looked for as a plan says; what it leaves open is the system's own.
+pub(super) fn keep_alive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
+    let Keepalive { probes, time, interval } = *keepalive;
+    let (time_most, interval_most, probes_most) = KEEPALIVE_MOST;
+    // The system counts whole seconds, from 1.
+    let least = Duration::from_secs(1);
+    let mut wanted = TcpKeepalive::new();
+    if let Some(time) = time {
+        wanted = wanted.with_time(time.clamp(least, time_most));
+    }
+    if let Some(interval) = interval {
+        wanted = wanted.with_interval(interval.clamp(least, interval_most));
+    }
+    if let Some(probes) = probes {
+        wanted = wanted.with_retries(probes.clamp(1, probes_most));
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.set_tcp_keepalive(&wanted)
 }
 
 /// One side of a connection. Dropped as it is, it sends RST and forgets what is unsent: that is what a

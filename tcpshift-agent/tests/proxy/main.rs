@@ -5,4 +5,5 @@ mod bytes;
 mod change;
 mod decision;
 mod ending;
+mod limits;
 mod world;
