@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod compile;
 pub mod endpoints;
+pub mod hashing;
 pub mod register;
 pub mod weigh;
 
@@ -21,6 +22,7 @@ use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
 pub use crate::route::model::policy::Keepalive;
+pub use hashing::HashTable;
 pub use weigh::WeightTable;
 
 /// Everything that is served, as one value.
@@ -107,6 +109,8 @@ pub struct Destination {
     pub decides: destination::Destination,
     /// By address.
     pub endpoints: Vec<Endpoint>,
+    /// Which endpoint a client's hash leads to, if it is that that chooses.
+    pub hashing: Option<HashTable>,
 }
 
 /// How long the connections of a route may last: what the `DestinationRule` of its first destination says.
@@ -192,6 +196,10 @@ impl Table for Route {
 
     fn endpoint(&self, place: u32, index: u32) -> Option<destination::Endpoint> {
         Some(self.destinations.get(place as usize)?.endpoints.get(index as usize)?.decides)
+    }
+
+    fn hashed(&self, place: u32, at: u32) -> Option<u32> {
+        self.destinations.get(place as usize)?.hashing.as_ref()?.endpoint(at)
     }
 }
 

@@ -14,6 +14,7 @@ use tcpshift_common::decide::{Steer, steer};
 use tcpshift_common::listener::Rule;
 
 use super::catalog::{Catalog, Resolved};
+use super::hashing::Shelf;
 use super::register::Register;
 use super::weigh::Layout;
 use super::{Destination, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable, WeightTable};
@@ -76,7 +77,8 @@ pub fn compile<'a>(
     }
     let previous: HashMap<u32, &Arc<Route>> = last.routes().map(|route| (route.number, route)).collect();
     let own = servers.keys().copied().collect();
-    let mut compiler = Compiler { own, is_local: identity.is_local, catalog, register, previous, notes };
+    let shelf = Shelf::of(last);
+    let mut compiler = Compiler { own, is_local: identity.is_local, catalog, register, previous, shelf, notes };
     let mut listeners = Vec::new();
     for (address, (gateway, server)) in servers {
         let key = (gateway.key.namespace.as_str(), gateway.key.name.as_str());
@@ -133,6 +135,7 @@ struct Compiler<'a> {
     register: &'a mut Register,
     /// Routes of the last plan by number.
     previous: HashMap<u32, &'a Arc<Route>>,
+    shelf: Shelf,
     notes: Vec<String>,
 }
 
@@ -252,7 +255,8 @@ impl Compiler<'_> {
             }
             Err(unusable) => (Vec::new(), Some(unusable)),
         };
-        let (decides, endpoints) = super::endpoints::weigh(number, policy, endpoints, |address| {
+        let tables = &mut self.shelf;
+        let (decides, endpoints, hashing) = super::endpoints::weigh(number, policy, endpoints, tables, |address| {
             self.register.endpoints.number(&format!("{host}:{port}@{address}"))
         });
         let (subset, weight) = (wanted.subset.clone(), u64::from(wanted.weight));
@@ -267,6 +271,7 @@ impl Compiler<'_> {
             unusable,
             decides,
             endpoints,
+            hashing,
         }
     }
 

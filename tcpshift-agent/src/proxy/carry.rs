@@ -68,7 +68,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     match worker.spare.take(endpoint.address) {
         Ok(socket) => {
             let (route, place, first) = (Arc::clone(route), decision.place, decision.endpoint);
-            let target = Target { route, place, first, socket };
+            let target = Target { route, place, first, seed: plan.seed, client: flow.source, socket };
             tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection));
         }
         Err(error) => connection.fail(Failure::from(&error)),

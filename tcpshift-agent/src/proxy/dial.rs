@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use socket2::SockRef;
+use tcpshift_common::address::Address;
 use tcpshift_common::decide;
+use tcpshift_common::destination::policy;
 use tokio::io::Interest;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -25,6 +27,9 @@ use crate::plan::{Destination, Keepalive, Route};
 /// Endpoints tried in all.
 const ATTEMPTS: usize = 3;
 
+/// Places of a hash table that are looked at for an endpoint that was not tried.
+const WALK: u32 = 1_000;
+
 /// Where a connection is to go.
 pub(super) struct Target {
     pub(super) route: Arc<Route>,
@@ -32,6 +37,9 @@ pub(super) struct Target {
     pub(super) place: u32,
     /// The endpoint's place in the destination.
     pub(super) first: u32,
+    /// What the decision was made of, for the next attempt.
+    pub(super) seed: u64,
+    pub(super) client: Address,
     /// To connect to it with.
     pub(super) socket: TcpSocket,
 }
@@ -109,7 +117,7 @@ pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, co
 }
 
 async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<TcpStream, Failure> {
-    let Target { route, place, first, socket } = target;
+    let Target { route, place, first, seed, client, socket } = target;
     let Some(destination) = route.destinations.get(place as usize) else { return Err(Failure::NoEndpoint) };
     let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
     let mut socket = Some(socket);
@@ -118,7 +126,13 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
     for attempt in 0..ATTEMPTS.min(destination.endpoints.len()) {
         let index = match attempt {
             0 => first,
-            _ => match decide::endpoint(place, &destination.decides, &*route, &mut inputs) {
+            _ if destination.decides.policy == policy::SOURCE_HASH => {
+                let at = |step| decide::hashed(seed, client, place, &destination.decides, &*route, step);
+                let tried = &tried[..attempt];
+                let next = (1..WALK).filter_map(at).find(|index| !tried.contains(index));
+                next.unwrap_or_else(|| untried(first, tried, destination))
+            }
+            _ => match decide::endpoint(seed, client, place, &destination.decides, &*route, &mut inputs) {
                 Some(chosen) => untried(chosen, &tried[..attempt], destination),
                 None => break,
             },

@@ -105,8 +105,10 @@ pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAdd
             weight: upto,
             policy: policy::LEAST_REQUEST,
             stride: 1,
+            places: 0,
         },
         endpoints,
+        hashing: None,
     }
 }
 
