@@ -139,13 +139,38 @@ impl Default for Settings {
     }
 }
 
-/// One address and port of a destination.
+/// One address and port of a destination, or one unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: EndpointAddress,
     /// Number and weight, as the decision reads them.
     pub decides: destination::Endpoint,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointAddress {
+    /// An address and port.
+    Tcp(SocketAddr),
+    /// A unix socket of this host: its path, or `@` and its abstract name.
+    Unix(Arc<str>),
+}
+
+impl From<SocketAddr> for EndpointAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+/// As in a route file: `192.0.2.1:9000` or `unix:///run/echo.sock`.
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix://{path}"),
+        }
+    }
 }
 
 /// Why a destination can serve nothing.

@@ -16,6 +16,7 @@ mod occupant;
 mod pool;
 mod relay;
 mod socket;
+mod stream;
 mod worker;
 
 use std::collections::{HashMap, HashSet};

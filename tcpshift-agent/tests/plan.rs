@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use tcpshift_agent::plan::compile::{Identity, compile};
 use tcpshift_agent::plan::register::Register;
-use tcpshift_agent::plan::{Destination, Plan, Route, Unusable};
+use tcpshift_agent::plan::{Destination, EndpointAddress, Plan, Route, Unusable};
 use tcpshift_agent::route::read::{Document, Entry, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
@@ -98,7 +98,14 @@ fn only(plan: &Plan) -> &Route {
 }
 
 fn addresses(destination: &Destination) -> Vec<SocketAddr> {
-    destination.endpoints.iter().map(|endpoint| endpoint.address).collect()
+    destination
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| match endpoint.address {
+            EndpointAddress::Tcp(address) => Some(address),
+            EndpointAddress::Unix(_) => None,
+        })
+        .collect()
 }
 
 #[test]

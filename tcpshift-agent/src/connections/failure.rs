@@ -74,7 +74,8 @@ impl From<&Unusable> for Failure {
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
-            Some(Errno::CONNREFUSED | Errno::CONNRESET) => Self::ConnectRefused,
+            // A unix socket that is not there is one that nobody listens at.
+            Some(Errno::CONNREFUSED | Errno::CONNRESET | Errno::NOENT) => Self::ConnectRefused,
             Some(Errno::TIMEDOUT) => Self::ConnectTimeout,
             Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => Self::ConnectUnreachable,
             Some(Errno::ADDRNOTAVAIL) => Self::NoPorts,

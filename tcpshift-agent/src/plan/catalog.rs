@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::Unusable;
+use super::{EndpointAddress, Unusable};
 use crate::route::model::{
     DestinationRule, Labels, LoadBalancer, Policy, Resolution, RouteDestination, Service, ServiceEntry, Spec, Subset,
     TargetPort, WorkloadAddress, WorkloadEntry, selects,
@@ -28,7 +29,7 @@ pub struct Resolved {
     /// How endpoints are chosen.
     pub policy: LoadBalancer,
     /// Address and weight of each endpoint, or why there is none.
-    pub endpoints: Result<Vec<(SocketAddr, u32)>, Unusable>,
+    pub endpoints: Result<Vec<(EndpointAddress, u32)>, Unusable>,
 }
 
 /// Services, endpoints and policies by name. Built from objects sorted by age.
@@ -241,15 +242,19 @@ impl<'a> Provider<'a> {
 }
 
 /// The endpoint's own port of that name, then the service's target port, then the service's port.
-fn endpoint(workload: &WorkloadEntry, port: &Port<'_>) -> Option<(SocketAddr, u32)> {
-    let WorkloadAddress::Ip(ip) = workload.address else { return None };
+fn endpoint(workload: &WorkloadEntry, port: &Port<'_>) -> Option<(EndpointAddress, u32)> {
+    let ip = match &workload.address {
+        WorkloadAddress::Ip(ip) => *ip,
+        WorkloadAddress::Unix(path) => return Some((EndpointAddress::Unix(Arc::from(path.as_str())), workload.weight)),
+        WorkloadAddress::Host(_) | WorkloadAddress::Network => return None,
+    };
     let target = match port.target {
         Some(TargetPort::Number(number)) => Some(*number),
         Some(TargetPort::Name(name)) => workload.ports.get(name).copied(),
         None => port.target_number,
     };
     let port = workload.ports.get(port.name).copied().or(target).unwrap_or(port.number);
-    Some((SocketAddr::new(ip, port), workload.weight))
+    Some((SocketAddr::new(ip, port).into(), workload.weight))
 }
 
 /// How endpoints are chosen: a subset's policy replaces the host's block by block, and a port's policy

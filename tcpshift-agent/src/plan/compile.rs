@@ -17,7 +17,7 @@ use super::catalog::{Catalog, Resolved};
 use super::hashing::Shelf;
 use super::register::Register;
 use super::weigh::Layout;
-use super::{Destination, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable, WeightTable};
+use super::{Destination, EndpointAddress, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable, WeightTable};
 use crate::route::annotations::{SteerBy, Steering};
 use crate::route::model::gateway::Protocol;
 use crate::route::model::{GatewayRef, RouteDestination, Server, Spec, TcpRoute, VirtualService, selects};
@@ -249,7 +249,8 @@ impl Compiler<'_> {
         let number = self.register.destinations.number(&format!("{route}>{name}"));
         let (endpoints, unusable) = match endpoints {
             Ok(mut endpoints) => {
-                endpoints.retain(|(address, _)| !self.is_own(*address));
+                endpoints
+                    .retain(|(address, _)| !matches!(address, EndpointAddress::Tcp(address) if self.is_own(*address)));
                 let unusable = endpoints.is_empty().then_some(Unusable::OwnListener);
                 (endpoints, unusable)
             }

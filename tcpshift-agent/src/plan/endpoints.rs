@@ -1,11 +1,9 @@
 //! Weighs the endpoints of a destination: sums and strides as the decision reads them.
 
-use std::net::SocketAddr;
-
 use tcpshift_common::destination::{self, policy};
 
 use super::hashing::Shelf;
-use super::{Endpoint, HashTable};
+use super::{Endpoint, EndpointAddress, HashTable};
 use crate::route::model::LoadBalancer;
 
 /// Sums of weights stay below this, so that two of them fit into 32 bits.
@@ -16,12 +14,12 @@ const MOST: u64 = 1 << 31;
 pub fn weigh(
     number: u32,
     choice: LoadBalancer,
-    mut endpoints: Vec<(SocketAddr, u32)>,
+    mut endpoints: Vec<(EndpointAddress, u32)>,
     shelf: &mut Shelf,
-    mut numbers: impl FnMut(SocketAddr) -> u32,
+    mut numbers: impl FnMut(&EndpointAddress) -> u32,
 ) -> (destination::Destination, Vec<Endpoint>, Option<HashTable>) {
     endpoints.sort_unstable();
-    endpoints.dedup_by_key(|(address, _)| *address);
+    endpoints.dedup_by(|(one, _), (other, _)| one == other);
     let divisor = endpoints.iter().fold(0, |divisor, (_, weight)| gcd(divisor, *weight)).max(1);
     let total: u64 = endpoints.iter().map(|(_, weight)| u64::from(weight / divisor)).sum();
     let mut upto = 0;
@@ -32,7 +30,8 @@ pub fn weigh(
             let weight = if total > MOST { weight * MOST / 2 / total } else { weight };
             let weight = weight.max(1) as u32;
             upto += weight;
-            Endpoint { address, decides: destination::Endpoint { number: numbers(address), weight, upto } }
+            let number = numbers(&address);
+            Endpoint { address, decides: destination::Endpoint { number, weight, upto } }
         })
         .collect();
     let policy = match choice {

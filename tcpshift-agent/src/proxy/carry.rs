@@ -27,7 +27,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     let Some(listener) = plan.listener(address) else { return };
     let counts = worker.connections.listeners.get(listener.number);
     counts.accepted.fetch_add(1, Relaxed);
-    let local = if address.ip().is_unspecified() { client.stream.local_addr().unwrap_or(address) } else { address };
+    let local = if address.ip().is_unspecified() { client.stream.local_address().unwrap_or(address) } else { address };
     let flow = Flow {
         source: peer.ip().into(),
         destination: local.ip().into(),
@@ -65,7 +65,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     let Some(endpoint) = destination.endpoints.get(decision.endpoint as usize) else {
         return connection.fail(Failure::NoEndpoint);
     };
-    match worker.spare.take(endpoint.address) {
+    match worker.spare.take(&endpoint.address) {
         Ok(socket) => {
             let (route, place, first) = (Arc::clone(route), decision.place, decision.endpoint);
             let target = Target { route, place, first, seed: plan.seed, client: flow.source, socket };

@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::SockRef;
@@ -15,18 +16,21 @@ use tcpshift_common::address::Address;
 use tcpshift_common::decide;
 use tcpshift_common::destination::policy;
 use tokio::io::Interest;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::inputs::Inputs;
 use super::limits;
 use super::socket::{self, Socket};
+use super::stream::Stream;
 use super::worker::Worker;
 use crate::connections::{Connection, Failure};
-use crate::plan::{Destination, Keepalive, Route};
+use crate::plan::{Destination, EndpointAddress, Keepalive, Route};
 
 /// Endpoints tried in all.
 const ATTEMPTS: usize = 3;
 
+/// How long a full queue of a unix socket is left alone.
+const QUEUE_FULL_REST: Duration = Duration::from_millis(10);
 /// Places of a hash table that are looked at for an endpoint that was not tried.
 const WALK: u32 = 1_000;
 
@@ -67,13 +71,16 @@ impl Spare {
     }
 
     /// A socket for an address: the one in reserve, or one in its place.
-    pub(super) fn take(&self, address: SocketAddr) -> io::Result<TcpSocket> {
+    ///
+    /// For a unix socket it is the one in reserve too: it keeps a descriptor until that is dialled.
+    pub(super) fn take(&self, address: &EndpointAddress) -> io::Result<TcpSocket> {
+        let v6 = |address: &EndpointAddress| matches!(address, EndpointAddress::Tcp(address) if address.is_ipv6());
         match self.socket.take() {
-            Some(socket) if address.is_ipv4() => Ok(socket),
+            Some(socket) if !v6(address) => Ok(socket),
             // Closed first, so that its descriptor is free.
             spare => {
                 drop(spare);
-                socket_for(address)
+                if v6(address) { TcpSocket::new_v6() } else { TcpSocket::new_v4() }
             }
         }
     }
@@ -94,7 +101,7 @@ pub(super) enum Dialled {
 }
 
 /// Opens a connection to the target for a client.
-pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, connection: &mut Connection) -> Dialled {
+pub(super) async fn dial(worker: &Worker, client: &Stream, target: Target, connection: &mut Connection) -> Dialled {
     let Some(destination) = target.route.destinations.get(target.place as usize) else {
         return Dialled::Failed(Failure::NoEndpoint);
     };
@@ -116,7 +123,7 @@ pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, co
     Dialled::ClientGone
 }
 
-async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<TcpStream, Failure> {
+async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<Stream, Failure> {
     let Target { route, place, first, seed, client, socket } = target;
     let Some(destination) = route.destinations.get(place as usize) else { return Err(Failure::NoEndpoint) };
     let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
@@ -140,7 +147,16 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
         tried[attempt] = index;
         let Some(endpoint) = destination.endpoints.get(index as usize) else { break };
         connection.attach(endpoint.decides.number);
-        match connect(socket.take(), endpoint.address, destination.settings.keepalive.as_ref()).await {
+        let reached = match &endpoint.address {
+            EndpointAddress::Tcp(address) => {
+                connect(socket.take(), *address, destination.settings.keepalive.as_ref()).await.map(Stream::Tcp)
+            }
+            EndpointAddress::Unix(path) => {
+                drop(socket.take());
+                connect_unix(path).await.map(Stream::Unix)
+            }
+        };
+        match reached {
             Ok(stream) => {
                 connection.reach();
                 return Ok(stream);
@@ -185,4 +201,16 @@ async fn connect(
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(stream)
+}
+
+/// Connects to a unix socket: a path, or `@` and an abstract name. Where its queue is full there is nothing to wait
+/// for, so it is tried again for as long as whoever asked waits.
+async fn connect_unix(path: &str) -> io::Result<UnixStream> {
+    let abstract_name = path.strip_prefix('@').map(|name| format!("\0{name}"));
+    loop {
+        match UnixStream::connect(abstract_name.as_deref().unwrap_or(path)).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(QUEUE_FULL_REST).await,
+            connected => return connected,
+        }
+    }
 }

@@ -7,18 +7,15 @@
 use std::future::{self, Future};
 use std::io;
 use std::mem;
-use std::net::Shutdown;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, Interest};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::lifetime::Lifetime;
 use super::pool::{Class, Pool};
+use super::stream::{Reader, Stream, Writer};
 use crate::connections::Ended;
 
 /// Reads and writes before others have their turn.
@@ -36,12 +33,7 @@ pub(super) enum Ending {
 }
 
 /// Carries bytes between two streams until both directions have ended, one side breaks, or its lifetime is over.
-pub(super) async fn relay(
-    one: &mut TcpStream,
-    other: &mut TcpStream,
-    pool: &Pool,
-    mut lifetime: Option<Lifetime>,
-) -> Ending {
+pub(super) async fn relay(one: &mut Stream, other: &mut Stream, pool: &Pool, mut lifetime: Option<Lifetime>) -> Ending {
     let (one_reader, one_writer) = one.split();
     let (other_reader, other_writer) = other.split();
     let mut forth = Way::new(one_reader, &one_writer, &other_writer, pool);
@@ -130,9 +122,9 @@ impl Waits {
 
 /// One direction.
 struct Way<'a> {
-    reader: ReadHalf<'a>,
-    from: &'a TcpStream,
-    to: &'a TcpStream,
+    reader: Reader<'a>,
+    from: &'a Writer<'a>,
+    to: &'a Writer<'a>,
     pool: &'a Pool,
     class: Class,
     /// Bytes read; held only while some are unwritten, or about to be read.
@@ -154,8 +146,7 @@ enum State {
 }
 
 impl<'a> Way<'a> {
-    fn new(reader: ReadHalf<'a>, from: &'a WriteHalf<'a>, to: &'a WriteHalf<'a>, pool: &'a Pool) -> Self {
-        let (from, to) = (from.as_ref(), to.as_ref());
+    fn new(reader: Reader<'a>, from: &'a Writer<'a>, to: &'a Writer<'a>, pool: &'a Pool) -> Self {
         Self {
             reader,
             from,
@@ -184,7 +175,7 @@ impl<'a> Way<'a> {
                 Poll::Ready(0) if self.state == State::Cut => return Err(Broken::Source),
                 Poll::Ready(0) => {
                     self.release();
-                    SockRef::from(self.to).shutdown(Shutdown::Write).map_err(|_| Broken::Sink)?;
+                    self.to.shutdown().map_err(|_| Broken::Sink)?;
                     self.state = State::Ended;
                     return Ok(Waits::Nothing);
                 }

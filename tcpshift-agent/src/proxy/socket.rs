@@ -6,8 +6,8 @@ use std::io;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 
+use super::stream::Stream;
 use crate::plan::Keepalive;
 
 /// Silence after which a dead peer is looked for, between two probes, and how many go unanswered.
@@ -48,12 +48,12 @@ pub(super) fn keep_alive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Res
 /// connection that could not be served, was cut off, or broke on the other side has to look like.
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     in_order: bool,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self { stream, in_order: false }
     }
 
@@ -66,7 +66,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if !self.in_order
-            && let Err(error) = self.stream.set_zero_linger()
+            && let Err(error) = self.stream.break_off()
         {
             log::debug!("a connection is closed without RST: {error}");
         }

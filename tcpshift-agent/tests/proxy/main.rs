@@ -6,4 +6,5 @@ mod change;
 mod decision;
 mod ending;
 mod limits;
+mod unix;
 mod world;
