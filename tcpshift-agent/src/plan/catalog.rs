@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::{EndpointAddress, Unusable};
 use crate::route::model::{
-    DestinationRule, Labels, LoadBalancer, Policy, Resolution, RouteDestination, Service, ServiceEntry, Spec, Subset,
-    TargetPort, WorkloadAddress, WorkloadEntry, selects,
+    DestinationRule, HashAlgorithm, Labels, LoadBalancer, Policy, Resolution, RouteDestination, Service, ServiceEntry,
+    Spec, Subset, TargetPort, WorkloadAddress, WorkloadEntry, selects,
 };
 use crate::route::names;
 use crate::route::object::Object;
@@ -143,7 +143,8 @@ impl<'a> Catalog<'a> {
             }
         };
         let base = rules.iter().find_map(|rule| rule.policy.as_ref());
-        resolved.policy = load_balancer(base, subset, found.number);
+        let balancer = load_balancer(base, subset, found.number);
+        resolved.policy = balancer.or(provider.affinity()).unwrap_or_default();
         let none = Labels::new();
         let labels = subset.map_or(&none, |subset| &subset.labels);
         let endpoints: Vec<_> = self
@@ -213,6 +214,12 @@ impl<'a> Workloads<'a> {
 }
 
 impl<'a> Provider<'a> {
+    /// How endpoints are chosen where no DestinationRule says it: `sessionAffinity: ClientIP` keeps a client's.
+    fn affinity(&self) -> Option<LoadBalancer> {
+        let ProviderKind::Service(Service { session_affinity: Some(_), .. }) = self.kind else { return None };
+        Some(LoadBalancer::SourceHash(HashAlgorithm::Ring { places: 1 }))
+    }
+
     fn ports(&self) -> Vec<Port<'a>> {
         match self.kind {
             ProviderKind::Service(service) => {
@@ -259,15 +266,11 @@ fn endpoint(workload: &WorkloadEntry, port: &Port<'_>) -> Option<(EndpointAddres
 
 /// How endpoints are chosen: a subset's policy replaces the host's block by block, and a port's policy
 /// replaces the one around it as a whole.
-fn load_balancer(base: Option<&Policy>, subset: Option<&Subset>, port: u16) -> LoadBalancer {
+fn load_balancer(base: Option<&Policy>, subset: Option<&Subset>, port: u16) -> Option<LoadBalancer> {
     let base = base.and_then(|policy| policy.at(port).load_balancer);
-    let Some(policy) = subset.and_then(|subset| subset.policy.as_ref()) else { return base.unwrap_or_default() };
+    let Some(policy) = subset.and_then(|subset| subset.policy.as_ref()) else { return base };
     let own = policy.at(port);
-    if std::ptr::eq(own, policy) {
-        own.load_balancer.or(base).unwrap_or_default()
-    } else {
-        own.load_balancer.unwrap_or_default()
-    }
+    if std::ptr::eq(own, policy) { own.load_balancer.or(base) } else { own.load_balancer }
 }
 
 /// A short name belongs to the namespace of the object that uses it.
