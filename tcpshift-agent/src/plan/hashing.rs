@@ -128,21 +128,30 @@ fn ring(places: u32, endpoints: &[(String, u32)]) -> Vec<u32> {
     let owner = |place: u32| {
         let place = hash::mix(u64::from(place) ^ SCORE_SEED);
         let scores = names.iter().map(|name| hash::mix(name ^ place)).zip(&weights).zip(0_u32..);
-        let best = if equal {
-            scores.map(|((score, _), index)| (Reverse(score), index)).min().map(|(_, index)| index)
-        } else {
-            // The first of several clocks that run as fast as their weights.
-            let times = scores.map(|((score, weight), index)| (wait(score) / weight, index));
-            times.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, index)| index)
-        };
-        best.unwrap_or_default()
+        if equal {
+            return scores.map(|((score, _), index)| (Reverse(score), index)).min().map_or(0, |(_, index)| index);
+        }
+        // The first of several clocks that run as fast as their weights.
+        let mut first = (f64::INFINITY, 0);
+        for ((score, weight), index) in scores {
+            let even = even(score);
+            // A logarithm takes its time, and 1 - x is never more than -ln x.
+            if (1.0 - even) / weight < first.0 {
+                let time = -ln(even) / weight;
+                if time < first.0 {
+                    first = (time, index);
+                }
+            }
+        }
+        first.1
     };
     (0..places).map(owner).collect()
 }
 
-/// A hash as a waiting time: evenly distributed bits make it exponential, with a mean of 1.
-fn wait(score: u64) -> f64 {
-    -ln(((score >> 11) as f64 + 0.5) / (1_u64 << 53) as f64)
+/// A hash as a number between 0 and 1, neither of them included. Its negative logarithm is a waiting time with a
+/// mean of 1.
+fn even(score: u64) -> f64 {
+    ((score >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
 }
 
 /// The natural logarithm of a positive number that is no subnormal. Of basic operations only, whose results are
