@@ -6,6 +6,7 @@
 pub mod cells;
 pub mod connection;
 pub mod counts;
+pub mod ended;
 pub mod failure;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 pub use cells::Cells;
 pub use connection::{Connection, Decided};
 pub use counts::{DestinationCount, EndpointCount, ListenerCount, RouteCount};
+pub use ended::Ended;
 pub use failure::Failure;
 
 /// Everything that is counted, for the life of the process.

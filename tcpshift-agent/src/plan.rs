@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod compile;
 pub mod endpoints;
+pub mod hashing;
 pub mod levels;
 pub mod register;
 pub mod weigh;
@@ -23,6 +24,7 @@ use tcpshift_common::{decide, destination};
 
 use crate::route::kind::Kind;
 pub use crate::route::model::policy::Keepalive;
+pub use hashing::HashTable;
 pub use weigh::WeightTable;
 
 /// Everything that is served, as one value.
@@ -127,6 +129,8 @@ pub struct Destination {
     pub decides: destination::Destination,
     /// By address.
     pub endpoints: Vec<Endpoint>,
+    /// Which endpoint a client's hash leads to, if it is that that chooses.
+    pub hashing: Option<HashTable>,
 }
 
 /// How long the connections of a route may last: what the `DestinationRule` of its first destination says.
@@ -155,13 +159,38 @@ impl Default for Settings {
     }
 }
 
-/// One address and port of a destination.
+/// One address and port of a destination, or one unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: EndpointAddress,
     /// Number and weight, as the decision reads them.
     pub decides: destination::Endpoint,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointAddress {
+    /// An address and port.
+    Tcp(SocketAddr),
+    /// A unix socket of this host: its path, or `@` and its abstract name.
+    Unix(Arc<str>),
+}
+
+impl From<SocketAddr> for EndpointAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+/// As in a route file: `192.0.2.1:9000` or `unix:///run/echo.sock`.
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix://{path}"),
+        }
+    }
 }
 
 /// Why a destination can serve nothing.
@@ -218,6 +247,10 @@ impl Table for Route {
 
     fn endpoint(&self, place: u32, index: u32) -> Option<destination::Endpoint> {
         Some(self.destinations.get(place as usize)?.endpoints.get(index as usize)?.decides)
+    }
+
+    fn hashed(&self, place: u32, at: u32) -> Option<u32> {
+        self.destinations.get(place as usize)?.hashing.as_ref()?.endpoint(at)
     }
 }
 

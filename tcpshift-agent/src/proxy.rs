@@ -9,12 +9,14 @@ mod accept;
 mod carry;
 mod dial;
 mod inputs;
+mod lifetime;
 pub mod limits;
 mod listen;
 mod occupant;
 mod pool;
 mod relay;
 mod socket;
+mod stream;
 mod worker;
 
 use std::collections::{HashMap, HashSet};

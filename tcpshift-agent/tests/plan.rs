@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use tcpshift_agent::plan::compile::{Identity, compile};
 use tcpshift_agent::plan::register::Register;
-use tcpshift_agent::plan::{Destination, Plan, Route, Unusable};
+use tcpshift_agent::plan::{Destination, EndpointAddress, Plan, Route, Unusable};
 use tcpshift_agent::route::read::{Document, Entry, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
@@ -99,7 +99,14 @@ fn only(plan: &Plan) -> &Route {
 }
 
 fn addresses(destination: &Destination) -> Vec<SocketAddr> {
-    destination.endpoints.iter().map(|endpoint| endpoint.address).collect()
+    destination
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| match endpoint.address {
+            EndpointAddress::Tcp(address) => Some(address),
+            EndpointAddress::Unix(_) => None,
+        })
+        .collect()
 }
 
 #[test]
@@ -325,5 +332,52 @@ fn an_endpoint_that_is_a_listener_of_the_agent_is_none() {
     for (address, unusable) in [("127.0.0.1", None), ("127.0.0.9", Some(Unusable::OwnListener))] {
         let plan = world.compile(&[&bound, &entry(address), &route]);
         assert_eq!(only(plan).destinations[0].unusable, unusable, "{address}");
+    }
+}
+
+#[test]
+fn a_hash_chooses_where_the_service_or_its_destination_rule_says_so() {
+    let service = |affinity: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: e}}\n\
+             spec: {{selector: {{app: e}}, {affinity}ports: [{{name: tcp, port: 9000}}]}}"
+        )
+    };
+    let rule = |balancer: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: e}}\n\
+             spec: {{host: e, trafficPolicy: {{loadBalancer: {{{balancer}}}}}}}"
+        )
+    };
+    let entry = |name: &str, address: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: {name}}}\n\
+             spec: {{address: \"{address}\", labels: {{app: e}}}}"
+        )
+    };
+    let to = "[{route: [{destination: {host: e, port: {number: 9000}}}]}]";
+    let sticky = "sessionAffinity: ClientIP, ";
+    let maglev = "consistentHash: {useSourceIp: true, maglev: {tableSize: 101}}";
+    for (affinity, balancer, policy, places) in [
+        ("", None, policy::LEAST_REQUEST, 0),
+        (sticky, None, policy::SOURCE_HASH, 4_096),
+        (sticky, Some("simple: RANDOM"), policy::RANDOM, 0),
+        (sticky, Some(maglev), policy::SOURCE_HASH, 101),
+        ("", Some("consistentHash: {useSourceIp: true, minimumRingSize: 5000}"), policy::SOURCE_HASH, 5_000),
+    ] {
+        let mut world = World::new();
+        let mut texts =
+            vec![service(affinity), entry("a", "10.0.0.1"), entry("b", "unix:///run/e.sock"), route("r", to)];
+        texts.extend(balancer.map(rule));
+        let texts: Vec<&str> = texts.iter().map(String::as_str).chain([GATEWAY]).collect();
+        let destination = &only(world.compile(&texts)).destinations[0];
+        assert_eq!(
+            (destination.decides.policy, destination.decides.places),
+            (policy, places),
+            "{affinity}{balancer:?}"
+        );
+        let names: Vec<String> = destination.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
+        assert_eq!(names, ["10.0.0.1:9000", "unix:///run/e.sock"]);
+        assert_eq!(destination.hashing.is_some(), places > 0);
     }
 }

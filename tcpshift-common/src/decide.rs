@@ -8,7 +8,7 @@
 //! destination's endpoints can change its share.
 
 use crate::SLOTS;
-use crate::address::Flow;
+use crate::address::{Address, Flow};
 use crate::destination::{Destination, Endpoint, policy};
 use crate::hash;
 
@@ -21,6 +21,9 @@ pub mod steer {
     /// The seeded hash of the client's address or of its prefix: a client keeps its destination.
     pub const SOURCE: u32 = 2;
 }
+
+/// Sets the hash that leads to an endpoint apart. The bytes read `endpoint`.
+const ENDPOINT_KEY: u64 = 0x656e_6470_6f69_6e74;
 
 /// How a route steers.
 #[repr(C)]
@@ -42,6 +45,8 @@ pub trait Table {
     fn destination(&self, place: u32) -> Option<Destination>;
     /// An endpoint of the destination at a place.
     fn endpoint(&self, place: u32, index: u32) -> Option<Endpoint>;
+    /// `SOURCE_HASH` only: which endpoint, of the destination at a place, its hash table has at `at`.
+    fn hashed(&self, place: u32, at: u32) -> Option<u32>;
 }
 
 /// What changes from connection to connection. Each is asked for only where the decision needs it.
@@ -87,7 +92,7 @@ pub fn decide<T: Table, I: Inputs>(seed: u64, steer: &Steer, flow: &Flow, table:
     let Some(place) = table.slot(slot) else { return decision };
     let Some(destination) = table.destination(place) else { return decision };
     decision.place = place;
-    match endpoint(place, &destination, table, inputs) {
+    match endpoint(seed, flow.source, place, &destination, table, inputs) {
         Some(index) => {
             decision.outcome = outcome::CHOSEN;
             decision.endpoint = index;
@@ -118,8 +123,15 @@ const fn spread(sequence: u64) -> u32 {
     n % 10 * 1000 + n / 10 % 10 * 100 + n / 100 % 10 * 10 + n / 1000
 }
 
-/// Chooses among the endpoints of the destination at `place`; `None` if it has none.
-pub fn endpoint<T: Table, I: Inputs>(place: u32, destination: &Destination, table: &T, inputs: &mut I) -> Option<u32> {
+/// Chooses among the endpoints of the destination at `place`, for a client; `None` if it has none.
+pub fn endpoint<T: Table, I: Inputs>(
+    seed: u64,
+    client: Address,
+    place: u32,
+    destination: &Destination,
+    table: &T,
+    inputs: &mut I,
+) -> Option<u32> {
     if destination.endpoints == 0 || destination.weight == 0 {
         return None;
     }
@@ -133,6 +145,7 @@ pub fn endpoint<T: Table, I: Inputs>(place: u32, destination: &Destination, tabl
             let at = turn * u64::from(destination.stride) % u64::from(destination.weight);
             find(place, destination, table, at as u32)
         }
+        policy::SOURCE_HASH => hashed(seed, client, place, destination, table, 0),
         policy::RANDOM => {
             let at = drawn(inputs);
             find(place, destination, table, at)
@@ -156,6 +169,24 @@ pub fn endpoint<T: Table, I: Inputs>(place: u32, destination: &Destination, tabl
             Some(if second_load < first_load { second } else { first })
         }
     }
+}
+
+/// The endpoint that a `SOURCE_HASH` destination's table has for a client, `step` places after the client's own:
+/// where to go on when the endpoint there cannot be reached.
+pub fn hashed<T: Table>(
+    seed: u64,
+    client: Address,
+    place: u32,
+    destination: &Destination,
+    table: &T,
+    step: u32,
+) -> Option<u32> {
+    // Another hash than that of `SOURCE` steering: else a destination's clients, who share its slots, would share
+    // its endpoints unevenly.
+    let [a, b] = client.words();
+    let own = hash::below(hash::words(seed, &[a, b, ENDPOINT_KEY]), destination.places);
+    let at = (u64::from(own) + u64::from(step)).checked_rem(u64::from(destination.places))?;
+    table.hashed(place, at as u32).filter(|&index| index < destination.endpoints)
 }
 
 /// The endpoint whose stretch of the weights holds `at`: binary search, at most 32 steps.

@@ -8,6 +8,8 @@ pub mod policy {
     pub const ROUND_ROBIN: u32 = 1;
     /// Drawn by weight.
     pub const RANDOM: u32 = 2;
+    /// By the seeded hash of the client's address, without its port, and a table: a client keeps its endpoint.
+    pub const SOURCE_HASH: u32 = 3;
 }
 
 /// What the decision needs to know of a destination.
@@ -24,6 +26,8 @@ pub struct Destination {
     pub policy: u32,
     /// `ROUND_ROBIN` only: how far one turn steps through the weights; shares no factor with `weight`.
     pub stride: u32,
+    /// `SOURCE_HASH` only: places of its hash table.
+    pub places: u32,
 }
 
 /// What the decision needs to know of an endpoint.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use tcpshift_common::address::{Address, Flow, Prefix, family};
-use tcpshift_common::decide::{Decision, Inputs, Steer, Table, decide, outcome, slot, steer};
+use tcpshift_common::decide::{Decision, Inputs, Steer, Table, decide, hashed, outcome, slot, steer};
 use tcpshift_common::destination::{Destination, Endpoint, policy};
 use tcpshift_common::listener::{self, Rule};
 use tcpshift_common::{DEFAULT_SEED, SLOTS, hash};
@@ -25,6 +25,11 @@ impl Table for Route {
     fn endpoint(&self, place: u32, index: u32) -> Option<Endpoint> {
         self.destinations.get(place as usize)?.1.get(index as usize).copied()
     }
+    fn hashed(&self, place: u32, at: u32) -> Option<u32> {
+        let places = self.destinations.get(place as usize)?.0.places;
+        // Each endpoint has every so many-th place, the last endpoint none.
+        (at < places).then(|| at % (self.destinations[place as usize].0.endpoints.max(2) - 1))
+    }
 }
 
 fn destination(number: u32, policy: u32, stride: u32, weights: &[u32]) -> (Destination, Vec<Endpoint>) {
@@ -37,7 +42,7 @@ fn destination(number: u32, policy: u32, stride: u32, weights: &[u32]) -> (Desti
             Endpoint { number: 100 * number + at as u32, weight: *weight, upto }
         })
         .collect();
-    (Destination { number, endpoints: weights.len() as u32, weight: upto, policy, stride }, endpoints)
+    (Destination { number, endpoints: weights.len() as u32, weight: upto, policy, stride, places: 0 }, endpoints)
 }
 
 #[derive(Default)]
@@ -186,6 +191,47 @@ fn the_less_loaded_of_two_is_taken() {
 }
 
 #[test]
+fn a_client_keeps_its_endpoint_whatever_its_port() {
+    let mut one = destination(0, policy::SOURCE_HASH, 1, &[1, 1, 1, 1]);
+    one.0.places = 1000;
+    let route = Route { first: SLOTS, destinations: vec![one] };
+    let mut world = World { loads: HashMap::from([(0, 9)]), ..World::default() };
+    let mut counts = [0; 4];
+    for client in 0..3_000 {
+        let mut endpoints = (0..3).map(|port| {
+            let flow = flow(client << 8 | port);
+            decide(DEFAULT_SEED, &by(steer::CONNECTION), &flow, &route, &mut world).endpoint
+        });
+        let first = endpoints.next().unwrap();
+        assert!(endpoints.all(|other| other == first));
+        counts[first as usize] += 1;
+    }
+    assert!(counts[..3].iter().all(|count| (850..1_150).contains(count)) && counts[3] == 0, "{counts:?}");
+    // What it has always been: clients move if this changes.
+    let (target, client) = (route.destinations[0].0, Address::v4([10, 0, 0, 1]));
+    let walk = |step| hashed(DEFAULT_SEED, client, 0, &target, &route, step);
+    assert_eq!([walk(0), walk(1), walk(2), walk(3), walk(1_000)], [2, 0, 1, 2, 2].map(Some));
+    assert_eq!(hashed(1, client, 0, &destination(0, policy::SOURCE_HASH, 1, &[1, 1]).0, &route, 0), None);
+}
+
+#[test]
+fn a_destination_s_own_clients_are_spread_too() {
+    // Those of one slot in a hundred, where slots are the clients' hashes as well.
+    let mut one = destination(0, policy::SOURCE_HASH, 1, &[1; 11]);
+    one.0.places = 10;
+    let route = Route { first: 100, destinations: vec![one, destination(1, 0, 1, &[1])] };
+    let mut world = World::default();
+    let mut counts = [0; 10];
+    for client in 0..200_000 {
+        let decision = decide(DEFAULT_SEED, &by(steer::SOURCE), &flow(client << 8), &route, &mut world);
+        if decision.place == 0 {
+            counts[decision.endpoint as usize] += 1;
+        }
+    }
+    assert!(counts.iter().all(|count| (130..270).contains(count)), "{counts:?}");
+}
+
+#[test]
 fn an_empty_destination_is_said_and_never_replaced() {
     let route = Route { first: 5_000, destinations: vec![destination(0, 0, 1, &[1]), destination(1, 0, 1, &[])] };
     let mut world = World::default();
@@ -223,10 +269,11 @@ proptest! {
     #[test]
     fn no_table_and_no_input_makes_it_panic(
         weights in proptest::collection::vec(0u32..=u32::MAX / 8, 0..6), policy in 0u32..5, stride in any::<u32>(),
-        endpoints in 0u32..9, seed in any::<u64>(), by in 0u32..5, bits in any::<(u32, u32)>(), n in any::<u32>(),
+        endpoints in 0u32..9, places in any::<u32>(), seed in any::<u64>(), by in 0u32..5, bits in any::<(u32, u32)>(), n in any::<u32>(),
     ) {
         let (mut target, list) = destination(0, policy, stride, &weights);
         target.endpoints = endpoints;
+        target.places = places;
         let route = Route { first: SLOTS / 2, destinations: vec![(target, list)] };
         let steering = Steer { by, v4_bits: bits.0, v6_bits: bits.1 };
         let decision = decide(seed, &steering, &flow(n), &route, &mut World::default());

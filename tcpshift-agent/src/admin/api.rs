@@ -370,6 +370,9 @@ pub struct DestinationStatus {
     pub failed: u64,
     /// The reasons, and how many of each; none that is 0.
     pub failures: Vec<Trouble>,
+    /// Connections that were served and that the agent ended, by reason; none that is 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<Trouble>,
 }
 
 /// A share measured.

@@ -43,6 +43,7 @@ fn destination(destination: &Destination, total: u64, connections: &Connections)
     let opened_since_change = count.opened_since_mark();
     let failures: Vec<_> =
         count.failures().map(|(reason, count)| Trouble { reason: reason.to_string(), count }).collect();
+    let ended = count.ended().map(|(reason, count)| Trouble { reason: reason.to_string(), count }).collect();
     DestinationStatus {
         name: destination.name.clone(),
         weight: destination.weight,
@@ -55,6 +56,7 @@ fn destination(destination: &Destination, total: u64, connections: &Connections)
         active: count.active.load(Relaxed),
         failed: failures.iter().map(|trouble| trouble.count).sum(),
         failures,
+        ended,
     }
 }
 

@@ -18,7 +18,7 @@ WEIGHT is what the route says, SLOTS what it comes to of 10,000, SHARE the same 
 connections decided for a destination since it is there; ACHIEVED is its share of those since the weights changed \
 last (-o wide: SINCE-CHANGE), with the 95 % interval: in 1 of 20 looks the interval misses the asked share by \
 chance. A WEIGHT of - is none: alone, a destination has everything. ACTIVE are open now, FAILED could not be \
-served, and WHY says why, and how often.";
+served, and WHY says why, and how often; it also says how many the agent ended by a timeout of their own.";
 
 /// Said below the tables.
 const EXPLAINED: &str = "
@@ -164,10 +164,12 @@ fn achieved(Achieved { share, low, high }: Achieved) -> String {
     format!("{:.1} % [{:.1}, {:.1}]", share * 100.0, low * 100.0, high * 100.0)
 }
 
-/// Why nothing can be served, and what failed, each reason once: `no endpoint (17); connection refused (2)`
-fn why(DestinationStatus { unusable, failures, .. }: &DestinationStatus) -> String {
+/// Why nothing can be served, what failed, each reason once, and what the agent ended:
+/// `no endpoint (17); connection refused (2); 5 ended by idle timeout`
+fn why(DestinationStatus { unusable, failures, ended, .. }: &DestinationStatus) -> String {
     let uncounted = unusable.iter().filter(|reason| failures.iter().all(|failure| failure.reason != **reason));
-    uncounted.cloned().chain(failures.iter().map(counted)).collect::<Vec<_>>().join("; ")
+    let ended = ended.iter().map(|ended| format!("{} ended by {}", ended.count, ended.reason));
+    uncounted.cloned().chain(failures.iter().map(counted)).chain(ended).collect::<Vec<_>>().join("; ")
 }
 
 /// `no endpoint (17)`
@@ -197,6 +199,7 @@ mod tests {
             active: 3,
             failed: 0,
             failures: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -278,6 +281,7 @@ default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [
         v2.achieved = None;
         let failure = |reason: &str, count| Trouble { reason: reason.to_owned(), count };
         v2.failures = vec![failure("no endpoint", 3), failure("connect timeout", 1)];
+        v2.ended = vec![failure("idle timeout", 5)];
         listener.routes.push(RouteStatus { destinations: vec![destination("b", 0)], ..listener.routes[0].clone() });
         listener.routes[1].destinations[0].unusable = Some("unknown port".to_owned());
         let text = text(&status, true, true);
@@ -286,7 +290,7 @@ default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [
             "not served: port 31400 is served by nginx (pid 5)\n",
             "4 connections reset: no rule fitted\n",
             "SINCE-CHANGE   STEER-BY     WHY\n",
-            "connection   no endpoint (3); connect timeout (1)\n",
+            "connection   no endpoint (3); connect timeout (1); 5 ended by idle timeout\n",
             "\n1 connection still open to destinations",
             "Trouble:\n  no descriptors left (7)\n",
             "connection   unknown port\n",

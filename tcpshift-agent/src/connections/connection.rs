@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use super::{Connections, Failure};
+use super::{Connections, Ended, Failure};
 
 /// The decision a connection keeps for its whole life, in stable numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Decided {
 pub struct Connection {
     connections: Arc<Connections>,
     decided: Decided,
+    /// Live connections that its destination had before it.
+    before: u64,
     /// The endpoint it is attached to.
     endpoint: Option<u32>,
 }
@@ -37,13 +39,18 @@ impl Connection {
         connections.live.fetch_add(1, SeqCst);
         let count = connections.destinations.get(decided.destination);
         count.opened.fetch_add(1, Relaxed);
-        count.active.fetch_add(1, Relaxed);
-        Self { connections, decided, endpoint: None }
+        let before = count.active.fetch_add(1, Relaxed);
+        Self { connections, decided, before, endpoint: None }
     }
 
     /// What was decided for it.
     pub fn decided(&self) -> Decided {
         self.decided
+    }
+
+    /// Live connections that its destination had, of all workers, when it was counted in.
+    pub fn before(&self) -> u64 {
+        self.before
     }
 
     /// The endpoint it is attached to.
@@ -76,6 +83,11 @@ impl Connection {
     /// It could not be served. To be called once at most.
     pub fn fail(&self, reason: Failure) {
         self.connections.destinations.get(self.decided.destination).fail(reason);
+    }
+
+    /// It was served, and the agent ended it. To be called once at most.
+    pub fn end(&self, reason: Ended) {
+        self.connections.destinations.get(self.decided.destination).end(reason);
     }
 
     fn detach(&mut self) {

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::Failure;
+use super::{Ended, Failure};
 
 /// Counters of one listener.
 #[derive(Debug, Default)]
@@ -53,6 +53,7 @@ pub struct DestinationCount {
     /// Turns of its `ROUND_ROBIN` given out.
     pub turn: AtomicU64,
     failed: [AtomicU64; Failure::COUNT],
+    ended: [AtomicU64; Ended::COUNT],
 }
 
 impl DestinationCount {
@@ -81,9 +82,21 @@ impl DestinationCount {
         Failure::ALL.into_iter().map(|reason| (reason, self.failed(reason))).filter(|&(_, count)| count > 0)
     }
 
+    /// Counts one connection that the agent ended.
+    pub fn end(&self, reason: Ended) {
+        self.ended[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Connections that the agent ended after they were served, each reason that there was and how often.
+    pub fn ended(&self) -> impl Iterator<Item = (Ended, u64)> + '_ {
+        let counted = |reason: Ended| (reason, self.ended[reason as usize].load(Relaxed));
+        Ended::ALL.into_iter().map(counted).filter(|&(_, count)| count > 0)
+    }
+
     /// Starts from zero, live connections aside.
     pub fn reset(&self) {
-        for counter in [&self.opened, &self.baseline, &self.turn].into_iter().chain(&self.failed) {
+        let counters = [&self.opened, &self.baseline, &self.turn];
+        for counter in counters.into_iter().chain(&self.failed).chain(&self.ended) {
             counter.store(0, Relaxed);
         }
     }

@@ -21,6 +21,8 @@ pub enum Failure {
     NoEndpoint,
     /// All endpoints are listeners of this agent.
     OwnListener,
+    /// The destination has as many connections as it may have.
+    ConnectionLimit,
     /// The endpoint answered with RST: nobody listens there.
     ConnectRefused,
     /// No endpoint answered in time.
@@ -37,7 +39,7 @@ pub enum Failure {
 
 impl Failure {
     /// How many reasons there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 
     /// Every reason, each at the place of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -46,6 +48,7 @@ impl Failure {
         Self::UnknownPort,
         Self::NoEndpoint,
         Self::OwnListener,
+        Self::ConnectionLimit,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectUnreachable,
@@ -71,7 +74,8 @@ impl From<&Unusable> for Failure {
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
-            Some(Errno::CONNREFUSED | Errno::CONNRESET) => Self::ConnectRefused,
+            // A unix socket that is not there is one that nobody listens at.
+            Some(Errno::CONNREFUSED | Errno::CONNRESET | Errno::NOENT) => Self::ConnectRefused,
             Some(Errno::TIMEDOUT) => Self::ConnectTimeout,
             Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => Self::ConnectUnreachable,
             Some(Errno::ADDRNOTAVAIL) => Self::NoPorts,
@@ -89,6 +93,7 @@ impl fmt::Display for Failure {
             Self::UnknownPort => "unknown port",
             Self::NoEndpoint => "no endpoint",
             Self::OwnListener => "endpoint is a listener of this agent",
+            Self::ConnectionLimit => "connection limit reached",
             Self::ConnectRefused => "connection refused",
             Self::ConnectTimeout => "connect timed out",
             Self::ConnectUnreachable => "endpoint unreachable",

@@ -7,13 +7,14 @@ pub mod rules;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use self::rules::{Merged, Rules};
 use super::compile::Identity;
-use super::{Limits, Unusable, levels};
+use super::{EndpointAddress, Limits, Unusable, levels};
 use crate::route::model::{
-    EndpointSlice, Labels, Policy, Resolution, RouteDestination, Service, ServiceEntry, Spec, TargetPort,
-    WorkloadAddress, WorkloadEntry, selects,
+    EndpointSlice, HashAlgorithm, Labels, LoadBalancer, Policy, Resolution, RouteDestination, Service, ServiceEntry,
+    Spec, TargetPort, WorkloadAddress, WorkloadEntry, selects,
 };
 use crate::route::names;
 use crate::route::object::Object;
@@ -30,7 +31,7 @@ pub struct Resolved {
     /// What holds for it, of all levels together.
     pub policy: Policy,
     /// Address and weight of each endpoint, or why there is none.
-    pub endpoints: Result<Vec<(SocketAddr, u32)>, Unusable>,
+    pub endpoints: Result<Vec<(EndpointAddress, u32)>, Unusable>,
 }
 
 /// Services, endpoints and policies by name, as an agent sees them. Built from objects sorted by age.
@@ -148,6 +149,7 @@ impl<'a> Catalog<'a> {
             }
         };
         resolved.policy = levels::at_port(rules.policy, subset.and_then(|subset| subset.policy.as_ref()), found.number);
+        resolved.policy.load_balancer = resolved.policy.load_balancer.or(provider.affinity());
         let none = Labels::new();
         let endpoints = self.endpoints(&provider, found, subset.map_or(&none, |subset| &subset.labels));
         resolved.endpoints = if endpoints.is_empty() { Err(Unusable::NoEndpoint) } else { Ok(endpoints) };
@@ -194,7 +196,7 @@ impl<'a> Catalog<'a> {
     }
 
     /// Address and weight of each endpoint of a provider that has labels.
-    fn endpoints(&self, provider: &Provider<'a>, port: &Port<'_>, labels: &Labels) -> Vec<(SocketAddr, u32)> {
+    fn endpoints(&self, provider: &Provider<'a>, port: &Port<'_>, labels: &Labels) -> Vec<(EndpointAddress, u32)> {
         let workloads = self.workloads(provider).into_iter().filter(|workload| selects(labels, &workload.labels));
         let mut endpoints: Vec<_> = workloads.filter_map(|workload| endpoint(workload, port)).collect();
         if let ProviderKind::Service(name, service) = provider.kind {
@@ -240,6 +242,12 @@ impl<'a> Workloads<'a> {
 }
 
 impl<'a> Provider<'a> {
+    /// How endpoints are chosen where no DestinationRule says it: `sessionAffinity: ClientIP` keeps a client's.
+    fn affinity(&self) -> Option<LoadBalancer> {
+        let ProviderKind::Service(_, Service { session_affinity: Some(_), .. }) = self.kind else { return None };
+        Some(LoadBalancer::SourceHash(HashAlgorithm::Ring { places: 1 }))
+    }
+
     fn ports(&self) -> Vec<Port<'a>> {
         match self.kind {
             ProviderKind::Service(_, service) => {
@@ -269,23 +277,27 @@ impl<'a> Provider<'a> {
 }
 
 /// The endpoint's own port of that name, then the service's target port, then the service's port.
-fn endpoint(workload: &WorkloadEntry, port: &Port<'_>) -> Option<(SocketAddr, u32)> {
-    let WorkloadAddress::Ip(ip) = workload.address else { return None };
+fn endpoint(workload: &WorkloadEntry, port: &Port<'_>) -> Option<(EndpointAddress, u32)> {
+    let ip = match &workload.address {
+        WorkloadAddress::Ip(ip) => *ip,
+        WorkloadAddress::Unix(path) => return Some((EndpointAddress::Unix(Arc::from(path.as_str())), workload.weight)),
+        WorkloadAddress::Host(_) | WorkloadAddress::Network => return None,
+    };
     let target = match port.target {
         Some(TargetPort::Number(number)) => Some(*number),
         Some(TargetPort::Name(name)) => workload.ports.get(name).copied(),
         None => port.target_number,
     };
     let port = workload.ports.get(port.name).copied().or(target).unwrap_or(port.number);
-    Some((SocketAddr::new(ip, port), workload.weight))
+    Some((SocketAddr::new(ip, port).into(), workload.weight))
 }
 
 /// The endpoints of a slice, at the slice's port that has the name of the service's.
-fn sliced(slice: &EndpointSlice, service: &Service, port: &Port<'_>, endpoints: &mut Vec<(SocketAddr, u32)>) {
+fn sliced(slice: &EndpointSlice, service: &Service, port: &Port<'_>, endpoints: &mut Vec<(EndpointAddress, u32)>) {
     let Some(found) = slice.ports.iter().find(|found| found.name == port.name) else { return };
     let number = found.port.unwrap_or(port.number);
     let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready || service.publish_not_ready);
-    endpoints.extend(ready.flat_map(|endpoint| &endpoint.addresses).map(|ip| (SocketAddr::new(*ip, number), 1)));
+    endpoints.extend(ready.flat_map(|endpoint| &endpoint.addresses).map(|ip| (SocketAddr::new(*ip, number).into(), 1)));
 }
 
 /// Full host of a Service.

@@ -19,9 +19,10 @@ use tcpshift_common::listener::Rule;
 use self::bound::Opening;
 use self::ways::{Ways, entrances};
 use super::catalog::{self, Catalog, Resolved};
+use super::hashing::Shelf;
 use super::register::Register;
 use super::weigh::Layout;
-use super::{Destination, Limits, Listener, OnEmpty, Plan, Route, Unusable, WeightTable, levels};
+use super::{Destination, EndpointAddress, Limits, Listener, OnEmpty, Plan, Route, Unusable, WeightTable, levels};
 use crate::route::annotations::{SteerBy, Steering};
 use crate::route::kind::Kind;
 use crate::route::model::gateway_api::{self, BackendRef, ReferenceGrant};
@@ -65,7 +66,8 @@ pub fn compile<'a>(
     }
     let previous: HashMap<u32, &Arc<Route>> = last.routes().map(|route| (route.number, route)).collect();
     let own = openings.keys().copied().collect();
-    let mut compiler = Compiler { own, is_local: identity.is_local, catalog, grants, register, previous, notes };
+    let shelf = Shelf::of(last);
+    let mut compiler = Compiler { own, is_local: identity.is_local, catalog, grants, register, previous, shelf, notes };
     let mut listeners = Vec::new();
     for (address, (gateway, opening)) in openings {
         let key = (gateway.key.namespace.as_str(), gateway.key.name.as_str());
@@ -100,6 +102,7 @@ struct Compiler<'a> {
     register: &'a mut Register,
     /// Routes of the last plan by number.
     previous: HashMap<u32, &'a Arc<Route>>,
+    shelf: Shelf,
     notes: Vec<String>,
 }
 
@@ -295,14 +298,16 @@ impl Compiler<'_> {
         let number = self.register.destinations.number(&format!("{route}>{name}"));
         let (endpoints, unusable) = match endpoints {
             Ok(mut endpoints) => {
-                endpoints.retain(|(address, _)| !self.is_own(*address));
+                endpoints
+                    .retain(|(address, _)| !matches!(address, EndpointAddress::Tcp(address) if self.is_own(*address)));
                 let unusable = endpoints.is_empty().then_some(Unusable::OwnListener);
                 (endpoints, unusable)
             }
             Err(unusable) => (Vec::new(), Some(unusable)),
         };
         let choice = policy.load_balancer.unwrap_or_default();
-        let (decides, endpoints) = super::endpoints::weigh(number, choice, endpoints, |address| {
+        let tables = &mut self.shelf;
+        let (decides, endpoints, hashing) = super::endpoints::weigh(number, choice, endpoints, tables, |address| {
             self.register.endpoints.number(&format!("{host}:{port}@{address}"))
         });
         Destination {
@@ -316,6 +321,7 @@ impl Compiler<'_> {
             unusable,
             decides,
             endpoints,
+            hashing,
         }
     }
 

@@ -1,24 +1,25 @@
 //! Weighs the endpoints of a destination: sums and strides as the decision reads them.
 
-use std::net::SocketAddr;
-
 use tcpshift_common::destination::{self, policy};
 
-use super::Endpoint;
+use super::hashing::Shelf;
+use super::{Endpoint, EndpointAddress, HashTable};
 use crate::route::model::LoadBalancer;
 
 /// Sums of weights stay below this, so that two of them fit into 32 bits.
 const MOST: u64 = 1 << 31;
 
-/// Puts endpoints into the order of their addresses, each address once, and sums up their weights.
+/// Puts endpoints into the order of their addresses, each address once, and sums up their weights. Where a hash
+/// chooses among them, its table is taken from the shelf.
 pub fn weigh(
     number: u32,
     choice: LoadBalancer,
-    mut endpoints: Vec<(SocketAddr, u32)>,
-    mut numbers: impl FnMut(SocketAddr) -> u32,
-) -> (destination::Destination, Vec<Endpoint>) {
+    mut endpoints: Vec<(EndpointAddress, u32)>,
+    shelf: &mut Shelf,
+    mut numbers: impl FnMut(&EndpointAddress) -> u32,
+) -> (destination::Destination, Vec<Endpoint>, Option<HashTable>) {
     endpoints.sort_unstable();
-    endpoints.dedup_by_key(|(address, _)| *address);
+    endpoints.dedup_by(|(one, _), (other, _)| one == other);
     let divisor = endpoints.iter().fold(0, |divisor, (_, weight)| gcd(divisor, *weight)).max(1);
     let total: u64 = endpoints.iter().map(|(_, weight)| u64::from(weight / divisor)).sum();
     let mut upto = 0;
@@ -29,18 +30,27 @@ pub fn weigh(
             let weight = if total > MOST { weight * MOST / 2 / total } else { weight };
             let weight = weight.max(1) as u32;
             upto += weight;
-            Endpoint { address, decides: destination::Endpoint { number: numbers(address), weight, upto } }
+            let number = numbers(&address);
+            Endpoint { address, decides: destination::Endpoint { number, weight, upto } }
         })
         .collect();
     let policy = match choice {
-        LoadBalancer::LeastRequest | LoadBalancer::SourceHash(_) => policy::LEAST_REQUEST,
+        LoadBalancer::LeastRequest => policy::LEAST_REQUEST,
+        LoadBalancer::SourceHash(_) => policy::SOURCE_HASH,
         LoadBalancer::RoundRobin => policy::ROUND_ROBIN,
         LoadBalancer::Random => policy::RANDOM,
     };
-    let count = endpoints.len() as u32;
-    let decides =
-        destination::Destination { number, endpoints: count, weight: upto, policy, stride: stride(count, upto) };
-    (decides, endpoints)
+    let hashing = match choice {
+        LoadBalancer::SourceHash(algorithm) if !endpoints.is_empty() => {
+            let named = |endpoint: &Endpoint| (endpoint.address.to_string(), endpoint.decides.weight);
+            Some(shelf.table(HashTable::new(algorithm, endpoints.iter().map(named).collect())))
+        }
+        _ => None,
+    };
+    let (count, places) = (endpoints.len() as u32, hashing.as_ref().map_or(0, HashTable::places));
+    let stride = stride(count, upto);
+    let decides = destination::Destination { number, endpoints: count, weight: upto, policy, stride, places };
+    (decides, endpoints, hashing)
 }
 
 /// How far one turn steps: one by one where all weights are equal; else about the golden ratio of the sum,

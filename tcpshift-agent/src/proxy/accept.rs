@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::socket::Socket;
+use super::stream::Stream;
 use super::worker::Worker;
 use super::{carry, limits};
 
@@ -127,7 +128,7 @@ fn begin(worker: &Rc<Worker>, address: SocketAddr, accepted: io::Result<(TcpStre
     let counts = &worker.connections;
     let error = match accepted {
         Ok((stream, peer)) => {
-            carry::begin(worker, address, Socket::new(stream), peer);
+            carry::begin(worker, address, Socket::new(Stream::Tcp(stream)), peer);
             return Ok(());
         }
         Err(error) => error,

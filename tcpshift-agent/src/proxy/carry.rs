@@ -13,6 +13,7 @@ use tcpshift_common::decide::{self, outcome};
 
 use super::dial::{self, Dialled, Target};
 use super::inputs::Inputs;
+use super::lifetime::Lifetime;
 use super::relay::{self, Ending};
 use super::socket::Socket;
 use super::worker::Worker;
@@ -26,7 +27,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     let Some(listener) = plan.listener(address) else { return };
     let counts = worker.connections.listeners.get(listener.number);
     counts.accepted.fetch_add(1, Relaxed);
-    let local = if address.ip().is_unspecified() { client.stream.local_addr().unwrap_or(address) } else { address };
+    let local = if address.ip().is_unspecified() { client.stream.local_address().unwrap_or(address) } else { address };
     let flow = Flow {
         source: peer.ip().into(),
         destination: local.ip().into(),
@@ -58,29 +59,41 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
         connection.fail(destination.unusable.as_ref().map_or(Failure::NoEndpoint, Failure::from));
         return;
     }
+    if destination.settings.max_connections.is_some_and(|most| connection.before() >= u64::from(most)) {
+        return connection.fail(Failure::ConnectionLimit);
+    }
     let Some(endpoint) = destination.endpoints.get(decision.endpoint as usize) else {
         return connection.fail(Failure::NoEndpoint);
     };
-    match worker.spare.take(endpoint.address) {
+    match worker.spare.take(&endpoint.address) {
         Ok(socket) => {
             let (route, place, first) = (Arc::clone(route), decision.place, decision.endpoint);
-            let target = Target { route, place, first, socket };
+            let target = Target { route, place, first, seed: plan.seed, client: flow.source, socket };
             tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection));
         }
         Err(error) => connection.fail(Failure::from(&error)),
     }
 }
 
-/// Opens the way to the endpoint and carries bytes until both directions have ended. On every other end
-/// both sockets are dropped as they are, which resets them.
+/// Opens the way to the endpoint and carries bytes until both directions have ended or the connection has
+/// lasted as long as it may; that is a close, as in Envoy. On every other end both sockets are dropped as they
+/// are, which resets them.
 async fn carry(worker: Rc<Worker>, mut client: Socket, target: Target, mut connection: Connection) {
+    let mut lifetime = Lifetime::new(&target.route.limits);
     let mut endpoint = match dial::dial(&worker, &client.stream, target, &mut connection).await {
         Dialled::Open(endpoint) => endpoint,
         Dialled::Failed(reason) => return connection.fail(reason),
         Dialled::ClientGone => return,
     };
-    if relay::relay(&mut client.stream, &mut endpoint.stream, &worker.pool).await == Ending::InOrder {
-        client.end();
-        endpoint.end();
+    // What it waited for its endpoint is no idleness.
+    if let Some(lifetime) = &mut lifetime {
+        lifetime.note();
     }
+    match relay::relay(&mut client.stream, &mut endpoint.stream, &worker.pool, lifetime).await {
+        Ending::Reset => return,
+        Ending::Expired(reason) => connection.end(reason),
+        Ending::InOrder => {}
+    }
+    client.end();
+    endpoint.end();
 }

@@ -12,21 +12,27 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::SockRef;
+use tcpshift_common::address::Address;
 use tcpshift_common::decide;
+use tcpshift_common::destination::policy;
 use tokio::io::Interest;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::inputs::Inputs;
 use super::limits;
 use super::socket::{self, Socket};
+use super::stream::Stream;
 use super::worker::Worker;
 use crate::connections::{Connection, Failure};
-use crate::plan::{Destination, Route};
+use crate::plan::{Destination, EndpointAddress, Keepalive, Route};
 
-/// Time in all, from the decision to the endpoint's answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Endpoints tried in all.
 const ATTEMPTS: usize = 3;
+
+/// How long a full queue of a unix socket is left alone.
+const QUEUE_FULL_REST: Duration = Duration::from_millis(10);
+/// Places of a hash table that are looked at for an endpoint that was not tried.
+const WALK: u32 = 1_000;
 
 /// Where a connection is to go.
 pub(super) struct Target {
@@ -35,6 +41,9 @@ pub(super) struct Target {
     pub(super) place: u32,
     /// The endpoint's place in the destination.
     pub(super) first: u32,
+    /// What the decision was made of, for the next attempt.
+    pub(super) seed: u64,
+    pub(super) client: Address,
     /// To connect to it with.
     pub(super) socket: TcpSocket,
 }
@@ -62,13 +71,16 @@ impl Spare {
     }
 
     /// A socket for an address: the one in reserve, or one in its place.
-    pub(super) fn take(&self, address: SocketAddr) -> io::Result<TcpSocket> {
+    ///
+    /// For a unix socket it is the one in reserve too: it keeps a descriptor until that is dialled.
+    pub(super) fn take(&self, address: &EndpointAddress) -> io::Result<TcpSocket> {
+        let v6 = |address: &EndpointAddress| matches!(address, EndpointAddress::Tcp(address) if address.is_ipv6());
         match self.socket.take() {
-            Some(socket) if address.is_ipv4() => Ok(socket),
+            Some(socket) if !v6(address) => Ok(socket),
             // Closed first, so that its descriptor is free.
             spare => {
                 drop(spare);
-                socket_for(address)
+                if v6(address) { TcpSocket::new_v6() } else { TcpSocket::new_v4() }
             }
         }
     }
@@ -89,7 +101,11 @@ pub(super) enum Dialled {
 }
 
 /// Opens a connection to the target for a client.
-pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, connection: &mut Connection) -> Dialled {
+pub(super) async fn dial(worker: &Worker, client: &Stream, target: Target, connection: &mut Connection) -> Dialled {
+    let Some(destination) = target.route.destinations.get(target.place as usize) else {
+        return Dialled::Failed(Failure::NoEndpoint);
+    };
+    let connect_timeout = destination.settings.connect_timeout;
     let timed_out = tokio::select! {
         biased;
         attempt = attempts(worker, target, connection) => match attempt {
@@ -98,7 +114,7 @@ pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, co
         },
         // A client that has only finished sending may still want its answer; one that has reset does not.
         _ = client.ready(Interest::ERROR) => false,
-        () = tokio::time::sleep(CONNECT_TIMEOUT) => true,
+        () = tokio::time::sleep(connect_timeout) => true,
     };
     if timed_out {
         connection.miss();
@@ -107,8 +123,8 @@ pub(super) async fn dial(worker: &Worker, client: &TcpStream, target: Target, co
     Dialled::ClientGone
 }
 
-async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<TcpStream, Failure> {
-    let Target { route, place, first, socket } = target;
+async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<Stream, Failure> {
+    let Target { route, place, first, seed, client, socket } = target;
     let Some(destination) = route.destinations.get(place as usize) else { return Err(Failure::NoEndpoint) };
     let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
     let mut socket = Some(socket);
@@ -117,7 +133,13 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
     for attempt in 0..ATTEMPTS.min(destination.endpoints.len()) {
         let index = match attempt {
             0 => first,
-            _ => match decide::endpoint(place, &destination.decides, &*route, &mut inputs) {
+            _ if destination.decides.policy == policy::SOURCE_HASH => {
+                let at = |step| decide::hashed(seed, client, place, &destination.decides, &*route, step);
+                let tried = &tried[..attempt];
+                let next = (1..WALK).filter_map(at).find(|index| !tried.contains(index));
+                next.unwrap_or_else(|| untried(first, tried, destination))
+            }
+            _ => match decide::endpoint(seed, client, place, &destination.decides, &*route, &mut inputs) {
                 Some(chosen) => untried(chosen, &tried[..attempt], destination),
                 None => break,
             },
@@ -125,7 +147,16 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
         tried[attempt] = index;
         let Some(endpoint) = destination.endpoints.get(index as usize) else { break };
         connection.attach(endpoint.decides.number);
-        match connect(socket.take(), endpoint.address).await {
+        let reached = match &endpoint.address {
+            EndpointAddress::Tcp(address) => {
+                connect(socket.take(), *address, destination.settings.keepalive.as_ref()).await.map(Stream::Tcp)
+            }
+            EndpointAddress::Unix(path) => {
+                drop(socket.take());
+                connect_unix(path).await.map(Stream::Unix)
+            }
+        };
+        match reached {
             Ok(stream) => {
                 connection.reach();
                 return Ok(stream);
@@ -150,11 +181,18 @@ fn untried(chosen: u32, tried: &[u32], destination: &Destination) -> u32 {
     (0..count).map(|step| (chosen + step) % count).find(|index| !tried.contains(index)).unwrap_or(chosen)
 }
 
-async fn connect(socket: Option<TcpSocket>, address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(
+    socket: Option<TcpSocket>,
+    address: SocketAddr,
+    keepalive: Option<&Keepalive>,
+) -> io::Result<TcpStream> {
     let socket = socket.map_or_else(|| socket_for(address), Ok)?;
     // A listener that a later plan wants may have the very port this connection goes out from.
     socket.set_reuseaddr(true)?;
-    socket::tune(&SockRef::from(&socket))?;
+    match keepalive {
+        Some(keepalive) => socket::keep_alive(&SockRef::from(&socket), keepalive)?,
+        None => socket::tune(&SockRef::from(&socket))?,
+    }
     let stream = socket.connect(address).await?;
     // On the loopback, a port nobody listens at can be drawn as the near end too: TCP then connects the socket
     // with itself.
@@ -163,4 +201,16 @@ async fn connect(socket: Option<TcpSocket>, address: SocketAddr) -> io::Result<T
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(stream)
+}
+
+/// Connects to a unix socket: a path, or `@` and an abstract name. Where its queue is full there is nothing to wait
+/// for, so it is tried again for as long as whoever asked waits.
+async fn connect_unix(path: &str) -> io::Result<UnixStream> {
+    let abstract_name = path.strip_prefix('@').map(|name| format!("\0{name}"));
+    loop {
+        match UnixStream::connect(abstract_name.as_deref().unwrap_or(path)).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(QUEUE_FULL_REST).await,
+            connected => return connected,
+        }
+    }
 }

@@ -6,17 +6,17 @@
 
 use std::future::{self, Future};
 use std::io;
-use std::net::Shutdown;
+use std::mem;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, Interest};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use super::lifetime::Lifetime;
 use super::pool::{Class, Pool};
+use super::stream::{Reader, Stream, Writer};
+use crate::connections::Ended;
 
 /// Reads and writes before others have their turn.
 const TURN: usize = 32;
@@ -28,37 +28,47 @@ pub(super) enum Ending {
     InOrder,
     /// One side broke; the other has to be reset.
     Reset,
+    /// It has lasted as long as it may.
+    Expired(Ended),
 }
 
-/// Carries bytes between two streams until both directions have ended or one side breaks.
-pub(super) async fn relay(one: &mut TcpStream, other: &mut TcpStream, pool: &Pool) -> Ending {
+/// Carries bytes between two streams until both directions have ended, one side breaks, or its lifetime is over.
+pub(super) async fn relay(one: &mut Stream, other: &mut Stream, pool: &Pool, mut lifetime: Option<Lifetime>) -> Ending {
     let (one_reader, one_writer) = one.split();
     let (other_reader, other_writer) = other.split();
     let mut forth = Way::new(one_reader, &one_writer, &other_writer, pool);
     let mut back = Way::new(other_reader, &other_writer, &one_writer, pool);
-    let broken = {
+    let over = {
         let mut one_broken = pin!(one_writer.ready(Interest::ERROR));
         let mut other_broken = pin!(other_writer.ready(Interest::ERROR));
         future::poll_fn(|cx| {
             let (forth_waits, back_waits) = match (forth.poll(cx), back.poll(cx)) {
-                (Ok(Waits::Nothing), Ok(Waits::Nothing)) => return Poll::Ready(None),
+                (Ok(Waits::Nothing), Ok(Waits::Nothing)) => return Poll::Ready(Over::InOrder),
                 (Ok(forth), Ok(back)) => (forth, back),
-                (Err(Broken::Source), _) | (_, Err(Broken::Sink)) => return Poll::Ready(Some(Side::One)),
-                (Err(Broken::Sink), _) | (_, Err(Broken::Source)) => return Poll::Ready(Some(Side::Other)),
+                (Err(Broken::Source), _) | (_, Err(Broken::Sink)) => return Poll::Ready(Over::Broken(Side::One)),
+                (Err(Broken::Sink), _) | (_, Err(Broken::Source)) => return Poll::Ready(Over::Broken(Side::Other)),
             };
             // Who is read from is seen to break by that, after the last byte. Else the error itself is watched
             // for: it is an event only, and stays with the socket.
             if forth_waits.is_blind() && one_broken.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Some(Side::One));
+                return Poll::Ready(Over::Broken(Side::One));
             }
             if back_waits.is_blind() && other_broken.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Some(Side::Other));
+                return Poll::Ready(Over::Broken(Side::Other));
             }
-            Poll::Pending
+            let Some(lifetime) = &mut lifetime else { return Poll::Pending };
+            if mem::take(&mut forth.moved) | mem::take(&mut back.moved) {
+                lifetime.note();
+            }
+            lifetime.poll(cx).map(Over::Expired)
         })
         .await
     };
-    let Some(side) = broken else { return Ending::InOrder };
+    let side = match over {
+        Over::InOrder => return Ending::InOrder,
+        Over::Expired(reason) => return Ending::Expired(reason),
+        Over::Broken(side) => side,
+    };
     // A write may find out before what the side sent last is read.
     let last = match side {
         Side::One => &mut forth,
@@ -66,6 +76,14 @@ pub(super) async fn relay(one: &mut TcpStream, other: &mut TcpStream, pool: &Poo
     };
     future::poll_fn(|cx| last.poll_last(cx)).await;
     Ending::Reset
+}
+
+/// Why no more is carried.
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    InOrder,
+    Broken(Side),
+    Expired(Ended),
 }
 
 /// Which side broke.
@@ -104,9 +122,9 @@ impl Waits {
 
 /// One direction.
 struct Way<'a> {
-    reader: ReadHalf<'a>,
-    from: &'a TcpStream,
-    to: &'a TcpStream,
+    reader: Reader<'a>,
+    from: &'a Writer<'a>,
+    to: &'a Writer<'a>,
     pool: &'a Pool,
     class: Class,
     /// Bytes read; held only while some are unwritten, or about to be read.
@@ -114,6 +132,8 @@ struct Way<'a> {
     /// How many of them are written.
     written: usize,
     state: State,
+    /// Whether bytes went in or out since somebody looked.
+    moved: bool,
 }
 
 /// How far a way has come.
@@ -126,9 +146,18 @@ enum State {
 }
 
 impl<'a> Way<'a> {
-    fn new(reader: ReadHalf<'a>, from: &'a WriteHalf<'a>, to: &'a WriteHalf<'a>, pool: &'a Pool) -> Self {
-        let (from, to) = (from.as_ref(), to.as_ref());
-        Self { reader, from, to, pool, class: Class::default(), buffer: None, written: 0, state: State::Open }
+    fn new(reader: Reader<'a>, from: &'a Writer<'a>, to: &'a Writer<'a>, pool: &'a Pool) -> Self {
+        Self {
+            reader,
+            from,
+            to,
+            pool,
+            class: Class::default(),
+            buffer: None,
+            written: 0,
+            state: State::Open,
+            moved: false,
+        }
     }
 
     /// Carries what can be carried now.
@@ -146,7 +175,7 @@ impl<'a> Way<'a> {
                 Poll::Ready(0) if self.state == State::Cut => return Err(Broken::Source),
                 Poll::Ready(0) => {
                     self.release();
-                    SockRef::from(self.to).shutdown(Shutdown::Write).map_err(|_| Broken::Sink)?;
+                    self.to.shutdown().map_err(|_| Broken::Sink)?;
                     self.state = State::Ended;
                     return Ok(Waits::Nothing);
                 }
@@ -174,7 +203,10 @@ impl<'a> Way<'a> {
         let Some(buffer) = &self.buffer else { return Ok(Poll::Ready(())) };
         while self.written < buffer.len() {
             match self.to.try_write(&buffer[self.written..]) {
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.moved = true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.to.poll_write_ready(cx).map_err(|_| Broken::Sink)?.is_pending() {
                         return Ok(Poll::Pending);
@@ -196,6 +228,7 @@ impl<'a> Way<'a> {
         let read = pin!(self.reader.read_buf(&mut buffer)).poll(cx).map_err(|_| Broken::Source)?;
         if let Poll::Ready(count) = read {
             self.class = self.class.after(count);
+            self.moved = true;
         }
         self.buffer = Some(buffer);
         self.written = 0;

@@ -6,7 +6,9 @@ use std::io;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+
+use super::stream::Stream;
+use crate::plan::Keepalive;
 
 /// Silence after which a dead peer is looked for, between two probes, and how many go unanswered.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(5), Duration::from_secs(75), 9);
@@ -18,16 +20,40 @@ pub(super) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes))
 }
 
+/// The longest that the system takes of each: seconds, seconds, probes.
+const KEEPALIVE_MOST: (Duration, Duration, u32) = (Duration::from_secs(32_767), Duration::from_secs(32_767), 127);
+
+/// Has a peer looked for as a plan says; what it leaves open is the system's own.
+pub(super) fn keep_alive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
+    let Keepalive { probes, time, interval } = *keepalive;
+    let (time_most, interval_most, probes_most) = KEEPALIVE_MOST;
+    // The system counts whole seconds, from 1.
+    let least = Duration::from_secs(1);
+    let mut wanted = TcpKeepalive::new();
+    if let Some(time) = time {
+        wanted = wanted.with_time(time.clamp(least, time_most));
+    }
+    if let Some(interval) = interval {
+        wanted = wanted.with_interval(interval.clamp(least, interval_most));
+    }
+    if let Some(probes) = probes {
+        wanted = wanted.with_retries(probes.clamp(1, probes_most));
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.set_tcp_keepalive(&wanted)
+}
+
 /// One side of a connection. Dropped as it is, it sends RST and forgets what is unsent: that is what a
 /// connection that could not be served, was cut off, or broke on the other side has to look like.
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     in_order: bool,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self { stream, in_order: false }
     }
 
@@ -40,7 +66,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if !self.in_order
-            && let Err(error) = self.stream.set_zero_linger()
+            && let Err(error) = self.stream.break_off()
         {
             log::debug!("a connection is closed without RST: {error}");
         }

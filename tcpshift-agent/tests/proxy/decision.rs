@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tcpshift_agent::connections::Failure;
-use tcpshift_agent::plan::Unusable;
+use tcpshift_agent::plan::{HashTable, Unusable};
+use tcpshift_agent::route::model::policy::HashAlgorithm;
 use tcpshift_common::address::{Address, Prefix, family};
 use tcpshift_common::decide::steer;
+use tcpshift_common::destination::policy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -128,5 +130,57 @@ async fn a_client_is_routed_by_its_address_on_a_dual_stack_listener() {
     assert_eq!(from("127.0.0.3", "127.0.0.1").await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     let count = world.connections.listeners.get(5);
     assert_eq!((count.accepted.load(Relaxed), count.unrouted.load(Relaxed)), (3, 1));
+    world.ends_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_keeps_its_endpoint_and_has_another_while_that_refuses() {
+    let mut servers = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        servers.push(named(name).await);
+    }
+    let (at, dead) = (reserve("127.0.0.1"), reserve("127.0.0.1"));
+    let sticky = |endpoints: &[(u32, SocketAddr)]| {
+        let mut one = destination(1, 1, endpoints);
+        let named = endpoints.iter().map(|(_, address)| (address.to_string(), 1)).collect();
+        let table = HashTable::new(HashAlgorithm::Ring { places: 1024 }, named);
+        (one.decides.policy, one.decides.places) = (policy::SOURCE_HASH, table.places());
+        one.hashing = Some(table);
+        simple(1, at.address, steer::CONNECTION, vec![one])
+    };
+    let mut all: Vec<_> = (1..).zip(servers.iter().map(|server| server.address)).collect();
+    let mut world = World::new(&sticky(&all)).await;
+    let clients: Vec<SocketAddr> = (1..40).map(|last| SocketAddr::from(([127, 0, 1, last], 0))).collect();
+    let ask_from = async |client: SocketAddr| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(client).unwrap();
+        let mut said = String::new();
+        let mut stream = soon(socket.connect(at.address)).await.unwrap();
+        soon(stream.read_to_string(&mut said)).await.unwrap();
+        said
+    };
+    let mut before = Vec::new();
+    for client in &clients {
+        before.push(ask_from(*client).await);
+        for _ in 0..3 {
+            assert_eq!(ask_from(*client).await, before[before.len() - 1]);
+        }
+    }
+    for name in ["one", "two", "three", "four"] {
+        assert!(before.iter().any(|said| said == name), "{before:?}");
+    }
+    // One more that refuses everybody: who was led there goes on to another, always the same one; nobody else moves.
+    all.push((5, dead.address));
+    let plan = sticky(&all);
+    soon(world.proxy.publish(plan)).await;
+    let mut moved = 0;
+    for (client, before) in clients.iter().zip(&before) {
+        let now = ask_from(*client).await;
+        assert_eq!(ask_from(*client).await, now);
+        moved += usize::from(now != *before);
+    }
+    assert!(moved < 25, "{moved} of 39");
+    assert!(world.connections.endpoints.get(5).failed.load(Relaxed) > 0);
+    assert_eq!(world.destination(1).failures().count(), 0);
     world.ends_empty().await;
 }

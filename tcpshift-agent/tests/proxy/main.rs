@@ -5,4 +5,6 @@ mod bytes;
 mod change;
 mod decision;
 mod ending;
+mod limits;
+mod unix;
 mod world;

@@ -87,7 +87,7 @@ pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAdd
         .iter()
         .map(|&(number, address)| {
             upto += 1;
-            Endpoint { address, decides: destination::Endpoint { number, weight: 1, upto } }
+            Endpoint { address: address.into(), decides: destination::Endpoint { number, weight: 1, upto } }
         })
         .collect();
     Destination {
@@ -105,8 +105,10 @@ pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAdd
             weight: upto,
             policy: policy::LEAST_REQUEST,
             stride: 1,
+            places: 0,
         },
         endpoints,
+        hashing: None,
     }
 }
 

@@ -101,11 +101,6 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
 
 fn affinity(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Option<Duration> {
     let wanted = spec.text("sessionAffinity") == Some("ClientIP");
-    if wanted {
-        let line = spec.get("sessionAffinity").map_or(spec.line, |node| node.line);
-        let message = "not honoured: the endpoint of each connection is chosen anew";
-        report.warning(line, &path.name("sessionAffinity"), message, "");
-    }
     let config = spec.get("sessionAffinityConfig");
     let path = path.name("sessionAffinityConfig");
     if let (false, Some(config)) = (wanted, config) {

@@ -3,7 +3,6 @@
 use super::Shape::{Any, Bool, Duration, Enum, Int32, List, Map, Message, Number, Text, Uint32, Uint64};
 use super::{Field, mute, no, yes};
 
-const HASH: &str = "the endpoint is chosen by LEAST_REQUEST";
 const HTTP_KEY: &str = "it is a key of HTTP, and TCP connections have none";
 const EJECTION: &str = "no endpoint is ejected";
 const ORIGINATION: &str = "TLS is not originated, bytes are passed on as they are";
@@ -36,7 +35,7 @@ const PORT_TRAFFIC_POLICY: &[Field] = &[
 
 const LOAD_BALANCER: &[Field] = &[
     yes("simple", Enum(&["UNSPECIFIED", "LEAST_CONN", "LEAST_REQUEST", "ROUND_ROBIN", "RANDOM", "PASSTHROUGH"])),
-    no("consistentHash", Message(CONSISTENT_HASH), HASH),
+    yes("consistentHash", Message(CONSISTENT_HASH)),
     no("localityLbSetting", Message(LOCALITY_LB_SETTING), LOCALITY),
     no("warmup", Message(WARMUP_CONFIGURATION), WARMUP),
     no("warmupDurationSecs", Duration, WARMUP),
