@@ -42,8 +42,9 @@ impl Command {
     /// Whether nobody waits for the answer any more.
     pub fn is_abandoned(&self) -> bool {
         match self {
-            Self::Apply(_, reply) | Self::Delete(_, reply) | Self::Shift(_, reply) => reply.is_closed(),
-            Self::Preview(_, reply) => reply.is_closed(),
+            Self::Apply(_, reply) | Self::Delete(_, reply) | Self::Shift(_, reply) | Self::Preview(_, reply) => {
+                reply.is_closed()
+            }
             Self::Get(_, reply) => reply.is_closed(),
             Self::Watch(_, reply) => reply.is_closed(),
             Self::Status(reply) => reply.is_closed(),

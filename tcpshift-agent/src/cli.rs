@@ -6,10 +6,12 @@
 mod apply;
 mod column;
 mod delete;
+mod difference;
 mod documents;
 mod get;
 mod outcome;
 mod place;
+mod preview;
 mod quantity;
 mod run;
 mod screen;
@@ -70,6 +72,7 @@ pub struct CommandLine {
 enum Command {
     Run(run::Arguments),
     Apply(apply::Arguments),
+    Preview(preview::Arguments),
     Delete(delete::Arguments),
     Get(get::Arguments),
     Shift(shift::Arguments),
@@ -109,6 +112,7 @@ impl CommandLine {
         let done = match command {
             Command::Run(arguments) => run::execute(arguments, admin),
             Command::Apply(arguments) => with_agent(admin, async |client| apply::execute(arguments, &client).await),
+            Command::Preview(arguments) => with_agent(admin, async |client| preview::execute(arguments, &client).await),
             Command::Delete(arguments) => with_agent(admin, async |client| delete::execute(arguments, &client).await),
             Command::Get(arguments) => with_agent(admin, async |client| get::execute(arguments, &client).await),
             Command::Shift(arguments) => with_agent(admin, async |client| shift::execute(arguments, &client).await),

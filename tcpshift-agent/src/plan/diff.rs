@@ -156,7 +156,7 @@ pub fn diff(last: &Plan, next: &Plan) -> Diff {
             }
             (None, None) => {}
         }
-        routes(address, routes_of(before), routes_of(after), &mut diff.routes);
+        routes(address, &routes_of(before), &routes_of(after), &mut diff.routes);
     }
     diff
 }
@@ -169,7 +169,7 @@ fn routes_of(listener: Option<&Arc<Listener>>) -> BTreeMap<(&str, &str, usize), 
 
 type Routes<'a> = BTreeMap<(&'a str, &'a str, usize), &'a Route>;
 
-fn routes(address: SocketAddr, before: Routes<'_>, after: Routes<'_>, found: &mut Vec<RouteDiff>) {
+fn routes(address: SocketAddr, before: &Routes<'_>, after: &Routes<'_>, found: &mut Vec<RouteDiff>) {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
     for key in keys {
         found.extend(route(address, before.get(&key).copied(), after.get(&key).copied()));
@@ -271,9 +271,8 @@ fn entrances(before: &Listener, after: &Listener, found: &mut Vec<EntranceDiff>)
     let mut seen = BTreeSet::new();
     for rule in after.rules.iter().chain(&before.rules).filter(|rule| seen.insert(way(rule))) {
         let leads = |listener: &Listener| -> Option<Arc<Route>> {
-            let covers = |wide: &&Rule| {
-                covers(&wide.source, &rule.source) && covers(&wide.destination, &rule.destination)
-            };
+            let covers =
+                |wide: &&Rule| covers(&wide.source, &rule.source) && covers(&wide.destination, &rule.destination);
             listener.routes.get(listener.rules.iter().find(covers)?.route as usize).cloned()
         };
         let (from, to) = (leads(before), leads(after));

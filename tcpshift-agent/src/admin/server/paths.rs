@@ -88,7 +88,10 @@ async fn status(State(api): State<Api>) -> Result<Json<StatusReply>, Refusal> {
 async fn unknown(uri: Uri) -> Refusal {
     Refusal::new(
         Reason::NotFound,
-        format!("no {} here; there are /v1/apply, delete, shift, preview, objects/KIND, watch/KIND, status", uri.path()),
+        format!(
+            "no {} here; there are /v1/apply, delete, shift, preview, objects/KIND, watch/KIND, status",
+            uri.path()
+        ),
     )
 }
 

@@ -36,10 +36,10 @@ pub fn moves(before: &Route, after: &Route) -> Vec<Move> {
     } else {
         slot_by_slot(before, after)
     };
-    let moved = shares.into_iter().filter(|((from, to), slots)| from != to && *slots > 0);
+    let others = shares.into_iter().filter(|((from, to), slots)| from != to && *slots > 0);
     let owned = |name: Option<&str>| name.map(str::to_owned);
     let mut moves: Vec<Move> =
-        moved.map(|((from, to), slots)| Move { from: owned(from), to: owned(to), slots }).collect();
+        others.map(|((from, to), slots)| Move { from: owned(from), to: owned(to), slots }).collect();
     moves.sort_by(|a, b| b.slots.cmp(&a.slots).then_with(|| a.cmp(b)));
     moves
 }
