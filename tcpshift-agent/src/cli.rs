@@ -6,6 +6,7 @@
 mod apply;
 mod column;
 mod delete;
+mod describe;
 mod difference;
 mod documents;
 mod get;
@@ -75,6 +76,7 @@ enum Command {
     Preview(preview::Arguments),
     Delete(delete::Arguments),
     Get(get::Arguments),
+    Describe(describe::Arguments),
     Shift(shift::Arguments),
     Validate(validate::Arguments),
     Status(status::Arguments),
@@ -115,6 +117,9 @@ impl CommandLine {
             Command::Preview(arguments) => with_agent(admin, async |client| preview::execute(arguments, &client).await),
             Command::Delete(arguments) => with_agent(admin, async |client| delete::execute(arguments, &client).await),
             Command::Get(arguments) => with_agent(admin, async |client| get::execute(arguments, &client).await),
+            Command::Describe(arguments) => {
+                with_agent(admin, async |client| describe::execute(arguments, &client).await)
+            }
             Command::Shift(arguments) => with_agent(admin, async |client| shift::execute(arguments, &client).await),
             Command::Validate(arguments) => validate::execute(&arguments),
             Command::Status(arguments) => with_agent(admin, async |client| status::execute(&arguments, &client).await),

@@ -370,6 +370,9 @@ pub struct DestinationStatus {
     pub slots: u32,
     /// Endpoints it has.
     pub endpoints: u32,
+    /// Where they are.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// Why it can serve nothing, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
