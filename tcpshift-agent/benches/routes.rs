@@ -57,7 +57,7 @@ fn in_process(documents: &[Document]) -> (Duration, Duration) {
         .collect();
     let objects_count = objects.len();
     let mut store = Store::default();
-    store.replace_files(objects);
+    store.apply(objects, jiff::Timestamp::UNIX_EPOCH).unwrap();
     let load = begin.elapsed();
     row(&format!("read and check {objects_count} objects"), load);
     let identity = Identity {
@@ -73,14 +73,11 @@ fn in_process(documents: &[Document]) -> (Duration, Duration) {
     let edited = Document { name: "edit.yaml".to_owned(), text: route(ROUTES / 2, 20) };
     let (entries, _) = read_all(&[edited], None);
     let Some(Entry::Valid(edited)) = entries.into_iter().next() else { panic!("the edit is invalid") };
-    let mut all: Vec<_> = store.iter().map(|object| (**object).clone()).collect();
-    all.retain(|object| object.key != edited.key);
-    all.push(*edited);
-    let mut next = Store::default();
-    next.replace_files(all);
-    let (clone, _) = timed("of an edit: copy the store", || next.clone());
-    let (_, _) = timed("of an edit: what is different in the store", || store.changes(&clone).len());
-    let (after, _) = timed("of an edit: compile", || compile(clone.iter(), &identity, &mut register, &plan));
+    let (mut next, _) = timed("of an edit: copy the store", || store.clone());
+    next.apply(vec![*edited], jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let (changes, _) = timed("of an edit: what is different in the store", || store.changes(&next).len());
+    assert_eq!(changes, 1);
+    let (after, _) = timed("of an edit: compile", || compile(next.iter(), &identity, &mut register, &plan));
     let ((), _) = timed("of an edit: sweep the register", || {
         register.routes.sweep(|_| false);
         register.destinations.sweep(|_| false);
