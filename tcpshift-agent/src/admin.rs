@@ -12,8 +12,8 @@ pub mod watch;
 use tokio::sync::{mpsc, oneshot};
 
 use api::{
-    ApplyRequest, ChangeReply, DeleteRequest, Failure, GetReply, GetRequest, ShiftRequest, StatusReply, WatchReply,
-    WatchRequest,
+    ApplyRequest, ChangeReply, DeleteRequest, Failure, GetReply, GetRequest, PreviewRequest, ShiftRequest, StatusReply,
+    WatchReply, WatchRequest,
 };
 
 /// Where app answers.
@@ -28,6 +28,8 @@ pub enum Command {
     Delete(DeleteRequest, Reply<ChangeReply>),
     /// Edit the weights of a stored route.
     Shift(ShiftRequest, Reply<ChangeReply>),
+    /// Say what storing or removing objects would change.
+    Preview(PreviewRequest, Reply<ChangeReply>),
     /// Read objects.
     Get(GetRequest, Reply<GetReply>),
     /// Follow objects.
@@ -40,7 +42,9 @@ impl Command {
     /// Whether nobody waits for the answer any more.
     pub fn is_abandoned(&self) -> bool {
         match self {
-            Self::Apply(_, reply) | Self::Delete(_, reply) | Self::Shift(_, reply) => reply.is_closed(),
+            Self::Apply(_, reply) | Self::Delete(_, reply) | Self::Shift(_, reply) | Self::Preview(_, reply) => {
+                reply.is_closed()
+            }
             Self::Get(_, reply) => reply.is_closed(),
             Self::Watch(_, reply) => reply.is_closed(),
             Self::Status(reply) => reply.is_closed(),

@@ -7,6 +7,7 @@
 
 mod answer;
 mod change;
+mod preview;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};

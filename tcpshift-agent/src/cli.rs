@@ -6,10 +6,13 @@
 mod apply;
 mod column;
 mod delete;
+mod describe;
+mod difference;
 mod documents;
 mod get;
 mod outcome;
 mod place;
+mod preview;
 mod quantity;
 mod run;
 mod screen;
@@ -71,8 +74,10 @@ pub struct CommandLine {
 enum Command {
     Run(run::Arguments),
     Apply(apply::Arguments),
+    Preview(preview::Arguments),
     Delete(delete::Arguments),
     Get(get::Arguments),
+    Describe(describe::Arguments),
     Shift(shift::Arguments),
     Validate(validate::Arguments),
     Status(status::Arguments),
@@ -120,8 +125,12 @@ impl CommandLine {
         let done = match command {
             Command::Run(arguments) => run::execute(arguments, admin),
             Command::Apply(arguments) => with_agent(admin, async |client| apply::execute(arguments, &client).await),
+            Command::Preview(arguments) => with_agent(admin, async |client| preview::execute(arguments, &client).await),
             Command::Delete(arguments) => with_agent(admin, async |client| delete::execute(arguments, &client).await),
             Command::Get(arguments) => with_agent(admin, async |client| get::execute(arguments, &client).await),
+            Command::Describe(arguments) => {
+                with_agent(admin, async |client| describe::execute(arguments, &client).await)
+            }
             Command::Shift(arguments) => with_agent(admin, async |client| shift::execute(arguments, &client).await),
             Command::Validate(arguments) => validate::execute(&arguments),
             Command::Status(arguments) => with_agent(admin, async |client| status::execute(&arguments, &client).await),

@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod compile;
+pub mod diff;
 pub mod endpoints;
 pub mod hashing;
 pub mod levels;

@@ -116,6 +116,7 @@ fn apply(request: &ApplyRequest) -> Result<ChangeReply, Failure> {
         ],
         warnings: vec![problem(Severity::Warning)],
         generation: 3,
+        ..ChangeReply::default()
     })
 }
 
@@ -155,6 +156,11 @@ async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                     results: vec![result("virtualservice.networking.istio.io/tcp-echo", Action::Configured)],
                     ..ChangeReply::default()
                 })));
+            }
+            admin::Command::Preview(request, reply) => {
+                let document = ApplyRequest { documents: request.documents, namespace: None, dry_run: true };
+                let diff = request.delete.then(Diff::default);
+                drop(reply.send(apply(&document).map(|reply| ChangeReply { diff, ..reply })));
             }
             admin::Command::Get(request, reply) => {
                 let found = |items: &[&str]| {
@@ -238,6 +244,21 @@ fn apply_prints_as_kubectl_does() {
         "a.yaml:3: error: VirtualService default/tcp-echo: spec.tcp[0]: something (mend it)\n\
          error: nothing is stored: 1 object is invalid\n"
     );
+}
+
+#[test]
+fn preview_prints_what_would_change() {
+    let world = world();
+    let file = world.file("a.yaml", ROUTE);
+    let (code, output, errors) = world.run(&["preview", &file]);
+    assert_eq!((code, output.as_str()), (0, "nothing changes\n"), "{errors}");
+    assert!(errors.contains("warning: "), "{errors}");
+    let (code, output, _) = world.run(&["preview", "--delete", "-f", &file, "-o", "json"]);
+    let reply: ChangeReply = serde_json::from_str(&output).unwrap();
+    assert_eq!((code, reply.diff), (0, Some(Diff::default())));
+    let (code, output, _) = world.run(&["preview", &world.file("b.yaml", "BROKEN")]);
+    assert_eq!((code, output.as_str()), (65, ""));
+    assert_eq!(world.run(&["preview"]).0, 2);
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask setup`, `demo`, `test` and `tidy`.
+//! The project's own commands: `cargo xtask setup`, `demo`, `test`, `tidy` and `bench`.
 //!
 //! Each command is one file; what they say is for the person who typed the command. They must not know how
 //! tcpshift works inside: `demo` uses it by its command line, `tidy` reads source as text.
 #![allow(clippy::print_stdout, reason = "these are commands for people: what they print is what they are for")]
 
+mod bench;
 mod cargo;
 mod demo;
 mod setup;
@@ -25,6 +26,8 @@ enum Command {
     Demo(demo::Demo),
     /// Everything that a change must pass: setup, format, lints, documentation, tidiness, build, tests
     Test,
+    /// Measure what is promised of 10,000 routes: loading, compiling, and one edit among them
+    Bench,
     /// Check that the rooms of the house know only whom they may know
     Tidy,
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Setup => setup::setup(&setup::ALL),
         Command::Demo(demo) => demo.run(),
         Command::Test => test::test(),
+        Command::Bench => bench::bench(),
         Command::Tidy => tidy::tidy(),
     };
     match result {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::plan::diff::Diff;
 use crate::route::problem::Problem;
 pub use crate::route::read::Document;
 
@@ -17,9 +18,23 @@ pub struct ApplyRequest {
     /// Namespace of objects that name none. Default `default`.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// Check and answer, store nothing.
+    /// Check and answer with what would change, store nothing.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// `POST /v1/preview`: what an apply or a delete of these documents would change. Nothing is changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PreviewRequest {
+    /// What would be stored or removed.
+    pub documents: Vec<Document>,
+    /// Namespace of objects that name none. Default `default`.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The objects would be removed; only kind, namespace and name are read.
+    #[serde(default)]
+    pub delete: bool,
 }
 
 /// `POST /v1/delete`: the objects that documents name, or one by kind and name.
@@ -79,7 +94,7 @@ pub struct Share {
     pub slots: u32,
 }
 
-/// What apply, delete and shift answer.
+/// What apply, delete, shift and preview answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeReply {
@@ -89,6 +104,9 @@ pub struct ChangeReply {
     pub warnings: Vec<Problem>,
     /// The plan in force now.
     pub generation: u64,
+    /// Of a preview or a dry run: what would be different in the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Diff>,
 }
 
 /// What became of one object.
@@ -354,6 +372,9 @@ pub struct DestinationStatus {
     pub slots: u32,
     /// Endpoints it has.
     pub endpoints: u32,
+    /// Where they are.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// Why it can serve nothing, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,

@@ -19,8 +19,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::api::{
-    ApplyRequest, ChangeReply, DeleteRequest, Failure, GetReply, GetRequest, Reason, ShiftRequest, StatusReply,
-    WatchEvent, WatchRequest,
+    ApplyRequest, ChangeReply, DeleteRequest, Failure, GetReply, GetRequest, PreviewRequest, Reason, ShiftRequest,
+    StatusReply, WatchEvent, WatchRequest,
 };
 use super::server::MAX_BODY;
 
@@ -80,6 +80,11 @@ impl Client {
     /// Edits the weights of a route.
     pub async fn shift(&self, request: &ShiftRequest) -> Result<ChangeReply, Error> {
         self.post("/v1/shift", request).await
+    }
+
+    /// Asks what storing or removing objects would change.
+    pub async fn preview(&self, request: &PreviewRequest) -> Result<ChangeReply, Error> {
+        self.post("/v1/preview", request).await
     }
 
     /// Reads objects.

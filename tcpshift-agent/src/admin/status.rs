@@ -49,6 +49,7 @@ fn destination(destination: &Destination, total: u64, connections: &Connections)
         weight: destination.weight,
         slots: destination.slots,
         endpoints: destination.endpoints.len() as u32,
+        addresses: destination.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect(),
         unusable: destination.unusable.as_ref().map(ToString::to_string),
         opened: count.opened.load(Relaxed),
         opened_since_change,

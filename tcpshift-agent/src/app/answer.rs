@@ -21,6 +21,7 @@ impl App {
             Command::Apply(request, reply) => drop(reply.send(self.apply(request).await)),
             Command::Delete(request, reply) => drop(reply.send(self.delete(request).await)),
             Command::Shift(request, reply) => drop(reply.send(self.shift(request).await)),
+            Command::Preview(request, reply) => drop(reply.send(self.preview(request))),
             Command::Get(request, reply) => drop(reply.send(self.get(&request))),
             Command::Watch(request, reply) => drop(reply.send(self.watch(request))),
             Command::Status(reply) => drop(reply.send(Ok(self.status()))),

@@ -27,11 +27,37 @@ use crate::route::{shift, write};
 /// What a transaction makes durable.
 type Durable = (Vec<Arc<Object>>, Vec<Key>);
 
+/// A change that is not in force yet.
+pub(super) struct Changed {
+    /// The store as it would be.
+    pub(super) store: Store,
+    /// What is stored and what is gone.
+    pub(super) durable: Durable,
+    /// What is answered, but for the generation.
+    pub(super) reply: ChangeReply,
+}
+
 impl App {
     /// Stores the objects of a request, all or none.
     pub(super) async fn apply(&mut self, request: ApplyRequest) -> Result<ChangeReply, Failure> {
         let ApplyRequest { documents, namespace, dry_run } = request;
-        let (entries, problems) = read::read_all(&documents, namespace.as_deref());
+        let Changed { store, durable: (changed, _), mut reply } = self.stored(&documents, namespace.as_deref())?;
+        if dry_run {
+            return Ok(self.foretell(&store, &changed, reply));
+        }
+        if !changed.is_empty() {
+            let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
+            let last = Arc::clone(&self.plan.borrow());
+            self.advance(store, (changed, Vec::new())).await?;
+            reply.warnings.extend(cautions(&keys, &last, &self.plan.borrow()).into_iter().map(Problem::note));
+        }
+        reply.generation = self.plan.borrow().generation;
+        Ok(reply)
+    }
+
+    /// A copy of the store with the objects of documents in it.
+    pub(super) fn stored(&self, documents: &[Document], namespace: Option<&str>) -> Result<Changed, Failure> {
+        let (entries, problems) = read::read_all(documents, namespace);
         let (errors, warnings): (Vec<_>, Vec<_>) =
             problems.into_iter().partition(|problem| problem.severity == Severity::Error);
         if !errors.is_empty() {
@@ -60,12 +86,6 @@ impl App {
         let done = store.apply(objects, now()).map_err(|refusal| refused(&refusal))?;
         let changed = done.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged);
         let changed: Vec<_> = changed.map(|(object, _)| Arc::clone(object)).collect();
-        if !dry_run && !changed.is_empty() {
-            let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
-            let last = Arc::clone(&self.plan.borrow());
-            self.advance(store, (changed, Vec::new())).await?;
-            reply.warnings.extend(cautions(&keys, &last, &self.plan.borrow()).into_iter().map(Problem::note));
-        }
         reply.results.extend(done.into_iter().map(|(object, outcome)| ChangeResult {
             object: object.key.qualified(),
             namespace: object.key.namespace.clone(),
@@ -76,12 +96,21 @@ impl App {
             },
             resource_version: Some(object.resource_version.to_string()),
         }));
-        reply.generation = self.plan.borrow().generation;
-        Ok(reply)
+        Ok(Changed { store, durable: (changed, Vec::new()), reply })
     }
 
     /// Removes the objects of a request, all or none.
     pub(super) async fn delete(&mut self, request: DeleteRequest) -> Result<ChangeReply, Failure> {
+        let Changed { store, durable, mut reply } = self.deleted(request)?;
+        if !durable.1.is_empty() {
+            self.advance(store, durable).await?;
+        }
+        reply.generation = self.plan.borrow().generation;
+        Ok(reply)
+    }
+
+    /// A copy of the store without the objects of a request.
+    pub(super) fn deleted(&self, request: DeleteRequest) -> Result<Changed, Failure> {
         let DeleteRequest { documents, objects, namespace, ignore_not_found } = request;
         let mut reply = ChangeReply::default();
         let mut keys = Vec::new();
@@ -115,17 +144,13 @@ impl App {
         let mut store = self.store.clone();
         let done = store.delete(&keys, ignore_not_found).map_err(|refusal| refused(&refusal))?;
         let gone: Vec<Key> = done.iter().filter(|(_, found)| *found).map(|(key, _)| key.clone()).collect();
-        if !gone.is_empty() {
-            self.advance(store, (Vec::new(), gone)).await?;
-        }
         reply.results.extend(done.into_iter().map(|(key, found)| ChangeResult {
             object: key.qualified(),
             namespace: key.namespace,
             action: if found { Action::Deleted } else { Action::NotFound },
             resource_version: None,
         }));
-        reply.generation = self.plan.borrow().generation;
-        Ok(reply)
+        Ok(Changed { store, durable: (Vec::new(), gone), reply })
     }
 
     /// Edits the weights of an applied route.
@@ -256,7 +281,7 @@ impl App {
 
 /// What somebody who has just applied objects should know: what is new among the notes of the plan and among
 /// the shares that are refused, and which shares of the routes applied are.
-fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<String> {
+pub(super) fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<String> {
     let refused = |plan: &Plan, wanted: &dyn Fn(&Route) -> bool| {
         let routes = plan.routes().filter(|route| wanted(route));
         let unusable = routes.flat_map(|route| {

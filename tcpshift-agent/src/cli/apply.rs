@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::outcome::{self, Done, Stop};
-use super::{Format, Namespace, documents, screen};
+use super::{Format, Namespace, difference, documents, screen};
 use crate::admin::api::{Action, ApplyRequest, ChangeReply, ChangeResult};
 use crate::admin::client::Client;
 
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[arg(short, long = "filename", value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Check and print, change nothing
+    /// Check, print what would change (see `preview`), change nothing
     #[arg(long)]
     dry_run: bool,
 
@@ -63,6 +63,9 @@ pub(super) fn report(reply: &ChangeReply, output: Option<Format>, mark: &str) ->
             }
             None => {}
         }
+    }
+    if let Some(diff) = &reply.diff {
+        screen::print(&difference::text(diff))?;
     }
     Ok(Done::Well)
 }

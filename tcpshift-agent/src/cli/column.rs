@@ -152,17 +152,17 @@ fn service_ports(object: &Value) -> String {
     })
 }
 
-fn labels(labels: Option<&Value>) -> String {
+pub(super) fn labels(labels: Option<&Value>) -> String {
     let labels = labels.and_then(Value::as_object).into_iter().flatten();
     labels.map(|(key, value)| format!("{key}={}", plain(value, ""))).collect::<Vec<_>>().join(",")
 }
 
-fn text<'a>(object: &'a Value, place: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(object: &'a Value, place: &str) -> Option<&'a str> {
     object.pointer(place)?.as_str()
 }
 
 /// Text without quotes, anything else as JSON, nothing for what is not there.
-fn plain(object: &Value, place: &str) -> String {
+pub(super) fn plain(object: &Value, place: &str) -> String {
     match object.pointer(place) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -175,11 +175,11 @@ fn array(object: &Value, place: &str) -> String {
     object.pointer(place).filter(|value| value.is_array()).map(Value::to_string).unwrap_or_default()
 }
 
-fn list<'a>(object: &'a Value, place: &str) -> &'a [Value] {
+pub(super) fn list<'a>(object: &'a Value, place: &str) -> &'a [Value] {
     object.pointer(place).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn joined(object: &Value, place: &str, cell: impl Fn(&Value) -> String) -> String {
+pub(super) fn joined(object: &Value, place: &str, cell: impl Fn(&Value) -> String) -> String {
     list(object, place).iter().map(cell).collect::<Vec<_>>().join(",")
 }
 

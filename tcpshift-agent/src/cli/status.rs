@@ -106,7 +106,8 @@ fn header(status: &StatusReply, wide: bool) -> String {
     header
 }
 
-fn of_listener(listener: &ListenerStatus, wide: bool) -> String {
+/// One listener and its routes.
+pub(super) fn of_listener(listener: &ListenerStatus, wide: bool) -> String {
     let ListenerStatus { name, address, down, unrouted, routes } = listener;
     let mut text = format!("{}\n", screen::heading(&screen::clean(&format!("{name} at {address}"))));
     if let Some(reason) = down {
@@ -192,6 +193,7 @@ mod tests {
             weight,
             slots: u32::try_from(weight).unwrap() * 100,
             endpoints: 1,
+            addresses: Vec::new(),
             unusable: None,
             opened: 203,
             opened_since_change: 203,

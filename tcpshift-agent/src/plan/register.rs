@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 /// The numbers in use, a space for each noun.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Register {
     /// Numbers of listeners.
     pub listeners: Space,
@@ -29,7 +29,7 @@ impl Register {
 }
 
 /// Numbers of one kind of thing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Space {
     numbers: HashMap<String, u32>,
     /// Named by no plan any more, but perhaps still held.

@@ -9,6 +9,7 @@ mod bytes;
 mod crash;
 mod empty;
 mod files;
+mod foretold;
 mod live;
 mod matching;
 mod shares;

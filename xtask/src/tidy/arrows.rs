@@ -19,7 +19,10 @@ const CRATES: [(&str, &[&str]); 4] = [
     ("serde_yaml", &["tcpshift-agent/src/route/yaml.rs", "tcpshift-agent/src/route/write.rs", "tests/"]),
     ("saphyr_parser", &["tcpshift-agent/src/route/yaml.rs", "tcpshift-agent/src/route/yaml/"]),
     ("clap", &["tcpshift-agent/src/cli.rs", "tcpshift-agent/src/cli/", "xtask/"]),
-    ("tcpshift_agent", &["tcpshift-agent/src/main.rs", "tcpshift-agent/tests/", "tests/"]),
+    (
+        "tcpshift_agent",
+        &["tcpshift-agent/src/main.rs", "tcpshift-agent/tests/", "tcpshift-agent/benches/", "tests/", "fuzz/"],
+    ),
 ];
 
 /// Every arrow of a file that the house does not have.

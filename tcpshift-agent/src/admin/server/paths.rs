@@ -19,6 +19,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/apply", post(apply))
         .route("/v1/delete", post(delete))
         .route("/v1/shift", post(shift))
+        .route("/v1/preview", post(preview))
         .route("/v1/objects/{kind}", get(objects))
         .route("/v1/watch/{kind}", get(watch))
         .route("/v1/status", get(status))
@@ -37,6 +38,10 @@ async fn delete(State(api): State<Api>, request: Request) -> Result<Json<ChangeR
 
 async fn shift(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, Refusal> {
     api.exchange(request, Command::Shift).await
+}
+
+async fn preview(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, Refusal> {
+    api.exchange(request, Command::Preview).await
 }
 
 /// What may stand behind the question mark of `/v1/objects/KIND`.
@@ -83,7 +88,10 @@ async fn status(State(api): State<Api>) -> Result<Json<StatusReply>, Refusal> {
 async fn unknown(uri: Uri) -> Refusal {
     Refusal::new(
         Reason::NotFound,
-        format!("no {} here; there are /v1/apply, delete, shift, objects/KIND, watch/KIND, status", uri.path()),
+        format!(
+            "no {} here; there are /v1/apply, delete, shift, preview, objects/KIND, watch/KIND, status",
+            uri.path()
+        ),
     )
 }
 

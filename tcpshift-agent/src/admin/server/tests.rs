@@ -93,6 +93,7 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
             resource_version: None,
         }],
         warnings: Vec::new(),
+        diff: None,
         generation: 7,
     };
     while let Some(command) = inbox.recv().await {
@@ -109,6 +110,9 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
                     sleep(Duration::from_secs(5)).await;
                     drop(reply);
                 });
+            }
+            Command::Preview(request, reply) => {
+                drop(reply.send(Ok(change(&request.documents[0].text, Action::Configured))));
             }
             Command::Shift(request, reply) => drop(reply.send(Ok(change(&request.object.name, Action::Configured)))),
             Command::Get(request, reply) => drop(reply.send(match request.name.as_deref() {

@@ -1,0 +1,229 @@
+//! 10,000 routes: how long they take to load and to compile, and how long one edit among them takes until it is
+//! in force. `cargo xtask bench` runs it in a release build; it fails where a promise is not kept.
+#![allow(clippy::print_stdout, reason = "a table for people is what it is for")]
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot be taken fails")]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tcpshift_agent::admin::api::{ApplyRequest, ObjectName, Share, ShiftRequest};
+use tcpshift_agent::admin::client::Client;
+use tcpshift_agent::plan::Plan;
+use tcpshift_agent::plan::compile::{Identity, compile};
+use tcpshift_agent::plan::diff::diff;
+use tcpshift_agent::plan::register::Register;
+use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::store::Store;
+
+const ROUTES: usize = 10_000;
+/// Ports that the routes share; each port tells its routes apart by the client's subnet.
+const PORTS: usize = 1_000;
+const FIRST_PORT: usize = 20_000;
+/// Services; each has a `DestinationRule` of two subsets, and two endpoints.
+const SERVICES: usize = 1_000;
+/// Routes in one file, and in one request.
+const CHUNK: usize = 1_000;
+/// How often an edit is measured.
+const EDITS: u32 = 100;
+
+/// Loading and compiling must take less.
+const LOAD: Duration = Duration::from_secs(2);
+/// One edit, from the request to the answer that it is in force, must take less.
+const EDIT: Duration = Duration::from_millis(50);
+
+fn main() {
+    let documents = documents();
+    println!("{ROUTES} routes at {PORTS} ports, {SERVICES} services with two subsets each\n");
+    let (load, compiled) = in_process(&documents);
+    let edit = by_agent(&documents);
+    println!();
+    assert!(load + compiled < LOAD, "load and compile took {:?}, {LOAD:?} are promised", load + compiled);
+    assert!(edit < EDIT, "one edit took {edit:?}, {EDIT:?} are promised");
+    println!("load and compile in {:?} of {LOAD:?}, one edit in {edit:?} of {EDIT:?}", load + compiled);
+}
+
+/// Load and compile, step by step. Returns what both took.
+fn in_process(documents: &[Document]) -> (Duration, Duration) {
+    let begin = Instant::now();
+    let (entries, problems) = read_all(documents, None);
+    let objects: Vec<_> = entries
+        .into_iter()
+        .map(|entry| match entry {
+            Entry::Valid(object) => *object,
+            _ => panic!("{problems:#?}"),
+        })
+        .collect();
+    let objects_count = objects.len();
+    let mut store = Store::default();
+    store.apply(objects, jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let load = begin.elapsed();
+    row(&format!("read and check {objects_count} objects"), load);
+    let identity = Identity {
+        labels: BTreeMap::new(),
+        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        seed: 1,
+        is_local: |_| false,
+    };
+    let mut register = Register::default();
+    let (plan, compiled) =
+        timed("compile the first plan", || compile(store.iter(), &identity, &mut register, &Plan::empty(1)));
+    assert_eq!(plan.routes().count(), ROUTES);
+    let edited = Document { name: "edit.yaml".to_owned(), text: route(ROUTES / 2, 20) };
+    let (entries, _) = read_all(&[edited], None);
+    let Some(Entry::Valid(edited)) = entries.into_iter().next() else { panic!("the edit is invalid") };
+    let (mut next, _) = timed("of an edit: copy the store", || store.clone());
+    next.apply(vec![*edited], jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let (changes, _) = timed("of an edit: what is different in the store", || store.changes(&next).len());
+    assert_eq!(changes, 1);
+    let (after, _) = timed("of an edit: compile", || compile(next.iter(), &identity, &mut register, &plan));
+    let ((), _) = timed("of an edit: sweep the register", || {
+        register.routes.sweep(|_| false);
+        register.destinations.sweep(|_| false);
+        register.endpoints.sweep(|_| false);
+    });
+    let (_, _) = timed("of a preview: copy the register", || register.clone());
+    let (found, _) = timed("of a preview: difference of the plans", || diff(&plan, &after));
+    assert_eq!(found.routes.len(), 1);
+    (load, compiled)
+}
+
+/// One edit, as somebody who asks the agent sees it. Returns the median.
+fn by_agent(documents: &[Document]) -> Duration {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = Client::new(folder.path().join("admin.sock"));
+    let mut agent = Agent::start(folder.path());
+    runtime.block_on(async {
+        ready(&client).await;
+        let begin = Instant::now();
+        for document in documents {
+            let request = ApplyRequest { documents: vec![document.clone()], namespace: None, dry_run: false };
+            client.apply(&request).await.unwrap();
+        }
+        row(&format!("the agent: {} applies of {CHUNK} routes", documents.len() - 1), begin.elapsed());
+    });
+    agent.end();
+    let begin = Instant::now();
+    let _agent = Agent::start(folder.path());
+    runtime.block_on(async {
+        ready(&client).await;
+        row("the agent: start from its state until it answers", begin.elapsed());
+        let mut took = Vec::new();
+        for edit in 0..EDITS {
+            let object =
+                ObjectName { kind: "vs".to_owned(), name: format!("route-{}", edit * 97), resource_version: None };
+            let shares = vec![Share { subset: "v2".to_owned(), slots: 2_000 + edit }];
+            let request = ShiftRequest { object, namespace: None, rule: None, shares };
+            let begin = Instant::now();
+            client.shift(&request).await.unwrap();
+            took.push(begin.elapsed());
+        }
+        took.sort();
+        let median = took[took.len() / 2];
+        row("the agent: one edit in force, median", median);
+        row("the agent: one edit in force, longest", took[took.len() - 1]);
+        median
+    })
+}
+
+async fn ready(client: &Client) {
+    let begin = Instant::now();
+    while client.status().await.is_err() {
+        assert!(begin.elapsed() < Duration::from_mins(1), "the agent does not answer");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// An agent with a folder of its own; it ends with the measurement.
+struct Agent(Child);
+
+impl Agent {
+    fn start(folder: &std::path::Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tcpshift-agent"));
+        command.arg("run").arg("--state-dir").arg(folder.join("state")).env("RUST_LOG", "error").stdin(Stdio::null());
+        command.env("TCPSHIFT_ADMIN", format!("unix:{}", folder.join("admin.sock").display()));
+        Self(command.spawn().unwrap())
+    }
+
+    fn end(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn timed<T>(what: &str, work: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = Instant::now();
+    let done = work();
+    let took = begin.elapsed();
+    row(what, took);
+    (done, took)
+}
+
+fn row(what: &str, took: Duration) {
+    println!("{what:<52} {:>9.2} ms", took.as_secs_f64() * 1e3);
+}
+
+/// The services, then the routes, a thousand in each.
+fn documents() -> Vec<Document> {
+    let mut ground =
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gate}\nspec:\n  servers:\n".to_owned();
+    for at in 0..PORTS {
+        let port = FIRST_PORT + at;
+        ground.push_str(&format_server(port));
+    }
+    for at in 0..SERVICES {
+        ground.push_str(&service(at));
+    }
+    let mut documents = vec![Document { name: "ground.yaml".to_owned(), text: ground }];
+    for first in (0..ROUTES).step_by(CHUNK) {
+        let text = (first..first + CHUNK).map(|at| route(at, 0)).collect();
+        documents.push(Document { name: format!("routes-{first}.yaml"), text });
+    }
+    documents
+}
+
+fn format_server(port: usize) -> String {
+    format!("  - {{port: {{number: {port}, name: tcp-{port}, protocol: TCP}}, bind: 127.0.0.1, hosts: ['*']}}\n")
+}
+
+fn service(at: usize) -> String {
+    let (high, low) = (at / 250, at % 250);
+    let entry = |version: usize| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: service-{at}-v{version}}}\n\
+             spec: {{address: 10.{version}.{high}.{low}, labels: {{app: service-{at}, version: v{version}}}}}\n"
+        )
+    };
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: service-{at}}}\nspec:\n  selector: {{app: service-{at}}}\n  \
+         ports: [{{name: tcp, port: 9000}}]\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+         metadata: {{name: service-{at}}}\nspec:\n  host: service-{at}\n  subsets:\n  - {{name: v1, labels: {{version: v1}}}}\n  \
+         - {{name: v2, labels: {{version: v2}}}}\n{}{}",
+        entry(1),
+        entry(2)
+    )
+}
+
+fn route(at: usize, v2: usize) -> String {
+    let (port, subnet, service) = (FIRST_PORT + at % PORTS, at / PORTS, at % SERVICES);
+    let to = |version: usize, weight: usize| {
+        format!(
+            "    - destination: {{host: service-{service}, subset: v{version}, port: {{number: 9000}}}}\n      weight: {weight}\n"
+        )
+    };
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: route-{at}}}\nspec:\n  hosts: ['*']\n  \
+         gateways: [gate]\n  tcp:\n  - match: [{{port: {port}, sourceSubnet: 10.{subnet}.0.0/16}}]\n    route:\n{}{}",
+        to(1, 100 - v2),
+        to(2, v2)
+    )
+}

@@ -1,0 +1,40 @@
+//! What a change would do, without doing it: the changed copy of the store is compiled with a copy of the
+//! register, compared with the plan in force, and dropped. No socket is opened and nothing is written.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::App;
+use super::change::{Changed, cautions};
+use crate::admin::api::{ChangeReply, DeleteRequest, Failure, PreviewRequest};
+use crate::plan::compile::compile;
+use crate::plan::diff::diff;
+use crate::route::object::{Key, Object};
+use crate::route::problem::Problem;
+use crate::route::store::Store;
+
+impl App {
+    /// Answers what an apply or a delete of the documents would change; refuses what they would refuse.
+    pub(super) fn preview(&self, request: PreviewRequest) -> Result<ChangeReply, Failure> {
+        let PreviewRequest { documents, namespace, delete } = request;
+        let changed = if delete {
+            let objects = Vec::new();
+            self.deleted(DeleteRequest { documents, objects, namespace, ignore_not_found: false })
+        } else {
+            self.stored(&documents, namespace.as_deref())
+        };
+        let Changed { store, durable: (stored, _), reply } = changed?;
+        Ok(self.foretell(&store, &stored, reply))
+    }
+
+    /// The answer of a change that is not made.
+    pub(super) fn foretell(&self, store: &Store, stored: &[Arc<Object>], mut reply: ChangeReply) -> ChangeReply {
+        let last = Arc::clone(&self.plan.borrow());
+        let next = compile(store.iter(), &self.identity, &mut self.register.clone(), &last);
+        let keys: HashSet<Key> = stored.iter().map(|object| object.key.clone()).collect();
+        reply.warnings.extend(cautions(&keys, &last, &next).into_iter().map(Problem::note));
+        reply.diff = Some(diff(&last, &next));
+        reply.generation = last.generation;
+        reply
+    }
+}

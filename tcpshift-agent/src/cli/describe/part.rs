@@ -1,0 +1,83 @@
+//! Which part of the plan in force belongs to an object.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::Value;
+
+use crate::admin::api::{DestinationStatus, ListenerStatus, RouteStatus};
+use crate::cli::column::{list, plain};
+use crate::route::kind::Kind;
+use crate::route::names;
+
+/// Names of services behind their namespace.
+const DOMAIN: &str = "svc.cluster.local";
+
+/// The listeners, routes and destinations that are there because of the object.
+pub(super) fn of(kind: Kind, object: &Value, listeners: &[ListenerStatus]) -> Vec<ListenerStatus> {
+    let full = format!("{}/{}", plain(object, "/metadata/namespace"), plain(object, "/metadata/name"));
+    match kind {
+        Kind::Gateway | Kind::GatewayApiGateway => {
+            let is = |listener: &&ListenerStatus| listener.name.rsplit_once(':').is_some_and(|(name, _)| name == full);
+            listeners.iter().filter(is).cloned().collect()
+        }
+        Kind::VirtualService | Kind::TcpRoute => {
+            narrowed(listeners, |route, _| route.name.split('#').next().is_some_and(|name| name == full))
+        }
+        Kind::WorkloadEntry => {
+            let Ok(ip) = plain(object, "/spec/address").parse() else { return Vec::new() };
+            narrowed(listeners, |_, destination| reaches(destination, ip))
+        }
+        Kind::EndpointSlice => {
+            let addresses = list(object, "/endpoints").iter().flat_map(|one| list(one, "/addresses"));
+            let addresses: Vec<IpAddr> = addresses.filter_map(|ip| plain(ip, "").parse().ok()).collect();
+            narrowed(listeners, |_, destination| addresses.iter().any(|ip| reaches(destination, *ip)))
+        }
+        Kind::DestinationRule | Kind::Service | Kind::ServiceEntry => {
+            let hosts = hosts(kind, object);
+            narrowed(listeners, |_, destination| {
+                let host = destination.name.split(':').next().unwrap_or_default();
+                hosts.iter().any(|wide| wide == host || (wide.starts_with('*') && names::covers(wide, host)))
+            })
+        }
+        Kind::WorkloadGroup | Kind::ReferenceGrant => Vec::new(),
+    }
+}
+
+/// Full names of the hosts that an object speaks of.
+fn hosts(kind: Kind, object: &Value) -> Vec<String> {
+    let namespace = plain(object, "/metadata/namespace");
+    let full = |host: &str| {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        if host.contains('.') || host.starts_with('*') { host } else { format!("{host}.{namespace}.{DOMAIN}") }
+    };
+    match kind {
+        Kind::Service => vec![full(&plain(object, "/metadata/name"))],
+        Kind::ServiceEntry => {
+            list(object, "/spec/hosts").iter().map(|host| plain(host, "").to_ascii_lowercase()).collect()
+        }
+        _ => vec![full(&plain(object, "/spec/host"))],
+    }
+}
+
+fn reaches(destination: &DestinationStatus, ip: IpAddr) -> bool {
+    let ips = destination.addresses.iter().filter_map(|address| address.parse::<SocketAddr>().ok());
+    ips.map(|address| address.ip().to_canonical()).any(|other| other == ip.to_canonical())
+}
+
+/// What is left of the plan with only those destinations.
+fn narrowed(
+    listeners: &[ListenerStatus],
+    wanted: impl Fn(&RouteStatus, &DestinationStatus) -> bool,
+) -> Vec<ListenerStatus> {
+    let mut narrowed = listeners.to_vec();
+    for listener in &mut narrowed {
+        for route in &mut listener.routes {
+            let mut destinations = std::mem::take(&mut route.destinations);
+            destinations.retain(|destination| wanted(route, destination));
+            route.destinations = destinations;
+        }
+        listener.routes.retain(|route| !route.destinations.is_empty());
+    }
+    narrowed.retain(|listener| !listener.routes.is_empty());
+    narrowed
+}

@@ -1,0 +1,317 @@
+//! What is different between two plans: listeners, routes, destinations and endpoints that come and go, and
+//! which clients another destination would get.
+//!
+//! Pure: it compares two values. A client keeps its slot as long as the route steers alike, so comparing two
+//! tables slot by slot says exactly which share of the clients moves, and where to. It must not know how plans
+//! are made or what carries them out.
+
+mod moves;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tcpshift_common::address::{Prefix, family};
+use tcpshift_common::listener::Rule;
+
+use super::{Destination, Endpoint, Listener, Plan, Route, steer_name};
+pub use moves::{Move, moves};
+
+/// What is different in a newer plan. The JSON of `preview`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Diff {
+    /// Listeners that come, go, or take their name from another Gateway; by address.
+    pub listeners: Vec<ListenerDiff>,
+    /// Routes that come, go, or change; by address of the listener, then by name.
+    pub routes: Vec<RouteDiff>,
+    /// Clients that fall to another route than before, or to one only now or no more.
+    pub entrances: Vec<EntranceDiff>,
+}
+
+/// What happens to a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    /// It is not in the older plan.
+    Added,
+    /// It is not in the newer plan.
+    Removed,
+    /// It is in both, and different.
+    Changed,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerDiff {
+    /// What happens to it.
+    pub change: Change,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// `namespace/gateway:port-name`; of the newer plan, if it is there.
+    pub name: String,
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteDiff {
+    /// What happens to it.
+    pub change: Change,
+    /// `namespace/name`, `#N` behind it for a later rule.
+    pub name: String,
+    /// Its listener.
+    pub address: SocketAddr,
+    /// How it steers, before and after, where that changes: each client is decided anew then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub steer_by: Option<(String, String)>,
+    /// Slots, of 10,000, whose clients get another destination: 100 are a percent of the clients.
+    pub moved: u32,
+    /// From where to where, the largest first; of a route that is in both plans.
+    pub moves: Vec<Move>,
+    /// Destinations that come, go, or change, in the order of the newer plan.
+    pub destinations: Vec<DestinationDiff>,
+    /// Whether what becomes of an empty share, or how long connections may last, is different.
+    pub settings: bool,
+}
+
+/// One destination of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationDiff {
+    /// What happens to it.
+    pub change: Change,
+    /// `host:port/subset`
+    pub name: String,
+    /// Slots before and after, of 10,000.
+    pub slots: (u32, u32),
+    /// Why it can serve nothing in the newer plan, if so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unusable: Option<String>,
+    /// Endpoints that come, go, or get another weight; by address.
+    pub endpoints: Vec<EndpointDiff>,
+    /// Whether the choice among its endpoints, or how connections to them are kept, is different.
+    pub settings: bool,
+}
+
+/// One endpoint of a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointDiff {
+    /// What happens to it; changed is its weight.
+    pub change: Change,
+    /// Where to connect.
+    pub address: String,
+}
+
+/// Clients of a listener that fall to another route than before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntranceDiff {
+    /// The listener.
+    pub address: SocketAddr,
+    /// Which clients, and which addresses connected to, where not all are meant: `10.0.0.0/8 to 192.0.2.1/32`.
+    pub clients: String,
+    /// The route before; none if they were reset.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<String>,
+    /// The route after; none if they are reset.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<String>,
+    /// Slots of these clients, of 10,000, that get another destination, where there are both routes.
+    pub moved: u32,
+    /// From where to where.
+    pub moves: Vec<Move>,
+}
+
+impl Diff {
+    /// Whether no connection will be decided differently.
+    pub fn is_empty(&self) -> bool {
+        let Self { listeners, routes, entrances } = self;
+        listeners.is_empty() && routes.is_empty() && entrances.is_empty()
+    }
+}
+
+/// What is different in `next`. Numbers and generations do not count.
+pub fn diff(last: &Plan, next: &Plan) -> Diff {
+    let mut diff = Diff::default();
+    let addresses: BTreeSet<SocketAddr> =
+        last.listeners.iter().chain(&next.listeners).map(|listener| listener.address).collect();
+    for address in addresses {
+        let (before, after) = (last.listener(address), next.listener(address));
+        if before.zip(after).is_some_and(|(before, after)| Arc::ptr_eq(before, after)) {
+            continue;
+        }
+        let named = |change, listener: &Listener| ListenerDiff { change, address, name: listener.name.clone() };
+        match (before, after) {
+            (Some(before), None) => diff.listeners.push(named(Change::Removed, before)),
+            (None, Some(after)) => diff.listeners.push(named(Change::Added, after)),
+            (Some(before), Some(after)) => {
+                if before.name != after.name {
+                    diff.listeners.push(named(Change::Changed, after));
+                }
+                entrances(before, after, &mut diff.entrances);
+            }
+            (None, None) => {}
+        }
+        routes(address, &routes_of(before), &routes_of(after), &mut diff.routes);
+    }
+    diff
+}
+
+/// Routes of a listener by name, in the order of names and rules.
+fn routes_of(listener: Option<&Arc<Listener>>) -> BTreeMap<(&str, &str, usize), &Route> {
+    let routes = listener.into_iter().flat_map(|listener| &listener.routes);
+    routes.map(|route| ((route.namespace.as_str(), route.object.as_str(), route.rule), &**route)).collect()
+}
+
+type Routes<'a> = BTreeMap<(&'a str, &'a str, usize), &'a Route>;
+
+fn routes(address: SocketAddr, before: &Routes<'_>, after: &Routes<'_>, found: &mut Vec<RouteDiff>) {
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
+    for key in keys {
+        found.extend(route(address, before.get(&key).copied(), after.get(&key).copied()));
+    }
+}
+
+fn route(address: SocketAddr, before: Option<&Route>, after: Option<&Route>) -> Option<RouteDiff> {
+    let name = after.or(before)?.name();
+    let change = change(before.is_some(), after.is_some());
+    let mut found = RouteDiff {
+        change,
+        name,
+        address,
+        steer_by: None,
+        moved: 0,
+        moves: Vec::new(),
+        destinations: destinations(before, after),
+        settings: false,
+    };
+    if let (Some(before), Some(after)) = (before, after) {
+        found.steer_by = (before.steer != after.steer).then(|| (steer_name(&before.steer), steer_name(&after.steer)));
+        found.moves = moves(before, after);
+        found.moved = moved(&found.moves);
+        found.settings = before.on_empty != after.on_empty || before.limits != after.limits;
+        let same = found.steer_by.is_none() && found.moves.is_empty() && found.destinations.is_empty();
+        if same && !found.settings {
+            return None;
+        }
+    }
+    Some(found)
+}
+
+fn destinations(before: Option<&Route>, after: Option<&Route>) -> Vec<DestinationDiff> {
+    let list = |route: Option<&Route>| route.map(|route| route.destinations.clone()).unwrap_or_default();
+    let (before, after) = (list(before), list(after));
+    let named = |list: &[Destination], name: &str| list.iter().position(|destination| destination.name == name);
+    let mut found = Vec::new();
+    for destination in &after {
+        let old = named(&before, &destination.name).and_then(|place| before.get(place));
+        found.extend(compared(old, Some(destination)));
+    }
+    let gone = before.iter().filter(|destination| named(&after, &destination.name).is_none());
+    found.extend(gone.filter_map(|destination| compared(Some(destination), None)));
+    found
+}
+
+fn compared(before: Option<&Destination>, after: Option<&Destination>) -> Option<DestinationDiff> {
+    let slots = |one: Option<&Destination>| one.map_or(0, |one| one.slots);
+    let list = |one: Option<&Destination>| one.map(|one| one.endpoints.clone()).unwrap_or_default();
+    let found = DestinationDiff {
+        change: change(before.is_some(), after.is_some()),
+        name: after.or(before)?.name.clone(),
+        slots: (slots(before), slots(after)),
+        unusable: after.and_then(|one| one.unusable.as_ref()).map(ToString::to_string),
+        endpoints: endpoints(&list(before), &list(after)),
+        settings: before.zip(after).is_some_and(|(before, after)| {
+            before.settings != after.settings || before.decides.policy != after.decides.policy
+        }),
+    };
+    let unusable_too = before.map(|one| &one.unusable) == after.map(|one| &one.unusable);
+    let same = found.change == Change::Changed && found.slots.0 == found.slots.1 && unusable_too;
+    (!same || found.settings || !found.endpoints.is_empty()).then_some(found)
+}
+
+fn endpoints(before: &[Endpoint], after: &[Endpoint]) -> Vec<EndpointDiff> {
+    let by_address = |list: &[Endpoint]| -> BTreeMap<_, u32> {
+        list.iter().map(|endpoint| (endpoint.address, endpoint.decides.weight)).collect()
+    };
+    let (before, after) = (by_address(before), by_address(after));
+    let all: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let different = all.into_iter().filter(|address| before.get(*address) != after.get(*address));
+    let found = different.map(|address| EndpointDiff {
+        change: change(before.contains_key(address), after.contains_key(address)),
+        address: address.to_string(),
+    });
+    found.collect()
+}
+
+/// Of a thing that is in one of two plans at least.
+fn change(before: bool, after: bool) -> Change {
+    match (before, after) {
+        (false, _) => Change::Added,
+        (true, false) => Change::Removed,
+        (true, true) => Change::Changed,
+    }
+}
+
+fn moved(moves: &[Move]) -> u32 {
+    moves.iter().map(|one| one.slots).sum()
+}
+
+/// Every way in that leads elsewhere. Where a way is only in one of the two listeners, its clients are found
+/// behind the first way of the other that takes all of them.
+fn entrances(before: &Listener, after: &Listener, found: &mut Vec<EntranceDiff>) {
+    let way = |rule: &Rule| {
+        let key = |prefix: &Prefix| (prefix.family, prefix.bits, prefix.address);
+        (key(&rule.source), key(&rule.destination))
+    };
+    let mut seen = BTreeSet::new();
+    for rule in after.rules.iter().chain(&before.rules).filter(|rule| seen.insert(way(rule))) {
+        let leads = |listener: &Listener| -> Option<Arc<Route>> {
+            let covers =
+                |wide: &&Rule| covers(&wide.source, &rule.source) && covers(&wide.destination, &rule.destination);
+            listener.routes.get(listener.rules.iter().find(covers)?.route as usize).cloned()
+        };
+        let (from, to) = (leads(before), leads(after));
+        let names = (from.as_ref().map(|route| route.name()), to.as_ref().map(|route| route.name()));
+        if names.0 == names.1 {
+            continue;
+        }
+        let moves = from.zip(to).map(|(from, to)| moves(&from, &to)).unwrap_or_default();
+        found.push(EntranceDiff {
+            address: after.address,
+            clients: clients(rule),
+            from: names.0,
+            to: names.1,
+            moved: moved(&moves),
+            moves,
+        });
+    }
+}
+
+/// Whether one set holds all of another.
+fn covers(wide: &Prefix, narrow: &Prefix) -> bool {
+    wide.family == family::ANY
+        || (wide.family == narrow.family && wide.bits <= narrow.bits && wide.contains(narrow.address))
+}
+
+/// As people write it; empty if all clients are meant.
+fn clients(rule: &Rule) -> String {
+    match (rule.source.family, rule.destination.family) {
+        (family::ANY, family::ANY) => String::new(),
+        (_, family::ANY) => written(&rule.source),
+        (family::ANY, _) => format!("anywhere to {}", written(&rule.destination)),
+        _ => format!("{} to {}", written(&rule.source), written(&rule.destination)),
+    }
+}
+
+fn written(prefix: &Prefix) -> String {
+    let address = std::net::Ipv6Addr::from(prefix.address.bytes);
+    match address.to_ipv4_mapped() {
+        Some(v4) if prefix.family == family::V4 => format!("{v4}/{}", prefix.bits),
+        _ => format!("{address}/{}", prefix.bits),
+    }
+}

@@ -1,0 +1,107 @@
+//! The difference of two plans that route files make: what comes, what goes, and who moves.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use tcpshift_agent::plan::Plan;
+use tcpshift_agent::plan::compile::{Identity, compile};
+use tcpshift_agent::plan::diff::{Change, Diff, diff};
+use tcpshift_agent::plan::register::Register;
+use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::store::Store;
+
+const GROUND: &str = "
+{apiVersion: v1, kind: Service, metadata: {name: echo}, spec: {selector: {app: echo}, ports: [{name: tcp, port: 9000}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: one}, spec: {address: 10.0.0.1, labels: {app: echo, version: v1}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: echo}
+spec: {host: echo, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+";
+const TWO: &str = "{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: two}, spec: {address: 10.0.0.2, labels: {app: echo, version: v2}}}";
+const GATEWAY: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gate}
+spec: {servers: [{port: {number: 31400, name: tcp, protocol: TCP}, hosts: ['*']}]}";
+
+fn plan(texts: &[&str]) -> Plan {
+    let document = Document { name: "test.yaml".to_owned(), text: texts.join("\n---\n") };
+    let (entries, problems) = read_all(&[document], None);
+    let objects: Vec<_> = entries
+        .into_iter()
+        .map(|entry| match entry {
+            Entry::Valid(object) => *object,
+            _ => panic!("{problems:#?}"),
+        })
+        .collect();
+    let mut store = Store::default();
+    store.replace_files(objects);
+    let identity = Identity {
+        labels: BTreeMap::new(),
+        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        seed: 1,
+        is_local: |_| false,
+    };
+    // Each with numbers of its own: names alone count.
+    compile(store.iter(), &identity, &mut Register::default(), &Plan::empty(1))
+}
+
+fn route(name: &str, matches: &str, v1: u32) -> String {
+    let to = |subset: &str, weight: u32| format!("{{destination: {{host: echo, subset: {subset}}}, weight: {weight}}}");
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: {name}}}, spec: {{hosts: ['*'], \
+         gateways: [gate], tcp: [{{match: [{matches}], route: [{}, {}]}}]}}}}",
+        to("v1", v1),
+        to("v2", 100 - v1)
+    )
+}
+
+const PORT: &str = "{port: 31400}";
+
+#[test]
+fn equal_objects_make_no_difference() {
+    let texts = [GROUND, TWO, GATEWAY, &route("r", PORT, 80)];
+    assert_eq!(diff(&plan(&texts), &plan(&texts)), Diff::default());
+}
+
+#[test]
+fn a_shift_moves_its_share_and_nothing_else() {
+    let of = |v1| plan(&[GROUND, TWO, GATEWAY, &route("r", PORT, v1)]);
+    let diff = diff(&of(100), &of(80));
+    assert!(diff.listeners.is_empty() && diff.entrances.is_empty(), "{diff:#?}");
+    let [route] = &diff.routes[..] else { panic!("{diff:#?}") };
+    assert_eq!((route.change, route.moved, route.moves.len()), (Change::Changed, 2_000, 1));
+    assert!(route.moves[0].to.as_ref().is_some_and(|to| to.ends_with("/v2")), "{route:#?}");
+}
+
+#[test]
+fn listeners_and_endpoints_come_and_go() {
+    let route = route("r", PORT, 80);
+    let (none, some) = (plan(&[GROUND, TWO]), plan(&[GROUND, TWO, GATEWAY, &route]));
+    for (diff, change) in [(diff(&none, &some), Change::Added), (diff(&some, &none), Change::Removed)] {
+        assert_eq!((diff.listeners[0].change, diff.routes[0].change), (change, change), "{diff:#?}");
+        assert!(diff.routes[0].destinations[1].endpoints.iter().all(|one| one.change == change), "{diff:#?}");
+    }
+    let diff = diff(&some, &plan(&[GROUND, GATEWAY, &route]));
+    let v2 = &diff.routes[0].destinations[0];
+    assert_eq!((diff.routes[0].moved, v2.slots, v2.change), (0, (2_000, 2_000), Change::Changed));
+    assert_eq!(v2.unusable.as_deref(), Some("no endpoint"));
+    assert_eq!((v2.endpoints[0].change, v2.endpoints[0].address.as_str()), (Change::Removed, "10.0.0.2:9000"));
+}
+
+#[test]
+fn clients_of_a_subnet_are_followed_to_their_new_route() {
+    let base = [GROUND, TWO, GATEWAY];
+    let (wide, narrow) = (route("wide", PORT, 100), route("narrow", "{port: 31400, sourceSubnet: 10.1.0.0/16}", 0));
+    let (before, after) = (plan(&[&base[..], &[&wide]].concat()), plan(&[&base[..], &[&wide, &narrow]].concat()));
+    let coming = diff(&before, &after);
+    let [entrance] = &coming.entrances[..] else { panic!("{coming:#?}") };
+    assert_eq!((entrance.clients.as_str(), entrance.moved), ("10.1.0.0/16", 10_000));
+    assert_eq!((entrance.from.as_deref(), entrance.to.as_deref()), (Some("default/wide"), Some("default/narrow")));
+    let going = diff(&after, &plan(&[&base[..], &[&narrow]].concat()));
+    let [entrance] = &going.entrances[..] else { panic!("{going:#?}") };
+    assert_eq!((entrance.clients.as_str(), entrance.to.as_deref()), ("", None));
+}

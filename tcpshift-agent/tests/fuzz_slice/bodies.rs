@@ -1,0 +1,79 @@
+//! What must hold for any text: the bodies of the fuzz targets in `fuzz/`, and of the slice that each test run
+//! does. They panic where it does not.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use tcpshift_agent::plan::Plan;
+use tcpshift_agent::plan::compile::{Identity, compile};
+use tcpshift_agent::plan::diff::diff;
+use tcpshift_agent::plan::register::Register;
+use tcpshift_agent::route::read::{Document, Entry, read, read_all};
+use tcpshift_agent::route::store::Store;
+use tcpshift_agent::route::write;
+use tcpshift_common::SLOTS;
+
+/// Any text is read without a panic, and what is accepted is the same once it is written and read again.
+/// Returns how many objects were accepted.
+pub(crate) fn reader(text: &str) -> usize {
+    let mut accepted = 0;
+    for entry in read("fuzz.yaml", text, None).entries {
+        let Entry::Valid(object) = entry else { continue };
+        accepted += 1;
+        let written = write::yaml(&object.document());
+        let again = read("again.yaml", &written, None);
+        let [Entry::Valid(other)] = &again.entries[..] else {
+            panic!("what was accepted is not accepted again: {:#?}\n{written}", again.problems)
+        };
+        assert_eq!((&object.key, &object.content), (&other.key, &other.content), "{written}");
+        assert_eq!(object.created, other.created, "{written}");
+    }
+    accepted
+}
+
+/// Whatever is accepted compiles without a panic, into slots that add up; compiled again it is the same plan.
+/// Returns how many routes there are.
+pub(crate) fn compiles(text: &str) -> usize {
+    let document = Document { name: "fuzz.yaml".to_owned(), text: text.to_owned() };
+    let (entries, _) = read_all(&[document], None);
+    let mut objects = BTreeMap::new();
+    for entry in entries {
+        if let Entry::Valid(object) = entry {
+            objects.entry(object.key.clone()).or_insert(*object);
+        }
+    }
+    let mut store = Store::default();
+    store.replace_files(objects.into_values().collect());
+    let identity = Identity {
+        labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
+        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        seed: 1,
+        is_local: |ip| ip.is_loopback(),
+    };
+    let mut register = Register::default();
+    let empty = Plan::empty(identity.seed);
+    let plan = compile(store.iter(), &identity, &mut register, &empty);
+    for route in plan.routes() {
+        let slots: Vec<u32> = route.destinations.iter().map(|destination| destination.slots).collect();
+        let sum: u32 = slots.iter().sum();
+        assert!(sum == SLOTS || sum == 0, "{route:#?}");
+        let mut counted = vec![0; slots.len()];
+        for slot in 0..SLOTS {
+            match route.table.place(slot) {
+                Some(place) => counted[place as usize] += 1,
+                None => assert_eq!(sum, 0, "{route:#?}"),
+            }
+        }
+        assert_eq!(counted, slots, "{route:#?}");
+        for destination in &route.destinations {
+            let weights: u32 = destination.endpoints.iter().map(|endpoint| endpoint.decides.weight).sum();
+            assert_eq!(weights, destination.decides.weight, "{destination:#?}");
+            assert_eq!(destination.endpoints.is_empty(), destination.unusable.is_some(), "{destination:#?}");
+        }
+    }
+    let again = compile(store.iter(), &identity, &mut register, &plan);
+    assert_eq!((&again.listeners, &again.notes), (&plan.listeners, &plan.notes));
+    assert!(diff(&plan, &again).is_empty());
+    assert_eq!(diff(&empty, &plan).routes.len(), plan.routes().count());
+    plan.routes().count()
+}
