@@ -113,17 +113,16 @@ pub fn analyze(input: Input) -> Analysis {
     let keys: Vec<Key> = named.into_keys().collect();
     schema::add(&problems, &keys, &mut out);
     let mut findings = out.finish();
-    refine(&mut findings, &documents);
+    lines::refine(&mut findings, &documents);
+    findings.sort_by(order);
+    findings.dedup();
     Analysis { findings, unreadable, objects: sorted.len() }
 }
 
-/// Lines of fields, and the order that they make.
-fn refine(findings: &mut [Finding], documents: &[Document]) {
-    lines::refine(findings, documents);
-    findings.sort_by(|a, b| {
-        let order = |one: &Finding| (std::cmp::Reverse(one.level), one.file.clone(), one.line, one.code.id);
-        order(a).cmp(&order(b))
-    });
+/// The worst first, then in the order of files.
+fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
+    let order = b.level.cmp(&a.level).then_with(|| a.file.cmp(&b.file)).then_with(|| a.line.cmp(&b.line));
+    order.then_with(|| a.code.id.cmp(b.code.id)).then_with(|| a.field.cmp(&b.field)).then_with(|| a.key.cmp(&b.key))
 }
 
 /// Reads an object that is there already, as an agent gives it: its document as JSON, and where it comes from.

@@ -121,13 +121,8 @@ impl Findings {
         self.fields.contains(&(key.clone(), field.to_owned()))
     }
 
-    /// All of them, the worst first, then in the order of files.
-    pub(super) fn finish(mut self) -> Vec<Finding> {
-        self.list.sort_by(|a, b| {
-            let order = |one: &Finding| (std::cmp::Reverse(one.level), one.file.clone(), one.line, one.code.id);
-            order(a).cmp(&order(b)).then_with(|| a.field.cmp(&b.field))
-        });
-        self.list.dedup();
+    /// All of them, in the order found.
+    pub(super) fn finish(self) -> Vec<Finding> {
         self.list
     }
 }

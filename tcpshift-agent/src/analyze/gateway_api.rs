@@ -37,13 +37,17 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
         for (at, listener) in spec.listeners.iter().enumerate().filter(|(_, listener)| listener.protocol == "TCP") {
             let routes = attached.get(&(gateway, at)).map(Vec::as_slice).unwrap_or_default();
             let Some((oldest, younger)) = routes.split_first() else {
-                let message = format!("no TCPRoute is attached to the listener {}: it is not listened on", listener.name);
+                let message =
+                    format!("no TCPRoute is attached to the listener {}: it is not listened on", listener.name);
                 let cure = format!("attach one with `parentRefs: [{{name: {}}}]`", object.key.name);
                 out.push(code::PORT_UNUSED, object, format!("spec.listeners[{at}]"), message, cure);
                 continue;
             };
             for route in younger {
-                let message = format!("{} is attached to {} of {} too, is older, and is served", oldest.key, listener.name, object.key);
+                let message = format!(
+                    "{} is attached to {} of {} too, is older, and is served",
+                    oldest.key, listener.name, object.key
+                );
                 out.push(code::SHARED_LISTENER, route, "spec.parentRefs", message, "attach it to another listener");
             }
         }
@@ -51,7 +55,13 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
 }
 
 /// The listeners that a route is attached to by one reference.
-fn parent(world: &World<'_>, object: &Object, parent: &ParentRef, path: &str, out: &mut Findings) -> Vec<(usize, usize)> {
+fn parent(
+    world: &World<'_>,
+    object: &Object,
+    parent: &ParentRef,
+    path: &str,
+    out: &mut Findings,
+) -> Vec<(usize, usize)> {
     let named = |(_, (other, _)): &(usize, &(&Object, _))| {
         other.key.namespace == parent.namespace && other.key.name == parent.name
     };
@@ -82,7 +92,8 @@ fn parent(world: &World<'_>, object: &Object, parent: &ParentRef, path: &str, ou
     let allowed: Vec<_> =
         found.iter().filter(|(_, listener)| allows(listener, &gateway.key.namespace, &object.key.namespace)).collect();
     if allowed.is_empty() {
-        let message = format!("no listener that is meant of {} takes a TCPRoute of {}", gateway.key, object.key.namespace);
+        let message =
+            format!("no listener that is meant of {} takes a TCPRoute of {}", gateway.key, object.key.namespace);
         let cure = "let its `allowedRoutes` take it, at a listener with protocol TCP";
         out.push(code::NOT_ALLOWED, object, path, message, cure);
     }
@@ -112,7 +123,8 @@ fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Find
             let path = format!("spec.rules[{index}].backendRefs[{at}]");
             let written = format!("{}/{}", backend.namespace, backend.name);
             if backend.namespace != own && !granted(world, object, &backend.namespace, &backend.name) {
-                let message = format!("no ReferenceGrant of {} lets a TCPRoute of {own} refer to {written}", backend.namespace);
+                let message =
+                    format!("no ReferenceGrant of {} lets a TCPRoute of {own} refer to {written}", backend.namespace);
                 let cure = "add one there, from TCPRoute and this namespace, to Service";
                 out.push(code::NOT_GRANTED, object, format!("{path}.namespace"), message, cure);
             }
@@ -124,7 +136,13 @@ fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Find
             let (providers, _) = world.providers(own, &host);
             let Some(service) = providers.into_iter().find(key) else {
                 let message = format!("Referenced backend not found: {written:?}");
-                out.push(code::NOT_FOUND, object, format!("{path}.name"), message, "add the Service, or correct the name");
+                out.push(
+                    code::NOT_FOUND,
+                    object,
+                    format!("{path}.name"),
+                    message,
+                    "add the Service, or correct the name",
+                );
                 continue;
             };
             if let Some(port) = backend.port
@@ -143,9 +161,10 @@ fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Find
 /// Whether a namespace lets TCPRoutes of the object's refer to a Service of its own.
 fn granted(world: &World<'_>, object: &Object, namespace: &str, name: &str) -> bool {
     world.grants.iter().filter(|(grant, _)| grant.key.namespace == namespace).any(|(_, grant)| {
-        let from = grant.from.iter().any(|from| {
-            from.group == GROUP && from.kind == "TCPRoute" && from.namespace == object.key.namespace
-        });
+        let from = grant
+            .from
+            .iter()
+            .any(|from| from.group == GROUP && from.kind == "TCPRoute" && from.namespace == object.key.namespace);
         let to = |to: &crate::route::model::gateway_api::reference_grant::To| {
             to.group.is_empty() && to.kind == "Service" && to.name.as_ref().is_none_or(|known| known == name)
         };

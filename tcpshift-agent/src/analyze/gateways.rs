@@ -45,8 +45,10 @@ pub(super) fn check(world: &World<'_>, agent: Option<&Labels>, out: &mut Finding
             let other = other.or(listeners.get(&listener.port).copied().filter(|other| other.key != object.key));
             if let Some(other) = other {
                 let winner = if other.age() <= object.age() { other } else { object };
-                let message =
-                    format!("{} listens on port {} too; the older one, {}, is served", other.key, listener.port, winner.key);
+                let message = format!(
+                    "{} listens on port {} too; the older one, {}, is served",
+                    other.key, listener.port, winner.key
+                );
                 out.push(code::GATEWAYS_MEET, object, field, message, "give one of them another port");
             }
             listeners.entry(listener.port).or_insert(object);
@@ -82,6 +84,12 @@ fn clash(object: &Object, gateway: &Gateway, server: &Server, first: &Found<'_>,
         out.push(code::GATEWAY_CONFLICT, object, field, message, cure);
     } else {
         let message = format!("an agent that {} selects too serves that one at port {port}, as it is older", owner.key);
-        out.push(code::GATEWAYS_MEET, object, field, message, "give one another port, or selectors of different agents");
+        out.push(
+            code::GATEWAYS_MEET,
+            object,
+            field,
+            message,
+            "give one another port, or selectors of different agents",
+        );
     }
 }

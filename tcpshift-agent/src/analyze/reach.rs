@@ -177,7 +177,7 @@ fn claim(services: &[(&Object, &VirtualService)], server: &Server, places: &[Pla
             }
         } else {
             fate.alive.insert(*place);
-            free.into_iter().for_each(|pair| drop(taken.insert(pair, (place.0, place.1))));
+            taken.extend(free.into_iter().map(|pair| (pair, (place.0, place.1))));
         }
     }
 }
@@ -225,14 +225,17 @@ fn dead(services: &[(&Object, &VirtualService)], fate: &Fate, out: &mut Findings
             Blocker::Rule(other, first) => {
                 format!("rule #{first} of the older {} takes all of its connections", services[other].0.key)
             }
-            Blocker::Bind(ip) => format!("the port is listened on at {ip} alone, which its destinationSubnets leave out"),
+            Blocker::Bind(ip) => {
+                format!("the port is listened on at {ip} alone, which its destinationSubnets leave out")
+            }
         };
         let lives = |at: usize| fate.alive.contains(&(service, rule, at));
         if (0..blocks).any(lives) {
             let message = format!("rule #{rule} match #{at} adds nothing: {why}");
             let field = format!("spec.tcp[{rule}].match[{at}]");
             out.push(code::INEFFECTIVE, object, field, message, "remove it, or make it narrower");
-        } else if (0..blocks).all(|at| fate.blocked.contains_key(&(service, rule, at))) && done.insert((service, rule)) {
+        } else if (0..blocks).all(|at| fate.blocked.contains_key(&(service, rule, at))) && done.insert((service, rule))
+        {
             let message = format!("rule #{rule} is never reached: {why}");
             let cure = "remove it, put it before the other, or give it a narrower match";
             out.push(code::UNREACHABLE, object, format!("spec.tcp[{rule}]"), message, cure);

@@ -84,7 +84,8 @@ fn matches<'m>(
                 out.push(code::NOT_FOUND, object, field, message, "add the Gateway, or correct the name");
                 continue;
             }
-            let message = format!("the object does not name {name} in `spec.gateways`, so the match never applies there");
+            let message =
+                format!("the object does not name {name} in `spec.gateways`, so the match never applies there");
             out.push(code::MATCH_GATEWAY_UNBOUND, object, field, message, "add it there, or remove it here");
         }
         let applies = if block.gateways.is_empty() { &service.gateways } else { &block.gateways };
@@ -112,10 +113,9 @@ fn matches<'m>(
             let cure = format!("a match names the port that clients connect to; there are {}", ports.join(", "));
             out.push(code::MATCH_PORT_UNSERVED, object, format!("{path}.port"), message, cure);
         }
-        for (given, name) in [
-            (!block.source_labels.is_empty(), "sourceLabels"),
-            (block.source_namespace.is_some(), "sourceNamespace"),
-        ] {
+        for (given, name) in
+            [(!block.source_labels.is_empty(), "sourceLabels"), (block.source_namespace.is_some(), "sourceNamespace")]
+        {
             if given {
                 let message = format!("{name} is ignored at gateways: connections of every client match");
                 let cure = "use sourceSubnet to choose clients, or remove it";

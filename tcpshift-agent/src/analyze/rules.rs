@@ -83,7 +83,8 @@ fn merge(rules: &[Rule<'_>], out: &mut Findings) {
         for (index, subset) in rule.subsets.iter().enumerate() {
             match subsets.get(&(clients, subset.name.as_str())) {
                 Some(first) => {
-                    let message = format!("the older {} declares the subset {} too, and counts", first.key, subset.name);
+                    let message =
+                        format!("the older {} declares the subset {} too, and counts", first.key, subset.name);
                     let cure = "keep one of them";
                     out.push(code::SUBSET_TWICE, object, format!("spec.subsets[{index}].name"), message, cure);
                 }

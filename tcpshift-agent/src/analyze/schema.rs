@@ -14,9 +14,7 @@ pub(super) fn add(problems: &[Problem], keys: &[Key], out: &mut Findings) {
     for problem in problems {
         let key = named.get(problem.object.as_str()).copied();
         let code = code(problem);
-        if problem.severity == Severity::Warning
-            && key.is_some_and(|key| out.has(key, &problem.field))
-        {
+        if problem.severity == Severity::Warning && key.is_some_and(|key| out.has(key, &problem.field)) {
             continue;
         }
         let message = if problem.field.is_empty() {

@@ -31,7 +31,8 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     for ((host, port), found) in ports {
         let Some((first, protocol)) = found.first() else { continue };
         for (object, other) in found.iter().filter(|(_, other)| other != protocol) {
-            let message = format!("{} gives port {port} of {host} another protocol: {protocol:?}, here {other:?}", first.key);
+            let message =
+                format!("{} gives port {port} of {host} another protocol: {protocol:?}, here {other:?}", first.key);
             out.push(code::PROTOCOL_CONFLICT, object, "spec.ports", message, "give it one protocol");
         }
     }
@@ -58,7 +59,8 @@ fn endpoints(world: &World<'_>, provider: &Provider<'_>, listeners: &Listeners, 
     for port in &provider.ports {
         let addresses = found.iter().flat_map(|endpoint| endpoint.addresses(port));
         if let Some((ip, number)) = addresses.into_iter().find(|(ip, number)| listeners.have(*ip, *number)) {
-            let message = format!("port {} leads to {ip}:{number}, where a Gateway listens: it is not used", port.number);
+            let message =
+                format!("port {} leads to {ip}:{number}, where a Gateway listens: it is not used", port.number);
             out.push(code::LOOP, object, "spec.ports", message, "name the port where the endpoint serves");
         }
     }
@@ -80,7 +82,8 @@ struct Listeners {
 
 impl Listeners {
     fn new(world: &World<'_>) -> Self {
-        let mut listeners = Self { everywhere: std::collections::HashSet::new(), bound: std::collections::HashSet::new() };
+        let mut listeners =
+            Self { everywhere: std::collections::HashSet::new(), bound: std::collections::HashSet::new() };
         for (_, gateway) in &world.gateways {
             for server in gateway.servers.iter().filter(|server| server.protocol == Protocol::Tcp) {
                 match server.bind {

@@ -20,7 +20,9 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
             let pointer = format!("/spec/{kind}/{index}/route");
             let written = object.content.pointer(&pointer).and_then(Value::as_array).map(Vec::as_slice);
             let said: Vec<bool> = (0..route.len())
-                .map(|at| written.and_then(|items| items.get(at)?.get("weight")).is_some_and(|weight| !weight.is_null()))
+                .map(|at| {
+                    written.and_then(|items| items.get(at)?.get("weight")).is_some_and(|weight| !weight.is_null())
+                })
                 .collect();
             let namespace = object.key.namespace.as_str();
             let name = |at: usize| {

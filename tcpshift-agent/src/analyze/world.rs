@@ -192,8 +192,7 @@ impl<'a> World<'a> {
             return (exact, host.starts_with('*'));
         }
         let fits = |index: &&usize| names::covers(&self.providers[**index].host, &host);
-        let wild: Vec<_> =
-            self.wild.iter().filter(visible).filter(fits).map(|index| &self.providers[*index]).collect();
+        let wild: Vec<_> = self.wild.iter().filter(visible).filter(fits).map(|index| &self.providers[*index]).collect();
         let is_wild = !wild.is_empty();
         (wild, is_wild)
     }
@@ -223,8 +222,7 @@ impl<'a> World<'a> {
                 return exact;
             }
             let wild = self.wild_rules.get(namespace).into_iter().flatten();
-            let fitting: Vec<_> =
-                wild.filter(|(wild, rule)| names::covers(wild, &host) && seen(&rule)).collect();
+            let fitting: Vec<_> = wild.filter(|(wild, rule)| names::covers(wild, &host) && seen(&rule)).collect();
             if let Some(longest) = fitting.iter().map(|(wild, _)| wild.len()).max() {
                 return fitting.into_iter().filter(|(wild, _)| wild.len() == longest).map(|(_, rule)| *rule).collect();
             }

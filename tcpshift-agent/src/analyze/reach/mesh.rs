@@ -29,7 +29,8 @@ pub(super) fn walk(services: &[(&Object, &VirtualService)], fate: &mut Fate, out
         let places: Vec<Place> = members.iter().flat_map(|index| blocks(services, *index)).take(MOST).collect();
         for (at, place) in places.iter().enumerate() {
             let first = places[..at].iter().find(|other| {
-                meets(services[other.0], services[place.0]) && leaves_nothing(block(services, **other), block(services, *place))
+                meets(services[other.0], services[place.0])
+                    && leaves_nothing(block(services, **other), block(services, *place))
             });
             match first {
                 Some(first) => drop(fate.blocked.entry(*place).or_insert(Blocker::Rule(first.0, first.1))),
@@ -44,9 +45,9 @@ fn blocks<'a>(services: &'a [(&Object, &VirtualService)], index: usize) -> impl 
     services[index].1.tcp.iter().enumerate().flat_map(move |(rule, tcp)| {
         let count = tcp.matches.len().max(1);
         (0..count).map(move |at| (index, rule, at)).filter(move |(_, _, at)| {
-            tcp.matches.get(*at).is_none_or(|block| {
-                block.gateways.is_empty() || block.gateways.contains(&GatewayRef::Mesh)
-            })
+            tcp.matches
+                .get(*at)
+                .is_none_or(|block| block.gateways.is_empty() || block.gateways.contains(&GatewayRef::Mesh))
         })
     })
 }
