@@ -108,10 +108,10 @@ pub fn analyze(input: Input) -> Analysis {
     rules::check(&world, &mut out);
     services::check(&world, &mut out);
     gateways::check(&world, agent.as_ref(), &mut out);
-    reach::check(&world, &mut out);
+    let alive = reach::check(&world, &mut out);
     gateway_api::check(&world, &mut out);
     let keys: Vec<Key> = named.into_keys().collect();
-    schema::add(&problems, &keys, &mut out);
+    schema::add(&problems, &keys, &alive, &mut out);
     let mut findings = out.finish();
     lines::refine(&mut findings, &documents);
     findings.sort_by(order);

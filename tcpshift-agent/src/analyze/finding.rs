@@ -106,7 +106,7 @@ impl Findings {
             Origin::Applied => ("applied".to_owned(), 0),
         };
         let (field, key) = (field.into(), object.key.clone());
-        self.fields.insert((key.clone(), field.clone()));
+        self.fields.insert((key.clone(), spelling(&field)));
         let (message, cure) = (message.into(), cure.into());
         self.list.push(Finding { code, level, key: Some(key), file, line, field, message, cure });
     }
@@ -118,11 +118,16 @@ impl Findings {
 
     /// Whether something is said of a field.
     pub(super) fn has(&self, key: &Key, field: &str) -> bool {
-        self.fields.contains(&(key.clone(), field.to_owned()))
+        self.fields.contains(&(key.clone(), spelling(field)))
     }
 
     /// All of them, in the order found.
     pub(super) fn finish(self) -> Vec<Finding> {
         self.list
     }
+}
+
+/// Both spellings of a field, `sourceSubnet` and `source_subnet`, are one.
+fn spelling(field: &str) -> String {
+    field.replace('_', "").to_ascii_lowercase()
 }

@@ -15,7 +15,7 @@ use super::finding::Findings;
 use super::world::{World, admits};
 use crate::route::model::gateway::Protocol;
 use crate::route::model::{Gateway, GatewayRef, RouteMatch, Server, VirtualService};
-use crate::route::object::Object;
+use crate::route::object::{Key, Object};
 
 /// A match block of a rule: places of the VirtualService, the rule and the block. A rule without blocks has one.
 type Place = (usize, usize, usize);
@@ -40,7 +40,8 @@ enum Blocker {
     Bind(std::net::IpAddr),
 }
 
-pub(super) fn check(world: &World<'_>, out: &mut Findings) {
+/// Gives back the `tcp` rules that get connections somewhere.
+pub(super) fn check(world: &World<'_>, out: &mut Findings) -> HashSet<(Key, usize)> {
     let services = &world.virtual_services;
     let mut bound: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     for (index, (_, service)) in services.iter().enumerate() {
@@ -57,6 +58,7 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     }
     mesh::walk(services, &mut fate, out);
     dead(services, &fate, out);
+    fate.alive.iter().map(|(service, rule, _)| (services[*service].0.key.clone(), *rule)).collect()
 }
 
 fn name_of(gateway: &GatewayRef) -> Option<(&str, &str)> {

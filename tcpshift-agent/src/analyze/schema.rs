@@ -1,15 +1,18 @@
 //! What is wrong with objects by themselves, under the codes of findings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::code::{self, Code};
+use super::code::{self, Code, Level};
 use super::finding::{Finding, Findings};
 use crate::route::kind::Kind;
 use crate::route::object::Key;
 use crate::route::problem::{Problem, Severity};
 
 /// Adds problems of single objects, but for those that other checks have said better.
-pub(super) fn add(problems: &[Problem], keys: &[Key], out: &mut Findings) {
+///
+/// Istio's validator knows no prefixes of sources: what it takes for dead may be alive here, and is then only
+/// worth knowing.
+pub(super) fn add(problems: &[Problem], keys: &[Key], alive: &HashSet<(Key, usize)>, out: &mut Findings) {
     let named: HashMap<String, &Key> = keys.iter().map(|key| (key.to_string(), key)).collect();
     for problem in problems {
         let key = named.get(problem.object.as_str()).copied();
@@ -17,7 +20,11 @@ pub(super) fn add(problems: &[Problem], keys: &[Key], out: &mut Findings) {
         if problem.severity == Severity::Warning && key.is_some_and(|key| out.has(key, &problem.field)) {
             continue;
         }
-        let message = if problem.field.is_empty() {
+        let lives = [code::UNREACHABLE, code::INEFFECTIVE].contains(&code)
+            && key.zip(rule(&problem.field)).is_some_and(|(key, rule)| alive.contains(&(key.clone(), rule)));
+        let message = if lives {
+            format!("in Istio, {}; here it is reached, as the longest prefix wins", problem.message)
+        } else if problem.field.is_empty() {
             problem.message.clone()
         } else {
             format!("{}: {}", problem.field, problem.message)
@@ -28,7 +35,7 @@ pub(super) fn add(problems: &[Problem], keys: &[Key], out: &mut Findings) {
         };
         out.add(Finding {
             code,
-            level: code.level,
+            level: if lives { Level::Info } else { code.level },
             key: key.cloned(),
             file: problem.file.clone(),
             line: problem.line,
@@ -37,6 +44,11 @@ pub(super) fn add(problems: &[Problem], keys: &[Key], out: &mut Findings) {
             cure: problem.cure.clone(),
         });
     }
+}
+
+/// The `tcp` rule that a field is in.
+fn rule(field: &str) -> Option<usize> {
+    field.strip_prefix("spec.tcp[")?.split(']').next()?.parse().ok()
 }
 
 /// Problems have no codes; what they say does.
