@@ -168,21 +168,33 @@ fn a_file_that_is_no_yaml_does_not_hide_the_others() {
 
 #[test]
 fn ten_thousand_routes_take_no_time() {
-    let mut text = String::new();
-    for route in 0..10_000 {
-        let (port, service) = (20_000 + route % 100, route % 500);
-        text += &format!(
-            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: r{route}}}\nspec:\n  hosts: ['*']\n  gateways: [gw{}]\n  tcp:\n  - match: [{{port: {port}}}]\n    route:\n    - {{destination: {{host: s{service}, subset: v1}}, weight: 80}}\n    - {{destination: {{host: s{service}, subset: v2}}, weight: 20}}\n---\n",
-            route / 100
-        );
-    }
+    let route = |route: usize| {
+        let (gateway, port, service) = (route / 100, 20_000 + route % 100, route % 500);
+        format!(
+            "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: r{route}}}
+spec:
+  hosts: ['*']
+  gateways: [gw{gateway}]
+  tcp:
+  - match: [{{port: {port}}}]
+    route:
+    - {{destination: {{host: s{service}, subset: v1}}, weight: 80}}
+    - {{destination: {{host: s{service}, subset: v2}}, weight: 20}}
+---
+"
+        )
+    };
+    let text: String = (0..10_000).map(route).collect();
     let started = Instant::now();
     let analysis = analyzed(vec![document("many.yaml", &text)]);
     let took = started.elapsed();
     assert_eq!(analysis.objects, 10_000);
     assert!(analysis.findings.len() >= 50_000, "{}", analysis.findings.len());
     // Every field of it is wrong; a debug build takes ten times as long.
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
 }
 
 #[test]

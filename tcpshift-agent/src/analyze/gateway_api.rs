@@ -62,10 +62,7 @@ fn parent(
     path: &str,
     out: &mut Findings,
 ) -> Vec<(usize, usize)> {
-    let named = |(_, (other, _)): &(usize, &(&Object, _))| {
-        other.key.namespace == parent.namespace && other.key.name == parent.name
-    };
-    let Some((place, (gateway, spec))) = world.api_gateways.iter().enumerate().find(named) else {
+    let Some(place) = world.api_gateway(&parent.namespace, &parent.name) else {
         let cure = match world.gateway(&parent.namespace, &parent.name) {
             Some((istio, _)) => format!("{} is Istio's, of another group; bind a VirtualService to that", istio.key),
             None => "add the Gateway, or correct the name".to_owned(),
@@ -75,6 +72,7 @@ fn parent(
         out.push(code::NOT_FOUND, object, format!("{path}.name"), message, cure);
         return Vec::new();
     };
+    let (gateway, spec) = world.api_gateways[place];
     let meant = |listener: &Listener| {
         parent.section.as_ref().is_none_or(|name| listener.name == *name)
             && parent.port.is_none_or(|port| listener.port == port)

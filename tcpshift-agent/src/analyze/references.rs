@@ -33,9 +33,9 @@ fn gateways(world: &World<'_>, object: &Object, service: &VirtualService, out: &
             continue;
         }
         let Some((owner, found)) = world.gateway(namespace, name) else {
-            let elsewhere = world.gateways.iter().find(|(other, _)| other.key.name == *name);
+            let elsewhere = world.gateway_named(name);
             let cure = match elsewhere {
-                Some((other, _)) => format!("write {}/{name}, or add the Gateway", other.key.namespace),
+                Some(other) => format!("write {}/{name}, or add the Gateway", other.key.namespace),
                 None => "add the Gateway, or correct the name".to_owned(),
             };
             let written = if *namespace == object.key.namespace { name.clone() } else { format!("{namespace}/{name}") };
@@ -167,10 +167,8 @@ fn destination(world: &World<'_>, object: &Object, path: &str, wanted: &RouteDes
 
 /// A DestinationRule that has the subset and is not seen.
 fn elsewhere(world: &World<'_>, host: &str, subset: &str) -> String {
-    let has = |(object, rule): &&super::world::Rule<'_>| {
-        full_host(&rule.host, &object.key.namespace) == host && rule.subsets.iter().any(|one| one.name == subset)
-    };
-    match world.rules.iter().find(has) {
+    let has = |(_, rule): &&super::world::Rule<'_>| rule.subsets.iter().any(|one| one.name == subset);
+    match world.rules_of(host).iter().find(has) {
         Some((other, _)) => format!("{} has it, and is not visible from here", other.key),
         None => "add a DestinationRule for the host with this subset".to_owned(),
     }

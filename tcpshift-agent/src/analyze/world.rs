@@ -30,9 +30,14 @@ pub(super) struct World<'a> {
     pub(super) rules: Vec<Rule<'a>>,
     pub(super) providers: Vec<Provider<'a>>,
     by_host: HashMap<String, Vec<usize>>,
+    /// By the first label of their hosts.
+    by_label: HashMap<String, Vec<usize>>,
     wild: Vec<usize>,
     gateway_at: HashMap<(&'a str, &'a str), usize>,
+    gateway_named: HashMap<&'a str, &'a Object>,
+    api_gateway_at: HashMap<(&'a str, &'a str), usize>,
     rule_at: HashMap<(&'a str, String), Vec<Rule<'a>>>,
+    rules_of: HashMap<String, Vec<Rule<'a>>>,
     wild_rules: HashMap<&'a str, Vec<(String, Rule<'a>)>>,
     labelled: HashMap<(&'a str, &'a str, &'a str), Vec<&'a WorkloadEntry>>,
     workloads: HashMap<&'a str, Vec<&'a WorkloadEntry>>,
@@ -107,6 +112,7 @@ impl<'a> World<'a> {
             if provider.host.starts_with('*') {
                 world.wild.push(index);
             }
+            world.by_label.entry(first_label(&provider.host).to_owned()).or_default().push(index);
             let same = world.by_host.entry(provider.host.clone()).or_default();
             // A Service beats ServiceEntries of its host.
             if matches!(provider.object.spec, Spec::Service(_)) {
@@ -124,11 +130,13 @@ impl<'a> World<'a> {
             Spec::VirtualService(service) => self.virtual_services.push((object, service)),
             Spec::Gateway(gateway) => {
                 self.gateway_at.insert((namespace, object.key.name.as_str()), self.gateways.len());
+                self.gateway_named.entry(&object.key.name).or_insert(object);
                 self.gateways.push((object, gateway));
             }
             Spec::DestinationRule(rule) => {
                 self.rules.push((object, rule));
                 let host = full_host(&rule.host, namespace);
+                self.rules_of.entry(host.clone()).or_default().push((object, rule));
                 if host.starts_with('*') {
                     self.wild_rules.entry(namespace).or_default().push((host, (object, rule)));
                 } else {
@@ -174,7 +182,10 @@ impl<'a> World<'a> {
                     self.slices.entry((namespace, service)).or_default().push(slice);
                 }
             }
-            Spec::GatewayApiGateway(gateway) => self.api_gateways.push((object, gateway)),
+            Spec::GatewayApiGateway(gateway) => {
+                self.api_gateway_at.insert((namespace, object.key.name.as_str()), self.api_gateways.len());
+                self.api_gateways.push((object, gateway));
+            }
             Spec::TcpRoute(route) => self.tcp_routes.push((object, route)),
             Spec::ReferenceGrant(grant) => self.grants.push((object, grant)),
             Spec::WorkloadGroup(_) => {}
@@ -197,13 +208,26 @@ impl<'a> World<'a> {
         (wild, is_wild)
     }
 
-    /// Hosts that differ only a little, or stand in another namespace: for a cure.
-    pub(super) fn similar(&self, namespace: &str, host: &str) -> Option<String> {
+    /// A host that begins alike, as one of another namespace: for a cure.
+    pub(super) fn similar(&self, namespace: &str, host: &str) -> Option<&str> {
         let wanted = full_host(host, namespace);
-        let label = wanted.split('.').next().unwrap_or_default();
-        let other = |provider: &&Provider<'a>| provider.host.split('.').next() == Some(label);
-        let found = self.providers.iter().filter(other).map(|provider| provider.host.clone()).next();
-        found.filter(|found| *found != wanted)
+        let alike = self.by_label.get(first_label(&wanted))?;
+        alike.iter().map(|at| self.providers[*at].host.as_str()).find(|found| *found != wanted)
+    }
+
+    /// Any Gateway of a name: for a cure.
+    pub(super) fn gateway_named(&self, name: &str) -> Option<&'a Object> {
+        self.gateway_named.get(name).copied()
+    }
+
+    /// The place of the Gateway API's Gateway.
+    pub(super) fn api_gateway(&self, namespace: &str, name: &str) -> Option<usize> {
+        self.api_gateway_at.get(&(namespace, name)).copied()
+    }
+
+    /// DestinationRules of a host in every namespace.
+    pub(super) fn rules_of(&self, host: &str) -> &[Rule<'a>] {
+        self.rules_of.get(host).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// A Gateway.
@@ -280,6 +304,10 @@ impl Provider<'_> {
             _ => true,
         }
     }
+}
+
+fn first_label(host: &str) -> &str {
+    host.split('.').next().unwrap_or_default()
 }
 
 /// A short name belongs to the namespace of the object that uses it.

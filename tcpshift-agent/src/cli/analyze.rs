@@ -189,7 +189,7 @@ pub(super) fn execute(arguments: Arguments, running: Option<Running>) -> Result<
     outcome::problems(&unreadable);
     screen::print(&text(&findings, output)?)?;
     let what: Vec<_> = names.iter().map(|name| name.display().to_string()).collect();
-    if findings.is_empty() && unreadable.is_empty() && !failed {
+    if findings.is_empty() && !found && unreadable.is_empty() && !failed {
         screen::note(&format!("✔ No validation issues found when analyzing {}.", what.join(", ")));
     }
     Ok(match (failed, unreadable.is_empty(), found) {
