@@ -8,6 +8,7 @@ pub mod finding;
 mod gateway_api;
 mod gateways;
 mod lines;
+mod provider;
 mod reach;
 mod references;
 mod rules;

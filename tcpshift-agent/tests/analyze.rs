@@ -52,7 +52,9 @@ fn every_case_of_the_table_is_found_as_it_says() {
             let mut wanted: Vec<String> =
                 head.iter().filter_map(|line| line.strip_prefix("#! ")).map(str::to_owned).collect();
             let counts = |code: &str| code != "TS0019" || wanted.iter().any(|line| line.contains("TS0019"));
+            let reversed = analyzed(documents.iter().rev().cloned().collect());
             let analysis = analyzed(documents);
+            assert_eq!(analysis.findings, reversed.findings, "{name}: the order of files does not matter");
             seen.extend(analysis.findings.iter().map(|finding| finding.code.id));
             for finding in &analysis.findings {
                 assert!(!finding.message.is_empty() && !finding.message.contains('\n'), "{name}: {finding:?}");
@@ -73,6 +75,23 @@ fn every_case_of_the_table_is_found_as_it_says() {
     let missing: Vec<_> =
         code::ALL.iter().map(|code| code.id).filter(|id| !seen.contains(id) && !others.contains(id)).collect();
     assert!(missing.is_empty(), "no case finds {missing:?}");
+}
+
+#[test]
+fn whatever_can_be_read_can_be_analyzed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validation");
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        for case in text.split("\n=== ") {
+            let (_, body) = case.split_once("\n\n").unwrap();
+            let namespace = format!("n{}", all.len());
+            analyzed(vec![document("case", body)]);
+            all.push(document(&namespace, &body.replace("name: x", &format!("name: x{}", all.len()))));
+        }
+    }
+    let objects = analyzed(all).objects;
+    assert!(objects > 300, "{objects}");
 }
 
 const ROUTE: &str = "\

@@ -126,7 +126,7 @@ fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Find
                 let cure = "add one there, from TCPRoute and this namespace, to Service";
                 out.push(code::NOT_GRANTED, object, format!("{path}.namespace"), message, cure);
             }
-            let key = |provider: &&super::world::Provider<'_>| {
+            let key = |provider: &&super::provider::Provider<'_>| {
                 let key = &provider.object.key;
                 key.kind == Kind::Service && key.namespace == backend.namespace && key.name == backend.name
             };

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::code;
 use super::finding::Findings;
-use super::world::{Provider, World, admits, full_host};
+use super::provider::Provider;
+use super::world::{World, admits, full_host};
 use crate::route::model::{GatewayRef, RouteDestination, RouteMatch, VirtualService};
 use crate::route::object::Object;
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::code;
 use super::finding::Findings;
-use super::world::{Endpoint, Rule, World, full_host};
+use super::provider::Endpoint;
+use super::world::{Rule, World, full_host};
 use crate::route::model::{Labels, RouteDestination, Subset, selects};
 use crate::route::names;
 use crate::route::object::Object;

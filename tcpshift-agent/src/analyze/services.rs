@@ -1,12 +1,13 @@
 //! Services: selectors that select nothing, hosts without endpoints, and conflicts of ServiceEntries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::code;
 use super::finding::Findings;
+use super::provider::Provider;
 use super::rules::text;
-use super::world::{Provider, World};
+use super::world::World;
 use crate::route::model::gateway::Protocol;
 use crate::route::model::{Spec, WorkloadAddress};
 use crate::route::object::Object;
@@ -76,14 +77,13 @@ fn endpoints(world: &World<'_>, provider: &Provider<'_>, listeners: &Listeners, 
 /// What the Gateways listen on.
 struct Listeners {
     /// Ports of this host, at every address and at some.
-    everywhere: std::collections::HashSet<u16>,
-    bound: std::collections::HashSet<(IpAddr, u16)>,
+    everywhere: HashSet<u16>,
+    bound: HashSet<(IpAddr, u16)>,
 }
 
 impl Listeners {
     fn new(world: &World<'_>) -> Self {
-        let mut listeners =
-            Self { everywhere: std::collections::HashSet::new(), bound: std::collections::HashSet::new() };
+        let mut listeners = Self { everywhere: HashSet::new(), bound: HashSet::new() };
         for (_, gateway) in &world.gateways {
             for server in gateway.servers.iter().filter(|server| server.protocol == Protocol::Tcp) {
                 match server.bind {

@@ -103,7 +103,7 @@ fn shares(object: &Object, path: &str, named: Vec<(String, u64)>, out: &mut Find
         weights.push((name, weight));
     }
     let total: u128 = weights.iter().map(|(_, weight)| u128::from(*weight)).sum();
-    // Only shares below ten slots can move by a tenth: the rest need no table.
+    // What fits into slots exactly is not rounded.
     if total == 0 || weights.iter().all(|(_, weight)| u128::from(*weight) * u128::from(SLOTS) % total == 0) {
         return;
     }
