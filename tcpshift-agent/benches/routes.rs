@@ -61,6 +61,7 @@ fn in_process(documents: &[Document]) -> (Duration, Duration) {
     let load = begin.elapsed();
     row(&format!("read and check {objects_count} objects"), load);
     let identity = Identity {
+        namespace: "default".to_owned(),
         labels: BTreeMap::new(),
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,

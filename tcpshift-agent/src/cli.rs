@@ -3,6 +3,7 @@
 //! The only room that knows clap and a terminal. It reads files as text, asks an agent by the admin client and
 //! prints; it must not decide what an object means. Results go to standard output, problems to standard error.
 
+mod analyze;
 mod apply;
 mod column;
 mod delete;
@@ -24,7 +25,8 @@ mod validate;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::admin::client::Client;
 use outcome::{Done, Stop};
@@ -50,6 +52,7 @@ Exit codes:
   1   failed: no agent, not found, unreadable, an object that comes from a file of yours
   2   usage: the command line itself is wrong
   65  invalid input: an object that is wrong by itself; nothing was changed
+  79  analyze found something at or above its threshold
 
 Environment:
   TCPSHIFT_ADMIN  the agent's socket as unix:PATH, as --admin
@@ -66,6 +69,10 @@ pub struct CommandLine {
     #[arg(long, global = true, env = "TCPSHIFT_ADMIN", value_name = "unix:PATH", value_parser = place::admin_address)]
     admin: Option<AdminAddress>,
 
+    /// Whether `--admin` was typed, and not taken from the environment.
+    #[arg(skip)]
+    admin_is_typed: bool,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -80,6 +87,7 @@ enum Command {
     Describe(describe::Arguments),
     Shift(shift::Arguments),
     Validate(validate::Arguments),
+    Analyze(analyze::Arguments),
     Status(status::Arguments),
 }
 
@@ -99,6 +107,13 @@ struct LookedIn {
     namespace: Option<String>,
 }
 
+/// How an answer is printed that has no other form for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum JsonOnly {
+    /// All of it as JSON
+    Json,
+}
+
 /// How a change is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -110,7 +125,19 @@ enum Format {
 
 /// Reads the command line. What cannot be understood ends the process with exit code 2, `--help` with 0.
 pub fn read() -> CommandLine {
-    CommandLine::parse()
+    let matches = CommandLine::command().get_matches();
+    let mut command_line = match CommandLine::from_arg_matches(&matches) {
+        Ok(command_line) => command_line,
+        Err(error) => error.exit(),
+    };
+    command_line.admin_is_typed = is_typed(&matches, "admin");
+    command_line
+}
+
+/// Whether an argument stands on the command line, before or behind the command.
+fn is_typed(matches: &ArgMatches, name: &str) -> bool {
+    matches.value_source(name) == Some(ValueSource::CommandLine)
+        || matches.subcommand().is_some_and(|(_, matches)| is_typed(matches, name))
 }
 
 impl CommandLine {
@@ -121,7 +148,7 @@ impl CommandLine {
 
     /// Does what was asked, prints it, and says with which exit code to end.
     pub fn execute(self) -> ExitCode {
-        let Self { admin, command } = self;
+        let Self { admin, admin_is_typed, command } = self;
         let done = match command {
             Command::Run(arguments) => run::execute(arguments, admin),
             Command::Apply(arguments) => with_agent(admin, async |client| apply::execute(arguments, &client).await),
@@ -133,6 +160,11 @@ impl CommandLine {
             }
             Command::Shift(arguments) => with_agent(admin, async |client| shift::execute(arguments, &client).await),
             Command::Validate(arguments) => validate::execute(&arguments),
+            Command::Analyze(arguments) if admin_is_typed => with_agent(admin, async |client| {
+                let running = analyze::running(&client).await?;
+                analyze::execute(arguments, Some(running))
+            }),
+            Command::Analyze(arguments) => analyze::execute(arguments, None),
             Command::Status(arguments) => with_agent(admin, async |client| status::execute(&arguments, &client).await),
         };
         outcome::exit_code(done)
@@ -153,8 +185,6 @@ fn with_agent(
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

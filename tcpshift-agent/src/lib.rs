@@ -4,6 +4,7 @@
 //! that knows every room, and it decides nothing.
 
 pub mod admin;
+pub mod analyze;
 pub mod app;
 pub mod cli;
 pub mod connections;

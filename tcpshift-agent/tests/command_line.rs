@@ -204,6 +204,7 @@ async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                 seed: 1,
                 datapath: "proxy".to_owned(),
                 draining: false,
+                labels: std::collections::BTreeMap::new(),
                 objects: 0,
                 listeners: Vec::new(),
                 retired_active: 0,
@@ -392,6 +393,30 @@ fn status_is_told_to_people_and_programs() {
 }
 
 #[test]
+fn analyze_lays_files_over_an_agent_that_is_named() {
+    let world = world();
+    let route = format!("{}\n", route("tcp-echo", 100));
+    let file = world.file("route.yaml", &route);
+    let (code, out, _) = world.run(&["analyze", &file]);
+    assert_eq!(code, 79, "{out}");
+    assert!(out.starts_with("Error [IST0101] (VirtualService default/tcp-echo "), "{out}");
+    let (code, out, _) = told(&binary().args(["analyze", "-o", "json", &file]).output().unwrap());
+    let found: Vec<Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &found[0]["code"]), (79, &Value::from("IST0101")));
+    let quiet = ["analyze", "-S", "IST0101=VirtualService *.default", "--failure-threshold", "info", &file];
+    let (code, out, err) = told(&binary().args(quiet).output().unwrap());
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    assert!(err.starts_with("\u{2714} No validation issues found when analyzing "), "{err}");
+    let broken = world.file("broken.yaml", "a: [\n");
+    let (code, _, err) = told(&binary().args(["analyze", &broken, &file]).output().unwrap());
+    assert_eq!(code, 65, "{err}");
+    let (code, out, _) = told(&binary().args(["analyze", "--list"]).output().unwrap());
+    assert!(code == 0 && out.contains("IST0145 ") && out.contains("TS0025 "), "{out}");
+    let (code, _, err) = told(&binary().args(["analyze", "--admin", "unix:/nowhere", &file]).output().unwrap());
+    assert_eq!(code, 1, "{err}");
+}
+
+#[test]
 fn without_an_agent_it_says_how_to_start_one() {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("admin.sock");
@@ -429,7 +454,7 @@ fn a_wrong_command_line_is_2() {
 fn help_names_the_exit_codes_and_gives_examples() {
     let (code, out, _) = told(&binary().arg("--help").output().unwrap());
     assert!(code == 0 && out.contains("65  invalid input") && out.contains("TCPSHIFT_ADMIN"), "{out}");
-    for command in ["run", "apply", "delete", "get", "shift", "validate", "status"] {
+    for command in ["run", "apply", "delete", "get", "shift", "validate", "analyze", "status"] {
         let (code, out, _) = told(&binary().args([command, "--help"]).output().unwrap());
         assert!(code == 0 && out.contains("Example") && out.contains(&format!("tcpshift-agent {command}")), "{out}");
         assert!(!out.contains("sudo"), "{out}");

@@ -40,6 +40,7 @@ fn plan(texts: &[&str]) -> Plan {
     let mut store = Store::default();
     store.replace_files(objects);
     let identity = Identity {
+        namespace: "default".to_owned(),
         labels: BTreeMap::new(),
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,

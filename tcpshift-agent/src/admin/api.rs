@@ -1,5 +1,6 @@
 //! The words of the admin API: requests and replies as serde types. Their JSON is the API's contract.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -319,6 +320,9 @@ pub struct StatusReply {
     pub datapath: String,
     /// Whether it stopped accepting and waits for connections to end.
     pub draining: bool,
+    /// What the selectors of Gateways look at.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Objects in the store.
     pub objects: u64,
     /// By address.

@@ -79,6 +79,7 @@ impl App {
             seed: plan.seed,
             datapath: "proxy".to_owned(),
             draining: self.draining,
+            labels: self.identity.labels.clone(),
             objects: self.store.len() as u64,
             listeners: status::listeners(&plan, connections, &self.down),
             retired_active: retired.map(|number| connections.destinations.get(number).active.load(Relaxed)).sum(),

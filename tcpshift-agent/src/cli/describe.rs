@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::outcome::{Done, Stop};
-use super::{Format, Namespace, column, quantity, screen, status, target};
+use super::{JsonOnly, Namespace, column, quantity, screen, status, target};
 use crate::admin::api::{GetRequest, Item, ListenerStatus, Reason, StatusReply};
 use crate::admin::client::{Client, Error};
 use crate::route::kind::Kind;
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 
     /// Print as JSON
     #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
-    output: Option<Format>,
+    output: Option<JsonOnly>,
 }
 
 /// What is said of one object.
@@ -89,8 +89,8 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
         }
     }
     screen::print(&match (output, found.as_slice()) {
-        (Some(Format::Json), [one]) => screen::json(&one.json())?,
-        (Some(Format::Json), several) => screen::json(&several.iter().map(Description::json).collect::<Vec<_>>())?,
+        (Some(JsonOnly::Json), [one]) => screen::json(&one.json())?,
+        (Some(JsonOnly::Json), several) => screen::json(&several.iter().map(Description::json).collect::<Vec<_>>())?,
         (None, found) => found.iter().map(Description::text).collect::<Vec<_>>().join("\n\n"),
     })?;
     Ok(done)

@@ -16,6 +16,8 @@ pub(super) enum Done {
     Failed,
     /// The input is invalid, and that has been said.
     Invalid,
+    /// Something was found that is bad enough, and that has been said.
+    Found,
 }
 
 /// Why a command stopped before its end.
@@ -45,6 +47,7 @@ pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
         Ok(Done::Well) | Err(Stop::ClosedPipe) => 0,
         Ok(Done::Failed) => 1,
         Ok(Done::Invalid) => 65,
+        Ok(Done::Found) => 79,
         Err(Stop::Usage(message)) => {
             screen::error(&message);
             screen::complain("\nFor more information, try '--help'.");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 
 use super::outcome::{self, Done, Stop};
-use super::{Format, Namespace, difference, documents, screen};
+use super::{JsonOnly, Namespace, difference, documents, screen};
 use crate::admin::api::PreviewRequest;
 use crate::admin::client::Client;
 
@@ -40,7 +40,7 @@ pub(super) struct Arguments {
 
     /// Print the agent's answer as JSON
     #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
-    output: Option<Format>,
+    output: Option<JsonOnly>,
 }
 
 pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
@@ -51,7 +51,7 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
     let reply = client.preview(&request).await?;
     outcome::problems(&reply.warnings);
     screen::print(&match output {
-        Some(Format::Json) => screen::json(&reply)?,
+        Some(JsonOnly::Json) => screen::json(&reply)?,
         None => difference::text(&reply.diff.unwrap_or_default()),
     })?;
     Ok(Done::Well)

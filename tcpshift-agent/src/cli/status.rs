@@ -214,6 +214,7 @@ mod tests {
             seed: 0x1f,
             datapath: "proxy".to_owned(),
             draining: false,
+            labels: std::collections::BTreeMap::new(),
             objects: 5,
             listeners: vec![ListenerStatus {
                 name: "default/tcp-echo-gateway:tcp".to_owned(),

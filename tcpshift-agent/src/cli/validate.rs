@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::outcome::{self, Done, Stop};
 use super::place::{self, AdminAddress};
-use super::{Namespace, documents, quantity, screen};
+use super::{JsonOnly, Namespace, documents, quantity, screen};
 use crate::route::problem::{Problem, Severity};
 use crate::route::read;
 
@@ -34,17 +34,11 @@ pub(super) struct Arguments {
 
     /// Print the summary and every problem as JSON, and nothing else
     #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
-    output: Option<Output>,
+    output: Option<JsonOnly>,
 
     // Accepted as by every command, so that a script may give it to all; there is nothing to ask an agent here.
     #[arg(long, hide = true, value_parser = place::admin_address)]
     admin: Option<AdminAddress>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// All of it as JSON
-    Json,
 }
 
 pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
@@ -72,7 +66,7 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     screen::print(&match output {
-        Some(Output::Json) => json(files, errors, warnings, &problems)?,
+        Some(JsonOnly::Json) => json(files, errors, warnings, &problems)?,
         None => {
             outcome::problems(&problems);
             format!("{}\n", summary(files, errors, warnings))

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::listener::Rule;
 
-use super::{Destination, Endpoint, Listener, Plan, Route, steer_name};
+use super::{Destination, Endpoint, EndpointAddress, Listener, Plan, Route, steer_name};
 pub use moves::{Move, moves};
 
 /// What is different in a newer plan. The JSON of `preview`.
@@ -235,9 +235,9 @@ fn compared(before: Option<&Destination>, after: Option<&Destination>) -> Option
 }
 
 fn endpoints(before: &[Endpoint], after: &[Endpoint]) -> Vec<EndpointDiff> {
-    let by_address = |list: &[Endpoint]| -> BTreeMap<_, u32> {
-        list.iter().map(|endpoint| (endpoint.address, endpoint.decides.weight)).collect()
-    };
+    fn by_address(list: &[Endpoint]) -> BTreeMap<&EndpointAddress, u32> {
+        list.iter().map(|endpoint| (&endpoint.address, endpoint.decides.weight)).collect()
+    }
     let (before, after) = (by_address(before), by_address(after));
     let all: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let different = all.into_iter().filter(|address| before.get(*address) != after.get(*address));

@@ -96,6 +96,15 @@ pub struct Contents {
 ///
 /// `namespace` is that of objects that name none; with `only_namespace` an object of another one is an error.
 pub fn read(name: &str, text: &str, namespace: Option<&str>) -> Contents {
+    read_as(name, text, namespace, true)
+}
+
+/// As [`read`], with objects of any namespace; `namespace` is that of objects that name none.
+pub fn read_beside(name: &str, text: &str, namespace: &str) -> Contents {
+    read_as(name, text, Some(namespace), false)
+}
+
+fn read_as(name: &str, text: &str, namespace: Option<&str>, only: bool) -> Contents {
     let mut report = Report::new(name);
     let documents = match yaml::read(text) {
         Ok(documents) => documents,
@@ -104,7 +113,7 @@ pub fn read(name: &str, text: &str, namespace: Option<&str>) -> Contents {
             return Contents { problems: report.finish(), ..Contents::default() };
         }
     };
-    let mut reader = Reader { file: name.into(), namespace, entries: Vec::new(), report, has_unnamed: false };
+    let mut reader = Reader { file: name.into(), namespace, only, entries: Vec::new(), report, has_unnamed: false };
     for document in documents {
         let (before, entries) = (reader.report.errors(), reader.entries.len());
         reader.document(document, 0);
@@ -138,6 +147,8 @@ pub fn read_all(documents: &[Document], namespace: Option<&str>) -> (Vec<Entry>,
 struct Reader<'a> {
     file: Arc<str>,
     namespace: Option<&'a str>,
+    /// Whether an object of another namespace is an error.
+    only: bool,
     entries: Vec<Entry>,
     report: Report<'a>,
     has_unnamed: bool,
@@ -267,6 +278,7 @@ impl Reader<'_> {
             return None;
         }
         if let (Some(given), Some(wanted)) = (given, self.namespace)
+            && self.only
             && given != wanted
         {
             let message = format!("the object is of namespace {given}, the command of namespace {wanted}");

@@ -45,6 +45,7 @@ pub(crate) fn compiles(text: &str) -> usize {
     let mut store = Store::default();
     store.replace_files(objects.into_values().collect());
     let identity = Identity {
+        namespace: "default".to_owned(),
         labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,

@@ -3,14 +3,15 @@
 use crate::source::Source;
 
 /// Rooms of the agent, and which other rooms each may know. `main` and `lib` are its doors.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("route", &[]),
     ("plan", &["route"]),
+    ("analyze", &["route", "plan"]),
     ("connections", &["plan"]),
     ("proxy", &["plan", "connections"]),
     ("metrics", &["plan", "connections"]),
     ("admin", &["route", "plan", "connections", "metrics"]),
-    ("cli", &["admin", "route", "plan", "app"]),
+    ("cli", &["admin", "analyze", "route", "plan", "app"]),
     ("app", &["route", "plan", "connections", "proxy", "metrics", "admin"]),
 ];
 

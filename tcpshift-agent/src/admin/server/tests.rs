@@ -138,6 +138,7 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
                 seed: u64::MAX,
                 datapath: "proxy".to_owned(),
                 draining: false,
+                labels: std::collections::BTreeMap::new(),
                 objects: 0,
                 listeners: Vec::new(),
                 retired_active: 0,

@@ -19,6 +19,7 @@ fn destination(subset: &str, address: Option<&str>) -> DestinationStatus {
         active: 0,
         failed: 0,
         failures: Vec::new(),
+        ended: Vec::new(),
     }
 }
 

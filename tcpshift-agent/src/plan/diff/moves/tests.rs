@@ -23,9 +23,11 @@ fn route(by: u32, weights: &[(&str, u64)]) -> Route {
         unusable: None,
         decides: destination::Destination::default(),
         endpoints: Vec::new(),
+        hashing: None,
     });
     Route {
         number: 0,
+        kind: crate::route::kind::Kind::VirtualService,
         namespace: "default".to_owned(),
         object: "r".to_owned(),
         rule: 0,

@@ -1,0 +1,138 @@
+//! Looks at all objects together, and says what of them cannot work, or not as it seems.
+//!
+//! Objects in, findings out. It knows what objects mean and how they refer to each other; it must not know
+//! files, sockets, or whether an agent runs.
+
+pub mod code;
+pub mod finding;
+mod gateway_api;
+mod gateways;
+mod lines;
+mod provider;
+mod reach;
+mod references;
+mod rules;
+mod schema;
+mod services;
+mod weights;
+mod world;
+
+use std::collections::HashMap;
+
+pub use code::{Code, Level};
+pub use finding::Finding;
+
+use crate::route::model::Labels;
+use crate::route::object::{Key, Object, Origin};
+use crate::route::problem::Problem;
+use crate::route::read::{self, DEFAULT_NAMESPACE, Document, Entry};
+use world::World;
+
+/// What is looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// Files, which lie over what is there.
+    pub documents: Vec<Document>,
+    /// The namespace of objects of files that name none.
+    pub namespace: Option<String>,
+    /// Objects that are there already.
+    pub present: Vec<Object>,
+    /// Labels of the agent that is to serve them, if it is known.
+    pub agent: Option<Labels>,
+    /// The moment at which new objects of files would be applied; as old as can be if none.
+    pub now: Option<jiff::Timestamp>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Analysis {
+    /// The worst first, then in the order of files.
+    pub findings: Vec<Finding>,
+    /// Why some files are no YAML.
+    pub unreadable: Vec<Problem>,
+    /// How many objects were looked at.
+    pub objects: usize,
+}
+
+/// Analyzes all objects together.
+pub fn analyze(input: Input) -> Analysis {
+    let Input { documents, namespace, present, agent, now } = input;
+    let namespace = namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    let mut out = finding::Findings::default();
+    let mut objects: HashMap<Key, Object> = HashMap::new();
+    let mut named: HashMap<Key, (String, usize)> = HashMap::new();
+    let (mut problems, mut unreadable) = (Vec::new(), Vec::new());
+    let mut ages = HashMap::new();
+    for object in present {
+        ages.insert(object.key.clone(), object.created);
+        objects.insert(object.key.clone(), object);
+    }
+    for Document { name, text } in &documents {
+        let contents = read::read_beside(name, text, namespace);
+        if !contents.is_yaml {
+            unreadable.extend(contents.problems);
+            continue;
+        }
+        problems.extend(contents.problems);
+        for entry in contents.entries {
+            let Some(key) = entry.key().cloned() else { continue };
+            let line = entry.line();
+            if let Some((file, first)) = named.get(&key) {
+                out.add(Finding {
+                    code: code::TWICE,
+                    level: Level::Error,
+                    key: Some(key),
+                    file: name.clone(),
+                    line,
+                    field: String::new(),
+                    message: format!("the same object stands at {file}:{first} too"),
+                    cure: "remove one of them".to_owned(),
+                });
+                continue;
+            }
+            named.insert(key.clone(), (name.clone(), line));
+            match entry {
+                Entry::Valid(mut object) => {
+                    object.created = object.created.or_else(|| ages.get(&key).copied().unwrap_or(now));
+                    objects.insert(key, *object);
+                }
+                // What is there stays.
+                Entry::Invalid { .. } | Entry::PassedOver { .. } => {}
+            }
+        }
+    }
+    let mut sorted: Vec<&Object> = objects.values().collect();
+    sorted.sort_by(|a, b| a.age().cmp(&b.age()).then_with(|| a.key.cmp(&b.key)));
+    let world = World::new(&sorted);
+    references::check(&world, &mut out);
+    weights::check(&world, &mut out);
+    rules::check(&world, &mut out);
+    services::check(&world, &mut out);
+    gateways::check(&world, agent.as_ref(), &mut out);
+    let alive = reach::check(&world, &mut out);
+    gateway_api::check(&world, &mut out);
+    let keys: Vec<Key> = named.into_keys().collect();
+    schema::add(&problems, &keys, &alive, &mut out);
+    let mut findings = out.finish();
+    lines::refine(&mut findings, &documents);
+    findings.sort_by(order);
+    findings.dedup();
+    Analysis { findings, unreadable, objects: sorted.len() }
+}
+
+/// The worst first, then in the order of files.
+fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
+    let order = b.level.cmp(&a.level).then_with(|| a.file.cmp(&b.file)).then_with(|| a.line.cmp(&b.line));
+    order.then_with(|| a.code.id.cmp(b.code.id)).then_with(|| a.field.cmp(&b.field)).then_with(|| a.key.cmp(&b.key))
+}
+
+/// Reads an object that is there already, as an agent gives it: its document as JSON, and where it comes from.
+pub fn present(document: &serde_json::Value, origin: &str) -> Option<Object> {
+    let contents = read::read_beside(origin, &document.to_string(), DEFAULT_NAMESPACE);
+    let Some(Entry::Valid(mut object)) = contents.entries.into_iter().next() else { return None };
+    object.origin = match origin.rsplit_once(':').map(|(path, line)| (path, line.parse())) {
+        Some((path, Ok(line))) => Origin::File { path: path.into(), line },
+        _ => Origin::Applied,
+    };
+    Some(*object)
+}

@@ -1,0 +1,133 @@
+//! A finding: what is wrong with objects together, where, and how to mend it; and the list they are put in.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::code::{Code, Level};
+use crate::route::object::{Key, Object, Origin};
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind.
+    pub code: &'static Code,
+    /// How much it matters: as the code says, or less.
+    pub level: Level,
+    /// The object, if it has a name.
+    pub key: Option<Key>,
+    /// File, or `applied`.
+    pub file: String,
+    /// Line in it, from 1; 0 where no line is known.
+    pub line: usize,
+    /// As `spec.tcp[0].route[1].weight`; empty where the object as a whole is meant.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub cure: String,
+}
+
+impl Finding {
+    /// `FILE:LINE`
+    pub fn place(&self) -> String {
+        if self.line == 0 { self.file.clone() } else { format!("{}:{}", self.file, self.line) }
+    }
+
+    /// `VirtualService default/tcp-echo`, or nothing.
+    pub fn origin(&self) -> String {
+        self.key.as_ref().map(Key::to_string).unwrap_or_default()
+    }
+
+    /// In the form of istioctl, and with the field and the cure.
+    pub fn json(&self) -> Value {
+        json!({
+            "code": self.code.id,
+            "name": self.code.name,
+            "level": self.level.name(),
+            "origin": self.origin(),
+            "reference": self.place(),
+            "field": self.field,
+            "message": self.message,
+            "cure": self.cure,
+        })
+    }
+}
+
+/// `Error [IST0101] (VirtualService default/tcp-echo route.yaml:14) MESSAGE (CURE)`, on one line.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}] (", self.level.name(), self.code.id)?;
+        if let Some(key) = &self.key {
+            write!(f, "{key} ")?;
+        }
+        write!(f, "{}) {}", self.place(), self.message)?;
+        if !self.cure.is_empty() {
+            write!(f, " ({})", self.cure)?;
+        }
+        Ok(())
+    }
+}
+
+/// Findings as they are found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    list: Vec<Finding>,
+    /// Objects and fields that something was found at.
+    fields: HashSet<(Key, String)>,
+}
+
+impl Findings {
+    /// Something about a field of an object.
+    pub(super) fn push(
+        &mut self,
+        code: &'static Code,
+        object: &Object,
+        field: impl Into<String>,
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
+        self.push_at(code.level, code, object, field, message, cure);
+    }
+
+    /// Something that matters less than its code says.
+    pub(super) fn push_at(
+        &mut self,
+        level: Level,
+        code: &'static Code,
+        object: &Object,
+        field: impl Into<String>,
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
+        let (file, line) = match &object.origin {
+            Origin::File { path, line } => (path.to_string(), *line),
+            Origin::Applied => ("applied".to_owned(), 0),
+        };
+        let (field, key) = (field.into(), object.key.clone());
+        self.fields.insert((key.clone(), spelling(&field)));
+        let (message, cure) = (message.into(), cure.into());
+        self.list.push(Finding { code, level, key: Some(key), file, line, field, message, cure });
+    }
+
+    /// A finding that is whole already.
+    pub(super) fn add(&mut self, finding: Finding) {
+        self.list.push(finding);
+    }
+
+    /// Whether something is said of a field.
+    pub(super) fn has(&self, key: &Key, field: &str) -> bool {
+        self.fields.contains(&(key.clone(), spelling(field)))
+    }
+
+    /// All of them, in the order found.
+    pub(super) fn finish(self) -> Vec<Finding> {
+        self.list
+    }
+}
+
+/// Both spellings of a field, `sourceSubnet` and `source_subnet`, are one.
+fn spelling(field: &str) -> String {
+    field.replace('_', "").to_ascii_lowercase()
+}

@@ -1,0 +1,171 @@
+//! TCPRoutes: whether what they are attached to and lead to exists, and whether it may be referred to.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::code;
+use super::finding::Findings;
+use super::world::World;
+use crate::route::kind::Kind;
+use crate::route::model::gateway_api::gateway::Namespaces;
+use crate::route::model::gateway_api::{GROUP, Listener, ParentRef, TcpRoute};
+use crate::route::object::Object;
+
+/// Kubernetes' label with the name of a namespace, the only one that is known here.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
+
+pub(super) fn check(world: &World<'_>, out: &mut Findings) {
+    // Routes of each listener: places of the Gateway and the listener.
+    let mut attached: BTreeMap<(usize, usize), Vec<&Object>> = BTreeMap::new();
+    for (object, route) in &world.tcp_routes {
+        if route.parents.is_empty() {
+            let cure = "add `parentRefs: [{name: GATEWAY}]`";
+            out.push(code::UNATTACHED, object, "spec", "the route is attached to no Gateway", cure);
+        }
+        let mut own = HashSet::new();
+        for (index, parent) in route.parents.iter().enumerate() {
+            if parent.group == GROUP && parent.kind == "Gateway" {
+                for place in self::parent(world, object, parent, &format!("spec.parentRefs[{index}]"), out) {
+                    if own.insert(place) {
+                        attached.entry(place).or_default().push(object);
+                    }
+                }
+            }
+        }
+        backends(world, object, route, out);
+    }
+    for (gateway, (object, spec)) in world.api_gateways.iter().enumerate() {
+        for (at, listener) in spec.listeners.iter().enumerate().filter(|(_, listener)| listener.protocol == "TCP") {
+            let routes = attached.get(&(gateway, at)).map(Vec::as_slice).unwrap_or_default();
+            let Some((oldest, younger)) = routes.split_first() else {
+                let message =
+                    format!("no TCPRoute is attached to the listener {}: it is not listened on", listener.name);
+                let cure = format!("attach one with `parentRefs: [{{name: {}}}]`", object.key.name);
+                out.push(code::PORT_UNUSED, object, format!("spec.listeners[{at}]"), message, cure);
+                continue;
+            };
+            for route in younger {
+                let message = format!(
+                    "{} is attached to {} of {} too, is older, and is served",
+                    oldest.key, listener.name, object.key
+                );
+                out.push(code::SHARED_LISTENER, route, "spec.parentRefs", message, "attach it to another listener");
+            }
+        }
+    }
+}
+
+/// The listeners that a route is attached to by one reference.
+fn parent(
+    world: &World<'_>,
+    object: &Object,
+    parent: &ParentRef,
+    path: &str,
+    out: &mut Findings,
+) -> Vec<(usize, usize)> {
+    let Some(place) = world.api_gateway(&parent.namespace, &parent.name) else {
+        let cure = match world.gateway(&parent.namespace, &parent.name) {
+            Some((istio, _)) => format!("{} is Istio's, of another group; bind a VirtualService to that", istio.key),
+            None => "add the Gateway, or correct the name".to_owned(),
+        };
+        let written = format!("{}/{}", parent.namespace, parent.name);
+        let message = format!("Referenced gateway not found: {written:?}");
+        out.push(code::NOT_FOUND, object, format!("{path}.name"), message, cure);
+        return Vec::new();
+    };
+    let (gateway, spec) = world.api_gateways[place];
+    let meant = |listener: &Listener| {
+        parent.section.as_ref().is_none_or(|name| listener.name == *name)
+            && parent.port.is_none_or(|port| listener.port == port)
+    };
+    let found: Vec<(usize, &Listener)> =
+        spec.listeners.iter().enumerate().filter(|(_, listener)| meant(listener)).collect();
+    if found.is_empty() {
+        let wanted = parent.section.clone().or(parent.port.map(|port| format!("port {port}"))).unwrap_or_default();
+        let known: Vec<_> = spec.listeners.iter().map(|one| format!("{} ({})", one.name, one.port)).collect();
+        let field = if parent.section.is_some() { format!("{path}.sectionName") } else { format!("{path}.port") };
+        let message = format!("Referenced listener not found: {:?}", format!("{}/{wanted}", gateway.key.name));
+        out.push(code::NOT_FOUND, object, field, message, format!("its listeners are {}", known.join(", ")));
+        return Vec::new();
+    }
+    let allowed: Vec<_> =
+        found.iter().filter(|(_, listener)| allows(listener, &gateway.key.namespace, &object.key.namespace)).collect();
+    if allowed.is_empty() {
+        let message =
+            format!("no listener that is meant of {} takes a TCPRoute of {}", gateway.key, object.key.namespace);
+        let cure = "let its `allowedRoutes` take it, at a listener with protocol TCP";
+        out.push(code::NOT_ALLOWED, object, path, message, cure);
+    }
+    allowed.into_iter().map(|(at, _)| (place, *at)).collect()
+}
+
+/// Whether a listener takes TCPRoutes of a namespace.
+fn allows(listener: &Listener, own: &str, other: &str) -> bool {
+    let namespace = match &listener.namespaces {
+        Namespaces::Same => own == other,
+        Namespaces::All => true,
+        Namespaces::Selected(labels) => labels.iter().all(|(key, value)| key == NAMESPACE_LABEL && value == other),
+        Namespaces::None => false,
+    };
+    let kinds = &listener.kinds;
+    let kind = kinds.is_empty() || kinds.iter().any(|(group, kind)| group == GROUP && kind == "TCPRoute");
+    listener.protocol == "TCP" && namespace && kind
+}
+
+fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Findings) {
+    let own = object.key.namespace.as_str();
+    for (index, rule) in route.rules.iter().enumerate() {
+        for (at, backend) in rule.backends.iter().enumerate() {
+            if !backend.group.is_empty() || backend.kind != "Service" {
+                continue;
+            }
+            let path = format!("spec.rules[{index}].backendRefs[{at}]");
+            let written = format!("{}/{}", backend.namespace, backend.name);
+            if backend.namespace != own && !granted(world, object, &backend.namespace, &backend.name) {
+                let message =
+                    format!("no ReferenceGrant of {} lets a TCPRoute of {own} refer to {written}", backend.namespace);
+                let cure = "add one there, from TCPRoute and this namespace, to Service";
+                out.push(code::NOT_GRANTED, object, format!("{path}.namespace"), message, cure);
+            }
+            let key = |provider: &&super::provider::Provider<'_>| {
+                let key = &provider.object.key;
+                key.kind == Kind::Service && key.namespace == backend.namespace && key.name == backend.name
+            };
+            let host = format!("{}.{}.svc.cluster.local", backend.name, backend.namespace);
+            let (providers, _) = world.providers(own, &host);
+            let Some(service) = providers.into_iter().find(key) else {
+                let message = format!("Referenced backend not found: {written:?}");
+                out.push(
+                    code::NOT_FOUND,
+                    object,
+                    format!("{path}.name"),
+                    message,
+                    "add the Service, or correct the name",
+                );
+                continue;
+            };
+            if let Some(port) = backend.port
+                && !service.external
+                && !service.ports.iter().any(|known| known.number == port)
+            {
+                let known: Vec<_> = service.ports.iter().map(|port| port.number.to_string()).collect();
+                let message = format!("Referenced host:port not found: {:?}", format!("{}:{port}", backend.name));
+                let cure = format!("ports of the Service: {}", known.join(", "));
+                out.push(code::NOT_FOUND, object, format!("{path}.port"), message, cure);
+            }
+        }
+    }
+}
+
+/// Whether a namespace lets TCPRoutes of the object's refer to a Service of its own.
+fn granted(world: &World<'_>, object: &Object, namespace: &str, name: &str) -> bool {
+    world.grants.iter().filter(|(grant, _)| grant.key.namespace == namespace).any(|(_, grant)| {
+        let from = grant
+            .from
+            .iter()
+            .any(|from| from.group == GROUP && from.kind == "TCPRoute" && from.namespace == object.key.namespace);
+        let to = |to: &crate::route::model::gateway_api::reference_grant::To| {
+            to.group.is_empty() && to.kind == "Service" && to.name.as_ref().is_none_or(|known| known == name)
+        };
+        from && grant.to.iter().any(to)
+    })
+}

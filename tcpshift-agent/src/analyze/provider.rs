@@ -1,0 +1,74 @@
+//! What provides a host: its ports, and its endpoints with their labels and addresses.
+
+use std::net::IpAddr;
+
+use crate::route::model::protocol::Protocol;
+use crate::route::model::{EndpointSlice, Export, Labels, Spec, TargetPort, WorkloadAddress, WorkloadEntry};
+use crate::route::object::Object;
+
+/// What provides a host.
+pub(super) struct Provider<'a> {
+    pub(super) object: &'a Object,
+    /// Full, in lower case.
+    pub(super) host: String,
+    pub(super) ports: Vec<Port<'a>>,
+    /// Whether ports and endpoints are those of another host.
+    pub(super) external: bool,
+}
+
+/// A port of a provider.
+pub(super) struct Port<'a> {
+    pub(super) number: u16,
+    pub(super) name: &'a str,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) target: Option<&'a TargetPort>,
+    pub(super) target_number: Option<u16>,
+}
+
+/// An endpoint of a provider.
+#[derive(Clone, Copy)]
+pub(super) enum Endpoint<'a> {
+    Workload(&'a WorkloadEntry),
+    /// One or more, whose labels are those of their slice.
+    Slice(&'a EndpointSlice),
+}
+
+impl<'a> Endpoint<'a> {
+    pub(super) fn labels(self) -> &'a Labels {
+        match self {
+            Self::Workload(workload) => &workload.labels,
+            Self::Slice(slice) => &slice.labels,
+        }
+    }
+
+    /// Addresses and where they serve a port.
+    pub(super) fn addresses(self, port: &Port<'_>) -> Vec<(IpAddr, u16)> {
+        match self {
+            Self::Workload(workload) => {
+                let WorkloadAddress::Ip(ip) = workload.address else { return Vec::new() };
+                let target = match port.target {
+                    Some(TargetPort::Number(number)) => Some(*number),
+                    Some(TargetPort::Name(name)) => workload.ports.get(name).copied(),
+                    None => port.target_number,
+                };
+                vec![(ip, workload.ports.get(port.name).copied().or(target).unwrap_or(port.number))]
+            }
+            Self::Slice(slice) => {
+                let found = slice.ports.iter().find(|own| own.name == port.name);
+                let Some(number) = found.and_then(|own| own.port) else { return Vec::new() };
+                let addresses = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+                addresses.map(|ip| (*ip, number)).collect()
+            }
+        }
+    }
+}
+
+impl Provider<'_> {
+    /// Whether an object of a namespace sees it.
+    pub(super) fn reaches(&self, namespace: &str) -> bool {
+        match &self.object.spec {
+            Spec::ServiceEntry(entry) => entry.export == Export::Everywhere || entry.export.reaches(namespace),
+            _ => true,
+        }
+    }
+}

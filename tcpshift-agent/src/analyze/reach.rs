@@ -1,0 +1,246 @@
+//! Which rule gets the connections of which port: rules that others leave nothing to, ports with several
+//! VirtualServices, and ports without any.
+//!
+//! At a gateway the longest source prefix wins, then the longest destination prefix, then the order. So a rule
+//! is dead where each of its pairs of prefixes is taken by an earlier one, or none of its ports is served.
+
+mod mesh;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::code;
+use super::finding::Findings;
+use super::world::{World, admits};
+use crate::route::model::gateway::Protocol;
+use crate::route::model::{Gateway, GatewayRef, RouteMatch, Server, VirtualService};
+use crate::route::object::{Key, Object};
+
+/// A match block of a rule: places of the VirtualService, the rule and the block. A rule without blocks has one.
+type Place = (usize, usize, usize);
+
+/// A source and a destination; none for any.
+type Pair = (Option<IpNet>, Option<IpNet>);
+
+/// What is known of blocks after a look at every port.
+#[derive(Default)]
+struct Fate {
+    /// Blocks that get connections somewhere.
+    alive: HashSet<Place>,
+    /// Blocks that were looked at and got none, with who takes them first.
+    blocked: BTreeMap<Place, Blocker>,
+}
+
+/// Why a block gets nothing.
+#[derive(Clone, Copy)]
+enum Blocker {
+    Rule(usize, usize),
+    /// The server listens on another address.
+    Bind(std::net::IpAddr),
+}
+
+/// Gives back the `tcp` rules that get connections somewhere.
+pub(super) fn check(world: &World<'_>, out: &mut Findings) -> HashSet<(Key, usize)> {
+    let services = &world.virtual_services;
+    let mut bound: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for (index, (_, service)) in services.iter().enumerate() {
+        let named: BTreeSet<_> = service.gateways.iter().filter_map(name_of).collect();
+        for gateway in named {
+            bound.entry(gateway).or_default().push(index);
+        }
+    }
+    let mut fate = Fate::default();
+    for (object, gateway) in &world.gateways {
+        let key = (object.key.namespace.as_str(), object.key.name.as_str());
+        let bound = bound.get(&key).map(Vec::as_slice).unwrap_or_default();
+        ports(world, object, gateway, bound, &mut fate, out);
+    }
+    mesh::walk(services, &mut fate, out);
+    dead(services, &fate, out);
+    fate.alive.iter().map(|(service, rule, _)| (services[*service].0.key.clone(), *rule)).collect()
+}
+
+fn name_of(gateway: &GatewayRef) -> Option<(&str, &str)> {
+    match gateway {
+        GatewayRef::Mesh => None,
+        GatewayRef::Gateway { namespace, name } => Some((namespace, name)),
+    }
+}
+
+fn block<'a>(services: &[(&'a Object, &'a VirtualService)], (service, rule, at): Place) -> Option<&'a RouteMatch> {
+    services[service].1.tcp[rule].matches.get(at)
+}
+
+/// Every TCP port of a Gateway, and the VirtualServices bound to it.
+fn ports(world: &World<'_>, object: &Object, gateway: &Gateway, bound: &[usize], fate: &mut Fate, out: &mut Findings) {
+    let services = &world.virtual_services;
+    let mut by_port: HashMap<u32, Vec<Place>> = HashMap::new();
+    let mut any: Vec<Place> = Vec::new();
+    for &index in bound {
+        for (rule, tcp) in services[index].1.tcp.iter().enumerate() {
+            if tcp.matches.is_empty() {
+                any.push((index, rule, 0));
+            }
+            for (at, block) in tcp.matches.iter().enumerate() {
+                let here = |other: &GatewayRef| {
+                    name_of(other) == Some((object.key.namespace.as_str(), object.key.name.as_str()))
+                };
+                if !(block.gateways.is_empty() || block.gateways.iter().any(here)) {
+                    continue;
+                }
+                match block.port {
+                    Some(port) => by_port.entry(port).or_default().push((index, rule, at)),
+                    None => any.push((index, rule, at)),
+                }
+            }
+        }
+    }
+    let mut told = HashSet::new();
+    for (index, server) in gateway.servers.iter().enumerate().filter(|(_, one)| one.protocol == Protocol::Tcp) {
+        let own = by_port.get(&u32::from(server.port)).into_iter().flatten();
+        let mut places: Vec<Place> = own.chain(&any).copied().collect();
+        places.sort_unstable();
+        let mut admitted: HashMap<usize, bool> = HashMap::new();
+        places.retain(|place| {
+            let (other, service) = services[place.0];
+            *admitted.entry(place.0).or_insert_with(|| admits(object, &server.hosts, other, service))
+        });
+        if places.is_empty() {
+            if server.port > 0 {
+                let field = format!("spec.servers[{index}].port");
+                let message = format!("no rule leads from port {}: it is not listened on", server.port);
+                let cure = format!("bind a VirtualService to {} with a rule for this port", object.key.name);
+                out.push(code::PORT_UNUSED, object, field, message, cure);
+            }
+            continue;
+        }
+        shared(services, object, server, &places, &mut told, out);
+        claim(services, server, &places, fate);
+    }
+}
+
+/// Several VirtualServices at one port.
+fn shared(
+    services: &[(&Object, &VirtualService)],
+    gateway: &Object,
+    server: &Server,
+    places: &[Place],
+    told: &mut HashSet<usize>,
+    out: &mut Findings,
+) {
+    let first = places[0].0;
+    let oldest = services[first].0;
+    let younger: BTreeSet<usize> = places.iter().map(|place| place.0).filter(|index| *index != first).collect();
+    for index in younger {
+        if told.insert(index) {
+            let message = format!(
+                "{} has rules for port {} of {} too and is older: its rules are looked at first (in Istio, only its)",
+                oldest.key, server.port, gateway.key
+            );
+            let cure = "put the rules into one object in the order that is meant, or use two ports";
+            out.push(code::SHARED_PORT, services[index].0, "spec.tcp", message, cure);
+        }
+    }
+    let with_names = std::iter::once(first).chain(places.iter().map(|place| place.0));
+    let named: BTreeSet<usize> =
+        with_names.filter(|index| services[*index].1.hosts.iter().any(|host| host != "*")).collect();
+    for index in named {
+        let (object, service) = services[index];
+        if !out.has(&object.key, "spec.hosts[0]") {
+            let message = format!("{} does not tell connections apart at a TCP port", service.hosts.join(", "));
+            let cure = "every connection to the port is taken; write `*` to say so";
+            out.push(code::HOST_IDLE, object, "spec.hosts[0]", message, cure);
+        }
+    }
+}
+
+/// Gives each pair of prefixes of a port to the first block that asks for it.
+fn claim(services: &[(&Object, &VirtualService)], server: &Server, places: &[Place], fate: &mut Fate) {
+    let mut taken: HashMap<Pair, (usize, usize)> = HashMap::new();
+    for place in places {
+        let block = block(services, *place);
+        let mut blocker = None;
+        let mut free = Vec::new();
+        for pair in block.map_or_else(|| vec![(None, None)], pairs) {
+            if let (Some(bind), Some(net)) = (server.bind.filter(|ip| !ip.is_unspecified()), pair.1)
+                && !net.contains(&bind)
+            {
+                blocker = blocker.or(Some(Blocker::Bind(bind)));
+            } else if let Some((service, rule)) = owner(&taken, pair) {
+                blocker = blocker.or(Some(Blocker::Rule(service, rule)));
+            } else {
+                free.push(pair);
+            }
+        }
+        if free.is_empty() {
+            if let Some(blocker) = blocker {
+                fate.blocked.entry(*place).or_insert(blocker);
+            }
+        } else {
+            fate.alive.insert(*place);
+            taken.extend(free.into_iter().map(|pair| (pair, (place.0, place.1))));
+        }
+    }
+}
+
+fn pairs(block: &RouteMatch) -> Vec<Pair> {
+    if block.destinations.is_empty() {
+        return vec![(block.source, None)];
+    }
+    block.destinations.iter().map(|net| (block.source, Some(*net))).collect()
+}
+
+/// Who has all connections of a pair. Prefixes of no bits are as wide as none, for their family.
+fn owner(taken: &HashMap<Pair, (usize, usize)>, (source, destination): Pair) -> Option<(usize, usize)> {
+    let wider = |net: Option<IpNet>| {
+        let all = net.is_none_or(|net| net.prefix_len() == 0);
+        std::iter::once(net).chain((all && net.is_some()).then_some(None))
+    };
+    let single = |source: Option<IpNet>, destination: Option<IpNet>| {
+        let pairs = wider(source).flat_map(|source| wider(destination).map(move |destination| (source, destination)));
+        pairs.filter_map(|pair| taken.get(&pair)).min().copied()
+    };
+    let families = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
+    single(source, destination)
+        .or_else(|| {
+            let [v4, v6] = families.map(|family| source.is_none().then(|| single(Some(family), destination)).flatten());
+            v4.and(v6)
+        })
+        .or_else(|| {
+            let [v4, v6] = families.map(|family| destination.is_none().then(|| single(source, Some(family))).flatten());
+            v4.and(v6)
+        })
+}
+
+/// Rules and blocks that got nothing anywhere.
+fn dead(services: &[(&Object, &VirtualService)], fate: &Fate, out: &mut Findings) {
+    let mut done: HashSet<(usize, usize)> = HashSet::new();
+    for (&(service, rule, at), blocker) in &fate.blocked {
+        if fate.alive.contains(&(service, rule, at)) {
+            continue;
+        }
+        let (object, spec) = services[service];
+        let blocks = spec.tcp[rule].matches.len().max(1);
+        let why = match *blocker {
+            Blocker::Rule(other, first) if other == service => format!("rule #{first} takes all of its connections"),
+            Blocker::Rule(other, first) => {
+                format!("rule #{first} of the older {} takes all of its connections", services[other].0.key)
+            }
+            Blocker::Bind(ip) => {
+                format!("the port is listened on at {ip} alone, which its destinationSubnets leave out")
+            }
+        };
+        let lives = |at: usize| fate.alive.contains(&(service, rule, at));
+        if (0..blocks).any(lives) {
+            let message = format!("rule #{rule} match #{at} adds nothing: {why}");
+            let field = format!("spec.tcp[{rule}].match[{at}]");
+            out.push(code::INEFFECTIVE, object, field, message, "remove it, or make it narrower");
+        } else if (0..blocks).all(|at| fate.blocked.contains_key(&(service, rule, at))) && done.insert((service, rule))
+        {
+            let message = format!("rule #{rule} is never reached: {why}");
+            let cure = "remove it, put it before the other, or give it a narrower match";
+            out.push(code::UNREACHABLE, object, format!("spec.tcp[{rule}]"), message, cure);
+        }
+    }
+}

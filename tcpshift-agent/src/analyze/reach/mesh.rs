@@ -1,0 +1,90 @@
+//! Rules for clients inside a mesh: those of all VirtualServices of one host stand one behind another.
+//!
+//! Which clients a match is for is known beforehand, and a match without subnets ends the search: so a wider match
+//! that comes first leaves nothing.
+
+use std::collections::BTreeMap;
+
+use super::{Blocker, Fate, Place, block};
+use crate::analyze::code;
+use crate::analyze::finding::Findings;
+use crate::analyze::world::full_host;
+use crate::route::model::{Export, GatewayRef, RouteMatch, VirtualService, selects};
+use crate::route::object::Object;
+
+/// So many blocks of one host are compared with each other.
+const MOST: usize = 2000;
+
+pub(super) fn walk(services: &[(&Object, &VirtualService)], fate: &mut Fate, out: &mut Findings) {
+    let mut hosts: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, (object, service)) in services.iter().enumerate() {
+        if service.gateways.contains(&GatewayRef::Mesh) {
+            for host in &service.hosts {
+                hosts.entry(full_host(host, &object.key.namespace)).or_default().push(index);
+            }
+        }
+    }
+    for (host, members) in hosts {
+        conflicts(services, &host, &members, out);
+        let places: Vec<Place> = members.iter().flat_map(|index| blocks(services, *index)).take(MOST).collect();
+        for (at, place) in places.iter().enumerate() {
+            let first = places[..at].iter().find(|other| {
+                meets(services[other.0], services[place.0])
+                    && leaves_nothing(block(services, **other), block(services, *place))
+            });
+            match first {
+                Some(first) => drop(fate.blocked.entry(*place).or_insert(Blocker::Rule(first.0, first.1))),
+                None => drop(fate.alive.insert(*place)),
+            }
+        }
+    }
+}
+
+/// Blocks that are for clients inside a mesh.
+fn blocks<'a>(services: &'a [(&Object, &VirtualService)], index: usize) -> impl Iterator<Item = Place> + 'a {
+    services[index].1.tcp.iter().enumerate().flat_map(move |(rule, tcp)| {
+        let count = tcp.matches.len().max(1);
+        (0..count).map(move |at| (index, rule, at)).filter(move |(_, _, at)| {
+            tcp.matches
+                .get(*at)
+                .is_none_or(|block| block.gateways.is_empty() || block.gateways.contains(&GatewayRef::Mesh))
+        })
+    })
+}
+
+/// Whether some namespace sees both.
+fn meets((_, one): (&Object, &VirtualService), (_, two): (&Object, &VirtualService)) -> bool {
+    match (&one.export, &two.export) {
+        (Export::Nowhere, _) | (_, Export::Nowhere) => false,
+        (Export::Namespaces(some), Export::Namespaces(others)) => some.iter().any(|name| others.contains(name)),
+        _ => true,
+    }
+}
+
+/// Whether the first takes every connection that the second could.
+fn leaves_nothing(first: Option<&RouteMatch>, second: Option<&RouteMatch>) -> bool {
+    let Some(first) = first else { return true };
+    let none = RouteMatch::default();
+    let second = second.unwrap_or(&none);
+    let ports = first.port.is_none() || first.port == second.port;
+    let clients = selects(&first.source_labels, &second.source_labels)
+        && (first.source_namespace.is_none() || first.source_namespace == second.source_namespace)
+        && (first.source.is_none() || first.source == second.source);
+    let subnets = first.destinations.is_empty()
+        || !second.destinations.is_empty() && second.destinations.iter().all(|net| first.destinations.contains(net));
+    ports && clients && subnets
+}
+
+fn conflicts(services: &[(&Object, &VirtualService)], host: &str, members: &[usize], out: &mut Findings) {
+    for (at, index) in members.iter().enumerate() {
+        let others = members.iter().enumerate().filter(|(other, _)| *other != at);
+        let others = others.filter(|(_, other)| *other != index && meets(services[**other], services[*index]));
+        let names: Vec<_> = others.take(4).map(|(_, other)| services[*other].0.key.to_string()).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let message = format!("{host} is a host of {} too, for clients inside a mesh", names.join(", "));
+        let cure = "put the rules into one object: which comes first is a matter of age";
+        out.push(code::MESH_HOST_TWICE, services[*index].0, "spec.hosts", message, cure);
+    }
+}

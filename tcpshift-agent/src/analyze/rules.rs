@@ -1,0 +1,143 @@
+//! DestinationRules: whether their hosts and subsets are anything, how several of one host are merged, and
+//! subsets that share endpoints.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::code;
+use super::finding::Findings;
+use super::provider::Endpoint;
+use super::world::{Rule, World, full_host};
+use crate::route::model::{Labels, RouteDestination, Subset, selects};
+use crate::route::names;
+use crate::route::object::Object;
+
+pub(super) fn check(world: &World<'_>, out: &mut Findings) {
+    let mut merged: BTreeMap<(&str, String), Vec<Rule<'_>>> = BTreeMap::new();
+    for (object, rule) in &world.rules {
+        let namespace = object.key.namespace.as_str();
+        hosts(world, (object, rule), out);
+        merged.entry((namespace, full_host(&rule.host, namespace))).or_default().push((object, rule));
+    }
+    for rules in merged.into_values().filter(|rules| rules.len() > 1) {
+        merge(&rules, out);
+    }
+    for (object, service) in &world.virtual_services {
+        for (index, rule) in service.tcp.iter().enumerate().filter(|(_, rule)| rule.route.len() > 1) {
+            overlaps(world, object, &format!("spec.tcp[{index}].route"), &rule.route, out);
+        }
+    }
+}
+
+fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
+    let namespace = object.key.namespace.as_str();
+    let (mut providers, wild) = world.providers(namespace, &rule.host);
+    let host = full_host(&rule.host, namespace);
+    if host.starts_with('*') {
+        // A subset of a wildcard is for whichever host a route names.
+        if !world.providers.iter().any(|provider| names::hosts_overlap(&host, &provider.host)) {
+            unknown(world, object, &rule.host, out);
+        }
+        return;
+    }
+    if providers.is_empty() {
+        unknown(world, object, &rule.host, out);
+        return;
+    }
+    if wild {
+        return;
+    }
+    providers.truncate(1);
+    let Some(endpoints) = providers.first().and_then(|provider| world.endpoints(provider)) else { return };
+    for (index, subset) in rule.subsets.iter().enumerate() {
+        if subset.labels.is_empty() || endpoints.iter().any(|one| selects(&subset.labels, one.labels())) {
+            continue;
+        }
+        let labels = text(&subset.labels);
+        let message = format!("the subset {} selects no endpoint of {}: none has {labels}", subset.name, rule.host);
+        let cure = match endpoints.len() {
+            0 => "the host has no endpoint at all: add WorkloadEntries with these labels".to_owned(),
+            _ => "add a WorkloadEntry with these labels, or correct them".to_owned(),
+        };
+        out.push(code::SUBSET_EMPTY, object, format!("spec.subsets[{index}].labels"), message, cure);
+    }
+}
+
+fn unknown(world: &World<'_>, object: &Object, host: &str, out: &mut Findings) {
+    let cure = match world.similar(&object.key.namespace, host) {
+        Some(other) => format!("did you mean {other}?"),
+        None => "add a Service or ServiceEntry, or correct the host".to_owned(),
+    };
+    out.push(code::RULE_HOST_UNKNOWN, object, "spec.host", format!("there is no service {host}"), cure);
+}
+
+/// `version=v1, tier=a`
+pub(super) fn text(labels: &Labels) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Several DestinationRules of one host, oldest first.
+fn merge(rules: &[Rule<'_>], out: &mut Findings) {
+    let mut subsets: HashMap<(Option<&Labels>, &str), &Object> = HashMap::new();
+    let mut policies: HashMap<Option<&Labels>, &Object> = HashMap::new();
+    for (object, rule) in rules {
+        let clients = rule.workload_selector.as_ref();
+        for (index, subset) in rule.subsets.iter().enumerate() {
+            match subsets.get(&(clients, subset.name.as_str())) {
+                Some(first) => {
+                    let message =
+                        format!("the older {} declares the subset {} too, and counts", first.key, subset.name);
+                    let cure = "keep one of them";
+                    out.push(code::SUBSET_TWICE, object, format!("spec.subsets[{index}].name"), message, cure);
+                }
+                None => drop(subsets.insert((clients, &subset.name), object)),
+            }
+        }
+        if rule.policy.is_none() {
+            continue;
+        }
+        match policies.get(&clients) {
+            Some(first) => {
+                let message = format!("the policy of the older {} counts for {}", first.key, rule.host);
+                out.push(code::SECOND_POLICY, object, "spec.trafficPolicy", message, "keep one of them");
+            }
+            None => drop(policies.insert(clients, object)),
+        }
+    }
+}
+
+/// Destinations of one route whose endpoints are partly the same.
+fn overlaps(world: &World<'_>, object: &Object, path: &str, route: &[RouteDestination], out: &mut Findings) {
+    let namespace = object.key.namespace.as_str();
+    let mut by_host: BTreeMap<(String, Option<u16>), Vec<usize>> = BTreeMap::new();
+    for (index, one) in route.iter().enumerate() {
+        by_host.entry((full_host(&one.host, namespace), one.port)).or_default().push(index);
+    }
+    let none = Labels::new();
+    for ((host, _), places) in by_host.into_iter().filter(|(_, places)| (2..=32).contains(&places.len())) {
+        let (providers, _) = world.providers(namespace, &host);
+        let service = providers.first().map_or(namespace, |provider| provider.object.key.namespace.as_str());
+        let rules = world.rules_for(namespace, service, &host);
+        let subsets: Vec<&Subset> = rules.iter().flat_map(|(_, rule)| &rule.subsets).collect();
+        let labels = |index: usize| match &route[index].subset {
+            None => Some(&none),
+            Some(name) => subsets.iter().find(|subset| subset.name == *name).map(|subset| &subset.labels),
+        };
+        let endpoints: Vec<Endpoint<'_>> =
+            providers.first().and_then(|provider| world.endpoints(provider)).unwrap_or_default();
+        for (at, index) in places.iter().enumerate() {
+            let found = places[..at].iter().find(|other| {
+                let (Some(one), Some(two)) = (labels(*index), labels(**other)) else { return false };
+                route[*index].subset != route[**other].subset
+                    && (selects(one, two)
+                        || selects(two, one)
+                        || endpoints.iter().any(|end| selects(one, end.labels()) && selects(two, end.labels())))
+            });
+            if let Some(other) = found {
+                let name = |index: usize| route[index].subset.as_deref().unwrap_or("the whole host");
+                let message = format!("{} and {} share endpoints of {host}", name(*other), name(*index));
+                let cure = "give the subsets labels that no endpoint has both of";
+                out.push(code::SUBSETS_OVERLAP, object, format!("{path}[{index}].destination"), message, cure);
+            }
+        }
+    }
+}

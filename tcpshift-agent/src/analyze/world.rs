@@ -1,0 +1,262 @@
+//! All objects by what they are looked up by: hosts, gateways, DestinationRules, labels of endpoints.
+//!
+//! Lookups are those of Istio. Other than the plan's, they keep which object each answer comes from.
+
+use std::collections::HashMap;
+
+use super::provider::{Endpoint, Port, Provider};
+use crate::route::model::{
+    DestinationRule, EndpointSlice, Gateway, Labels, Resolution, Spec, VirtualService, WorkloadEntry, gateway_api,
+    selects,
+};
+use crate::route::names;
+use crate::route::object::Object;
+
+const ROOT_NAMESPACE: &str = "istio-system";
+const DOMAIN: &str = "svc.cluster.local";
+
+/// A DestinationRule and its object.
+pub(super) type Rule<'a> = (&'a Object, &'a DestinationRule);
+
+/// All objects together, oldest first.
+#[derive(Default)]
+pub(super) struct World<'a> {
+    pub(super) virtual_services: Vec<(&'a Object, &'a VirtualService)>,
+    pub(super) gateways: Vec<(&'a Object, &'a Gateway)>,
+    pub(super) api_gateways: Vec<(&'a Object, &'a gateway_api::Gateway)>,
+    pub(super) tcp_routes: Vec<(&'a Object, &'a gateway_api::TcpRoute)>,
+    pub(super) grants: Vec<(&'a Object, &'a gateway_api::ReferenceGrant)>,
+    pub(super) rules: Vec<Rule<'a>>,
+    pub(super) providers: Vec<Provider<'a>>,
+    by_host: HashMap<String, Vec<usize>>,
+    /// By the first label of their hosts.
+    by_label: HashMap<String, Vec<usize>>,
+    wild: Vec<usize>,
+    gateway_at: HashMap<(&'a str, &'a str), usize>,
+    gateway_named: HashMap<&'a str, &'a Object>,
+    api_gateway_at: HashMap<(&'a str, &'a str), usize>,
+    rule_at: HashMap<(&'a str, String), Vec<Rule<'a>>>,
+    rules_of: HashMap<String, Vec<Rule<'a>>>,
+    wild_rules: HashMap<&'a str, Vec<(String, Rule<'a>)>>,
+    labelled: HashMap<(&'a str, &'a str, &'a str), Vec<&'a WorkloadEntry>>,
+    workloads: HashMap<&'a str, Vec<&'a WorkloadEntry>>,
+    slices: HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>,
+}
+
+impl<'a> World<'a> {
+    /// Sorts objects into what can be looked up.
+    pub(super) fn new(objects: &[&'a Object]) -> Self {
+        let mut world = Self::default();
+        for object in objects {
+            world.add(object);
+        }
+        for (index, provider) in world.providers.iter().enumerate() {
+            if provider.host.starts_with('*') {
+                world.wild.push(index);
+            }
+            world.by_label.entry(first_label(&provider.host).to_owned()).or_default().push(index);
+            let same = world.by_host.entry(provider.host.clone()).or_default();
+            // A Service beats ServiceEntries of its host.
+            if matches!(provider.object.spec, Spec::Service(_)) {
+                same.insert(0, index);
+            } else {
+                same.push(index);
+            }
+        }
+        world
+    }
+
+    fn add(&mut self, object: &'a Object) {
+        let namespace = object.key.namespace.as_str();
+        match &object.spec {
+            Spec::VirtualService(service) => self.virtual_services.push((object, service)),
+            Spec::Gateway(gateway) => {
+                self.gateway_at.insert((namespace, object.key.name.as_str()), self.gateways.len());
+                self.gateway_named.entry(&object.key.name).or_insert(object);
+                self.gateways.push((object, gateway));
+            }
+            Spec::DestinationRule(rule) => {
+                self.rules.push((object, rule));
+                let host = full_host(&rule.host, namespace);
+                self.rules_of.entry(host.clone()).or_default().push((object, rule));
+                if host.starts_with('*') {
+                    self.wild_rules.entry(namespace).or_default().push((host, (object, rule)));
+                } else {
+                    self.rule_at.entry((namespace, host)).or_default().push((object, rule));
+                }
+            }
+            Spec::Service(service) => {
+                let ports = service.ports.iter().map(|port| Port {
+                    number: port.port,
+                    name: &port.name,
+                    protocol: None,
+                    target: port.target.as_ref(),
+                    target_number: None,
+                });
+                self.providers.push(Provider {
+                    object,
+                    host: format!("{}.{namespace}.{DOMAIN}", object.key.name),
+                    ports: ports.collect(),
+                    external: service.external_name.is_some(),
+                });
+            }
+            Spec::ServiceEntry(entry) => {
+                for host in &entry.hosts {
+                    let ports = entry.ports.iter().map(|port| Port {
+                        number: port.number,
+                        name: &port.name,
+                        protocol: port.protocol,
+                        target: None,
+                        target_number: port.target,
+                    });
+                    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+                    self.providers.push(Provider { object, host, ports: ports.collect(), external: false });
+                }
+            }
+            Spec::WorkloadEntry(workload) => {
+                self.workloads.entry(namespace).or_default().push(workload);
+                for (key, value) in &workload.labels {
+                    self.labelled.entry((namespace, key, value)).or_default().push(workload);
+                }
+            }
+            Spec::EndpointSlice(slice) => {
+                if let Some(service) = &slice.service {
+                    self.slices.entry((namespace, service)).or_default().push(slice);
+                }
+            }
+            Spec::GatewayApiGateway(gateway) => {
+                self.api_gateway_at.insert((namespace, object.key.name.as_str()), self.api_gateways.len());
+                self.api_gateways.push((object, gateway));
+            }
+            Spec::TcpRoute(route) => self.tcp_routes.push((object, route)),
+            Spec::ReferenceGrant(grant) => self.grants.push((object, grant)),
+            Spec::WorkloadGroup(_) => {}
+        }
+    }
+
+    /// What provides a host for an object of a namespace, the best first. The flag says that it is known by a
+    /// wildcard alone.
+    pub(super) fn providers(&self, namespace: &str, host: &str) -> (Vec<&Provider<'a>>, bool) {
+        let host = full_host(host, namespace);
+        let visible = |index: &&usize| self.providers[**index].reaches(namespace);
+        let exact: Vec<_> =
+            self.by_host.get(&host).into_iter().flatten().filter(visible).map(|at| &self.providers[*at]).collect();
+        if !exact.is_empty() {
+            return (exact, host.starts_with('*'));
+        }
+        let fits = |index: &&usize| names::covers(&self.providers[**index].host, &host);
+        let wild: Vec<_> = self.wild.iter().filter(visible).filter(fits).map(|index| &self.providers[*index]).collect();
+        let is_wild = !wild.is_empty();
+        (wild, is_wild)
+    }
+
+    /// A host that begins alike, as one of another namespace: for a cure.
+    pub(super) fn similar(&self, namespace: &str, host: &str) -> Option<&str> {
+        let wanted = full_host(host, namespace);
+        let alike = self.by_label.get(first_label(&wanted))?;
+        alike.iter().map(|at| self.providers[*at].host.as_str()).find(|found| *found != wanted)
+    }
+
+    /// Any Gateway of a name: for a cure.
+    pub(super) fn gateway_named(&self, name: &str) -> Option<&'a Object> {
+        self.gateway_named.get(name).copied()
+    }
+
+    /// The place of the Gateway API's Gateway.
+    pub(super) fn api_gateway(&self, namespace: &str, name: &str) -> Option<usize> {
+        self.api_gateway_at.get(&(namespace, name)).copied()
+    }
+
+    /// DestinationRules of a host in every namespace.
+    pub(super) fn rules_of(&self, host: &str) -> &[Rule<'a>] {
+        self.rules_of.get(host).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// A Gateway.
+    pub(super) fn gateway(&self, namespace: &str, name: &str) -> Option<(&'a Object, &'a Gateway)> {
+        self.gateway_at.get(&(namespace, name)).map(|at| self.gateways[*at])
+    }
+
+    /// DestinationRules that a client's namespace sees for a host, as they are merged.
+    pub(super) fn rules_for(&self, client: &str, service: &str, host: &str) -> Vec<Rule<'a>> {
+        let host = full_host(host, client);
+        for namespace in [client, service, ROOT_NAMESPACE] {
+            let seen = |(_, rule): &&Rule<'a>| namespace == client || rule.export.reaches(client);
+            let exact = self.rule_at.get(&(namespace, host.clone())).into_iter().flatten();
+            let exact: Vec<_> = exact.filter(seen).copied().collect();
+            if !exact.is_empty() {
+                return exact;
+            }
+            let wild = self.wild_rules.get(namespace).into_iter().flatten();
+            let fitting: Vec<_> = wild.filter(|(wild, rule)| names::covers(wild, &host) && seen(&rule)).collect();
+            if let Some(longest) = fitting.iter().map(|(wild, _)| wild.len()).max() {
+                return fitting.into_iter().filter(|(wild, _)| wild.len() == longest).map(|(_, rule)| *rule).collect();
+            }
+        }
+        Vec::new()
+    }
+
+    /// Endpoints of a provider; none if only clients know them.
+    pub(super) fn endpoints(&self, provider: &Provider<'a>) -> Option<Vec<Endpoint<'a>>> {
+        let key = &provider.object.key;
+        let mut found: Vec<Endpoint<'a>> = Vec::new();
+        match &provider.object.spec {
+            _ if provider.external => return None,
+            Spec::Service(service) => {
+                let slices = self.slices.get(&(key.namespace.as_str(), key.name.as_str()));
+                found.extend(slices.into_iter().flatten().map(|slice| Endpoint::Slice(slice)));
+                found.retain(|slice| matches!(slice, Endpoint::Slice(slice) if !slice.endpoints.is_empty()));
+                if !service.selector.is_empty() {
+                    found.extend(self.selected(&key.namespace, &service.selector).into_iter().map(Endpoint::Workload));
+                }
+            }
+            Spec::ServiceEntry(entry) => match (&entry.selector, entry.resolution) {
+                (_, Resolution::None) => return None,
+                (Some(selector), _) => {
+                    found.extend(self.selected(&key.namespace, selector).into_iter().map(Endpoint::Workload));
+                }
+                (None, Resolution::Dns | Resolution::DnsRoundRobin | Resolution::DynamicDns)
+                    if entry.endpoints.is_empty() =>
+                {
+                    return None;
+                }
+                (None, _) => found.extend(entry.endpoints.iter().map(Endpoint::Workload)),
+            },
+            _ => return None,
+        }
+        Some(found)
+    }
+
+    /// WorkloadEntries that a selector selects. Only the ones with its rarest label are looked at.
+    pub(super) fn selected(&self, namespace: &str, selector: &Labels) -> Vec<&'a WorkloadEntry> {
+        let lists = selector.iter().map(|(key, value)| {
+            self.labelled.get(&(namespace, key.as_str(), value.as_str())).map(Vec::as_slice).unwrap_or_default()
+        });
+        let all = || self.workloads.get(namespace).map(Vec::as_slice).unwrap_or_default();
+        let candidates = lists.min_by_key(|list| list.len()).unwrap_or_else(all);
+        candidates.iter().copied().filter(|workload| selects(selector, &workload.labels)).collect()
+    }
+}
+
+fn first_label(host: &str) -> &str {
+    host.split('.').next().unwrap_or_default()
+}
+
+/// A short name belongs to the namespace of the object that uses it.
+pub(super) fn full_host(host: &str, namespace: &str) -> String {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if host.contains('.') || host.starts_with('*') { host } else { format!("{host}.{namespace}.{DOMAIN}") }
+}
+
+/// Whether a Gateway's server takes a VirtualService: one of its hosts has to be one of the server's.
+pub(super) fn admits(gateway: &Object, hosts: &[String], object: &Object, service: &VirtualService) -> bool {
+    hosts.iter().any(|entry| {
+        let (namespace, host) = entry.split_once('/').unwrap_or(("*", entry));
+        let namespace_fits = match namespace {
+            "*" => true,
+            "." => object.key.namespace == gateway.key.namespace,
+            namespace => object.key.namespace == namespace,
+        };
+        namespace_fits && service.hosts.iter().any(|other| names::hosts_overlap(host, other))
+    })
+}
