@@ -20,7 +20,7 @@ const AFTER: &str = "\
 Examples:
   tcpshift-agent analyze routes/
   cat route.yaml | tcpshift-agent analyze -
-  sudo tcpshift-agent analyze --admin unix:/run/tcpshift/admin.sock route.yaml
+  tcpshift-agent analyze --admin unix:/run/tcpshift/admin.sock route.yaml
   tcpshift-agent analyze -S 'IST0101=VirtualService tcp-echo.default' routes/
   tcpshift-agent analyze --list
 

@@ -73,8 +73,8 @@ pub fn compile<'a>(
         let key = (gateway.key.namespace.as_str(), gateway.key.name.as_str());
         let (rules, routes) = match opening {
             Opening::Server(server) => {
-                let services = bound.services.get(&key).map(Vec::as_slice).unwrap_or_default();
-                compiler.virtual_services(address, gateway, server, services)
+                let services = bound.services.get(&key).map(|services| services.at(server.port)).unwrap_or_default();
+                compiler.virtual_services(address, gateway, server, &services)
             }
             Opening::Listener(listener) => {
                 let attached = bound.routes.get(&key).into_iter().flatten();

@@ -49,11 +49,45 @@ pub(super) type Name<'a> = (&'a str, &'a str);
 #[derive(Default)]
 pub(super) struct Bound<'a> {
     /// Istio's, by its Gateway.
-    pub services: HashMap<Name<'a>, Vec<(&'a Object, &'a VirtualService)>>,
+    pub services: HashMap<Name<'a>, Services<'a>>,
     /// Istio's that are for clients inside a mesh.
     pub mesh: Vec<(&'a Object, &'a VirtualService)>,
     /// Those of the Gateway API, by its Gateway.
     pub routes: HashMap<Name<'a>, Vec<(&'a Object, &'a gateway_api::TcpRoute)>>,
+}
+
+/// The VirtualServices of one Gateway, the oldest first.
+#[derive(Default)]
+pub(super) struct Services<'a> {
+    all: Vec<(&'a Object, &'a VirtualService)>,
+    /// Places of those with a rule for one port.
+    by_port: HashMap<u32, Vec<usize>>,
+    /// Places of those with a rule for any port.
+    at_any: Vec<usize>,
+}
+
+impl<'a> Services<'a> {
+    fn add(&mut self, object: &'a Object, service: &'a VirtualService) {
+        let place = self.all.len();
+        self.all.push((object, service));
+        let blocks = || service.tcp.iter().flat_map(|rule| &rule.matches);
+        if service.tcp.iter().any(|rule| rule.matches.is_empty()) || blocks().any(|block| block.port.is_none()) {
+            self.at_any.push(place);
+            return;
+        }
+        let ports: HashSet<u32> = blocks().filter_map(|block| block.port).collect();
+        for port in ports {
+            self.by_port.entry(port).or_default().push(place);
+        }
+    }
+
+    /// Those that have a rule for a port. A Gateway may have thousands, each for a port of its own.
+    pub(super) fn at(&self, port: u16) -> Vec<(&'a Object, &'a VirtualService)> {
+        let own = self.by_port.get(&u32::from(port)).into_iter().flatten();
+        let mut places: Vec<usize> = own.chain(&self.at_any).copied().collect();
+        places.sort_unstable();
+        places.into_iter().map(|place| self.all[place]).collect()
+    }
 }
 
 /// Finds out which routes belong to which Gateway.
@@ -80,7 +114,7 @@ pub(super) fn bind<'a>(objects: &[&'a Object], identity: &Identity, notes: &mut 
                             if !istio.contains(&(namespace.as_str(), name.as_str())) {
                                 notes.push(format!("{}: there is no Gateway {namespace}/{name}", object.key));
                             }
-                            bound.services.entry((namespace, name)).or_default().push((object, service));
+                            bound.services.entry((namespace, name)).or_default().add(object, service);
                         }
                         GatewayRef::Mesh => bound.mesh.push((object, service)),
                     }
