@@ -1,11 +1,11 @@
 //! 10,000 routes: how long they take to load and to compile, and how long one edit among them takes until it is
-//! in force. `cargo xtask bench` runs it in a release build; it fails where a promise is not kept.
+//! in force. `cargo xtask bench` runs it in a release build; it says which promise is not kept, and fails then.
 #![allow(clippy::print_stdout, reason = "a table for people is what it is for")]
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be taken fails")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use tcpshift_agent::admin::api::{ApplyRequest, ObjectName, Share, ShiftRequest};
@@ -33,15 +33,19 @@ const LOAD: Duration = Duration::from_secs(2);
 /// One edit, from the request to the answer that it is in force, must take less.
 const EDIT: Duration = Duration::from_millis(50);
 
-fn main() {
+fn main() -> ExitCode {
     let documents = documents();
     println!("{ROUTES} routes at {PORTS} ports, {SERVICES} services with two subsets each\n");
     let (load, compiled) = in_process(&documents);
     let edit = by_agent(&documents);
     println!();
-    assert!(load + compiled < LOAD, "load and compile took {:?}, {LOAD:?} are promised", load + compiled);
-    assert!(edit < EDIT, "one edit took {edit:?}, {EDIT:?} are promised");
-    println!("load and compile in {:?} of {LOAD:?}, one edit in {edit:?} of {EDIT:?}", load + compiled);
+    let held = |what: &str, took: Duration, promised: Duration| {
+        let verdict = if took < promised { "held" } else { "MISSED" };
+        println!("{what}: {took:.1?} of {promised:?}: {verdict}");
+        took < promised
+    };
+    let load = held("load and compile", load + compiled, LOAD);
+    if held("one edit in force", edit, EDIT) && load { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Load and compile, step by step. Returns what both took.

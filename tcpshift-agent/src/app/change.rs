@@ -174,7 +174,8 @@ impl App {
     /// Subsets that are declared for the hosts of a route.
     fn subsets(&self, object: &Object) -> Vec<String> {
         let Spec::VirtualService(service) = &object.spec else { return Vec::new() };
-        let mut objects: Vec<&Object> = self.store.iter().map(Arc::as_ref).collect();
+        let objects = [Kind::Service, Kind::ServiceEntry, Kind::DestinationRule].map(|kind| self.store.of_kind(kind));
+        let mut objects: Vec<&Object> = objects.iter().flatten().map(|object| object.as_ref()).collect();
         objects.sort_by(|a, b| a.age().cmp(&b.age()));
         let catalog = Catalog::new(&objects, &self.identity);
         let hosts = service.tcp.iter().flat_map(|rule| &rule.route).map(|destination| &destination.host);
@@ -233,8 +234,7 @@ impl App {
         let changes = self.store.changes(&store);
         self.watchers.record(&changes, store.version());
         self.store = store;
-        let same = plan.listeners == last.listeners && plan.mesh == last.mesh && plan.notes == last.notes;
-        if last.generation > 0 && same {
+        if last.generation > 0 && plan.is_like(&last) {
             // Whatever was edited, no connection will be decided differently.
             return;
         }

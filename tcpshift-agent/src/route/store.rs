@@ -227,17 +227,22 @@ impl Store {
             return Vec::new();
         }
         let mut changes = Vec::new();
+        let mut added = 0;
         for object in newer.iter() {
             match self.get(&object.key) {
-                None => changes.push(Change::Added(Arc::clone(object))),
-                Some(old) if old.resource_version != object.resource_version => {
-                    changes.push(Change::Modified(Arc::clone(object)));
+                Some(old) if old.resource_version == object.resource_version => {}
+                Some(_) => changes.push(Change::Modified(Arc::clone(object))),
+                None => {
+                    added += 1;
+                    changes.push(Change::Added(Arc::clone(object)));
                 }
-                Some(_) => {}
             }
         }
-        let gone = self.iter().filter(|object| newer.get(&object.key).is_none());
-        changes.extend(gone.map(|object| Change::Deleted(Arc::clone(object))));
+        // As many as before and those that are new: then none is gone.
+        if newer.len() < self.len() + added {
+            let gone = self.iter().filter(|object| newer.get(&object.key).is_none());
+            changes.extend(gone.map(|object| Change::Deleted(Arc::clone(object))));
+        }
         changes
     }
 }
