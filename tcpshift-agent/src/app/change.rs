@@ -175,7 +175,7 @@ impl App {
     fn subsets(&self, object: &Object) -> Vec<String> {
         let Spec::VirtualService(service) = &object.spec else { return Vec::new() };
         let objects = [Kind::Service, Kind::ServiceEntry, Kind::DestinationRule].map(|kind| self.store.of_kind(kind));
-        let mut objects: Vec<&Object> = objects.iter().flatten().map(|object| object.as_ref()).collect();
+        let mut objects: Vec<&Object> = objects.iter().flatten().map(|object| &***object).collect();
         objects.sort_by(|a, b| a.age().cmp(&b.age()));
         let catalog = Catalog::new(&objects, &self.identity);
         let hosts = service.tcp.iter().flat_map(|rule| &rule.route).map(|destination| &destination.host);
