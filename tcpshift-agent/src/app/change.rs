@@ -233,6 +233,7 @@ impl App {
         let changes = self.store.changes(&store);
         self.watchers.record(&changes, store.version());
         self.store = store;
+        self.resolver.want(&plan.names);
         let same = plan.listeners == last.listeners && plan.mesh == last.mesh && plan.notes == last.notes;
         if last.generation > 0 && same {
             // Whatever was edited, no connection will be decided differently.
