@@ -28,7 +28,7 @@ pub(super) async fn lookup(source: Source, name: &str) -> Result<Found, String> 
     // Made anew each time: so changed files of the host count at once, and there is no cache beside the caller's.
     let resolver = resolver(source).map_err(|error| error.to_string())?;
     let found = timeout(LONGEST_LOOKUP, resolver.lookup_ip(name)).await;
-    let found = found.map_err(|_| format!("no answer in {LONGEST_LOOKUP:?}"))?.map_err(|error| error.to_string())?;
+    let found = found.map_err(|_| format!("no answer in {LONGEST_LOOKUP:?}"))?.map_err(|error| reason(&error))?;
     // 0.0.0.0 is how some servers say that a name is blocked; to connect there would lead to this host.
     let usable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast();
     let addresses: Vec<_> = found.iter().filter(usable).collect();
@@ -36,6 +36,10 @@ pub(super) async fn lookup(source: Source, name: &str) -> Result<Found, String> 
         return Err("it has no address that could be dialled".to_owned());
     }
     Ok(Found { addresses, valid: found.valid_until().saturating_duration_since(Instant::now()) })
+}
+
+fn reason(error: &NetError) -> String {
+    if error.is_no_records_found() { "DNS knows no address of it".to_owned() } else { error.to_string() }
 }
 
 fn resolver(source: Source) -> Result<TokioResolver, NetError> {
