@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a table for people is what it is for")]
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be taken fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -70,6 +70,7 @@ fn in_process(documents: &[Document]) -> (Duration, Duration) {
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
         is_local: |_| false,
+        names: HashMap::new(),
     };
     let mut register = Register::default();
     let (plan, compiled) =

@@ -9,7 +9,7 @@ mod answer;
 mod change;
 mod preview;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -27,6 +27,7 @@ use crate::plan::compile::Identity;
 use crate::plan::register::Register;
 use crate::plan::{Plan, Route};
 use crate::proxy::{self, Proxy, limits};
+use crate::resolve::{self, Resolver};
 use crate::route::files::Files;
 use crate::route::files::watch::{SETTLE, SHORTEST_ROUND, Watch};
 use crate::route::problem::{Problem, Severity};
@@ -87,6 +88,7 @@ struct App {
     plan: watch::Sender<Arc<Plan>>,
     connections: Arc<Connections>,
     proxy: Proxy,
+    resolver: Resolver,
     /// Listeners of the plan that are not served, and why.
     down: BTreeMap<SocketAddr, String>,
     watchers: Watchers,
@@ -138,7 +140,14 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let proxy = Proxy::start(&connections, 0).context("cannot start the proxy")?;
     let mut watch = Watch::new(paths.clone());
     let mut app = App {
-        identity: Identity { namespace, labels, listen_addresses, seed, is_local: proxy::is_local },
+        identity: Identity {
+            namespace,
+            labels,
+            listen_addresses,
+            seed,
+            is_local: proxy::is_local,
+            names: HashMap::new(),
+        },
         started: Instant::now(),
         draining: false,
         store: Store::new(applied, version),
@@ -149,6 +158,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,
         proxy,
+        resolver: Resolver::start(resolve::Source::Host),
         down: BTreeMap::new(),
         watchers: Watchers::default(),
     };
@@ -190,6 +200,10 @@ impl App {
             let some_down = !self.down.is_empty();
             tokio::select! {
                 Some(command) = commands.recv() => self.answer(command).await,
+                answers = self.resolver.changed() => {
+                    self.identity.names.clone_from(&answers);
+                    self.follow(self.store.clone()).await;
+                }
                 () = watch.changed() => {
                     look_at = look_at.min(rest_until.max(tokio::time::Instant::now() + SETTLE));
                 }

@@ -10,4 +10,5 @@ pub mod cli;
 pub mod connections;
 pub mod plan;
 pub mod proxy;
+pub mod resolve;
 pub mod route;

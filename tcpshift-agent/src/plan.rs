@@ -14,6 +14,7 @@ pub mod levels;
 pub mod register;
 pub mod weigh;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct Plan {
     pub mesh: Vec<Arc<MeshListener>>,
     /// What the objects ask for and this plan does not do, for the person who reads `status`.
     pub notes: Vec<String>,
+    /// Host names whose addresses it depends on, in lower case.
+    pub names: BTreeSet<String>,
 }
 
 /// An address and port that is served.
@@ -205,6 +208,8 @@ pub enum Unusable {
     UnknownPort,
     /// Nothing is selected.
     NoEndpoint,
+    /// All that is selected are host names that DNS has not answered for.
+    Unresolved,
     /// The backend of a TCPRoute is of a kind that is none of services.
     NoService,
     /// The backend of a TCPRoute is in another namespace, and no ReferenceGrant there allows it.
@@ -220,6 +225,7 @@ impl fmt::Display for Unusable {
             Self::UnknownSubset => "unknown subset",
             Self::UnknownPort => "unknown port",
             Self::NoEndpoint => "no endpoint",
+            Self::Unresolved => "host name not resolved yet",
             Self::NoService => "backend is no Service",
             Self::NotGranted => "no ReferenceGrant allows it",
             Self::OwnListener => "endpoint is a listener of this agent",
@@ -258,7 +264,7 @@ impl Table for Route {
 impl Plan {
     /// The plan of an agent that has read nothing yet.
     pub fn empty(seed: u64) -> Self {
-        Self { generation: 0, seed, listeners: Vec::new(), mesh: Vec::new(), notes: Vec::new() }
+        Self { generation: 0, seed, listeners: Vec::new(), mesh: Vec::new(), notes: Vec::new(), names: BTreeSet::new() }
     }
 
     /// Every route of every listener.

@@ -1,6 +1,6 @@
 //! The difference of two plans that route files make: what comes, what goes, and who moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
 use tcpshift_agent::plan::Plan;
@@ -45,6 +45,7 @@ fn plan(texts: &[&str]) -> Plan {
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
         is_local: |_| false,
+        names: HashMap::new(),
     };
     // Each with numbers of its own: names alone count.
     compile(store.iter(), &identity, &mut Register::default(), &Plan::empty(1))

@@ -234,6 +234,7 @@ impl App {
         let changes = self.store.changes(&store);
         self.watchers.record(&changes, store.version());
         self.store = store;
+        self.resolver.want(&plan.names);
         if last.generation > 0 && plan.is_like(&last) {
             // Whatever was edited, no connection will be decided differently.
             return;

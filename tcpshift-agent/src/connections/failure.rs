@@ -19,6 +19,8 @@ pub enum Failure {
     UnknownPort,
     /// The destination has no endpoint.
     NoEndpoint,
+    /// DNS has not answered for the destination's host names.
+    Unresolved,
     /// All endpoints are listeners of this agent.
     OwnListener,
     /// The destination has as many connections as it may have.
@@ -39,7 +41,7 @@ pub enum Failure {
 
 impl Failure {
     /// How many reasons there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 
     /// Every reason, each at the place of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -47,6 +49,7 @@ impl Failure {
         Self::UnknownSubset,
         Self::UnknownPort,
         Self::NoEndpoint,
+        Self::Unresolved,
         Self::OwnListener,
         Self::ConnectionLimit,
         Self::ConnectRefused,
@@ -65,6 +68,7 @@ impl From<&Unusable> for Failure {
             Unusable::UnknownSubset => Self::UnknownSubset,
             Unusable::UnknownPort => Self::UnknownPort,
             Unusable::NoEndpoint => Self::NoEndpoint,
+            Unusable::Unresolved => Self::Unresolved,
             Unusable::OwnListener => Self::OwnListener,
         }
     }
@@ -92,6 +96,7 @@ impl fmt::Display for Failure {
             Self::UnknownSubset => "unknown subset",
             Self::UnknownPort => "unknown port",
             Self::NoEndpoint => "no endpoint",
+            Self::Unresolved => "host name not resolved yet",
             Self::OwnListener => "endpoint is a listener of this agent",
             Self::ConnectionLimit => "connection limit reached",
             Self::ConnectRefused => "connection refused",

@@ -1,20 +1,22 @@
 //! The services there are: finds the port, the subset and the endpoints that a route's destination means.
 //!
 //! Lookups are those of Istio at a gateway: short names belong to the namespace of the route, and what is not
-//! visible in the agent's namespace is not there. [`rules`] finds and merges DestinationRules.
+//! visible in the agent's namespace is not there. [`rules`] finds and merges DestinationRules; [`located`] is where
+//! an endpoint is, be it by its host name.
 
+mod located;
 pub mod rules;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
+use self::located::Located;
 use self::rules::{Merged, Rules};
 use super::compile::Identity;
 use super::{EndpointAddress, Limits, Unusable, levels};
 use crate::route::model::{
     EndpointSlice, HashAlgorithm, Labels, LoadBalancer, Policy, Resolution, RouteDestination, Service, ServiceEntry,
-    Spec, TargetPort, WorkloadAddress, WorkloadEntry, selects,
+    Spec, TargetPort, WorkloadEntry, selects,
 };
 use crate::route::names;
 use crate::route::object::Object;
@@ -32,6 +34,8 @@ pub struct Resolved {
     pub policy: Policy,
     /// Address and weight of each endpoint, or why there is none.
     pub endpoints: Result<Vec<(EndpointAddress, u32)>, Unusable>,
+    /// Host names that this depends on, in lower case.
+    pub names: Vec<String>,
 }
 
 /// Services, endpoints and policies by name, as an agent sees them. Built from objects sorted by age.
@@ -39,6 +43,8 @@ pub struct Resolved {
 pub struct Catalog<'a> {
     identity: &'a Identity,
     services: HashMap<String, Provider<'a>>,
+    /// Hosts with a wildcard whose names DNS is asked for one by one, the oldest first.
+    dynamic: Vec<(String, Provider<'a>)>,
     /// By namespace.
     workloads: HashMap<&'a str, Workloads<'a>>,
     /// By namespace and name of their Service.
@@ -82,6 +88,7 @@ impl<'a> Catalog<'a> {
         let mut catalog = Self {
             identity,
             services: HashMap::new(),
+            dynamic: Vec::new(),
             workloads: HashMap::new(),
             slices: HashMap::new(),
             rules: Rules::default(),
@@ -98,7 +105,11 @@ impl<'a> Catalog<'a> {
                 Spec::ServiceEntry(entry) if entry.export.reaches(&identity.namespace) => {
                     for host in &entry.hosts {
                         let provider = Provider { namespace, kind: ProviderKind::Entry(entry) };
-                        catalog.services.entry(host.to_ascii_lowercase()).or_insert(provider);
+                        let host = host.to_ascii_lowercase();
+                        if entry.resolution == Resolution::DynamicDns {
+                            catalog.dynamic.push((host.clone(), provider));
+                        }
+                        catalog.services.entry(host).or_insert(provider);
                     }
                 }
                 Spec::WorkloadEntry(workload) => catalog.workloads.entry(namespace).or_default().add(workload),
@@ -124,7 +135,8 @@ impl<'a> Catalog<'a> {
     pub fn resolve(&self, namespace: &str, listener_port: u16, wanted: &RouteDestination) -> Resolved {
         let (host, provider) = self.provider(full_host(&wanted.host, namespace));
         let port = wanted.port.unwrap_or(listener_port);
-        let mut resolved = Resolved { host, port, policy: Policy::default(), endpoints: Err(Unusable::UnknownHost) };
+        let (policy, endpoints) = (Policy::default(), Err(Unusable::UnknownHost));
+        let mut resolved = Resolved { host, port, policy, endpoints, names: Vec::new() };
         let Some(provider) = provider else { return resolved };
         let ports = provider.ports();
         let found = match (wanted.port, ports.as_slice()) {
@@ -151,8 +163,14 @@ impl<'a> Catalog<'a> {
         resolved.policy = levels::at_port(rules.policy, subset.and_then(|subset| subset.policy.as_ref()), found.number);
         resolved.policy.load_balancer = resolved.policy.load_balancer.or(provider.affinity());
         let none = Labels::new();
-        let endpoints = self.endpoints(&provider, found, subset.map_or(&none, |subset| &subset.labels));
-        resolved.endpoints = if endpoints.is_empty() { Err(Unusable::NoEndpoint) } else { Ok(endpoints) };
+        let labels = subset.map_or(&none, |subset| &subset.labels);
+        let located = self.endpoints(&resolved.host, &provider, found, labels);
+        resolved.endpoints = match located.endpoints.is_empty() {
+            true if located.unanswered => Err(Unusable::Unresolved),
+            true => Err(Unusable::NoEndpoint),
+            false => Ok(located.endpoints),
+        };
+        resolved.names = located.names;
         resolved
     }
 
@@ -185,7 +203,12 @@ impl<'a> Catalog<'a> {
 
     /// What provides a host. A Service that stands for another host leads there, one step far.
     fn provider(&self, host: String) -> (String, Option<Provider<'a>>) {
-        let Some(&provider) = self.services.get(&host) else { return (host, None) };
+        let Some(&provider) = self.services.get(&host) else {
+            // Other than in Istio, where no TCP client could say the name: the route says it.
+            let fitting = self.dynamic.iter().rev().filter(|(wild, _)| names::covers(wild, &host));
+            let dynamic = fitting.max_by_key(|(wild, _)| wild.len()).map(|(_, provider)| *provider);
+            return (host, dynamic);
+        };
         if let ProviderKind::Service(_, Service { external_name: Some(name), .. }) = provider.kind {
             let target = full_host(name, provider.namespace);
             if let Some(&other) = self.services.get(&target) {
@@ -196,16 +219,24 @@ impl<'a> Catalog<'a> {
     }
 
     /// Address and weight of each endpoint of a provider that has labels.
-    fn endpoints(&self, provider: &Provider<'a>, port: &Port<'_>, labels: &Labels) -> Vec<(EndpointAddress, u32)> {
+    fn endpoints(&self, host: &str, provider: &Provider<'a>, port: &Port<'_>, labels: &Labels) -> Located<'a> {
+        let resolution = match provider.kind {
+            ProviderKind::Entry(entry) => entry.resolution,
+            ProviderKind::Service(..) => Resolution::Static,
+        };
+        let mut located = Located::new(&self.identity.names, resolution);
         let workloads = self.workloads(provider).into_iter().filter(|workload| selects(labels, &workload.labels));
-        let mut endpoints: Vec<_> = workloads.filter_map(|workload| endpoint(workload, port)).collect();
+        workloads.for_each(|workload| located.add(workload, target(workload, port)));
+        if provider.is_named() && labels.is_empty() {
+            located.add_name(host, port.target_number.unwrap_or(port.number), 1);
+        }
         if let ProviderKind::Service(name, service) = provider.kind {
             let slices = self.slices.get(&(provider.namespace, name)).into_iter().flatten();
             for slice in slices.filter(|slice| selects(labels, &slice.labels)) {
-                sliced(slice, service, port, &mut endpoints);
+                sliced(slice, service, port, &mut located.endpoints);
             }
         }
-        endpoints
+        located
     }
 
     fn workloads(&self, provider: &Provider<'a>) -> Vec<&'a WorkloadEntry> {
@@ -213,7 +244,7 @@ impl<'a> Catalog<'a> {
         let found = match provider.kind {
             ProviderKind::Service(_, service) if service.selector.is_empty() => None,
             ProviderKind::Service(_, service) => selected(&service.selector),
-            ProviderKind::Entry(entry) if entry.resolution == Resolution::None => None,
+            ProviderKind::Entry(entry) if matches!(entry.resolution, Resolution::None | Resolution::DynamicDns) => None,
             ProviderKind::Entry(entry) => match &entry.selector {
                 Some(selector) => selected(selector),
                 None => Some(entry.endpoints.iter().collect()),
@@ -248,6 +279,16 @@ impl<'a> Provider<'a> {
         Some(LoadBalancer::SourceHash(HashAlgorithm::Ring { places: 1 }))
     }
 
+    /// Whether its endpoints are what DNS says of its own host.
+    fn is_named(&self) -> bool {
+        let ProviderKind::Entry(entry) = self.kind else { return false };
+        match entry.resolution {
+            Resolution::DynamicDns => true,
+            Resolution::Dns | Resolution::DnsRoundRobin => entry.endpoints.is_empty() && entry.selector.is_none(),
+            Resolution::None | Resolution::Static => false,
+        }
+    }
+
     fn ports(&self) -> Vec<Port<'a>> {
         match self.kind {
             ProviderKind::Service(_, service) => {
@@ -277,19 +318,13 @@ impl<'a> Provider<'a> {
 }
 
 /// The endpoint's own port of that name, then the service's target port, then the service's port.
-fn endpoint(workload: &WorkloadEntry, port: &Port<'_>) -> Option<(EndpointAddress, u32)> {
-    let ip = match &workload.address {
-        WorkloadAddress::Ip(ip) => *ip,
-        WorkloadAddress::Unix(path) => return Some((EndpointAddress::Unix(Arc::from(path.as_str())), workload.weight)),
-        WorkloadAddress::Host(_) | WorkloadAddress::Network => return None,
-    };
+fn target(workload: &WorkloadEntry, port: &Port<'_>) -> u16 {
     let target = match port.target {
         Some(TargetPort::Number(number)) => Some(*number),
         Some(TargetPort::Name(name)) => workload.ports.get(name).copied(),
         None => port.target_number,
     };
-    let port = workload.ports.get(port.name).copied().or(target).unwrap_or(port.number);
-    Some((SocketAddr::new(ip, port).into(), workload.weight))
+    workload.ports.get(port.name).copied().or(target).unwrap_or(port.number)
 }
 
 /// The endpoints of a slice, at the slice's port that has the name of the service's.

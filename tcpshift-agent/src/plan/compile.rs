@@ -2,7 +2,8 @@
 //! destinations of a route are.
 //!
 //! References are followed as Istio does at a gateway. What does not exist is no error: that share is marked
-//! as unusable, with the reason. It must not know files, sockets or time.
+//! as unusable, with the reason. It must not know files, sockets or time: what
+//! DNS says is handed in.
 
 mod bound;
 mod mesh;
@@ -42,6 +43,8 @@ pub struct Identity {
     pub seed: u64,
     /// Whether an address is one of this host.
     pub is_local: fn(IpAddr) -> bool,
+    /// Addresses of host names in lower case, as DNS answered last, in its order.
+    pub names: HashMap<String, Vec<IpAddr>>,
 }
 
 /// Compiles the next plan. Numbers, tables and listeners that stay as they are are taken from the last one.
@@ -67,7 +70,17 @@ pub fn compile<'a>(
     let previous: HashMap<u32, &Arc<Route>> = last.routes().map(|route| (route.number, route)).collect();
     let own = openings.keys().copied().collect();
     let shelf = Shelf::of(last);
-    let mut compiler = Compiler { own, is_local: identity.is_local, catalog, grants, register, previous, shelf, notes };
+    let mut compiler = Compiler {
+        own,
+        is_local: identity.is_local,
+        catalog,
+        grants,
+        register,
+        previous,
+        shelf,
+        notes,
+        names: BTreeSet::new(),
+    };
     let mut listeners = Vec::new();
     for (address, (gateway, opening)) in openings {
         let key = (gateway.key.namespace.as_str(), gateway.key.name.as_str());
@@ -88,8 +101,8 @@ pub fn compile<'a>(
         }
     }
     let mesh = compiler.mesh(&bound.mesh, identity);
-    let notes = compiler.notes;
-    Plan { generation: last.generation + 1, seed: identity.seed, listeners, mesh, notes }
+    let (notes, names) = (compiler.notes, compiler.names);
+    Plan { generation: last.generation + 1, seed: identity.seed, listeners, mesh, notes, names }
 }
 
 struct Compiler<'a> {
@@ -104,6 +117,8 @@ struct Compiler<'a> {
     previous: HashMap<u32, &'a Arc<Route>>,
     shelf: Shelf,
     notes: Vec<String>,
+    /// Host names that destinations depend on.
+    names: BTreeSet<String>,
 }
 
 /// A rule, as far as its route is known before its destinations are weighed.
@@ -271,7 +286,7 @@ impl Compiler<'_> {
                 // A name that no service has.
                 let host = if unusable == Unusable::NoService { format!("{name}.{namespace}.{kind}") } else { host };
                 let (port, policy) = (wanted.unwrap_or(port), Policy::default());
-                Resolved { host, port, policy, endpoints: Err(unusable) }
+                Resolved { host, port, policy, endpoints: Err(unusable), names: Vec::new() }
             }
         };
         self.number(route, resolved, None, *weight)
@@ -290,7 +305,8 @@ impl Compiler<'_> {
 
     /// Gives numbers to what a destination means, and weighs its endpoints.
     fn number(&mut self, route: &str, resolved: Resolved, subset: Option<String>, weight: u32) -> Destination {
-        let Resolved { host, port, policy, endpoints } = resolved;
+        let Resolved { host, port, policy, endpoints, names } = resolved;
+        self.names.extend(names);
         let name = match &subset {
             Some(subset) => format!("{host}:{port}/{subset}"),
             None => format!("{host}:{port}"),

@@ -1,7 +1,7 @@
 //! What must hold for any text: the bodies of the fuzz targets in `fuzz/`, and of the slice that each test run
 //! does. They panic where it does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
 use tcpshift_agent::plan::Plan;
@@ -50,6 +50,7 @@ pub(crate) fn compiles(text: &str) -> usize {
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
         is_local: |ip| ip.is_loopback(),
+        names: HashMap::new(),
     };
     let mut register = Register::default();
     let empty = Plan::empty(identity.seed);

@@ -9,7 +9,7 @@
 mod any;
 mod render;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -107,6 +107,7 @@ fn identity() -> Identity {
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: DEFAULT_SEED,
         is_local: |ip| ip.is_loopback(),
+        names: HashMap::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A world for the proxy: plans made by hand, endpoints that do as told, ports that stay free.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -146,7 +147,7 @@ pub(crate) fn listener(number: u32, address: SocketAddr, routes: &[(Prefix, Arc<
 
 pub(crate) fn plan(generation: u64, mut listeners: Vec<Arc<Listener>>) -> Arc<Plan> {
     listeners.sort_by_key(|listener| listener.address);
-    Arc::new(Plan { generation, seed: 1, listeners, mesh: Vec::new(), notes: Vec::new() })
+    Arc::new(Plan { generation, seed: 1, listeners, mesh: Vec::new(), notes: Vec::new(), names: BTreeSet::new() })
 }
 
 /// One listener for everybody.

@@ -3,22 +3,24 @@
 use crate::source::Source;
 
 /// Rooms of the agent, and which other rooms each may know. `main` and `lib` are its doors.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("route", &[]),
     ("plan", &["route"]),
     ("analyze", &["route", "plan"]),
     ("connections", &["plan"]),
     ("proxy", &["plan", "connections"]),
+    ("resolve", &[]),
     ("metrics", &["plan", "connections"]),
     ("admin", &["route", "plan", "connections", "metrics"]),
     ("cli", &["admin", "analyze", "route", "plan", "app"]),
-    ("app", &["route", "plan", "connections", "proxy", "metrics", "admin"]),
+    ("app", &["route", "plan", "connections", "proxy", "resolve", "metrics", "admin"]),
 ];
 
 /// Crates that only these files (or folders) may name.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 5] = [
     ("serde_yaml", &["tcpshift-agent/src/route/yaml.rs", "tcpshift-agent/src/route/write.rs", "tests/"]),
     ("saphyr_parser", &["tcpshift-agent/src/route/yaml.rs", "tcpshift-agent/src/route/yaml/"]),
+    ("hickory_resolver", &["tcpshift-agent/src/resolve/lookup.rs"]),
     ("clap", &["tcpshift-agent/src/cli.rs", "tcpshift-agent/src/cli/", "xtask/"]),
     (
         "tcpshift_agent",

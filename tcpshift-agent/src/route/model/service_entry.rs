@@ -98,10 +98,9 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
     let endpoints = endpoints::read(spec, resolution, path, report);
     let selector = spec.get("workloadSelector").map(|node| {
         let path = path.name("workloadSelector");
-        if matches!(resolution, Resolution::None | Resolution::Dns | Resolution::DnsRoundRobin | Resolution::DynamicDns)
-        {
+        if matches!(resolution, Resolution::None | Resolution::DynamicDns) {
             let message = format!("it has no use with resolution {}", resolution.name());
-            report.warning(node.line, &path, message, "write `resolution: STATIC`");
+            report.warning(node.line, &path, message, "write `resolution: STATIC`, or DNS");
         }
         super::selector(node, "labels", &path, report)
     });
@@ -112,10 +111,6 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
     if resolution == Resolution::DynamicDns && spec.text("location") == Some("MESH_INTERNAL") {
         let message = "DYNAMIC_DNS is for services outside a mesh";
         report.error(spec.line, &path.name("location"), message, "write MESH_EXTERNAL, or another resolution");
-    }
-    if matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin | Resolution::DynamicDns) {
-        let message = "not honoured: host names are not resolved; only endpoints with an IP address are used";
-        report.warning(spec.line, &path.name("resolution"), message, "write `resolution: STATIC` with IP addresses");
     }
     let export = export::read(spec, &key.namespace, true, path, report);
     ServiceEntry { hosts, addresses, ports, resolution, endpoints, selector, export }

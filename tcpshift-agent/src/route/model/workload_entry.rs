@@ -114,8 +114,6 @@ fn address(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadAdd
         report.error(line, &path, "an address has at most 256 characters", cure);
     } else if let Some(problem) = problem {
         report.error(line, &path, format!("{text:?} is no address: {problem}"), cure);
-    } else if matches!(address, WorkloadAddress::Host(_)) {
-        report.warning(line, &path, "not honoured: only an IP address or a unix socket can be an endpoint", cure);
     }
     address
 }
