@@ -1,7 +1,7 @@
 //! The services there are: finds the port, the subset and the endpoints that a route's destination means.
 //!
 //! Lookups are those of Istio at a gateway: short names belong to the namespace of the route, and what is not
-//! visible in the agent's namespace is not there. [`rules`] finds and merges DestinationRules; [`located`] is where
+//! visible in the agent's namespace is not there. [`rules`] finds and merges DestinationRules; `located` is where
 //! an endpoint is, be it by its host name.
 
 mod located;
