@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use super::code;
 use super::finding::Findings;
 use super::provider::Provider;
-use super::world::{World, admits, full_host};
+use super::world::{World, admits};
 use crate::route::model::{GatewayRef, RouteDestination, RouteMatch, VirtualService};
+use crate::route::names;
 use crate::route::object::Object;
 
 pub(super) fn check(world: &World<'_>, out: &mut Findings) {
@@ -158,7 +159,7 @@ fn destination(world: &World<'_>, object: &Object, path: &str, wanted: &RouteDes
         rules.iter().flat_map(|(_, rule)| rule.subsets.iter().map(|subset| subset.name.as_str())).collect();
     known.dedup();
     let cure = match known.as_slice() {
-        [] => elsewhere(world, &full_host(&wanted.host, namespace), subset),
+        [] => elsewhere(world, &names::full_host(&wanted.host, namespace), subset),
         known => format!("its subsets are {}", known.join(", ")),
     };
     let message =

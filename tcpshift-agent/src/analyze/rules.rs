@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::code;
 use super::finding::Findings;
 use super::provider::Endpoint;
-use super::world::{Rule, World, full_host};
+use super::world::{Rule, World};
 use crate::route::model::{Labels, RouteDestination, Subset, selects};
 use crate::route::names;
 use crate::route::object::Object;
@@ -16,7 +16,7 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     for (object, rule) in &world.rules {
         let namespace = object.key.namespace.as_str();
         hosts(world, (object, rule), out);
-        merged.entry((namespace, full_host(&rule.host, namespace))).or_default().push((object, rule));
+        merged.entry((namespace, names::full_host(&rule.host, namespace))).or_default().push((object, rule));
     }
     for rules in merged.into_values().filter(|rules| rules.len() > 1) {
         merge(&rules, out);
@@ -31,7 +31,7 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
 fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
     let namespace = object.key.namespace.as_str();
     let (mut providers, wild) = world.providers(namespace, &rule.host);
-    let host = full_host(&rule.host, namespace);
+    let host = names::full_host(&rule.host, namespace);
     if host.starts_with('*') {
         // A subset of a wildcard is for whichever host a route names.
         if !world.providers.iter().any(|provider| names::hosts_overlap(&host, &provider.host)) {
@@ -110,7 +110,7 @@ fn overlaps(world: &World<'_>, object: &Object, path: &str, route: &[RouteDestin
     let namespace = object.key.namespace.as_str();
     let mut by_host: BTreeMap<(String, Option<u16>), Vec<usize>> = BTreeMap::new();
     for (index, one) in route.iter().enumerate() {
-        by_host.entry((full_host(&one.host, namespace), one.port)).or_default().push(index);
+        by_host.entry((names::full_host(&one.host, namespace), one.port)).or_default().push(index);
     }
     let none = Labels::new();
     for ((host, _), places) in by_host.into_iter().filter(|(_, places)| (2..=32).contains(&places.len())) {

@@ -7,8 +7,9 @@ use tcpshift_common::SLOTS;
 
 use super::code::{self, Level};
 use super::finding::Findings;
-use super::world::{World, full_host};
+use super::world::World;
 use crate::plan::weigh::{Layout, WeightTable};
+use crate::route::names;
 use crate::route::object::Object;
 
 pub(super) fn check(world: &World<'_>, out: &mut Findings) {
@@ -29,7 +30,7 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
                 let one = &route[at];
                 let port = one.port.map_or_else(String::new, |port| port.to_string());
                 let subset = one.subset.as_deref().unwrap_or_default();
-                format!("{}:{port}/{subset}", full_host(&one.host, namespace))
+                format!("{}:{port}/{subset}", names::full_host(&one.host, namespace))
             };
             if let [only] = route.as_slice() {
                 lone(object, &path, only.weight, said[0], out);

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::provider::{Endpoint, Port, Provider};
+use crate::route::model::gateway;
 use crate::route::model::{
     DestinationRule, EndpointSlice, Gateway, Labels, Resolution, Spec, VirtualService, WorkloadEntry, gateway_api,
     selects,
@@ -13,7 +14,6 @@ use crate::route::names;
 use crate::route::object::Object;
 
 const ROOT_NAMESPACE: &str = "istio-system";
-const DOMAIN: &str = "svc.cluster.local";
 
 /// A DestinationRule and its object.
 pub(super) type Rule<'a> = (&'a Object, &'a DestinationRule);
@@ -77,7 +77,7 @@ impl<'a> World<'a> {
             }
             Spec::DestinationRule(rule) => {
                 self.rules.push((object, rule));
-                let host = full_host(&rule.host, namespace);
+                let host = names::full_host(&rule.host, namespace);
                 self.rules_of.entry(host.clone()).or_default().push((object, rule));
                 if host.starts_with('*') {
                     self.wild_rules.entry(namespace).or_default().push((host, (object, rule)));
@@ -95,7 +95,7 @@ impl<'a> World<'a> {
                 });
                 self.providers.push(Provider {
                     object,
-                    host: format!("{}.{namespace}.{DOMAIN}", object.key.name),
+                    host: names::service_host(&object.key.name, namespace),
                     ports: ports.collect(),
                     external: service.external_name.is_some(),
                 });
@@ -137,7 +137,7 @@ impl<'a> World<'a> {
     /// What provides a host for an object of a namespace, the best first. The flag says that it is known by a
     /// wildcard alone.
     pub(super) fn providers(&self, namespace: &str, host: &str) -> (Vec<&Provider<'a>>, bool) {
-        let host = full_host(host, namespace);
+        let host = names::full_host(host, namespace);
         let visible = |index: &&usize| self.providers[**index].reaches(namespace);
         let exact: Vec<_> =
             self.by_host.get(&host).into_iter().flatten().filter(visible).map(|at| &self.providers[*at]).collect();
@@ -152,7 +152,7 @@ impl<'a> World<'a> {
 
     /// A host that begins alike, as one of another namespace: for a cure.
     pub(super) fn similar(&self, namespace: &str, host: &str) -> Option<&str> {
-        let wanted = full_host(host, namespace);
+        let wanted = names::full_host(host, namespace);
         let alike = self.by_label.get(first_label(&wanted))?;
         alike.iter().map(|at| self.providers[*at].host.as_str()).find(|found| *found != wanted)
     }
@@ -179,7 +179,7 @@ impl<'a> World<'a> {
 
     /// DestinationRules that a client's namespace sees for a host, as they are merged.
     pub(super) fn rules_for(&self, client: &str, service: &str, host: &str) -> Vec<Rule<'a>> {
-        let host = full_host(host, client);
+        let host = names::full_host(host, client);
         for namespace in [client, service, ROOT_NAMESPACE] {
             let seen = |(_, rule): &&Rule<'a>| namespace == client || rule.export.reaches(client);
             let exact = self.rule_at.get(&(namespace, host.clone())).into_iter().flatten();
@@ -242,21 +242,7 @@ fn first_label(host: &str) -> &str {
     host.split('.').next().unwrap_or_default()
 }
 
-/// A short name belongs to the namespace of the object that uses it.
-pub(super) fn full_host(host: &str, namespace: &str) -> String {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    if host.contains('.') || host.starts_with('*') { host } else { format!("{host}.{namespace}.{DOMAIN}") }
-}
-
 /// Whether a Gateway's server takes a VirtualService: one of its hosts has to be one of the server's.
 pub(super) fn admits(gateway: &Object, hosts: &[String], object: &Object, service: &VirtualService) -> bool {
-    hosts.iter().any(|entry| {
-        let (namespace, host) = entry.split_once('/').unwrap_or(("*", entry));
-        let namespace_fits = match namespace {
-            "*" => true,
-            "." => object.key.namespace == gateway.key.namespace,
-            namespace => object.key.namespace == namespace,
-        };
-        namespace_fits && service.hosts.iter().any(|other| names::hosts_overlap(host, other))
-    })
+    gateway::admits(hosts, &gateway.key.namespace, &object.key.namespace, &service.hosts)
 }

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::documents::Each;
 use super::outcome::{self, Done, Stop};
 use super::{documents, screen};
 use crate::admin::api::GetRequest;
@@ -162,18 +163,7 @@ pub(super) fn execute(arguments: Arguments, running: Option<Running>) -> Result<
         return Ok(Done::Well);
     }
     let names = documents::files(&paths)?;
-    let (mut documents, mut failed, mut unreadable) = (Vec::new(), false, Vec::new());
-    for name in &names {
-        match documents::document(name) {
-            Ok(document) => documents.push(document),
-            Err(Stop::Invalid(problem)) => unreadable.push(*problem),
-            Err(Stop::Failed(message)) => {
-                failed = true;
-                screen::error(&message);
-            }
-            Err(stop) => return Err(stop),
-        }
-    }
+    let Each { documents, unusable: mut unreadable, has_failed: failed } = documents::each(&names)?;
     let only = namespace.clone().filter(|_| !all_namespaces);
     let (present, agent) = running.map_or((Vec::new(), None), |one| (one.objects, Some(one.labels)));
     let now = agent.is_some().then(Timestamp::now);

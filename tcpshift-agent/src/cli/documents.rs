@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::outcome::Stop;
+use super::screen;
 use crate::admin::api::Document;
 use crate::route::files::{Unread, expand, read_text, text_of};
 use crate::route::problem::Problem;
@@ -44,7 +45,7 @@ pub(super) fn name(path: &Path) -> String {
 }
 
 /// One file's text.
-pub(super) fn document(path: &Path) -> Result<Document, Stop> {
+fn document(path: &Path) -> Result<Document, Stop> {
     let text = if path == Path::new(STDIN) { text_of(std::io::stdin().lock()) } else { read_text(path) };
     let name = name(path);
     match text {
@@ -52,6 +53,33 @@ pub(super) fn document(path: &Path) -> Result<Document, Stop> {
         Err(unread @ Unread::Unreadable(_)) => Err(Stop::Failed(format!("{name} {unread}"))),
         Err(unread @ Unread::Unusable(_)) => Err(Stop::Invalid(Box::new(Problem::of_file(&name, unread.to_string())))),
     }
+}
+
+/// Files read one by one, each for itself.
+pub(super) struct Each {
+    /// Those that were read.
+    pub(super) documents: Vec<Document>,
+    /// What is wrong with those that cannot hold objects.
+    pub(super) unusable: Vec<Problem>,
+    /// Whether one could not be read at all; that has been said.
+    pub(super) has_failed: bool,
+}
+
+/// Reads every file that it can.
+pub(super) fn each(paths: &[PathBuf]) -> Result<Each, Stop> {
+    let mut each = Each { documents: Vec::new(), unusable: Vec::new(), has_failed: false };
+    for path in paths {
+        match document(path) {
+            Ok(document) => each.documents.push(document),
+            Err(Stop::Invalid(problem)) => each.unusable.push(*problem),
+            Err(Stop::Failed(message)) => {
+                each.has_failed = true;
+                screen::error(&message);
+            }
+            Err(stop) => return Err(stop),
+        }
+    }
+    Ok(each)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::documents::Each;
 use super::outcome::{self, Done, Stop};
 use super::place::{self, AdminAddress};
 use super::{JsonOnly, Namespace, documents, quantity, screen};
@@ -44,19 +45,7 @@ pub(super) struct Arguments {
 pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     let Arguments { files, namespace, output, admin: _ } = arguments;
     let paths = documents::files(files)?;
-    let mut unreadable = false;
-    let (mut documents, mut unusable) = (Vec::new(), Vec::new());
-    for path in &paths {
-        match documents::document(path) {
-            Ok(document) => documents.push(document),
-            Err(Stop::Invalid(problem)) => unusable.push(*problem),
-            Err(Stop::Failed(message)) => {
-                unreadable = true;
-                screen::error(&message);
-            }
-            Err(stop) => return Err(stop),
-        }
-    }
+    let Each { documents, unusable, has_failed: unreadable } = documents::each(&paths)?;
     let files = documents.len() + unusable.len();
     let (_, mut problems) = read::read_all(&documents, namespace.namespace.as_deref());
     problems.extend(unusable);

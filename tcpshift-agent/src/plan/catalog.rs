@@ -21,8 +21,6 @@ use crate::route::model::{
 use crate::route::names;
 use crate::route::object::Object;
 
-const DOMAIN: &str = "svc.cluster.local";
-
 /// What a route's destination means.
 #[derive(Debug)]
 pub struct Resolved {
@@ -98,7 +96,7 @@ impl<'a> Catalog<'a> {
             match &object.spec {
                 // A Service beats a ServiceEntry of the same host, which only adds to it in Istio.
                 Spec::Service(service) => {
-                    let host = service_host(&object.key.name, namespace);
+                    let host = names::service_host(&object.key.name, namespace);
                     let kind = ProviderKind::Service(&object.key.name, service);
                     catalog.services.insert(host, Provider { namespace, kind });
                 }
@@ -133,7 +131,7 @@ impl<'a> Catalog<'a> {
 
     /// What a destination of a route in `namespace` means at a listener with `listener_port`.
     pub fn resolve(&self, namespace: &str, listener_port: u16, wanted: &RouteDestination) -> Resolved {
-        let (host, provider) = self.provider(full_host(&wanted.host, namespace));
+        let (host, provider) = self.provider(names::full_host(&wanted.host, namespace));
         let port = wanted.port.unwrap_or(listener_port);
         let (policy, endpoints) = (Policy::default(), Err(Unusable::UnknownHost));
         let mut resolved = Resolved { host, port, policy, endpoints, names: Vec::new() };
@@ -176,7 +174,7 @@ impl<'a> Catalog<'a> {
 
     /// Services that a host of a VirtualService in `namespace` stands for, by full name, and their ports.
     pub fn hosts(&self, namespace: &str, host: &str) -> Vec<(String, Vec<u16>)> {
-        let host = full_host(host, namespace);
+        let host = names::full_host(host, namespace);
         let ports = |provider: &Provider<'a>| provider.ports().iter().map(|port| port.number).collect();
         if host.starts_with('*') {
             let covered = self.services.iter().filter(|(name, _)| names::covers(&host, name));
@@ -196,7 +194,7 @@ impl<'a> Catalog<'a> {
     }
 
     fn merged(&self, namespace: &str, host: &str) -> Merged<'a> {
-        let (host, provider) = self.provider(full_host(host, namespace));
+        let (host, provider) = self.provider(names::full_host(host, namespace));
         let service = provider.map_or(namespace, |provider| provider.namespace);
         self.rules.find(self.identity, service, namespace, &host)
     }
@@ -210,7 +208,7 @@ impl<'a> Catalog<'a> {
             return (host, dynamic);
         };
         if let ProviderKind::Service(_, Service { external_name: Some(name), .. }) = provider.kind {
-            let target = full_host(name, provider.namespace);
+            let target = names::full_host(name, provider.namespace);
             if let Some(&other) = self.services.get(&target) {
                 return (target, Some(other));
             }
@@ -333,15 +331,4 @@ fn sliced(slice: &EndpointSlice, service: &Service, port: &Port<'_>, endpoints: 
     let number = found.port.unwrap_or(port.number);
     let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready || service.publish_not_ready);
     endpoints.extend(ready.flat_map(|endpoint| &endpoint.addresses).map(|ip| (SocketAddr::new(*ip, number).into(), 1)));
-}
-
-/// Full host of a Service.
-pub(super) fn service_host(name: &str, namespace: &str) -> String {
-    format!("{name}.{namespace}.{DOMAIN}")
-}
-
-/// A short name belongs to the namespace of the object that uses it.
-fn full_host(host: &str, namespace: &str) -> String {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    if host.contains('.') || host.starts_with('*') { host } else { service_host(&host, namespace) }
 }

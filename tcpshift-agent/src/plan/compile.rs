@@ -19,7 +19,7 @@ use tcpshift_common::listener::Rule;
 
 use self::bound::Opening;
 use self::ways::{Ways, entrances};
-use super::catalog::{self, Catalog, Resolved};
+use super::catalog::{Catalog, Resolved};
 use super::hashing::Shelf;
 use super::register::Register;
 use super::weigh::Layout;
@@ -28,6 +28,7 @@ use crate::route::annotations::{SteerBy, Steering};
 use crate::route::kind::Kind;
 use crate::route::model::gateway_api::{self, BackendRef, ReferenceGrant};
 use crate::route::model::{GatewayRef, Policy, RouteDestination, Server, Spec, TcpRoute, VirtualService};
+use crate::route::names;
 use crate::route::object::Object;
 
 /// What an agent is, as far as plans depend on it.
@@ -214,7 +215,7 @@ impl Compiler<'_> {
         let name = route_name(object, 0, &address.to_string());
         let first = rule.backends.first().filter(|first| self.refused(object, first).is_none());
         let limits = first.map(|first| {
-            let host = catalog::service_host(&first.name, &first.namespace);
+            let host = names::service_host(&first.name, &first.namespace);
             self.catalog.limits(namespace, &host)
         });
         let destinations = rule.backends.iter().map(|backend| self.backend(&name, object, address.port(), backend));
@@ -276,7 +277,7 @@ impl Compiler<'_> {
     /// A backend of a TCPRoute, as a destination.
     fn backend(&mut self, route: &str, object: &Object, port: u16, backend: &BackendRef) -> Destination {
         let BackendRef { kind, namespace, name, port: wanted, weight, .. } = backend;
-        let host = catalog::service_host(name, namespace);
+        let host = names::service_host(name, namespace);
         let resolved = match self.refused(object, backend) {
             None => {
                 let wanted = RouteDestination { host, subset: None, port: *wanted, weight: *weight };

@@ -176,3 +176,17 @@ fn is_label_text(text: &str) -> bool {
         && ends(bytes.last())
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
+
+/// Where Services live.
+const DOMAIN: &str = "svc.cluster.local";
+
+/// Full host of a Service.
+pub fn service_host(name: &str, namespace: &str) -> String {
+    format!("{name}.{namespace}.{DOMAIN}")
+}
+
+/// The full host that an object means by a host: a short name belongs to the object's namespace.
+pub fn full_host(host: &str, namespace: &str) -> String {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if host.contains('.') || host.starts_with('*') { host } else { service_host(&host, namespace) }
+}

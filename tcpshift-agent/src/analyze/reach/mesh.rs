@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::{Blocker, Fate, Place, block};
 use crate::analyze::code;
 use crate::analyze::finding::Findings;
-use crate::analyze::world::full_host;
 use crate::route::model::{Export, GatewayRef, RouteMatch, VirtualService, selects};
+use crate::route::names;
 use crate::route::object::Object;
 
 /// So many blocks of one host are compared with each other.
@@ -20,7 +20,7 @@ pub(super) fn walk(services: &[(&Object, &VirtualService)], fate: &mut Fate, out
     for (index, (object, service)) in services.iter().enumerate() {
         if service.gateways.contains(&GatewayRef::Mesh) {
             for host in &service.hosts {
-                hosts.entry(full_host(host, &object.key.namespace)).or_default().push(index);
+                hosts.entry(names::full_host(host, &object.key.namespace)).or_default().push(index);
             }
         }
     }

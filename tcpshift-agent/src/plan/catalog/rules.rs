@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::full_host;
 use crate::plan::compile::Identity;
 use crate::route::model::{DestinationRule, Policy, Subset, selects};
 use crate::route::names;
@@ -42,7 +41,7 @@ impl<'a> Rules<'a> {
             let hosts = self.wild.entry(namespace).or_default();
             hosts.entry(rule.host.to_ascii_lowercase()).or_default()
         } else {
-            self.exact.entry(format!("{namespace}/{}", full_host(&rule.host, namespace))).or_default()
+            self.exact.entry(format!("{namespace}/{}", names::full_host(&rule.host, namespace))).or_default()
         };
         list.push(rule);
     }

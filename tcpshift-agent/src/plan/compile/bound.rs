@@ -6,10 +6,9 @@ use std::net::SocketAddr;
 
 use super::Identity;
 use crate::route::kind::Kind;
-use crate::route::model::gateway::Protocol;
+use crate::route::model::gateway::{self, Protocol};
 use crate::route::model::gateway_api::{self, Listener, ParentRef, gateway::Namespaces};
 use crate::route::model::{Export, GatewayRef, Labels, Server, Spec, VirtualService, selects};
-use crate::route::names;
 use crate::route::object::Object;
 
 /// The one label that every namespace has.
@@ -200,15 +199,7 @@ pub(super) fn openings<'a>(
 
 /// Whether a server takes a VirtualService: one of its hosts has to be one of the server's.
 pub(super) fn admits(gateway: &Object, server: &Server, object: &Object, service: &VirtualService) -> bool {
-    server.hosts.iter().any(|entry| {
-        let (namespace, host) = entry.split_once('/').unwrap_or(("*", entry));
-        let namespace_fits = match namespace {
-            "*" => true,
-            "." => object.key.namespace == gateway.key.namespace,
-            namespace => object.key.namespace == namespace,
-        };
-        namespace_fits && service.hosts.iter().any(|other| names::hosts_overlap(host, other))
-    })
+    gateway::admits(&server.hosts, &gateway.key.namespace, &object.key.namespace, &service.hosts)
 }
 
 /// Whether a listener takes a TCPRoute.

@@ -139,3 +139,17 @@ fn port(server: &mut Server, port: &Node, tls: Option<&Node>, server_path: &Path
     server.protocol = protocol.unwrap_or(Protocol::Udp);
     tls::check(tls, protocol, port.line, &server_path.name("tls"), report);
 }
+
+/// Whether a server that lists `hosts`, of a Gateway in `own`, takes a VirtualService of a namespace: one of the
+/// service's hosts has to be one of the server's.
+pub fn admits(hosts: &[String], own: &str, namespace: &str, service: &[String]) -> bool {
+    hosts.iter().any(|entry| {
+        let (wanted, host) = entry.split_once('/').unwrap_or(("*", entry));
+        let namespace_fits = match wanted {
+            "*" => true,
+            "." => namespace == own,
+            wanted => namespace == wanted,
+        };
+        namespace_fits && service.iter().any(|other| names::hosts_overlap(host, other))
+    })
+}
