@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use tcpshift_agent::admin::api::{ApplyRequest, ObjectName, Share, ShiftRequest};
 use tcpshift_agent::admin::client::Client;
 use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Identity, compile};
+use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::diff::diff;
-use tcpshift_agent::plan::register::Register;
 use tcpshift_agent::route::read::{Document, Entry, read_all};
 use tcpshift_agent::route::store::Store;
 
@@ -72,9 +71,9 @@ fn in_process(documents: &[Document]) -> (Duration, Duration) {
         is_local: |_| false,
         names: HashMap::new(),
     };
-    let mut register = Register::default();
+    let mut memory = Memory::default();
     let (plan, compiled) =
-        timed("compile the first plan", || compile(store.iter(), &identity, &mut register, &Plan::empty(1)));
+        timed("compile the first plan", || compile(store.iter(), &identity, &mut memory, &Plan::empty(1)));
     assert_eq!(plan.routes().count(), ROUTES);
     let edited = Document { name: "edit.yaml".to_owned(), text: route(ROUTES / 2, 20) };
     let (entries, _) = read_all(&[edited], None);
@@ -83,13 +82,13 @@ fn in_process(documents: &[Document]) -> (Duration, Duration) {
     next.apply(vec![*edited], jiff::Timestamp::UNIX_EPOCH).unwrap();
     let (changes, _) = timed("of an edit: what is different in the store", || store.changes(&next).len());
     assert_eq!(changes, 1);
-    let (after, _) = timed("of an edit: compile", || compile(next.iter(), &identity, &mut register, &plan));
+    let (after, _) = timed("of an edit: compile", || compile(next.iter(), &identity, &mut memory, &plan));
     let ((), _) = timed("of an edit: sweep the register", || {
-        register.routes.sweep(|_| false);
-        register.destinations.sweep(|_| false);
-        register.endpoints.sweep(|_| false);
+        memory.register.routes.sweep(|_| false);
+        memory.register.destinations.sweep(|_| false);
+        memory.register.endpoints.sweep(|_| false);
     });
-    let (_, _) = timed("of a preview: copy the register", || register.clone());
+    let (_, _) = timed("of a preview: copy the register", || memory.register.clone());
     let (found, _) = timed("of a preview: difference of the plans", || diff(&plan, &after));
     assert_eq!(found.routes.len(), 1);
     (load, compiled)

@@ -23,8 +23,7 @@ use tokio::time::sleep_until;
 use crate::admin::watch::Watchers;
 use crate::admin::{self, Command};
 use crate::connections::Connections;
-use crate::plan::compile::Identity;
-use crate::plan::register::Register;
+use crate::plan::compile::{Identity, Memory};
 use crate::plan::{Plan, Route};
 use crate::proxy::{self, Proxy, limits};
 use crate::resolve::{self, Resolver};
@@ -82,7 +81,7 @@ struct App {
     store: Store,
     state: State,
     files: Files,
-    register: Register,
+    memory: Memory,
     /// Routes of earlier plans that a connection may still be using.
     retired: Vec<Weak<Route>>,
     plan: watch::Sender<Arc<Plan>>,
@@ -153,7 +152,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         store: Store::new(applied, version),
         state,
         files: Files::new(paths, state_dir),
-        register: Register::default(),
+        memory: Memory::default(),
         retired: Vec::new(),
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,

@@ -14,7 +14,7 @@ pub mod levels;
 pub mod register;
 pub mod weigh;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub use hashing::HashTable;
 pub use weigh::WeightTable;
 
 /// Everything that is served, as one value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Counts the plans of one run of the agent, from 1.
     pub generation: u64,
@@ -48,7 +48,7 @@ pub struct Plan {
 }
 
 /// An address and port that is served.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Stable number.
     pub number: u32,
@@ -63,7 +63,7 @@ pub struct Listener {
 }
 
 /// A port of a service, as clients inside a mesh connect to it. What no rule fits goes to the service as it is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeshListener {
     /// Full host name of the service.
     pub host: String,
@@ -76,7 +76,7 @@ pub struct MeshListener {
 }
 
 /// One rule at a listener: a `tcp` rule of a VirtualService, or that of a TCPRoute.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Stable number.
     pub number: u32,
@@ -111,7 +111,7 @@ pub enum OnEmpty {
 }
 
 /// Host, subset and port, with a weight.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// `host:port` or `host:port/subset`; unique in its route.
     pub name: String,
@@ -132,7 +132,7 @@ pub struct Destination {
     /// Number, policy and sums, as the decision reads them.
     pub decides: destination::Destination,
     /// By address.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Arc<[Endpoint]>,
     /// Which endpoint a client's hash leads to, if it is that that chooses.
     pub hashing: Option<HashTable>,
 }
@@ -274,11 +274,21 @@ impl Plan {
 
     /// Whether every connection is decided as by another plan, and the notes are the same.
     pub fn is_like(&self, other: &Self) -> bool {
-        // What a compilation takes over it shares.
-        let same = |a: &Arc<Listener>, b: &Arc<Listener>| Arc::ptr_eq(a, b) || a == b;
-        let listeners = self.listeners.len() == other.listeners.len()
-            && self.listeners.iter().zip(&other.listeners).all(|(a, b)| same(a, b));
-        listeners && self.mesh == other.mesh && self.notes == other.notes
+        // What a compilation takes over is shared, and compared by its place in memory.
+        self.listeners == other.listeners && self.mesh == other.mesh && self.notes == other.notes
+    }
+
+    /// Routes that another plan does not have as they are here.
+    pub fn routes_beside<'a>(&'a self, other: &'a Self) -> Vec<&'a Arc<Route>> {
+        let mut found = Vec::new();
+        for listener in &self.listeners {
+            let there = other.listener(listener.address);
+            if !there.is_some_and(|there| Arc::ptr_eq(there, listener)) {
+                let stay: HashSet<_> = there.iter().flat_map(|there| &there.routes).map(Arc::as_ptr).collect();
+                found.extend(listener.routes.iter().filter(|route| !stay.contains(&Arc::as_ptr(route))));
+            }
+        }
+        found
     }
 
     /// The listener at an address.

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
 use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Identity, compile};
+use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::diff::{Change, Diff, diff};
-use tcpshift_agent::plan::register::Register;
 use tcpshift_agent::route::read::{Document, Entry, read_all};
 use tcpshift_agent::route::store::Store;
 
@@ -48,7 +47,7 @@ fn plan(texts: &[&str]) -> Plan {
         names: HashMap::new(),
     };
     // Each with numbers of its own: names alone count.
-    compile(store.iter(), &identity, &mut Register::default(), &Plan::empty(1))
+    compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(1))
 }
 
 fn route(name: &str, matches: &str, v1: u32) -> String {

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use tcpshift_agent::plan::compile::{Identity, compile};
-use tcpshift_agent::plan::register::Register;
+use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::{Destination, EndpointAddress, Plan, Route, Unusable};
 use tcpshift_agent::route::read::{Document, Entry, read_all};
 use tcpshift_agent::route::store::Store;
@@ -13,7 +12,7 @@ use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::destination::policy;
 
 struct World {
-    register: Register,
+    memory: Memory,
     plan: Plan,
     identity: Identity,
 }
@@ -28,7 +27,7 @@ impl World {
             is_local: |ip| ip.is_loopback(),
             names: HashMap::new(),
         };
-        Self { register: Register::default(), plan: Plan::empty(DEFAULT_SEED), identity }
+        Self { memory: Memory::default(), plan: Plan::empty(DEFAULT_SEED), identity }
     }
 
     fn compile(&mut self, texts: &[&str]) -> &Plan {
@@ -42,7 +41,7 @@ impl World {
         });
         let mut store = Store::default();
         store.replace_files(objects.collect());
-        self.plan = compile(store.iter(), &self.identity, &mut self.register, &self.plan);
+        self.plan = compile(store.iter(), &self.identity, &mut self.memory, &self.plan);
         &self.plan
     }
 }

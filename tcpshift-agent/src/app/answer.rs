@@ -67,7 +67,7 @@ impl App {
     fn status(&self) -> StatusReply {
         let plan = self.plan.borrow();
         let connections = &self.connections;
-        let retired = self.register.destinations.retired();
+        let retired = self.memory.register.destinations.retired();
         let mut notes = plan.notes.clone();
         notes.extend(self.files.errors().map(ToString::to_string));
         notes.extend(self.store.hidden());

@@ -13,7 +13,7 @@ use crate::admin::api::{
 };
 use crate::connections::Connections;
 use crate::plan::catalog::Catalog;
-use crate::plan::compile::compile;
+use crate::plan::compile::{Memory, compile};
 use crate::plan::{Plan, Route};
 use crate::proxy::ListenFailure;
 use crate::route::kind::{self, Kind};
@@ -177,7 +177,7 @@ impl App {
         let objects = [Kind::Service, Kind::ServiceEntry, Kind::DestinationRule].map(|kind| self.store.of_kind(kind));
         let mut objects: Vec<&Object> = objects.iter().flatten().map(|object| &***object).collect();
         objects.sort_by(|a, b| a.age().cmp(&b.age()));
-        let catalog = Catalog::new(&objects, &self.identity);
+        let catalog = Catalog::new(objects.into_iter(), &self.identity);
         let hosts = service.tcp.iter().flat_map(|rule| &rule.route).map(|destination| &destination.host);
         hosts.flat_map(|host| catalog.subsets(&object.key.namespace, host)).collect()
     }
@@ -226,7 +226,7 @@ impl App {
     }
 
     fn compile(&mut self, store: &Store) -> Plan {
-        compile(store.iter(), &self.identity, &mut self.register, &self.plan.borrow())
+        compile(store.iter(), &self.identity, &mut self.memory, &self.plan.borrow())
     }
 
     async fn publish(&mut self, store: Store, plan: Plan, failures: &[ListenFailure]) {
@@ -240,7 +240,7 @@ impl App {
             return;
         }
         let plan = Arc::new(plan);
-        let Self { register, connections, .. } = self;
+        let Self { memory: Memory { register, .. }, connections, .. } = self;
         register.listeners.take_fresh().into_iter().for_each(|number| connections.listeners.get(number).reset());
         register.routes.take_fresh().into_iter().for_each(|number| connections.routes.get(number).reset());
         register.destinations.take_fresh().into_iter().for_each(|number| connections.destinations.get(number).reset());
@@ -253,8 +253,7 @@ impl App {
         let listeners = plan.listeners.len() - self.down.len();
         let s = if listeners == 1 { "" } else { "s" };
         log::info!("generation {} is in force: {listeners} listener{s}", plan.generation);
-        let stay: HashSet<*const Route> = plan.routes().map(Arc::as_ptr).collect();
-        self.retired.extend(last.routes().filter(|route| !stay.contains(&Arc::as_ptr(route))).map(Arc::downgrade));
+        self.retired.extend(last.routes_beside(&plan).into_iter().map(Arc::downgrade));
         drop(last);
         self.plan.send_replace(plan);
         self.sweep();
@@ -263,13 +262,15 @@ impl App {
     /// Frees the numbers that nothing holds any more. A connection that is being opened holds its route, since
     /// it may try any endpoint of it.
     fn sweep(&mut self) {
-        let Self { register, connections, retired, .. } = self;
+        let Self { memory: Memory { register, .. }, connections, retired, .. } = self;
         retired.retain(|route| route.strong_count() > 0);
         let held: HashSet<u32> = retired
             .iter()
             .filter_map(Weak::upgrade)
-            .flat_map(|route| route.destinations.iter().flat_map(|one| one.endpoints.clone()).collect::<Vec<_>>())
-            .map(|endpoint| endpoint.decides.number)
+            .flat_map(|route| {
+                let endpoints = route.destinations.iter().flat_map(|destination| destination.endpoints.iter());
+                endpoints.map(|endpoint| endpoint.decides.number).collect::<Vec<_>>()
+            })
             .collect();
         register.listeners.sweep(|_| false);
         register.routes.sweep(|_| false);
@@ -315,8 +316,8 @@ fn now() -> Timestamp {
 
 /// Counts the share of a route anew where its weights changed.
 fn mark(connections: &Connections, last: &Plan, next: &Plan) {
-    let before: HashMap<u32, _> = last.routes().map(|route| (route.number, route)).collect();
-    for route in next.routes() {
+    let before: HashMap<u32, _> = last.routes_beside(next).into_iter().map(|route| (route.number, route)).collect();
+    for route in next.routes_beside(last) {
         let same = before.get(&route.number).is_some_and(|last| last.table == route.table && last.steer == route.steer);
         if !same {
             let numbers = route.destinations.iter().map(|destination| destination.decides.number);

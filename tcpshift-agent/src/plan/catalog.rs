@@ -7,19 +7,49 @@
 mod located;
 pub mod rules;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use self::located::Located;
-use self::rules::{Merged, Rules};
+use self::rules::Rules;
 use super::compile::Identity;
 use super::{EndpointAddress, Limits, Unusable, levels};
 use crate::route::model::{
-    EndpointSlice, HashAlgorithm, Labels, LoadBalancer, Policy, Resolution, RouteDestination, Service, ServiceEntry,
-    Spec, TargetPort, WorkloadEntry, selects,
+    EndpointSlice, HashAlgorithm, Labels, LoadBalancer, Policy, Resolution, Service, ServiceEntry, Spec, TargetPort,
+    WorkloadEntry, selects,
 };
 use crate::route::names;
 use crate::route::object::Object;
+
+/// A destination as a rule names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted<'a> {
+    /// Namespace of the route.
+    pub namespace: Cow<'a, str>,
+    /// Its host, short or full.
+    pub host: Cow<'a, str>,
+    /// Its subset, if it names one.
+    pub subset: Option<Cow<'a, str>>,
+    /// Its port, if it names one.
+    pub port: Option<u16>,
+    /// Port of the listener.
+    pub listener_port: u16,
+}
+
+impl Wanted<'_> {
+    /// The same, on its own.
+    pub fn into_owned(self) -> Wanted<'static> {
+        let Self { namespace, host, subset, port, listener_port } = self;
+        Wanted {
+            namespace: Cow::Owned(namespace.into_owned()),
+            host: Cow::Owned(host.into_owned()),
+            subset: subset.map(|subset| Cow::Owned(subset.into_owned())),
+            port,
+            listener_port,
+        }
+    }
+}
 
 /// What a route's destination means.
 #[derive(Debug)]
@@ -30,6 +60,8 @@ pub struct Resolved {
     pub port: u16,
     /// What holds for it, of all levels together.
     pub policy: Policy,
+    /// How long connections of a route last whose first destination it is.
+    pub limits: Limits,
     /// Address and weight of each endpoint, or why there is none.
     pub endpoints: Result<Vec<(EndpointAddress, u32)>, Unusable>,
     /// Host names that this depends on, in lower case.
@@ -82,7 +114,7 @@ struct Port<'a> {
 
 impl<'a> Catalog<'a> {
     /// Sorts objects into what can be looked up.
-    pub fn new(objects: &[&'a Object], identity: &'a Identity) -> Self {
+    pub fn new(objects: impl Iterator<Item = &'a Object>, identity: &'a Identity) -> Self {
         let mut catalog = Self {
             identity,
             services: HashMap::new(),
@@ -129,47 +161,48 @@ impl<'a> Catalog<'a> {
         catalog
     }
 
-    /// What a destination of a route in `namespace` means at a listener with `listener_port`.
-    pub fn resolve(&self, namespace: &str, listener_port: u16, wanted: &RouteDestination) -> Resolved {
-        let (host, provider) = self.provider(names::full_host(&wanted.host, namespace));
-        let port = wanted.port.unwrap_or(listener_port);
-        let (policy, endpoints) = (Policy::default(), Err(Unusable::UnknownHost));
-        let mut resolved = Resolved { host, port, policy, endpoints, names: Vec::new() };
-        let Some(provider) = provider else { return resolved };
+    /// What a destination of a route in a namespace means.
+    pub fn resolve(&self, wanted: &Wanted<'_>) -> Resolved {
+        let Wanted { namespace, host, subset, port, listener_port } = wanted;
+        let (host, provider) = self.provider(names::full_host(host, namespace));
+        let service = provider.map_or(namespace.as_ref(), |provider| provider.namespace);
+        let rules = self.rules.find(self.identity, service, namespace, &host);
+        let number = port.unwrap_or(*listener_port);
+        let limits = levels::limits(rules.policy);
+        let unknown = |unusable| Resolved {
+            host: host.clone(),
+            port: number,
+            policy: Policy::default(),
+            limits,
+            endpoints: Err(unusable),
+            names: Vec::new(),
+        };
+        let Some(provider) = provider else { return unknown(Unusable::UnknownHost) };
         let ports = provider.ports();
-        let found = match (wanted.port, ports.as_slice()) {
+        let found = match (port, ports.as_slice()) {
             // Without a port in the route: the only one, else the listener's.
             (None, [only]) => Some(only),
-            _ => ports.iter().find(|found| found.number == port),
+            _ => ports.iter().find(|found| found.number == number),
         };
-        let Some(found) = found else {
-            resolved.endpoints = Err(Unusable::UnknownPort);
-            return resolved;
-        };
-        resolved.port = found.number;
-        let rules = self.rules.find(self.identity, provider.namespace, namespace, &resolved.host);
-        let subset = match &wanted.subset {
+        let Some(found) = found else { return unknown(Unusable::UnknownPort) };
+        let subset = match subset {
             None => None,
-            Some(name) => {
-                let Some(subset) = rules.subset(name) else {
-                    resolved.endpoints = Err(Unusable::UnknownSubset);
-                    return resolved;
-                };
-                Some(subset)
-            }
+            Some(name) => match rules.subset(name) {
+                None => return Resolved { port: found.number, ..unknown(Unusable::UnknownSubset) },
+                some => some,
+            },
         };
-        resolved.policy = levels::at_port(rules.policy, subset.and_then(|subset| subset.policy.as_ref()), found.number);
-        resolved.policy.load_balancer = resolved.policy.load_balancer.or(provider.affinity());
+        let mut policy = levels::at_port(rules.policy, subset.and_then(|subset| subset.policy.as_ref()), found.number);
+        policy.load_balancer = policy.load_balancer.or(provider.affinity());
         let none = Labels::new();
         let labels = subset.map_or(&none, |subset| &subset.labels);
-        let located = self.endpoints(&resolved.host, &provider, found, labels);
-        resolved.endpoints = match located.endpoints.is_empty() {
+        let located = self.endpoints(&host, &provider, found, labels);
+        let endpoints = match located.endpoints.is_empty() {
             true if located.unanswered => Err(Unusable::Unresolved),
             true => Err(Unusable::NoEndpoint),
             false => Ok(located.endpoints),
         };
-        resolved.names = located.names;
-        resolved
+        Resolved { port: found.number, policy, endpoints, names: located.names, host, limits }
     }
 
     /// Services that a host of a VirtualService in `namespace` stands for, by full name, and their ports.
@@ -183,20 +216,12 @@ impl<'a> Catalog<'a> {
         self.services.get(&host).map(|provider| (host, ports(provider))).into_iter().collect()
     }
 
-    /// How long connections of a route in `namespace` last whose first destination has this host.
-    pub fn limits(&self, namespace: &str, host: &str) -> Limits {
-        levels::limits(self.merged(namespace, host).policy)
-    }
-
     /// Names of the subsets that are declared for a host, as a route in `namespace` names it.
     pub fn subsets(&self, namespace: &str, host: &str) -> Vec<String> {
-        self.merged(namespace, host).subsets.iter().map(|subset| subset.name.clone()).collect()
-    }
-
-    fn merged(&self, namespace: &str, host: &str) -> Merged<'a> {
         let (host, provider) = self.provider(names::full_host(host, namespace));
         let service = provider.map_or(namespace, |provider| provider.namespace);
-        self.rules.find(self.identity, service, namespace, &host)
+        let rules = self.rules.find(self.identity, service, namespace, &host);
+        rules.subsets.iter().map(|subset| subset.name.clone()).collect()
     }
 
     /// What provides a host. A Service that stands for another host leads there, one step far.

@@ -6,29 +6,27 @@
 //! DNS says is handed in.
 
 mod bound;
+mod memory;
 mod mesh;
+mod rule;
+mod target;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tcpshift_common::address::Prefix;
-use tcpshift_common::decide::{Steer, steer};
 use tcpshift_common::listener::Rule;
 
 use self::bound::Opening;
+pub use self::memory::Memory;
+use self::memory::{Ground, Remembered};
+use self::target::Lookup;
 use self::ways::{Ways, entrances};
-use super::catalog::{Catalog, Resolved};
-use super::hashing::Shelf;
 use super::register::Register;
-use super::weigh::Layout;
-use super::{Destination, EndpointAddress, Limits, Listener, OnEmpty, Plan, Route, Unusable, WeightTable, levels};
-use crate::route::annotations::{SteerBy, Steering};
-use crate::route::kind::Kind;
-use crate::route::model::gateway_api::{self, BackendRef, ReferenceGrant};
-use crate::route::model::{GatewayRef, Policy, RouteDestination, Server, Spec, TcpRoute, VirtualService};
-use crate::route::names;
+use super::{Listener, Plan, Route};
+use crate::route::model::{GatewayRef, Server, Spec, VirtualService, gateway_api};
 use crate::route::object::Object;
 
 /// What an agent is, as far as plans depend on it.
@@ -48,91 +46,137 @@ pub struct Identity {
     pub names: HashMap<String, Vec<IpAddr>>,
 }
 
-/// Compiles the next plan. Numbers, tables and listeners that stay as they are are taken from the last one.
+/// Compiles the next plan. Numbers, tables, routes and listeners that stay as they are are taken over from the last
+/// one and from what is remembered; without a memory the same comes out, but for the numbers.
 pub fn compile<'a>(
     objects: impl Iterator<Item = &'a Arc<Object>>,
     identity: &Identity,
-    register: &mut Register,
+    memory: &mut Memory,
     last: &Plan,
 ) -> Plan {
-    register.begin();
-    let mut objects: Vec<&Object> = objects.map(Arc::as_ref).collect();
+    let mut objects: Vec<&Arc<Object>> = objects.collect();
     objects.sort_by(|a, b| a.age().cmp(&b.age()));
-    let catalog = Catalog::new(&objects, identity);
     let mut notes = Vec::new();
     let openings = bound::openings(&objects, identity, &mut notes);
     let bound = bound::bind(&objects, identity, &mut notes);
-    let mut grants: HashMap<&str, Vec<&ReferenceGrant>> = HashMap::new();
-    for object in &objects {
-        if let Spec::ReferenceGrant(grant) = &object.spec {
-            grants.entry(&object.key.namespace).or_default().push(grant);
-        }
-    }
-    let previous: HashMap<u32, &Arc<Route>> = last.routes().map(|route| (route.number, route)).collect();
-    let own = openings.keys().copied().collect();
-    let shelf = Shelf::of(last);
-    let mut compiler = Compiler {
-        own,
-        is_local: identity.is_local,
-        catalog,
-        grants,
-        register,
-        previous,
-        shelf,
-        notes,
-        names: BTreeSet::new(),
-    };
+    let ground: Vec<&Arc<Object>> = objects.into_iter().filter(|object| is_ground(&object.spec)).collect();
+    let own: BTreeSet<SocketAddr> = openings.keys().copied().collect();
+    let objects = ground.iter().copied().map(Arc::clone).collect();
+    memory.begin(Ground { objects, own: own.clone(), identity: identity.clone() });
+    let lookup = Lookup::new(ground, own, identity);
+    let mut compiler = Compiler { memory, last, lookup, previous: HashMap::new(), used: Vec::new(), notes };
     let mut listeners = Vec::new();
-    for (address, (gateway, opening)) in openings {
+    for (address, (gateway, opening)) in &openings {
         let key = (gateway.key.namespace.as_str(), gateway.key.name.as_str());
-        let (rules, routes) = match opening {
+        listeners.extend(match opening {
             Opening::Server(server) => {
                 let services = bound.services.get(&key).map(|services| services.at(server.port)).unwrap_or_default();
-                compiler.virtual_services(address, gateway, server, &services)
+                compiler.server(*address, gateway, server, &services)
             }
             Opening::Listener(listener) => {
+                compiler.turn_to(last.listener(*address).into_iter().flat_map(|last| &last.routes));
                 let attached = bound.routes.get(&key).into_iter().flatten();
                 let attached = attached.filter(|(object, route)| bound::attaches(gateway, listener, object, route));
-                compiler.tcp_routes(address, attached.copied())
+                let (rules, routes) =
+                    compiler.tcp_routes(*address, attached.map(|(object, route)| (&***object, *route)));
+                compiler.listener(*address, gateway, *opening, rules, routes)
             }
-        };
-        if let Some(listener) = compiler.listener(address, gateway, opening, rules, routes) {
-            let same = last.listener(address).filter(|last| ***last == listener);
-            listeners.push(same.map_or_else(|| Arc::new(listener), Arc::clone));
-        }
+        });
     }
+    compiler.turn_to(last.mesh.iter().flat_map(|last| &last.routes));
     let mesh = compiler.mesh(&bound.mesh, identity);
-    let (notes, names) = (compiler.notes, compiler.names);
+    let Compiler { memory, notes, .. } = compiler;
+    memory.listeners.retain(|address, _| openings.contains_key(address));
+    let names = memory.targets.sweep();
     Plan { generation: last.generation + 1, seed: identity.seed, listeners, mesh, notes, names }
 }
 
+/// Whether destinations may depend on an object.
+fn is_ground(spec: &Spec) -> bool {
+    match spec {
+        Spec::Service(_)
+        | Spec::ServiceEntry(_)
+        | Spec::WorkloadEntry(_)
+        | Spec::EndpointSlice(_)
+        | Spec::DestinationRule(_)
+        | Spec::ReferenceGrant(_) => true,
+        Spec::VirtualService(_)
+        | Spec::Gateway(_)
+        | Spec::WorkloadGroup(_)
+        | Spec::GatewayApiGateway(_)
+        | Spec::TcpRoute(_) => false,
+    }
+}
+
 struct Compiler<'a> {
-    /// What is listened on.
-    own: BTreeSet<SocketAddr>,
-    is_local: fn(IpAddr) -> bool,
-    catalog: Catalog<'a>,
-    /// By namespace.
-    grants: HashMap<&'a str, Vec<&'a ReferenceGrant>>,
-    register: &'a mut Register,
-    /// Routes of the last plan by number.
+    memory: &'a mut Memory,
+    last: &'a Plan,
+    lookup: Lookup<'a>,
+    /// Routes that the listener at hand has in the last plan, by number.
     previous: HashMap<u32, &'a Arc<Route>>,
-    shelf: Shelf,
+    /// Places of the targets that the listener at hand leads to.
+    used: Vec<usize>,
     notes: Vec<String>,
-    /// Host names that destinations depend on.
-    names: BTreeSet<String>,
 }
 
-/// A rule, as far as its route is known before its destinations are weighed.
-struct Wanted<'a> {
-    object: &'a Object,
-    /// Place of the rule.
-    rule: usize,
-    steering: Steering,
-    limits: Limits,
-    destinations: Vec<Destination>,
-}
+impl<'a> Compiler<'a> {
+    /// The listener of a server of Istio's Gateway, if any rule leads from it.
+    fn server(
+        &mut self,
+        address: SocketAddr,
+        gateway: &'a Arc<Object>,
+        server: &'a Server,
+        services: &[(&'a Arc<Object>, &'a VirtualService)],
+    ) -> Option<Arc<Listener>> {
+        if let Some(remembered) = self.memory.listeners.remove(&address) {
+            let same = Arc::ptr_eq(gateway, &remembered.gateway)
+                && services.len() == remembered.services.len()
+                && services.iter().zip(&remembered.services).all(|((one, _), other)| Arc::ptr_eq(one, other))
+                && remembered.targets.iter().all(|place| self.is_same(*place));
+            if same {
+                return self.taken_over(address, remembered);
+            }
+        }
+        self.turn_to(self.last.listener(address).into_iter().flat_map(|last| &last.routes));
+        let notes = std::mem::take(&mut self.notes);
+        let (rules, routes) = self.virtual_services(address, gateway, server, services);
+        let listener = self.listener(address, gateway, Opening::Server(server), rules, routes);
+        let new = std::mem::replace(&mut self.notes, notes);
+        self.notes.extend(new.iter().cloned());
+        self.used.sort_unstable();
+        self.used.dedup();
+        let routes = listener.iter().flat_map(|listener| &listener.routes);
+        let remembered = Remembered {
+            gateway: Arc::clone(gateway),
+            services: services.iter().map(|(object, _)| Arc::clone(object)).collect(),
+            targets: self.used.clone(),
+            notes: new,
+            routes: routes.clone().map(|route| route.number).collect(),
+            destinations: routes.flat_map(|route| &route.destinations).map(|one| one.decides.number).collect(),
+            listener: listener.clone(),
+        };
+        self.memory.listeners.insert(address, remembered);
+        listener
+    }
 
-impl Compiler<'_> {
+    /// Turns to a listener that has these routes in the last plan.
+    fn turn_to(&mut self, previous: impl Iterator<Item = &'a Arc<Route>>) {
+        self.previous = previous.map(|route| (route.number, route)).collect();
+        self.used.clear();
+    }
+
+    /// A listener as it was compiled before.
+    fn taken_over(&mut self, address: SocketAddr, remembered: Remembered) -> Option<Arc<Listener>> {
+        let Register { listeners, routes, destinations, endpoints: _ } = &mut self.memory.register;
+        remembered.listener.iter().for_each(|listener| listeners.keep(listener.number));
+        remembered.routes.iter().for_each(|number| routes.keep(*number));
+        remembered.destinations.iter().for_each(|number| destinations.keep(*number));
+        self.notes.extend(remembered.notes.iter().cloned());
+        let listener = remembered.listener.clone();
+        self.memory.listeners.insert(address, remembered);
+        listener
+    }
+
     /// A listener, if any rule leads from it.
     fn listener(
         &mut self,
@@ -141,16 +185,18 @@ impl Compiler<'_> {
         opening: Opening<'_>,
         mut rules: Vec<Rule>,
         routes: Vec<Arc<Route>>,
-    ) -> Option<Listener> {
+    ) -> Option<Arc<Listener>> {
         if routes.is_empty() {
             let port = opening.port();
             self.notes.push(format!("{}: no route leads from port {port}; it is not listened on", gateway.key));
             return None;
         }
         rules.sort_by_key(Rule::rank);
-        let number = self.register.listeners.number(&address.to_string());
+        let number = self.memory.register.listeners.number(&address.to_string());
         let name = format!("{}/{}:{}", gateway.key.namespace, gateway.key.name, opening.name());
-        Some(Listener { number, name, address, rules, routes })
+        let listener = Listener { number, name, address, rules, routes };
+        let same = self.last.listener(address).filter(|last| ***last == listener);
+        Some(same.map_or_else(|| Arc::new(listener), Arc::clone))
     }
 
     /// The rules of VirtualServices at a server of Istio's Gateway.
@@ -159,9 +205,10 @@ impl Compiler<'_> {
         address: SocketAddr,
         gateway: &Object,
         server: &Server,
-        services: &[(&Object, &VirtualService)],
+        services: &[(&'a Arc<Object>, &'a VirtualService)],
     ) -> (Vec<Rule>, Vec<Arc<Route>>) {
         let here = GatewayRef::Gateway { namespace: gateway.key.namespace.clone(), name: gateway.key.name.clone() };
+        let at = address.to_string();
         let mut ways = Ways::default();
         for (object, service) in services {
             if !bound::admits(gateway, server, object, service) {
@@ -173,7 +220,6 @@ impl Compiler<'_> {
             }
             for (index, rule) in service.tcp.iter().enumerate() {
                 let entrances = entrances(rule, server.port, &here, |_| true);
-                let at = address.to_string();
                 let blocked = ways.add(&entrances, || self.route(&at, server.port, object, service, index, rule));
                 if let Some(first) = blocked {
                     self.notes.push(format!(
@@ -187,10 +233,10 @@ impl Compiler<'_> {
     }
 
     /// The rule of the oldest of these routes: it takes every connection.
-    fn tcp_routes<'o>(
+    fn tcp_routes(
         &mut self,
         address: SocketAddr,
-        attached: impl Iterator<Item = (&'o Object, &'o gateway_api::TcpRoute)>,
+        attached: impl Iterator<Item = (&'a Object, &'a gateway_api::TcpRoute)>,
     ) -> (Vec<Rule>, Vec<Arc<Route>>) {
         let (mut rules, mut routes) = (Vec::new(), Vec::<Arc<Route>>::new());
         for (object, route) in attached {
@@ -205,222 +251,8 @@ impl Compiler<'_> {
                 continue;
             }
             rules.push(Rule { source: Prefix::ANY, destination: Prefix::ANY, route: 0 });
-            routes.push(self.tcp_route(address, object, rule));
+            routes.push(self.tcp_route(&address.to_string(), address.port(), object, rule));
         }
         (rules, routes)
-    }
-
-    fn tcp_route(&mut self, address: SocketAddr, object: &Object, rule: &gateway_api::tcp_route::Rule) -> Arc<Route> {
-        let namespace = &object.key.namespace;
-        let name = route_name(object, 0, &address.to_string());
-        let first = rule.backends.first().filter(|first| self.refused(object, first).is_none());
-        let limits = first.map(|first| {
-            let host = names::service_host(&first.name, &first.namespace);
-            self.catalog.limits(namespace, &host)
-        });
-        let destinations = rule.backends.iter().map(|backend| self.backend(&name, object, address.port(), backend));
-        let destinations = destinations.collect();
-        let steering = Steering::default();
-        self.finish(&name, Wanted { object, rule: 0, steering, limits: limits.unwrap_or_default(), destinations })
-    }
-
-    fn route(
-        &mut self,
-        at: &str,
-        port: u16,
-        object: &Object,
-        service: &VirtualService,
-        index: usize,
-        rule: &TcpRoute,
-    ) -> Arc<Route> {
-        let namespace = &object.key.namespace;
-        let name = route_name(object, index, at);
-        let limits = rule.route.first().map(|first| self.catalog.limits(namespace, &first.host)).unwrap_or_default();
-        let destinations = rule.route.iter().map(|wanted| self.destination(&name, namespace, port, wanted));
-        let destinations = destinations.collect();
-        self.finish(&name, Wanted { object, rule: index, steering: service.steering, limits, destinations })
-    }
-
-    /// Weighs the destinations of a route.
-    fn finish(&mut self, name: &str, wanted: Wanted<'_>) -> Arc<Route> {
-        let Wanted { object, rule, steering, limits, destinations } = wanted;
-        let number = self.register.routes.number(name);
-        let mut destinations = summed(destinations);
-        let on_empty = if steering.redistribute { OnEmpty::Redistribute } else { OnEmpty::Refuse };
-        let table = self.table(number, object.key.kind, &destinations, steering.by, on_empty);
-        for (destination, slots) in destinations.iter_mut().zip(table.shares()) {
-            destination.slots = slots;
-        }
-        let route = Route {
-            number,
-            kind: object.key.kind,
-            namespace: object.key.namespace.clone(),
-            object: object.key.name.clone(),
-            rule,
-            steer: self::steering(steering.by),
-            on_empty,
-            limits,
-            destinations,
-            table,
-        };
-        match self.previous.get(&number) {
-            Some(&previous) if **previous == route => Arc::clone(previous),
-            _ => Arc::new(route),
-        }
-    }
-
-    fn destination(&mut self, route: &str, namespace: &str, port: u16, wanted: &RouteDestination) -> Destination {
-        let resolved = self.catalog.resolve(namespace, port, wanted);
-        self.number(route, resolved, wanted.subset.clone(), wanted.weight)
-    }
-
-    /// A backend of a TCPRoute, as a destination.
-    fn backend(&mut self, route: &str, object: &Object, port: u16, backend: &BackendRef) -> Destination {
-        let BackendRef { kind, namespace, name, port: wanted, weight, .. } = backend;
-        let host = names::service_host(name, namespace);
-        let resolved = match self.refused(object, backend) {
-            None => {
-                let wanted = RouteDestination { host, subset: None, port: *wanted, weight: *weight };
-                self.catalog.resolve(&object.key.namespace, port, &wanted)
-            }
-            Some(unusable) => {
-                // A name that no service has.
-                let host = if unusable == Unusable::NoService { format!("{name}.{namespace}.{kind}") } else { host };
-                let (port, policy) = (wanted.unwrap_or(port), Policy::default());
-                Resolved { host, port, policy, endpoints: Err(unusable), names: Vec::new() }
-            }
-        };
-        self.number(route, resolved, None, *weight)
-    }
-
-    /// Why a backend cannot be used, whatever it leads to.
-    fn refused(&self, object: &Object, backend: &BackendRef) -> Option<Unusable> {
-        if !backend.group.is_empty() || backend.kind != Kind::Service.name() {
-            return Some(Unusable::NoService);
-        }
-        let namespace = &object.key.namespace;
-        let mut grants = self.grants.get(backend.namespace.as_str()).into_iter().flatten();
-        let granted = backend.namespace == *namespace || grants.any(|grant| grants_service(grant, namespace, backend));
-        (!granted).then_some(Unusable::NotGranted)
-    }
-
-    /// Gives numbers to what a destination means, and weighs its endpoints.
-    fn number(&mut self, route: &str, resolved: Resolved, subset: Option<String>, weight: u32) -> Destination {
-        let Resolved { host, port, policy, endpoints, names } = resolved;
-        self.names.extend(names);
-        let name = match &subset {
-            Some(subset) => format!("{host}:{port}/{subset}"),
-            None => format!("{host}:{port}"),
-        };
-        let number = self.register.destinations.number(&format!("{route}>{name}"));
-        let (endpoints, unusable) = match endpoints {
-            Ok(mut endpoints) => {
-                endpoints
-                    .retain(|(address, _)| !matches!(address, EndpointAddress::Tcp(address) if self.is_own(*address)));
-                let unusable = endpoints.is_empty().then_some(Unusable::OwnListener);
-                (endpoints, unusable)
-            }
-            Err(unusable) => (Vec::new(), Some(unusable)),
-        };
-        let choice = policy.load_balancer.unwrap_or_default();
-        let tables = &mut self.shelf;
-        let (decides, endpoints, hashing) = super::endpoints::weigh(number, choice, endpoints, tables, |address| {
-            self.register.endpoints.number(&format!("{host}:{port}@{address}"))
-        });
-        Destination {
-            name,
-            host,
-            subset,
-            port,
-            weight: u64::from(weight),
-            slots: 0,
-            settings: levels::settings(&policy),
-            unusable,
-            decides,
-            endpoints,
-            hashing,
-        }
-    }
-
-    /// Whether this agent listens at an address.
-    fn is_own(&self, address: SocketAddr) -> bool {
-        let at = |ip: IpAddr| self.own.contains(&SocketAddr::new(ip, address.port()));
-        let everywhere = at(Ipv6Addr::UNSPECIFIED.into()) || (address.is_ipv4() && at(Ipv4Addr::UNSPECIFIED.into()));
-        at(address.ip()) || (everywhere && (self.is_local)(address.ip()))
-    }
-
-    fn table(
-        &self,
-        number: u32,
-        kind: Kind,
-        destinations: &[Destination],
-        by: SteerBy,
-        on_empty: OnEmpty,
-    ) -> WeightTable {
-        // The only destination of a VirtualService gets everything, even with weight 0; that of a TCPRoute does not.
-        let sole = destinations.len() == 1 && kind == Kind::VirtualService;
-        let mut weights: Vec<(String, u64)> = destinations
-            .iter()
-            .map(|destination| (destination.name.clone(), if sole { 1 } else { destination.weight }))
-            .collect();
-        let serves = |place: usize, weight: u64| destinations[place].unusable.is_none() && weight > 0;
-        let any_serves = weights.iter().enumerate().any(|(place, (_, weight))| serves(place, *weight));
-        if on_empty == OnEmpty::Redistribute && any_serves {
-            for (place, (_, weight)) in weights.iter_mut().enumerate() {
-                if !serves(place, *weight) {
-                    *weight = 0;
-                }
-            }
-        }
-        let layout = if by == SteerBy::Sequence { Layout::Sorted } else { Layout::Scattered };
-        let table = WeightTable::new(layout, &weights);
-        match self.previous.get(&number) {
-            Some(previous) if previous.table == table => previous.table.clone(),
-            _ => table,
-        }
-    }
-}
-
-/// The name that a route's number belongs to.
-fn route_name(object: &Object, rule: usize, at: &str) -> String {
-    let (namespace, name) = (&object.key.namespace, &object.key.name);
-    match object.key.kind {
-        Kind::TcpRoute => format!("TCPRoute {namespace}/{name}@{at}"),
-        _ => format!("{namespace}/{name}#{rule}@{at}"),
-    }
-}
-
-/// The same destination twice adds up.
-fn summed(destinations: Vec<Destination>) -> Vec<Destination> {
-    let mut sums: Vec<Destination> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for destination in destinations {
-        let place = *places.entry(destination.name.clone()).or_insert(sums.len());
-        match sums.get_mut(place) {
-            Some(other) => other.weight += destination.weight,
-            None => sums.push(destination),
-        }
-    }
-    sums
-}
-
-/// Whether a grant lets routes of a namespace refer to a Service in the grant's.
-fn grants_service(grant: &ReferenceGrant, namespace: &str, backend: &BackendRef) -> bool {
-    let from = grant.from.iter().any(|from| {
-        from.group == gateway_api::GROUP && from.kind == Kind::TcpRoute.name() && from.namespace == namespace
-    });
-    let to = grant.to.iter().any(|to| {
-        to.group.is_empty()
-            && to.kind == Kind::Service.name()
-            && to.name.as_ref().is_none_or(|name| *name == backend.name)
-    });
-    from && to
-}
-
-fn steering(by: SteerBy) -> Steer {
-    match by {
-        SteerBy::Connection => Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
-        SteerBy::Sequence => Steer { by: steer::SEQUENCE, v4_bits: 0, v6_bits: 0 },
-        SteerBy::Source { v4_bits, v6_bits } => Steer { by: steer::SOURCE, v4_bits, v6_bits },
     }
 }

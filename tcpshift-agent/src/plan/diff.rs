@@ -218,7 +218,7 @@ fn destinations(before: Option<&Route>, after: Option<&Route>) -> Vec<Destinatio
 
 fn compared(before: Option<&Destination>, after: Option<&Destination>) -> Option<DestinationDiff> {
     let slots = |one: Option<&Destination>| one.map_or(0, |one| one.slots);
-    let list = |one: Option<&Destination>| one.map(|one| one.endpoints.clone()).unwrap_or_default();
+    let list = |one: Option<&'_ Destination>| one.map(|one| Arc::clone(&one.endpoints)).unwrap_or_default();
     let found = DestinationDiff {
         change: change(before.is_some(), after.is_some()),
         name: after.or(before)?.name.clone(),

@@ -10,9 +10,8 @@ use crate::route::model::LoadBalancer;
 const MOST: u64 = 1 << 31;
 
 /// Puts endpoints into the order of their addresses, each address once, and sums up their weights. Where a hash
-/// chooses among them, its table is taken from the shelf.
+/// chooses among them, its table is taken from the shelf. The destination has no number yet.
 pub fn weigh(
-    number: u32,
     choice: LoadBalancer,
     mut endpoints: Vec<(EndpointAddress, u32)>,
     shelf: &mut Shelf,
@@ -49,7 +48,7 @@ pub fn weigh(
     };
     let (count, places) = (endpoints.len() as u32, hashing.as_ref().map_or(0, HashTable::places));
     let stride = stride(count, upto);
-    let decides = destination::Destination { number, endpoints: count, weight: upto, policy, stride, places };
+    let decides = destination::Destination { number: 0, endpoints: count, weight: upto, policy, stride, places };
     (decides, endpoints, hashing)
 }
 

@@ -23,7 +23,7 @@ impl Register {
     pub fn begin(&mut self) {
         let Self { listeners, routes, destinations, endpoints } = self;
         for space in [listeners, routes, destinations, endpoints] {
-            space.asked.clear();
+            space.asked.fill(false);
         }
     }
 }
@@ -36,8 +36,8 @@ pub struct Space {
     unused: BTreeSet<u32>,
     free: BTreeSet<u32>,
     next: u32,
-    /// Names asked for since the compilation began.
-    asked: BTreeSet<u32>,
+    /// By number: whether its name was asked for since the compilation began.
+    asked: Vec<bool>,
     fresh: Vec<u32>,
 }
 
@@ -45,7 +45,7 @@ impl Space {
     /// The number of a name, a new one if it has none.
     pub fn number(&mut self, name: &str) -> u32 {
         if let Some(&number) = self.numbers.get(name) {
-            self.asked.insert(number);
+            self.keep(number);
             return number;
         }
         let number = self.free.pop_first().unwrap_or_else(|| {
@@ -54,9 +54,18 @@ impl Space {
             number
         });
         self.numbers.insert(name.to_owned(), number);
-        self.asked.insert(number);
+        self.keep(number);
         self.fresh.push(number);
         number
+    }
+
+    /// Asks for the name that has this number, as [`number`](Self::number) does.
+    pub fn keep(&mut self, number: u32) {
+        let place = number as usize;
+        if self.asked.len() <= place {
+            self.asked.resize(place + 1, false);
+        }
+        self.asked[place] = true;
     }
 
     /// Numbers given out since this was asked last: their counters have to start from zero before the plan
@@ -70,7 +79,7 @@ impl Space {
     pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) {
         let Self { numbers, unused, free, next: _, asked, fresh: _ } = self;
         numbers.retain(|_, number| {
-            let keep = asked.contains(number);
+            let keep = asked.get(*number as usize).copied().unwrap_or_default();
             if !keep {
                 unused.insert(*number);
             }

@@ -36,6 +36,8 @@ impl PartialEq for WeightTable {
     }
 }
 
+impl Eq for WeightTable {}
+
 impl WeightTable {
     /// Weighs destinations given by name and weight. Names must be unique, and fewer than 65,536.
     pub fn new(layout: Layout, weights: &[(String, u64)]) -> Self {

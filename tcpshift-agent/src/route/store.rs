@@ -200,13 +200,21 @@ impl Store {
         let mut files = BTreeMap::new();
         for mut object in objects {
             let old = self.files.get(&object.key);
-            object.resource_version = version;
-            if let Some(old) = old.filter(|old| old.content == object.content && old.created == object.created) {
-                object.resource_version = old.resource_version;
-            } else {
-                self.version = version;
-            }
-            files.insert(object.key.clone(), Arc::new(object));
+            let same = old.filter(|old| old.content == object.content && old.created == object.created);
+            let object = match same {
+                // Who compares finds that nothing has happened.
+                Some(old) if old.origin == object.origin => Arc::clone(old),
+                Some(old) => {
+                    object.resource_version = old.resource_version;
+                    Arc::new(object)
+                }
+                None => {
+                    object.resource_version = version;
+                    self.version = version;
+                    Arc::new(object)
+                }
+            };
+            files.insert(object.key.clone(), object);
         }
         if self.files.keys().any(|key| !files.contains_key(key)) {
             self.version = version;

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
 use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Identity, compile};
+use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::diff::diff;
-use tcpshift_agent::plan::register::Register;
 use tcpshift_agent::route::read::{Document, Entry, read, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_agent::route::write;
@@ -52,9 +51,9 @@ pub(crate) fn compiles(text: &str) -> usize {
         is_local: |ip| ip.is_loopback(),
         names: HashMap::new(),
     };
-    let mut register = Register::default();
+    let mut memory = Memory::default();
     let empty = Plan::empty(identity.seed);
-    let plan = compile(store.iter(), &identity, &mut register, &empty);
+    let plan = compile(store.iter(), &identity, &mut memory, &empty);
     for route in plan.routes() {
         let slots: Vec<u32> = route.destinations.iter().map(|destination| destination.slots).collect();
         let sum: u32 = slots.iter().sum();
@@ -73,7 +72,7 @@ pub(crate) fn compiles(text: &str) -> usize {
             assert_eq!(destination.endpoints.is_empty(), destination.unusable.is_some(), "{destination:#?}");
         }
     }
-    let again = compile(store.iter(), &identity, &mut register, &plan);
+    let again = compile(store.iter(), &identity, &mut memory, &plan);
     assert_eq!((&again.listeners, &again.notes), (&plan.listeners, &plan.notes));
     assert!(diff(&plan, &again).is_empty());
     assert_eq!(diff(&empty, &plan).routes.len(), plan.routes().count());

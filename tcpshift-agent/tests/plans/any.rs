@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::compile;
+use tcpshift_agent::plan::compile::{Memory, compile};
 use tcpshift_agent::plan::register::Register;
 use tcpshift_agent::route::kind::Kind;
+use tcpshift_agent::route::store::Store;
 use tcpshift_common::{DEFAULT_SEED, SLOTS};
 
 /// Draws from few words, so that objects meet each other.
@@ -190,7 +191,7 @@ fn documents(seeds: &[u64]) -> Vec<String> {
 
 fn plan(documents: &[String]) -> Plan {
     let (store, _) = crate::store(documents);
-    compile(store.iter(), &crate::identity(), &mut Register::default(), &Plan::empty(DEFAULT_SEED))
+    compile(store.iter(), &crate::identity(), &mut Memory::default(), &Plan::empty(DEFAULT_SEED))
 }
 
 fn holds(plan: &Plan) -> Result<(), TestCaseError> {
@@ -252,10 +253,41 @@ proptest! {
     #[test]
     fn what_stays_as_it_is_stays_the_same(seeds in proptest::collection::vec(any::<u64>(), 0..120)) {
         let (store, _) = crate::store(&documents(&seeds));
-        let (identity, mut register) = (crate::identity(), Register::default());
-        let first = compile(store.iter(), &identity, &mut register, &Plan::empty(DEFAULT_SEED));
-        let second = compile(store.iter(), &identity, &mut register, &first);
+        let (identity, mut memory) = (crate::identity(), Memory::default());
+        let first = compile(store.iter(), &identity, &mut memory, &Plan::empty(DEFAULT_SEED));
+        let second = compile(store.iter(), &identity, &mut memory, &first);
         prop_assert!(first.listeners.iter().zip(&second.listeners).all(|(a, b)| Arc::ptr_eq(a, b)));
         prop_assert_eq!(first.listeners.len(), second.listeners.len());
+    }
+
+    #[test]
+    fn an_edit_compiles_as_if_nothing_were_remembered(
+        mut seeds in proptest::collection::vec(any::<u64>(), 40..120),
+        edits in proptest::collection::vec((any::<usize>(), any::<u64>()), 1..8),
+    ) {
+        let identity = crate::identity();
+        let (mut store, mut memory, mut plan) = (Store::default(), Memory::default(), Plan::empty(DEFAULT_SEED));
+        for (at, seed) in edits {
+            let at = at % seeds.len();
+            seeds[at] = seed;
+            store.replace_files(crate::objects(&documents(&seeds)).0);
+            let mut forgetful = Memory::of(memory.register.clone());
+            let expected = compile(store.iter(), &identity, &mut forgetful, &plan);
+            plan = compile(store.iter(), &identity, &mut memory, &plan);
+            prop_assert_eq!(&plan, &expected);
+            // And the same numbers are asked for.
+            for register in [&mut memory.register, &mut forgetful.register] {
+                let Register { listeners, routes, destinations, endpoints } = register;
+                [listeners, routes, destinations, endpoints].into_iter().for_each(|space| space.sweep(|_| true));
+            }
+            for (one, other) in [
+                (&memory.register.routes, &forgetful.register.routes),
+                (&memory.register.destinations, &forgetful.register.destinations),
+                (&memory.register.endpoints, &forgetful.register.endpoints),
+                (&memory.register.listeners, &forgetful.register.listeners),
+            ] {
+                prop_assert!(one.retired().eq(other.retired()));
+            }
+        }
     }
 }

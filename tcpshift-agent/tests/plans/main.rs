@@ -15,8 +15,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Identity, compile};
-use tcpshift_agent::plan::register::Register;
+use tcpshift_agent::plan::compile::{Identity, Memory, compile};
+use tcpshift_agent::route::object::Object;
 use tcpshift_agent::route::problem::{Problem, Severity};
 use tcpshift_agent::route::read::{Document, Entry, read_all};
 use tcpshift_agent::route::store::Store;
@@ -97,7 +97,7 @@ fn plan(documents: &[String], path: &Path) -> Plan {
     }
     let (store, errors) = store(documents);
     assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
-    compile(store.iter(), &identity, &mut Register::default(), &Plan::empty(DEFAULT_SEED))
+    compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(DEFAULT_SEED))
 }
 
 fn identity() -> Identity {
@@ -113,6 +113,13 @@ fn identity() -> Identity {
 
 /// The valid ones of some documents, each as a file of its own, and what is wrong with the others.
 fn store(documents: &[String]) -> (Store, Vec<Problem>) {
+    let (objects, errors) = objects(documents);
+    let mut store = Store::default();
+    store.replace_files(objects);
+    (store, errors)
+}
+
+fn objects(documents: &[String]) -> (Vec<Object>, Vec<Problem>) {
     let files = documents.iter().enumerate();
     let files: Vec<_> = files.map(|(at, text)| Document { name: format!("{at}.yaml"), text: text.clone() }).collect();
     let (entries, problems) = read_all(&files, None);
@@ -120,7 +127,5 @@ fn store(documents: &[String]) -> (Store, Vec<Problem>) {
         Entry::Valid(object) => Some(*object),
         _ => None,
     });
-    let mut store = Store::default();
-    store.replace_files(objects.collect());
-    (store, problems.into_iter().filter(|problem| problem.severity == Severity::Error).collect())
+    (objects.collect(), problems.into_iter().filter(|problem| problem.severity == Severity::Error).collect())
 }

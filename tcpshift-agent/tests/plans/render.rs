@@ -97,7 +97,7 @@ fn destination(text: &mut String, destination: &Destination) {
         write!(about, ", {keepalive:?}").expect("a string takes everything");
     }
     line(text, 2, &about);
-    for endpoint in endpoints {
+    for endpoint in endpoints.iter() {
         line(text, 3, &format!("{} weight {}", endpoint.address, endpoint.decides.weight));
     }
 }

@@ -17,7 +17,7 @@ fn towards(at: &Reserved, sockets: &[&str]) -> Arc<Plan> {
     let placeholder = at.address;
     let numbered: Vec<_> = (1..).zip(sockets).map(|(number, _)| (number, placeholder)).collect();
     let mut one = destination(1, 1, &numbered);
-    for (endpoint, socket) in one.endpoints.iter_mut().zip(sockets) {
+    for (endpoint, socket) in Arc::make_mut(&mut one.endpoints).iter_mut().zip(sockets) {
         endpoint.address = EndpointAddress::Unix(Arc::from(*socket));
     }
     simple(1, at.address, steer::CONNECTION, vec![one])
@@ -101,7 +101,8 @@ async fn a_unix_socket_that_is_not_there_or_not_served_refuses() {
     let at = reserve("127.0.0.1");
     let mut plan = towards(&at, &[&dead, &none]);
     let listener = Arc::make_mut(&mut Arc::make_mut(&mut plan).listeners[0]);
-    Arc::make_mut(&mut listener.routes[0]).destinations[0].endpoints[1].address = live.address.into();
+    Arc::make_mut(&mut Arc::make_mut(&mut listener.routes[0]).destinations[0].endpoints)[1].address =
+        live.address.into();
     let world = World::new(&plan).await;
     for _ in 0..20 {
         let mut said = String::new();

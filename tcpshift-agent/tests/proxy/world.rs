@@ -108,7 +108,7 @@ pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAdd
             stride: 1,
             places: 0,
         },
-        endpoints,
+        endpoints: endpoints.into(),
         hashing: None,
     }
 }

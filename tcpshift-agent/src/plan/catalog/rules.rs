@@ -20,16 +20,16 @@ pub(super) struct Rules<'a> {
 
 /// What the rules for a host say together.
 #[derive(Debug, Default)]
-pub struct Merged<'a> {
+pub(super) struct Merged<'a> {
     /// That of the oldest rule that has one.
-    pub policy: Option<&'a Policy>,
+    pub(super) policy: Option<&'a Policy>,
     /// Those of all rules. Of two with one name the older is the first, and it is the one that holds.
-    pub subsets: Vec<&'a Subset>,
+    pub(super) subsets: Vec<&'a Subset>,
 }
 
 impl<'a> Merged<'a> {
     /// The subset of this name.
-    pub fn subset(&self, name: &str) -> Option<&'a Subset> {
+    pub(super) fn subset(&self, name: &str) -> Option<&'a Subset> {
         self.subsets.iter().copied().find(|subset| subset.name == name)
     }
 }

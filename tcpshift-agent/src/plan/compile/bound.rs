@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::Identity;
 use crate::route::kind::Kind;
@@ -50,15 +51,15 @@ pub(super) struct Bound<'a> {
     /// Istio's, by its Gateway.
     pub services: HashMap<Name<'a>, Services<'a>>,
     /// Istio's that are for clients inside a mesh.
-    pub mesh: Vec<(&'a Object, &'a VirtualService)>,
+    pub mesh: Vec<(&'a Arc<Object>, &'a VirtualService)>,
     /// Those of the Gateway API, by its Gateway.
-    pub routes: HashMap<Name<'a>, Vec<(&'a Object, &'a gateway_api::TcpRoute)>>,
+    pub routes: HashMap<Name<'a>, Vec<(&'a Arc<Object>, &'a gateway_api::TcpRoute)>>,
 }
 
 /// The VirtualServices of one Gateway, the oldest first.
 #[derive(Default)]
 pub(super) struct Services<'a> {
-    all: Vec<(&'a Object, &'a VirtualService)>,
+    all: Vec<(&'a Arc<Object>, &'a VirtualService)>,
     /// Places of those with a rule for one port.
     by_port: HashMap<u32, Vec<usize>>,
     /// Places of those with a rule for any port.
@@ -66,7 +67,7 @@ pub(super) struct Services<'a> {
 }
 
 impl<'a> Services<'a> {
-    fn add(&mut self, object: &'a Object, service: &'a VirtualService) {
+    fn add(&mut self, object: &'a Arc<Object>, service: &'a VirtualService) {
         let place = self.all.len();
         self.all.push((object, service));
         let blocks = || service.tcp.iter().flat_map(|rule| &rule.matches);
@@ -81,7 +82,7 @@ impl<'a> Services<'a> {
     }
 
     /// Those that have a rule for a port. A Gateway may have thousands, each for a port of its own.
-    pub(super) fn at(&self, port: u16) -> Vec<(&'a Object, &'a VirtualService)> {
+    pub(super) fn at(&self, port: u16) -> Vec<(&'a Arc<Object>, &'a VirtualService)> {
         let own = self.by_port.get(&u32::from(port)).into_iter().flatten();
         let mut places: Vec<usize> = own.chain(&self.at_any).copied().collect();
         places.sort_unstable();
@@ -90,7 +91,7 @@ impl<'a> Services<'a> {
 }
 
 /// Finds out which routes belong to which Gateway.
-pub(super) fn bind<'a>(objects: &[&'a Object], identity: &Identity, notes: &mut Vec<String>) -> Bound<'a> {
+pub(super) fn bind<'a>(objects: &[&'a Arc<Object>], identity: &Identity, notes: &mut Vec<String>) -> Bound<'a> {
     let mut istio = HashSet::new();
     let mut api = HashMap::new();
     for object in objects {
@@ -151,11 +152,11 @@ pub(super) fn bind<'a>(objects: &[&'a Object], identity: &Identity, notes: &mut 
 
 /// What to listen on: of several openings at one address, that of the oldest Gateway.
 pub(super) fn openings<'a>(
-    objects: &[&'a Object],
+    objects: &[&'a Arc<Object>],
     identity: &Identity,
     notes: &mut Vec<String>,
-) -> BTreeMap<SocketAddr, (&'a Object, Opening<'a>)> {
-    let mut openings: BTreeMap<SocketAddr, (&Object, Opening<'_>)> = BTreeMap::new();
+) -> BTreeMap<SocketAddr, (&'a Arc<Object>, Opening<'a>)> {
+    let mut openings: BTreeMap<SocketAddr, (&Arc<Object>, Opening<'_>)> = BTreeMap::new();
     let everywhere = identity.listen_addresses.as_slice();
     for object in objects {
         let wanted: Vec<_> = match &object.spec {

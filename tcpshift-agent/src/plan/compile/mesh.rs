@@ -12,11 +12,11 @@ use crate::plan::MeshListener;
 use crate::route::model::{GatewayRef, RouteMatch, VirtualService, selects};
 use crate::route::object::Object;
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     /// The ports of services that such rules lead from, by host and port.
     pub(super) fn mesh(
         &mut self,
-        services: &[(&Object, &VirtualService)],
+        services: &[(&'a Arc<Object>, &'a VirtualService)],
         identity: &Identity,
     ) -> Vec<Arc<MeshListener>> {
         // The agent is the client: its labels and its namespace are what a match looks at.
@@ -26,7 +26,7 @@ impl Compiler<'_> {
         };
         let mut places: BTreeMap<(String, u16), Ways> = BTreeMap::new();
         for (object, service) in services {
-            let hosts = service.hosts.iter().flat_map(|host| self.catalog.hosts(&object.key.namespace, host));
+            let hosts = service.hosts.iter().flat_map(|host| self.lookup.catalog().hosts(&object.key.namespace, host));
             let mut ports: Vec<_> =
                 hosts.flat_map(|(host, ports)| ports.into_iter().map(move |port| (host.clone(), port))).collect();
             ports.sort_unstable();

@@ -20,8 +20,8 @@ pub(super) struct Ways {
     pub rules: Vec<Rule>,
     /// `Rule::route` is a place in this list.
     pub routes: Vec<Arc<Route>>,
-    /// Names of routes by the ways that lead to them.
-    taken: BTreeMap<(Key, Key), String>,
+    /// Places of routes by the ways that lead to them.
+    taken: BTreeMap<(Key, Key), u32>,
 }
 
 impl Ways {
@@ -31,12 +31,13 @@ impl Ways {
         let pair = |(source, destination): &(Prefix, Prefix)| (key(source), key(destination));
         let free: Vec<_> = entrances.iter().filter(|entrance| !self.taken.contains_key(&pair(entrance))).collect();
         if free.is_empty() {
-            return entrances.iter().rev().find_map(|entrance| self.taken.get(&pair(entrance))).cloned();
+            let first = entrances.iter().rev().find_map(|entrance| self.taken.get(&pair(entrance)));
+            return first.and_then(|first| self.routes.get(*first as usize)).map(|route| route.name());
         }
         let route = route();
         let place = self.routes.len() as u32;
         for entrance in free {
-            self.taken.insert(pair(entrance), route.name());
+            self.taken.insert(pair(entrance), place);
             self.rules.push(Rule { source: entrance.0, destination: entrance.1, route: place });
         }
         self.routes.push(route);

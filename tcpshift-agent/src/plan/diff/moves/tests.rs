@@ -22,7 +22,7 @@ fn route(by: u32, weights: &[(&str, u64)]) -> Route {
         settings: Settings::default(),
         unusable: None,
         decides: destination::Destination::default(),
-        endpoints: Vec::new(),
+        endpoints: std::sync::Arc::default(),
         hashing: None,
     });
     Route {

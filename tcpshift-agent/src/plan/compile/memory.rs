@@ -1,0 +1,167 @@
+//! What one compilation leaves for the next, so that an edit costs what it changes and not what there is.
+//!
+//! A listener is taken over, with all its routes, if it would be compiled from the same objects and its
+//! destinations still lead to the same. What is taken over is what would come out again: nobody but the clock can
+//! tell. Numbers are the exception, which have to be remembered; they are the register's.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Identity;
+use super::target::Target;
+use crate::plan::Listener;
+use crate::plan::catalog::Wanted;
+use crate::plan::register::Register;
+use crate::route::object::Object;
+
+/// What a compilation leaves for the next. It belongs to whoever holds the plan.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Numbers.
+    pub register: Register,
+    pub(super) targets: Targets,
+    pub(super) listeners: HashMap<SocketAddr, Remembered>,
+    ground: Option<Ground>,
+}
+
+impl Memory {
+    /// Remembers nothing but numbers.
+    pub fn of(register: Register) -> Self {
+        Self { register, ..Self::default() }
+    }
+
+    /// Begins a compilation on this ground.
+    pub(super) fn begin(&mut self, ground: Ground) {
+        self.register.begin();
+        let same = self.ground.as_ref() == Some(&ground);
+        self.targets.begin(same);
+        if !same {
+            self.ground = Some(ground);
+        }
+    }
+}
+
+/// What targets depend on.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// All but routes and Gateways, by age.
+    pub objects: Vec<Arc<Object>>,
+    /// What is listened on.
+    pub own: BTreeSet<SocketAddr>,
+    pub identity: Identity,
+}
+
+/// Whether all objects are the same ones, not only alike.
+impl PartialEq for Ground {
+    fn eq(&self, other: &Self) -> bool {
+        // What addresses the host has is left out: it is looked at again as soon as anything here changes.
+        let Identity { namespace, labels, listen_addresses, seed, is_local: _, names } = &self.identity;
+        let there = &other.identity;
+        self.objects.len() == other.objects.len()
+            && self.objects.iter().zip(&other.objects).all(|(one, other)| Arc::ptr_eq(one, other))
+            && self.own == other.own
+            && (namespace, labels, listen_addresses) == (&there.namespace, &there.labels, &there.listen_addresses)
+            && (seed, names) == (&there.seed, &there.names)
+    }
+}
+
+/// A listener of an Istio Gateway, or that there is none, and what it was compiled from.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub gateway: Arc<Object>,
+    /// The VirtualServices, the oldest first.
+    pub services: Vec<Arc<Object>>,
+    /// Places of what its destinations lead to.
+    pub targets: Vec<usize>,
+    pub listener: Option<Arc<Listener>>,
+    pub notes: Vec<String>,
+    /// Numbers of its routes, which hold them.
+    pub routes: Vec<u32>,
+    /// Numbers of their destinations.
+    pub destinations: Vec<u32>,
+}
+
+/// What destinations lead to, by how rules name them. Each has a place, and keeps it.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    places: HashMap<Wanted<'static>, usize>,
+    /// By place.
+    all: Vec<Known>,
+    free: Vec<usize>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub wanted: Wanted<'static>,
+    pub target: Arc<Target>,
+    pub state: State,
+}
+
+/// What a compilation knows of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It has to be found again.
+    Stale,
+    /// It is the same as before; no rule was seen yet that leads there.
+    Unused,
+    /// It is the same as before.
+    Same,
+    /// It is new, or different.
+    New,
+}
+
+impl Targets {
+    fn begin(&mut self, same: bool) {
+        let state = if same { State::Unused } else { State::Stale };
+        self.all.iter_mut().for_each(|known| known.state = state);
+    }
+
+    /// The place of what is wanted.
+    pub(super) fn place(&self, wanted: &Wanted<'_>) -> Option<usize> {
+        // What lives longer can stand for what lives shorter.
+        let places: &HashMap<Wanted<'_>, usize> = &self.places;
+        places.get(wanted).copied()
+    }
+
+    /// What is at a place that was given out.
+    pub(super) fn at(&mut self, place: usize) -> &mut Known {
+        &mut self.all[place]
+    }
+
+    /// Gives a place to a new target.
+    pub(super) fn add(&mut self, wanted: Wanted<'static>, target: Arc<Target>) -> usize {
+        let known = Known { wanted: wanted.clone(), target, state: State::New };
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.all[place] = known;
+                place
+            }
+            None => {
+                self.all.push(known);
+                self.all.len() - 1
+            }
+        };
+        self.places.insert(wanted, place);
+        place
+    }
+
+    /// Forgets what no rule leads to any more, and returns the names that the rest depends on.
+    pub(super) fn sweep(&mut self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (place, known) in self.all.iter().enumerate() {
+            match known.state {
+                State::Same | State::New => names.extend(known.target.names.iter().cloned()),
+                State::Stale | State::Unused => {
+                    // A place that is free already has lost its name, perhaps to another place.
+                    if self.places.get(&known.wanted) == Some(&place) {
+                        self.places.remove(&known.wanted);
+                        self.free.push(place);
+                    }
+                }
+            }
+        }
+        names
+    }
+}
