@@ -8,11 +8,17 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
-/// Reads them.
-pub(super) fn read(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Report<'_>) -> Vec<EntryPort> {
+/// Reads them. `addressed` says that clients inside a mesh know the service by addresses of its own.
+pub(super) fn read(
+    spec: &Node,
+    resolution: Resolution,
+    addressed: bool,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Vec<EntryPort> {
     let (mut numbers, mut taken) = (BTreeSet::new(), BTreeSet::new());
     let mut ports = Vec::new();
-    let (hosts, addressed) = (spec.items("hosts").len(), !spec.items("addresses").is_empty());
+    let hosts = spec.items("hosts").len();
     let mut several = false;
     for (index, node) in spec.items("ports").iter().enumerate() {
         let path = path.index(index);
