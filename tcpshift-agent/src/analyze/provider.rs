@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use crate::route::model::protocol::Protocol;
-use crate::route::model::{EndpointSlice, Export, Labels, Resolution, Spec, TargetPort, WorkloadAddress, WorkloadEntry};
+use crate::route::model::{
+    EndpointSlice, Export, Labels, Resolution, Spec, TargetPort, WorkloadAddress, WorkloadEntry,
+};
 use crate::route::object::Object;
 
 /// What provides a host.

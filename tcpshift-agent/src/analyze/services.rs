@@ -48,7 +48,8 @@ fn addresses(provider: &Provider<'_>, out: &mut Findings) {
         return;
     }
     // What MONGO and the like become here is TCP too, and Istio tells them apart.
-    let written = |at: usize| object.content.pointer(&format!("/spec/ports/{at}/protocol")).and_then(|word| word.as_str());
+    let written =
+        |at: usize| object.content.pointer(&format!("/spec/ports/{at}/protocol")).and_then(|word| word.as_str());
     for (at, port) in provider.ports.iter().enumerate() {
         if written(at).is_none_or(|word| word.is_empty() || word.eq_ignore_ascii_case("TCP")) {
             let number = port.number;

@@ -116,7 +116,8 @@ fn parent(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> P
 fn distinct(parents: &[ParentRef], spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     let nodes = spec.items("parentRefs");
     for (index, parent) in parents.iter().enumerate() {
-        let object = |at: usize| (&parents[at].group, &parents[at].kind, nodes[at].text("namespace"), &parents[at].name);
+        let object =
+            |at: usize| (&parents[at].group, &parents[at].kind, nodes[at].text("namespace"), &parents[at].name);
         let Some(other) = (0..index).find(|at| {
             let other = &parents[*at];
             let same_parts = parent.section == other.section && parent.port == other.port;
