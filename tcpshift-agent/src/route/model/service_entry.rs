@@ -100,8 +100,8 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
     let switched_off =
         metadata.string_map("labels").get(AUTO_ALLOCATE).is_some_and(|on| on.eq_ignore_ascii_case("false"));
     // Istio gives an object without addresses some of its own, but for one whose clients know where to go.
-    let addressed = !spec.items("addresses").is_empty() || resolution != Resolution::None && !switched_off;
-    let ports = ports::read(spec, resolution, addressed, &path.name("ports"), report);
+    let has_addresses = !spec.items("addresses").is_empty() || resolution != Resolution::None && !switched_off;
+    let ports = ports::read(spec, resolution, has_addresses, &path.name("ports"), report);
     let endpoints = endpoints::read(spec, resolution, path, report);
     let selector = spec.get("workloadSelector").map(|node| {
         let path = path.name("workloadSelector");

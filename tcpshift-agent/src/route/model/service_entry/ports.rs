@@ -8,11 +8,11 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
-/// Reads them. `addressed` says that clients inside a mesh know the service by addresses of its own.
+/// Reads them. `has_addresses` says that clients inside a mesh know the service by addresses of its own.
 pub(super) fn read(
     spec: &Node,
     resolution: Resolution,
-    addressed: bool,
+    has_addresses: bool,
     path: &Path<'_>,
     report: &mut Report<'_>,
 ) -> Vec<EntryPort> {
@@ -40,7 +40,7 @@ pub(super) fn read(
             let message = format!("{written:?} is no protocol");
             report.error(line("protocol"), &path.name("protocol"), message, "write TCP");
         }
-        if !addressed && ["", "TCP"].contains(&written) {
+        if !has_addresses && ["", "TCP"].contains(&written) {
             let message =
                 format!("without `addresses`, a mesh takes every connection to port {number} for this service");
             report.warning(line("protocol"), &path.name("protocol"), message, "add `addresses` if there is a mesh");
