@@ -132,6 +132,8 @@ codes! {
         "Rules for clients inside a mesh are not served by this version.";
     UNATTACHED "TS0025" "RouteWithoutParent" Warning
         "A TCPRoute is attached to nothing.";
+    POLICY_PORT "TS0026" "PolicyPortNotFound" Warning
+        "A policy is for a port that its host does not have.";
 }
 
 /// The code with this id.

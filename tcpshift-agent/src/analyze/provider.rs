@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use crate::route::model::protocol::Protocol;
-use crate::route::model::{EndpointSlice, Export, Labels, Spec, TargetPort, WorkloadAddress, WorkloadEntry};
+use crate::route::model::{
+    EndpointSlice, Export, Labels, Resolution, Spec, TargetPort, WorkloadAddress, WorkloadEntry,
+};
 use crate::route::object::Object;
 
 /// What provides a host.
@@ -64,6 +66,11 @@ impl<'a> Endpoint<'a> {
 }
 
 impl Provider<'_> {
+    /// Whether DNS is asked for each host that its wildcard stands for.
+    pub(super) fn resolves_each(&self) -> bool {
+        matches!(&self.object.spec, Spec::ServiceEntry(entry) if entry.resolution == Resolution::DynamicDns)
+    }
+
     /// Whether an object of a namespace sees it.
     pub(super) fn reaches(&self, namespace: &str) -> bool {
         match &self.object.spec {

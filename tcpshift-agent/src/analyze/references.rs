@@ -143,7 +143,7 @@ fn destination(world: &World<'_>, object: &Object, path: &str, wanted: &RouteDes
         };
         let message = format!("Referenced host not found: {:?}", wanted.host);
         out.push(code::NOT_FOUND, object, format!("{path}.host"), message, cure);
-    } else if wild {
+    } else if wild && (wanted.host.starts_with('*') || !providers.iter().any(|provider| provider.resolves_each())) {
         let message = format!("{} is known as {} alone, which names no endpoints", wanted.host, providers[0].host);
         let cure = "add a ServiceEntry with this host";
         out.push(code::WILDCARD_SERVICE, object, format!("{path}.host"), message, cure);

@@ -1,13 +1,13 @@
 //! DestinationRules: whether their hosts and subsets are anything, how several of one host are merged, and
 //! subsets that share endpoints.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::code;
 use super::finding::Findings;
-use super::provider::Endpoint;
+use super::provider::{Endpoint, Provider};
 use super::world::{Rule, World};
-use crate::route::model::{Labels, RouteDestination, Subset, selects};
+use crate::route::model::{DestinationRule, Labels, RouteDestination, Subset, selects};
 use crate::route::names;
 use crate::route::object::Object;
 
@@ -46,6 +46,7 @@ fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
     if wild {
         return;
     }
+    policies(rule, object, &providers, out);
     providers.truncate(1);
     let Some(endpoints) = providers.first().and_then(|provider| world.endpoints(provider)) else { return };
     for (index, subset) in rule.subsets.iter().enumerate() {
@@ -59,6 +60,26 @@ fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
             _ => "add a WorkloadEntry with these labels, or correct them".to_owned(),
         };
         out.push(code::SUBSET_EMPTY, object, format!("spec.subsets[{index}].labels"), message, cure);
+    }
+}
+
+/// Policies for ports that the host has not.
+fn policies(rule: &DestinationRule, object: &Object, providers: &[&Provider<'_>], out: &mut Findings) {
+    if providers.iter().any(|provider| provider.external) {
+        return;
+    }
+    let known: BTreeSet<u32> =
+        providers.iter().flat_map(|provider| &provider.ports).map(|port| u32::from(port.number)).collect();
+    let subsets = rule.subsets.iter().enumerate();
+    let subsets = subsets.map(|(at, subset)| (format!("spec.subsets[{at}].trafficPolicy"), &subset.policy));
+    let all = std::iter::once(("spec.trafficPolicy".to_owned(), &rule.policy)).chain(subsets);
+    for (path, policy) in all.filter_map(|(path, policy)| Some((path, policy.as_ref()?))) {
+        for (at, (port, _)) in policy.ports.iter().enumerate().filter(|(_, (port, _))| !known.contains(port)) {
+            let message = format!("{} has no port {port}: the settings for it apply to nothing", rule.host);
+            let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+            let cure = format!("name a port of the service: {}", known.join(", "));
+            out.push(code::POLICY_PORT, object, format!("{path}.portLevelSettings[{at}].port"), message, cure);
+        }
     }
 }
 

@@ -23,7 +23,9 @@ pub(super) fn add(problems: &[Problem], keys: &[Key], alive: &HashSet<(Key, usiz
         let lives = [code::UNREACHABLE, code::INEFFECTIVE].contains(&code)
             && key.zip(rule(&problem.field)).is_some_and(|(key, rule)| alive.contains(&(key.clone(), rule)));
         let message = if lives {
-            format!("in Istio, {}; here it is reached, as the longest prefix wins", problem.message)
+            let dead = problem.message.replace(" is not used in Istio: ", " is not used: ");
+            let dead = dead.strip_suffix("; here the longest prefix wins").unwrap_or(&dead);
+            format!("in Istio, {dead}; here it is reached, as the longest prefix wins")
         } else if problem.field.is_empty() {
             problem.message.clone()
         } else {
@@ -61,7 +63,7 @@ fn code(problem: &Problem) -> &'static Code {
     let unused = of(Kind::VirtualService) || of(Kind::TcpRoute);
     if message.starts_with("not honoured") || message.contains("is not served") || message.contains("is not honoured") {
         code::NOT_HONOURED
-    } else if unused && message.contains("is not used: ") {
+    } else if unused && [" is not used: ", " is not used in Istio: "].iter().any(|words| message.contains(words)) {
         if problem.field.contains(".match[") { code::INEFFECTIVE } else { code::UNREACHABLE }
     } else if message.contains("old one") || message.contains("has no effect any more") {
         code::DEPRECATED

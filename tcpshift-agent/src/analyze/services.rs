@@ -26,6 +26,7 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
         // A ServiceEntry of several hosts is one object.
         if !last.is_some_and(|last| std::ptr::eq(last, object)) {
             endpoints(world, provider, &listeners, out);
+            addresses(provider, out);
         }
         last = Some(object);
     }
@@ -35,6 +36,27 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
             let message =
                 format!("{} gives port {port} of {host} another protocol: {protocol:?}, here {other:?}", first.key);
             out.push(code::PROTOCOL_CONFLICT, object, "spec.ports", message, "give it one protocol");
+        }
+    }
+}
+
+/// Ports of a ServiceEntry that has no addresses. Whether a mesh makes some up is not known here; Istio's validator
+/// supposes that it does.
+fn addresses(provider: &Provider<'_>, out: &mut Findings) {
+    let object = provider.object;
+    if !matches!(&object.spec, Spec::ServiceEntry(entry) if entry.addresses.is_empty()) {
+        return;
+    }
+    // What MONGO and the like become here is TCP too, and Istio tells them apart.
+    let written =
+        |at: usize| object.content.pointer(&format!("/spec/ports/{at}/protocol")).and_then(|word| word.as_str());
+    for (at, port) in provider.ports.iter().enumerate() {
+        if written(at).is_none_or(|word| word.is_empty() || word.eq_ignore_ascii_case("TCP")) {
+            let number = port.number;
+            let message =
+                format!("without `addresses`, a mesh takes every connection to port {number} for this service");
+            let cure = "add `addresses` if there is a mesh that makes up none";
+            out.push(code::ADDRESSES_NEEDED, object, format!("spec.ports[{at}].protocol"), message, cure);
         }
     }
 }

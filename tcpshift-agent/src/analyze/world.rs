@@ -211,15 +211,11 @@ impl<'a> World<'a> {
                 }
             }
             Spec::ServiceEntry(entry) => match (&entry.selector, entry.resolution) {
-                (_, Resolution::None) => return None,
+                (_, Resolution::None | Resolution::DynamicDns) => return None,
                 (Some(selector), _) => {
                     found.extend(self.selected(&key.namespace, selector).into_iter().map(Endpoint::Workload));
                 }
-                (None, Resolution::Dns | Resolution::DnsRoundRobin | Resolution::DynamicDns)
-                    if entry.endpoints.is_empty() =>
-                {
-                    return None;
-                }
+                (None, Resolution::Dns | Resolution::DnsRoundRobin) if entry.endpoints.is_empty() => return None,
                 (None, _) => found.extend(entry.endpoints.iter().map(Endpoint::Workload)),
             },
             _ => return None,

@@ -164,7 +164,7 @@ impl Reader {
             return Ok(());
         };
         match &mut open.content {
-            Content::List(items) => items.push(node),
+            Content::List(items) => items.push(whole_address(node)),
             Content::Map { fields, names, merged, key } => match key.take() {
                 None => *key = Some((node.line, name_of(node)?)),
                 Some((_, name)) if name == "<<" => merge(node, merged)?,
@@ -178,6 +178,18 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// An item of a list as kubectl's reader takes it: `[2001:db8::]` holds an address there, and a map by the letter of
+/// YAML 1.2.
+fn whole_address(node: Node) -> Node {
+    let Value::Map(fields) = &node.value else { return node };
+    let [Field { name, node: Node { value: Value::Null, .. }, .. }] = fields.as_slice() else { return node };
+    let text = format!("{name}:");
+    if text.ends_with("::") && text.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Node { line: node.line, value: Value::String(text) };
+    }
+    node
 }
 
 fn too_deep() -> String {

@@ -97,10 +97,6 @@ fn ports(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<(u32, Pol
             report.error(node.line, &path.name("port"), "a port is needed", "add `port: {number: N}`");
         }
         let number = port.and_then(|port| port.integer("number")).unwrap_or_default();
-        if port.is_some() && !(1..=65_535).contains(&number) {
-            let message = format!("no service has a port {number}; these settings apply to nothing");
-            report.warning(node.line, &path.name("port"), message, "write a port from 1 to 65535");
-        }
         if !["loadBalancer", "connectionPool", "outlierDetection", "tls"].iter().any(|block| node.get(block).is_some())
         {
             let cure = "add loadBalancer, connectionPool, outlierDetection or tls";

@@ -76,8 +76,11 @@ impl Resolution {
 /// How many addresses, hosts and ports there are at most.
 const MAX_ITEMS: usize = 256;
 
+/// The label that switches off that Istio makes up addresses.
+const AUTO_ALLOCATE: &str = "networking.istio.io/enable-autoallocate-ip";
+
 /// Reads one.
-pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ServiceEntry {
+pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ServiceEntry {
     let resolution = match spec.text("resolution") {
         Some("STATIC") => Resolution::Static,
         Some("DNS") => Resolution::Dns,
@@ -94,7 +97,11 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
     }
     let hosts = hosts(spec, resolution, &path.name("hosts"), report);
     let addresses = addresses(spec, resolution, &path.name("addresses"), report);
-    let ports = ports::read(spec, resolution, &path.name("ports"), report);
+    let switched_off =
+        metadata.string_map("labels").get(AUTO_ALLOCATE).is_some_and(|on| on.eq_ignore_ascii_case("false"));
+    // Istio gives an object without addresses some of its own, but for one whose clients know where to go.
+    let has_addresses = !spec.items("addresses").is_empty() || resolution != Resolution::None && !switched_off;
+    let ports = ports::read(spec, resolution, has_addresses, &path.name("ports"), report);
     let endpoints = endpoints::read(spec, resolution, path, report);
     let selector = spec.get("workloadSelector").map(|node| {
         let path = path.name("workloadSelector");

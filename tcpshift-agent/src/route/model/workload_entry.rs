@@ -50,7 +50,12 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadEn
             weight: 1,
         };
     }
-    template(spec, path, report)
+    let entry = template(spec, path, report);
+    if entry.address == WorkloadAddress::Network {
+        let message = "not honoured: other networks cannot be reached";
+        report.warning(spec.line, &path.name("address"), message, "write the IP address of the host");
+    }
+    entry
 }
 
 /// Reads one that needs no address: the template of a WorkloadGroup.
@@ -101,9 +106,6 @@ fn address(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadAdd
     }
     let cure = "write the IP address of the host";
     if text.is_empty() {
-        if spec.get("network").is_some() {
-            report.warning(line, &path, "not honoured: other networks cannot be reached", cure);
-        }
         return WorkloadAddress::Network;
     }
     let (address, problem) = match text.strip_prefix("unix://") {

@@ -66,8 +66,12 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadGr
     let template = template.unwrap_or(&empty);
     for name in ["address", "labels"] {
         if template.get(name).is_some() {
-            let message = format!("{name} of the template is not used");
-            report.warning(template.line, &template_path.name(name), message, "remove it; labels belong in `metadata`");
+            let cure = match name {
+                "labels" => "move them to `metadata`",
+                _ => "remove it: every endpoint has its own",
+            };
+            let message = format!("not honoured: the template's {name}");
+            report.warning(template.line, &template_path.name(name), message, cure);
         }
     }
     let template = workload_entry::template(template, &template_path, report);

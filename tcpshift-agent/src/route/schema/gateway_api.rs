@@ -12,9 +12,9 @@ pub const GATEWAY: &[Field] = &[
     no("addresses", List(&Message(ADDRESS)), PLACE),
     mute("infrastructure", Message(INFRASTRUCTURE)),
     mute("backendTLS", Any),
-    mute("tls", Any),
-    mute("allowedListeners", Any),
-    mute("defaultScope", Text),
+    mute("tls", Message(GATEWAY_TLS)),
+    mute("allowedListeners", Message(ALLOWED_LISTENERS)),
+    mute("defaultScope", Enum(&["All", "None"])),
 ];
 
 const LISTENER: &[Field] = &[
@@ -39,7 +39,13 @@ const ALLOWED_ROUTES: &[Field] =
     &[yes("namespaces", Message(ROUTE_NAMESPACES)), yes("kinds", List(&Message(GROUP_KIND)))];
 
 const ROUTE_NAMESPACES: &[Field] =
-    &[yes("from", Enum(&["All", "Selector", "Same", "None"])), yes("selector", Message(SELECTOR))];
+    &[yes("from", Enum(&["All", "Selector", "Same"])), yes("selector", Message(SELECTOR))];
+
+const ALLOWED_LISTENERS: &[Field] = &[mute("namespaces", Message(LISTENER_NAMESPACES))];
+const LISTENER_NAMESPACES: &[Field] =
+    &[mute("from", Enum(&["All", "Selector", "Same", "None"])), mute("selector", Message(SELECTOR))];
+
+const GATEWAY_TLS: &[Field] = &[mute("backend", Any), mute("frontend", Any)];
 
 const SELECTOR: &[Field] = &[yes("matchLabels", Map(&Text)), yes("matchExpressions", List(&Message(REQUIREMENT)))];
 
@@ -47,7 +53,8 @@ const REQUIREMENT: &[Field] = &[yes("key", Text), yes("operator", Text), yes("va
 const GROUP_KIND: &[Field] = &[yes("group", Text), yes("kind", Text)];
 const ADDRESS: &[Field] = &[yes("type", Text), yes("value", Text)];
 const INFRASTRUCTURE: &[Field] =
-    &[mute("labels", Map(&Text)), mute("annotations", Map(&Text)), mute("parametersRef", Any)];
+    &[mute("labels", Map(&Text)), mute("annotations", Map(&Text)), mute("parametersRef", Message(PARAMETERS_REF))];
+const PARAMETERS_REF: &[Field] = &[mute("group", Text), mute("kind", Text), mute("name", Text)];
 
 /// `spec` of a TCPRoute.
 pub const TCP_ROUTE: &[Field] = &[

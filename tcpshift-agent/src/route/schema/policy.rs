@@ -89,7 +89,10 @@ const HTTP_SETTINGS: &[Field] = &[
     mute("h2UpgradePolicy", Enum(&["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"])),
     mute("useClientProtocol", Bool),
     mute("maxConcurrentStreams", Int32),
+    mute("http2KeepAlive", Message(HTTP2_KEEPALIVE)),
 ];
+
+const HTTP2_KEEPALIVE: &[Field] = &[mute("interval", Duration), mute("timeout", Duration)];
 
 const OUTLIER_DETECTION: &[Field] = &[
     yes("consecutiveErrors", Int32),

@@ -80,7 +80,7 @@ fn versions_and_ciphers(tls: &Node, path: &Path<'_>, report: &mut Report<'_>) {
 
 fn certificates(tls: &Node, mode: &str, path: &Path<'_>, report: &mut Report<'_>) {
     let has = |name: &str| tls.text(name).is_some_and(|text| !text.is_empty()) || !tls.items(name).is_empty();
-    let mut sources = ["credentialName", "credentialNames", "tlsCertificates"].into_iter().filter(|name| has(name));
+    let sources = ["credentialName", "credentialNames", "tlsCertificates"].into_iter().filter(|name| has(name)).count();
     let files = has("serverCertificate") && has("privateKey");
     if mode == "ISTIO_MUTUAL" {
         let fields = [
@@ -96,18 +96,19 @@ fn certificates(tls: &Node, mode: &str, path: &Path<'_>, report: &mut Report<'_>
         }
         return;
     }
-    if matches!(mode, "PASSTHROUGH" | "AUTO_PASSTHROUGH") {
-        if sources.next().is_some()
-            || ["caCrl", "serverCertificate", "privateKey", "caCertificates"].into_iter().any(has)
-        {
-            report.warning(tls.line, path, format!("{mode} uses no certificates"), "remove them");
-        }
-        return;
-    }
-    let sources = sources.count() + usize::from(files);
-    if sources > 1 {
+    if sources + usize::from(files) > 1 {
         let message = "credentialName, credentialNames, tlsCertificates and serverCertificate exclude each other";
         report.error(tls.line, path, message, "keep one of them");
+    }
+    if matches!(mode, "PASSTHROUGH" | "AUTO_PASSTHROUGH") {
+        if sources > 0 || ["caCrl", "serverCertificate", "privateKey", "caCertificates"].into_iter().any(has) {
+            report.warning(tls.line, path, format!("{mode} uses no certificates"), "remove them");
+        }
+        // Istio looks at this in these modes alone.
+        if has("caCrl") && has("credentialName") {
+            report.error(tls.line, &path.name("caCrl"), "a list of revocations belongs in the credential", "remove it");
+        }
+        return;
     }
     if has("credentialName") || has("credentialNames") {
         return;
@@ -116,6 +117,9 @@ fn certificates(tls: &Node, mode: &str, path: &Path<'_>, report: &mut Report<'_>
         report.error(tls.line, &path.name("caCertificates"), format!("{mode} needs caCertificates"), "add it");
     }
     let listed = tls.items("tlsCertificates");
+    if listed.len() > 2 {
+        report.warning(tls.line, &path.name("tlsCertificates"), "two of them can be used at most", "remove the others");
+    }
     let listed: Vec<&Node> = if listed.is_empty() { vec![tls] } else { listed.iter().collect() };
     for certificate in listed {
         for name in ["serverCertificate", "privateKey"] {

@@ -55,6 +55,9 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
     let class = super::required(spec, "gatewayClassName", Form::Name, path, report);
     super::count(spec, "listeners", (1, MAX_LISTENERS), path, report);
     addresses(spec, path, report);
+    if let Some(node) = spec.get("infrastructure") {
+        infrastructure(node, &path.name("infrastructure"), report);
+    }
     let path = path.name("listeners");
     let items = spec.items("listeners");
     let mut listeners: Vec<Listener> = Vec::new();
@@ -104,7 +107,7 @@ fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Listener {
         if !super::is_subdomain(host) || text.len() > 253 {
             let message = format!("{text:?} is no host name");
             report.error(hostname.line, &path, message, "use lower case, and `*.` at the beginning at most");
-        } else if ["TCP", "UDP"].contains(&protocol) {
+        } else if is_one_of(protocol, &["TCP", "UDP"]) {
             let message = format!("{protocol} connections name no host");
             report.error(hostname.line, &path, message, "remove it");
         }
@@ -129,23 +132,24 @@ fn is_protocol(text: &str) -> bool {
 fn tls(node: &Node, protocol: &str, path: &Path<'_>, report: &mut Report<'_>) {
     let path = path.name("tls");
     let Some(tls) = node.get("tls") else {
-        if protocol == "TLS" {
+        if is_one_of(protocol, &["TLS"]) {
             report.error(node.line, &path, "the protocol TLS needs `tls`", "add `tls: {mode: Passthrough}`");
         }
         return;
     };
-    if ["HTTP", "TCP", "UDP"].contains(&protocol) {
+    if is_one_of(protocol, &["HTTP", "TCP", "UDP"]) {
         report.error(tls.line, &path, format!("the protocol {protocol} has no `tls`"), "remove it");
         return;
     }
     let mode = tls.text("mode").unwrap_or("Terminate");
-    if protocol == "HTTPS" && mode != "Terminate" {
+    if is_one_of(protocol, &["HTTPS"]) && mode != "Terminate" {
         report.error(tls.line, &path.name("mode"), "HTTPS can be terminated only", "write Terminate");
     }
     if mode == "Terminate" && tls.items("certificateRefs").is_empty() && tls.fields("options").is_empty() {
         report.error(tls.line, &path, "Terminate needs certificateRefs or options", "add `certificateRefs`");
     }
     super::count(tls, "certificateRefs", (0, 64), &path, report);
+    entries(tls, "options", 16, &path, report);
     let path = path.name("certificateRefs");
     for (index, node) in tls.items("certificateRefs").iter().enumerate() {
         let path = path.index(index);
@@ -209,6 +213,41 @@ fn selector(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Labels {
     crate::route::model::object_labels(selector, "matchLabels", &path, report)
 }
 
+/// Whether a listener's protocol is one of these. The schema takes them in any case.
+fn is_one_of(protocol: &str, known: &[&str]) -> bool {
+    known.iter().any(|known| known.eq_ignore_ascii_case(protocol))
+}
+
+/// What somebody else would put on the objects that it makes of a Gateway.
+fn infrastructure(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
+    entries(node, "labels", 8, path, report);
+    entries(node, "annotations", 16, path, report);
+    crate::route::model::object_labels(node, "labels", path, report);
+    {
+        let path = path.name("annotations");
+        for field in node.fields("annotations") {
+            if let Some(problem) = names::qualified_name_problem(&field.name) {
+                report.error(field.line, &path.name(&field.name), problem, "");
+            }
+        }
+    }
+    if let Some(reference) = node.get("parametersRef") {
+        let path = path.name("parametersRef");
+        for (name, form) in [("group", Form::Group), ("kind", Form::Kind), ("name", Form::Name)] {
+            super::required(reference, name, form, &path, report);
+        }
+    }
+}
+
+/// A map with at most so many entries.
+fn entries(node: &Node, name: &str, most: usize, path: &Path<'_>, report: &mut Report<'_>) {
+    let found = node.fields(name).len();
+    if found > most {
+        let message = format!("at most {most} of them can be here, and there are {found}");
+        report.error(node.line, &path.name(name), message, "remove some");
+    }
+}
+
 fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     super::count(spec, "addresses", (0, MAX_ADDRESSES), path, report);
     let path = path.name("addresses");
@@ -217,12 +256,17 @@ fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         let path = path.index(index);
         let (kind, value) = (node.text("type").unwrap_or("IPAddress"), node.text("value").unwrap_or_default());
         let known = ["IPAddress", "Hostname"].contains(&kind);
-        if !known && !kind.contains('/') {
+        if !known && kind != "NamedAddress" && !kind.contains('/') {
             report.error(node.line, &path.name("type"), format!("{kind:?} is no type of address"), "write IPAddress");
         }
         if kind == "IPAddress" && !value.is_empty() && value.parse::<IpAddr>().is_err() {
             let message = format!("{value:?} is no IP address");
             report.error(node.line, &path.name("value"), message, "write an address, or `type: Hostname`");
+        }
+        let host = value.strip_prefix("*.").unwrap_or(value);
+        if kind == "Hostname" && !value.is_empty() && !super::is_subdomain(host) || value.chars().count() > 253 {
+            let message = format!("{value:?} is no host name");
+            report.error(node.line, &path.name("value"), message, "use lower case, and `*.` at the beginning at most");
         }
         let same = |other: &Node| {
             other.text("type").unwrap_or("IPAddress") == kind && other.text("value").unwrap_or_default() == value

@@ -111,23 +111,25 @@ fn parent(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> P
     }
 }
 
-/// Whoever names one parent twice has to name different parts of it, in the same way each time.
+/// Whoever names one parent twice has to name different parts of it, in the same way each time. A namespace that is
+/// left out and the same one that is written count as two, as in the schema.
 fn distinct(parents: &[ParentRef], spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
-    let lines: Vec<usize> = spec.items("parentRefs").iter().map(|node| node.line).collect();
+    let nodes = spec.items("parentRefs");
     for (index, parent) in parents.iter().enumerate() {
-        let object = |parent: &ParentRef| {
-            (parent.group.clone(), parent.kind.clone(), parent.namespace.clone(), parent.name.clone())
-        };
-        let Some(other) = parents[..index].iter().find(|other| {
+        let object =
+            |at: usize| (&parents[at].group, &parents[at].kind, nodes[at].text("namespace"), &parents[at].name);
+        let Some(other) = (0..index).find(|at| {
+            let other = &parents[*at];
             let same_parts = parent.section == other.section && parent.port == other.port;
             let same_fields =
                 parent.section.is_some() == other.section.is_some() && parent.port.is_some() == other.port.is_some();
-            object(other) == object(parent) && (same_parts || !same_fields)
+            object(*at) == object(index) && (same_parts || !same_fields)
         }) else {
             continue;
         };
-        let message = format!("{} {} is named twice, and not by different sectionName or port", other.kind, other.name);
-        report.error(lines[index], &path.index(index), message, "remove it, or name a part of it in each");
+        let ParentRef { kind, name, .. } = &parents[other];
+        let message = format!("{kind} {name} is named twice, and not by different sectionName or port");
+        report.error(nodes[index].line, &path.index(index), message, "remove it, or name a part of it in each");
     }
 }
 

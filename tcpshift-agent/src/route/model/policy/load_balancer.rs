@@ -82,7 +82,7 @@ fn consistent_hash(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Loa
     let keyed = one_of(&["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"], report);
     let algorithm = one_of(&["ringHash", "maglev"], report);
     if !keyed {
-        report.warning(node.line, path, "nothing is hashed: no key is given", "add `useSourceIp: true`");
+        report.warning(node.line, path, "not honoured: no key to hash is given", "add `useSourceIp: true`");
     }
     if let Some(cookie) = node.get("httpCookie")
         && cookie.text("name").unwrap_or_default().is_empty()

@@ -8,11 +8,17 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
-/// Reads them.
-pub(super) fn read(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Report<'_>) -> Vec<EntryPort> {
+/// Reads them. `has_addresses` says that clients inside a mesh know the service by addresses of its own.
+pub(super) fn read(
+    spec: &Node,
+    resolution: Resolution,
+    has_addresses: bool,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Vec<EntryPort> {
     let (mut numbers, mut taken) = (BTreeSet::new(), BTreeSet::new());
     let mut ports = Vec::new();
-    let (hosts, addressed) = (spec.items("hosts").len(), !spec.items("addresses").is_empty());
+    let hosts = spec.items("hosts").len();
     let mut several = false;
     for (index, node) in spec.items("ports").iter().enumerate() {
         let path = path.index(index);
@@ -34,7 +40,7 @@ pub(super) fn read(spec: &Node, resolution: Resolution, path: &Path<'_>, report:
             let message = format!("{written:?} is no protocol");
             report.error(line("protocol"), &path.name("protocol"), message, "write TCP");
         }
-        if !addressed && ["", "TCP"].contains(&written) {
+        if !has_addresses && ["", "TCP"].contains(&written) {
             let message =
                 format!("without `addresses`, a mesh takes every connection to port {number} for this service");
             report.warning(line("protocol"), &path.name("protocol"), message, "add `addresses` if there is a mesh");

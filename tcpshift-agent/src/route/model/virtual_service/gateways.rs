@@ -8,7 +8,8 @@ use crate::route::report::{Path, Report};
 
 /// Reads the gateways of an object or a match.
 ///
-/// Istio stops checking behind the first name without a slash; what it lets pass behind is a warning here.
+/// Istio stops checking behind the first name without a slash. What it lets pass behind names no Gateway that there
+/// can be, which is seen where all objects are looked at together.
 pub(super) fn read(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<GatewayRef> {
     let path = path.name("gateways");
     let mut gateways = Vec::new();
@@ -16,15 +17,14 @@ pub(super) fn read(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<
     for (index, node) in node.items("gateways").iter().enumerate() {
         let path = path.index(index);
         let text = node.as_str().unwrap_or_default();
-        match problem(text) {
-            None => gateways.push(gateway(key, node, text, &path, report)),
-            Some(problem) if checked => {
-                report.error(node.line, &path, problem, "write `name`, `namespace/name` or `mesh`");
+        if let Some(problem) = problem(text).filter(|_| checked) {
+            report.error(node.line, &path, problem, "write `name`, `namespace/name` or `mesh`");
+        } else {
+            let (gateway, old) = gateway(key, text);
+            if let Some(cure) = old.filter(|_| checked) {
+                report.warning(node.line, &path, "this way to name a gateway is an old one", cure);
             }
-            Some(problem) => {
-                let message = format!("no rule applies there: {problem}");
-                report.warning(node.line, &path, message, "write `name`, `namespace/name` or `mesh`");
-            }
+            gateways.push(gateway);
         }
         checked &= text.contains('/');
     }
@@ -43,18 +43,18 @@ fn problem(text: &str) -> Option<String> {
     })
 }
 
-/// `mesh`, `name`, `namespace/name`, or the old `name.namespace.svc.cluster.local`.
-fn gateway(key: &Key, node: &Node, text: &str, path: &Path<'_>, report: &mut Report<'_>) -> GatewayRef {
+/// `mesh`, `name`, `namespace/name`, or the old `name.namespace.svc.cluster.local`, then with what to write now.
+fn gateway(key: &Key, text: &str) -> (GatewayRef, Option<String>) {
+    let mut cure = None;
     let (namespace, name) = match (text.split_once('/'), text.split_once('.')) {
-        _ if text == "mesh" => return GatewayRef::Mesh,
+        _ if text == "mesh" => return (GatewayRef::Mesh, None),
         (Some(both), _) => both,
         (None, None) => (key.namespace.as_str(), text),
         (None, Some((name, rest))) => {
             let namespace = rest.split('.').next().unwrap_or_default();
-            let cure = format!("write {namespace}/{name}");
-            report.warning(node.line, path, "this way to name a gateway is an old one", cure);
+            cure = Some(format!("write {namespace}/{name}"));
             (namespace, name)
         }
     };
-    GatewayRef::Gateway { namespace: namespace.to_owned(), name: name.to_owned() }
+    (GatewayRef::Gateway { namespace: namespace.to_owned(), name: name.to_owned() }, cure)
 }

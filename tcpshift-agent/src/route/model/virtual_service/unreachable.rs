@@ -23,8 +23,12 @@ fn rules(rules: &[Node], path: &Path<'_>, report: &mut Report<'_>) {
         let rule_path = path.index(index);
         let blocks = rule.items("match");
         if let Some(open) = open {
-            let message =
-                format!("rule #{index} is not used: rule #{open} before it has no match and takes everything");
+            let why = format!("rule #{open} before it has no match and takes everything");
+            let message = if narrower(blocks) {
+                format!("rule #{index} is not used in Istio: {why}; here the longest prefix wins")
+            } else {
+                format!("rule #{index} is not used: {why}")
+            };
             report.warning(rule.line, &rule_path, message, "put it before that rule, or give that rule a match");
         }
         if blocks.is_empty() {
@@ -48,6 +52,11 @@ fn rules(rules: &[Node], path: &Path<'_>, report: &mut Report<'_>) {
             report.warning(rule.line, &rule_path, message, "remove it, or change its match");
         }
     }
+}
+
+/// Whether a match block names addresses, by which a rule wins here over one without, wherever it stands.
+fn narrower(blocks: &[Node]) -> bool {
+    blocks.iter().any(|block| block.text("sourceSubnet").is_some() || !block.items("destinationSubnets").is_empty())
 }
 
 /// A value without the parts that say nothing, its fields in order of their names.
