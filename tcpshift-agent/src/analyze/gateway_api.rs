@@ -104,7 +104,6 @@ fn allows(listener: &Listener, own: &str, other: &str) -> bool {
         Namespaces::Same => own == other,
         Namespaces::All => true,
         Namespaces::Selected(labels) => labels.iter().all(|(key, value)| key == NAMESPACE_LABEL && value == other),
-        Namespaces::None => false,
     };
     let kinds = &listener.kinds;
     let kind = kinds.is_empty() || kinds.iter().any(|(group, kind)| group == GROUP && kind == "TCPRoute");

@@ -4,7 +4,7 @@
 //! the file's counts. A change is made on a copy, which replaces the store once it is in force; so a change
 //! is whole or not at all. It must not know where objects are written to.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -234,25 +234,32 @@ impl Store {
         if self.version == newer.version {
             return Vec::new();
         }
-        let mut changes = Vec::new();
-        let mut added = 0;
-        for object in newer.iter() {
-            match self.get(&object.key) {
-                Some(old) if old.resource_version == object.resource_version => {}
-                Some(_) => changes.push(Change::Modified(Arc::clone(object))),
-                None => {
-                    added += 1;
-                    changes.push(Change::Added(Arc::clone(object)));
-                }
+        let mut keys = differing(&self.files, &newer.files);
+        keys.append(&mut differing(&self.applied, &newer.applied));
+        let change = |key: &Key| match (self.get(key), newer.get(key)) {
+            (None, Some(new)) => Some(Change::Added(Arc::clone(new))),
+            (Some(old), Some(new)) if old.resource_version != new.resource_version => {
+                Some(Change::Modified(Arc::clone(new)))
             }
-        }
-        // As many as before and those that are new: then none is gone.
-        if newer.len() < self.len() + added {
-            let gone = self.iter().filter(|object| newer.get(&object.key).is_none());
-            changes.extend(gone.map(|object| Change::Deleted(Arc::clone(object))));
-        }
-        changes
+            (Some(old), None) => Some(Change::Deleted(Arc::clone(old))),
+            _ => None,
+        };
+        keys.into_iter().filter_map(change).collect()
     }
+}
+
+/// Names that do not lead to the same object in both. Both are in the order of names, so that one walk finds them.
+fn differing<'a>(one: &'a BTreeMap<Key, Arc<Object>>, other: &'a BTreeMap<Key, Arc<Object>>) -> BTreeSet<&'a Key> {
+    let (mut ones, mut others) = (one.iter().peekable(), other.iter().peekable());
+    let mut keys = BTreeSet::new();
+    while let Some(&key) = ones.peek().map(|(key, _)| key).into_iter().chain(others.peek().map(|(key, _)| key)).min() {
+        let (one, other) = (ones.next_if(|(own, _)| *own == key), others.next_if(|(own, _)| *own == key));
+        let same = one.zip(other).is_some_and(|((_, one), (_, other))| Arc::ptr_eq(one, other));
+        if !same {
+            keys.insert(key);
+        }
+    }
+    keys
 }
 
 fn check_version(key: &Key, expected: Option<&str>, found: Option<&Arc<Object>>) -> Result<(), Refusal> {

@@ -278,7 +278,9 @@ proptest! {
             // And the same numbers are asked for.
             for register in [&mut memory.register, &mut forgetful.register] {
                 let Register { listeners, routes, destinations, endpoints } = register;
-                [listeners, routes, destinations, endpoints].into_iter().for_each(|space| space.sweep(|_| true));
+                for space in [listeners, routes, destinations, endpoints] {
+                    space.sweep(|_| true);
+                }
             }
             for (one, other) in [
                 (&memory.register.routes, &forgetful.register.routes),

@@ -247,7 +247,6 @@ fn allows(gateway: &Object, listener: &Listener, object: &Object) -> bool {
     let namespace_fits = match &listener.namespaces {
         Namespaces::Same => *namespace == gateway.key.namespace,
         Namespaces::All => true,
-        Namespaces::None => false,
         // No labels stand for a selector that is missing or not understood.
         Namespaces::Selected(labels) => {
             let own = Labels::from([(NAMESPACE_LABEL.to_owned(), namespace.clone())]);

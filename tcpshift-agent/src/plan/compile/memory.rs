@@ -133,15 +133,12 @@ impl Targets {
     /// Gives a place to a new target.
     pub(super) fn add(&mut self, wanted: Wanted<'static>, target: Arc<Target>) -> usize {
         let known = Known { wanted: wanted.clone(), target, state: State::New };
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.all[place] = known;
-                place
-            }
-            None => {
-                self.all.push(known);
-                self.all.len() - 1
-            }
+        let place = if let Some(place) = self.free.pop() {
+            self.all[place] = known;
+            place
+        } else {
+            self.all.push(known);
+            self.all.len() - 1
         };
         self.places.insert(wanted, place);
         place

@@ -64,7 +64,7 @@ impl<'a> Compiler<'a> {
     /// Weighs the destinations of a route, if anything about it is new.
     fn finish(&mut self, at: &str, found: Found<'_>) -> Arc<Route> {
         let Found { object, rule, steering, limits, targets } = found;
-        let targets = summed(targets);
+        let targets = summed(&targets);
         let name = name(object, rule, at);
         let number = self.memory.register.routes.number(&name);
         let steer = steer(steering.by);
@@ -114,10 +114,10 @@ fn name(object: &Object, rule: usize, at: &str) -> String {
 }
 
 /// The same destination twice adds up.
-fn summed(targets: Vec<(Arc<Target>, u64)>) -> Vec<(Arc<Target>, u64)> {
+fn summed(targets: &[(Arc<Target>, u64)]) -> Vec<(Arc<Target>, u64)> {
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut sums: Vec<(Arc<Target>, u64)> = Vec::new();
-    for (target, weight) in &targets {
+    for (target, weight) in targets {
         let place = *places.entry(&target.name).or_insert(sums.len());
         match sums.get_mut(place) {
             Some((_, sum)) => *sum += weight,

@@ -148,15 +148,12 @@ impl<'a> Compiler<'a> {
     }
 
     fn found(&mut self, wanted: Wanted<'a>) -> Arc<Target> {
-        let place = match self.memory.targets.place(&wanted) {
-            Some(place) => {
-                self.is_same(place);
-                place
-            }
-            None => {
-                let target = Arc::new(self.resolved(&wanted));
-                self.memory.targets.add(wanted.into_owned(), target)
-            }
+        let place = if let Some(place) = self.memory.targets.place(&wanted) {
+            self.is_same(place);
+            place
+        } else {
+            let target = Arc::new(self.resolved(&wanted));
+            self.memory.targets.add(wanted.into_owned(), target)
         };
         self.used.push(place);
         Arc::clone(&self.memory.targets.at(place).target)
@@ -222,8 +219,8 @@ impl<'a> Compiler<'a> {
             Err(unusable) => (Vec::new(), Some(unusable)),
         };
         let choice = policy.load_balancer.unwrap_or_default();
-        let shelf = self.lookup.shelf.get_or_insert_with(|| Shelf::of(self.last));
-        let (decides, endpoints, hashing) = endpoints::weigh(choice, endpoints, shelf, |address| {
+        let tables = self.lookup.shelf.get_or_insert_with(|| Shelf::of(self.last));
+        let (decides, endpoints, hashing) = endpoints::weigh(choice, endpoints, tables, |address| {
             self.memory.register.endpoints.number(&format!("{host}:{port}@{address}"))
         });
         let subset = subset.map(str::to_owned);

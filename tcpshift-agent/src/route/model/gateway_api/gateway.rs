@@ -42,8 +42,6 @@ pub enum Namespaces {
     All,
     /// Those with labels, which on plain hosts no namespace has but its own name.
     Selected(Labels),
-    /// None.
-    None,
 }
 
 const TCP_KINDS: &[&str] = &["TCPRoute"];
@@ -185,7 +183,6 @@ fn allowed(
         let path = path.name("namespaces");
         match node.text("from") {
             Some("All") => Namespaces::All,
-            Some("None") => Namespaces::None,
             Some("Selector") => Namespaces::Selected(selector(node, &path, report)),
             _ => Namespaces::Same,
         }
