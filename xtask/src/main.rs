@@ -26,7 +26,7 @@ enum Command {
     Demo(demo::Demo),
     /// Everything that a change must pass: setup, format, lints, documentation, tidiness, build, tests
     Test,
-    /// Measure what is promised of 10,000 routes: loading, compiling, and one edit among them
+    /// Measure what is promised of 10,000 routes: loading, analyzing, compiling, and one edit among them
     Bench,
     /// Check that the rooms of the house know only whom they may know
     Tidy,

@@ -75,7 +75,9 @@ impl<'a> Services<'a> {
             self.at_any.push(place);
             return;
         }
-        let ports: HashSet<u32> = blocks().filter_map(|block| block.port).collect();
+        let mut ports: Vec<u32> = blocks().filter_map(|block| block.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
         for port in ports {
             self.by_port.entry(port).or_default().push(place);
         }
