@@ -57,6 +57,8 @@ pub struct Options {
     pub paths: Vec<PathBuf>,
     /// Where servers without `bind` listen; every address if there is none.
     pub listen_addresses: Vec<IpAddr>,
+    /// Where endpoints are dialled from, in turn; where the kernel chooses if there is none.
+    pub source_addresses: Vec<IpAddr>,
     /// What `apply` stores.
     pub state_dir: PathBuf,
     /// Socket of the admin API.
@@ -108,8 +110,18 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
-    let Options { paths, mut listen_addresses, state_dir, admin, datapath, seed, drain_timeout, namespace, labels } =
-        options;
+    let Options {
+        paths,
+        mut listen_addresses,
+        source_addresses,
+        state_dir,
+        admin,
+        datapath,
+        seed,
+        drain_timeout,
+        namespace,
+        labels,
+    } = options;
     if let Some(warning) = limits::raise().warning {
         log::warn!("{warning}");
     }
@@ -118,6 +130,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         if !metadata.is_dir() && !metadata.is_file() {
             bail!("{} is neither a file nor a folder", path.display());
         }
+    }
+    if let Some(address) = source_addresses.iter().find(|address| !proxy::is_local(**address)) {
+        bail!("--source-address {address} is not an address of this host");
     }
     if listen_addresses.is_empty() {
         listen_addresses.push(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED));
@@ -136,7 +151,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let (applied, version, problems) = state.load()?;
     problems.iter().for_each(say);
     let connections = Arc::new(Connections::default());
-    let proxy = Proxy::start(&connections, 0).context("cannot start the proxy")?;
+    let proxy = Proxy::start(&connections, 0, &source_addresses).context("cannot start the proxy")?;
     let mut watch = Watch::new(paths.clone());
     let mut app = App {
         identity: Identity {

@@ -13,9 +13,12 @@ mod lifetime;
 pub mod limits;
 mod listen;
 mod occupant;
+mod pipe;
 mod pool;
 mod relay;
 mod socket;
+mod source;
+mod spare;
 mod stream;
 mod worker;
 
@@ -77,12 +80,13 @@ pub fn is_local(ip: IpAddr) -> bool {
 }
 
 impl Proxy {
-    /// Starts the workers, one per core if `workers` is 0. They serve nothing before the first plan. Fails
-    /// if the host gives no thread or no descriptor for them.
-    pub fn start(connections: &Arc<Connections>, workers: usize) -> io::Result<Self> {
+    /// Starts the workers, one per core if `workers` is 0. They dial from `sources`, in turn, or from where the
+    /// kernel chooses if there are none, and serve nothing before the first plan. Fails if the host gives no thread
+    /// or no descriptor for them.
+    pub fn start(connections: &Arc<Connections>, workers: usize, sources: &[IpAddr]) -> io::Result<Self> {
         let workers = if workers == 0 { thread::available_parallelism()?.get() } else { workers };
-        let workers =
-            (0..workers).map(|number| Handle::start(number, Arc::clone(connections))).collect::<io::Result<_>>()?;
+        let workers = (0..workers).map(|number| Handle::start(number, Arc::clone(connections), sources.to_vec()));
+        let workers = workers.collect::<io::Result<_>>()?;
         Ok(Self { workers, waiting: HashMap::new(), serving: HashSet::new() })
     }
 
@@ -193,7 +197,7 @@ impl Proxy {
 }
 
 impl Handle {
-    fn start(number: usize, connections: Arc<Connections>) -> io::Result<Self> {
+    fn start(number: usize, connections: Arc<Connections>, sources: Vec<IpAddr>) -> io::Result<Self> {
         let (commands, received) = mpsc::unbounded_channel();
         // The runtime has to be made on the thread it runs on; what comes of it is told here.
         let (started, is_started) = std::sync::mpsc::channel();
@@ -202,7 +206,7 @@ impl Handle {
                 move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         started.send(Ok(())).ok();
-                        worker::run(runtime, connections, received);
+                        worker::run(runtime, connections, &sources, received);
                     }
                     Err(error) => {
                         started.send(Err(error)).ok();

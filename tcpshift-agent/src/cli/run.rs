@@ -38,6 +38,12 @@ pub(super) struct Arguments {
     #[arg(long = "listen-address", value_name = "IP")]
     listen_addresses: Vec<IpAddr>,
 
+    /// Address to dial endpoints from; repeatable, taken in turn [default: what the kernel chooses]
+    ///
+    /// From one address some 28,000 connections can be open to one endpoint.
+    #[arg(long = "source-address", value_name = "IP")]
+    source_addresses: Vec<IpAddr>,
+
     /// Folder for what `apply` stores
     ///
     /// Default: /var/lib/tcpshift as root, else tcpshift under `XDG_STATE_HOME` (~/.local/state).
@@ -80,6 +86,7 @@ pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Resu
     let options = Options {
         paths: arguments.paths,
         listen_addresses: arguments.listen_addresses,
+        source_addresses: arguments.source_addresses,
         state_dir: place::state_dir(arguments.state_dir)?,
         admin: place::admin(admin)?,
         datapath: match arguments.datapath {

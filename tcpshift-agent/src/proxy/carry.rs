@@ -89,7 +89,7 @@ async fn carry(worker: Rc<Worker>, mut client: Socket, target: Target, mut conne
     if let Some(lifetime) = &mut lifetime {
         lifetime.note();
     }
-    match relay::relay(&mut client.stream, &mut endpoint.stream, &worker.pool, lifetime).await {
+    match relay::relay(&mut client.stream, &mut endpoint.stream, (&worker.pool, &worker.pipes), lifetime).await {
         Ending::Reset => return,
         Ending::Expired(reason) => connection.end(reason),
         Ending::InOrder => {}

@@ -3,10 +3,8 @@
 //! Only ever within the destination that was decided: another destination would shift its share. It must not
 //! touch the bytes of the client.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +14,12 @@ use tcpshift_common::address::Address;
 use tcpshift_common::decide;
 use tcpshift_common::destination::policy;
 use tokio::io::Interest;
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::inputs::Inputs;
-use super::limits;
 use super::socket::{self, Socket};
+use super::source::Sources;
+use super::spare;
 use super::stream::Stream;
 use super::worker::Worker;
 use crate::connections::{Connection, Failure};
@@ -45,49 +44,7 @@ pub(super) struct Target {
     pub(super) seed: u64,
     pub(super) client: Address,
     /// To connect to it with.
-    pub(super) socket: TcpSocket,
-}
-
-/// A socket in reserve. Each connection takes two descriptors; were the second taken only after the first,
-/// then at the limit every freed descriptor would go to a client that can be carried nowhere. So nobody is
-/// accepted before the socket to dial with is there.
-#[derive(Debug, Default)]
-pub(super) struct Spare {
-    socket: RefCell<Option<TcpSocket>>,
-}
-
-impl Spare {
-    /// Makes sure that there is one.
-    pub(super) fn provide(&self) -> io::Result<()> {
-        let mut socket = self.socket.borrow_mut();
-        if socket.is_none() {
-            let new = TcpSocket::new_v4()?;
-            if limits::is_reserved(new.as_fd(), limits::current_limit()) {
-                return Err(Errno::MFILE.into());
-            }
-            *socket = Some(new);
-        }
-        Ok(())
-    }
-
-    /// A socket for an address: the one in reserve, or one in its place.
-    ///
-    /// For a unix socket it is the one in reserve too: it keeps a descriptor until that is dialled.
-    pub(super) fn take(&self, address: &EndpointAddress) -> io::Result<TcpSocket> {
-        let v6 = |address: &EndpointAddress| matches!(address, EndpointAddress::Tcp(address) if address.is_ipv6());
-        match self.socket.take() {
-            Some(socket) if !v6(address) => Ok(socket),
-            // Closed first, so that its descriptor is free.
-            spare => {
-                drop(spare);
-                if v6(address) { TcpSocket::new_v6() } else { TcpSocket::new_v4() }
-            }
-        }
-    }
-}
-
-fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
-    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+    pub(super) socket: socket2::Socket,
 }
 
 /// What became of it.
@@ -149,7 +106,8 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
         connection.attach(endpoint.decides.number);
         let reached = match &endpoint.address {
             EndpointAddress::Tcp(address) => {
-                connect(socket.take(), *address, destination.settings.keepalive.as_ref()).await.map(Stream::Tcp)
+                let keepalive = destination.settings.keepalive.as_ref();
+                connect(socket.take(), *address, keepalive, &worker.sources).await.map(Stream::Tcp)
             }
             EndpointAddress::Unix(path) => {
                 drop(socket.take());
@@ -182,18 +140,54 @@ fn untried(chosen: u32, tried: &[u32], destination: &Destination) -> u32 {
 }
 
 async fn connect(
-    socket: Option<TcpSocket>,
+    socket: Option<socket2::Socket>,
     address: SocketAddr,
     keepalive: Option<&Keepalive>,
+    sources: &Sources,
 ) -> io::Result<TcpStream> {
-    let socket = socket.map_or_else(|| socket_for(address), Ok)?;
-    // A listener that a later plan wants may have the very port this connection goes out from.
-    socket.set_reuseaddr(true)?;
-    match keepalive {
-        Some(keepalive) => socket::keep_alive(&SockRef::from(&socket), keepalive)?,
-        None => socket::tune(&SockRef::from(&socket))?,
+    let mut socket = socket.map_or_else(|| spare::socket_for(address), Ok)?;
+    for attempt in 0..sources.attempts(address) {
+        prepare(&socket, keepalive)?;
+        sources.bind(&socket, address)?;
+        match open(socket, address).await {
+            // That source has no port left for this endpoint; another may have.
+            Err(error) if is_exhausted(&error) && attempt + 1 < sources.attempts(address) => {
+                socket = spare::socket_for(address)?;
+            }
+            opened => return opened,
+        }
     }
-    let stream = socket.connect(address).await?;
+    Err(Errno::ADDRNOTAVAIL.into())
+}
+
+fn prepare(socket: &socket2::Socket, keepalive: Option<&Keepalive>) -> io::Result<()> {
+    // A listener that a later plan wants may have the very port this connection goes out from.
+    socket.set_reuse_address(true)?;
+    match keepalive {
+        Some(keepalive) => socket::keep_alive(&SockRef::from(socket), keepalive),
+        None => socket::tune(&SockRef::from(socket)),
+    }
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE))
+}
+
+/// Connects a socket and waits until the endpoint has answered.
+async fn open(socket: socket2::Socket, address: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(&address.into()) {
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
+        _ => {}
+    }
+    // An endpoint of this host has answered already: there is nothing to wait for, and no timer to set.
+    let is_open = socket.peer_addr().is_ok();
+    let stream = TcpStream::from_std(socket.into())?;
+    if !is_open {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+    }
     // On the loopback, a port nobody listens at can be drawn as the near end too: TCP then connects the socket
     // with itself.
     if stream.local_addr()? == address {

@@ -47,6 +47,12 @@ pub(super) fn is_reserved(descriptor: BorrowedFd<'_>, limit: Option<u64>) -> boo
     limit.is_some_and(|limit| number >= limit - RESERVED.min(limit / 4))
 }
 
+/// Whether more than three quarters of all descriptors are in use: what can do without one should.
+pub(super) fn is_scarce(descriptor: BorrowedFd<'_>, limit: Option<u64>) -> bool {
+    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(0);
+    limit.is_some_and(|limit| number >= limit / 4 * 3)
+}
+
 fn warning(limit: u64) -> Option<String> {
     (limit < AMPLE).then(|| {
         format!(

@@ -6,26 +6,47 @@ use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-/// Bytes of each size class. A flow begins with the first and climbs while its reads fill the buffer.
+/// Bytes of each size class. A direction begins with the first and climbs while its reads fill the buffer. Above the
+/// last there is one more, of bulk, which needs no buffer: it is spliced.
 const SIZES: [usize; 4] = [2 << 10, 16 << 10, 64 << 10, 256 << 10];
 /// Free buffers of each class that are kept: 2, 4, 4 and 8 MiB.
 const KEPT: [usize; 4] = [1024, 256, 64, 32];
+
+/// As much as that in a pass is bulk, and as little as this is not any more.
+const BULK: (usize, usize) = (64 << 10, 16 << 10);
 
 /// A size class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Class(usize);
 
 impl Class {
-    /// The class for the next read, when one of `bytes` went into a buffer of this class.
+    /// The largest of those with a buffer.
+    const LAST: usize = SIZES.len() - 1;
+
+    /// Whether it is that of bulk.
+    pub(super) fn is_bulk(self) -> bool {
+        self.0 > Self::LAST
+    }
+
+    /// The class for the next pass, when one of this class moved `bytes`.
     pub(super) fn after(self, bytes: usize) -> Self {
         let Self(class) = self;
-        match class {
-            class if bytes >= SIZES[class] => Self((class + 1).min(SIZES.len() - 1)),
-            0 => self,
+        let next = match class {
+            class if class > Self::LAST => {
+                if bytes < BULK.1 {
+                    Self::LAST - 1
+                } else {
+                    class
+                }
+            }
+            Self::LAST if bytes >= BULK.0 => class + 1,
+            class if bytes >= SIZES[class] => class + 1,
+            0 => class,
             // So little would fill half of the next smaller one at most.
-            class if bytes <= SIZES[class - 1] / 2 => Self(class - 1),
-            _ => self,
-        }
+            class if bytes <= SIZES[class - 1] / 2 => class - 1,
+            _ => class,
+        };
+        Self(next)
     }
 }
 
@@ -38,6 +59,7 @@ pub(super) struct Pool {
 impl Pool {
     /// An empty buffer.
     pub(super) fn take(&self, Class(class): Class) -> BytesMut {
+        let class = class.min(Class::LAST);
         let free = self.free.borrow_mut()[class].pop();
         free.unwrap_or_else(|| BytesMut::with_capacity(SIZES[class]))
     }
@@ -63,11 +85,12 @@ mod tests {
     fn a_flow_climbs_while_it_fills_and_comes_down_again() {
         let mut class = Class::default();
         let mut sizes = vec![];
-        for _ in 0..5 {
+        while !class.is_bulk() {
             sizes.push(SIZES[class.0]);
             class = class.after(SIZES[class.0]);
         }
-        assert_eq!(sizes, [2 << 10, 16 << 10, 64 << 10, 256 << 10, 256 << 10]);
+        assert_eq!(sizes, [2 << 10, 16 << 10, 64 << 10, 256 << 10]);
+        assert!(class.after(BULK.0).is_bulk());
         for _ in 0..5 {
             class = class.after(100);
         }

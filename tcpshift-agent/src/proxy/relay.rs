@@ -11,9 +11,11 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, Interest};
 
 use super::lifetime::Lifetime;
+use super::pipe::{Pipe, Pipes};
 use super::pool::{Class, Pool};
 use super::stream::{Reader, Stream, Writer};
 use crate::connections::Ended;
@@ -33,16 +35,21 @@ pub(super) enum Ending {
 }
 
 /// Carries bytes between two streams until both directions have ended, one side breaks, or its lifetime is over.
-pub(super) async fn relay(one: &mut Stream, other: &mut Stream, pool: &Pool, mut lifetime: Option<Lifetime>) -> Ending {
+pub(super) async fn relay(
+    one: &mut Stream,
+    other: &mut Stream,
+    (pool, pipes): (&Pool, &Pipes),
+    mut lifetime: Option<Lifetime>,
+) -> Ending {
     let (one_reader, one_writer) = one.split();
     let (other_reader, other_writer) = other.split();
-    let mut forth = Way::new(one_reader, &one_writer, &other_writer, pool);
-    let mut back = Way::new(other_reader, &other_writer, &one_writer, pool);
+    let mut forth = Way::new(one_reader, &one_writer, &other_writer, pool, pipes);
+    let mut back = Way::new(other_reader, &other_writer, &one_writer, pool, pipes);
     let over = {
         let mut one_broken = pin!(one_writer.ready(Interest::ERROR));
         let mut other_broken = pin!(other_writer.ready(Interest::ERROR));
         future::poll_fn(|cx| {
-            let (forth_waits, back_waits) = match (forth.poll(cx), back.poll(cx)) {
+            let (forth_waits, back_waits) = match (forth.poll(cx, back.is_over()), back.poll(cx, forth.is_over())) {
                 (Ok(Waits::Nothing), Ok(Waits::Nothing)) => return Poll::Ready(Over::InOrder),
                 (Ok(forth), Ok(back)) => (forth, back),
                 (Err(Broken::Source), _) | (_, Err(Broken::Sink)) => return Poll::Ready(Over::Broken(Side::One)),
@@ -120,20 +127,28 @@ impl Waits {
     }
 }
 
-/// One direction.
+/// One direction. Messages are copied; once it has become bulk its bytes go through a pipe, until they are few again.
 struct Way<'a> {
     reader: Reader<'a>,
     from: &'a Writer<'a>,
     to: &'a Writer<'a>,
     pool: &'a Pool,
+    pipes: &'a Pipes,
     class: Class,
-    /// Bytes read; held only while some are unwritten, or about to be read.
-    buffer: Option<BytesMut>,
-    /// How many of them are written.
-    written: usize,
+    held: Held,
     state: State,
+    /// Whether its streams cannot be spliced.
+    copies: bool,
     /// Whether bytes went in or out since somebody looked.
     moved: bool,
+}
+
+/// Bytes that are read and not written; nothing is kept while there are none.
+enum Held {
+    Nothing,
+    /// And how many of them are written.
+    Buffer(BytesMut, usize),
+    Pipe(Pipe),
 }
 
 /// How far a way has come.
@@ -146,23 +161,29 @@ enum State {
 }
 
 impl<'a> Way<'a> {
-    fn new(reader: Reader<'a>, from: &'a Writer<'a>, to: &'a Writer<'a>, pool: &'a Pool) -> Self {
+    fn new(reader: Reader<'a>, from: &'a Writer<'a>, to: &'a Writer<'a>, pool: &'a Pool, pipes: &'a Pipes) -> Self {
         Self {
             reader,
             from,
             to,
             pool,
+            pipes,
             class: Class::default(),
-            buffer: None,
-            written: 0,
+            held: Held::Nothing,
             state: State::Open,
+            copies: false,
             moved: false,
         }
     }
 
-    /// Carries what can be carried now.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<Waits, Broken> {
-        if self.state == State::Ended {
+    /// Whether its end of stream is carried.
+    fn is_over(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Carries what can be carried now. The last way of two leaves its end to the close that follows.
+    fn poll(&mut self, cx: &mut Context<'_>, is_last: bool) -> Result<Waits, Broken> {
+        if self.is_over() {
             return Ok(Waits::Nothing);
         }
         for _ in 0..TURN {
@@ -175,11 +196,16 @@ impl<'a> Way<'a> {
                 Poll::Ready(0) if self.state == State::Cut => return Err(Broken::Source),
                 Poll::Ready(0) => {
                     self.release();
-                    self.to.shutdown().map_err(|_| Broken::Sink)?;
+                    if !is_last {
+                        self.to.shutdown().map_err(|_| Broken::Sink)?;
+                    }
                     self.state = State::Ended;
                     return Ok(Waits::Nothing);
                 }
-                Poll::Ready(_) => {}
+                Poll::Ready(count) => {
+                    self.class = self.class.after(count);
+                    self.moved = true;
+                }
             }
         }
         // There may be more; others have their turn first.
@@ -192,7 +218,7 @@ impl<'a> Way<'a> {
         if self.state == State::Open {
             self.state = State::Cut;
         }
-        match self.poll(cx) {
+        match self.poll(cx, false) {
             Ok(Waits::Bytes) => Poll::Pending,
             _ => Poll::Ready(()),
         }
@@ -200,50 +226,93 @@ impl<'a> Way<'a> {
 
     /// Writes all that is held.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
-        let Some(buffer) = &self.buffer else { return Ok(Poll::Ready(())) };
-        while self.written < buffer.len() {
-            match self.to.try_write(&buffer[self.written..]) {
-                Ok(count) => {
-                    self.written += count;
-                    self.moved = true;
-                }
+        loop {
+            let moved = match &mut self.held {
+                Held::Nothing => return Ok(Poll::Ready(())),
+                Held::Buffer(bytes, written) if *written == bytes.len() => return Ok(Poll::Ready(())),
+                Held::Pipe(pipe) if pipe.is_empty() => return Ok(Poll::Ready(())),
+                Held::Buffer(bytes, written) => self.to.try_write(&bytes[*written..]).map(|count| *written += count),
+                Held::Pipe(pipe) => self.to.try_empty(pipe).map(drop),
+            };
+            match moved {
+                Ok(()) => self.moved = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.to.poll_write_ready(cx).map_err(|_| Broken::Sink)?.is_pending() {
                         return Ok(Poll::Pending);
                     }
                 }
+                Err(error) if is_unspliceable(&error) && matches!(self.held, Held::Pipe(_)) => {
+                    self.copy_from_now_on()?
+                }
                 Err(_) => return Err(Broken::Sink),
             }
         }
-        Ok(Poll::Ready(()))
     }
 
     /// Reads once; how many bytes, 0 at the end. Nothing may be held.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, Broken> {
-        // Only who has something to read is given a buffer.
+        // Only who has something to read is given a buffer or a pipe.
         if self.from.poll_read_ready(cx).map_err(|_| Broken::Source)?.is_pending() {
             return Ok(Poll::Pending);
         }
-        let mut buffer = self.pool.take(self.class);
-        let read = pin!(self.reader.read_buf(&mut buffer)).poll(cx).map_err(|_| Broken::Source)?;
-        if let Poll::Ready(count) = read {
-            self.class = self.class.after(count);
-            self.moved = true;
+        if self.class.is_bulk()
+            && !self.copies
+            && let Some(pipe) = self.pipes.take()
+        {
+            return self.fill(pipe, cx);
         }
-        self.buffer = Some(buffer);
-        self.written = 0;
-        if read.is_pending() {
+        let mut buffer = self.pool.take(self.class);
+        let read = pin!(self.reader.read_buf(&mut buffer)).poll(cx).map_err(|_| Broken::Source);
+        self.held = Held::Buffer(buffer, 0);
+        if !matches!(read, Poll::Ready(Ok(_))) {
             self.release();
         }
-        Ok(read)
+        Ok(read?)
     }
 
-    /// Gives the buffer back.
-    fn release(&mut self) {
-        if let Some(buffer) = self.buffer.take() {
-            self.pool.give(buffer);
+    /// Reads once, into a pipe.
+    fn fill(&mut self, mut pipe: Pipe, cx: &mut Context<'_>) -> Result<Poll<usize>, Broken> {
+        let filled = self.from.try_fill(&mut pipe);
+        self.held = Held::Pipe(pipe);
+        let error = match filled {
+            Ok(count) => return Ok(Poll::Ready(count)),
+            Err(error) => error,
+        };
+        self.release();
+        match error {
+            error if error.kind() == io::ErrorKind::WouldBlock => self.read(cx),
+            error if is_unspliceable(&error) => {
+                self.copies = true;
+                self.read(cx)
+            }
+            _ => Err(Broken::Source),
         }
     }
+
+    /// What is in the pipe cannot be spliced out of it.
+    fn copy_from_now_on(&mut self) -> Result<(), Broken> {
+        self.copies = true;
+        if let Held::Pipe(pipe) = &mut self.held {
+            let bytes = pipe.take_out().map_err(|_| Broken::Sink)?;
+            self.release();
+            self.held = Held::Buffer(bytes, 0);
+        }
+        Ok(())
+    }
+
+    /// Gives the buffer or the pipe back.
+    fn release(&mut self) {
+        match mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing => {}
+            Held::Buffer(buffer, _) => self.pool.give(buffer),
+            Held::Pipe(pipe) => self.pipes.give(pipe),
+        }
+    }
+}
+
+/// Whether an error of splice(2) says that it cannot be done with these streams at all.
+fn is_unspliceable(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
 impl Drop for Way<'_> {

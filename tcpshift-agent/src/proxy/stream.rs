@@ -11,6 +11,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
+use super::pipe::Pipe;
+
 /// One stream.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -90,6 +92,22 @@ impl Writer<'_> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_write_ready(cx),
             Self::Unix(half) => half.as_ref().poll_write_ready(cx),
+        }
+    }
+
+    /// Moves what waits to be read into a pipe; fails with `WouldBlock` if nothing does.
+    pub(super) fn try_fill(&self, pipe: &mut Pipe) -> io::Result<usize> {
+        match self {
+            Self::Tcp(half) => half.as_ref().try_io(Interest::READABLE, || pipe.fill(half.as_ref())),
+            Self::Unix(half) => half.as_ref().try_io(Interest::READABLE, || pipe.fill(half.as_ref())),
+        }
+    }
+
+    /// Writes what a pipe holds; fails with `WouldBlock` if there is no room.
+    pub(super) fn try_empty(&self, pipe: &mut Pipe) -> io::Result<usize> {
+        match self {
+            Self::Tcp(half) => half.as_ref().try_io(Interest::WRITABLE, || pipe.empty(half.as_ref())),
+            Self::Unix(half) => half.as_ref().try_io(Interest::WRITABLE, || pipe.empty(half.as_ref())),
         }
     }
 

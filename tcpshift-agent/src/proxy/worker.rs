@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,9 +12,11 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::accept::Served;
-use super::dial::Spare;
 use super::inputs::Random;
+use super::pipe::Pipes;
 use super::pool::Pool;
+use super::source::Sources;
+use super::spare::Spare;
 use crate::connections::Connections;
 use crate::plan::Plan;
 
@@ -43,24 +45,33 @@ pub(super) struct Worker {
     pub(super) plan: RefCell<Arc<Plan>>,
     pub(super) connections: Arc<Connections>,
     pub(super) pool: Pool,
+    pub(super) pipes: Pipes,
     pub(super) random: Random,
     pub(super) spare: Spare,
+    pub(super) sources: Sources,
 }
 
 /// Runs a worker on this thread until it is told to end, or nobody is left to tell it.
-pub(super) fn run(runtime: LocalRuntime, connections: Arc<Connections>, commands: mpsc::UnboundedReceiver<Command>) {
-    runtime.block_on(obey(connections, commands));
+pub(super) fn run(
+    runtime: LocalRuntime,
+    connections: Arc<Connections>,
+    sources: &[IpAddr],
+    commands: mpsc::UnboundedReceiver<Command>,
+) {
+    runtime.block_on(obey(connections, sources, commands));
     // Dropping the runtime drops what it carries, and each connection is reset thereby.
     drop(runtime);
 }
 
-async fn obey(connections: Arc<Connections>, mut commands: mpsc::UnboundedReceiver<Command>) {
+async fn obey(connections: Arc<Connections>, sources: &[IpAddr], mut commands: mpsc::UnboundedReceiver<Command>) {
     let worker = Rc::new(Worker {
         plan: RefCell::new(Arc::new(Plan::empty(0))),
         connections,
         pool: Pool::default(),
+        pipes: Pipes::new(),
         random: Random::new(),
-        spare: Spare::default(),
+        spare: Spare::new(),
+        sources: Sources::new(sources),
     });
     let mut served: HashMap<SocketAddr, Served> = HashMap::new();
     while let Some(command) = commands.recv().await {

@@ -1,0 +1,71 @@
+//! A socket in reserve, to dial with.
+//!
+//! Each connection takes two descriptors; were the second taken only after the first, then at the limit every freed
+//! descriptor would go to a client that can be carried nowhere. So nobody is accepted before the socket to dial
+//! with is there. It must not know who is accepted or dialled.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::limits;
+use crate::plan::EndpointAddress;
+
+/// The one in reserve.
+#[derive(Debug)]
+pub(super) struct Spare {
+    socket: RefCell<Option<Socket>>,
+    /// Descriptors that this process may have, as far as is known: it is asked for again where it is reached.
+    limit: Cell<Option<u64>>,
+}
+
+impl Spare {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        Self { socket: RefCell::new(None), limit: Cell::new(limits::current_limit()) }
+    }
+
+    /// Makes sure that there is one.
+    pub(super) fn provide(&self) -> io::Result<()> {
+        let mut socket = self.socket.borrow_mut();
+        if socket.is_none() {
+            let new = socket_of(Domain::IPV4)?;
+            if limits::is_reserved(new.as_fd(), self.limit.get()) {
+                self.limit.set(limits::current_limit());
+                if limits::is_reserved(new.as_fd(), self.limit.get()) {
+                    return Err(Errno::MFILE.into());
+                }
+            }
+            *socket = Some(new);
+        }
+        Ok(())
+    }
+
+    /// A socket for an address: the one in reserve, or one in its place.
+    ///
+    /// For a unix socket it is the one in reserve too: it keeps a descriptor until that is dialled.
+    pub(super) fn take(&self, address: &EndpointAddress) -> io::Result<Socket> {
+        let v6 = |address: &EndpointAddress| matches!(address, EndpointAddress::Tcp(address) if address.is_ipv6());
+        match self.socket.take() {
+            Some(socket) if !v6(address) => Ok(socket),
+            // Closed first, so that its descriptor is free.
+            spare => {
+                drop(spare);
+                socket_of(if v6(address) { Domain::IPV6 } else { Domain::IPV4 })
+            }
+        }
+    }
+}
+
+/// A socket that can be connected to an address. It does not block.
+pub(super) fn socket_for(address: SocketAddr) -> io::Result<Socket> {
+    socket_of(Domain::for_address(address))
+}
+
+fn socket_of(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))
+}
