@@ -3,6 +3,8 @@
 //! Quick and silent about everything that is there already, so that other commands call it first.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -30,6 +32,16 @@ pub(crate) const ALL: [Tool; 6] = [
     Tool { program: "python3", package: "python3", purpose: "real programs are carried" },
 ];
 
+/// What measuring datapaths beside their peers needs, and `test` does not.
+pub(crate) const BENCH: [Tool; 6] = [
+    BUILD[0],
+    ALL[1],
+    ALL[2],
+    Tool { program: "haproxy", package: "haproxy", purpose: "a peer in the bench" },
+    Tool { program: "nginx", package: "nginx libnginx-mod-stream", purpose: "a peer in the bench" },
+    Tool { program: "nft", package: "nftables", purpose: "a peer in the bench" },
+];
+
 /// Sees to it that the tools are there.
 pub(crate) fn setup(tools: &[Tool]) -> Result<()> {
     crate::step("what the machine needs");
@@ -53,10 +65,41 @@ pub(crate) fn setup(tools: &[Tool]) -> Result<()> {
     run(update.args(["update", "-q"]), "apt-get update")?;
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").args(install.split(' ').skip(1));
+    let quiet = NoServices::begin()?;
     run(&mut command, &install)?;
+    drop(quiet);
     let still: Vec<&str> = missing.iter().map(|tool| tool.program).filter(|program| !present(program)).collect();
     ensure!(still.is_empty(), "installed, and still not in PATH: {}", still.join(", "));
     Ok(())
+}
+
+/// While it lives, packages that are installed start no services: Debian asks this file first.
+struct NoServices(Option<&'static Path>);
+
+impl NoServices {
+    fn begin() -> Result<Self> {
+        let policy = Path::new("/usr/sbin/policy-rc.d");
+        if policy.exists() {
+            // Somebody's own policy stands.
+            return Ok(Self(None));
+        }
+        let text = "#!/bin/sh\n# Of cargo xtask setup, and gone when it is done: start nothing.\nexit 101\n";
+        std::fs::write(policy, text).with_context(|| format!("cannot write {}", policy.display()))?;
+        let made = Self(Some(policy));
+        std::fs::set_permissions(policy, std::fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("cannot make {} a program", policy.display()))?;
+        Ok(made)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(policy) = self.0
+            && let Err(error) = std::fs::remove_file(policy)
+        {
+            println!("{} stays, and keeps services from starting; remove it: {error}", policy.display());
+        }
+    }
 }
 
 /// Whether a program is in the folders of PATH, or in those of the administrator.

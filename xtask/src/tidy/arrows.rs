@@ -21,7 +21,7 @@ const CRATES: [(&str, &[&str]); 5] = [
     ("serde_yaml", &["tcpshift-agent/src/route/yaml.rs", "tcpshift-agent/src/route/write.rs", "tests/"]),
     ("saphyr_parser", &["tcpshift-agent/src/route/yaml.rs", "tcpshift-agent/src/route/yaml/"]),
     ("hickory_resolver", &["tcpshift-agent/src/resolve/lookup.rs"]),
-    ("clap", &["tcpshift-agent/src/cli.rs", "tcpshift-agent/src/cli/", "xtask/"]),
+    ("clap", &["tcpshift-agent/src/cli.rs", "tcpshift-agent/src/cli/", "xtask/", "bench/"]),
     (
         "tcpshift_agent",
         &["tcpshift-agent/src/main.rs", "tcpshift-agent/tests/", "tcpshift-agent/benches/", "tests/", "fuzz/"],

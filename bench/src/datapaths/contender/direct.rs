@@ -1,0 +1,9 @@
+//! Nobody between client and server: what all others are ratios to.
+
+use super::{Contender, Running};
+
+pub(super) const CONTENDER: Contender = Contender {
+    name: "direct",
+    version: |_| Ok("no balancer".to_owned()),
+    start: |_, world| Ok(Running { to: world.direct, process: None, edit: None }),
+};

@@ -1,0 +1,49 @@
+//! nginx with its stream module, as its packagers ship it; another weight is a reload.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use super::{Contender, Running, WEIGHTS, version_of};
+use crate::datapaths::process::{Process, Setting};
+use crate::datapaths::world::World;
+
+pub(super) const CONTENDER: Contender = Contender { name: "nginx", version, start };
+
+const MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+fn version(_: &Setting) -> Result<String> {
+    ensure!(Path::new(MODULE).exists(), "there is no {MODULE} here (Debian package libnginx-mod-stream)");
+    Ok(version_of("nginx", &["-v"], 2)?.trim_start_matches("nginx/").to_owned())
+}
+
+fn start(setting: &Setting, world: &World) -> Result<Running> {
+    let workers = setting.cores.len();
+    let file = world.write("nginx.conf", &configuration(world, workers, WEIGHTS))?;
+    let command = ["nginx", "-p", &*world.folder.to_string_lossy(), "-c", &file, "-e", "error.log"];
+    let mut process = Process::start(setting, &world.balancer, &command, &[], &world.file("nginx.log"))?;
+    world.await_front(&mut process)?;
+    let edit = move |world: &World, process: Option<&Process>, weights: [u32; 2]| {
+        world.write("nginx.conf", &configuration(world, workers, weights)).context("cannot change the weights")?;
+        process.context("nginx has no process")?.signal(Signal::HUP)
+    };
+    Ok(Running { to: world.front, process: Some(process), edit: Some(Box::new(edit)) })
+}
+
+fn configuration(world: &World, workers: usize, weights: [u32; 2]) -> String {
+    // Weight 0 is not a word of its.
+    let server = |number: usize| match weights[number] {
+        0 => format!("    server {} down;\n", world.versions[number]),
+        weight => format!("    server {} weight={weight};\n", world.versions[number]),
+    };
+    format!(
+        "load_module {MODULE};\nuser root;\ndaemon off;\nworker_processes {workers};\nworker_rlimit_nofile 20000;\n\
+         pid nginx.pid;\nerror_log error.log warn;\nevents {{\n  worker_connections 19500;\n}}\n\
+         stream {{\n  upstream versions {{\n{}{}  }}\n  server {{\n    listen {} backlog=4096;\n    proxy_timeout 1h;\n    \
+         proxy_pass versions;\n  }}\n}}\n",
+        server(0),
+        server(1),
+        world.front
+    )
+}

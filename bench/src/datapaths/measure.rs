@@ -1,0 +1,119 @@
+//! One contender in its world, measured: a sample of a workload, and what is measured once.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Topology;
+use super::contender::{Contender, Running, WEIGHTS};
+use super::figures::{Figures, Sample};
+use super::process::{Client, Setting};
+use super::workload::Workload;
+use super::world::World;
+use super::{row, usage};
+use crate::clock;
+use crate::load::Report;
+
+/// Idle connections that memory is measured by; each takes two descriptors of a balancer.
+const IDLE: usize = 9_000;
+/// Connections that the split is measured by.
+const SPLIT: u32 = 20_000;
+
+/// A contender that is running in its world.
+pub(super) struct Started {
+    contender: &'static Contender,
+    // Ends before the world does.
+    running: Running,
+    world: World,
+}
+
+impl Started {
+    /// Makes the world, and starts the contender in it.
+    pub(super) fn start(contender: &'static Contender, topology: Topology, setting: &Setting) -> Result<Self> {
+        let world = World::new(contender.name, topology, setting)?;
+        let running = (contender.start)(setting, &world)?;
+        Ok(Self { contender, running, world })
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &'static str {
+        self.contender.name
+    }
+
+    /// Measures a workload once.
+    pub(super) fn sample(&self, workload: &Workload, setting: &Setting, warm: f64, seconds: f64) -> Result<Sample> {
+        let [warm, seconds] = [warm, seconds].map(|seconds| seconds.to_string());
+        let connections = workload.connections.to_string();
+        let words = [workload.word(), "--connections", &connections, "--warm", &warm, "--seconds", &seconds];
+        let mut client = self.client(setting, &words)?;
+        let mut others = self.world.server.family();
+        others.extend(self.running.process.iter().flat_map(|process| process.family()));
+        others.extend(usage::kernel_threads(setting.processors()));
+        let before = usage::processor(&others)?;
+        client.go()?;
+        let report = client.report()?;
+        let processor = usage::processor(&others)? - before + report.processor;
+        Ok(Sample { report, processor })
+    }
+
+    /// Measures what one look is enough for: memory, the split, and an edit.
+    pub(super) fn once(
+        &mut self,
+        topology: Topology,
+        setting: &Setting,
+        wanted: &dyn Fn(&str) -> bool,
+        figures: &mut Figures,
+    ) -> Result<()> {
+        if wanted("split") && self.running.edit.is_some() {
+            let count = SPLIT.to_string();
+            let report =
+                self.report(setting, &["connect", "--connections", "16", "--count", &count, "--seconds", "60"])?;
+            let share = report.versions[1] as f64 / report.count.max(1) as f64 * 100.0;
+            figures.once(topology, self.name(), &row::SPLIT, share);
+        }
+        if wanted("edit")
+            && let Some(edit) = &mut self.running.edit
+        {
+            let process = self.running.process.as_ref();
+            let to = self.running.to.to_string();
+            let words = ["connect", "--connections", "2", "--seconds", "1.5", "--to", &to];
+            let mut client = Client::start(setting, &self.world.client, &words, &self.world.file("load.log"))?;
+            client.go()?;
+            std::thread::sleep(Duration::from_millis(400));
+            let asked = clock::now();
+            edit(&self.world, process, [0, 100]).context("cannot edit")?;
+            let report = client.report()?;
+            let took = report.last_of_first.saturating_sub(asked);
+            figures.once(topology, self.contender.name, &row::EDIT, took as f64 / 1e6);
+            edit(&self.world, process, WEIGHTS).context("cannot edit")?;
+        }
+        if wanted("memory")
+            && let Some(process) = &self.running.process
+        {
+            // After an edit, old processes may still be ending.
+            std::thread::sleep(Duration::from_millis(300));
+            let connections = IDLE.to_string();
+            let before = usage::memory(&process.family())?;
+            let mut client = self.client(setting, &["hold", "--connections", &connections])?;
+            std::thread::sleep(Duration::from_millis(500));
+            let after = usage::memory(&process.family())?;
+            client.go()?;
+            client.report()?;
+            let each = after.saturating_sub(before) as f64 / IDLE as f64 / 1024.0;
+            figures.once(topology, self.name(), &row::MEMORY, each);
+        }
+        Ok(())
+    }
+
+    fn client(&self, setting: &Setting, words: &[&str]) -> Result<Client> {
+        let to = self.running.to.to_string();
+        let words = [words, &["--to", &to]].concat();
+        Client::start(setting, &self.world.client, &words, &self.world.file("load.log"))
+    }
+
+    fn report(&self, setting: &Setting, words: &[&str]) -> Result<Report> {
+        let mut client = self.client(setting, words)?;
+        client.go()?;
+        client.report()
+    }
+}
