@@ -39,6 +39,9 @@ use worker::Command;
 /// How long the workers may take to end. They have nothing to wait for, so that it is never reached.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many tasks are polled before sockets are looked at again, if that many are ready.
+const TURNS: u32 = 256;
+
 /// The workers, and the sockets they accept from. Dropping it resets all connections.
 #[derive(Debug)]
 pub struct Proxy {
@@ -203,7 +206,11 @@ impl Handle {
         let (started, is_started) = std::sync::mpsc::channel();
         let thread =
             thread::Builder::new().name(format!("proxy-{number}")).spawn(
-                move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                move || match Builder::new_current_thread()
+                    .enable_all()
+                    .event_interval(TURNS)
+                    .build_local(LocalOptions::default())
+                {
                     Ok(runtime) => {
                         started.send(Ok(())).ok();
                         worker::run(runtime, connections, &sources, received);

@@ -147,7 +147,7 @@ async fn connect(
 ) -> io::Result<TcpStream> {
     let mut socket = socket.map_or_else(|| spare::socket_for(address), Ok)?;
     for attempt in 0..sources.attempts(address) {
-        prepare(&socket, keepalive)?;
+        prepare(&socket, address, keepalive)?;
         sources.bind(&socket, address)?;
         match open(socket, address).await {
             // That source has no port left for this endpoint; another may have.
@@ -160,12 +160,15 @@ async fn connect(
     Err(Errno::ADDRNOTAVAIL.into())
 }
 
-fn prepare(socket: &socket2::Socket, keepalive: Option<&Keepalive>) -> io::Result<()> {
+fn prepare(socket: &socket2::Socket, address: SocketAddr, keepalive: Option<&Keepalive>) -> io::Result<()> {
     // A listener that a later plan wants may have the very port this connection goes out from.
     socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
     match keepalive {
         Some(keepalive) => socket::keep_alive(&SockRef::from(socket), keepalive),
-        None => socket::tune(&SockRef::from(socket)),
+        // Whoever dies on this host is seen to: the kernel closes its sockets.
+        None if address.ip().is_loopback() => Ok(()),
+        None => socket::look_for_dead_peers(&SockRef::from(socket)),
     }
 }
 

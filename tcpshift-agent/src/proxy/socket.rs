@@ -13,10 +13,15 @@ use crate::plan::Keepalive;
 /// Silence after which a dead peer is looked for, between two probes, and how many go unanswered.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(5), Duration::from_secs(75), 9);
 
-/// Sets what every stream has. A stream that is accepted has it from its listening socket.
+/// Sets what every accepted stream has: on the listening socket, which hands it on.
 pub(super) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
-    let (idle, interval, probes) = KEEPALIVE;
     socket.set_tcp_nodelay(true)?;
+    look_for_dead_peers(socket)
+}
+
+/// Has a peer looked for after a long silence.
+pub(super) fn look_for_dead_peers(socket: &SockRef<'_>) -> io::Result<()> {
+    let (idle, interval, probes) = KEEPALIVE;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes))
 }
 
@@ -39,7 +44,6 @@ pub(super) fn keep_alive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Res
     if let Some(probes) = probes {
         wanted = wanted.with_retries(probes.clamp(1, probes_most));
     }
-    socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.set_tcp_keepalive(&wanted)
 }
