@@ -4,11 +4,13 @@
 //! started at once and only one is busy at a time. A *round* measures each once, workload by workload, in an order that
 //! turns with the round: what disturbs the machine for seconds disturbs all of them, and ratios are taken within the round.
 
+mod chart;
 mod contender;
 mod figures;
 mod machine;
 mod measure;
 mod namespace;
+mod page;
 mod process;
 mod record;
 mod row;
@@ -142,6 +144,10 @@ pub fn run(options: &Datapaths) -> Result<ExitCode> {
     let file = options.target.join("bench/datapaths.json");
     record::write(&file, &machine, &figures)?;
     say(&format!("every figure: {}", file.display()));
+    if options.write {
+        page::write(&options.workspace, &options.topologies(), &machine, &figures)?;
+        say("written: docs/benchmarks.md and its charts");
+    }
     let behind = row::behind(&figures);
     if behind.is_empty() {
         say("tcpshift is ahead in every row");
