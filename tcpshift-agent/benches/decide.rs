@@ -20,8 +20,14 @@ use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::{Inputs, decide, outcome, steer};
 use tcpshift_common::{SLOTS, hash};
 
-/// Destinations of the route, with as many endpoints each.
+/// Destinations of the route.
 const DESTINATIONS: usize = 10;
+/// Endpoints of each destination, of which the less loaded of two is taken.
+const ENDPOINTS: usize = 2;
+/// Endpoints of each destination in a larger route.
+const MANY: usize = 10;
+/// Clients that are decided for in turn.
+const FLOWS: usize = 1024;
 /// The port that is served.
 const PORT: u16 = 31_400;
 
@@ -31,13 +37,14 @@ const DECISION: Duration = Duration::from_nanos(50);
 const TABLE: Duration = Duration::from_millis(5);
 
 /// What is measured, and what is promised of it.
-const MEASURED: [(&str, Option<Duration>); 6] = [
+const MEASURED: [(&str, Option<Duration>); 7] = [
     ("decide by connection", Some(DECISION)),
     ("decide by source", Some(DECISION)),
     ("decide by sequence", Some(DECISION)),
     ("table, scattered", Some(TABLE)),
     ("table, sorted", Some(TABLE)),
     ("plan, from objects", None),
+    ("decide by connection, among many endpoints", None),
 ];
 
 fn main() -> ExitCode {
@@ -48,7 +55,7 @@ fn main() -> ExitCode {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .without_plots();
-    let store = store();
+    let store = store(ENDPOINTS);
     let plan = compiled(&store);
     let flows = flows();
     let route = plan.routes().next().unwrap();
@@ -62,18 +69,21 @@ fn main() -> ExitCode {
         });
     }
     criterion.bench_function(MEASURED[5].0, |bencher| bencher.iter(|| compiled(black_box(&store))));
+    let many = compiled(&self::store(MANY));
+    let route = many.routes().next().unwrap();
+    decisions(&mut criterion, MEASURED[6].0, many.seed, route, steer::CONNECTION, &flows);
     verdicts(&folder)
 }
 
 /// Every decision is for another flow, and must find an endpoint.
-fn decisions(criterion: &mut Criterion, name: &str, seed: u64, route: &Route, by: u32, flows: &[Flow]) {
+fn decisions(criterion: &mut Criterion, name: &str, seed: u64, route: &Route, by: u32, flows: &[Flow; FLOWS]) {
     let mut steer = route.steer;
     (steer.by, steer.v4_bits, steer.v6_bits) = (by, 32, 128);
     let mut inputs = Given::default();
     let mut at = 0;
     criterion.bench_function(name, |bencher| {
         bencher.iter(|| {
-            at = (at + 1) % flows.len();
+            at = (at + 1) % FLOWS;
             let decision = decide(seed, black_box(&steer), &flows[at], route, &mut inputs);
             assert_eq!(decision.outcome, outcome::CHOSEN);
             decision
@@ -98,7 +108,7 @@ fn verdicts(folder: &Path) -> ExitCode {
             }
             None => String::new(),
         };
-        println!("{name:<24} {took:>10.1?} {verdict}");
+        println!("{name:<44} {took:>10.1?} {verdict}");
     }
     code
 }
@@ -131,14 +141,14 @@ impl Inputs for Given {
 }
 
 /// Clients at many addresses and ports.
-fn flows() -> Vec<Flow> {
+fn flows() -> [Flow; FLOWS] {
     let flow = |at: u16| Flow {
         source: Address::v4([10, 0, at as u8, (at >> 8) as u8]),
         destination: Address::v4([127, 0, 0, 1]),
         source_port: 10_000 + u32::from(at),
         destination_port: u32::from(PORT),
     };
-    (0..1024).map(flow).collect()
+    std::array::from_fn(|at| flow(at as u16))
 }
 
 fn compiled(store: &Store) -> Plan {
@@ -154,7 +164,7 @@ fn compiled(store: &Store) -> Plan {
 }
 
 /// One route with its destinations, each with endpoints.
-fn store() -> Store {
+fn store(endpoints: usize) -> Store {
     let mut text = format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{selector: {{app: a}}, ports: [{{name: tcp, port: 9000}}]}}\n\
          ---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: a}}\nspec:\n  servers:\n  \
@@ -164,7 +174,7 @@ fn store() -> Store {
     for at in 0..DESTINATIONS {
         subsets += &format!("  - {{name: v{at}, labels: {{version: v{at}}}}}\n");
         routes += &format!("    - destination: {{host: a, subset: v{at}, port: {{number: 9000}}}}\n      weight: 10\n");
-        for endpoint in 0..DESTINATIONS {
+        for endpoint in 0..endpoints {
             text += &format!(
                 "---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: a-{at}-{endpoint}}}\n\
                  spec: {{address: 10.1.{at}.{endpoint}, labels: {{app: a, version: v{at}}}}}\n"

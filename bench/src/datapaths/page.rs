@@ -1,4 +1,5 @@
 //! The page that a run is published by: docs/benchmarks.md, with every figure and its range, and the charts.
+#![allow(clippy::format_push_string, reason = "pages are short, and a write that cannot fail reads worse")]
 
 use std::path::Path;
 
