@@ -1,5 +1,7 @@
 //! The load and the server against each other, without anybody between: what is reported is what was done.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use tcpshift_bench::load::{Kind, Load, Report, run};

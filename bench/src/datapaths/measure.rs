@@ -16,10 +16,8 @@ use crate::load::Report;
 
 /// Idle connections that memory is measured by; each takes two descriptors of a balancer.
 const IDLE: usize = 9_000;
-/// How often an edit is measured.
-const EDITS: u32 = 5;
 /// Connections that the split is measured by.
-const SPLIT: u32 = 20_000;
+const SPLIT: u32 = 12_000;
 
 /// A contender that is running in its world.
 pub(super) struct Started {
@@ -63,6 +61,7 @@ impl Started {
         &mut self,
         topology: Topology,
         setting: &Setting,
+        edits: u32,
         wanted: &dyn Fn(&str) -> bool,
         figures: &mut Figures,
     ) -> Result<()> {
@@ -74,7 +73,7 @@ impl Started {
             figures.once(topology, self.name(), &row::SPLIT, share);
         }
         if wanted("edit") {
-            self.edits(topology, setting, figures)?;
+            self.edits(topology, setting, edits, figures)?;
         }
         if wanted("memory")
             && let Some(process) = &self.running.process
@@ -96,12 +95,12 @@ impl Started {
 
     /// Takes the first version out and puts it back, under load, and looks when the last connection began that still
     /// reached it.
-    fn edits(&mut self, topology: Topology, setting: &Setting, figures: &mut Figures) -> Result<()> {
+    fn edits(&mut self, topology: Topology, setting: &Setting, edits: u32, figures: &mut Figures) -> Result<()> {
         let Some(edit) = &mut self.running.edit else { return Ok(()) };
         let process = self.running.process.as_ref();
         let to = self.running.to.to_string();
         let words = ["connect", "--connections", "2", "--seconds", "0.8", "--to", &to];
-        for number in 0..EDITS {
+        for number in 0..edits {
             let mut client = Client::start(setting, &self.world.client, &words, &self.world.file("load.log"))?;
             client.go()?;
             std::thread::sleep(Duration::from_millis(200));
