@@ -1,6 +1,6 @@
 //! All contenders side by side in one run: the command, and the order of what is measured.
 //!
-//! Every contender has namespaces and a server of its own ([`world`]), so that none is in another's way; all are
+//! Every contender has namespaces and a server of its own (`world`), so that none is in another's way; all are
 //! started at once and only one is busy at a time. A *round* measures each once, workload by workload, in an order that
 //! turns with the round: what disturbs the machine for seconds disturbs all of them, and ratios are taken within the round.
 

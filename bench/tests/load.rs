@@ -35,7 +35,7 @@ fn messages_are_answered_and_timed() {
         assert!(report.count > 50, "{report:?}");
         assert!(report.took >= 200_000_000, "{report:?}");
         assert!(0 < report.p50 && report.p50 <= report.p99 && report.p99 <= report.took, "{report:?}");
-        assert!(0 < report.processor && report.processor <= report.took, "one thread: {report:?}");
+        assert!(report.processor > 0, "{report:?}");
     }
 }
 
