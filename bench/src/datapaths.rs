@@ -1,14 +1,16 @@
 //! All contenders side by side in one run: the command, and the order of what is measured.
 //!
-//! Every contender has namespaces and a server of its own ([`world`]), so that none is in another's way; all are
+//! Every contender has namespaces and a server of its own (`world`), so that none is in another's way; all are
 //! started at once and only one is busy at a time. A *round* measures each once, workload by workload, in an order that
 //! turns with the round: what disturbs the machine for seconds disturbs all of them, and ratios are taken within the round.
 
+mod chart;
 mod contender;
 mod figures;
 mod machine;
 mod measure;
 mod namespace;
+mod page;
 mod process;
 mod record;
 mod row;
@@ -33,7 +35,7 @@ use measure::Started;
 /// What is measured, and how long.
 #[derive(Args, Clone, Debug)]
 pub struct Datapaths {
-    /// Shorter and fewer rounds: under three minutes
+    /// Shorter and fewer rounds, and only topology host unless another is named: under three minutes
     #[arg(long)]
     quick: bool,
     /// Rounds [default: 5, quick 3]
@@ -45,7 +47,7 @@ pub struct Datapaths {
     /// Only workloads whose name begins with one of these
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     workloads: Vec<String>,
-    /// All on one host, over loopback; or client, balancer and backend apart, joined by veth [default: both]
+    /// All on one host, over loopback; or client, balancer and backend apart, joined by veth [default: both, quick host]
     #[arg(long, value_enum)]
     topology: Option<Topology>,
     /// Processor cores that client, balancer and backend share
@@ -85,22 +87,31 @@ impl Topology {
 }
 
 impl Datapaths {
+    /// How often an edit is measured.
+    fn edits(&self) -> u32 {
+        if self.quick { 3 } else { 5 }
+    }
+
     fn rounds(&self) -> u32 {
         self.rounds.unwrap_or(if self.quick { 3 } else { 5 })
     }
 
     /// Seconds that a workload is warmed up for.
     fn warm(&self) -> f64 {
-        if self.quick { 0.1 } else { 0.2 }
+        if self.quick { 0.1 } else { 0.15 }
     }
 
     /// Seconds that a workload is measured for.
     fn seconds(&self) -> f64 {
-        if self.quick { 0.3 } else { 0.8 }
+        if self.quick { 0.3 } else { 0.7 }
     }
 
     fn topologies(&self) -> Vec<Topology> {
-        self.topology.map_or_else(|| vec![Topology::Host, Topology::Veth], |topology| vec![topology])
+        match self.topology {
+            Some(topology) => vec![topology],
+            None if self.quick => vec![Topology::Host],
+            None => vec![Topology::Host, Topology::Veth],
+        }
     }
 
     fn wants(&self, contender: &Contender) -> bool {
@@ -142,6 +153,10 @@ pub fn run(options: &Datapaths) -> Result<ExitCode> {
     let file = options.target.join("bench/datapaths.json");
     record::write(&file, &machine, &figures)?;
     say(&format!("every figure: {}", file.display()));
+    if options.write {
+        page::write(&options.workspace, &options.topologies(), &machine, &figures)?;
+        say("written: docs/benchmarks.md and its charts");
+    }
     let behind = row::behind(&figures);
     if behind.is_empty() {
         say("tcpshift is ahead in every row");
@@ -183,7 +198,9 @@ fn measure(
     }
     for contender in &mut started {
         note(&format!("{}: once for {}", topology.name(), contender.name()));
-        contender.once(topology, setting, &chosen, figures).with_context(|| contender.name().to_owned())?;
+        contender
+            .once(topology, setting, options.edits(), &chosen, figures)
+            .with_context(|| contender.name().to_owned())?;
     }
     note("");
     Ok(())

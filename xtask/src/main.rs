@@ -21,7 +21,11 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
     /// Install, or name, what a fresh Debian machine needs to build and to test
-    Setup,
+    Setup {
+        /// What `bench datapaths` needs instead; no service is started
+        #[arg(long)]
+        bench: bool,
+    },
     /// The whole task for a newcomer: build, start two servers and the agent, shift a fifth, measure
     Demo(demo::Demo),
     /// Everything that a change must pass: setup, format, lints, documentation, tidiness, build, tests
@@ -34,7 +38,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Setup => setup::setup(&setup::ALL),
+        Command::Setup { bench } => setup::setup(if bench { &setup::BENCH } else { &setup::ALL }),
         Command::Demo(demo) => demo.run(),
         Command::Test => test::test(),
         Command::Bench(bench) => bench.run(),

@@ -2,7 +2,9 @@
 //! 80 and 20 of two versions; it may be a process that carries, or something that steers without one.
 
 mod direct;
+mod envoy;
 mod haproxy;
+mod nftables;
 mod nginx;
 mod tcpshift;
 
@@ -25,8 +27,15 @@ pub(super) const PEERS: [&str; 3] = [haproxy::COPY.name, haproxy::SPLICE.name, n
 pub(super) const WEIGHTS: [u32; 2] = [80, 20];
 
 /// All of them, in the order of tables.
-pub(super) const ALL: [Contender; 5] =
-    [direct::CONTENDER, tcpshift::CONTENDER, haproxy::COPY, haproxy::SPLICE, nginx::CONTENDER];
+pub(super) const ALL: [Contender; 7] = [
+    direct::CONTENDER,
+    tcpshift::CONTENDER,
+    haproxy::COPY,
+    haproxy::SPLICE,
+    nginx::CONTENDER,
+    envoy::CONTENDER,
+    nftables::CONTENDER,
+];
 
 /// One of them.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::Topology;
 use super::contender::{Contender, Running, WEIGHTS};
 use super::figures::{Figures, Sample};
-use super::process::{Client, Setting};
+use super::process::{Client, Process, Setting};
 use super::workload::Workload;
 use super::world::World;
 use super::{row, usage};
@@ -17,7 +17,7 @@ use crate::load::Report;
 /// Idle connections that memory is measured by; each takes two descriptors of a balancer.
 const IDLE: usize = 9_000;
 /// Connections that the split is measured by.
-const SPLIT: u32 = 20_000;
+const SPLIT: u32 = 12_000;
 
 /// A contender that is running in its world.
 pub(super) struct Started {
@@ -47,7 +47,7 @@ impl Started {
         let words = [workload.word(), "--connections", &connections, "--warm", &warm, "--seconds", &seconds];
         let mut client = self.client(setting, &words)?;
         let mut others = self.world.server.family();
-        others.extend(self.running.process.iter().flat_map(|process| process.family()));
+        others.extend(self.running.process.iter().flat_map(Process::family));
         others.extend(usage::kernel_threads(setting.processors()));
         let before = usage::processor(&others)?;
         client.go()?;
@@ -61,6 +61,7 @@ impl Started {
         &mut self,
         topology: Topology,
         setting: &Setting,
+        edits: u32,
         wanted: &dyn Fn(&str) -> bool,
         figures: &mut Figures,
     ) -> Result<()> {
@@ -71,21 +72,8 @@ impl Started {
             let share = report.versions[1] as f64 / report.count.max(1) as f64 * 100.0;
             figures.once(topology, self.name(), &row::SPLIT, share);
         }
-        if wanted("edit")
-            && let Some(edit) = &mut self.running.edit
-        {
-            let process = self.running.process.as_ref();
-            let to = self.running.to.to_string();
-            let words = ["connect", "--connections", "2", "--seconds", "1.5", "--to", &to];
-            let mut client = Client::start(setting, &self.world.client, &words, &self.world.file("load.log"))?;
-            client.go()?;
-            std::thread::sleep(Duration::from_millis(400));
-            let asked = clock::now();
-            edit(&self.world, process, [0, 100]).context("cannot edit")?;
-            let report = client.report()?;
-            let took = report.last_of_first.saturating_sub(asked);
-            figures.once(topology, self.contender.name, &row::EDIT, took as f64 / 1e6);
-            edit(&self.world, process, WEIGHTS).context("cannot edit")?;
+        if wanted("edit") {
+            self.edits(topology, setting, edits, figures)?;
         }
         if wanted("memory")
             && let Some(process) = &self.running.process
@@ -101,6 +89,31 @@ impl Started {
             client.report()?;
             let each = after.saturating_sub(before) as f64 / IDLE as f64 / 1024.0;
             figures.once(topology, self.name(), &row::MEMORY, each);
+        }
+        Ok(())
+    }
+
+    /// Takes the first version out and puts it back, under load, and looks when the last connection began that still
+    /// reached it.
+    fn edits(&mut self, topology: Topology, setting: &Setting, edits: u32, figures: &mut Figures) -> Result<()> {
+        let Some(edit) = &mut self.running.edit else { return Ok(()) };
+        let process = self.running.process.as_ref();
+        let to = self.running.to.to_string();
+        let words = ["connect", "--connections", "2", "--seconds", "0.8", "--to", &to];
+        for number in 0..edits {
+            let mut client = Client::start(setting, &self.world.client, &words, &self.world.file("load.log"))?;
+            client.go()?;
+            std::thread::sleep(Duration::from_millis(200));
+            let asked = clock::now();
+            edit(&self.world, process, [0, 100]).context("cannot edit")?;
+            let report = client.report()?;
+            // No edit is seen sooner than by the next connection.
+            let between = report.took / report.count.max(1);
+            let took = report.last_of_first.saturating_sub(asked).max(between);
+            figures.put(topology, &row::EDIT, self.contender.name, number, took as f64 / 1e6);
+            edit(&self.world, process, WEIGHTS).context("cannot edit")?;
+            // A reload is through when the old processes have ended.
+            std::thread::sleep(Duration::from_millis(200));
         }
         Ok(())
     }

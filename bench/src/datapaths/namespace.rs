@@ -71,6 +71,11 @@ impl Namespace {
         done
     }
 
+    /// Sets what sysctl calls a key, in it.
+    pub(super) fn set(&self, name: &str, value: &str) -> Result<()> {
+        self.inside(|| set(name, value))
+    }
+
     /// Runs `ip WORDS` in it.
     pub(super) fn ip(&self, words: &str) -> Result<()> {
         self.run("ip", &words.split(' ').collect::<Vec<_>>(), None)

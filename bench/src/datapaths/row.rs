@@ -75,7 +75,8 @@ pub(super) fn verdict(figures: &Figures, topology: Topology, row: &Row) -> Optio
 pub(super) fn words(verdict: Spread) -> String {
     let Spread { median, least, most } = verdict;
     let word = if median >= 1.0 { "ahead" } else { "BEHIND" };
-    if least == most { format!("{word} {median:.2}x") } else { format!("{word} {median:.2}x ({least:.2}-{most:.2})") }
+    let range = if least < most { format!(" ({least:.2}-{most:.2})") } else { String::new() };
+    format!("{word} {median:.2}x{range}")
 }
 
 /// Every row that tcpshift is behind in.

@@ -38,17 +38,14 @@ pub(super) fn table(figures: &Figures, topology: Topology) -> String {
             lines.iter().filter_map(|line| line.get(at)).map(|cell| cell.chars().count()).max().unwrap_or_default()
         })
         .collect();
-    let mut text = String::new();
-    for line in lines {
-        for (at, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            let blank = " ".repeat(width - cell.chars().count());
-            let last = at + 1 == columns;
-            text += &if at == 0 || last { format!("{cell}{blank}  ") } else { format!("{blank}{cell}  ") };
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
+    let padded = |line: Vec<String>| {
+        let cells = line.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
+            // Words begin at the left, figures end at the right.
+            if at == 0 || at + 1 == columns { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    lines.into_iter().map(padded).collect()
 }
 
 /// A figure with three digits that mean something.

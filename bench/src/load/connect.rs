@@ -76,12 +76,12 @@ pub(super) fn many(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result
 }
 
 fn visit(poll: &mut Poll, load: &Load, until: u64, count: Option<u64>, tally: &mut Tally) -> Result<()> {
-    let mut begun = 0;
+    let mut number = 0;
     let mut next = |poll: &Poll, token: u64| -> Result<Option<Visit>> {
-        if clock::now() >= until || count.is_some_and(|count| begun >= count) {
+        if clock::now() >= until || count.is_some_and(|count| number >= count) {
             return Ok(None);
         }
-        begun += 1;
+        number += 1;
         Visit::begin(load, poll, token).map(Some)
     };
     let mut visits = Vec::with_capacity(load.connections);
