@@ -21,6 +21,8 @@ const LAST_RETRY: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub(super) struct Names {
     names: BTreeMap<String, Name>,
+    /// Answers for names that nobody has wanted yet.
+    known: Answers,
     changed: bool,
 }
 
@@ -35,15 +37,26 @@ struct Name {
 }
 
 impl Names {
+    /// No names yet, but answers that an agent before this one had.
+    pub(super) fn knowing(known: Answers) -> Self {
+        Self { known, ..Self::default() }
+    }
+
     /// Keeps what is known of names that are wanted still, forgets the others, and lets new ones be asked for.
     pub(super) fn want(&mut self, wanted: &BTreeSet<String>) {
         let before = self.names.len();
         self.names.retain(|name, _| wanted.contains(name));
         self.changed |= self.names.len() < before;
         for name in wanted {
-            let new = || Name { addresses: Vec::new(), failures: 0, due: Some(Instant::now()) };
-            self.names.entry(name.clone()).or_insert_with(new);
+            let known = &mut self.known;
+            let mut new = || {
+                let addresses = known.remove(name).unwrap_or_default();
+                Name { addresses, failures: 0, due: Some(Instant::now()) }
+            };
+            self.names.entry(name.clone()).or_insert_with(&mut new);
         }
+        // An old answer is for the first plan alone.
+        self.known.clear();
     }
 
     /// A name to be asked for now.
@@ -144,6 +157,18 @@ mod tests {
         assert!(!names.changed(), "the same answer is no change");
         names.answered(NAME, Ok(found(2, 30)), now);
         assert!(names.changed() && in_seconds(&names, now) == 30);
+    }
+
+    #[test]
+    fn an_answer_known_before_stays_until_there_is_another() {
+        let address: IpAddr = "10.0.0.7".parse().unwrap();
+        let mut names = Names::knowing(Answers::from([(NAME.to_owned(), vec![address])]));
+        names.want(&BTreeSet::from([NAME.to_owned(), "other.example.com".to_owned()]));
+        names.answered(NAME, Err("no answer".to_owned()), Instant::now());
+        names.answered("other.example.com", Ok(found(1, 30)), Instant::now());
+        assert_eq!(names.answers()[NAME], [address]);
+        names.answered(NAME, Ok(found(2, 30)), Instant::now());
+        assert_ne!(names.answers()[NAME], [address]);
     }
 
     #[test]

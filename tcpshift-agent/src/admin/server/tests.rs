@@ -44,7 +44,8 @@ async fn world(limits: Limits) -> World {
     let events = broadcast::Sender::new(4);
     let (end, ended) = oneshot::channel::<()>();
     tokio::spawn(app(inbox, events.clone()));
-    let served = tokio::spawn(serve_within(limits, listener, commands, async { drop(ended.await) }));
+    let served =
+        tokio::spawn(serve_within(limits, listener, commands, async { drop(ended.await) }, oneshot::channel().0));
     while std::os::unix::net::UnixStream::connect(&path).is_err() {
         sleep(Duration::from_millis(5)).await;
     }
