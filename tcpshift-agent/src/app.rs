@@ -145,7 +145,7 @@ async fn serve(options: Options, activated: Vec<Listening>) -> anyhow::Result<()
     listen_addresses = listen_addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut predecessor = succession::predecessor(takeover, &admin).await?;
-    let (socket, state) = succession::belongings(predecessor.as_mut(), &admin, &state_dir).await?;
+    let (socket, state) = succession::belongings(takeover, predecessor.as_mut(), &admin, &state_dir).await?;
     let inside = |path: &PathBuf| Ok::<_, std::io::Error>(path.canonicalize()?.starts_with(state_dir.canonicalize()?));
     if let Some(path) = paths.iter().find(|path| inside(path).unwrap_or(false)) {
         bail!(

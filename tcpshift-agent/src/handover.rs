@@ -130,10 +130,8 @@ mod tests {
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let unix = std::os::unix::net::UnixListener::bind_addr(
-            &std::os::linux::net::SocketAddrExt::from_abstract_name(format!("tcpshift-{}", std::process::id()))
-                .unwrap(),
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let unix = std::os::unix::net::UnixListener::bind(folder.path().join("socket"));
         for socket in [OwnedFd::from(stream), file.into(), udp.into(), unix.unwrap().into()] {
             assert!(listening(socket).is_err());
         }

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup`, `demo`, `test`, `tidy` and `bench`.
+//! The project's own commands: `cargo xtask setup`, `demo`, `test`, `tidy`, `bench` and `soak`.
 //!
 //! Each command is one file; what they say is for the person who typed the command. They must not know how
 //! tcpshift works inside: `demo` uses it by its command line, `tidy` reads source as text.
@@ -8,6 +8,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod setup;
+mod soak;
 mod source;
 mod test;
 mod tidy;
@@ -28,6 +29,8 @@ enum Command {
     Test,
     /// Measure what is promised of 10,000 routes: loading, analyzing, compiling, and one edit among them
     Bench,
+    /// Try for long what a test run tries for a moment
+    Soak(soak::Soak),
     /// Check that the rooms of the house know only whom they may know
     Tidy,
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Test => test::test(),
         Command::Bench => bench::bench(),
+        Command::Soak(soak) => soak.run(),
         Command::Tidy => tidy::tidy(),
     };
     match result {

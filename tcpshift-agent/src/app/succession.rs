@@ -87,27 +87,30 @@ pub(super) async fn predecessor(takeover: bool, admin: &Path) -> anyhow::Result<
 
 /// The admin socket and the state directory, from the agent before if there is one.
 pub(super) async fn belongings(
+    takeover: bool,
     predecessor: Option<&mut Taken>,
     admin: &Path,
     state_dir: &Path,
 ) -> anyhow::Result<(Listener, State)> {
-    let Some(taken) = predecessor else { return Ok((server::bind(admin)?, State::open(state_dir)?)) };
-    let listener = match taken.admin.take() {
+    // One that was there a moment ago may be dying.
+    let patience = if takeover { DEATH_TIME } else { Duration::ZERO };
+    let (desk, lock) = predecessor.map(|taken| (taken.admin.take(), taken.state.take())).unwrap_or_default();
+    let listener = match desk {
         Some((socket, lock)) => server::adopt(admin, socket, lock)?,
-        None => patiently(|| server::bind(admin)).await?,
+        None => patiently(patience, || server::bind(admin)).await?,
     };
-    let state = match taken.state.take() {
+    let state = match lock {
         Some(lock) => State::open_as(state_dir, Some(lock))?,
-        None => patiently(|| State::open(state_dir)).await?,
+        None => patiently(patience, || State::open(state_dir)).await?,
     };
     Ok((listener, state))
 }
 
-async fn patiently<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+async fn patiently<T>(patience: Duration, mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let began = Instant::now();
     loop {
         match attempt() {
-            Err(_) if began.elapsed() < DEATH_TIME => sleep(Duration::from_millis(20)).await,
+            Err(_) if began.elapsed() < patience => sleep(Duration::from_millis(20)).await,
             done => return done,
         }
     }

@@ -115,6 +115,7 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
             Command::Preview(request, reply) => {
                 drop(reply.send(Ok(change(&request.documents[0].text, Action::Configured))));
             }
+            Command::HandOver(stream) => drop(stream),
             Command::Shift(request, reply) => drop(reply.send(Ok(change(&request.object.name, Action::Configured)))),
             Command::Get(request, reply) => drop(reply.send(match request.name.as_deref() {
                 Some("missing") => Err(Failure::new(Reason::NotFound, "not found")),
