@@ -198,7 +198,7 @@ async fn serve(options: Options, activated: Vec<Listening>) -> anyhow::Result<()
         let reasons: Vec<_> = app.down.values().cloned().collect();
         bail!("nothing can be served: {}", reasons.join("; "));
     }
-    if let Some(taken) = predecessor {
+    if let Some(taken) = &mut predecessor {
         let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
         app.succeed(taken, (errors + app.files.errors().count(), &served), &mut signals).await?;
     }
@@ -207,6 +207,8 @@ async fn serve(options: Options, activated: Vec<Listening>) -> anyhow::Result<()
     app.say_ready(&admin);
     app.say_unserved();
     notify::ready();
+    // Only now the old agent may end: systemd must know the new one before it misses the old one.
+    drop(predecessor);
     app.work(&mut signals, &mut commands, &mut watch).await;
     app.drain(drain_timeout, &mut signals, &mut commands).await;
     app.close_desk(&mut commands).await?;

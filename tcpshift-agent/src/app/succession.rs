@@ -138,7 +138,7 @@ impl App {
     /// one listens.
     pub(super) async fn succeed(
         &mut self,
-        mut taken: Taken,
+        taken: &mut Taken,
         (problems, served): (usize, &HashSet<SocketAddr>),
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
@@ -239,7 +239,7 @@ impl App {
             desk.close().await;
         }
         self.state.let_go();
-        give::release(&mut channel).await;
+        give::release(channel).await;
         log::info!("handed over to the agent with pid {pid}; no new connections are accepted here");
         true
     }

@@ -56,12 +56,15 @@ pub async fn give(
     Ok(unwanted)
 }
 
-/// Tells the new agent that nothing is accepted here any more. If it has gone by now, that is an agent's end as
-/// any other.
-pub async fn release(channel: &mut Channel) {
+/// Tells the new agent that nothing is accepted here any more, and waits until it has told whom it has to tell that
+/// it serves now. If it has gone by now, that is an agent's end as any other.
+pub async fn release(mut channel: Channel) {
     if let Err(error) = channel.send(&Message::Released, &[], STEP_TIME).await {
         log::error!("the new agent (pid {}) is gone: {error}; start another one", channel.pid);
+        return;
     }
+    // It says nothing more, and closes the connection.
+    channel.receive(STEP_TIME).await.ok();
 }
 
 /// Answers an agent that cannot have anything now.

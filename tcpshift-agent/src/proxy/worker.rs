@@ -97,7 +97,9 @@ async fn obey(connections: Arc<Connections>, mut commands: mpsc::UnboundedReceiv
             Command::Drain { left, done } => {
                 for (address, served) in served.drain() {
                     let is_left = left.contains(&address);
-                    served.into_iter().for_each(|one| if is_left { one.leave() } else { one.close(&worker) });
+                    for one in served {
+                        if is_left { one.leave() } else { one.close(&worker) }
+                    }
                 }
                 done
             }

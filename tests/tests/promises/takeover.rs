@@ -230,10 +230,10 @@ fn file(world: &World, name: &str, ports: &[u16]) -> PathBuf {
     let mut text = together(&[&example_text("services.yaml"), &example_text("workload-entries.yaml")]);
     let all_v1 = example_text("all-v1.yaml");
     let (ground, route) = all_v1.rsplit_once("---").unwrap();
-    let servers: String = ports
-        .iter()
-        .map(|port| format!("  - {{port: {{number: {port}, name: tcp-{port}, protocol: TCP}}, hosts: [\"*\"]}}\n"))
-        .collect();
+    let mut servers = String::new();
+    for port in ports {
+        writeln!(servers, "  - {{port: {{number: {port}, name: tcp-{port}, protocol: TCP}}, hosts: [\"*\"]}}").unwrap();
+    }
     let (before, _) = ground.split_once("  servers:\n").unwrap();
     write!(text, "\n---\n{before}  servers:\n{servers}\n---\n").unwrap();
     let rule = ground.rsplit_once("---").unwrap().1;
