@@ -420,6 +420,13 @@ fn an_agent_with_another_user_is_refused() {
     agent.apply(&ground());
 }
 
+/// Whether every thread of a process is stopped.
+fn stands_still(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let state = |thread: PathBuf| std::fs::read_to_string(thread.join("stat")).unwrap_or_default();
+    threads.flatten().all(|thread| state(thread.path()).contains(") T "))
+}
+
 #[test]
 fn what_waits_in_the_queue_is_served_by_the_new_agent() {
     let world = World::new();
@@ -429,6 +436,7 @@ fn what_waits_in_the_queue_is_served_by_the_new_agent() {
     until_so("it has what it asked for", seconds(10), || successor.log().contains("taking over"));
     // Nobody accepts: the old one stands still, and dies so.
     agent.process().signal(Signal::STOP);
+    until_so("every thread of it stands still", seconds(10), || stands_still(agent.pid()));
     let waiting: Vec<TcpStream> = (0..40).map(|_| connect(GATEWAY).unwrap()).collect();
     agent.process().signal(Signal::KILL);
     agent.process().wait(seconds(10));
