@@ -140,3 +140,44 @@ impl Lender {
         Ok(Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn listener() -> (SocketAddr, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        (listener.local_addr().unwrap(), listener)
+    }
+
+    #[test]
+    fn every_worker_has_a_socket_and_none_is_closed() {
+        let mut inherited = Inherited::default();
+        let (address, only) = listener();
+        inherited.handed_over.insert(address, vec![only]);
+        let sockets = inherited.take(address, 3).unwrap().unwrap();
+        assert_eq!(sockets.len(), 3);
+        let _client = TcpStream::connect(address).unwrap();
+        assert!(sockets[2].accept().is_ok());
+        let (other, one) = listener();
+        let (_, two) = listener();
+        inherited.handed_over.insert(other, vec![one, two]);
+        assert_eq!(inherited.take(other, 1).unwrap().unwrap().len(), 2, "more than workers");
+        assert!(inherited.take(address, 1).is_none() && inherited.take(other, 1).is_none(), "they are used up");
+    }
+
+    #[test]
+    fn a_socket_of_systemd_is_kept_for_later_plans() {
+        let mut inherited = Inherited::default();
+        let (address, socket) = listener();
+        inherited.activated.insert(address, vec![socket]);
+        for _ in 0..2 {
+            let sockets = inherited.take(address, 2).unwrap().unwrap();
+            let _client = TcpStream::connect(address).unwrap();
+            assert!(sockets[1].accept().is_ok());
+        }
+        assert_eq!(inherited.activated().count(), 1);
+    }
+}
