@@ -46,6 +46,8 @@ pub async fn take(path: &Path) -> anyhow::Result<Option<Taken>> {
     let stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        // It was in its queue when it died.
+        Err(error) if is_gone(&error) => return Ok(None),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             bail!("permission denied at {shown}: the running agent has another user, and --takeover needs the same")
         }
