@@ -9,6 +9,7 @@ pub mod server;
 pub mod status;
 pub mod watch;
 
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use api::{
@@ -36,6 +37,8 @@ pub enum Command {
     Watch(WatchRequest, Reply<WatchReply>),
     /// Read the plan in force and what became of it.
     Status(Reply<StatusReply>),
+    /// Hand everything over to the agent at the other end; nothing is said there in HTTP any more.
+    HandOver(UnixStream),
 }
 
 impl Command {
@@ -48,6 +51,7 @@ impl Command {
             Self::Get(_, reply) => reply.is_closed(),
             Self::Watch(_, reply) => reply.is_closed(),
             Self::Status(reply) => reply.is_closed(),
+            Self::HandOver(_) => false,
         }
     }
 }

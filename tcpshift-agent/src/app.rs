@@ -8,8 +8,9 @@
 mod answer;
 mod change;
 mod preview;
+mod succession;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -17,12 +18,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
+use crate::admin::Command;
 use crate::admin::watch::Watchers;
-use crate::admin::{self, Command};
 use crate::connections::Connections;
+use crate::handover::{Listening, activation, notify};
 use crate::plan::compile::{Identity, Memory};
 use crate::plan::{Plan, Route};
 use crate::proxy::{self, Proxy, limits};
@@ -32,6 +34,7 @@ use crate::route::files::watch::{SETTLE, SHORTEST_ROUND, Watch};
 use crate::route::problem::{Problem, Severity};
 use crate::route::state::State;
 use crate::route::store::Store;
+use succession::Desk;
 
 /// How often a listener that could not be opened is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -73,6 +76,8 @@ pub struct Options {
     pub namespace: String,
     /// Labels of the agent, for Gateway selectors.
     pub labels: BTreeMap<String, String>,
+    /// Whether to take over from the agent that has the admin socket.
+    pub takeover: bool,
 }
 
 /// The agent at work.
@@ -80,6 +85,8 @@ struct App {
     identity: Identity,
     started: Instant,
     draining: bool,
+    /// Another agent reads the state; nothing is changed.
+    handing_over: bool,
     store: Store,
     state: State,
     files: Files,
@@ -93,23 +100,26 @@ struct App {
     /// Listeners of the plan that are not served, and why.
     down: BTreeMap<SocketAddr, String>,
     watchers: Watchers,
+    /// None before the agent is ready, and after its end.
+    desk: Option<Desk>,
 }
 
 /// Runs an agent until it is told to end. Fails if it cannot start.
 pub fn run(options: Options) -> anyhow::Result<()> {
+    let activated = activation::take();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("admin")
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let done = runtime.block_on(serve(options));
+    let done = runtime.block_on(serve(options, activated));
     // Whoever still waits for an answer is not waited for.
     runtime.shutdown_background();
     done
 }
 
-async fn serve(options: Options) -> anyhow::Result<()> {
+async fn serve(options: Options, activated: Vec<Listening>) -> anyhow::Result<()> {
     let Options {
         paths,
         mut listen_addresses,
@@ -121,6 +131,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         drain_timeout,
         namespace,
         labels,
+        takeover,
     } = options;
     if let Some(warning) = limits::raise().warning {
         log::warn!("{warning}");
@@ -139,8 +150,8 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     }
     listen_addresses = listen_addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let socket = admin::server::bind(&admin)?;
-    let state = State::open(&state_dir)?;
+    let mut predecessor = succession::predecessor(takeover, &admin).await?;
+    let (socket, state) = succession::belongings(takeover, predecessor.as_mut(), &admin, &state_dir).await?;
     let inside = |path: &PathBuf| Ok::<_, std::io::Error>(path.canonicalize()?.starts_with(state_dir.canonicalize()?));
     if let Some(path) = paths.iter().find(|path| inside(path).unwrap_or(false)) {
         bail!(
@@ -151,7 +162,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let (applied, version, problems) = state.load()?;
     problems.iter().for_each(say);
     let connections = Arc::new(Connections::default());
-    let proxy = Proxy::start(&connections, 0, &source_addresses).context("cannot start the proxy")?;
+    let mut proxy = Proxy::start(&connections, 0, &source_addresses).context("cannot start the proxy")?;
+    let served = succession::furnish(&mut proxy, predecessor.as_mut(), activated);
+    let names = predecessor.as_mut().map(|taken| std::mem::take(&mut taken.names)).unwrap_or_default();
     let mut watch = Watch::new(paths.clone());
     let mut app = App {
         identity: Identity {
@@ -160,10 +173,11 @@ async fn serve(options: Options) -> anyhow::Result<()> {
             listen_addresses,
             seed,
             is_local: proxy::is_local,
-            names: HashMap::new(),
+            names: names.clone(),
         },
         started: Instant::now(),
         draining: false,
+        handing_over: false,
         store: Store::new(applied, version),
         state,
         files: Files::new(paths, state_dir),
@@ -172,9 +186,10 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,
         proxy,
-        resolver: Resolver::start(resolve::Source::Host),
+        resolver: Resolver::start(resolve::Source::Host, names),
         down: BTreeMap::new(),
         watchers: Watchers::default(),
+        desk: None,
     };
     match datapath {
         Datapath::Auto => log::info!("datapath proxy: it is the only one of this version"),
@@ -189,22 +204,26 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         let reasons: Vec<_> = app.down.values().cloned().collect();
         bail!("nothing can be served: {}", reasons.join("; "));
     }
+    if let Some(taken) = &mut predecessor {
+        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        app.succeed(taken, (errors + app.files.errors().count(), &served), &mut signals).await?;
+    }
     let (sender, mut commands) = mpsc::channel(64);
-    let (end, ended) = oneshot::channel::<()>();
-    let server = tokio::spawn(admin::server::serve(socket, sender, async {
-        ended.await.ok();
-    }));
+    app.desk = Some(Desk::open(socket, sender)?);
     app.say_ready(&admin);
+    app.say_unserved();
+    notify::ready();
+    // Only now the old agent may end: systemd must know the new one before it misses the old one.
+    drop(predecessor);
     app.work(&mut signals, &mut commands, &mut watch).await;
     app.drain(drain_timeout, &mut signals, &mut commands).await;
-    end.send(()).ok();
-    server.await.context("the admin server ended by a panic")??;
+    app.close_desk(&mut commands).await?;
     log::info!("ended");
     Ok(())
 }
 
 impl App {
-    /// Serves until it is told to end.
+    /// Serves until it is told to end, or another agent serves in its place.
     async fn work(&mut self, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>, watch: &mut Watch) {
         let mut look_at = tokio::time::Instant::now() + SHORTEST_ROUND;
         // Not before, whatever is reported: a folder that changes all the time must not take all the time.
@@ -213,7 +232,12 @@ impl App {
         loop {
             let some_down = !self.down.is_empty();
             tokio::select! {
-                Some(command) = commands.recv() => self.answer(command).await,
+                Some(command) = commands.recv() => match command {
+                    Command::HandOver(stream) => if self.hand_over(stream, signals, commands).await {
+                        return;
+                    },
+                    command => self.answer(command).await,
+                },
                 answers = self.resolver.changed() => {
                     self.identity.names.clone_from(&answers);
                     self.follow(self.store.clone()).await;
@@ -254,6 +278,7 @@ impl App {
     /// second signal.
     async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>) {
         self.draining = true;
+        // After a hand-over this has been done, and finds nothing.
         self.proxy.drain().await;
         let connections = Arc::clone(&self.connections);
         if connections.active() > 0 {
@@ -320,6 +345,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// One that was taken when it could not be obeyed.
+    again: Option<&'static str>,
 }
 
 impl Signals {
@@ -328,16 +355,27 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            again: None,
         })
     }
 
     /// Waits for the next signal.
     async fn next(&mut self) -> Asked {
+        if let Some(signal) = self.again.take() {
+            return Asked::End(signal);
+        }
         tokio::select! {
             _ = self.terminate.recv() => Asked::End("SIGTERM"),
             _ = self.interrupt.recv() => Asked::End("SIGINT"),
             _ = self.hangup.recv() => Asked::Reload,
         }
+    }
+}
+
+impl Signals {
+    /// Waits until the agent is to end.
+    async fn ended(&mut self) {
+        while let Asked::Reload = self.next().await {}
     }
 }
 

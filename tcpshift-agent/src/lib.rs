@@ -8,6 +8,7 @@ pub mod analyze;
 pub mod app;
 pub mod cli;
 pub mod connections;
+pub mod handover;
 pub mod plan;
 pub mod proxy;
 pub mod resolve;

@@ -8,6 +8,7 @@
 mod accept;
 mod carry;
 mod dial;
+mod inherited;
 mod inputs;
 mod lifetime;
 pub mod limits;
@@ -34,6 +35,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::connections::Connections;
 use crate::plan::Plan;
+use inherited::Inherited;
+pub use inherited::Lender;
 use worker::Command;
 
 /// How long the workers may take to end. They have nothing to wait for, so that it is never reached.
@@ -46,8 +49,12 @@ const TURNS: u32 = 256;
 #[derive(Debug)]
 pub struct Proxy {
     workers: Vec<Handle>,
-    /// Sockets that are open and not handed to the workers yet, one for each.
+    /// Sockets that are open and not handed to the workers yet, one at least for each.
     waiting: HashMap<SocketAddr, Vec<TcpListener>>,
+    /// Sockets that this process did not open itself.
+    inherited: Inherited,
+    /// Nothing is accepted yet: `waiting` is not handed out.
+    held: bool,
     /// Listeners that the workers serve.
     serving: HashSet<SocketAddr>,
 }
@@ -90,7 +97,8 @@ impl Proxy {
         let workers = if workers == 0 { thread::available_parallelism()?.get() } else { workers };
         let workers = (0..workers).map(|number| Handle::start(number, Arc::clone(connections), sources.to_vec()));
         let workers = workers.collect::<io::Result<_>>()?;
-        Ok(Self { workers, waiting: HashMap::new(), serving: HashSet::new() })
+        let (waiting, serving) = (HashMap::new(), HashSet::new());
+        Ok(Self { workers, waiting, inherited: Inherited::default(), held: false, serving })
     }
 
     /// Opens the sockets that a plan needs and that are not open yet, and closes none. Who connects from then
@@ -102,6 +110,18 @@ impl Proxy {
             let address = listener.address;
             if self.is_open(address) {
                 continue;
+            }
+            match self.inherited.take(address, self.workers.len()) {
+                Some(Ok(sockets)) => {
+                    self.waiting.insert(address, sockets);
+                    continue;
+                }
+                Some(Err(error)) => {
+                    let reason = format!("its sockets cannot be copied for each worker: {error}");
+                    failures.push(ListenFailure { address, listener: listener.name.clone(), reason });
+                    continue;
+                }
+                None => {}
             }
             match listen::open(address, self.workers.len()) {
                 Ok(sockets) => {
@@ -134,10 +154,12 @@ impl Proxy {
             self.serving.remove(address);
         }
         let mut sockets: Vec<Vec<(SocketAddr, TcpListener)>> = self.workers.iter().map(|_| Vec::new()).collect();
-        for (address, opened) in self.waiting.extract_if(|&address, _| plan.listener(address).is_some()) {
+        let held = self.held;
+        for (address, opened) in self.waiting.extract_if(|&address, _| !held && plan.listener(address).is_some()) {
             self.serving.insert(address);
-            for (sockets, socket) in sockets.iter_mut().zip(opened) {
-                sockets.push((address, socket));
+            for (number, socket) in opened.into_iter().enumerate() {
+                let worker = number % sockets.len();
+                sockets[worker].push((address, socket));
             }
         }
         let mut sockets = sockets.into_iter();
@@ -150,11 +172,27 @@ impl Proxy {
         .await;
     }
 
-    /// Stops accepting: serves what waits, then closes all listeners. Live connections go on.
+    /// Stops accepting: serves what waits, then closes all listeners. What waits at a socket of systemd's is left
+    /// to the next agent. Live connections go on.
     pub async fn drain(&mut self) {
+        let left = self.inherited.activated().map(|(address, _)| address).collect();
+        self.stop(left).await;
+    }
+
+    /// Stops accepting, and leaves what waits to another process that has copies of the sockets; but at
+    /// `unwanted`, which it has not, what waits is served. Live connections go on.
+    pub async fn release(&mut self, unwanted: &[SocketAddr]) {
+        let unwanted: HashSet<_> = unwanted.iter().collect();
+        let left = self.serving.iter().filter(|address| !unwanted.contains(address)).copied().collect();
+        self.stop(left).await;
+    }
+
+    async fn stop(&mut self, left: HashSet<SocketAddr>) {
         self.waiting.clear();
         self.serving.clear();
-        self.tell(|done| Command::Drain { done }).await;
+        self.inherited = Inherited::default();
+        let left = Arc::new(left);
+        self.tell(|done| Command::Drain { left: Arc::clone(&left), done }).await;
     }
 
     /// Resets the connections that are left, and ends the workers. There is nothing to be done with the

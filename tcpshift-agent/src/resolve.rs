@@ -45,11 +45,12 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Starts with no names. It has to be called inside a tokio runtime.
-    pub fn start(source: Source) -> Self {
+    /// Starts with no names, but with answers that count until there are others. It has to be called inside a
+    /// tokio runtime.
+    pub fn start(source: Source, known: Answers) -> Self {
         let (wanted, names) = watch::channel(BTreeSet::new());
         let (sender, answers) = watch::channel(Arc::default());
-        Self { wanted, answers, task: tokio::spawn(work(source, names, sender)) }
+        Self { wanted, answers, task: tokio::spawn(work(source, Names::knowing(known), names, sender)) }
     }
 
     /// Says which names are needed from now on, in lower case. The answers for others are forgotten.
@@ -80,8 +81,12 @@ impl Drop for Resolver {
     }
 }
 
-async fn work(source: Source, mut wanted: watch::Receiver<BTreeSet<String>>, answers: watch::Sender<Arc<Answers>>) {
-    let mut names = Names::default();
+async fn work(
+    source: Source,
+    mut names: Names,
+    mut wanted: watch::Receiver<BTreeSet<String>>,
+    answers: watch::Sender<Arc<Answers>>,
+) {
     let mut lookups = JoinSet::new();
     let mut tell_at = Instant::now();
     loop {

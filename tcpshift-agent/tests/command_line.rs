@@ -12,7 +12,7 @@ use tcpshift_agent::admin::api::*;
 use tcpshift_agent::admin::{self, server};
 use tcpshift_agent::route::problem::{Problem, Severity};
 use tempfile::TempDir;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 const ROUTE: &str = "kind: VirtualService";
 
@@ -28,7 +28,7 @@ fn world() -> World {
     let listener = server::bind(&folder.path().join("admin.sock")).unwrap();
     let (commands, inbox) = mpsc::channel(8);
     runtime.spawn(app(inbox));
-    runtime.spawn(server::serve(listener, commands, std::future::pending()));
+    runtime.spawn(server::serve(listener, commands, std::future::pending(), oneshot::channel().0));
     let world = World { folder, _runtime: runtime };
     for _ in 0..100 {
         if std::os::unix::net::UnixStream::connect(world.folder.path().join("admin.sock")).is_ok() {
@@ -125,6 +125,7 @@ async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
     while let Some(command) = inbox.recv().await {
         match command {
             admin::Command::Apply(request, reply) => drop(reply.send(apply(&request))),
+            admin::Command::HandOver(stream) => drop(stream),
             admin::Command::Delete(request, reply) => {
                 let known = |object: &ObjectName| object.name == "tcp-echo" || request.ignore_not_found;
                 drop(reply.send(match request.objects.iter().find(|object| !known(object)) {

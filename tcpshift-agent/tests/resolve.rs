@@ -44,7 +44,7 @@ async fn next(resolver: &mut Resolver) -> Arc<Answers> {
 async fn answers_follow_dns_and_outlive_its_server() {
     let last = Arc::new(AtomicU8::new(1));
     let (server, task) = serve(Arc::clone(&last)).await;
-    let mut resolver = Resolver::start(Source::Server(server));
+    let mut resolver = Resolver::start(Source::Server(server), Answers::default());
     resolver.want(&BTreeSet::from([NAME.to_owned()]));
     assert_eq!(next(&mut resolver).await[NAME], [IpAddr::from([10, 0, 0, 1])]);
     last.store(2, Relaxed);
@@ -58,7 +58,7 @@ async fn answers_follow_dns_and_outlive_its_server() {
 
 #[tokio::test]
 async fn names_of_the_hosts_file_need_no_server() {
-    let mut resolver = Resolver::start(Source::Host);
+    let mut resolver = Resolver::start(Source::Host, Answers::default());
     resolver.want(&BTreeSet::from(["localhost".to_owned()]));
     assert!(next(&mut resolver).await["localhost"].iter().all(IpAddr::is_loopback));
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -37,16 +37,24 @@ impl<'a> Agent<'a> {
     }
 
     /// Starts an agent by a command that the arguments of `run` are put behind, and does not wait.
-    pub fn launch<S: AsRef<std::ffi::OsStr>>(
+    pub fn launch<S: AsRef<std::ffi::OsStr>>(world: &'a World, name: &str, launcher: Command, arguments: &[S]) -> Self {
+        Self::launch_as(world, name, name, launcher, Stdio::null(), arguments)
+    }
+
+    /// As [`Agent::launch`], with a standard input, and with a name of its own for the process, which another one
+    /// with the same state and socket does not have.
+    pub fn launch_as<S: AsRef<std::ffi::OsStr>>(
         world: &'a World,
         name: &str,
+        process: &str,
         mut launcher: Command,
+        stdin: Stdio,
         arguments: &[S],
     ) -> Self {
         let arguments: Vec<OsString> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
         launcher.arg("run").arg("--state-dir").arg(world.path(&format!("{name}.state"))).args(&arguments);
         launcher.env("TCPSHIFT_ADMIN", socket_word(world, name)).env("RUST_BACKTRACE", "1");
-        let process = Process::start(world, name, launcher);
+        let process = Process::start_with(world, process, launcher, stdin);
         Self { world, name: name.to_owned(), arguments, process }
     }
 
@@ -58,6 +66,29 @@ impl<'a> Agent<'a> {
                 panic!("the agent ended at start with {status}:\n{}", self.process.stderr());
             }
             admin::request(&socket, "GET", "/v1/status", None).is_ok_and(|answer| answer.status == 200)
+        });
+        self
+    }
+
+    /// Starts `run --takeover ARGUMENTS` with this agent's state and socket, and does not wait.
+    pub fn successor<S: AsRef<std::ffi::OsStr>>(&self, process: &str, mut launcher: Command, arguments: &[S]) -> Self {
+        let arguments = arguments.iter().map(AsRef::as_ref);
+        let arguments: Vec<_> = std::iter::once(std::ffi::OsStr::new("--takeover")).chain(arguments).collect();
+        launcher.env_remove("LISTEN_FDS");
+        Self::launch_as(self.world, &self.name, process, launcher, Stdio::null(), &arguments)
+    }
+
+    /// Waits until this process, and no other one, answers at the socket.
+    pub fn answers(mut self) -> Self {
+        let (socket, pid) = (self.socket(), u64::from(self.pid()));
+        let begin = std::time::Instant::now();
+        until_so("the new agent answers", seconds(40), || {
+            assert!(begin.elapsed() < seconds(30), "it does not answer:\n{}", self.process.stderr());
+            if let Some(status) = self.process.ended() {
+                panic!("the agent ended at start with {status}:\n{}", self.process.stderr());
+            }
+            let answer = admin::request(&socket, "GET", "/v1/status", None);
+            answer.is_ok_and(|answer| answer.status == 200 && answer.body["pid"] == pid)
         });
         self
     }

@@ -14,6 +14,7 @@ pub mod load;
 pub mod noise;
 pub mod process;
 pub mod routes;
+pub mod rush;
 pub mod server;
 pub mod share;
 pub mod until;

@@ -53,10 +53,15 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 
 impl Process {
     /// Starts a command made by [`command`]; its output goes to files of the world named after `name`.
-    pub fn start(world: &World, name: &str, mut command: Command) -> Self {
+    pub fn start(world: &World, name: &str, command: Command) -> Self {
+        Self::start_with(world, name, command, Stdio::null())
+    }
+
+    /// As [`Process::start`], with a standard input.
+    pub fn start_with(world: &World, name: &str, mut command: Command, stdin: Stdio) -> Self {
         let (stdout, stderr) = (world.path(&format!("{name}.stdout")), world.path(&format!("{name}.stderr")));
         let create = |path: &PathBuf| File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        command.stdin(Stdio::null()).stdout(create(&stdout)).stderr(create(&stderr));
+        command.stdin(stdin).stdout(create(&stdout)).stderr(create(&stderr));
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Self { name: name.to_owned(), child, stdout, stderr }
     }

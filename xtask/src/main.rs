@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup`, `demo`, `test`, `tidy` and `bench`.
+//! The project's own commands: `cargo xtask setup`, `demo`, `test`, `tidy`, `bench` and `soak`.
 //!
 //! Each command is one file; what they say is for the person who typed the command. They must not know how
 //! tcpshift works inside: `demo` uses it by its command line, `tidy` reads source as text.
@@ -8,6 +8,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod setup;
+mod soak;
 mod source;
 mod test;
 mod tidy;
@@ -32,6 +33,8 @@ enum Command {
     Test,
     /// Measure: the promises of decisions and of 10,000 routes, and datapaths beside their peers; all, or one of them
     Bench(bench::Bench),
+    /// Try for long what a test run tries for a moment
+    Soak(soak::Soak),
     /// Check that the rooms of the house know only whom they may know
     Tidy,
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Test => test::test(),
         Command::Bench(bench) => bench.run(),
+        Command::Soak(soak) => soak.run(),
         Command::Tidy => tidy::tidy(),
     };
     match result {

@@ -12,6 +12,7 @@ mod paths;
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -27,13 +28,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use log::{debug, warn};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Commands;
 
-pub use claim::Listener;
+pub use claim::{Claim, Listener};
 
 /// Bytes of a request's body, at most.
 pub const MAX_BODY: usize = 32 << 20;
@@ -86,12 +87,25 @@ pub fn bind(path: &Path) -> anyhow::Result<Listener> {
     claim::bind(path)
 }
 
-/// Answers at the socket until `shutdown`, then lets exchanges end for a moment and removes the socket.
+/// Takes the socket over from an agent that has it at this path, and with it the lock of the path. Clients that
+/// come are answered by the other until it lets go, and wait until [`serve`] then. Errors: the other has another
+/// path, or what it hands over is something else.
+pub fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<Listener> {
+    claim::adopt(path, socket, lock)
+}
+
+/// Answers at the socket until `shutdown`, then lets exchanges end for a moment and removes the socket, unless
+/// it belongs to another agent by then. `left` is told when nobody is let in any more.
 ///
 /// The socket accepts as soon as this future is polled for the first time, so start it when the first plan is
 /// in force. Errors: the socket cannot be listened at.
-pub async fn serve(listener: Listener, commands: Commands, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    serve_within(Limits::default(), listener, commands, shutdown).await
+pub async fn serve(
+    listener: Listener,
+    commands: Commands,
+    shutdown: impl Future<Output = ()>,
+    left: oneshot::Sender<()>,
+) -> anyhow::Result<()> {
+    serve_within(Limits::default(), listener, commands, shutdown, left).await
 }
 
 async fn serve_within(
@@ -99,6 +113,7 @@ async fn serve_within(
     listener: Listener,
     commands: Commands,
     shutdown: impl Future<Output = ()>,
+    left: oneshot::Sender<()>,
 ) -> anyhow::Result<()> {
     let socket = listener.listen()?;
     let (ending, ended) = watch::channel(false);
@@ -116,11 +131,19 @@ async fn serve_within(
         }
     }
     // The path goes first, so that nobody new finds an agent that ends.
+    let is_handed_over = listener.is_handed_over();
     drop(listener);
     drop(socket);
+    // Nobody waits for it at an ordinary end.
+    left.send(()).ok();
+    if is_handed_over {
+        // A client that got through to this agent, and has not said yet what it wants, gets an answer too.
+        let answered = async { while connections.join_next().await.is_some() {} };
+        timeout(limits.farewell_time, answered).await.ok();
+    }
     ending.send_replace(true);
     let farewell = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(limits.farewell_time, farewell).await.is_err() {
+    if timeout(limits.farewell_time, farewell).await.is_err() {
         debug!("admin: {} connections cut off at the end", connections.len());
     }
     Ok(())
@@ -166,7 +189,8 @@ async fn connection(
         .header_read_timeout(limits.header_time)
         .keep_alive(false)
         .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut exchange = pin!(exchange);
     let mut whole = pin!(sleep(limits.whole_time));
     let (mut late, mut told) = (false, false);

@@ -28,19 +28,31 @@ fn listener(listener: &Listener, connections: &Connections, down: Option<&String
 }
 
 fn route(route: &Route, connections: &Connections) -> RouteStatus {
-    let total =
-        route.destinations.iter().map(|one| connections.destinations.get(one.decides.number).opened_since_mark());
-    let total = total.sum();
+    // Read once: connections go on being opened, and no share may be more than the whole.
+    let opened: Vec<u64> = route
+        .destinations
+        .iter()
+        .map(|one| connections.destinations.get(one.decides.number).opened_since_mark())
+        .collect();
+    let total = opened.iter().sum();
     RouteStatus {
         name: route.name(),
         steer_by: steer_name(&route.steer),
-        destinations: route.destinations.iter().map(|one| destination(one, total, connections)).collect(),
+        destinations: route
+            .destinations
+            .iter()
+            .zip(opened)
+            .map(|(one, opened)| destination(one, (opened, total), connections))
+            .collect(),
     }
 }
 
-fn destination(destination: &Destination, total: u64, connections: &Connections) -> DestinationStatus {
+fn destination(
+    destination: &Destination,
+    (opened_since_change, total): (u64, u64),
+    connections: &Connections,
+) -> DestinationStatus {
     let count = connections.destinations.get(destination.decides.number);
-    let opened_since_change = count.opened_since_mark();
     let failures: Vec<_> =
         count.failures().map(|(reason, count)| Trouble { reason: reason.to_string(), count }).collect();
     let ended = count.ended().map(|(reason, count)| Trouble { reason: reason.to_string(), count }).collect();

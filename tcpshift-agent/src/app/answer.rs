@@ -9,6 +9,7 @@ use crate::admin::api::{
     Failure, GetReply, GetRequest, Item, Reason, StatusReply, Trouble, WatchFilter, WatchReply, WatchRequest,
 };
 use crate::admin::status;
+use crate::handover::give;
 use crate::route::object::Object;
 use crate::route::store::Refusal;
 
@@ -25,6 +26,11 @@ impl App {
             Command::Get(request, reply) => drop(reply.send(self.get(&request))),
             Command::Watch(request, reply) => drop(reply.send(self.watch(request))),
             Command::Status(reply) => drop(reply.send(Ok(self.status()))),
+            // The first one is taken by whoever calls this; here it cannot be granted.
+            Command::HandOver(stream) => {
+                let reason = if self.draining { "it is ending" } else { "it is handing over to another one already" };
+                tokio::spawn(give::refuse(stream, reason));
+            }
         }
     }
 

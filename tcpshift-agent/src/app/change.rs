@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use jiff::Timestamp;
 
-use super::App;
+use super::{App, succession};
 use crate::admin::api::{
     Action, ApplyRequest, ChangeReply, ChangeResult, DeleteRequest, Failure, ObjectName, Reason, ShiftRequest,
 };
@@ -186,6 +186,9 @@ impl App {
     async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<(), Failure> {
         if self.draining {
             return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed"));
+        }
+        if self.handing_over {
+            return Err(Failure::new(Reason::Unavailable, succession::HANDING_OVER));
         }
         let plan = self.compile(&store);
         let failures = self.proxy.open(&plan);

@@ -22,6 +22,8 @@ Examples:
         from a file; save the file, and it is in force within a second
   tcpshift-agent run routes/ --listen-address 127.0.0.1 --state-dir ./state
         from a folder and its own state, for this machine alone
+  tcpshift-agent run --takeover
+        in place of the agent that runs, say after an upgrade: no connection is refused or reset
 
 SIGHUP reads the files again. SIGTERM stops accepting, lets open connections end until --drain-timeout, and \
 closes the rest.";
@@ -72,6 +74,14 @@ pub(super) struct Arguments {
     /// of a service's own namespace.
     #[arg(long, value_name = "NS", value_parser = namespace, default_value = DEFAULT_NAMESPACE)]
     namespace: String,
+
+    /// Take over from the agent that answers at the admin socket, without a gap
+    ///
+    /// The new agent gets the listening sockets and the state directory of the running one, and begins to accept in
+    /// the moment in which that one lets go; connections that are open there end there. If the new one cannot
+    /// start, the running one goes on. With no agent running it starts as usual.
+    #[arg(long)]
+    takeover: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -97,6 +107,7 @@ pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Resu
         drain_timeout: arguments.drain_timeout,
         namespace: arguments.namespace,
         labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        takeover: arguments.takeover,
     };
     // `#` prints the causes behind the message, one after the other.
     app::run(options).map(|()| Done::Well).map_err(|error| Stop::Failed(format!("{error:#}")))

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
@@ -64,6 +65,18 @@ impl Served {
         let door = Rc::new(Door { address, socket, rest: Cell::new(REST.0) });
         let task = tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&door)));
         Ok(Self { door, task })
+    }
+
+    /// A copy of the socket, for another process to accept from.
+    pub(super) fn lend(&self) -> io::Result<OwnedFd> {
+        let socket = self.door.socket.borrow();
+        socket.as_ref().ok_or(Errno::BADF)?.as_fd().try_clone_to_owned()
+    }
+
+    /// Stops accepting. What waits is left to whoever has the socket too.
+    pub(super) fn leave(self) {
+        self.task.abort();
+        drop(self.door.socket.take());
     }
 
     /// Accepts what waits, then closes the socket.

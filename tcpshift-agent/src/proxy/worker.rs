@@ -3,8 +3,10 @@
 //! It does what [`Command`]s say, one after the other, each whole. It must not know of the other workers.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +22,9 @@ use super::spare::Spare;
 use crate::connections::Connections;
 use crate::plan::Plan;
 
+/// A copy of a listening socket, and its address.
+pub(super) type Lent = (SocketAddr, OwnedFd);
+
 /// What a worker is told.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -32,8 +37,10 @@ pub(super) enum Command {
         gone: Vec<SocketAddr>,
         done: oneshot::Sender<()>,
     },
-    /// Serve what waits, and close every listener.
-    Drain { done: oneshot::Sender<()> },
+    /// Hand out copies of sockets, `most` of them from number `from` on. Between two plans their order stays.
+    Lend { from: usize, most: usize, lent: oneshot::Sender<io::Result<Vec<Lent>>> },
+    /// Close every listener. What waits is served before, but at those that are `left` to whoever has them too.
+    Drain { left: Arc<HashSet<SocketAddr>>, done: oneshot::Sender<()> },
     /// End, and reset every connection that is left.
     End,
 }
@@ -73,27 +80,37 @@ async fn obey(connections: Arc<Connections>, sources: &[IpAddr], mut commands: m
         spare: Spare::new(),
         sources: Sources::new(sources),
     });
-    let mut served: HashMap<SocketAddr, Served> = HashMap::new();
+    // Several of an address where they come from an agent that had more workers.
+    let mut served: HashMap<SocketAddr, Vec<Served>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         let done = match command {
             Command::Publish { plan, sockets, gone, done } => {
-                for served in gone.iter().filter_map(|address| served.remove(address)) {
+                for served in gone.iter().filter_map(|address| served.remove(address)).flatten() {
                     served.close(&worker);
                 }
                 worker.plan.replace(plan);
                 for (address, socket) in sockets {
                     match Served::new(&worker, address, socket) {
                         Ok(door) => {
-                            served.insert(address, door);
+                            served.entry(address).or_default().push(door);
                         }
                         Err(error) => log::error!("a worker cannot accept on {address}: {error}"),
                     }
                 }
                 done
             }
-            Command::Drain { done } => {
-                for (_, served) in served.drain() {
-                    served.close(&worker);
+            Command::Lend { from, most, lent } => {
+                let all = served.iter().flat_map(|(address, served)| served.iter().map(move |one| (address, one)));
+                let some = all.skip(from).take(most).map(|(address, one)| Ok((*address, one.lend()?)));
+                lent.send(some.collect()).ok();
+                continue;
+            }
+            Command::Drain { left, done } => {
+                for (address, served) in served.drain() {
+                    let is_left = left.contains(&address);
+                    for one in served {
+                        if is_left { one.leave() } else { one.close(&worker) }
+                    }
                 }
                 done
             }

@@ -20,7 +20,9 @@ const LAST_RETRY: Duration = Duration::from_mins(1);
 /// The names that are wanted.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    names: BTreeMap<String, Name>,
+    all: BTreeMap<String, Name>,
+    /// Answers for names that nobody has wanted yet.
+    known: Answers,
     changed: bool,
 }
 
@@ -35,32 +37,43 @@ struct Name {
 }
 
 impl Names {
+    /// No names yet, but answers that an agent before this one had.
+    pub(super) fn knowing(known: Answers) -> Self {
+        Self { known, ..Self::default() }
+    }
+
     /// Keeps what is known of names that are wanted still, forgets the others, and lets new ones be asked for.
     pub(super) fn want(&mut self, wanted: &BTreeSet<String>) {
-        let before = self.names.len();
-        self.names.retain(|name, _| wanted.contains(name));
-        self.changed |= self.names.len() < before;
+        let before = self.all.len();
+        self.all.retain(|name, _| wanted.contains(name));
+        self.changed |= self.all.len() < before;
         for name in wanted {
-            let new = || Name { addresses: Vec::new(), failures: 0, due: Some(Instant::now()) };
-            self.names.entry(name.clone()).or_insert_with(new);
+            let known = &mut self.known;
+            let mut new = || {
+                let addresses = known.remove(name).unwrap_or_default();
+                Name { addresses, failures: 0, due: Some(Instant::now()) }
+            };
+            self.all.entry(name.clone()).or_insert_with(&mut new);
         }
+        // An old answer is for the first plan alone.
+        self.known.clear();
     }
 
     /// A name to be asked for now.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<String> {
-        let (name, known) = self.names.iter_mut().find(|(_, known)| known.due.is_some_and(|due| due <= now))?;
+        let (name, known) = self.all.iter_mut().find(|(_, known)| known.due.is_some_and(|due| due <= now))?;
         known.due = None;
         Some(name.clone())
     }
 
     /// When the next name is to be asked for.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.names.values().filter_map(|known| known.due).min()
+        self.all.values().filter_map(|known| known.due).min()
     }
 
     /// Takes note of what a lookup found. Of failures only the first is said.
     pub(super) fn answered(&mut self, name: &str, found: Result<Found, String>, now: Instant) {
-        let Some(known) = self.names.get_mut(name) else { return };
+        let Some(known) = self.all.get_mut(name) else { return };
         match found {
             Ok(Found { addresses, valid }) => {
                 if known.failures > 0 {
@@ -96,7 +109,7 @@ impl Names {
     /// Takes the answers.
     pub(super) fn answers(&mut self) -> Answers {
         self.changed = false;
-        let known = self.names.iter().filter(|(_, known)| !known.addresses.is_empty());
+        let known = self.all.iter().filter(|(_, known)| !known.addresses.is_empty());
         known.map(|(name, known)| (name.clone(), known.addresses.clone())).collect()
     }
 }
@@ -144,6 +157,18 @@ mod tests {
         assert!(!names.changed(), "the same answer is no change");
         names.answered(NAME, Ok(found(2, 30)), now);
         assert!(names.changed() && in_seconds(&names, now) == 30);
+    }
+
+    #[test]
+    fn an_answer_known_before_stays_until_there_is_another() {
+        let address: IpAddr = "10.0.0.7".parse().unwrap();
+        let mut names = Names::knowing(Answers::from([(NAME.to_owned(), vec![address])]));
+        names.want(&BTreeSet::from([NAME.to_owned(), "other.example.com".to_owned()]));
+        names.answered(NAME, Err("no answer".to_owned()), Instant::now());
+        names.answered("other.example.com", Ok(found(1, 30)), Instant::now());
+        assert_eq!(names.answers()[NAME], [address]);
+        names.answered(NAME, Ok(found(2, 30)), Instant::now());
+        assert_ne!(names.answers()[NAME], [address]);
     }
 
     #[test]

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ pub struct State {
     /// What the journal holds and could not be carried out yet.
     unfinished: Journal,
     /// Held for as long as the directory is used.
-    _lock: File,
+    lock: Option<File>,
 }
 
 /// What a transaction does to the directory: files relative to it.
@@ -64,6 +65,12 @@ impl Journal {
 impl State {
     /// Opens a directory, makes it (mode 0700) where it is missing, and finishes what a crash left.
     pub fn open(root: &Path) -> anyhow::Result<Self> {
+        Self::open_as(root, None)
+    }
+
+    /// As [`State::open`], by the lock of an agent that hands the directory over: that of another directory is
+    /// of no use. Until the other agent gives up its part, it must not write.
+    pub fn open_as(root: &Path, handed_over: Option<OwnedFd>) -> anyhow::Result<Self> {
         let make = |path: &Path| {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.with_context(|| format!("cannot make the state directory {} (see `run --state-dir`)", path.display()))
@@ -75,6 +82,13 @@ impl State {
         let lock_path = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
         let lock = lock.with_context(|| format!("cannot open {} (see `run --state-dir`)", lock_path.display()))?;
+        let is_same = |other: &File| {
+            let (one, other) = (lock.metadata().ok(), other.metadata().ok());
+            one.zip(other).is_some_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()))
+        };
+        let handed_over = handed_over.map(File::from).filter(is_same);
+        // One lock for both: it goes with the last of them.
+        let lock = handed_over.unwrap_or(lock);
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -85,9 +99,21 @@ impl State {
             }
         }
         let journal = root.join("journal.json");
-        let mut state = Self { objects, journal, root: root.to_owned(), unfinished: Journal::default(), _lock: lock };
+        let mut state =
+            Self { objects, journal, root: root.to_owned(), unfinished: Journal::default(), lock: Some(lock) };
         state.recover()?;
         Ok(state)
+    }
+
+    /// A copy of the directory's lock, for the agent that takes over.
+    pub fn lend(&self) -> io::Result<OwnedFd> {
+        let lock = self.lock.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok(lock.try_clone()?.into())
+    }
+
+    /// Leaves the directory to the agent that has the lock too. From then on nothing may be written.
+    pub fn let_go(&mut self) {
+        self.lock = None;
     }
 
     fn recover(&mut self) -> anyhow::Result<()> {

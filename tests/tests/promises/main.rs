@@ -4,6 +4,7 @@
 //! namespace and a folder of its own and runs beside the others.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod activation;
 mod bad_input;
 mod bytes;
 mod crash;
@@ -14,6 +15,7 @@ mod live;
 mod matching;
 mod shares;
 mod shutdown;
+mod takeover;
 mod task;
 mod trouble;
 mod wire;

@@ -3,7 +3,7 @@
 use crate::source::Source;
 
 /// Rooms of the agent, and which other rooms each may know. `main` and `lib` are its doors.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("route", &[]),
     ("plan", &["route"]),
     ("analyze", &["route", "plan"]),
@@ -11,9 +11,10 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("proxy", &["plan", "connections"]),
     ("resolve", &[]),
     ("metrics", &["plan", "connections"]),
-    ("admin", &["route", "plan", "connections", "metrics"]),
+    ("admin", &["route", "plan", "connections", "metrics", "handover"]),
+    ("handover", &[]),
     ("cli", &["admin", "analyze", "route", "plan", "app"]),
-    ("app", &["route", "plan", "connections", "proxy", "resolve", "metrics", "admin"]),
+    ("app", &["route", "plan", "connections", "proxy", "resolve", "metrics", "admin", "handover"]),
 ];
 
 /// Crates that only these files (or folders) may name.

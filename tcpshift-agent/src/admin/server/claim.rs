@@ -7,10 +7,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use log::{debug, info};
@@ -27,18 +29,51 @@ pub struct Listener {
     socket: Socket,
     /// Device and inode of the socket's file.
     identity: (u64, u64),
+    handed_over: Arc<AtomicBool>,
     /// Dropped last: the lock outlives the socket.
-    _lock: Lock,
+    lock: Lock,
+}
+
+/// What another agent needs to answer in this one's place: the socket and the lock of its path.
+#[derive(Debug)]
+pub struct Claim {
+    socket: OwnedFd,
+    lock: OwnedFd,
+    handed_over: Arc<AtomicBool>,
+}
+
+impl Claim {
+    /// Copies of both, the socket first.
+    pub fn lend(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        Ok((self.socket.try_clone()?, self.lock.try_clone()?))
+    }
+
+    /// From now on they belong to the other agent: this one removes neither when it ends.
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Release);
+    }
 }
 
 impl Listener {
+    /// Copies for another agent, should there be one.
+    pub fn claim(&self) -> io::Result<Claim> {
+        let (socket, lock) = (self.socket.try_clone()?.into(), self.lock.file.try_clone()?.into());
+        Ok(Claim { socket, lock, handed_over: Arc::clone(&self.handed_over) })
+    }
+
+    /// Whether another agent has them now.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Acquire)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Lets clients in.
+    /// Lets clients in. From here on the path is this agent's alone.
     pub(super) fn listen(&self) -> anyhow::Result<tokio::net::UnixListener> {
+        self.handed_over.store(false, Ordering::Release);
         let listening = || {
             self.socket.listen(BACKLOG)?;
             let socket = OwnedFd::from(self.socket.try_clone()?);
@@ -50,7 +85,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+        if !self.is_handed_over()
+            && fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
             debug!("admin: {} stays behind: {error}", self.path.display());
@@ -70,7 +106,8 @@ pub(super) fn bind(path: &Path) -> anyhow::Result<Listener> {
             .create(folder)
             .with_context(|| format!("cannot make {} for the admin socket", folder.display()))?;
     }
-    let lock = Lock::take(path)?;
+    let handed_over = Arc::default();
+    let lock = Lock::take(path, &handed_over)?;
     clear(path)?;
     let claimed = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -82,7 +119,28 @@ pub(super) fn bind(path: &Path) -> anyhow::Result<Listener> {
         Ok::<_, std::io::Error>((socket, (file.dev(), file.ino())))
     };
     let (socket, identity) = claimed().with_context(|| format!("cannot make the admin socket {shown}"))?;
-    Ok(Listener { path: path.to_owned(), socket, identity, _lock: lock })
+    Ok(Listener { path: path.to_owned(), socket, identity, handed_over, lock })
+}
+
+/// See [`super::adopt`].
+pub(super) fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<Listener> {
+    let shown = path.display();
+    let (lock, lock_path) = (File::from(lock), Lock::path(path));
+    let identity = |found: &fs::Metadata| (found.dev(), found.ino());
+    let there = |path: &Path| fs::symlink_metadata(path).map(|found| identity(&found)).ok();
+    if there(&lock_path) != lock.metadata().ok().as_ref().map(identity) {
+        bail!("the running agent has its admin socket by another name than {shown}: give the same --admin");
+    }
+    let socket = Socket::from(socket);
+    if !socket.is_listener().is_ok_and(|listens| listens) {
+        bail!("the running agent hands over an admin socket that does not listen");
+    }
+    let identity = there(path).with_context(|| format!("the admin socket {shown} is gone"))?;
+    let handed_over = Arc::default();
+    let lock = Lock { path: lock_path, file: lock, handed_over: Arc::clone(&handed_over) };
+    // Should the takeover come to nothing, both are still the other's.
+    handed_over.store(true, Ordering::Release);
+    Ok(Listener { path: path.to_owned(), socket, identity, handed_over, lock })
 }
 
 /// Makes room at the path if a dead socket is there.
@@ -119,14 +177,19 @@ fn taken(path: &Path) -> String {
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
+    handed_over: Arc<AtomicBool>,
 }
 
 impl Lock {
-    fn take(socket: &Path) -> anyhow::Result<Self> {
+    fn path(socket: &Path) -> PathBuf {
         let mut path = OsString::from(socket);
         path.push(".lock");
-        let path = PathBuf::from(path);
+        PathBuf::from(path)
+    }
+
+    fn take(socket: &Path, handed_over: &Arc<AtomicBool>) -> anyhow::Result<Self> {
+        let path = Self::path(socket);
         let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         loop {
             let file = OpenOptions::new()
@@ -148,7 +211,7 @@ impl Lock {
             // An agent that ended meanwhile has taken the file away; a lock on what nobody finds is none.
             let mine = file.metadata()?;
             if fs::symlink_metadata(&path).is_ok_and(|found| (found.dev(), found.ino()) == (mine.dev(), mine.ino())) {
-                return Ok(Self { path, _file: file });
+                return Ok(Self { path, file, handed_over: Arc::clone(handed_over) });
             }
         }
     }
@@ -157,7 +220,9 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // Still locked here: the file descriptor is closed after this.
-        if let Err(error) = fs::remove_file(&self.path) {
+        if !self.handed_over.load(Ordering::Acquire)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
             debug!("admin: {} stays behind: {error}", self.path.display());
         }
     }

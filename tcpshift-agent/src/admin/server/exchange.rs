@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 use tokio::time::timeout;
 
@@ -78,6 +79,12 @@ impl Api {
             );
             Err(Refusal::new(Reason::Unavailable, message))
         })
+    }
+
+    /// Leaves a stream to app.
+    pub(super) async fn hand_over(&self, stream: UnixStream) {
+        // An agent that ends closes it.
+        self.commands.send(Command::HandOver(stream)).await.ok();
     }
 
     /// Reads a request's body, asks app, answers.

@@ -1,17 +1,21 @@
 //! The paths of the admin API, and which command each one is.
 
+use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{Method, Uri};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use tokio::net::UnixStream;
 
 use super::exchange::{Api, Refusal};
 use super::{Lasting, follow};
 use crate::admin::Command;
 use crate::admin::api::{ChangeReply, GetReply, GetRequest, Reason, StatusReply, WatchRequest};
+use crate::handover;
 
 /// Everything under `/v1`.
 pub(super) fn router(api: Api) -> Router {
@@ -23,6 +27,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/objects/{kind}", get(objects))
         .route("/v1/watch/{kind}", get(watch))
         .route("/v1/status", get(status))
+        .route(handover::PATH, post(hand_over))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(api)
@@ -83,6 +88,34 @@ async fn watch(
 
 async fn status(State(api): State<Api>) -> Result<Json<StatusReply>, Refusal> {
     api.ask(Command::Status).await.map(Json)
+}
+
+/// Leaves HTTP, and leaves the stream to app.
+async fn hand_over(State(api): State<Api>, mut request: Request) -> Result<Response, Refusal> {
+    let asked = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    if asked != Some(handover::PROTOCOL) {
+        let message = format!(
+            "this is for an agent that takes over (`run --takeover`), and this one speaks {}, not {}",
+            handover::PROTOCOL,
+            asked.unwrap_or("plain HTTP")
+        );
+        return Err(Refusal::new(Reason::BadRequest, message));
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let stream = upgraded.await.ok().and_then(|upgraded| upgraded.downcast::<TokioIo<UnixStream>>().ok());
+        match stream {
+            // It has to wait for the first word of this agent.
+            Some(parts) if parts.read_buf.is_empty() => api.hand_over(parts.io.into_inner()).await,
+            _ => log::warn!("no hand-over: the other agent speaks out of turn or is gone"),
+        }
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, handover::PROTOCOL)
+        .body(Body::empty())
+        .map_err(|error| Refusal::new(Reason::Failed, error.to_string()))
 }
 
 async fn unknown(uri: Uri) -> Refusal {

@@ -44,7 +44,8 @@ async fn world(limits: Limits) -> World {
     let events = broadcast::Sender::new(4);
     let (end, ended) = oneshot::channel::<()>();
     tokio::spawn(app(inbox, events.clone()));
-    let served = tokio::spawn(serve_within(limits, listener, commands, async { drop(ended.await) }));
+    let served =
+        tokio::spawn(serve_within(limits, listener, commands, async { drop(ended.await) }, oneshot::channel().0));
     while std::os::unix::net::UnixStream::connect(&path).is_err() {
         sleep(Duration::from_millis(5)).await;
     }
@@ -114,6 +115,7 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
             Command::Preview(request, reply) => {
                 drop(reply.send(Ok(change(&request.documents[0].text, Action::Configured))));
             }
+            Command::HandOver(stream) => drop(stream),
             Command::Shift(request, reply) => drop(reply.send(Ok(change(&request.object.name, Action::Configured)))),
             Command::Get(request, reply) => drop(reply.send(match request.name.as_deref() {
                 Some("missing") => Err(Failure::new(Reason::NotFound, "not found")),

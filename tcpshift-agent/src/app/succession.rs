@@ -1,0 +1,270 @@
+//! How one agent follows another: app's part of a hand-over, on both sides.
+//!
+//! The old one keeps answering questions and carrying connections while the new one makes itself ready, and changes
+//! nothing: from the moment its state is lent until nothing came of it, it is as if it only read. It decides nothing
+//! else; who says what and when is `handover`'s.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+use super::{App, Asked, Signals};
+use crate::admin::server::{self, Claim, Listener};
+use crate::admin::{Command, Commands};
+use crate::handover::give::{self, Estate};
+use crate::handover::take::Taken;
+use crate::handover::{Channel, Listening, take};
+use crate::proxy::Proxy;
+use crate::route::state::State;
+
+/// How long an agent that was just killed may keep its locks: the kernel takes its time to free all it had.
+const DEATH_TIME: Duration = Duration::from_secs(2);
+
+/// How long the admin server may take to let nobody in any more.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// What an agent says to whoever wants a change meanwhile.
+pub(super) const HANDING_OVER: &str =
+    "another agent is taking over and nothing is changed meanwhile; try again in a moment";
+
+/// The admin server at work.
+#[derive(Debug)]
+pub(super) struct Desk {
+    /// None once it is another agent's.
+    claim: Option<Claim>,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    end: Option<oneshot::Sender<()>>,
+    left: Option<oneshot::Receiver<()>>,
+}
+
+impl Desk {
+    /// Lets clients in.
+    pub(super) fn open(listener: Listener, commands: Commands) -> anyhow::Result<Self> {
+        let claim = listener.claim().context("cannot copy the admin socket")?;
+        let ((end, ended), (leave, left)) = (oneshot::channel::<()>(), oneshot::channel());
+        let shutdown = async {
+            ended.await.ok();
+        };
+        let task = tokio::spawn(server::serve(listener, commands, shutdown, leave));
+        Ok(Self { claim: Some(claim), task, end: Some(end), left: Some(left) })
+    }
+
+    /// Lets nobody in any more. Exchanges that are under way go on for a moment.
+    async fn close(&mut self) {
+        if let Some(end) = self.end.take() {
+            // The server may have ended by itself.
+            end.send(()).ok();
+        }
+        if let Some(left) = self.left.take() {
+            tokio::time::timeout(CLOSE_TIME, left).await.ok();
+        }
+    }
+}
+
+/// The agent that there is already, if this one is to take over and there is one.
+pub(super) async fn predecessor(takeover: bool, admin: &Path) -> anyhow::Result<Option<Taken>> {
+    if !takeover {
+        return Ok(None);
+    }
+    let taken = take::take(admin).await?;
+    match &taken {
+        Some(taken) => {
+            let pid = taken.pid().map_or_else(|| "gone by now".to_owned(), |pid| format!("pid {pid}"));
+            log::info!("taking over {} sockets from the running agent ({pid})", taken.sockets.len());
+        }
+        None => log::info!("no agent answers at {}, so there is none to take over: starting as usual", admin.display()),
+    }
+    Ok(taken)
+}
+
+/// The admin socket and the state directory, from the agent before if there is one.
+pub(super) async fn belongings(
+    takeover: bool,
+    predecessor: Option<&mut Taken>,
+    admin: &Path,
+    state_dir: &Path,
+) -> anyhow::Result<(Listener, State)> {
+    // One that was there a moment ago may be dying.
+    let patience = if takeover { DEATH_TIME } else { Duration::ZERO };
+    let (desk, lock) = predecessor.map(|taken| (taken.admin.take(), taken.state.take())).unwrap_or_default();
+    let listener = match desk {
+        Some((socket, lock)) => server::adopt(admin, socket, lock)?,
+        None => patiently(patience, || server::bind(admin)).await?,
+    };
+    let state = match lock {
+        Some(lock) => State::open_as(state_dir, Some(lock))?,
+        None => patiently(patience, || State::open(state_dir)).await?,
+    };
+    Ok((listener, state))
+}
+
+async fn patiently<T>(patience: Duration, mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(_) if began.elapsed() < patience => sleep(Duration::from_millis(20)).await,
+            done => return done,
+        }
+    }
+}
+
+/// Gives the proxy all sockets that were open before this agent was. Returns where the agent before listens.
+pub(super) fn furnish(
+    proxy: &mut Proxy,
+    predecessor: Option<&mut Taken>,
+    activated: Vec<Listening>,
+) -> HashSet<SocketAddr> {
+    let mut served = HashSet::new();
+    if let Some(taken) = predecessor {
+        served.extend(taken.sockets.iter().chain(&taken.activated).map(|(address, _)| *address));
+        proxy.adopt(taken.sockets.drain(..));
+        proxy.activate(taken.activated.drain(..));
+    }
+    proxy.activate(activated);
+    served
+}
+
+impl App {
+    /// The last step of a takeover: has the old agent let go, and begins to accept. `problems` are what is wrong
+    /// with objects: the old agent may have their last valid versions, and this one has not. `served` is where the old
+    /// one listens.
+    pub(super) async fn succeed(
+        &mut self,
+        taken: &mut Taken,
+        (problems, served): (usize, &HashSet<SocketAddr>),
+        signals: &mut Signals,
+    ) -> anyhow::Result<()> {
+        if let Some((_, reason)) = self.down.iter().find(|(address, _)| served.contains(address)) {
+            bail!("{reason}; the running agent goes on serving");
+        }
+        if problems > 0 && taken.pid().is_some() {
+            bail!(
+                "{problems} of the problems above are errors, and the running agent may still have what they cost this \
+                 one: it goes on serving. Mend them, or stop it and start this one without --takeover"
+            );
+        }
+        let unwanted = self.proxy.close_unwanted();
+        tokio::select! {
+            biased;
+            () = signals.ended() => bail!("asked to end before the takeover: the running agent goes on serving"),
+            () = std::future::ready(()) => {}
+        }
+        let pid = taken.pid();
+        taken.finish(unwanted).await?;
+        self.proxy.accept(Arc::clone(&self.plan.borrow())).await;
+        if let Some(pid) = pid {
+            log::info!("taken over; the agent before this one (pid {pid}) lets its connections end");
+        }
+        Ok(())
+    }
+
+    /// Says which sockets of systemd's nobody serves.
+    pub(super) fn say_unserved(&self) {
+        let unserved = self.proxy.unserved(&self.plan.borrow());
+        let addresses: Vec<_> = unserved.iter().map(SocketAddr::to_string).collect();
+        if !addresses.is_empty() {
+            log::warn!(
+                "systemd listens on {} and no route does: clients wait there until a Gateway has the address \
+                 (a port without `bind` is served at [::], unless --listen-address says otherwise)",
+                addresses.join(", ")
+            );
+        }
+    }
+
+    /// Hands everything over to the agent at the other end of a stream. Returns whether it did: then nothing is
+    /// accepted here any more.
+    pub(super) async fn hand_over(
+        &mut self,
+        stream: UnixStream,
+        signals: &mut Signals,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> bool {
+        let mut channel = match Channel::new(stream) {
+            Ok(channel) => channel,
+            Err(reason) => {
+                log::warn!("no hand-over: {reason}");
+                return false;
+            }
+        };
+        let pid = channel.pid();
+        let estate = match self.estate() {
+            Ok(estate) => estate,
+            Err(error) => {
+                log::error!("no hand-over to the agent with pid {pid}: descriptors cannot be copied: {error}");
+                return false;
+            }
+        };
+        log::info!("handing over to another agent (pid {pid}); changes have to wait");
+        self.handing_over = true;
+        let mut end = None;
+        let unwanted = {
+            let mut lender = self.proxy.lender();
+            let mut giving = pin!(give::give(&mut channel, estate, async |most| lender.next(most).await));
+            loop {
+                tokio::select! {
+                    given = &mut giving => break given,
+                    Some(command) = commands.recv() => self.answer(command).await,
+                    // One that is asked to end while another takes its place ends either way, after that.
+                    asked = signals.next() => if let Asked::End(signal) = asked && end.replace(signal).is_some() {
+                        break Err(format!("{signal} twice"));
+                    }
+                }
+            }
+        };
+        let unwanted = match unwanted {
+            Ok(unwanted) => unwanted,
+            Err(reason) => {
+                give::give_up(&mut channel, &reason).await;
+                self.handing_over = false;
+                let onward = if end.is_some() { "Ending" } else { "Going on as before" };
+                log::warn!("no hand-over to the agent with pid {pid}: {reason}. {onward}");
+                signals.again = end;
+                return false;
+            }
+        };
+        self.draining = true;
+        self.proxy.release(&unwanted).await;
+        if let Some(desk) = &mut self.desk {
+            if let Some(claim) = desk.claim.take() {
+                claim.hand_over();
+            }
+            desk.close().await;
+        }
+        self.state.let_go();
+        give::release(channel).await;
+        log::info!("handed over to the agent with pid {pid}; no new connections are accepted here");
+        true
+    }
+
+    fn estate(&self) -> std::io::Result<Estate> {
+        let claim = self.desk.as_ref().and_then(|desk| desk.claim.as_ref());
+        let claim = claim.ok_or_else(|| std::io::Error::other("there is no admin socket"))?;
+        Ok(Estate {
+            admin: claim.lend()?,
+            state: self.state.lend()?,
+            names: self.identity.names.clone(),
+            activated: self.proxy.lend_activated()?,
+        })
+    }
+
+    /// Closes the admin socket and answers those who are in already.
+    pub(super) async fn close_desk(&mut self, commands: &mut mpsc::Receiver<Command>) -> anyhow::Result<()> {
+        let Some(mut desk) = self.desk.take() else { return Ok(()) };
+        desk.close().await;
+        let mut task = pin!(desk.task);
+        loop {
+            tokio::select! {
+                ended = &mut task => return ended.context("the admin server ended by a panic")?,
+                Some(command) = commands.recv() => self.answer(command).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The old agent's side of a hand-over.
+//!
+//! It sends what it is given and waits until the new agent is ready. It must not stop anything by itself: that
+//! is app's, when this says so.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use tokio::net::UnixStream;
+
+use super::{BATCH, Channel, Message, Names, READY_TIME, STEP_TIME};
+
+/// What there is beside the listening sockets.
+#[derive(Debug)]
+pub struct Estate {
+    /// The admin socket, and the lock of its path.
+    pub admin: (OwnedFd, OwnedFd),
+    /// The lock of the state directory.
+    pub state: OwnedFd,
+    /// What DNS answered last.
+    pub names: Names,
+    /// Sockets that came from systemd.
+    pub activated: Vec<(SocketAddr, OwnedFd)>,
+}
+
+/// Sends everything, the sockets by `lend`, which hands out copies of so many at a time until it hands out none.
+/// When this returns, the new agent waits for [`release`] with what is held now. It has closed the listeners
+/// that are returned. The error says in words why nothing came of it; all is as before then.
+pub async fn give(
+    channel: &mut Channel,
+    estate: Estate,
+    mut lend: impl AsyncFnMut(usize) -> std::io::Result<Vec<(SocketAddr, OwnedFd)>>,
+) -> Result<Vec<SocketAddr>, String> {
+    let Estate { admin: (admin, lock), state, names, activated } = estate;
+    let all = [admin.as_fd(), lock.as_fd(), state.as_fd()];
+    send(channel, &Message::Hello { names }, &all).await?;
+    for some in activated.chunks(BATCH) {
+        sockets(channel, some, true).await?;
+    }
+    drop(activated);
+    loop {
+        let some = lend(BATCH).await.map_err(|error| format!("the sockets cannot be copied: {error}"))?;
+        if some.is_empty() {
+            break;
+        }
+        sockets(channel, &some, false).await?;
+    }
+    send(channel, &Message::Complete, &[]).await?;
+    let unwanted = match channel.receive(READY_TIME).await {
+        Ok(Some((Message::Ready { unwanted }, _))) => unwanted,
+        other => return Err(unexpected(other)),
+    };
+    if channel.is_closed() {
+        return Err("it was ready and is gone".to_owned());
+    }
+    Ok(unwanted)
+}
+
+/// Tells the new agent that nothing is accepted here any more, and waits until it has told whom it has to tell that
+/// it serves now. If it has gone by now, that is an agent's end as any other.
+pub async fn release(mut channel: Channel) {
+    if let Err(error) = channel.send(&Message::Released, &[], STEP_TIME).await {
+        log::error!("the new agent (pid {}) is gone: {error}; start another one", channel.pid);
+        return;
+    }
+    // It says nothing more, and closes the connection.
+    channel.receive(STEP_TIME).await.ok();
+}
+
+/// Answers an agent that cannot have anything now.
+pub async fn refuse(stream: UnixStream, reason: &str) {
+    match Channel::new(stream) {
+        Ok(mut channel) => give_up(&mut channel, reason).await,
+        Err(reason) => log::warn!("no hand-over: {reason}"),
+    }
+}
+
+/// Tells the new agent that nothing is handed over, and why.
+pub async fn give_up(channel: &mut Channel, reason: &str) {
+    // Whoever is gone needs no reason.
+    channel.send(&Message::GivenUp { reason: reason.to_owned() }, &[], STEP_TIME).await.ok();
+}
+
+async fn sockets(channel: &mut Channel, sockets: &[(SocketAddr, OwnedFd)], activated: bool) -> Result<(), String> {
+    let addresses = sockets.iter().map(|(address, _)| *address).collect();
+    let descriptors: Vec<_> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
+    send(channel, &Message::Sockets { addresses, activated }, &descriptors).await?;
+    // One after the other, since a process may have only so many descriptors on their way.
+    match channel.receive(STEP_TIME).await {
+        Ok(Some((Message::Received, _))) => Ok(()),
+        other => Err(unexpected(other)),
+    }
+}
+
+async fn send(
+    channel: &mut Channel,
+    message: &Message,
+    descriptors: &[std::os::fd::BorrowedFd<'_>],
+) -> Result<(), String> {
+    channel.send(message, descriptors, STEP_TIME).await.map_err(|error| format!("it does not take them: {error}"))
+}
+
+fn unexpected(received: std::io::Result<Option<(Message, Vec<OwnedFd>)>>) -> String {
+    match received {
+        Ok(Some((Message::GivenUp { reason }, _))) => reason,
+        Ok(Some((message, _))) => format!("it said what was not its turn: {message:?}"),
+        Ok(None) => "it ended before it was ready".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => "it is not ready in time".to_owned(),
+        Err(error) => format!("it cannot be understood: {error}"),
+    }
+}

@@ -1,0 +1,183 @@
+//! The new agent's side of a hand-over.
+//!
+//! It asks the running agent for all it holds, checks each socket, and says when the new one is ready. An old agent
+//! that dies meanwhile leaves what was received until then. It must not begin to accept: that is app's.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::{BATCH, Channel, Listening, Message, Names, PATH, PROTOCOL, READY_TIME, STEP_TIME, check};
+
+/// Bytes of the answer's head, and of a refusal's body.
+const LONGEST_HEAD: usize = 64 << 10;
+
+/// Sockets of one hand-over, at most: more than a process can have open.
+const MOST: usize = 4 << 20;
+
+/// What the agent before this one held.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// The way to it; none if it died.
+    channel: Option<Channel>,
+    /// Its listening sockets, several of an address.
+    pub sockets: Vec<Listening>,
+    /// Those that came from systemd.
+    pub activated: Vec<Listening>,
+    /// Its admin socket and the lock of the path; none if it died before it sent them.
+    pub admin: Option<(OwnedFd, OwnedFd)>,
+    /// The lock of its state directory, which may be another one than ours.
+    pub state: Option<OwnedFd>,
+    /// What DNS answered it last.
+    pub names: Names,
+}
+
+/// Asks the agent at a path for all it holds. None if there is no agent. Errors: it is another user's, it knows
+/// no hand-over, it refuses, or what it sends is not what it says.
+pub async fn take(path: &Path) -> anyhow::Result<Option<Taken>> {
+    let shown = path.display();
+    let stream = match UnixStream::connect(path).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        // It was in its queue when it died.
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            bail!("permission denied at {shown}: the running agent has another user, and --takeover needs the same")
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot connect to {shown}")),
+    };
+    // Before anything is said to it.
+    let mut channel = None;
+    if let Err(reason) = super::peer(&stream) {
+        bail!("no takeover at {shown}: {reason}");
+    }
+    match timeout(STEP_TIME, switch(stream)).await {
+        Ok(Ok(Ok(stream))) => channel = Some(Channel::new(stream).map_err(anyhow::Error::msg)?),
+        Ok(Ok(Err(refusal))) => {
+            bail!("the running agent at {shown} does not hand over: {refusal}; stop it and start this one instead")
+        }
+        Ok(Err(error)) if is_gone(&error) => {}
+        Ok(Err(error)) => return Err(error).with_context(|| format!("cannot talk to the agent at {shown}")),
+        Err(_) => bail!("the running agent at {shown} does not answer; stop it and start this one instead"),
+    }
+    let mut taken = Taken { channel, ..Taken::default() };
+    taken.receive().await?;
+    Ok(Some(taken))
+}
+
+/// How the admin API refuses.
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
+/// Has the admin API switch to the hand-over, or brings back why it does not. Reads no byte beyond the answer's
+/// head, since descriptors come with what follows.
+async fn switch(mut stream: UnixStream) -> io::Result<Result<UnixStream, String>> {
+    let request = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: tcpshift\r\nConnection: upgrade\r\nUpgrade: {PROTOCOL}\r\nContent-Length: 0\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > LONGEST_HEAD {
+            return Ok(Err("its answer is no HTTP".to_owned()));
+        }
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head);
+    let status = head.split_whitespace().nth(1).unwrap_or_default();
+    if status == "101" {
+        return Ok(Ok(stream));
+    }
+    if status == "404" {
+        return Ok(Err("it is of a version that cannot".to_owned()));
+    }
+    let mut body = Vec::new();
+    stream.take(LONGEST_HEAD as u64).read_to_end(&mut body).await?;
+    let said = serde_json::from_slice(&body).map(|Refusal { message }| message);
+    Ok(Err(said.unwrap_or_else(|_| format!("it answers {status}"))))
+}
+
+impl Taken {
+    /// Process id of the agent before, if it is still there.
+    pub fn pid(&self) -> Option<i32> {
+        self.channel.as_ref().map(|channel| channel.pid)
+    }
+
+    async fn receive(&mut self) -> anyhow::Result<()> {
+        while let Some((message, descriptors)) = self.next(STEP_TIME).await? {
+            match message {
+                Message::Hello { names } if self.admin.is_none() => {
+                    let Ok([admin, lock, state]) = <[OwnedFd; 3]>::try_from(descriptors) else {
+                        bail!("the running agent sends other descriptors than it says")
+                    };
+                    self.admin = Some((admin, lock));
+                    self.state = Some(state);
+                    self.names = names;
+                }
+                Message::Sockets { addresses, activated } => {
+                    let so_far = self.sockets.len() + self.activated.len();
+                    if addresses.len() != descriptors.len() || addresses.len() > BATCH || so_far > MOST {
+                        bail!("the running agent sends {} sockets for {}", descriptors.len(), addresses.len());
+                    }
+                    let checked = addresses.into_iter().zip(descriptors).map(|(address, socket)| {
+                        check(socket, address)
+                            .map(|socket| (address, socket))
+                            .map_err(|reason| anyhow::anyhow!("the running agent sends what it should not: {reason}"))
+                    });
+                    let checked = checked.collect::<anyhow::Result<Vec<_>>>()?;
+                    if activated { &mut self.activated } else { &mut self.sockets }.extend(checked);
+                    self.say(&Message::Received).await;
+                }
+                Message::Complete => return Ok(()),
+                Message::GivenUp { reason } => bail!("the running agent does not hand over: {reason}"),
+                other => bail!("the running agent said what was not its turn: {other:?}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that this agent can accept and has closed the listeners that it has no use for, and waits until the
+    /// old one has let go of all. Errors: the old one serves on, so that this one must not.
+    pub async fn finish(&mut self, unwanted: Vec<SocketAddr>) -> anyhow::Result<()> {
+        self.say(&Message::Ready { unwanted }).await;
+        match self.next(READY_TIME).await? {
+            None | Some((Message::Released, _)) => Ok(()),
+            Some((Message::GivenUp { reason }, _)) => bail!("the running agent goes on serving: {reason}"),
+            Some((other, _)) => bail!("the running agent said what was not its turn: {other:?}"),
+        }
+    }
+
+    /// The next message; none from an agent that is dead.
+    async fn next(&mut self, within: std::time::Duration) -> anyhow::Result<Option<(Message, Vec<OwnedFd>)>> {
+        let Some(channel) = &mut self.channel else { return Ok(None) };
+        let received = channel.receive(within).await.context("the running agent cannot be understood")?;
+        if received.is_none() {
+            log::warn!(
+                "the agent before this one (pid {}) is gone; going on with what it had handed over",
+                channel.pid
+            );
+            self.channel = None;
+        }
+        Ok(received)
+    }
+
+    async fn say(&mut self, message: &Message) {
+        if let Some(channel) = &mut self.channel {
+            // That it is gone is found out by whoever waits for its answer.
+            channel.send(message, &[], STEP_TIME).await.ok();
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Listening sockets that this process did not open itself, and the way its own go to another process.
+//!
+//! Those of the agent before are used up by the first plan: what it does not want is closed. Those of systemd are
+//! kept for ever, and the workers get copies, since a later plan may want a port that only systemd may open. It must
+//! not know where either comes from, nor whom sockets are lent to.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+
+use socket2::SockRef;
+use tokio::sync::{mpsc, oneshot};
+
+use super::worker::{Command, Lent};
+use super::{Proxy, socket};
+use crate::plan::Plan;
+
+/// Sockets by the address of the listener that they are for.
+#[derive(Debug, Default)]
+pub(super) struct Inherited {
+    handed_over: HashMap<SocketAddr, Vec<TcpListener>>,
+    activated: HashMap<SocketAddr, Vec<TcpListener>>,
+}
+
+impl Inherited {
+    /// The sockets for a listener, if there are any: one at least for each of `count` workers, so that each has
+    /// its part of the connections. None is closed, since that would reset what waits there, and where there are
+    /// too few, workers share one: opened anew, a further one would be lost with what waits there when the process is.
+    pub(super) fn take(&mut self, address: SocketAddr, count: usize) -> Option<io::Result<Vec<TcpListener>>> {
+        let mut sockets = self.handed_over.remove(&address).unwrap_or_default();
+        let copies = self.activated.get(&address).into_iter().flatten().map(TcpListener::try_clone);
+        match copies.collect::<io::Result<Vec<_>>>() {
+            Ok(copies) => sockets.extend(copies),
+            Err(error) => return Some(Err(error)),
+        }
+        let there = sockets.len();
+        if there == 0 {
+            return None;
+        }
+        for number in there..count {
+            match sockets[number % there].try_clone() {
+                Ok(socket) => sockets.push(socket),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        // Accepted streams inherit what the socket has.
+        let tuned = sockets.iter().try_for_each(|one| {
+            one.set_nonblocking(true)?;
+            socket::tune(&SockRef::from(one))
+        });
+        Some(tuned.map(|()| sockets))
+    }
+
+    /// What came from systemd.
+    pub(super) fn activated(&self) -> impl Iterator<Item = (SocketAddr, &TcpListener)> {
+        self.activated.iter().flat_map(|(address, sockets)| sockets.iter().map(|socket| (*address, socket)))
+    }
+}
+
+impl Proxy {
+    /// Takes the sockets that an agent before this one listens at. Until [`Proxy::accept`] no plan makes this one
+    /// accept anything, so that the other can go on if this one comes to nothing.
+    pub fn adopt(&mut self, sockets: impl IntoIterator<Item = (SocketAddr, TcpListener)>) {
+        self.held = true;
+        for (address, socket) in sockets {
+            self.inherited.handed_over.entry(address).or_default().push(socket);
+        }
+    }
+
+    /// Takes sockets that systemd listens at.
+    pub fn activate(&mut self, sockets: impl IntoIterator<Item = (SocketAddr, TcpListener)>) {
+        for (address, socket) in sockets {
+            self.inherited.activated.entry(address).or_default().push(socket);
+        }
+    }
+
+    /// Closes what was adopted and is not used by the plan, and returns whose it was.
+    pub fn close_unwanted(&mut self) -> Vec<SocketAddr> {
+        self.inherited.handed_over.drain().map(|(address, _)| address).collect()
+    }
+
+    /// Addresses that systemd listens at and that a plan has no listener for. Who connects there waits.
+    pub fn unserved(&self, plan: &Plan) -> Vec<SocketAddr> {
+        let mut addresses: Vec<_> = self.inherited.activated.keys().copied().collect();
+        addresses.retain(|&address| plan.listener(address).is_none());
+        addresses.sort();
+        addresses
+    }
+
+    /// Begins to accept what was held back, as the plan in force says.
+    pub async fn accept(&mut self, plan: std::sync::Arc<Plan>) {
+        self.held = false;
+        self.publish(plan).await;
+    }
+
+    /// Copies of the sockets that came from systemd.
+    pub fn lend_activated(&self) -> io::Result<Vec<Lent>> {
+        self.inherited
+            .activated()
+            .map(|(address, socket)| Ok((address, socket.as_fd().try_clone_to_owned()?)))
+            .collect()
+    }
+
+    /// A way to copies of all others, which needs the proxy no more.
+    pub fn lender(&self) -> Lender {
+        let workers = self.workers.iter().map(|worker| worker.commands.clone()).collect();
+        let except = self.inherited.activated.keys().copied().collect();
+        Lender { workers, except, place: (0, 0) }
+    }
+}
+
+/// Hands out copies of the sockets of all workers, some at a time. No plan may be published meanwhile.
+#[derive(Debug)]
+pub struct Lender {
+    workers: Vec<mpsc::UnboundedSender<Command>>,
+    /// Copied already.
+    except: HashSet<SocketAddr>,
+    /// Worker, and how many of its sockets were handed out.
+    place: (usize, usize),
+}
+
+impl Lender {
+    /// The next ones, `most` at most; none when there are no more. Fails if there is no descriptor left.
+    pub async fn next(&mut self, most: usize) -> io::Result<Vec<Lent>> {
+        while let Some(worker) = self.workers.get(self.place.0) {
+            let (lent, is_lent) = oneshot::channel();
+            worker.send(Command::Lend { from: self.place.1, most, lent }).ok();
+            let mut some = is_lent.await.map_err(|_| io::Error::other("a worker is gone"))??;
+            if some.is_empty() {
+                self.place = (self.place.0 + 1, 0);
+                continue;
+            }
+            self.place.1 += some.len();
+            some.retain(|(address, _)| !self.except.contains(address));
+            if !some.is_empty() {
+                return Ok(some);
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn listener() -> (SocketAddr, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        (listener.local_addr().unwrap(), listener)
+    }
+
+    #[test]
+    fn every_worker_has_a_socket_and_none_is_closed() {
+        let mut inherited = Inherited::default();
+        let (address, only) = listener();
+        inherited.handed_over.insert(address, vec![only]);
+        let sockets = inherited.take(address, 3).unwrap().unwrap();
+        assert_eq!(sockets.len(), 3);
+        let _client = TcpStream::connect(address).unwrap();
+        assert!(sockets[2].accept().is_ok());
+        let (other, one) = listener();
+        let (_, two) = listener();
+        inherited.handed_over.insert(other, vec![one, two]);
+        assert_eq!(inherited.take(other, 1).unwrap().unwrap().len(), 2, "more than workers");
+        assert!(inherited.take(address, 1).is_none() && inherited.take(other, 1).is_none(), "they are used up");
+    }
+
+    #[test]
+    fn a_socket_of_systemd_is_kept_for_later_plans() {
+        let mut inherited = Inherited::default();
+        let (address, socket) = listener();
+        inherited.activated.insert(address, vec![socket]);
+        for _ in 0..2 {
+            let sockets = inherited.take(address, 2).unwrap().unwrap();
+            let _client = TcpStream::connect(address).unwrap();
+            assert!(sockets[1].accept().is_ok());
+        }
+        assert_eq!(inherited.activated().count(), 1);
+    }
+}

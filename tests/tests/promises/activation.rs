@@ -1,0 +1,110 @@
+//! Socket activation: systemd's sockets are served, by an agent that could not open them, and outlast it.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::client::{ask, connect, converse};
+use tcpshift_tests::echo::tcp_echo;
+use tcpshift_tests::process::{built, command};
+use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::until::seconds;
+use tcpshift_tests::world::World;
+
+const NONE: [&str; 0] = [];
+
+/// An agent that has standard input as its only socket from systemd, and may open no port below 1024.
+fn activated<'a>(world: &'a World, process: &str, socket: &TcpListener) -> Agent<'a> {
+    let mut launcher = without_privilege("sh");
+    launcher
+        .args(["-c", r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@""#, "sh"])
+        .arg(built("tcpshift-agent"));
+    let socket = OwnedFd::from(socket.try_clone().unwrap());
+    Agent::launch_as(world, "agent", process, launcher, socket.into(), &NONE).ready()
+}
+
+fn without_privilege(program: impl Into<PathBuf>) -> Command {
+    let mut launcher = command("setpriv");
+    launcher.args(["--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service", "--"]).arg(program.into());
+    launcher
+}
+
+/// The example at another port.
+fn at(port: u16) -> String {
+    let text = together(&[&ground(), &route(&[("v1", 1)])]);
+    text.replace("number: 31400", &format!("number: {port}")).replace("port: 31400", &format!("port: {port}"))
+}
+
+#[test]
+fn a_low_port_is_served_without_privilege_and_outlasts_the_agent() {
+    let world = World::new();
+    let _server = tcp_echo(&world, "9000", "one", "127.0.0.1");
+    let socket = TcpListener::bind("[::]:80").unwrap();
+    let mut agent = activated(&world, "first", &socket);
+    assert!(agent.log().contains("systemd listens on [::]:80 and no route does"), "{}", agent.log());
+    agent.apply(&at(80));
+    for _ in 0..20 {
+        assert_eq!(ask("127.0.0.1:80").unwrap(), "one");
+    }
+    agent.cli_with(&["apply", "-f", "-"], at(81).as_bytes()).expect(1).complains("no permission for port 81");
+
+    // It may go from the plan and come again.
+    agent.cli(&["delete", "gw", "tcp-echo-gateway"]).expect(0);
+    let waiting = connect("127.0.0.1:80").unwrap();
+    agent.apply(&at(80));
+    assert_eq!(converse(&waiting, "waited").unwrap(), "one");
+    drop(waiting);
+
+    // Another agent takes it over, and has no more right to open it.
+    let second = agent.successor("second", without_privilege(built("tcpshift-agent")), &NONE).answers();
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+    agent = second;
+    assert_eq!(ask("127.0.0.1:80").unwrap(), "one");
+
+    // Without an agent clients wait for the next.
+    agent.terminate();
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+    let waiting: Vec<_> = (0..10).map(|_| connect("127.0.0.1:80").unwrap()).collect();
+    let _third = activated(&world, "third", &socket);
+    for stream in &waiting {
+        assert_eq!(converse(stream, "waited").unwrap(), "one");
+    }
+}
+
+#[test]
+fn sockets_meant_for_another_process_are_left_alone() {
+    let world = World::new();
+    let socket = TcpListener::bind("[::]:80").unwrap();
+    let mut launcher = command("sh");
+    launcher
+        .args(["-c", r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=1 exec "$@""#, "sh"])
+        .arg(built("tcpshift-agent"));
+    let agent = Agent::launch_as(&world, "agent", "agent", launcher, OwnedFd::from(socket).into(), &NONE).ready();
+    assert!(!agent.log().contains("systemd listens"), "{}", agent.log());
+}
+
+#[test]
+fn systemd_is_told_who_is_ready() {
+    let world = World::new();
+    let path = world.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let told = || {
+        let mut bytes = [0; 256];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let launcher = || {
+        let mut launcher = command(built("tcpshift-agent"));
+        launcher.env("NOTIFY_SOCKET", &path);
+        launcher
+    };
+    let agent = Agent::launch(&world, "agent", launcher(), &NONE).ready();
+    assert_eq!(told(), format!("MAINPID={}\nREADY=1", agent.pid()));
+    let second = agent.successor("second", launcher(), &NONE).answers();
+    assert_eq!(told(), format!("MAINPID={}\nREADY=1", second.pid()));
+}
