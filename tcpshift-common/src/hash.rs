@@ -13,15 +13,19 @@ pub const fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Hashes words in order under a seed.
+/// Hashes words in order under a seed. Each is mixed for itself with a key of its place, so that a processor mixes
+/// all of them at once.
 pub const fn words(seed: u64, words: &[u64]) -> u64 {
-    let mut state = mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15));
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut key = mix(seed.wrapping_add(STEP));
+    let mut sum = key;
     let mut at = 0;
     while at < words.len() {
-        state = mix(state.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ words[at]);
+        key = key.wrapping_add(STEP);
+        sum = sum.wrapping_add(mix(words[at] ^ key));
         at += 1;
     }
-    state
+    mix(sum)
 }
 
 /// Hashes a name under a seed, its length included.

@@ -25,13 +25,15 @@ pub struct WeightTable {
     layout: Layout,
     /// Name and slots of each destination, in the route's order.
     shares: Vec<(String, u32)>,
+    /// The place of the one that has all slots, if one has: it needs no table.
+    sole: Option<u32>,
     /// Filled at first use: a plan may have thousands of routes that see no connection.
     slots: Arc<OnceLock<Vec<u16>>>,
 }
 
 impl PartialEq for WeightTable {
     fn eq(&self, other: &Self) -> bool {
-        let Self { layout, shares, slots: _ } = self;
+        let Self { layout, shares, sole: _, slots: _ } = self;
         *layout == other.layout && *shares == other.shares
     }
 }
@@ -42,8 +44,9 @@ impl WeightTable {
     /// Weighs destinations given by name and weight. Names must be unique, and fewer than 65,536.
     pub fn new(layout: Layout, weights: &[(String, u64)]) -> Self {
         let slots = counts(weights);
+        let sole = slots.iter().position(|slots| *slots == SLOTS).map(|place| place as u32);
         let shares = weights.iter().map(|(name, _)| name.clone()).zip(slots).collect();
-        Self { layout, shares, slots: Arc::default() }
+        Self { layout, shares, sole, slots: Arc::default() }
     }
 
     /// Slots of each destination, in the route's order. They add up to 10,000, or to 0 if no weight is positive.
@@ -53,9 +56,8 @@ impl WeightTable {
 
     /// The place of the destination that has a slot.
     pub fn place(&self, slot: u32) -> Option<u32> {
-        // A single owner needs no table.
-        if let Some(place) = self.shares.iter().position(|(_, slots)| *slots == SLOTS) {
-            return (slot < SLOTS).then_some(place as u32);
+        if let Some(place) = self.sole {
+            return (slot < SLOTS).then_some(place);
         }
         self.slots().get(slot as usize).map(|place| u32::from(*place))
     }

@@ -1,4 +1,6 @@
-//! nginx with its stream module, as its packagers ship it; another weight is a reload.
+//! nginx with its stream module, as its packagers ship it; another weight is a reload. It carries half-closed
+//! connections, as all contenders do (`proxy_half_close`, off by default: it then closes both sides at the first end of
+//! stream, and what the other side still had to say is lost).
 
 use std::path::Path;
 
@@ -41,7 +43,7 @@ fn configuration(world: &World, workers: usize, weights: [u32; 2]) -> String {
         "load_module {MODULE};\nuser root;\ndaemon off;\nworker_processes {workers};\nworker_rlimit_nofile 20000;\n\
          pid nginx.pid;\nerror_log error.log warn;\nevents {{\n  worker_connections 19500;\n}}\n\
          stream {{\n  upstream versions {{\n{}{}  }}\n  server {{\n    listen {} backlog=4096;\n    proxy_timeout 1h;\n    \
-         proxy_pass versions;\n  }}\n}}\n",
+         proxy_half_close on;\n    proxy_pass versions;\n  }}\n}}\n",
         server(0),
         server(1),
         world.front
