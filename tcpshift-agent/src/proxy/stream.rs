@@ -4,9 +4,12 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
@@ -111,10 +114,19 @@ impl Writer<'_> {
         }
     }
 
+    /// Writes what there is room for; fails with `WouldBlock` if there is none.
+    ///
+    /// The socket is tried before the runtime is asked, which has not heard yet that a new one takes bytes.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(half) => half.try_write(bytes),
-            Self::Unix(half) => half.try_write(bytes),
+            Self::Tcp(half) => match write(half.as_ref(), bytes) {
+                Err(Errno::AGAIN) => half.try_write(bytes),
+                done => Ok(done?),
+            },
+            Self::Unix(half) => match write(half.as_ref(), bytes) {
+                Err(Errno::AGAIN) => half.try_write(bytes),
+                done => Ok(done?),
+            },
         }
     }
 
@@ -132,4 +144,8 @@ impl Writer<'_> {
             Self::Unix(half) => SockRef::from(half.as_ref()).shutdown(Shutdown::Write),
         }
     }
+}
+
+fn write(socket: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+    send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
 }
