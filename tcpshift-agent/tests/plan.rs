@@ -434,3 +434,49 @@ fn workload_entries_with_a_host_name_are_for_services_of_dns() {
     assert_eq!(dns(&mut world, "x.example.com", &format!("{selecting}STATIC")), Err(Unusable::NoEndpoint));
     assert!(world.plan.names.is_empty(), "nobody is asked for nothing");
 }
+
+#[test]
+fn a_listener_that_another_gateway_had_meanwhile_is_compiled_anew() {
+    let mut world = World::new();
+    let tcp = format!("[{{route: [{}]}}]", to("v1", 1));
+    let route = route("r", &tcp);
+    let entry = |address: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: one}}\n\
+             spec: {{address: {address}, labels: {{app: echo, version: v1}}, ports: {{tcp: 7000}}}}"
+        )
+    };
+    let service = SERVICE.split("---").next().unwrap();
+    let rule = SERVICE.split("---").find(|text| text.contains("DestinationRule")).unwrap();
+    let port = GATEWAY.split("number: ").nth(1).unwrap().split([',', '}']).next().unwrap();
+    // Older, since its name is smaller.
+    let other = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: a}}\n\
+         spec: {{gatewayClassName: x, listeners: [{{name: tcp, port: {port}, protocol: TCP}}]}}\n---\n\
+         apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {{name: t}}\n\
+         spec: {{parentRefs: [{{name: a}}], rules: [{{backendRefs: [{{name: echo, port: 9001}}]}}]}}"
+    );
+    let mut store = Store::default();
+    let mut compile = |texts: &[&str]| {
+        let text = texts.join("\n---\n");
+        let (entries, problems) = read_all(&[Document { name: "test.yaml".to_owned(), text }], None);
+        assert!(problems.iter().all(|problem| problem.to_string().contains(": warning: ")), "{problems:#?}");
+        // Objects that stay the same stay the same ones.
+        let objects = entries.into_iter().filter_map(|entry| match entry {
+            Entry::Valid(mut object) => {
+                object.origin = tcpshift_agent::route::object::Origin::Applied;
+                Some(*object)
+            }
+            _ => None,
+        });
+        store.replace_files(objects.collect());
+        let World { memory, plan, identity } = &mut world;
+        *plan = tcpshift_agent::plan::compile::compile(store.iter(), identity, memory, plan);
+        let destination = &plan.routes().next().unwrap().destinations[0];
+        destination.endpoints[0].address.to_string()
+    };
+    assert_eq!(compile(&[service, rule, GATEWAY, &route, &entry("10.0.0.1")]), "10.0.0.1:7000");
+    assert_eq!(compile(&[service, rule, GATEWAY, &route, &entry("10.0.0.1"), &other]), "10.0.0.1:9901");
+    assert_eq!(compile(&[service, rule, GATEWAY, &route, &entry("10.0.0.8"), &other]), "10.0.0.8:9901");
+    assert_eq!(compile(&[service, rule, GATEWAY, &route, &entry("10.0.0.8")]), "10.0.0.8:7000");
+}

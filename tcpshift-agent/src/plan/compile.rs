@@ -74,6 +74,8 @@ pub fn compile<'a>(
                 compiler.server(*address, gateway, server, &services)
             }
             Opening::Listener(listener) => {
+                // What was here before another Gateway took the address is not kept up to date.
+                compiler.memory.listeners.remove(address);
                 compiler.turn_to(last.listener(*address).into_iter().flat_map(|last| &last.routes));
                 let attached = bound.routes.get(&key).into_iter().flatten();
                 let attached = attached.filter(|(object, route)| bound::attaches(gateway, listener, object, route));

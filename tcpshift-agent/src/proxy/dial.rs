@@ -163,7 +163,7 @@ async fn connect(
 fn prepare(socket: &socket2::Socket, address: SocketAddr, keepalive: Option<&Keepalive>) -> io::Result<()> {
     // A listener that a later plan wants may have the very port this connection goes out from.
     socket.set_reuse_address(true)?;
-    socket.set_tcp_nodelay(true)?;
+    socket::speak(&SockRef::from(socket))?;
     match keepalive {
         Some(keepalive) => socket::keep_alive(&SockRef::from(socket), keepalive),
         // Whoever dies on this host is seen to: the kernel closes its sockets.

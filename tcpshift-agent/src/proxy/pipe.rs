@@ -19,6 +19,8 @@ const CAPACITY: usize = 1 << 20;
 const WORTHWHILE: usize = 64 << 10;
 /// Pipes of one worker at once; further bulk is copied.
 const MOST: usize = 256;
+/// Passes that are copied before a pipe is asked for again, where none was to be had.
+const REST: u32 = 1_024;
 /// Free pipes that are kept.
 const KEPT: usize = 16;
 
@@ -37,14 +39,14 @@ pub(super) struct Pipes {
     free: RefCell<Vec<Pipe>>,
     /// How many there are, in use or free.
     count: Cell<usize>,
-    /// Descriptors that this process may have, as far as it knew when it began.
-    limit: Option<u64>,
+    /// For how many passes none is asked for, since none was to be had.
+    rest: Cell<u32>,
 }
 
 impl Pipes {
     /// None yet.
     pub(super) fn new() -> Self {
-        Self { free: RefCell::default(), count: Cell::new(0), limit: limits::current_limit() }
+        Self { free: RefCell::default(), count: Cell::new(0), rest: Cell::new(0) }
     }
 
     /// An empty pipe; none if there are too many, or the system gives none that is worth it.
@@ -52,21 +54,16 @@ impl Pipes {
         if let Some(pipe) = self.free.borrow_mut().pop() {
             return Some(pipe);
         }
-        if self.count.get() >= MOST {
+        if self.rest.get() > 0 {
+            self.rest.set(self.rest.get() - 1);
             return None;
         }
-        let (exit, entry) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
-        // Accepting comes first.
-        if limits::is_scarce(entry.as_fd(), self.limit) {
-            return None;
+        let made = if self.count.get() < MOST { make() } else { None };
+        match made {
+            Some(_) => self.count.set(self.count.get() + 1),
+            None => self.rest.set(REST),
         }
-        fcntl_setpipe_size(&entry, CAPACITY).ok();
-        let capacity = fcntl_getpipe_size(&entry).ok()?;
-        if capacity < WORTHWHILE {
-            return None;
-        }
-        self.count.set(self.count.get() + 1);
-        Some(Pipe { exit, entry, capacity, held: 0 })
+        made
     }
 
     /// Takes a pipe back. One that still holds something is closed: that was for nobody else.
@@ -84,6 +81,21 @@ impl Pipes {
     fn count(&self) -> usize {
         self.count.get()
     }
+}
+
+/// A new pipe, if the system gives one that is worth it.
+fn make() -> Option<Pipe> {
+    let (exit, entry) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
+    // Accepting comes first.
+    if limits::is_scarce(entry.as_fd(), limits::current_limit()) {
+        return None;
+    }
+    fcntl_setpipe_size(&entry, CAPACITY).ok();
+    let capacity = fcntl_getpipe_size(&entry).ok()?;
+    if capacity < WORTHWHILE {
+        return None;
+    }
+    Some(Pipe { exit, entry, capacity, held: 0 })
 }
 
 impl Pipe {

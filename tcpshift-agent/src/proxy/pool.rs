@@ -68,7 +68,8 @@ impl Pool {
     pub(super) fn give(&self, mut buffer: BytesMut) {
         buffer.clear();
         let class = SIZES.iter().rposition(|&size| buffer.capacity() >= size);
-        if let Some(class) = class {
+        // What was taken out of a pipe may be larger than any class.
+        if let Some(class) = class.filter(|class| buffer.capacity() < SIZES[*class] * 2) {
             let mut free = self.free.borrow_mut();
             if free[class].len() < KEPT[class] {
                 free[class].push(buffer);

@@ -20,8 +20,10 @@ use super::pool::{Class, Pool};
 use super::stream::{Reader, Stream, Writer};
 use crate::connections::Ended;
 
-/// Reads and writes before others have their turn.
-const TURN: usize = 32;
+/// Bytes carried before others have their turn.
+const TURN: usize = 1 << 20;
+/// What a pass counts for at least.
+const PASS: usize = TURN / 32;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +188,8 @@ impl<'a> Way<'a> {
         if self.is_over() {
             return Ok(Waits::Nothing);
         }
-        for _ in 0..TURN {
+        let mut carried = 0;
+        while carried < TURN {
             if self.write(cx)?.is_pending() {
                 return Ok(Waits::Room);
             }
@@ -205,11 +208,12 @@ impl<'a> Way<'a> {
                 Poll::Ready(count) => {
                     self.class = self.class.after(count);
                     self.moved = true;
+                    carried += count.max(PASS);
                 }
             }
         }
-        // There may be more; others have their turn first.
-        cx.waker().wake_by_ref();
+        // There may be more; others have their turn first, those too whom only the next look at the sockets wakes.
+        let _pending = pin!(tokio::task::yield_now()).poll(cx);
         Ok(Waits::Bytes)
     }
 
@@ -257,9 +261,9 @@ impl<'a> Way<'a> {
         }
         if self.class.is_bulk()
             && !self.copies
-            && let Some(pipe) = self.pipes.take()
+            && let Some(count) = self.splice()?
         {
-            return self.fill(pipe, cx);
+            return Ok(Poll::Ready(count));
         }
         let mut buffer = self.pool.take(self.class);
         let read = pin!(self.reader.read_buf(&mut buffer)).poll(cx).map_err(|_| Broken::Source);
@@ -270,23 +274,21 @@ impl<'a> Way<'a> {
         Ok(read?)
     }
 
-    /// Reads once, into a pipe.
-    fn fill(&mut self, mut pipe: Pipe, cx: &mut Context<'_>) -> Result<Poll<usize>, Broken> {
-        let filled = self.from.try_fill(&mut pipe);
+    /// Reads once, into a pipe. None if nothing came of it: that is neither an end nor a lack of bytes yet, since
+    /// splice(2) stops before urgent data and says either. What a copy says is true.
+    fn splice(&mut self) -> Result<Option<usize>, Broken> {
+        let Some(mut pipe) = self.pipes.take() else { return Ok(None) };
+        let filled = self.from.fill(&mut pipe);
         self.held = Held::Pipe(pipe);
-        let error = match filled {
-            Ok(count) => return Ok(Poll::Ready(count)),
-            Err(error) => error,
-        };
-        self.release();
-        match error {
-            error if error.kind() == io::ErrorKind::WouldBlock => self.read(cx),
-            error if is_unspliceable(&error) => {
-                self.copies = true;
-                self.read(cx)
-            }
-            _ => Err(Broken::Source),
+        match filled {
+            Ok(count) if count > 0 => return Ok(Some(count)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_unspliceable(&error) => self.copies = true,
+            Err(_) => return Err(Broken::Source),
         }
+        self.release();
+        Ok(None)
     }
 
     /// What is in the pipe cannot be spliced out of it.

@@ -15,8 +15,14 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(5), Duration::
 
 /// Sets what every accepted stream has: on the listening socket, which hands it on.
 pub(super) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
+    speak(socket)?;
     look_for_dead_peers(socket)
+}
+
+/// Has what is written sent at once, and what comes as urgent kept in line: it is carried where it stands.
+pub(super) fn speak(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)
 }
 
 /// Has a peer looked for after a long silence.

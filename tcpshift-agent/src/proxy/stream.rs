@@ -98,11 +98,12 @@ impl Writer<'_> {
         }
     }
 
-    /// Moves what waits to be read into a pipe; fails with `WouldBlock` if nothing does.
-    pub(super) fn try_fill(&self, pipe: &mut Pipe) -> io::Result<usize> {
+    /// Moves what waits to be read into a pipe; fails with `WouldBlock` if nothing can be moved. The runtime is not
+    /// told of it.
+    pub(super) fn fill(&self, pipe: &mut Pipe) -> io::Result<usize> {
         match self {
-            Self::Tcp(half) => half.as_ref().try_io(Interest::READABLE, || pipe.fill(half.as_ref())),
-            Self::Unix(half) => half.as_ref().try_io(Interest::READABLE, || pipe.fill(half.as_ref())),
+            Self::Tcp(half) => pipe.fill(half.as_ref()),
+            Self::Unix(half) => pipe.fill(half.as_ref()),
         }
     }
 
