@@ -18,19 +18,28 @@ pub(crate) struct Soak {
 enum What {
     /// Ten times 50,000 connections, each time over five takeovers, none refused or reset
     Takeover,
+    /// 100,000 connections of random lengths, turning between messages and bulk: no byte lost, nothing left
+    Connections,
 }
 
 impl Soak {
     /// Builds, tries, and prints the figures of each round; fails if a promise is not kept.
     pub(crate) fn run(&self) -> Result<()> {
-        let test = match self.what {
-            What::Takeover => "takeover::soak_takeover",
-        };
         setup::setup(&setup::ALL)?;
-        step("build: the tests start the programs themselves");
+        step("build");
         cargo(&["build", "--quiet", "--release", "--package", "tcpshift-agent", "--package", "tcpshift-tests"], &[])?;
-        step(test);
-        let words = ["test", "--quiet", "--release", "--package", "tcpshift-tests", "--test", "promises", "--"];
-        cargo(&[&words[..], &["--ignored", "--exact", "--nocapture", test]].concat(), &[])
+        let test = ["test", "--quiet", "--release", "--package"];
+        match self.what {
+            What::Takeover => {
+                step("takeovers");
+                let words = ["tcpshift-tests", "--test", "promises", "--", "--ignored", "--exact", "--nocapture"];
+                cargo(&[&test[..], &words, &["takeover::soak_takeover"]].concat(), &[])
+            }
+            What::Connections => {
+                step("connections");
+                let words = ["tcpshift-agent", "--test", "bulk"];
+                cargo(&[&test[..], &words].concat(), &[("TCPSHIFT_CONNECTIONS", "100000")])
+            }
+        }
     }
 }

@@ -34,7 +34,7 @@ impl Machine {
             processor: field(&text, "model name").unwrap_or(uname.machine().to_string_lossy().as_ref()).to_owned(),
             processors: text.lines().filter(|line| line.starts_with("processor")).count(),
             cores: cores.to_vec(),
-            kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
+            kernel: format!("{} {}", uname.sysname().to_string_lossy(), version(&uname.release().to_string_lossy())),
             versions: Vec::new(),
         })
     }
@@ -52,6 +52,11 @@ impl Machine {
         let versions: Vec<String> = self.versions.iter().map(|(name, version)| format!("{name} ({version})")).collect();
         format!("{date}, {processors} x {processor}, {kernel}\n{}\n{}", self.pinned(), versions.join(", "))
     }
+}
+
+/// A kernel's release without what its builder called it.
+fn version(release: &str) -> &str {
+    release.split('-').next().unwrap_or(release)
 }
 
 /// A field of `/proc/cpuinfo`, of the first processor.

@@ -26,7 +26,9 @@ their own, joined by pairs of interfaces, and direct has a pair without a balanc
 pinned to the same core or cores. Messages are of 64 bytes, bulk is written by 128 KiB, and clients close first. CPU is that
 of client, balancer and server together, as the scheduler counts it. Memory is the balancer's own, at 9,000 idle connections
 that have exchanged one message. An edit takes the first version out; its time ends when the last connection began that still
-reached it. HAProxy is edited by its socket, nginx by a reload, nftables by a new table, tcpshift by its admin socket.
+reached it. HAProxy is edited by its socket, nginx by a reload, nftables by a new table, tcpshift by its
+admin socket, which answers when the edit is durable too. All carry half-closed connections; nginx is told to
+(`proxy_half_close`).
 ";
 
 /// Writes the page, and a chart for each topology beside it.
