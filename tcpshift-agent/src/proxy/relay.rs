@@ -246,7 +246,7 @@ impl<'a> Way<'a> {
                     }
                 }
                 Err(error) if is_unspliceable(&error) && matches!(self.held, Held::Pipe(_)) => {
-                    self.copy_from_now_on()?
+                    self.copy_from_now_on()?;
                 }
                 Err(_) => return Err(Broken::Sink),
             }
