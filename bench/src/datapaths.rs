@@ -198,9 +198,13 @@ fn measure(
     }
     for contender in &mut started {
         note(&format!("{}: once for {}", topology.name(), contender.name()));
-        contender
-            .once(topology, setting, options.edits(), &chosen, figures)
-            .with_context(|| contender.name().to_owned())?;
+        let done = contender.once(topology, setting, options.edits(), &chosen, figures);
+        let done = done.with_context(|| format!("{} in {}", contender.name(), topology.name()));
+        match done {
+            // What a peer cannot do is said; the rest of its figures stands.
+            Err(reason) if contender.name() != contender::OURS => say(&format!("figures are missing: {reason:#}")),
+            done => done?,
+        }
     }
     note("");
     Ok(())
