@@ -179,6 +179,16 @@ impl Proxy {
         self.stop(left).await;
     }
 
+    /// Accepts nothing until [`Proxy::resume`], and closes nothing: who connects meanwhile waits.
+    pub async fn pause(&self) {
+        self.tell(|done| Command::Pause { done }).await;
+    }
+
+    /// Accepts again after [`Proxy::pause`], first those who wait.
+    pub async fn resume(&self) {
+        self.tell(|done| Command::Resume { done }).await;
+    }
+
     /// Stops accepting, and leaves what waits to another process that has copies of the sockets; but at
     /// `unwanted`, which it has not, what waits is served. Live connections go on.
     pub async fn release(&mut self, unwanted: &[SocketAddr]) {

@@ -57,12 +57,17 @@ impl Desk {
         Ok(Self { claim: Some(claim), task, end: Some(end), left: Some(left) })
     }
 
-    /// Lets nobody in any more. Exchanges that are under way go on for a moment.
-    async fn close(&mut self) {
+    /// Has the server let nobody in any more.
+    fn shut(&mut self) {
         if let Some(end) = self.end.take() {
             // The server may have ended by itself.
             end.send(()).ok();
         }
+    }
+
+    /// Lets nobody in any more. Exchanges that are under way go on for a moment.
+    async fn close(&mut self) {
+        self.shut();
         if let Some(left) = self.left.take() {
             tokio::time::timeout(CLOSE_TIME, left).await.ok();
         }
@@ -205,7 +210,7 @@ impl App {
         log::info!("handing over to another agent (pid {pid}); changes have to wait");
         self.handing_over = true;
         let mut end = None;
-        let unwanted = {
+        let mut given = {
             let mut lender = self.proxy.lender();
             let mut giving = pin!(give::give(&mut channel, estate, async |most| lender.next(most).await));
             loop {
@@ -219,7 +224,15 @@ impl App {
                 }
             }
         };
-        let unwanted = match unwanted {
+        if given.is_ok() {
+            // Nothing is closed before the other one is told, or with its death meanwhile nobody would serve.
+            self.proxy.pause().await;
+            if let Err(reason) = give::release(&mut channel).await {
+                self.proxy.resume().await;
+                given = Err(reason);
+            }
+        }
+        let unwanted = match given {
             Ok(unwanted) => unwanted,
             Err(reason) => {
                 give::give_up(&mut channel, &reason).await;
@@ -230,16 +243,20 @@ impl App {
                 return false;
             }
         };
+        // From here on the other one serves, whatever becomes of this one.
         self.draining = true;
-        self.proxy.release(&unwanted).await;
         if let Some(desk) = &mut self.desk {
             if let Some(claim) = desk.claim.take() {
                 claim.hand_over();
             }
-            desk.close().await;
+            desk.shut();
         }
         self.state.let_go();
-        give::release(channel).await;
+        self.proxy.release(&unwanted).await;
+        if let Some(desk) = &mut self.desk {
+            desk.close().await;
+        }
+        give::see_off(channel).await;
         log::info!("handed over to the agent with pid {pid}; no new connections are accepted here");
         true
     }

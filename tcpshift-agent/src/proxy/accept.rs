@@ -73,6 +73,16 @@ impl Served {
         socket.as_ref().ok_or(Errno::BADF)?.as_fd().try_clone_to_owned()
     }
 
+    /// Accepts nothing until [`Served::resume`]. Who connects meanwhile waits.
+    pub(super) fn pause(&self) {
+        self.task.abort();
+    }
+
+    /// Accepts again after [`Served::pause`]. Must be called within the worker's runtime.
+    pub(super) fn resume(&mut self, worker: &Rc<Worker>) {
+        self.task = tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&self.door)));
+    }
+
     /// Stops accepting. What waits is left to whoever has the socket too.
     pub(super) fn leave(self) {
         self.task.abort();

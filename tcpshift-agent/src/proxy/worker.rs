@@ -39,6 +39,10 @@ pub(super) enum Command {
     },
     /// Hand out copies of sockets, `most` of them from number `from` on. Between two plans their order stays.
     Lend { from: usize, most: usize, lent: oneshot::Sender<io::Result<Vec<Lent>>> },
+    /// Accept nothing, and close nothing.
+    Pause { done: oneshot::Sender<()> },
+    /// Accept again.
+    Resume { done: oneshot::Sender<()> },
     /// Close every listener. What waits is served before, but at those that are `left` to whoever has them too.
     Drain { left: Arc<HashSet<SocketAddr>>, done: oneshot::Sender<()> },
     /// End, and reset every connection that is left.
@@ -104,6 +108,14 @@ async fn obey(connections: Arc<Connections>, sources: &[IpAddr], mut commands: m
                 let some = all.skip(from).take(most).map(|(address, one)| Ok((*address, one.lend()?)));
                 lent.send(some.collect()).ok();
                 continue;
+            }
+            Command::Pause { done } => {
+                served.values().flatten().for_each(Served::pause);
+                done
+            }
+            Command::Resume { done } => {
+                served.values_mut().flatten().for_each(|one| one.resume(&worker));
+                done
             }
             Command::Drain { left, done } => {
                 for (address, served) in served.drain() {
