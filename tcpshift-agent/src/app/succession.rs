@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
@@ -25,8 +25,12 @@ use crate::handover::{Channel, Listening, take};
 use crate::proxy::Proxy;
 use crate::route::state::State;
 
-/// How long an agent that was just killed may keep its locks: the kernel takes its time to free all it had.
+/// How long an agent that was just killed may keep its locks and its sockets: the kernel takes its time to free all
+/// it had.
 const DEATH_TIME: Duration = Duration::from_secs(2);
+
+/// How often is tried meanwhile what cannot be done yet.
+const DEATH_ROUND: Duration = Duration::from_millis(20);
 
 /// How long the admin server may take to let nobody in any more.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
@@ -40,21 +44,36 @@ pub(super) const HANDING_OVER: &str =
 pub(super) struct Desk {
     /// None once it is another agent's.
     claim: Option<Claim>,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    task: tokio::task::JoinHandle<()>,
     end: Option<oneshot::Sender<()>>,
     left: Option<oneshot::Receiver<()>>,
 }
 
+/// An admin server that lets nobody in yet, and has all it needs to.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    listener: Listener,
+    socket: UnixListener,
+    claim: Claim,
+}
+
 impl Desk {
-    /// Lets clients in.
-    pub(super) fn open(listener: Listener, commands: Commands) -> anyhow::Result<Self> {
+    /// All that can fail.
+    pub(super) fn prepare(listener: Listener) -> anyhow::Result<Prepared> {
         let claim = listener.claim().context("cannot copy the admin socket")?;
+        let socket = listener.listen()?;
+        Ok(Prepared { listener, socket, claim })
+    }
+
+    /// Lets clients in.
+    pub(super) fn open(prepared: Prepared, commands: Commands) -> Self {
+        let Prepared { listener, socket, claim } = prepared;
         let ((end, ended), (leave, left)) = (oneshot::channel::<()>(), oneshot::channel());
         let shutdown = async {
             ended.await.ok();
         };
-        let task = tokio::spawn(server::serve(listener, commands, shutdown, leave));
-        Ok(Self { claim: Some(claim), task, end: Some(end), left: Some(left) })
+        let task = tokio::spawn(server::serve(listener, socket, commands, shutdown, leave));
+        Self { claim: Some(claim), task, end: Some(end), left: Some(left) }
     }
 
     /// Has the server let nobody in any more.
@@ -115,7 +134,7 @@ async fn patiently<T>(patience: Duration, mut attempt: impl FnMut() -> anyhow::R
     let began = Instant::now();
     loop {
         match attempt() {
-            Err(_) if began.elapsed() < patience => sleep(Duration::from_millis(20)).await,
+            Err(_) if began.elapsed() < patience => sleep(DEATH_ROUND).await,
             done => return done,
         }
     }
@@ -138,6 +157,20 @@ pub(super) fn furnish(
 }
 
 impl App {
+    /// Whether there are listeners, and none of them can be served.
+    pub(super) fn serves_nothing(&self) -> bool {
+        !self.down.is_empty() && self.down.len() == self.plan.borrow().listeners.len()
+    }
+
+    /// Waits a moment for the sockets of an agent that is dying, if nothing can be served without them.
+    pub(super) async fn outlast(&mut self) {
+        let began = Instant::now();
+        while self.serves_nothing() && began.elapsed() < DEATH_TIME {
+            sleep(DEATH_ROUND).await;
+            self.open_again().await;
+        }
+    }
+
     /// The last step of a takeover: has the old agent let go, and begins to accept. `problems` are what is wrong
     /// with objects: the old agent may have their last valid versions, and this one has not. `served` is where the old
     /// one listens.
@@ -147,7 +180,9 @@ impl App {
         (problems, served): (usize, &HashSet<SocketAddr>),
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
-        if let Some((_, reason)) = self.down.iter().find(|(address, _)| served.contains(address)) {
+        if let Some((_, reason)) = self.down.iter().find(|(address, _)| served.contains(address))
+            && taken.pid().is_some()
+        {
             bail!("{reason}; the running agent goes on serving");
         }
         if problems > 0 && taken.pid().is_some() {
@@ -162,10 +197,9 @@ impl App {
             () = signals.ended() => bail!("asked to end before the takeover: the running agent goes on serving"),
             () = std::future::ready(()) => {}
         }
-        let pid = taken.pid();
         taken.finish(unwanted).await?;
         self.proxy.accept(Arc::clone(&self.plan.borrow())).await;
-        if let Some(pid) = pid {
+        if let Some(pid) = taken.pid() {
             log::info!("taken over; the agent before this one (pid {pid}) lets its connections end");
         }
         Ok(())
@@ -279,7 +313,7 @@ impl App {
         let mut task = pin!(desk.task);
         loop {
             tokio::select! {
-                ended = &mut task => return ended.context("the admin server ended by a panic")?,
+                ended = &mut task => return ended.context("the admin server ended by a panic"),
                 Some(command) = commands.recv() => self.answer(command).await,
             }
         }
