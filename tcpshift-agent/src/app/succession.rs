@@ -191,7 +191,7 @@ impl App {
                  one: it goes on serving. Mend them, or stop it and start this one without --takeover"
             );
         }
-        let unwanted = self.proxy.close_unwanted();
+        let unwanted = self.proxy.close_unwanted(&self.plan.borrow());
         tokio::select! {
             biased;
             () = signals.ended() => bail!("asked to end before the takeover: the running agent goes on serving"),
