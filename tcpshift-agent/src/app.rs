@@ -367,21 +367,26 @@ impl Signals {
 
     /// Waits for the next signal.
     async fn next(&mut self) -> Asked {
-        if let Some(signal) = self.again.take() {
-            return Asked::End(signal);
-        }
+        let Self { terminate, interrupt, hangup, again } = self;
         tokio::select! {
-            _ = self.terminate.recv() => Asked::End("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::End("SIGINT"),
-            _ = self.hangup.recv() => Asked::Reload,
+            signal = Self::end(terminate, interrupt, again) => Asked::End(signal),
+            _ = hangup.recv() => Asked::Reload,
         }
     }
-}
 
-impl Signals {
-    /// Waits until the agent is to end.
-    async fn ended(&mut self) {
-        while let Asked::Reload = self.next().await {}
+    /// Waits until the agent is to end, and says by which signal. A SIGHUP is kept for later.
+    async fn ended(&mut self) -> &'static str {
+        Self::end(&mut self.terminate, &mut self.interrupt, &mut self.again).await
+    }
+
+    async fn end(terminate: &mut Signal, interrupt: &mut Signal, again: &mut Option<&'static str>) -> &'static str {
+        if let Some(signal) = again.take() {
+            return signal;
+        }
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     }
 }
 

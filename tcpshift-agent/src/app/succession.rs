@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use super::{App, Asked, Signals};
+use super::{App, Signals};
 use crate::admin::server::{self, Claim, Listener};
 use crate::admin::{Command, Commands};
 use crate::handover::give::{self, Estate};
@@ -194,11 +194,12 @@ impl App {
         let unwanted = self.proxy.close_unwanted(&self.plan.borrow());
         tokio::select! {
             biased;
-            () = signals.ended() => bail!("asked to end before the takeover: the running agent goes on serving"),
+            _ = signals.ended() => bail!("asked to end before the takeover: the running agent goes on serving"),
             () = std::future::ready(()) => {}
         }
         taken.finish(unwanted).await?;
         self.proxy.accept(Arc::clone(&self.plan.borrow())).await;
+        self.state.catch_up();
         if let Some(pid) = taken.pid() {
             log::info!("taken over; the agent before this one (pid {pid}) lets its connections end");
         }
@@ -237,7 +238,9 @@ impl App {
         let estate = match self.estate() {
             Ok(estate) => estate,
             Err(error) => {
-                log::error!("no hand-over to the agent with pid {pid}: descriptors cannot be copied: {error}");
+                let reason = format!("descriptors cannot be copied: {error}");
+                give::give_up(&mut channel, &reason).await;
+                log::error!("no hand-over to the agent with pid {pid}: {reason}");
                 return false;
             }
         };
@@ -252,7 +255,7 @@ impl App {
                     given = &mut giving => break given,
                     Some(command) = commands.recv() => self.answer(command).await,
                     // One that is asked to end while another takes its place ends either way, after that.
-                    asked = signals.next() => if let Asked::End(signal) = asked && end.replace(signal).is_some() {
+                    signal = signals.ended() => if end.replace(signal).is_some() {
                         break Err(format!("{signal} twice"));
                     }
                 }

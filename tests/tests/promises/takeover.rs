@@ -455,6 +455,23 @@ fn an_old_agent_that_dies_and_still_has_its_sockets_does_not_take_the_new_one_al
 }
 
 #[test]
+fn a_sighup_during_a_takeover_that_fails_is_obeyed_afterwards() {
+    let world = World::new();
+    let (agent, _server) = served(&world);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let taken = runtime.block_on(take::take(&agent.socket())).unwrap().unwrap();
+    agent.reload();
+    // Two answers later it has been told.
+    agent.cli(&["status"]).expect(0);
+    agent.cli(&["status"]).expect(0);
+    assert!(!agent.log().contains("SIGHUP"), "{}", agent.log());
+    drop(taken);
+    until_so("it obeys", seconds(10), || agent.log().contains("SIGHUP: reading the files again"));
+    let log = agent.log();
+    assert!(log.find("Going on as before") < log.find("SIGHUP"), "{log}");
+}
+
+#[test]
 fn an_old_agent_that_is_asked_to_end_meanwhile_ends_after_the_takeover() {
     let world = World::new();
     let (mut agent, _server) = served(&world);
