@@ -12,8 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tcpshift_agent::handover::give::{Estate, give};
-use tcpshift_agent::handover::{Channel, Names, take};
+use tcpshift_agent::handover::take;
 use tcpshift_tests::admin::{documents, request};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{GATEWAY, ask, connect, converse, refused};
@@ -36,7 +35,7 @@ fn served(world: &World) -> (Agent<'_>, Process) {
     (agent, server)
 }
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     command(built("tcpshift-agent"))
 }
 
@@ -227,7 +226,7 @@ fn commands_are_answered_all_the_time() {
 }
 
 /// The example at other ports, as a file.
-fn file(world: &World, name: &str, ports: &[u16]) -> PathBuf {
+pub(crate) fn file(world: &World, name: &str, ports: &[u16]) -> PathBuf {
     let mut text = together(&[&example_text("services.yaml"), &example_text("workload-entries.yaml")]);
     let all_v1 = example_text("all-v1.yaml");
     let (ground, route) = all_v1.rsplit_once("---").unwrap();
@@ -408,50 +407,6 @@ fn an_old_agent_that_dies_on_the_way_leaves_the_new_one_what_it_gave() {
         assert_eq!(ask(GATEWAY).unwrap(), "one");
         agent.apply(&route(&[("v1", 1), ("v2", round)]));
     }
-}
-
-/// Plays an agent that hands over the locks, dies before it has handed over a socket, and is slow to close what it
-/// has: its sockets are those of this process.
-fn dies_after_hello(world: &World, requests: std::os::unix::net::UnixListener) {
-    let lock = |path: PathBuf| {
-        let lock = std::fs::File::create(path).unwrap();
-        lock.lock().unwrap();
-        lock.into()
-    };
-    std::fs::create_dir(world.path("agent.state")).unwrap();
-    let (lock, state) = (lock(world.path("agent.sock.lock")), lock(world.path("agent.state/lock")));
-    let (mut stream, _) = requests.accept().unwrap();
-    let mut asked = Vec::new();
-    while !asked.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
-        asked.extend(byte);
-    }
-    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: tcpshift-handover-1\r\n\r\n";
-    std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
-    stream.set_nonblocking(true).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut channel = Channel::new(tokio::net::UnixStream::from_std(stream).unwrap()).unwrap();
-        let estate = Estate { admin: (requests.into(), lock), state, names: Names::default(), activated: Vec::new() };
-        let given = give(&mut channel, estate, async |_| Err(std::io::Error::other("it dies"))).await;
-        given.unwrap_err();
-    });
-}
-
-#[test]
-fn an_old_agent_that_dies_and_still_has_its_sockets_does_not_take_the_new_one_along() {
-    let world = World::new();
-    let _server = tcp_echo(&world, "9000", "one", "127.0.0.1");
-    let held = std::net::TcpListener::bind("[::]:31400").unwrap();
-    let file = file(&world, "routes.yaml", &[31400]);
-    let requests = std::os::unix::net::UnixListener::bind(world.path("agent.sock")).unwrap();
-    let agent = Agent::launch(&world, "agent", program(), &[Path::new("--takeover"), &file]);
-    dies_after_hello(&world, requests);
-    let agent = agent.answers();
-    assert!(agent.log().contains("going on with what it had handed over"), "{}", agent.log());
-    drop(held);
-    until_so("it serves", seconds(10), || ask(GATEWAY).is_ok_and(|answer| answer == "one"));
 }
 
 #[test]
