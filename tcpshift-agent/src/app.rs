@@ -199,17 +199,23 @@ async fn serve(options: Options, activated: Vec<Listening>) -> anyhow::Result<()
     if app.plan.borrow().generation == 0 {
         app.follow(app.store.clone()).await;
     }
-    if !app.down.is_empty() && app.down.len() == app.plan.borrow().listeners.len() {
-        // One port that is taken must not keep the others from being served; with none there is nothing to do.
+    if takeover && predecessor.as_ref().is_none_or(|taken| taken.pid().is_none()) {
+        app.outlast().await;
+    }
+    // One port that is taken must not keep the others from being served; with none there is nothing to do. But in
+    // the place of an agent that has died nobody else will serve.
+    if app.serves_nothing() && predecessor.as_ref().is_none_or(|taken| taken.pid().is_some()) {
         let reasons: Vec<_> = app.down.values().cloned().collect();
         bail!("nothing can be served: {}", reasons.join("; "));
     }
+    // Before the agent before this one is told to let go: afterwards nothing may fail.
+    let desk = Desk::prepare(socket)?;
     if let Some(taken) = &mut predecessor {
         let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
         app.succeed(taken, (errors + app.files.errors().count(), &served), &mut signals).await?;
     }
     let (sender, mut commands) = mpsc::channel(64);
-    app.desk = Some(Desk::open(socket, sender)?);
+    app.desk = Some(Desk::open(desk, sender));
     app.say_ready(&admin);
     app.say_unserved();
     notify::ready();
@@ -361,21 +367,26 @@ impl Signals {
 
     /// Waits for the next signal.
     async fn next(&mut self) -> Asked {
-        if let Some(signal) = self.again.take() {
-            return Asked::End(signal);
-        }
+        let Self { terminate, interrupt, hangup, again } = self;
         tokio::select! {
-            _ = self.terminate.recv() => Asked::End("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::End("SIGINT"),
-            _ = self.hangup.recv() => Asked::Reload,
+            signal = Self::end(terminate, interrupt, again) => Asked::End(signal),
+            _ = hangup.recv() => Asked::Reload,
         }
     }
-}
 
-impl Signals {
-    /// Waits until the agent is to end.
-    async fn ended(&mut self) {
-        while let Asked::Reload = self.next().await {}
+    /// Waits until the agent is to end, and says by which signal. A SIGHUP is kept for later.
+    async fn ended(&mut self) -> &'static str {
+        Self::end(&mut self.terminate, &mut self.interrupt, &mut self.again).await
+    }
+
+    async fn end(terminate: &mut Signal, interrupt: &mut Signal, again: &mut Option<&'static str>) -> &'static str {
+        if let Some(signal) = again.take() {
+            return signal;
+        }
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     }
 }
 

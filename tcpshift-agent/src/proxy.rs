@@ -24,7 +24,7 @@ mod stream;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,8 +35,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::connections::Connections;
 use crate::plan::Plan;
-use inherited::Inherited;
 pub use inherited::Lender;
+use inherited::{Inherited, Opened};
 use worker::Command;
 
 /// How long the workers may take to end. They have nothing to wait for, so that it is never reached.
@@ -50,7 +50,7 @@ const TURNS: u32 = 256;
 pub struct Proxy {
     workers: Vec<Handle>,
     /// Sockets that are open and not handed to the workers yet, one at least for each.
-    waiting: HashMap<SocketAddr, Vec<TcpListener>>,
+    waiting: HashMap<SocketAddr, Vec<Opened>>,
     /// Sockets that this process did not open itself.
     inherited: Inherited,
     /// Nothing is accepted yet: `waiting` is not handed out.
@@ -125,7 +125,7 @@ impl Proxy {
             }
             match listen::open(address, self.workers.len()) {
                 Ok(sockets) => {
-                    self.waiting.insert(address, sockets);
+                    self.waiting.insert(address, sockets.into_iter().map(Opened::from).collect());
                 }
                 Err(reason) => failures.push(ListenFailure { address, listener: listener.name.clone(), reason }),
             }
@@ -153,8 +153,12 @@ impl Proxy {
         for address in &gone {
             self.serving.remove(address);
         }
-        let mut sockets: Vec<Vec<(SocketAddr, TcpListener)>> = self.workers.iter().map(|_| Vec::new()).collect();
+        let mut sockets: Vec<Vec<(SocketAddr, Opened)>> = self.workers.iter().map(|_| Vec::new()).collect();
         let held = self.held;
+        if !held {
+            // What could not be used before, and has no use now.
+            self.close_unwanted(&plan);
+        }
         for (address, opened) in self.waiting.extract_if(|&address, _| !held && plan.listener(address).is_some()) {
             self.serving.insert(address);
             for (number, socket) in opened.into_iter().enumerate() {
@@ -175,8 +179,17 @@ impl Proxy {
     /// Stops accepting: serves what waits, then closes all listeners. What waits at a socket of systemd's is left
     /// to the next agent. Live connections go on.
     pub async fn drain(&mut self) {
-        let left = self.inherited.activated().map(|(address, _)| address).collect();
-        self.stop(left).await;
+        self.stop(HashSet::new()).await;
+    }
+
+    /// Accepts nothing until [`Proxy::resume`], and closes nothing: who connects meanwhile waits.
+    pub async fn pause(&self) {
+        self.tell(|done| Command::Pause { done }).await;
+    }
+
+    /// Accepts again after [`Proxy::pause`], first those who wait.
+    pub async fn resume(&self) {
+        self.tell(|done| Command::Resume { done }).await;
     }
 
     /// Stops accepting, and leaves what waits to another process that has copies of the sockets; but at

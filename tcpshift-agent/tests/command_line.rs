@@ -28,7 +28,8 @@ fn world() -> World {
     let listener = server::bind(&folder.path().join("admin.sock")).unwrap();
     let (commands, inbox) = mpsc::channel(8);
     runtime.spawn(app(inbox));
-    runtime.spawn(server::serve(listener, commands, std::future::pending(), oneshot::channel().0));
+    let socket = runtime.block_on(async { listener.listen() }).unwrap();
+    runtime.spawn(server::serve(listener, socket, commands, std::future::pending(), oneshot::channel().0));
     let world = World { folder, _runtime: runtime };
     for _ in 0..100 {
         if std::os::unix::net::UnixStream::connect(world.folder.path().join("admin.sock")).is_ok() {

@@ -284,6 +284,27 @@ fn a_journal_that_a_crash_left_is_finished() {
 }
 
 #[test]
+fn who_takes_a_directory_over_reads_the_journal_and_writes_nothing_before_its_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::default();
+    let mut old = State::open(folder.path()).unwrap();
+    put(&mut old, &mut store, &[entry("one", "10.0.0.1"), entry("two", "10.0.0.2")].join("---\n"));
+    let journal = serde_json::json!({
+        "write": {}, "remove": ["workloadentries.networking.istio.io/default/two.yaml"],
+    });
+    let path = folder.path().join("journal.json");
+    fs::write(&path, journal.to_string()).unwrap();
+    let two = folder.path().join("objects/workloadentries.networking.istio.io/default/two.yaml");
+    let mut new = State::open_as(folder.path(), Some(old.lend().unwrap())).unwrap();
+    assert_eq!(new.load().unwrap().0.len(), 1, "it knows what is to come");
+    assert!(two.exists() && path.exists(), "and leaves it to whoever has the directory");
+    old.let_go();
+    new.catch_up();
+    assert!(!two.exists() && !path.exists());
+    assert_eq!(new.load().unwrap().0.len(), 1);
+}
+
+#[test]
 fn a_change_that_the_disk_refuses_halfway_is_kept_by_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::default();

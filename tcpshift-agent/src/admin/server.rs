@@ -78,7 +78,7 @@ impl Default for Limits {
     }
 }
 
-/// Claims the socket of an agent at a path; clients are refused until [`serve`].
+/// Claims the socket of an agent at a path; clients are refused until [`Listener::listen`].
 ///
 /// The folder is made with mode 0700 if it is missing, the socket has mode 0600. A dead agent's socket is
 /// replaced. Errors: another agent has the path, something else is there (it is left alone), or the file
@@ -94,28 +94,30 @@ pub fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<List
     claim::adopt(path, socket, lock)
 }
 
-/// Answers at the socket until `shutdown`, then lets exchanges end for a moment and removes the socket, unless
-/// it belongs to another agent by then. `left` is told when nobody is let in any more.
+/// Answers at the socket, which is what [`Listener::listen`] gave, until `shutdown`, then lets exchanges end for a
+/// moment and removes the socket, unless it belongs to another agent by then. `left` is told when nobody is let in
+/// any more.
 ///
-/// The socket accepts as soon as this future is polled for the first time, so start it when the first plan is
-/// in force. Errors: the socket cannot be listened at.
+/// Clients are let in as soon as this future is polled for the first time, so start it when the first plan is in
+/// force. From then on the path is this agent's alone.
 pub async fn serve(
     listener: Listener,
+    socket: UnixListener,
     commands: Commands,
     shutdown: impl Future<Output = ()>,
     left: oneshot::Sender<()>,
-) -> anyhow::Result<()> {
-    serve_within(Limits::default(), listener, commands, shutdown, left).await
+) {
+    serve_within(Limits::default(), (listener, socket), commands, shutdown, left).await;
 }
 
 async fn serve_within(
     limits: Limits,
-    listener: Listener,
+    (listener, socket): (Listener, UnixListener),
     commands: Commands,
     shutdown: impl Future<Output = ()>,
     left: oneshot::Sender<()>,
-) -> anyhow::Result<()> {
-    let socket = listener.listen()?;
+) {
+    listener.own();
     let (ending, ended) = watch::channel(false);
     let gate = Arc::new(Semaphore::new(limits.connections));
     let api = paths::router(exchange::Api::new(commands, limits.clone(), ended.clone()));
@@ -146,7 +148,6 @@ async fn serve_within(
     if timeout(limits.farewell_time, farewell).await.is_err() {
         debug!("admin: {} connections cut off at the end", connections.len());
     }
-    Ok(())
 }
 
 /// The next client, once there is room for one. Errors of accept (no descriptors left, say) are waited out.

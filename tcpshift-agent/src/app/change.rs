@@ -184,11 +184,12 @@ impl App {
 
     /// Puts a changed store in force and makes it durable, or leaves everything as it is.
     async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<(), Failure> {
-        if self.draining {
-            return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed"));
-        }
+        // Also once it has: whoever got through to this one finds the other by then.
         if self.handing_over {
             return Err(Failure::new(Reason::Unavailable, succession::HANDING_OVER));
+        }
+        if self.draining {
+            return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed"));
         }
         let plan = self.compile(&store);
         let failures = self.proxy.open(&plan);

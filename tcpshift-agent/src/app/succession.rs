@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use super::{App, Asked, Signals};
+use super::{App, Signals};
 use crate::admin::server::{self, Claim, Listener};
 use crate::admin::{Command, Commands};
 use crate::handover::give::{self, Estate};
@@ -25,8 +25,12 @@ use crate::handover::{Channel, Listening, take};
 use crate::proxy::Proxy;
 use crate::route::state::State;
 
-/// How long an agent that was just killed may keep its locks: the kernel takes its time to free all it had.
+/// How long an agent that was just killed may keep its locks and its sockets: the kernel takes its time to free all
+/// it had.
 const DEATH_TIME: Duration = Duration::from_secs(2);
+
+/// How often is tried meanwhile what cannot be done yet.
+const DEATH_ROUND: Duration = Duration::from_millis(20);
 
 /// How long the admin server may take to let nobody in any more.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
@@ -40,29 +44,49 @@ pub(super) const HANDING_OVER: &str =
 pub(super) struct Desk {
     /// None once it is another agent's.
     claim: Option<Claim>,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    task: tokio::task::JoinHandle<()>,
     end: Option<oneshot::Sender<()>>,
     left: Option<oneshot::Receiver<()>>,
 }
 
+/// An admin server that lets nobody in yet, and has all it needs to.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    listener: Listener,
+    socket: UnixListener,
+    claim: Claim,
+}
+
 impl Desk {
-    /// Lets clients in.
-    pub(super) fn open(listener: Listener, commands: Commands) -> anyhow::Result<Self> {
+    /// All that can fail.
+    pub(super) fn prepare(listener: Listener) -> anyhow::Result<Prepared> {
         let claim = listener.claim().context("cannot copy the admin socket")?;
+        let socket = listener.listen()?;
+        Ok(Prepared { listener, socket, claim })
+    }
+
+    /// Lets clients in.
+    pub(super) fn open(prepared: Prepared, commands: Commands) -> Self {
+        let Prepared { listener, socket, claim } = prepared;
         let ((end, ended), (leave, left)) = (oneshot::channel::<()>(), oneshot::channel());
         let shutdown = async {
             ended.await.ok();
         };
-        let task = tokio::spawn(server::serve(listener, commands, shutdown, leave));
-        Ok(Self { claim: Some(claim), task, end: Some(end), left: Some(left) })
+        let task = tokio::spawn(server::serve(listener, socket, commands, shutdown, leave));
+        Self { claim: Some(claim), task, end: Some(end), left: Some(left) }
     }
 
-    /// Lets nobody in any more. Exchanges that are under way go on for a moment.
-    async fn close(&mut self) {
+    /// Has the server let nobody in any more.
+    fn shut(&mut self) {
         if let Some(end) = self.end.take() {
             // The server may have ended by itself.
             end.send(()).ok();
         }
+    }
+
+    /// Lets nobody in any more. Exchanges that are under way go on for a moment.
+    async fn close(&mut self) {
+        self.shut();
         if let Some(left) = self.left.take() {
             tokio::time::timeout(CLOSE_TIME, left).await.ok();
         }
@@ -110,7 +134,7 @@ async fn patiently<T>(patience: Duration, mut attempt: impl FnMut() -> anyhow::R
     let began = Instant::now();
     loop {
         match attempt() {
-            Err(_) if began.elapsed() < patience => sleep(Duration::from_millis(20)).await,
+            Err(_) if began.elapsed() < patience => sleep(DEATH_ROUND).await,
             done => return done,
         }
     }
@@ -133,6 +157,20 @@ pub(super) fn furnish(
 }
 
 impl App {
+    /// Whether there are listeners, and none of them can be served.
+    pub(super) fn serves_nothing(&self) -> bool {
+        !self.down.is_empty() && self.down.len() == self.plan.borrow().listeners.len()
+    }
+
+    /// Waits a moment for the sockets of an agent that is dying, if nothing can be served without them.
+    pub(super) async fn outlast(&mut self) {
+        let began = Instant::now();
+        while self.serves_nothing() && began.elapsed() < DEATH_TIME {
+            sleep(DEATH_ROUND).await;
+            self.open_again().await;
+        }
+    }
+
     /// The last step of a takeover: has the old agent let go, and begins to accept. `problems` are what is wrong
     /// with objects: the old agent may have their last valid versions, and this one has not. `served` is where the old
     /// one listens.
@@ -142,7 +180,9 @@ impl App {
         (problems, served): (usize, &HashSet<SocketAddr>),
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
-        if let Some((_, reason)) = self.down.iter().find(|(address, _)| served.contains(address)) {
+        if let Some((_, reason)) = self.down.iter().find(|(address, _)| served.contains(address))
+            && taken.pid().is_some()
+        {
             bail!("{reason}; the running agent goes on serving");
         }
         if problems > 0 && taken.pid().is_some() {
@@ -151,16 +191,16 @@ impl App {
                  one: it goes on serving. Mend them, or stop it and start this one without --takeover"
             );
         }
-        let unwanted = self.proxy.close_unwanted();
+        let unwanted = self.proxy.close_unwanted(&self.plan.borrow());
         tokio::select! {
             biased;
-            () = signals.ended() => bail!("asked to end before the takeover: the running agent goes on serving"),
+            _ = signals.ended() => bail!("asked to end before the takeover: the running agent goes on serving"),
             () = std::future::ready(()) => {}
         }
-        let pid = taken.pid();
         taken.finish(unwanted).await?;
         self.proxy.accept(Arc::clone(&self.plan.borrow())).await;
-        if let Some(pid) = pid {
+        self.state.catch_up();
+        if let Some(pid) = taken.pid() {
             log::info!("taken over; the agent before this one (pid {pid}) lets its connections end");
         }
         Ok(())
@@ -198,14 +238,16 @@ impl App {
         let estate = match self.estate() {
             Ok(estate) => estate,
             Err(error) => {
-                log::error!("no hand-over to the agent with pid {pid}: descriptors cannot be copied: {error}");
+                let reason = format!("descriptors cannot be copied: {error}");
+                give::give_up(&mut channel, &reason).await;
+                log::error!("no hand-over to the agent with pid {pid}: {reason}");
                 return false;
             }
         };
         log::info!("handing over to another agent (pid {pid}); changes have to wait");
         self.handing_over = true;
         let mut end = None;
-        let unwanted = {
+        let mut given = {
             let mut lender = self.proxy.lender();
             let mut giving = pin!(give::give(&mut channel, estate, async |most| lender.next(most).await));
             loop {
@@ -213,13 +255,21 @@ impl App {
                     given = &mut giving => break given,
                     Some(command) = commands.recv() => self.answer(command).await,
                     // One that is asked to end while another takes its place ends either way, after that.
-                    asked = signals.next() => if let Asked::End(signal) = asked && end.replace(signal).is_some() {
+                    signal = signals.ended() => if end.replace(signal).is_some() {
                         break Err(format!("{signal} twice"));
                     }
                 }
             }
         };
-        let unwanted = match unwanted {
+        if given.is_ok() {
+            // Nothing is closed before the other one is told, or with its death meanwhile nobody would serve.
+            self.proxy.pause().await;
+            if let Err(reason) = give::release(&mut channel).await {
+                self.proxy.resume().await;
+                given = Err(reason);
+            }
+        }
+        let unwanted = match given {
             Ok(unwanted) => unwanted,
             Err(reason) => {
                 give::give_up(&mut channel, &reason).await;
@@ -230,16 +280,20 @@ impl App {
                 return false;
             }
         };
+        // From here on the other one serves, whatever becomes of this one.
         self.draining = true;
-        self.proxy.release(&unwanted).await;
         if let Some(desk) = &mut self.desk {
             if let Some(claim) = desk.claim.take() {
                 claim.hand_over();
             }
-            desk.close().await;
+            desk.shut();
         }
         self.state.let_go();
-        give::release(channel).await;
+        self.proxy.release(&unwanted).await;
+        if let Some(desk) = &mut self.desk {
+            desk.close().await;
+        }
+        give::see_off(channel).await;
         log::info!("handed over to the agent with pid {pid}; no new connections are accepted here");
         true
     }
@@ -262,7 +316,7 @@ impl App {
         let mut task = pin!(desk.task);
         loop {
             tokio::select! {
-                ended = &mut task => return ended.context("the admin server ended by a panic")?,
+                ended = &mut task => return ended.context("the admin server ended by a panic"),
                 Some(command) = commands.recv() => self.answer(command).await,
             }
         }

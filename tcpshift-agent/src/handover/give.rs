@@ -50,19 +50,21 @@ pub async fn give(
         Ok(Some((Message::Ready { unwanted }, _))) => unwanted,
         other => return Err(unexpected(other)),
     };
-    if channel.is_closed() {
-        return Err("it was ready and is gone".to_owned());
-    }
     Ok(unwanted)
 }
 
-/// Tells the new agent that nothing is accepted here any more, and waits until it has told whom it has to tell that
-/// it serves now. If it has gone by now, that is an agent's end as any other.
-pub async fn release(mut channel: Channel) {
-    if let Err(error) = channel.send(&Message::Released, &[], STEP_TIME).await {
-        log::error!("the new agent (pid {}) is gone: {error}; start another one", channel.pid);
-        return;
+/// Tells the new agent that nothing is accepted here any more. The error says why it cannot be told; it does not
+/// serve then. Once this has succeeded, its end is an agent's end as any other.
+pub async fn release(channel: &mut Channel) -> Result<(), String> {
+    let gone = || "it was ready and is gone".to_owned();
+    if channel.is_closed() {
+        return Err(gone());
     }
+    channel.send(&Message::Released, &[], STEP_TIME).await.map_err(|_| gone())
+}
+
+/// Waits until the new agent has told whom it has to tell that it serves now.
+pub async fn see_off(mut channel: Channel) {
     // It says nothing more, and closes the connection.
     channel.receive(STEP_TIME).await.ok();
 }

@@ -113,7 +113,7 @@ async fn switch(mut stream: UnixStream) -> io::Result<Result<UnixStream, String>
 impl Taken {
     /// Process id of the agent before, if it is still there.
     pub fn pid(&self) -> Option<i32> {
-        self.channel.as_ref().map(|channel| channel.pid)
+        self.channel.as_ref().filter(|channel| !channel.is_closed()).map(|channel| channel.pid)
     }
 
     async fn receive(&mut self) -> anyhow::Result<()> {

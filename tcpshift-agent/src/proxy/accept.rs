@@ -18,6 +18,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use super::inherited::Opened;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::worker::Worker;
@@ -37,6 +38,8 @@ const COMPLAINT: Duration = Duration::from_secs(10);
 pub(super) struct Served {
     door: Rc<Door>,
     task: JoinHandle<()>,
+    /// The socket came from systemd.
+    pub(super) is_activated: bool,
 }
 
 /// The socket, shared by the task that accepts and by whoever closes it.
@@ -60,17 +63,28 @@ enum Batch {
 
 impl Served {
     /// Begins to accept. Must be called within the worker's runtime.
-    pub(super) fn new(worker: &Rc<Worker>, address: SocketAddr, socket: std::net::TcpListener) -> io::Result<Self> {
+    pub(super) fn new(worker: &Rc<Worker>, address: SocketAddr, opened: Opened) -> io::Result<Self> {
+        let Opened { socket, is_activated } = opened;
         let socket = RefCell::new(Some(TcpListener::from_std(socket)?));
         let door = Rc::new(Door { address, socket, rest: Cell::new(REST.0) });
         let task = tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&door)));
-        Ok(Self { door, task })
+        Ok(Self { door, task, is_activated })
     }
 
     /// A copy of the socket, for another process to accept from.
     pub(super) fn lend(&self) -> io::Result<OwnedFd> {
         let socket = self.door.socket.borrow();
         socket.as_ref().ok_or(Errno::BADF)?.as_fd().try_clone_to_owned()
+    }
+
+    /// Accepts nothing until [`Served::resume`]. Who connects meanwhile waits.
+    pub(super) fn pause(&self) {
+        self.task.abort();
+    }
+
+    /// Accepts again after [`Served::pause`]. Must be called within the worker's runtime.
+    pub(super) fn resume(&mut self, worker: &Rc<Worker>) {
+        self.task = tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&self.door)));
     }
 
     /// Stops accepting. What waits is left to whoever has the socket too.
@@ -81,7 +95,7 @@ impl Served {
 
     /// Accepts what waits, then closes the socket.
     pub(super) fn close(self, worker: &Rc<Worker>) {
-        let Self { door, task } = self;
+        let Self { door, task, .. } = self;
         task.abort();
         if let Some(socket) = door.socket.take() {
             for _ in 0..QUEUE {

@@ -4,7 +4,7 @@
 //! kept for ever, and the workers get copies, since a later plan may want a port that only systemd may open. It must
 //! not know where either comes from, nor whom sockets are lent to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
@@ -16,6 +16,21 @@ use super::worker::{Command, Lent};
 use super::{Proxy, socket};
 use crate::plan::Plan;
 
+/// A socket that is open and that a worker is to accept from.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) socket: TcpListener,
+    /// It came from systemd: this process is not the last to have it.
+    pub(super) is_activated: bool,
+}
+
+impl From<TcpListener> for Opened {
+    /// One of this process or of the agent before.
+    fn from(socket: TcpListener) -> Self {
+        Self { socket, is_activated: false }
+    }
+}
+
 /// Sockets by the address of the listener that they are for.
 #[derive(Debug, Default)]
 pub(super) struct Inherited {
@@ -26,30 +41,36 @@ pub(super) struct Inherited {
 impl Inherited {
     /// The sockets for a listener, if there are any: one at least for each of `count` workers, so that each has
     /// its part of the connections. None is closed, since that would reset what waits there, and where there are
-    /// too few, workers share one: opened anew, a further one would be lost with what waits there when the process is.
-    pub(super) fn take(&mut self, address: SocketAddr, count: usize) -> Option<io::Result<Vec<TcpListener>>> {
-        let mut sockets = self.handed_over.remove(&address).unwrap_or_default();
-        let copies = self.activated.get(&address).into_iter().flatten().map(TcpListener::try_clone);
-        match copies.collect::<io::Result<Vec<_>>>() {
-            Ok(copies) => sockets.extend(copies),
-            Err(error) => return Some(Err(error)),
-        }
-        let there = sockets.len();
-        if there == 0 {
-            return None;
-        }
-        for number in there..count {
-            match sockets[number % there].try_clone() {
-                Ok(socket) => sockets.push(socket),
-                Err(error) => return Some(Err(error)),
-            }
+    /// too few, workers share one: opened anew, a further one would be lost with what waits there when the process is. After an error all are
+    /// there as before.
+    pub(super) fn take(&mut self, address: SocketAddr, count: usize) -> Option<io::Result<Vec<Opened>>> {
+        let copies = self.copies(address, count).transpose()?;
+        Some(copies.map(|copies| {
+            let handed_over = self.handed_over.remove(&address).unwrap_or_default();
+            handed_over.into_iter().map(Opened::from).chain(copies).collect()
+        }))
+    }
+
+    /// What a listener needs beside the sockets that were handed over for it. None if there is no socket at all.
+    fn copies(&self, address: SocketAddr, count: usize) -> io::Result<Option<Vec<Opened>>> {
+        let handed_over = self.handed_over.get(&address).map_or(&[][..], Vec::as_slice);
+        let activated = self.activated.get(&address).map_or(&[][..], Vec::as_slice);
+        let there = handed_over.iter().map(|one| (one, false)).chain(activated.iter().map(|one| (one, true)));
+        let there: Vec<_> = there.collect();
+        if there.is_empty() {
+            return Ok(None);
         }
         // Accepted streams inherit what the socket has.
-        let tuned = sockets.iter().try_for_each(|one| {
-            one.set_nonblocking(true)?;
-            socket::tune(&SockRef::from(one))
-        });
-        Some(tuned.map(|()| sockets))
+        for (socket, _) in &there {
+            socket.set_nonblocking(true)?;
+            socket::tune(&SockRef::from(*socket))?;
+        }
+        let further = (there.len()..count).map(|number| there[number % there.len()]);
+        let copies = there[handed_over.len()..].iter().copied().chain(further);
+        copies
+            .map(|(socket, is_activated)| Ok(Opened { socket: socket.try_clone()?, is_activated }))
+            .collect::<io::Result<_>>()
+            .map(Some)
     }
 
     /// What came from systemd.
@@ -75,9 +96,10 @@ impl Proxy {
         }
     }
 
-    /// Closes what was adopted and is not used by the plan, and returns whose it was.
-    pub fn close_unwanted(&mut self) -> Vec<SocketAddr> {
-        self.inherited.handed_over.drain().map(|(address, _)| address).collect()
+    /// Closes what was adopted and that a plan has no listener for, and returns whose it was.
+    pub fn close_unwanted(&mut self, plan: &Plan) -> Vec<SocketAddr> {
+        let unwanted = self.inherited.handed_over.extract_if(|&address, _| plan.listener(address).is_none());
+        unwanted.map(|(address, _)| address).collect()
     }
 
     /// Addresses that systemd listens at and that a plan has no listener for. Who connects there waits.
@@ -105,17 +127,14 @@ impl Proxy {
     /// A way to copies of all others, which needs the proxy no more.
     pub fn lender(&self) -> Lender {
         let workers = self.workers.iter().map(|worker| worker.commands.clone()).collect();
-        let except = self.inherited.activated.keys().copied().collect();
-        Lender { workers, except, place: (0, 0) }
+        Lender { workers, place: (0, 0) }
     }
 }
 
-/// Hands out copies of the sockets of all workers, some at a time. No plan may be published meanwhile.
+/// Hands out copies of the sockets of all workers but systemd's, some at a time. No plan may be published meanwhile.
 #[derive(Debug)]
 pub struct Lender {
     workers: Vec<mpsc::UnboundedSender<Command>>,
-    /// Copied already.
-    except: HashSet<SocketAddr>,
     /// Worker, and how many of its sockets were handed out.
     place: (usize, usize),
 }
@@ -126,16 +145,13 @@ impl Lender {
         while let Some(worker) = self.workers.get(self.place.0) {
             let (lent, is_lent) = oneshot::channel();
             worker.send(Command::Lend { from: self.place.1, most, lent }).ok();
-            let mut some = is_lent.await.map_err(|_| io::Error::other("a worker is gone"))??;
+            let some = is_lent.await.map_err(|_| io::Error::other("a worker is gone"))??;
             if some.is_empty() {
                 self.place = (self.place.0 + 1, 0);
                 continue;
             }
             self.place.1 += some.len();
-            some.retain(|(address, _)| !self.except.contains(address));
-            if !some.is_empty() {
-                return Ok(some);
-            }
+            return Ok(some);
         }
         Ok(Vec::new())
     }
@@ -160,12 +176,26 @@ mod tests {
         let sockets = inherited.take(address, 3).unwrap().unwrap();
         assert_eq!(sockets.len(), 3);
         let _client = TcpStream::connect(address).unwrap();
-        assert!(sockets[2].accept().is_ok());
+        assert!(sockets[2].socket.accept().is_ok());
         let (other, one) = listener();
         let (_, two) = listener();
         inherited.handed_over.insert(other, vec![one, two]);
         assert_eq!(inherited.take(other, 1).unwrap().unwrap().len(), 2, "more than workers");
         assert!(inherited.take(address, 1).is_none() && inherited.take(other, 1).is_none(), "they are used up");
+    }
+
+    #[test]
+    fn both_kinds_at_one_address_are_told_apart() {
+        let mut inherited = Inherited::default();
+        let (address, one) = listener();
+        let (_, two) = listener();
+        inherited.handed_over.insert(address, vec![one]);
+        inherited.activated.insert(address, vec![two]);
+        let sockets = inherited.take(address, 3).unwrap().unwrap();
+        let activated: Vec<_> = sockets.iter().map(|one| one.is_activated).collect();
+        assert_eq!(activated, [false, true, false]);
+        let _client = TcpStream::connect(address).unwrap();
+        assert!(sockets[2].socket.accept().is_ok(), "a copy of the first");
     }
 
     #[test]
@@ -176,7 +206,7 @@ mod tests {
         for _ in 0..2 {
             let sockets = inherited.take(address, 2).unwrap().unwrap();
             let _client = TcpStream::connect(address).unwrap();
-            assert!(sockets[1].accept().is_ok());
+            assert!(sockets[1].socket.accept().is_ok() && sockets.iter().all(|one| one.is_activated));
         }
         assert_eq!(inherited.activated().count(), 1);
     }

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::accept::Served;
+use super::inherited::Opened;
 use super::inputs::Random;
 use super::pipe::Pipes;
 use super::pool::Pool;
@@ -32,14 +33,19 @@ pub(super) enum Command {
     Publish {
         plan: Arc<Plan>,
         /// Sockets to accept from, from now on.
-        sockets: Vec<(SocketAddr, TcpListener)>,
+        sockets: Vec<(SocketAddr, Opened)>,
         /// Listeners to close. What waits there is still served as the plan before says.
         gone: Vec<SocketAddr>,
         done: oneshot::Sender<()>,
     },
-    /// Hand out copies of sockets, `most` of them from number `from` on. Between two plans their order stays.
+    /// Hand out copies of sockets that are not systemd's, `most` of them from number `from` on. Between two plans their order stays.
     Lend { from: usize, most: usize, lent: oneshot::Sender<io::Result<Vec<Lent>>> },
-    /// Close every listener. What waits is served before, but at those that are `left` to whoever has them too.
+    /// Accept nothing, and close nothing.
+    Pause { done: oneshot::Sender<()> },
+    /// Accept again.
+    Resume { done: oneshot::Sender<()> },
+    /// Close every listener. What waits is served before, but at those that are `left` to whoever has them too, and
+    /// at systemd's.
     Drain { left: Arc<HashSet<SocketAddr>>, done: oneshot::Sender<()> },
     /// End, and reset every connection that is left.
     End,
@@ -101,15 +107,27 @@ async fn obey(connections: Arc<Connections>, sources: &[IpAddr], mut commands: m
             }
             Command::Lend { from, most, lent } => {
                 let all = served.iter().flat_map(|(address, served)| served.iter().map(move |one| (address, one)));
-                let some = all.skip(from).take(most).map(|(address, one)| Ok((*address, one.lend()?)));
+                let some = all
+                    .filter(|(_, one)| !one.is_activated)
+                    .skip(from)
+                    .take(most)
+                    .map(|(address, one)| Ok((*address, one.lend()?)));
                 lent.send(some.collect()).ok();
                 continue;
+            }
+            Command::Pause { done } => {
+                served.values().flatten().for_each(Served::pause);
+                done
+            }
+            Command::Resume { done } => {
+                served.values_mut().flatten().for_each(|one| one.resume(&worker));
+                done
             }
             Command::Drain { left, done } => {
                 for (address, served) in served.drain() {
                     let is_left = left.contains(&address);
                     for one in served {
-                        if is_left { one.leave() } else { one.close(&worker) }
+                        if is_left || one.is_activated { one.leave() } else { one.close(&worker) }
                     }
                 }
                 done

@@ -69,7 +69,8 @@ impl State {
     }
 
     /// As [`State::open`], by the lock of an agent that hands the directory over: that of another directory is
-    /// of no use. Until the other agent gives up its part, it must not write.
+    /// of no use. Until the other agent gives up its part, nothing must be written; what a crash left is read, and
+    /// waits for [`State::catch_up`].
     pub fn open_as(root: &Path, handed_over: Option<OwnedFd>) -> anyhow::Result<Self> {
         let make = |path: &Path| {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -87,6 +88,7 @@ impl State {
             one.zip(other).is_some_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()))
         };
         let handed_over = handed_over.map(File::from).filter(is_same);
+        let is_shared = handed_over.is_some();
         // One lock for both: it goes with the last of them.
         let lock = handed_over.unwrap_or(lock);
         match lock.try_lock() {
@@ -102,6 +104,9 @@ impl State {
         let mut state =
             Self { objects, journal, root: root.to_owned(), unfinished: Journal::default(), lock: Some(lock) };
         state.recover()?;
+        if !is_shared {
+            state.catch_up();
+        }
         Ok(state)
     }
 
@@ -116,6 +121,7 @@ impl State {
         self.lock = None;
     }
 
+    /// Reads the journal, if there is one.
     fn recover(&mut self) -> anyhow::Result<()> {
         let text = match fs::read(&self.journal) {
             Ok(text) => text,
@@ -129,9 +135,17 @@ impl State {
         if !journal.write.keys().chain(&journal.remove).all(|path| inside(path)) {
             bail!("{} names files outside of its directory; move it away", self.journal.display());
         }
-        log::info!("finishing the change that an earlier agent had begun in {}", self.root.display());
-        self.finish(journal);
+        self.unfinished = journal;
         Ok(())
+    }
+
+    /// Finishes what the journal holds, as far as it can be done now.
+    pub fn catch_up(&mut self) {
+        if self.unfinished.len() > 0 {
+            log::info!("finishing the change that an earlier agent had begun in {}", self.root.display());
+            let journal = std::mem::take(&mut self.unfinished);
+            self.finish(journal);
+        }
     }
 
     /// Carries out what is durable in the journal already. What cannot be done now is kept for later.

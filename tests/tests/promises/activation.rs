@@ -7,12 +7,16 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+use tcpshift_agent::handover::take;
+use tcpshift_tests::admin::documents;
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{ask, connect, converse};
+use tcpshift_tests::client::{GATEWAY, ask, connect, converse};
 use tcpshift_tests::echo::tcp_echo;
 use tcpshift_tests::process::{built, command};
 use tcpshift_tests::routes::{ground, route, together};
-use tcpshift_tests::until::seconds;
+use tcpshift_tests::rush::Rush;
+use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 const NONE: [&str; 0] = [];
@@ -73,6 +77,55 @@ fn a_low_port_is_served_without_privilege_and_outlasts_the_agent() {
     for stream in &waiting {
         assert_eq!(converse(stream, "waited").unwrap(), "one");
     }
+}
+
+#[test]
+fn sockets_of_both_kinds_at_one_address_go_over() {
+    let world = World::new();
+    let _server = tcp_echo(&world, "9000", "one", "127.0.0.1");
+    let mut agent = Agent::start(&world, &NONE);
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let kinds = |agent: &Agent<'_>| {
+        let taken = runtime.block_on(take::take(&agent.socket())).unwrap().unwrap();
+        (taken.sockets.len(), taken.activated.len())
+    };
+    let goes_on = |agent: &Agent<'_>| {
+        until_so("changes go on", seconds(10), || {
+            let text = documents(&route(&[("v1", 1)]));
+            agent.request("POST", "/v1/apply", Some(&text)).status == 200
+        });
+    };
+    let (own, none) = kinds(&agent);
+    assert_eq!(none, 0);
+    goes_on(&agent);
+    // As by ReusePort=yes of a socket unit.
+    let shared = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+    shared.set_reuse_port(true).unwrap();
+    shared.set_reuse_address(true).unwrap();
+    shared.bind(&"[::]:31400".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    shared.listen(128).unwrap();
+    let mut rush = None;
+    for number in 0..2 {
+        let mut launcher = command("sh");
+        launcher
+            .args(["-c", r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@""#, "sh"])
+            .arg(built("tcpshift-agent"));
+        let (process, stdin) = (format!("agent-{number}"), OwnedFd::from(shared.try_clone().unwrap()));
+        let next = if number == 0 {
+            Agent::launch_as(&world, "agent", &process, launcher, stdin.into(), &["--takeover"])
+        } else {
+            agent.successor(&process, command(built("tcpshift-agent")), &NONE)
+        };
+        let next = next.answers();
+        assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+        agent = next;
+        assert_eq!(kinds(&agent), (own, 1));
+        goes_on(&agent);
+        // Not before: until an agent has it, nobody accepts at the socket that is shared.
+        rush.get_or_insert_with(|| Rush::start(GATEWAY, 2)).go_on(100);
+    }
+    rush.map(Rush::finish);
 }
 
 #[test]

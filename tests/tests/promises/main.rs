@@ -8,6 +8,7 @@ mod activation;
 mod bad_input;
 mod bytes;
 mod crash;
+mod dying;
 mod empty;
 mod files;
 mod foretold;

@@ -35,7 +35,7 @@ fn served(world: &World) -> (Agent<'_>, Process) {
     (agent, server)
 }
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     command(built("tcpshift-agent"))
 }
 
@@ -226,7 +226,7 @@ fn commands_are_answered_all_the_time() {
 }
 
 /// The example at other ports, as a file.
-fn file(world: &World, name: &str, ports: &[u16]) -> PathBuf {
+pub(crate) fn file(world: &World, name: &str, ports: &[u16]) -> PathBuf {
     let mut text = together(&[&example_text("services.yaml"), &example_text("workload-entries.yaml")]);
     let all_v1 = example_text("all-v1.yaml");
     let (ground, route) = all_v1.rsplit_once("---").unwrap();
@@ -319,6 +319,39 @@ fn one_takes_over_at_a_time_and_nothing_is_changed_meanwhile() {
     rush.finish();
 }
 
+#[test]
+fn an_agent_that_dies_when_it_is_ready_leaves_the_old_one_serving() {
+    let world = World::new();
+    let (mut agent, _server) = served(&world);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let rush = Rush::start(GATEWAY, 2);
+    for round in 0..5_u32 {
+        let mut taken = runtime.block_on(take::take(&agent.socket())).unwrap().unwrap();
+        // It says that it is ready to one that finds it dead when it reads that.
+        agent.process().signal(Signal::STOP);
+        until_so("every thread of it stands still", seconds(10), || stands_still(agent.pid()));
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                finished = taken.finish(Vec::new()) => panic!("nobody can have answered: {finished:?}"),
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        });
+        drop(taken);
+        agent.process().signal(Signal::CONT);
+        until_so("the old one goes on", seconds(10), || {
+            agent.log().matches("it was ready and is gone. Going on as before").count() == round as usize + 1
+        });
+        agent.apply(&route(&[("v1", 1), ("v2", round + 1)]));
+        assert!(!agent.status().draining);
+        rush.go_on(10);
+    }
+    rush.finish();
+    let agent = succeed(agent, "successor", program());
+    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    drop(agent);
+}
+
 /// A file that takes the agent a while to read.
 fn heavy(world: &World) -> PathBuf {
     let mut text = String::new();
@@ -374,6 +407,23 @@ fn an_old_agent_that_dies_on_the_way_leaves_the_new_one_what_it_gave() {
         assert_eq!(ask(GATEWAY).unwrap(), "one");
         agent.apply(&route(&[("v1", 1), ("v2", round)]));
     }
+}
+
+#[test]
+fn a_sighup_during_a_takeover_that_fails_is_obeyed_afterwards() {
+    let world = World::new();
+    let (agent, _server) = served(&world);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let taken = runtime.block_on(take::take(&agent.socket())).unwrap().unwrap();
+    agent.reload();
+    // Two answers later it has been told.
+    agent.cli(&["status"]).expect(0);
+    agent.cli(&["status"]).expect(0);
+    assert!(!agent.log().contains("SIGHUP"), "{}", agent.log());
+    drop(taken);
+    until_so("it obeys", seconds(10), || agent.log().contains("SIGHUP: reading the files again"));
+    let log = agent.log();
+    assert!(log.find("Going on as before") < log.find("SIGHUP"), "{log}");
 }
 
 #[test]

@@ -71,10 +71,16 @@ impl Listener {
         &self.path
     }
 
-    /// Lets clients in. From here on the path is this agent's alone.
-    pub(super) fn listen(&self) -> anyhow::Result<tokio::net::UnixListener> {
+    /// From now on the path is this agent's alone: what is there goes when this one ends.
+    pub(super) fn own(&self) {
         self.handed_over.store(false, Ordering::Release);
+    }
+
+    /// Clients wait from here on, or come to the agent that has the socket too. Fails if there is no descriptor left.
+    pub fn listen(&self) -> anyhow::Result<tokio::net::UnixListener> {
         let listening = || {
+            // One that comes from another agent may be anything.
+            self.socket.set_nonblocking(true)?;
             self.socket.listen(BACKLOG)?;
             let socket = OwnedFd::from(self.socket.try_clone()?);
             tokio::net::UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))

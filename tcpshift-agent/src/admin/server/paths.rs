@@ -107,7 +107,11 @@ async fn hand_over(State(api): State<Api>, mut request: Request) -> Result<Respo
         match stream {
             // It has to wait for the first word of this agent.
             Some(parts) if parts.read_buf.is_empty() => api.hand_over(parts.io.into_inner()).await,
-            _ => log::warn!("no hand-over: the other agent speaks out of turn or is gone"),
+            Some(parts) => {
+                log::warn!("no hand-over: the other agent speaks out of turn");
+                handover::give::refuse(parts.io.into_inner(), "it was told something before its turn").await;
+            }
+            None => log::warn!("no hand-over: the other agent is gone"),
         }
     });
     Response::builder()
