@@ -16,6 +16,7 @@ mod live;
 mod matching;
 mod shares;
 mod shutdown;
+mod sources;
 mod takeover;
 mod task;
 mod trouble;
