@@ -7,8 +7,10 @@ use super::figures::Figures;
 use super::row::{Better, Row};
 use super::statistics::{Spread, ratios};
 
-const WIDTH: usize = 860;
+const WIDTH: usize = 890;
 const LEFT: usize = 130;
+/// Room for the figure behind the longest bar.
+const RIGHT: usize = 50;
 const BAR: usize = 11;
 /// Between two workloads.
 const GAP: usize = 14;
@@ -34,7 +36,7 @@ pub(super) fn chart(figures: &Figures, topology: Topology, subtitle: &str) -> St
     let group = contenders.len() * BAR + GAP;
     let height = TOP + rows.len() * group + 24;
     // Room for a share somewhat above that of direct.
-    let scale = |ratio: f64| LEFT as f64 + ratio.clamp(0.0, 1.2) / 1.2 * (WIDTH - LEFT - 20) as f64;
+    let scale = |ratio: f64| LEFT as f64 + ratio.clamp(0.0, 1.2) / 1.2 * (WIDTH - LEFT - RIGHT) as f64;
     let mut body = String::new();
     let mut legend = LEFT;
     for name in &contenders {
