@@ -76,7 +76,7 @@ pub fn compile<'a>(
             Opening::Listener(listener) => {
                 // What was here before another Gateway took the address is not kept up to date.
                 compiler.memory.listeners.remove(address);
-                compiler.turn_to(last.listener(*address).into_iter().flat_map(|last| &last.routes));
+                compiler.turn_to_listener(*address);
                 let attached = bound.routes.get(&key).into_iter().flatten();
                 let attached = attached.filter(|(object, route)| bound::attaches(gateway, listener, object, route));
                 let (rules, routes) =
@@ -139,7 +139,7 @@ impl<'a> Compiler<'a> {
                 return self.taken_over(address, remembered);
             }
         }
-        self.turn_to(self.last.listener(address).into_iter().flat_map(|last| &last.routes));
+        self.turn_to_listener(address);
         let notes = std::mem::take(&mut self.notes);
         let (rules, routes) = self.virtual_services(address, gateway, server, services);
         let listener = self.listener(address, gateway, Opening::Server(server), rules, routes);
@@ -161,7 +161,12 @@ impl<'a> Compiler<'a> {
         listener
     }
 
-    /// Turns to a listener that has these routes in the last plan.
+    /// Turns to the listener at an address.
+    fn turn_to_listener(&mut self, address: SocketAddr) {
+        self.turn_to(self.last.listener(address).into_iter().flat_map(|last| &last.routes));
+    }
+
+    /// Turns to what has these routes in the last plan.
     fn turn_to(&mut self, previous: impl Iterator<Item = &'a Arc<Route>>) {
         self.previous = previous.map(|route| (route.number, route)).collect();
         self.used.clear();

@@ -42,15 +42,17 @@ const RESERVED: u64 = 32;
 /// Whether a descriptor is one of those left to the rest of the process. The kernel gives the lowest that is
 /// free, so all below it are in use.
 pub(super) fn is_reserved(descriptor: BorrowedFd<'_>, limit: Option<u64>) -> bool {
-    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(0);
     // With very few in all a quarter of them has to do.
-    limit.is_some_and(|limit| number >= limit - RESERVED.min(limit / 4))
+    limit.is_some_and(|limit| number(descriptor) >= limit - RESERVED.min(limit / 4))
 }
 
 /// Whether more than three quarters of all descriptors are in use: what can do without one should.
 pub(super) fn is_scarce(descriptor: BorrowedFd<'_>, limit: Option<u64>) -> bool {
-    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(0);
-    limit.is_some_and(|limit| number >= limit / 4 * 3)
+    limit.is_some_and(|limit| number(descriptor) >= limit / 4 * 3)
+}
+
+fn number(descriptor: BorrowedFd<'_>) -> u64 {
+    u64::try_from(descriptor.as_raw_fd()).unwrap_or(0)
 }
 
 fn warning(limit: u64) -> Option<String> {

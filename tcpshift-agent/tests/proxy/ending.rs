@@ -183,15 +183,7 @@ async fn draining_lets_connections_go_on_and_reset_ends_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_resets_while_dialling_ends_the_dial() {
-    // An endpoint whose queue is full does not answer.
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    full.listen(0).unwrap();
-    let address = full.local_addr().unwrap().as_socket().unwrap();
-    let mut waiting = Vec::new();
-    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
-        waiting.push(stream);
-    }
+    let (address, _full) = crate::world::full_queue().await;
     let at = crate::world::reserve("127.0.0.1");
     let plan = crate::world::simple(
         1,

@@ -11,7 +11,7 @@ use tcpshift_common::decide::steer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::world::{Serving, World, destination, endpoint, listener, plan, reserve, route, soon, until};
+use crate::world::{Serving, World, destination, endpoint, full_queue, listener, plan, reserve, route, soon, until};
 
 async fn echo() -> Serving {
     endpoint(|mut stream| async move {
@@ -112,15 +112,7 @@ async fn a_connection_lasts_no_longer_than_it_may() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_does_not_answer_costs_its_own_timeout() {
-    // An endpoint whose queue is full does not answer.
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    full.listen(0).unwrap();
-    let address = full.local_addr().unwrap().as_socket().unwrap();
-    let mut waiting = Vec::new();
-    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
-        waiting.push(stream);
-    }
+    let (address, _full) = full_queue().await;
     let at = reserve("127.0.0.1");
     let settings = Settings { connect_timeout: Duration::from_millis(200), ..Settings::default() };
     let world = limited(at.address, address, Limits::default(), settings).await;

@@ -187,3 +187,16 @@ impl World {
         soon(self.proxy.reset()).await;
     }
 }
+
+/// An endpoint that does not answer, since its queue is full, for as long as what comes with its address is held.
+pub(crate) async fn full_queue() -> (SocketAddr, impl Sized) {
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        waiting.push(stream);
+    }
+    (address, (full, waiting))
+}
