@@ -69,11 +69,13 @@ pub mod outcome {
     pub const NO_DESTINATION: u32 = 1;
     /// The destination has no endpoint.
     pub const NO_ENDPOINT: u32 = 2;
+    /// No route is for the connection, so that there was nothing to decide.
+    pub const NO_ROUTE: u32 = 3;
 }
 
 /// A decision, explainable: the slot that was hit and what it led to.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// One of [`outcome`].
     pub outcome: u32,
@@ -124,6 +126,8 @@ const fn spread(sequence: u64) -> u32 {
 }
 
 /// Chooses among the endpoints of the destination at `place`, for a client; `None` if it has none.
+#[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
+#[inline(always)]
 pub fn endpoint<T: Table, I: Inputs>(
     seed: u64,
     client: Address,
@@ -173,6 +177,8 @@ pub fn endpoint<T: Table, I: Inputs>(
 
 /// The endpoint that a `SOURCE_HASH` destination's table has for a client, `step` places after the client's own:
 /// where to go on when the endpoint there cannot be reached.
+#[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
+#[inline(always)]
 pub fn hashed<T: Table>(
     seed: u64,
     client: Address,

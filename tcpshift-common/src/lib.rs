@@ -12,6 +12,7 @@ pub mod address;
 pub mod decide;
 pub mod destination;
 pub mod hash;
+pub mod layout;
 pub mod listener;
 
 /// Slots in one route's weight table. One slot is one basis point: 0.01 % of the new connections.

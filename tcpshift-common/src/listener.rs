@@ -15,12 +15,21 @@ pub struct Rule {
     pub destination: Prefix,
     /// The route's place in its listener.
     pub route: u32,
+    /// Always 0: it fills the row of a map.
+    pub reserved: u32,
 }
 
 impl Rule {
+    /// A rule that leads to the route at a place.
+    pub const fn new(source: Prefix, destination: Prefix, route: u32) -> Self {
+        Self { source, destination, route, reserved: 0 }
+    }
+
     /// Whether the rule is for this connection.
+    #[allow(clippy::inline_always, reason = "the verifier of kernel programs follows each call for itself")]
+    #[inline(always)]
     pub const fn fits(&self, flow: &Flow) -> bool {
-        self.source.contains(flow.source) && self.destination.contains(flow.destination)
+        self.source.differs(flow.source) | self.destination.differs(flow.destination) == 0
     }
 
     /// Sorts rules as a listener must hold them: smaller comes first. Rules that are equal here keep the
@@ -30,7 +39,7 @@ impl Rule {
     }
 }
 
-/// The first rule, in the order given, that fits the connection.
-pub fn route(rules: &[Rule], flow: &Flow) -> Option<u32> {
-    rules.iter().find(|rule| rule.fits(flow)).map(|rule| rule.route)
+/// The route of the first rule, in the order given, that fits the connection.
+pub fn route<'a>(rules: impl IntoIterator<Item = &'a Rule>, flow: &Flow) -> Option<u32> {
+    rules.into_iter().find(|rule| rule.fits(flow)).map(|rule| rule.route)
 }

@@ -246,8 +246,8 @@ fn an_empty_destination_is_said_and_never_replaced() {
 
 #[test]
 fn the_longest_source_then_the_longest_destination_then_the_order_counts() {
-    let prefix = |octets, bits| Prefix { address: Address::v4(octets), bits, family: family::V4 };
-    let rule = |source, destination, route| Rule { source, destination, route };
+    let prefix = |octets, bits| Prefix::v4(octets, bits);
+    let rule = |source, destination, route| Rule::new(source, destination, route);
     let mut rules = vec![
         rule(Prefix::ANY, Prefix::ANY, 0),
         rule(prefix([10, 0, 0, 0], 8), Prefix::ANY, 1),
@@ -284,7 +284,7 @@ proptest! {
     fn a_prefix_contains_what_begins_alike(address in any::<u32>(), bits in 0u32..=32, other in any::<u32>()) {
         let mask = if bits == 0 { 0 } else { u32::MAX << (32 - bits) };
         let net = (address & mask).to_be_bytes();
-        let prefix = Prefix { address: Address::v4(net), bits, family: family::V4 };
+        let prefix = Prefix::v4(net, bits);
         prop_assert!(prefix.contains(Address::v4(address.to_be_bytes())));
         prop_assert_eq!(prefix.contains(Address::v4(other.to_be_bytes())), other & mask == address & mask);
     }

@@ -257,7 +257,7 @@ impl<'a> Compiler<'a> {
                 ));
                 continue;
             }
-            rules.push(Rule { source: Prefix::ANY, destination: Prefix::ANY, route: 0 });
+            rules.push(Rule::new(Prefix::ANY, Prefix::ANY, 0));
             routes.push(self.tcp_route(&address.to_string(), address.port(), object, rule));
         }
         (rules, routes)

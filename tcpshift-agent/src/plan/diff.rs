@@ -309,7 +309,7 @@ fn clients(rule: &Rule) -> String {
 }
 
 fn written(prefix: &Prefix) -> String {
-    let address = std::net::Ipv6Addr::from(prefix.address.bytes);
+    let address = std::net::Ipv6Addr::from(prefix.address.octets());
     match address.to_ipv4_mapped() {
         Some(v4) if prefix.family == family::V4 => format!("{v4}/{}", prefix.bits),
         _ => format!("{address}/{}", prefix.bits),

@@ -108,13 +108,10 @@ async fn a_share_that_cannot_be_served_is_reset_and_counted() {
 async fn a_client_is_routed_by_its_address_on_a_dual_stack_listener() {
     let (near, six) = (named("near").await, named("six").await);
     let at = reserve("::");
-    let loopback = |last, bits| Prefix { address: Address::v4([127, 0, 0, last]), bits, family: family::V4 };
+    let loopback = |last, bits| Prefix::v4([127, 0, 0, last], bits);
     let routes = [
         (loopback(1, 32), route(1, steer::CONNECTION, vec![destination(1, 1, &[(1, near.address)])])),
-        (
-            Prefix { address: Address::default(), bits: 0, family: family::V6 },
-            route(2, steer::CONNECTION, vec![destination(2, 1, &[(2, six.address)])]),
-        ),
+        (Prefix::v6([0; 16], 0), route(2, steer::CONNECTION, vec![destination(2, 1, &[(2, six.address)])])),
     ];
     let world = World::new(&plan(1, vec![listener(5, at.address, &routes)])).await;
     let port = at.address.port();

@@ -136,11 +136,7 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
 
 /// A listener whose routes are each for a set of clients.
 pub(crate) fn listener(number: u32, address: SocketAddr, routes: &[(Prefix, Arc<Route>)]) -> Arc<Listener> {
-    let rules = routes
-        .iter()
-        .zip(0..)
-        .map(|((source, _), route)| Rule { source: *source, destination: Prefix::ANY, route })
-        .collect();
+    let rules = routes.iter().zip(0..).map(|((source, _), route)| Rule::new(*source, Prefix::ANY, route)).collect();
     let routes = routes.iter().map(|(_, route)| Arc::clone(route)).collect();
     Arc::new(Listener { number, name: format!("default/gw:tcp-{number}"), address, rules, routes })
 }

@@ -38,7 +38,7 @@ impl Ways {
         let place = self.routes.len() as u32;
         for entrance in free {
             self.taken.insert(pair(entrance), place);
-            self.rules.push(Rule { source: entrance.0, destination: entrance.1, route: place });
+            self.rules.push(Rule::new(entrance.0, entrance.1, place));
         }
         self.routes.push(route);
         None
@@ -81,7 +81,7 @@ fn key(prefix: &Prefix) -> Key {
 fn prefix(subnet: &IpNet) -> Prefix {
     let bits = u32::from(subnet.prefix_len());
     match subnet {
-        IpNet::V4(subnet) => Prefix { address: Address::v4(subnet.network().octets()), bits, family: family::V4 },
-        IpNet::V6(subnet) => Prefix { address: Address::v6(subnet.network().octets()), bits, family: family::V6 },
+        IpNet::V4(subnet) => Prefix::v4(subnet.network().octets(), bits),
+        IpNet::V6(subnet) => Prefix::v6(subnet.network().octets(), bits),
     }
 }

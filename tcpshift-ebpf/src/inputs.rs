@@ -1,0 +1,78 @@
+//! What a decision asks for beside the plan: counters that the agent has too, and random words.
+//!
+//! It must not decide anything.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::helpers::bpf_get_prandom_u32;
+use tcpshift_common::decide;
+
+use crate::maps::{LOADS, SEQUENCES, TURNS};
+
+/// Takes the next number of a counter.
+#[inline(always)]
+fn next(counter: Option<*mut u64>) -> u64 {
+    // SAFETY: The row of a map, aligned to eight bytes, stays while the program runs; all who use it do so atomically.
+    counter.map_or(0, |counter| unsafe { atomic_xadd::<_, u64, { AtomicOrdering::Relaxed }>(counter, 1) })
+}
+
+/// The inputs of one decision for a real connection.
+pub(crate) struct Inputs {
+    /// Number of the route.
+    pub(crate) route: u32,
+}
+
+impl decide::Inputs for Inputs {
+    #[inline(always)]
+    fn sequence(&mut self) -> u64 {
+        next(SEQUENCES.get_ptr_mut(self.route))
+    }
+
+    #[inline(always)]
+    fn turn(&mut self, destination: u32) -> u64 {
+        next(TURNS.get_ptr_mut(destination))
+    }
+
+    #[inline(always)]
+    fn random(&mut self) -> u32 {
+        // SAFETY: It has no conditions.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn load(&self, endpoint: u32) -> u32 {
+        LOADS.get(endpoint).map_or(0, |load| *load as u32)
+    }
+}
+
+/// The inputs of a decision that is asked for: random words come from whoever asks.
+pub(crate) struct Told {
+    /// As of a real connection.
+    pub(crate) counted: Inputs,
+    /// The words that are left, the next one first.
+    pub(crate) random: [u32; 2],
+}
+
+impl decide::Inputs for Told {
+    #[inline(always)]
+    fn sequence(&mut self) -> u64 {
+        self.counted.sequence()
+    }
+
+    #[inline(always)]
+    fn turn(&mut self, destination: u32) -> u64 {
+        self.counted.turn(destination)
+    }
+
+    #[inline(always)]
+    fn random(&mut self) -> u32 {
+        let [next, after] = self.random;
+        self.random = [after, 0];
+        next
+    }
+
+    #[inline(always)]
+    fn load(&self, endpoint: u32) -> u32 {
+        self.counted.load(endpoint)
+    }
+}
