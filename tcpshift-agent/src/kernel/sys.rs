@@ -1,0 +1,421 @@
+//! The bpf(2) calls that aya lacks, and maps as memory. The only file of the agent with `unsafe` code.
+//!
+//! Commands and fields are those of `include/uapi/linux/bpf.h`; each struct here is the part of `union bpf_attr` that its
+//! command reads. It must not know what maps are for.
+#![allow(unsafe_code, reason = "system calls that no library offers, each behind a safe function")]
+
+use std::ffi::CString;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::{size_of, size_of_val};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use tcpshift_common::layout::{
+    CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, PlanRow, RouteRow, SlotTable, SocketRow,
+};
+use tcpshift_common::listener::Rule;
+
+const MAP_CREATE: u32 = 0;
+const MAP_LOOKUP_ELEM: u32 = 1;
+const MAP_UPDATE_ELEM: u32 = 2;
+const OBJ_PIN: u32 = 6;
+const OBJ_GET: u32 = 7;
+const OBJ_GET_INFO_BY_FD: u32 = 15;
+const BTF_GET_FD_BY_ID: u32 = 19;
+const MAP_FREEZE: u32 = 22;
+const MAP_UPDATE_BATCH: u32 = 26;
+const LINK_CREATE: u32 = 28;
+const LINK_UPDATE: u32 = 29;
+const LINK_DETACH: u32 = 34;
+
+/// `BPF_CGROUP_SOCK_OPS` of `enum bpf_attach_type`.
+const CGROUP_SOCK_OPS: u32 = 3;
+/// `BPF_LINK_TYPE_CGROUP` of `enum bpf_link_type`.
+const LINK_TYPE_CGROUP: u32 = 3;
+
+/// What may be the row of a map: plain bytes.
+///
+/// # Safety
+///
+/// Any bytes must be a value, and a value must have no padding.
+pub(super) unsafe trait Row: Copy + 'static {}
+
+macro_rules! rows {
+    ($($row:ty),*) => {
+        // SAFETY: Numbers and arrays of numbers; `layout` asserts that they have no padding.
+        $(unsafe impl Row for $row {})*
+    };
+}
+rows!(
+    CountRow,
+    DestinationRow,
+    EndpointRow,
+    HashRow,
+    ListenerRow,
+    PlanRow,
+    RouteRow,
+    Rule,
+    SlotTable,
+    SocketRow,
+    u32,
+    i32
+);
+
+/// What a map is, as the kernel says it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MapInfo {
+    /// Bytes of a key.
+    pub(super) key: u32,
+    /// Bytes of a value.
+    pub(super) value: u32,
+    /// Rows, at most.
+    pub(super) entries: u32,
+    /// The number of its types.
+    pub(super) btf: u32,
+    kind: u32,
+    flags: u32,
+    name: [u8; 16],
+    key_type: u32,
+    value_type: u32,
+}
+
+/// Calls bpf(2).
+///
+/// # Safety
+///
+/// Every pointer in `attributes` must be what the command expects of it, for as long as the call lasts.
+unsafe fn bpf<T>(command: u32, attributes: &mut T) -> io::Result<RawFd> {
+    // SAFETY: The kernel reads and writes no more than the size that it is told.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
+    match RawFd::try_from(done) {
+        Ok(done) if done >= 0 => Ok(done),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// As [`bpf`], for commands that give a descriptor.
+///
+/// # Safety
+///
+/// As of [`bpf`].
+unsafe fn bpf_fd<T>(command: u32, attributes: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: The caller's, and the kernel gives a new descriptor that nobody else has.
+    unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+fn address<T: ?Sized>(value: &T) -> u64 {
+    std::ptr::from_ref(value).cast::<u8>() as u64
+}
+
+fn number(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd() as u32
+}
+
+/// What the kernel says of a map.
+pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    /// The head of `struct bpf_map_info`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        kind: u32,
+        id: u32,
+        key: u32,
+        value: u32,
+        entries: u32,
+        flags: u32,
+        name: [u8; 16],
+        interface: u32,
+        vmlinux_value_type: u32,
+        device: u64,
+        inode: u64,
+        btf: u32,
+        key_type: u32,
+        value_type: u32,
+        vmlinux: u32,
+    }
+    let mut info = Info::default();
+    object_info(map, &mut info)?;
+    let Info { kind, key, value, entries, flags, name, btf, key_type, value_type, .. } = info;
+    Ok(MapInfo { key, value, entries, btf, kind, flags, name, key_type, value_type })
+}
+
+/// The number of the cgroup that a link attaches its sock_ops program to; an error for any other link.
+pub(super) fn link_cgroup(link: BorrowedFd<'_>) -> io::Result<u64> {
+    /// The head of `struct bpf_link_info`, as of a cgroup link.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        kind: u32,
+        id: u32,
+        program: u32,
+        reserved: u32,
+        cgroup: u64,
+        attach_type: u32,
+        more: u32,
+    }
+    let mut info = Info::default();
+    object_info(link, &mut info)?;
+    if info.kind != LINK_TYPE_CGROUP || info.attach_type != CGROUP_SOCK_OPS {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no link of a sock_ops program to a cgroup"));
+    }
+    Ok(info.cgroup)
+}
+
+fn object_info<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        fd: u32,
+        length: u32,
+        info: u64,
+    }
+    let info = std::ptr::from_mut(info) as u64;
+    let mut attributes = Attributes { fd: number(object), length: size_of::<T>() as u32, info };
+    // SAFETY: The kernel writes no more than `length` bytes there, and the structs that are handed in are numbers.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }.map(drop)
+}
+
+/// Opens the types that a map was made with. Needs `CAP_SYS_ADMIN`.
+pub(super) fn types(btf: u32) -> io::Result<OwnedFd> {
+    let mut attributes = [btf, 0, 0];
+    // SAFETY: No pointers.
+    unsafe { bpf_fd(BTF_GET_FD_BY_ID, &mut attributes) }
+}
+
+/// Makes a map like another one, but for the number of its rows.
+pub(super) fn create_like(like: &MapInfo, types: BorrowedFd<'_>, entries: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        key: u32,
+        value: u32,
+        entries: u32,
+        flags: u32,
+        inner_map: u32,
+        numa_node: u32,
+        name: [u8; 16],
+        device: u32,
+        types: u32,
+        key_type: u32,
+        value_type: u32,
+    }
+    let MapInfo { kind, key, value, flags, name, key_type, value_type, .. } = *like;
+    let mut attributes = Attributes {
+        kind,
+        key,
+        value,
+        entries,
+        flags,
+        inner_map: 0,
+        numa_node: 0,
+        name,
+        device: 0,
+        types: number(types),
+        key_type,
+        value_type,
+    };
+    // SAFETY: No pointers.
+    unsafe { bpf_fd(MAP_CREATE, &mut attributes) }
+}
+
+/// What commands for one row read.
+#[repr(C)]
+struct Element {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// A map whose rows are of known types.
+#[derive(Debug)]
+pub(super) struct Map<K, V> {
+    fd: OwnedFd,
+    rows: PhantomData<(K, V)>,
+}
+
+impl<K: Row, V: Row> Map<K, V> {
+    /// Takes a descriptor for a map of these rows. Fails if its rows have another size.
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let info = map_info(fd.as_fd())?;
+        if info.key as usize != size_of::<K>() || info.value as usize != size_of::<V>() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the rows of the map have another size"));
+        }
+        Ok(Self { fd, rows: PhantomData })
+    }
+
+    /// Writes a row.
+    pub(super) fn set(&self, key: &K, value: &V) -> io::Result<()> {
+        let (key, value) = (address(key), address(value));
+        let mut attributes = Element { map: number(self.as_fd()), padding: 0, key, value, flags: 0 };
+        // SAFETY: The kernel reads a key and a value of the sizes that were checked.
+        unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
+    }
+
+    /// Reads a row.
+    pub(super) fn get(&self, key: &K) -> io::Result<V> {
+        // SAFETY: Any bytes are a row, zeros too.
+        let mut row: V = unsafe { std::mem::zeroed() };
+        let value = std::ptr::from_mut(&mut row) as u64;
+        let mut attributes = Element { map: number(self.as_fd()), padding: 0, key: address(key), value, flags: 0 };
+        // SAFETY: The kernel reads a key and writes a value of the sizes that were checked.
+        unsafe { bpf(MAP_LOOKUP_ELEM, &mut attributes) }?;
+        Ok(row)
+    }
+
+    /// Reads a row that each processor has for itself, of all that are possible.
+    pub(super) fn get_each(&self, key: &K, processors: usize) -> io::Result<Vec<V>> {
+        // The kernel writes cells of eight bytes; a row that does not fill them would not stand where it is read.
+        if size_of::<V>() % 8 != 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the row is no multiple of eight bytes"));
+        }
+        // SAFETY: Any bytes are a row, zeros too.
+        let mut rows: Vec<V> = vec![unsafe { std::mem::zeroed() }; processors];
+        let value = rows.as_mut_ptr() as u64;
+        let mut attributes = Element { map: number(self.as_fd()), padding: 0, key: address(key), value, flags: 0 };
+        // SAFETY: The kernel writes a value for each possible processor, and there is room for as many.
+        unsafe { bpf(MAP_LOOKUP_ELEM, &mut attributes) }?;
+        Ok(rows)
+    }
+
+    /// Writes many rows in one call: as many as there are keys and values of.
+    pub(super) fn set_all(&self, keys: &[K], values: &[V]) -> io::Result<()> {
+        #[repr(C)]
+        struct Attributes {
+            in_batch: u64,
+            out_batch: u64,
+            keys: u64,
+            values: u64,
+            count: u32,
+            map: u32,
+            element_flags: u64,
+            flags: u64,
+        }
+        let count = keys.len().min(values.len()) as u32;
+        if count == 0 {
+            return Ok(());
+        }
+        let mut attributes = Attributes {
+            in_batch: 0,
+            out_batch: 0,
+            keys: address(keys),
+            values: address(values),
+            count,
+            map: number(self.as_fd()),
+            element_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: The kernel reads `count` keys and values of the sizes that were checked.
+        unsafe { bpf(MAP_UPDATE_BATCH, &mut attributes) }?;
+        if attributes.count == count { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+}
+
+impl<K, V> AsFd for Map<K, V> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Forbids that anybody but programs writes to a map.
+pub(super) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = [number(map)];
+    // SAFETY: No pointers.
+    unsafe { bpf(MAP_FREEZE, &mut attributes) }.map(drop)
+}
+
+/// What commands for a name in a bpf filesystem read.
+#[repr(C)]
+struct Pin {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// Gives an object a name in a bpf filesystem, which keeps it alive.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = Pin { path: path.as_ptr() as u64, fd: number(object), flags: 0 };
+    // SAFETY: The path ends with a zero and lives until the call is over.
+    unsafe { bpf(OBJ_PIN, &mut attributes) }.map(drop)
+}
+
+/// Opens what has a name in a bpf filesystem.
+pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = Pin { path: path.as_ptr() as u64, fd: 0, flags: 0 };
+    // SAFETY: The path ends with a zero and lives until the call is over.
+    unsafe { bpf_fd(OBJ_GET, &mut attributes) }
+}
+
+/// Attaches a sock_ops program to a cgroup, for as long as the link lives.
+pub(super) fn attach(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attributes = [number(program), number(cgroup), CGROUP_SOCK_OPS, 0];
+    // SAFETY: No pointers.
+    unsafe { bpf_fd(LINK_CREATE, &mut attributes) }
+}
+
+/// Puts another program in the place of a link's, in one step.
+pub(super) fn replace(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = [number(link), number(program), 0, 0];
+    // SAFETY: No pointers.
+    unsafe { bpf(LINK_UPDATE, &mut attributes) }.map(drop)
+}
+
+/// Detaches a link, whoever has it open.
+pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = [number(link)];
+    // SAFETY: No pointers.
+    unsafe { bpf(LINK_DETACH, &mut attributes) }.map(drop)
+}
+
+/// A map of counters as memory, shared with kernel programs.
+#[derive(Debug)]
+pub(super) struct Words {
+    first: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: The memory is only used atomically.
+unsafe impl Send for Words {}
+// SAFETY: The memory is only used atomically.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// The rows of a map that was made to be memory (`BPF_F_MMAPABLE`) and has rows of eight bytes.
+    pub(super) fn new(map: BorrowedFd<'_>) -> io::Result<Self> {
+        let info = map_info(map)?;
+        if info.value as usize != size_of::<AtomicU64>() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the rows of the map are no words"));
+        }
+        let count = info.entries as usize;
+        let length = count * size_of::<AtomicU64>();
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: A new mapping, where the kernel wants it.
+        let memory = unsafe { mmap(std::ptr::null_mut(), length, protection, flags, map, 0) }?;
+        let first = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { first, count })
+    }
+}
+
+impl AsRef<[AtomicU64]> for Words {
+    fn as_ref(&self) -> &[AtomicU64] {
+        // SAFETY: The mapping holds as many words, aligned to a page, until it is dropped.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        let length = size_of_val(self.as_ref());
+        // SAFETY: The mapping is this one's own, and nobody can use it any more.
+        if let Err(error) = unsafe { munmap(self.first.as_ptr().cast(), length) } {
+            log::debug!("counters stay mapped: {error}");
+        }
+    }
+}
