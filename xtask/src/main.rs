@@ -45,7 +45,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Setup { bench } => setup::setup(if bench { &setup::BENCH } else { &setup::ALL }),
+        Command::Setup { bench: true } => setup::setup(&setup::BENCH),
+        Command::Setup { bench: false } => setup::setup(&setup::ALL).and_then(|()| setup::kernel()),
         Command::BuildEbpf => build_ebpf::build_ebpf(),
         Command::Demo(demo) => demo.run(),
         Command::Test => test::test(),
