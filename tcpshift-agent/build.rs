@@ -21,8 +21,8 @@ fn main() -> std::io::Result<()> {
         println!("cargo::rerun-if-changed={}", workspace.join(watched).display());
     }
     // Cargo takes a file that is missing for one that has changed, each time. The stamp is always there, and changes
-    // with the object.
-    make_stamp(&stamp);
+    // with the object. Where it cannot be made, the agent is built more often, and that is all.
+    make_stamp(&stamp).unwrap_or_default();
     println!("cargo::rerun-if-changed={}", stamp.display());
     let state = sources::state(workspace)?;
     if state != State::Absent {
@@ -46,11 +46,11 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Makes an empty stamp, older than anything, if there is none. Where that cannot be, the agent is built more often.
-fn make_stamp(stamp: &Path) {
+/// Makes an empty stamp, older than anything, if there is none.
+fn make_stamp(stamp: &Path) -> std::io::Result<()> {
     if stamp.exists() {
-        return;
+        return Ok(());
     }
-    let made = stamp.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::File::create_new(stamp));
-    let _ = made.and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH));
+    stamp.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::File::create_new(stamp)?.set_modified(SystemTime::UNIX_EPOCH)
 }

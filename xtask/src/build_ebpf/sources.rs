@@ -84,3 +84,33 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_changes_with_names_and_texts_of_sources_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+            hash(folder.path())
+        };
+        let error = hash(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("tcpshift-common/Cargo.toml"), "{error}");
+        for name in ["tcpshift-common/Cargo.toml", "tcpshift-common/src/lib.rs", "tcpshift-ebpf/Cargo.toml"] {
+            let _ = write(name, "");
+        }
+        let first = write("tcpshift-ebpf/src/main.rs", "a").unwrap();
+        assert_eq!(write("tcpshift-ebpf/src/notes.txt", "b").unwrap(), first);
+        assert_eq!(write("tcpshift-agent/src/main.rs", "b").unwrap(), first);
+        let second = write("tcpshift-ebpf/src/main.rs", "b").unwrap();
+        let third = write("tcpshift-ebpf/src/maps/inner.rs", "").unwrap();
+        assert!(first != second && second != third, "{first} {second} {third}");
+        assert_eq!(write("tcpshift-ebpf/src/main.rs", "b").unwrap(), third);
+        std::fs::remove_file(folder.path().join("tcpshift-ebpf/src/maps/inner.rs")).unwrap();
+        assert_eq!(hash(folder.path()).unwrap(), second);
+    }
+}
