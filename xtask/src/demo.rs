@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::cargo::{cargo, run, target, workspace};
-use crate::{setup, step};
+use crate::{build_ebpf, setup, step};
 use children::Child;
 use ports::Ports;
 use split::{Split, ask};
@@ -39,6 +39,10 @@ impl Demo {
     /// Runs it. Fails if a step does, or if the split is one that chance cannot explain.
     pub(crate) fn run(&self) -> Result<()> {
         setup::setup(&setup::BUILD)?;
+        if let Err(error) = setup::kernel().and_then(|()| build_ebpf::build_ebpf()) {
+            println!("{error:#}\n\nThis goes on without the kernel's programs: the agent's proxy carries everything.");
+            build_ebpf::remove_stale()?;
+        }
         step("build");
         cargo(&["build", "--release", "--package", "tcpshift-agent", "--package", "tcpshift-tests", "--bins"], &[])?;
         let folder =

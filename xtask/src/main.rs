@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask setup`, `demo`, `test`, `tidy`, `bench` and `soak`.
+//! The project's own commands: `cargo xtask setup`, `build-ebpf`, `demo`, `test`, `tidy`, `bench` and `soak`.
 //!
 //! Each command is one file; what they say is for the person who typed the command. They must not know how
 //! tcpshift works inside: `demo` uses it by its command line, `tidy` reads source as text.
 #![allow(clippy::print_stdout, reason = "these are commands for people: what they print is what they are for")]
 
 mod bench;
+mod build_ebpf;
 mod cargo;
 mod demo;
 mod setup;
@@ -12,6 +13,7 @@ mod soak;
 mod source;
 mod test;
 mod tidy;
+mod toolchain;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ enum Command {
         #[arg(long)]
         bench: bool,
     },
+    /// Build the kernel's programs into the object that the agent embeds; quick if nothing has changed
+    BuildEbpf,
     /// The whole task for a newcomer: build, start two servers and the agent, shift a fifth, measure
     Demo(demo::Demo),
     /// Everything that a change must pass: setup, format, lints, documentation, tidiness, build, tests
@@ -41,7 +45,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Setup { bench } => setup::setup(if bench { &setup::BENCH } else { &setup::ALL }),
+        Command::Setup { bench: true } => setup::setup(&setup::BENCH),
+        Command::Setup { bench: false } => setup::setup(&setup::ALL).and_then(|()| setup::kernel()),
+        Command::BuildEbpf => build_ebpf::build_ebpf(),
         Command::Demo(demo) => demo.run(),
         Command::Test => test::test(),
         Command::Bench(bench) => bench.run(),

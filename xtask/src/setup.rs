@@ -1,15 +1,23 @@
 //! `cargo xtask setup`: what a fresh Debian machine needs. It installs as root, and otherwise prints what to type.
 //!
-//! Quick and silent about everything that is there already, so that other commands call it first.
+//! Quick and silent about everything that is there already, so that other commands call it first. [`kernel`] sees
+//! to what is no package.
+
+mod kernel;
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::run;
+pub(crate) use kernel::kernel;
+
+/// How long to wait before what needs the network is tried again.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
 /// A program that is needed, the Debian package that has it, and what it is for.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +31,14 @@ pub(crate) struct Tool {
 pub(crate) const BUILD: [Tool; 1] = [Tool { program: "cc", package: "gcc libc6-dev", purpose: "Rust links by it" }];
 
 /// What building and testing need.
-pub(crate) const ALL: [Tool; 6] = [
+pub(crate) const ALL: [Tool; 7] = [
     BUILD[0],
     Tool { program: "ip", package: "iproute2", purpose: "each test has a network namespace of its own" },
     Tool { program: "setpriv", package: "util-linux", purpose: "processes of a test end with it" },
     Tool { program: "nc", package: "netcat-openbsd", purpose: "the task is tried with its own client" },
     Tool { program: "curl", package: "curl", purpose: "the admin API is tried by a stranger" },
     Tool { program: "python3", package: "python3", purpose: "real programs are carried" },
+    Tool { program: "bpftool", package: "bpftool", purpose: "what the kernel holds is looked at by a stranger" },
 ];
 
 /// What measuring datapaths beside their peers needs, and `test` does not.
@@ -53,24 +62,38 @@ pub(crate) fn setup(tools: &[Tool]) -> Result<()> {
     for Tool { program, package, purpose } in &missing {
         println!("missing: {program} (Debian package {package}): {purpose}");
     }
-    let packages: Vec<&str> = missing.iter().flat_map(|tool| tool.package.split(' ')).collect();
+    install(&missing.iter().flat_map(|tool| tool.package.split(' ')).collect::<Vec<_>>())?;
+    let still: Vec<&str> = missing.iter().map(|tool| tool.program).filter(|program| !present(program)).collect();
+    ensure!(still.is_empty(), "installed, and still not in PATH: {}", still.join(", "));
+    Ok(())
+}
+
+/// Installs Debian packages, given with options of apt-get if there are any, or says how to.
+fn install(packages: &[&str]) -> Result<()> {
     let install = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
     if !present("apt-get") {
         bail!("there is no apt-get here; install by your own means: {}", packages.join(" "));
     }
-    if !root()? {
-        bail!("only root may install; type:\n    sudo apt-get update && sudo {install}");
+    let typed = format!("type:\n    sudo apt-get update && sudo {install}");
+    ensure!(root()?, "only root may install; {typed}");
+    let done = tried(&PAUSES, || {
+        run(Command::new("apt-get").args(["update", "-q"]), "apt-get update")?;
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(install.split(' ').skip(1));
+        let _quiet = NoServices::begin()?;
+        run(&mut command, &install)
+    });
+    done.with_context(|| format!("packages are missing; when the network is there, {typed}\nfor"))
+}
+
+/// Does what needs the network, and again after each of the pauses if it fails.
+fn tried(pauses: &[Duration], step: impl Fn() -> Result<()>) -> Result<()> {
+    for pause in pauses {
+        let Err(error) = step() else { return Ok(()) };
+        println!("{error:#}; again in {} s", pause.as_secs());
+        std::thread::sleep(*pause);
     }
-    let mut update = Command::new("apt-get");
-    run(update.args(["update", "-q"]), "apt-get update")?;
-    let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(install.split(' ').skip(1));
-    let quiet = NoServices::begin()?;
-    run(&mut command, &install)?;
-    drop(quiet);
-    let still: Vec<&str> = missing.iter().map(|tool| tool.program).filter(|program| !present(program)).collect();
-    ensure!(still.is_empty(), "installed, and still not in PATH: {}", still.join(", "));
-    Ok(())
+    step()
 }
 
 /// While it lives, packages that are installed start no services: Debian asks this file first.
@@ -114,4 +137,31 @@ pub(crate) fn root() -> Result<bool> {
     let status = std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).context("/proc/self/status has no Uid")?;
     Ok(line.split_whitespace().nth(1) == Some("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_tried_again_as_often_as_there_are_pauses() {
+        let times = Cell::new(0);
+        let step = |good: u32| {
+            times.set(times.get() + 1);
+            ensure!(times.get() >= good, "failed {} times", times.get());
+            Ok(())
+        };
+        tried(&[Duration::ZERO; 2], || step(3)).unwrap();
+        assert_eq!(times.replace(0), 3);
+        let error = tried(&[Duration::ZERO; 2], || step(4)).unwrap_err();
+        assert_eq!(error.to_string(), "failed 3 times");
+    }
+
+    #[test]
+    fn programs_are_found_in_path_or_by_their_own() {
+        assert!(present("sh") && present("/bin/sh"));
+        assert!(!present("no-such-program") && !present("/no/such/program"));
+    }
 }

@@ -5,8 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use crate::cargo::{cargo, cargo_told};
-use crate::setup;
-use crate::step;
+use crate::{build_ebpf, setup, step};
 
 /// Runs everything, and stops at the first failure.
 pub(crate) fn test() -> Result<()> {
@@ -15,10 +14,14 @@ pub(crate) fn test() -> Result<()> {
         "the tests make network namespaces, which needs root; type:\n    sudo env \"PATH=$PATH\" cargo xtask test"
     );
     setup::setup(&setup::ALL)?;
+    setup::kernel()?;
     step("format");
     cargo(&["fmt", "--all", "--check"], &[])?;
     step("which room knows whom");
     crate::tidy::tidy()?;
+    build_ebpf::build_ebpf()?;
+    step("lints of the kernel's programs");
+    build_ebpf::clippy()?;
     step("lints");
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
     step("documentation");

@@ -3,25 +3,30 @@
 use crate::source::Source;
 
 /// Rooms of the agent, and which other rooms each may know. `main` and `lib` are its doors.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("route", &[]),
     ("plan", &["route"]),
     ("analyze", &["route", "plan"]),
     ("connections", &["plan"]),
-    ("proxy", &["plan", "connections"]),
+    ("kernel", &["plan", "connections"]),
+    ("proxy", &["plan", "connections", "kernel"]),
     ("resolve", &[]),
     ("metrics", &["plan", "connections"]),
     ("admin", &["route", "plan", "connections", "metrics", "handover"]),
     ("handover", &[]),
-    ("cli", &["admin", "analyze", "route", "plan", "app"]),
-    ("app", &["route", "plan", "connections", "proxy", "resolve", "metrics", "admin", "handover"]),
+    ("cli", &["admin", "analyze", "route", "plan", "kernel", "app"]),
+    ("app", &["route", "plan", "connections", "kernel", "proxy", "resolve", "metrics", "admin", "handover"]),
 ];
 
 /// Crates that only these files (or folders) may name.
-const CRATES: [(&str, &[&str]); 5] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("serde_yaml", &["tcpshift-agent/src/route/yaml.rs", "tcpshift-agent/src/route/write.rs", "tests/"]),
     ("saphyr_parser", &["tcpshift-agent/src/route/yaml.rs", "tcpshift-agent/src/route/yaml/"]),
     ("hickory_resolver", &["tcpshift-agent/src/resolve/lookup.rs"]),
+    ("aya", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/", "tests/", "bench/"]),
+    ("aya_log", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/"]),
+    ("aya_ebpf", &["tcpshift-ebpf/"]),
+    ("aya_log_ebpf", &["tcpshift-ebpf/"]),
     ("clap", &["tcpshift-agent/src/cli.rs", "tcpshift-agent/src/cli/", "xtask/", "bench/"]),
     (
         "tcpshift_agent",
@@ -137,6 +142,8 @@ mod tests {
         assert_eq!(problems("tcpshift-agent/src/admin/x.rs", "use crate::proxy;"), 1);
         assert_eq!(problems("tcpshift-agent/src/plan.rs", "use serde_yaml::Value;"), 1);
         assert_eq!(problems("tcpshift-agent/src/app.rs", "use clap::Parser;"), 1);
+        assert_eq!(problems("tcpshift-agent/src/proxy.rs", "use aya::Ebpf;"), 1);
+        assert_eq!(problems("tcpshift-agent/src/kernel/x.rs", "use crate::proxy; use aya_ebpf::macros;"), 2);
         assert_eq!(problems("tcpshift-agent/src/annexe.rs", ""), 1);
         assert_eq!(problems("tcpshift-common/src/x.rs", "use std::fs;"), 1);
     }
@@ -149,6 +156,8 @@ mod tests {
         );
         assert_eq!(problems("tcpshift-agent/src/app.rs", "use crate::{admin, plan, proxy, route, connections};"), 0);
         assert_eq!(problems("tcpshift-agent/src/route.rs", "//! [`crate::plan`] compiles it.\npub mod yaml;"), 0);
+        assert_eq!(problems("tcpshift-agent/src/proxy/x.rs", "use crate::kernel;"), 0);
+        assert_eq!(problems("tcpshift-agent/src/kernel.rs", "use aya::Ebpf; use crate::plan;"), 0);
         assert_eq!(problems("tcpshift-agent/src/main.rs", "use tcpshift_agent::app;"), 0);
     }
 }
