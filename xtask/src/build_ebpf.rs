@@ -60,10 +60,15 @@ fn kernel_cargo(command: &str, words: &[&str]) -> Result<()> {
     let linker = linker().with_context(|| format!("there is no bpf-linker for this Rust; {CURE}"))?;
     let place = target().join("bpf/build");
     let fixed = ["--quiet", "--release", "--package", "tcpshift-ebpf", "--target", TARGET, "-Z", "build-std=core"];
-    let mut cargo = Command::new(&toolchain.cargo);
-    cargo.arg(command).args(fixed).args(words).current_dir(workspace());
+    let mut program = toolchain.cargo.clone();
+    if toolchain.rustc.is_some() && command == "clippy" {
+        // Cargo would look for its subcommand among those of another Rust first.
+        program.push("-clippy");
+    }
+    let mut cargo = Command::new(&program);
+    cargo.arg(command).args(fixed).args(words).current_dir(workspace()).env("CARGO", &toolchain.cargo);
     // Types of maps are made from debug information; v3 is the first instruction set whose atomic addition gives what
-    // was there before, and is understood from Linux 5.12 on.
+    // was there before, and Linux understands it from 5.12 on.
     let architecture = format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH);
     let flags = [architecture.as_str(), "-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"];
     let linker_variable = format!("CARGO_TARGET_{}_LINKER", TARGET.replace('-', "_").to_uppercase());
@@ -77,10 +82,9 @@ fn kernel_cargo(command: &str, words: &[&str]) -> Result<()> {
     ];
     if let Some(rustc) = toolchain.rustc {
         cargo.env("RUSTC", rustc);
-        shown.push(format!("RUSTC={rustc}"));
+        shown.push(format!("CARGO={} RUSTC={rustc}", toolchain.cargo.display()));
     }
-    let program = if toolchain.rustc.is_some() { toolchain.cargo.to_string_lossy() } else { "cargo".into() };
-    shown.push(program.into_owned());
+    shown.push(if toolchain.rustc.is_some() { program.to_string_lossy().into_owned() } else { "cargo".to_owned() });
     shown.push(command.to_owned());
     shown.extend(fixed.iter().chain(words).map(ToString::to_string));
     run(&mut cargo, &shown.join(" "))

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: what a fresh Debian machine needs. It installs as root, and otherwise prints what to type.
 //!
-//! Quick and silent about everything that is there already, so that other commands call it first. [`kernel`] sees
+//! Quick and silent about everything that is there already, so that other commands call it first. [`mod@kernel`] sees
 //! to what is no package.
 
 mod kernel;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::cargo::run;
 pub(crate) use kernel::kernel;
@@ -62,15 +62,15 @@ pub(crate) fn setup(tools: &[Tool]) -> Result<()> {
     for Tool { program, package, purpose } in &missing {
         println!("missing: {program} (Debian package {package}): {purpose}");
     }
-    install(&missing.iter().flat_map(|tool| tool.package.split(' ')).collect::<Vec<_>>())?;
+    install(&missing.iter().flat_map(|tool| tool.package.split(' ')).collect::<Vec<_>>(), "")?;
     let still: Vec<&str> = missing.iter().map(|tool| tool.program).filter(|program| !present(program)).collect();
     ensure!(still.is_empty(), "installed, and still not in PATH: {}", still.join(", "));
     Ok(())
 }
 
-/// Installs Debian packages, given with options of apt-get if there are any, or says how to.
-fn install(packages: &[&str]) -> Result<()> {
-    let install = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+/// Installs Debian packages, or says how to.
+fn install(packages: &[&str], options: &str) -> Result<()> {
+    let install = format!("apt-get install -y --no-install-recommends {options}{}", packages.join(" "));
     if !present("apt-get") {
         bail!("there is no apt-get here; install by your own means: {}", packages.join(" "));
     }
@@ -83,7 +83,7 @@ fn install(packages: &[&str]) -> Result<()> {
         let _quiet = NoServices::begin()?;
         run(&mut command, &install)
     });
-    done.with_context(|| format!("packages are missing; when the network is there, {typed}\nfor"))
+    done.map_err(|error| anyhow!("{error:#}; when the network is there, {typed}"))
 }
 
 /// Does what needs the network, and again after each of the pauses if it fails.

@@ -65,7 +65,12 @@ impl HashTable {
 
     /// The endpoint at a place, by its place in the destination.
     pub fn endpoint(&self, at: u32) -> Option<u32> {
-        self.content.table().get(at as usize).copied()
+        self.table().get(at as usize).copied()
+    }
+
+    /// The table itself: for each place, the endpoint's place in the destination.
+    pub fn table(&self) -> &[u32] {
+        self.content.table()
     }
 }
 

@@ -54,6 +54,11 @@ impl WeightTable {
         self.shares.iter().map(|(_, slots)| *slots)
     }
 
+    /// The place of the destination that has all slots, if one has.
+    pub fn sole(&self) -> Option<u32> {
+        self.sole
+    }
+
     /// The place of the destination that has a slot.
     pub fn place(&self, slot: u32) -> Option<u32> {
         if let Some(place) = self.sole {

@@ -96,20 +96,22 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
-            hash(folder.path())
         };
         let error = hash(folder.path()).unwrap_err();
         assert!(error.to_string().contains("tcpshift-common/Cargo.toml"), "{error}");
         for name in ["tcpshift-common/Cargo.toml", "tcpshift-common/src/lib.rs", "tcpshift-ebpf/Cargo.toml"] {
-            let _ = write(name, "");
+            write(name, "");
         }
-        let first = write("tcpshift-ebpf/src/main.rs", "a").unwrap();
-        assert_eq!(write("tcpshift-ebpf/src/notes.txt", "b").unwrap(), first);
-        assert_eq!(write("tcpshift-agent/src/main.rs", "b").unwrap(), first);
-        let second = write("tcpshift-ebpf/src/main.rs", "b").unwrap();
-        let third = write("tcpshift-ebpf/src/maps/inner.rs", "").unwrap();
+        let number = |name, text| {
+            write(name, text);
+            hash(folder.path()).unwrap()
+        };
+        let first = number("tcpshift-ebpf/src/main.rs", "a");
+        assert_eq!(number("tcpshift-ebpf/src/notes.txt", "b"), first);
+        assert_eq!(number("tcpshift-agent/src/main.rs", "b"), first);
+        let second = number("tcpshift-ebpf/src/main.rs", "b");
+        let third = number("tcpshift-ebpf/src/maps/inner.rs", "");
         assert!(first != second && second != third, "{first} {second} {third}");
-        assert_eq!(write("tcpshift-ebpf/src/main.rs", "b").unwrap(), third);
         std::fs::remove_file(folder.path().join("tcpshift-ebpf/src/maps/inner.rs")).unwrap();
         assert_eq!(hash(folder.path()).unwrap(), second);
     }

@@ -73,8 +73,7 @@ fn rust() -> Result<Toolchain> {
     };
     println!("Debian's Rust (packages {DEBIAN}) has both, and stands beside another");
     // Not in place of a Rust that came from other packages.
-    let words = [&["--no-remove"], DEBIAN.split(' ').collect::<Vec<_>>().as_slice()].concat();
-    install(&words).map_err(|error| anyhow!("{error:#}{otherwise}"))?;
+    install(&DEBIAN.split(' ').collect::<Vec<_>>(), "--no-remove ").map_err(|error| anyhow!("{error:#}{otherwise}"))?;
     Toolchain::find()
         .with_context(|| format!("Debian's Rust is installed, and is none with LLVM {LLVM} and its source{otherwise}"))
 }
@@ -105,5 +104,5 @@ fn build_linker(toolchain: &Toolchain) -> Result<()> {
         }
         run(&mut cargo, &shown)
     })
-    .with_context(|| format!("bpf-linker cannot be built; when what it lacks is there, type:\n    {shown}\nfor"))
+    .map_err(|error| anyhow!("{error:#}; type it again when the network is there"))
 }

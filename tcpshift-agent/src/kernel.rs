@@ -1,0 +1,194 @@
+//! The kernel room: programs and maps, by which the kernel decides for new connections in the place of the agent.
+//!
+//! It obeys plans like the proxy, and knows neither route files nor who accepts. aya is known only here, and `unsafe`
+//! code is in [`sys`] alone. `load` has the object, `publish` puts plans in force, `pins` names what `bpftool` shows,
+//! `cgroup` is where programs see the agent's sockets.
+//!
+//! Nothing that an agent finds pinned is read: each has maps of its own, and takes over no more than the links, whose
+//! program it replaces by its own.
+
+mod capabilities;
+mod cgroup;
+mod events;
+mod load;
+mod pins;
+mod publish;
+mod rows;
+mod sockets;
+mod sys;
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::{Context, Result, bail};
+use aya::Ebpf;
+use tcpshift_common::layout::CountRow;
+
+pub use self::capabilities::drop_unneeded;
+use self::cgroup::Cgroup;
+use self::load::{Maps, Room};
+use self::pins::Pins;
+pub use self::pins::{Unloaded, unload};
+pub use self::publish::Prepared;
+use self::publish::Publisher;
+pub use self::sockets::Sockets;
+use crate::plan::Plan;
+
+/// Routes that maps have rows for, unless the operator says otherwise.
+pub const MAX_ROUTES: u32 = 10_000;
+
+/// The programs, and the maps they read. Dropping it leaves what is pinned.
+#[derive(Debug)]
+pub struct Kernel {
+    ebpf: Ebpf,
+    maps: Arc<Maps>,
+    cgroup: Cgroup,
+    publisher: Publisher,
+    sockets: Arc<Sockets>,
+    /// None before [`Kernel::seize`] and after [`Kernel::let_go`].
+    pins: Option<Pins>,
+    processors: usize,
+}
+
+/// Counters that decisions read, in memory that programs and agent share.
+pub type Words = Box<dyn AsRef<[AtomicU64]> + Send + Sync>;
+
+impl Kernel {
+    /// Loads programs and maps, with rows for so many routes. Nothing is attached and nothing is pinned.
+    pub fn load(max_routes: u32) -> Result<Self> {
+        let cgroup = Cgroup::own()?;
+        let room = Room::new(max_routes);
+        let (ebpf, maps) = load::load(room, log::log_enabled!(target: events::PROGRAMS, log::Level::Debug))?;
+        let processors = aya::util::nr_cpus().map_err(|(path, error)| error_at(path, error))?;
+        let sockets = Sockets::new(sys::Map::new(maps.sockets.as_fd().try_clone_to_owned()?)?);
+        let maps = Arc::new(maps);
+        let publisher = Publisher::new(Arc::clone(&maps), room);
+        Ok(Self { ebpf, maps, cgroup, publisher, sockets: Arc::new(sockets), pins: None, processors })
+    }
+
+    /// Attaches the program and pins everything, in the place of an agent before this one, if there was one. Fails if
+    /// one runs.
+    pub fn seize(&mut self) -> Result<()> {
+        let pins = Pins::take()?;
+        pins.clear()?;
+        let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?.as_fd();
+        let mut is_attached = false;
+        for path in pins.links()? {
+            let link = sys::pinned(&path).with_context(|| format!("cannot open {}", path.display()))?;
+            let cgroup = sys::link_cgroup(link.as_fd()).with_context(|| format!("{}", path.display()))?;
+            // A socket that is handed over stays with the cgroup of whoever made it. A cgroup that is gone has no number.
+            match sys::replace(link.as_fd(), program) {
+                Ok(()) => is_attached |= cgroup == self.cgroup.number,
+                Err(error) => {
+                    log::debug!("{}: {error}; it is removed", path.display());
+                    pins::remove(&path)?;
+                }
+            }
+        }
+        if !is_attached {
+            let link = sys::attach(program, self.cgroup.as_fd())
+                .with_context(|| format!("cannot attach `assign` to the cgroup {}", self.cgroup.path.display()))?;
+            let path = pins.link(self.cgroup.number);
+            sys::pin(link.as_fd(), &path).with_context(|| format!("cannot pin {}", path.display()))?;
+        }
+        for (name, map) in self.maps.named() {
+            pins.pin(name, map)?;
+        }
+        self.pins = Some(pins);
+        Ok(())
+    }
+
+    /// Whether the program decides for what this process accepts, tried with a connection of its own on the loopback
+    /// interface. The program has to be attached.
+    pub fn try_out(&self) -> Result<()> {
+        let tried = || -> io::Result<()> {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            self.sockets.serve(listener.as_fd(), u32::MAX)?;
+            TcpStream::connect(listener.local_addr()?)?;
+            listener.accept().map(drop)
+        };
+        let before = self.counts()?.left;
+        tried().context("cannot try a connection on 127.0.0.1")?;
+        if self.counts()?.left == before {
+            bail!(
+                "`assign` is attached to the cgroup {}, and does not see what this process accepts",
+                self.cgroup.path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// The way to the storage of sockets.
+    pub fn sockets(&self) -> Arc<Sockets> {
+        Arc::clone(&self.sockets)
+    }
+
+    /// Counters that decisions read: sequences by route, turns by destination, loads by endpoint.
+    pub fn words(&self) -> Result<[Words; 3]> {
+        let words = self.maps.words().context("the counters cannot be mapped as memory")?;
+        Ok(words.map(|words| Box::new(words) as Words))
+    }
+
+    /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
+    pub fn prepare(&mut self, plan: &Plan) -> Result<Prepared> {
+        self.publisher.prepare(plan, self.pins.as_ref())
+    }
+
+    /// Puts a plan in force by one write. Connections that are new from then on are decided by it.
+    pub fn publish(&mut self, prepared: Prepared) -> Result<()> {
+        self.publisher.publish(prepared, self.pins.as_ref())
+    }
+
+    /// Gives up a plan that was prepared.
+    pub fn abandon(&mut self, prepared: Prepared) {
+        self.publisher.abandon(prepared, self.pins.as_ref());
+    }
+
+    /// Leaves decisions to the agent until the next plan is published.
+    pub fn stand_aside(&mut self) -> Result<()> {
+        self.publisher.stand_aside()
+    }
+
+    /// What became of new connections, of all processors together.
+    pub fn counts(&self) -> Result<CountRow> {
+        let each = self.maps.counts.get_each(&0, self.processors).context("cannot read the counts")?;
+        Ok(each.into_iter().fold(CountRow::default(), |sum, one| CountRow {
+            assigned: sum.assigned + one.assigned,
+            unrouted: sum.unrouted + one.unrouted,
+            without_endpoint: sum.without_endpoint + one.without_endpoint,
+            left: sum.left + one.left,
+        }))
+    }
+
+    /// The cgroup whose sockets the program sees.
+    pub fn cgroup(&self) -> &std::path::Path {
+        &self.cgroup.path
+    }
+
+    /// Logs what the programs say, for as long as the agent lives. Must be called within a runtime.
+    pub fn listen(&mut self) -> Result<()> {
+        events::listen(&mut self.ebpf)
+    }
+
+    /// Leaves everything that is pinned to another agent.
+    pub fn let_go(&mut self) {
+        self.pins = None;
+    }
+
+    /// Detaches the program, and removes everything that is pinned.
+    pub fn close(mut self) -> Result<()> {
+        self.pins.take().map_or(Ok(()), Pins::remove)
+    }
+
+    /// The program that decides in the handshake.
+    fn program(&mut self) -> Result<BorrowedFd<'_>> {
+        Ok(load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?.as_fd())
+    }
+}
+
+fn error_at(path: &str, error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!("cannot read {path}"))
+}

@@ -1,0 +1,59 @@
+//! What the programs say: events, which are counted and logged, and messages, for whoever looks for a fault.
+//!
+//! Messages are off unless `RUST_LOG` asks for them (`RUST_LOG=info,tcpshift_ebpf=debug`): the programs are loaded
+//! without them then. It must not know what is done about anything.
+
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use aya::Ebpf;
+use aya::maps::RingBuf;
+use aya_log::EbpfLogger;
+use tcpshift_common::layout::event;
+use tokio::io::unix::AsyncFd;
+
+/// The target of the programs' messages in the log.
+pub(super) const PROGRAMS: &str = "tcpshift_ebpf";
+
+/// How often at most an event is said.
+const SAID: Duration = Duration::from_secs(10);
+
+/// Logs what comes, until the runtime ends.
+pub(super) fn listen(ebpf: &mut Ebpf) -> Result<()> {
+    if log::log_enabled!(target: PROGRAMS, log::Level::Debug) {
+        let logger = EbpfLogger::init(ebpf).context("cannot read what the programs say")?;
+        tokio::spawn(follow(AsyncFd::new(logger)?, |logger| logger.flush()));
+    }
+    let events = ebpf.take_map("events").context("the object has no map `events`")?;
+    let events = RingBuf::try_from(events).context("the map `events` is of another type")?;
+    let mut said: Option<Instant> = None;
+    let mut count = 0_u64;
+    tokio::spawn(follow(AsyncFd::new(events)?, move |events| {
+        while let Some(event) = events.next() {
+            count += 1;
+            if said.is_none_or(|said| said.elapsed() >= SAID) {
+                said = Some(Instant::now());
+                log::error!("{}; {count} times so far. The agent decided in its place", words(&event));
+            }
+        }
+    }));
+    Ok(())
+}
+
+/// Does something each time that there is something to read.
+async fn follow<T: AsRawFd>(mut readable: AsyncFd<T>, mut read: impl FnMut(&mut T)) {
+    while let Ok(mut guard) = readable.readable_mut().await {
+        read(guard.get_inner_mut());
+        guard.clear_ready();
+    }
+}
+
+/// An event for people. Its two words are its kind and a listener's number.
+fn words(event: &[u8]) -> String {
+    let word = |at: usize| event.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
+    match word(0) {
+        event::TORN => format!("a program found a table of listener {} torn", word(4)),
+        kind => format!("a program tells an event {kind} that this agent does not know"),
+    }
+}

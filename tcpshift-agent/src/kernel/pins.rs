@@ -1,0 +1,287 @@
+//! What is pinned: the folder of this layout in the bpf filesystem, its lock, and the names in it.
+//!
+//! A name is put in the place of another in one step, so that whoever looks at it finds a whole table. It must not know
+//! what is in the tables.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use tcpshift_common::layout::ABI;
+
+use super::sys;
+
+/// Where the bpf filesystem is.
+const BPFFS: &str = "/sys/fs/bpf";
+/// What statfs(2) says of it (`BPF_FS_MAGIC`).
+const BPFFS_TYPE: u64 = 0xcafe_4a11;
+/// The project's folder in it.
+const FOLDER: &str = "tcpshift";
+/// What is behind a name that is not shown yet. No dot: the bpf filesystem keeps names with one for itself.
+const NEW: &str = "-new";
+
+/// The pins of this agent. While it lives, no other agent has them.
+#[derive(Debug)]
+pub(super) struct Pins {
+    folder: PathBuf,
+    /// Locked.
+    #[allow(dead_code, reason = "it holds the lock")]
+    lock: File,
+}
+
+impl Pins {
+    /// Takes the folder, and makes it if it is not there.
+    pub(super) fn take() -> Result<Self> {
+        see_to_bpffs()?;
+        let top = Path::new(BPFFS).join(FOLDER);
+        make(&top)?;
+        let own = ABI.to_string();
+        for other in names(&top)?.into_iter().filter(|name| *name != own) {
+            bail!(
+                "{} is of another layout than this agent's ({ABI}); stop its agent, and remove it by that version's \
+                 `tcpshift-agent unload`",
+                top.join(other).display()
+            );
+        }
+        let folder = top.join(own);
+        make(&folder)?;
+        let lock = lock(&folder)?;
+        for inside in ["slots", "links"] {
+            make(&folder.join(inside))?;
+        }
+        Ok(Self { folder, lock })
+    }
+
+    /// The links that are pinned, by path.
+    pub(super) fn links(&self) -> Result<Vec<PathBuf>> {
+        let links = self.folder.join("links");
+        Ok(names(&links)?.into_iter().map(|name| links.join(name)).collect())
+    }
+
+    /// Where the link to a cgroup is pinned.
+    pub(super) fn link(&self, cgroup: u64) -> PathBuf {
+        self.folder.join("links").join(format!("assign-{cgroup}"))
+    }
+
+    /// Removes what another agent has left, but for links.
+    pub(super) fn clear(&self) -> Result<()> {
+        for name in names(&self.folder)?.into_iter().filter(|name| *name != "links" && *name != "slots") {
+            remove(&self.folder.join(name))?;
+        }
+        let slots = self.folder.join("slots");
+        for name in names(&slots)? {
+            remove(&slots.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Shows an object under a name.
+    pub(super) fn pin(&self, name: &str, object: BorrowedFd<'_>) -> Result<()> {
+        let (path, new) = (self.folder.join(name), self.folder.join(format!("{name}{NEW}")));
+        pin(object, &new).and_then(|()| fs::rename(&new, &path)).with_context(|| format!("cannot pin {}", path.display()))
+    }
+
+    /// Pins the next slot table of a route, which is not shown yet.
+    pub(super) fn prepare(&self, route: u32, table: BorrowedFd<'_>) -> io::Result<()> {
+        pin(table, &self.slots(route, NEW))
+    }
+
+    /// Shows the tables of a plan that is in force. What cannot be shown is in force all the same.
+    pub(super) fn show(&self, tables: &[(&'static str, OwnedFd)], changed: &[u32], gone: &[u32]) {
+        let mut failed = None;
+        for route in changed {
+            failed = fs::rename(self.slots(*route, NEW), self.slots(*route, "")).err().or(failed);
+        }
+        for route in gone {
+            failed = fs::remove_file(self.slots(*route, "")).err().or(failed);
+        }
+        for (name, table) in tables {
+            if let Err(error) = self.pin(name, table.as_fd()) {
+                log::warn!("{error:#}");
+            }
+        }
+        if let Some(error) = failed {
+            log::warn!("not all slot tables are shown under {}: {error}", self.folder.join("slots").display());
+        }
+    }
+
+    /// Forgets slot tables that were prepared.
+    pub(super) fn forget(&self, routes: &[u32]) {
+        for route in routes {
+            // One that was not prepared is not there.
+            fs::remove_file(self.slots(*route, NEW)).ok();
+        }
+    }
+
+    fn slots(&self, route: u32, suffix: &str) -> PathBuf {
+        self.folder.join("slots").join(format!("{route}{suffix}"))
+    }
+
+    /// Removes everything, and detaches what is attached.
+    pub(super) fn remove(self) -> Result<()> {
+        sweep(&self.folder)
+    }
+}
+
+/// What `unload` found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unloaded {
+    /// Links that were detached.
+    pub links: usize,
+    /// Other names that were removed.
+    pub pins: usize,
+}
+
+/// Removes everything of tcpshift that is pinned or attached, of every layout. Fails if an agent runs that has it.
+pub fn unload() -> Result<Unloaded> {
+    let top = Path::new(BPFFS).join(FOLDER);
+    let mut unloaded = Unloaded::default();
+    if !is_bpffs()? || !top.exists() {
+        return Ok(unloaded);
+    }
+    for name in names(&top)? {
+        let folder = top.join(name);
+        let _lock = lock(&folder)?;
+        for (path, is_link) in contents(&folder)? {
+            if is_link {
+                unloaded.links += 1;
+            } else {
+                unloaded.pins += 1;
+            }
+            log::debug!("{}", path.display());
+        }
+        sweep(&folder)?;
+    }
+    fs::remove_dir(&top).with_context(|| format!("cannot remove {}", top.display()))?;
+    Ok(unloaded)
+}
+
+/// Files below a folder, and whether each is a link.
+fn contents(folder: &Path) -> Result<Vec<(PathBuf, bool)>> {
+    let mut found = Vec::new();
+    for name in names(folder)? {
+        let path = folder.join(name);
+        if path.is_dir() {
+            found.extend(contents(&path)?);
+        } else {
+            let is_link = path.parent().is_some_and(|parent| parent.ends_with("links"));
+            found.push((path, is_link));
+        }
+    }
+    Ok(found)
+}
+
+/// Removes a folder and everything in it, links first.
+fn sweep(folder: &Path) -> Result<()> {
+    let mut contents = contents(folder)?;
+    contents.sort_by_key(|(_, is_link)| !is_link);
+    for (path, is_link) in contents {
+        if is_link {
+            let link = sys::pinned(&path).with_context(|| format!("cannot open {}", path.display()))?;
+            match sys::link_cgroup(link.as_fd()).and_then(|_| sys::detach(link.as_fd())) {
+                Ok(()) => {}
+                // Its cgroup is gone, or it is no link: to be removed all the same.
+                Err(error) => log::debug!("{} is not detached: {error}", path.display()),
+            }
+        }
+        remove(&path)?;
+    }
+    for inside in ["slots", "links", ""] {
+        let folder = folder.join(inside);
+        match fs::remove_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", folder.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn pin(object: BorrowedFd<'_>, new: &Path) -> io::Result<()> {
+    match sys::pin(object, new) {
+        // Of an agent that was killed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(new)?;
+            sys::pin(object, new)
+        }
+        done => done,
+    }
+}
+
+pub(super) fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Names in a folder, sorted.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let names: io::Result<Vec<_>> =
+        entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned())).collect();
+    let mut names = names.with_context(|| format!("cannot read {}", folder.display()))?;
+    names.sort();
+    Ok(names)
+}
+
+/// Makes a folder that is root's alone. One that is there has to be so.
+fn make(folder: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot make {}", folder.display())),
+    }
+    let metadata = fs::symlink_metadata(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
+    let own = rustix::process::geteuid().as_raw();
+    if !metadata.is_dir() || metadata.uid() != own || metadata.permissions().mode() & 0o077 != 0 {
+        bail!("{} is not this user's alone (mode 0700); look who made it, and remove it", folder.display());
+    }
+    Ok(())
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let file = File::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            let who = file.metadata().ok().and_then(|metadata| holder(metadata.ino()));
+            let who = who.map_or_else(|| "another agent".to_owned(), |pid| format!("another agent (process {pid})"));
+            bail!("{who} has {}", folder.display())
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot lock {}", folder.display())),
+    }
+}
+
+/// The process that has locked a file, from /proc/locks: `1: FLOCK ADVISORY WRITE 71 00:1f:1234 0 EOF`.
+fn holder(inode: u64) -> Option<u32> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let place = format!(":{inode}");
+    locks.lines().filter(|line| line.contains("FLOCK")).find_map(|line| {
+        let mut fields = line.split_whitespace().skip(4);
+        let pid = fields.next()?.parse().ok()?;
+        fields.next()?.ends_with(&place).then_some(pid)
+    })
+}
+
+fn is_bpffs() -> Result<bool> {
+    match statfs(BPFFS) {
+        Ok(found) => Ok(found.f_type as u64 == BPFFS_TYPE),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {BPFFS}")),
+    }
+}
+
+/// Mounts the bpf filesystem where it belongs if it is not there.
+fn see_to_bpffs() -> Result<()> {
+    if is_bpffs()? {
+        return Ok(());
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("bpf", BPFFS, "bpf", flags, Some(c"mode=0700"))
+        .with_context(|| format!("the bpf filesystem is not mounted, and cannot be; `mount -t bpf bpf {BPFFS}` mounts it"))
+}
