@@ -6,6 +6,7 @@
 //! questions get.
 
 mod answer;
+mod assignment;
 mod change;
 mod preview;
 mod succession;
@@ -25,6 +26,7 @@ use crate::admin::Command;
 use crate::admin::watch::Watchers;
 use crate::connections::Connections;
 use crate::handover::{Listening, activation, notify};
+use crate::kernel;
 use crate::plan::compile::{Identity, Memory};
 use crate::plan::{Plan, Route};
 use crate::proxy::{self, Proxy, limits};
@@ -34,6 +36,8 @@ use crate::route::files::watch::{SETTLE, SHORTEST_ROUND, Watch};
 use crate::route::problem::{Problem, Severity};
 use crate::route::state::State;
 use crate::route::store::Store;
+pub use assignment::Assign;
+use assignment::Assignment;
 use succession::Desk;
 
 /// How often a listener that could not be opened is tried again.
@@ -43,6 +47,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_SHARE: u32 = 50;
 /// And this part where changes are reported.
 const REPORTED_SHARE: u32 = 5;
+
+pub use kernel::MAX_ROUTES;
 
 /// Which datapath carries connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +74,10 @@ pub struct Options {
     pub admin: PathBuf,
     /// Datapath asked for.
     pub datapath: Datapath,
+    /// Who is to decide for new connections.
+    pub assign: Assign,
+    /// Routes that the kernel's maps have room for.
+    pub max_routes: u32,
     /// Seed of decisions.
     pub seed: u64,
     /// How long connections may take to end.
@@ -95,6 +105,7 @@ struct App {
     retired: Vec<Weak<Route>>,
     plan: watch::Sender<Arc<Plan>>,
     connections: Arc<Connections>,
+    assignment: Assignment,
     proxy: Proxy,
     resolver: Resolver,
     /// Listeners of the plan that are not served, and why.
@@ -107,26 +118,30 @@ struct App {
 /// Runs an agent until it is told to end. Fails if it cannot start.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let activated = activation::take();
+    let assignment = Assignment::start(options.assign, options.max_routes, options.takeover)?;
+    kernel::drop_unneeded()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("admin")
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let done = runtime.block_on(serve(options, activated));
+    let done = runtime.block_on(serve(options, activated, assignment));
     // Whoever still waits for an answer is not waited for.
     runtime.shutdown_background();
     done
 }
 
-async fn serve(options: Options, activated: Vec<Listening>) -> anyhow::Result<()> {
+async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assignment) -> anyhow::Result<()> {
     let Options {
         paths,
         mut listen_addresses,
         source_addresses,
         state_dir,
         admin,
-        datapath,
+        datapath: Datapath::Auto | Datapath::Proxy,
+        assign: _,
+        max_routes: _,
         seed,
         drain_timeout,
         namespace,
@@ -161,8 +176,10 @@ async fn serve(options: Options, activated: Vec<Listening>) -> anyhow::Result<()
     }
     let (applied, version, problems) = state.load()?;
     problems.iter().for_each(say);
-    let connections = Arc::new(Connections::default());
-    let mut proxy = Proxy::start(&connections, 0, &source_addresses).context("cannot start the proxy")?;
+    assignment.listen()?;
+    let connections = Arc::new(assignment.connections()?);
+    let sockets = assignment.sockets();
+    let mut proxy = Proxy::start(&connections, 0, &source_addresses, sockets).context("cannot start the proxy")?;
     let served = succession::furnish(&mut proxy, predecessor.as_mut(), activated);
     let names = predecessor.as_mut().map(|taken| std::mem::take(&mut taken.names)).unwrap_or_default();
     let mut watch = Watch::new(paths.clone());
@@ -185,16 +202,14 @@ async fn serve(options: Options, activated: Vec<Listening>) -> anyhow::Result<()
         retired: Vec::new(),
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,
+        assignment,
         proxy,
         resolver: Resolver::start(resolve::Source::Host, names),
         down: BTreeMap::new(),
         watchers: Watchers::default(),
         desk: None,
     };
-    match datapath {
-        Datapath::Auto => log::info!("datapath proxy: it is the only one of this version"),
-        Datapath::Proxy => log::info!("datapath proxy, as asked for"),
-    }
+    app.assignment.say();
     app.look(true).await;
     if app.plan.borrow().generation == 0 {
         app.follow(app.store.clone()).await;
@@ -223,6 +238,7 @@ async fn serve(options: Options, activated: Vec<Listening>) -> anyhow::Result<()
     drop(predecessor);
     app.work(&mut signals, &mut commands, &mut watch).await;
     app.drain(drain_timeout, &mut signals, &mut commands).await;
+    app.assignment.close();
     app.close_desk(&mut commands).await?;
     log::info!("ended");
     Ok(())

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod counts;
 pub mod ended;
 pub mod failure;
+pub mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -19,21 +20,30 @@ use tokio::sync::Notify;
 
 pub use cells::Cells;
 pub use connection::{Connection, Decided};
-pub use counts::{DestinationCount, EndpointCount, ListenerCount, RouteCount};
+pub use counts::{DestinationCount, EndpointCount, ListenerCount};
 pub use ended::Ended;
 pub use failure::Failure;
+pub use words::Words;
 
 /// Everything that is counted, for the life of the process.
 #[derive(Debug, Default)]
 pub struct Connections {
     /// By number of the listener.
     pub listeners: Cells<ListenerCount>,
-    /// By number of the route.
-    pub routes: Cells<RouteCount>,
+    /// Numbers of its sequence given out, by number of the route.
+    pub sequences: Words,
+    /// Turns of its `ROUND_ROBIN` given out, by number of the destination.
+    pub turns: Words,
+    /// Live connections, those that are still being opened included, by number of the endpoint.
+    pub loads: Words,
     /// By number of the destination.
     pub destinations: Cells<DestinationCount>,
     /// By number of the endpoint.
     pub endpoints: Cells<EndpointCount>,
+    /// Connections that went as a kernel program had decided.
+    pub obeyed: AtomicU64,
+    /// Connections that the agent decided for, though programs decide.
+    pub decided: AtomicU64,
     /// Times that nothing could be accepted for want of descriptors or memory.
     pub accept_exhausted: AtomicU64,
     /// Connections that were gone or broken when they were accepted.
@@ -43,6 +53,12 @@ pub struct Connections {
 }
 
 impl Connections {
+    /// With counters that kernel programs share: sequences, turns and loads.
+    pub fn sharing([sequences, turns, loads]: [words::Shared; 3]) -> Self {
+        let shared = Words::shared;
+        Self { sequences: shared(sequences), turns: shared(turns), loads: shared(loads), ..Self::default() }
+    }
+
     /// Counts a new connection in. It counts itself out when the guard is dropped.
     pub fn open(self: &Arc<Self>, decided: Decided) -> Connection {
         Connection::new(Arc::clone(self), decided)
@@ -93,16 +109,16 @@ mod tests {
 
         connection.attach(7);
         connection.miss();
-        assert_eq!(connections.endpoints.get(7).active.load(Relaxed), 0);
+        assert_eq!(connections.loads.get(7).load(Relaxed), 0);
         assert_eq!(connections.endpoints.get(7).failed.load(Relaxed), 1);
         connection.attach(8);
         connection.reach();
-        assert_eq!(connections.endpoints.get(8).active.load(Relaxed), 1);
+        assert_eq!(connections.loads.get(8).load(Relaxed), 1);
         connection.fail(Failure::NoPorts);
         drop(connection);
 
         assert_eq!((connections.active(), destination.active.load(Relaxed)), (0, 0));
-        assert_eq!(connections.endpoints.get(8).active.load(Relaxed), 0);
+        assert_eq!(connections.loads.get(8).load(Relaxed), 0);
         assert_eq!(destination.failures().collect::<Vec<_>>(), [(Failure::NoPorts, 1)]);
     }
 

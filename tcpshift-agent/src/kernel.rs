@@ -19,13 +19,15 @@ mod sys;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, Result, bail};
 use aya::Ebpf;
-use tcpshift_common::layout::CountRow;
+use aya::programs::{TestRun, TestRunOptions};
+use tcpshift_common::address::Flow;
+use tcpshift_common::layout::{Assignment, CountRow, Question};
 
 pub use self::capabilities::drop_unneeded;
 use self::cgroup::Cgroup;
@@ -40,7 +42,7 @@ use crate::plan::Plan;
 /// Routes that maps have rows for, unless the operator says otherwise.
 pub const MAX_ROUTES: u32 = 10_000;
 
-/// The programs, and the maps they read. Dropping it leaves what is pinned.
+/// The programs, and the maps they read. Dropping it detaches the program and removes what is pinned.
 #[derive(Debug)]
 pub struct Kernel {
     ebpf: Ebpf,
@@ -59,6 +61,10 @@ pub type Words = Box<dyn AsRef<[AtomicU64]> + Send + Sync>;
 impl Kernel {
     /// Loads programs and maps, with rows for so many routes. Nothing is attached and nothing is pinned.
     pub fn load(max_routes: u32) -> Result<Self> {
+        let missing = capabilities::missing()?;
+        if !missing.is_empty() {
+            bail!("this process lacks {}; run the agent as root, or by a unit that gives them", missing.join(", "));
+        }
         let cgroup = Cgroup::own()?;
         let room = Room::new(max_routes);
         let (ebpf, maps) = load::load(room, log::log_enabled!(target: events::PROGRAMS, log::Level::Debug))?;
@@ -163,6 +169,35 @@ impl Kernel {
         }))
     }
 
+    /// What programs decide for a flow at a listener, by the plan in force; none if they leave it to the agent. `random`
+    /// is what they draw. Counters go on as for a connection.
+    pub fn explain(&mut self, listener: u32, flow: &Flow, random: [u32; 2]) -> Result<Option<Assignment>> {
+        let program = load::explain(&mut self.ebpf)?;
+        if program.fd().is_err() {
+            program.load().context("the kernel does not take the program `explain`")?;
+        }
+        let Flow { source, destination, source_port, destination_port } = *flow;
+        let question =
+            Question { listener, random, source_port, source, destination, destination_port, ..Question::default() };
+        let mut answer = sys::bytes(&question).to_vec();
+        let told = answer.clone();
+        let options = TestRunOptions { data_in: Some(&told), data_out: Some(&mut answer), ..TestRunOptions::default() };
+        let done = program.test_run(options).context("the program `explain` cannot be run")?;
+        Ok(if done.return_value == 0 { sys::row::<Question>(&answer).map(|answer| answer.assignment) } else { None })
+    }
+
+    /// How many instructions the verifier follows in each program.
+    pub fn verified(&mut self) -> Result<Vec<(&'static str, u32)>> {
+        let explain = load::explain(&mut self.ebpf)?;
+        if explain.fd().is_err() {
+            explain.load().context("the kernel does not take the program `explain`")?;
+        }
+        let explain = explain.info().context("the program `explain` says nothing of itself")?;
+        let assign = load::assign(&mut self.ebpf)?.info().context("the program `assign` says nothing of itself")?;
+        let all = [("assign", assign), ("explain", explain)];
+        Ok(all.into_iter().map(|(name, info)| (name, info.verified_instruction_count().unwrap_or_default())).collect())
+    }
+
     /// The cgroup whose sockets the program sees.
     pub fn cgroup(&self) -> &std::path::Path {
         &self.cgroup.path
@@ -178,14 +213,25 @@ impl Kernel {
         self.pins = None;
     }
 
+    /// Whether the program is attached, and what is pinned is this agent's.
+    pub fn is_seized(&self) -> bool {
+        self.pins.is_some()
+    }
+
     /// Detaches the program, and removes everything that is pinned.
     pub fn close(mut self) -> Result<()> {
         self.pins.take().map_or(Ok(()), Pins::remove)
     }
+}
 
-    /// The program that decides in the handshake.
-    fn program(&mut self) -> Result<BorrowedFd<'_>> {
-        Ok(load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?.as_fd())
+/// An agent that cannot start leaves nothing behind.
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        if let Some(pins) = self.pins.take()
+            && let Err(error) = pins.remove()
+        {
+            log::warn!("{error:#}; `tcpshift-agent unload` removes what is left");
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod accept;
 mod carry;
+mod choice;
 mod dial;
 mod inherited;
 mod inputs;
@@ -15,6 +16,7 @@ pub mod limits;
 mod listen;
 mod occupant;
 mod pipe;
+mod plans;
 mod pool;
 mod relay;
 mod socket;
@@ -25,6 +27,7 @@ mod worker;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,10 +37,12 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connections::Connections;
-use crate::plan::Plan;
+use crate::kernel::Sockets;
+use crate::plan::{Listener, Plan};
 pub use inherited::Lender;
 use inherited::{Inherited, Opened};
-use worker::Command;
+use plans::Plans;
+use worker::{Command, Common};
 
 /// How long the workers may take to end. They have nothing to wait for, so that it is never reached.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,6 +60,10 @@ pub struct Proxy {
     inherited: Inherited,
     /// Nothing is accepted yet: `waiting` is not handed out.
     held: bool,
+    /// What programs decide, if they do.
+    sockets: Option<Arc<Sockets>>,
+    /// Plans that programs may have decided by.
+    plans: Arc<Plans>,
     /// Listeners that the workers serve.
     serving: HashSet<SocketAddr>,
 }
@@ -91,14 +100,25 @@ pub fn is_local(ip: IpAddr) -> bool {
 
 impl Proxy {
     /// Starts the workers, one per core if `workers` is 0. They dial from `sources`, in turn, or from where the
-    /// kernel chooses if there are none, and serve nothing before the first plan. Fails if the host gives no thread
-    /// or no descriptor for them.
-    pub fn start(connections: &Arc<Connections>, workers: usize, sources: &[IpAddr]) -> io::Result<Self> {
+    /// kernel chooses if there are none, and serve nothing before the first plan. With `sockets` kernel programs decide,
+    /// and the workers obey. Fails if the host gives no thread or no descriptor for them.
+    pub fn start(
+        connections: &Arc<Connections>,
+        workers: usize,
+        sources: &[IpAddr],
+        sockets: Option<Arc<Sockets>>,
+    ) -> io::Result<Self> {
         let workers = if workers == 0 { thread::available_parallelism()?.get() } else { workers };
-        let workers = (0..workers).map(|number| Handle::start(number, Arc::clone(connections), sources.to_vec()));
-        let workers = workers.collect::<io::Result<_>>()?;
+        let (plans, sources) = (Arc::<Plans>::default(), sources.to_vec());
+        let common = Common {
+            connections: Arc::clone(connections),
+            sources,
+            sockets: sockets.clone(),
+            plans: Arc::clone(&plans),
+        };
+        let workers = (0..workers).map(|number| Handle::start(number, common.clone())).collect::<io::Result<_>>()?;
         let (waiting, serving) = (HashMap::new(), HashSet::new());
-        Ok(Self { workers, waiting, inherited: Inherited::default(), held: false, serving })
+        Ok(Self { workers, waiting, inherited: Inherited::default(), held: false, sockets, plans, serving })
     }
 
     /// Opens the sockets that a plan needs and that are not open yet, and closes none. Who connects from then
@@ -113,6 +133,9 @@ impl Proxy {
             }
             match self.inherited.take(address, self.workers.len()) {
                 Some(Ok(sockets)) => {
+                    for opened in &sockets {
+                        self.serve(opened.socket.as_fd(), listener);
+                    }
                     self.waiting.insert(address, sockets);
                     continue;
                 }
@@ -123,7 +146,7 @@ impl Proxy {
                 }
                 None => {}
             }
-            match listen::open(address, self.workers.len()) {
+            match listen::open(address, self.workers.len(), |socket| self.serve(socket, listener)) {
                 Ok(sockets) => {
                     self.waiting.insert(address, sockets.into_iter().map(Opened::from).collect());
                 }
@@ -131,6 +154,20 @@ impl Proxy {
             }
         }
         failures
+    }
+
+    /// Has programs decide for what a socket of a listener accepts, if they do.
+    fn serve(&self, socket: BorrowedFd<'_>, listener: &Listener) {
+        if let Some(sockets) = &self.sockets
+            && let Err(error) = sockets.serve(socket, listener.number)
+        {
+            log::warn!("the agent decides at {}: its socket cannot be marked for programs: {error}", listener.address);
+        }
+    }
+
+    /// Tells the workers of a plan that programs are about to obey, before [`Proxy::publish`].
+    pub fn announce(&self, plan: Arc<Plan>) {
+        self.plans.announce(plan);
     }
 
     /// Whether the sockets of a listener are open.
@@ -167,6 +204,7 @@ impl Proxy {
             }
         }
         let mut sockets = sockets.into_iter();
+        let generation = plan.generation;
         self.tell(|done| Command::Publish {
             plan: Arc::clone(&plan),
             sockets: sockets.next().unwrap_or_default(),
@@ -174,6 +212,7 @@ impl Proxy {
             done,
         })
         .await;
+        self.plans.settle(generation);
     }
 
     /// Stops accepting: serves what waits, then closes all listeners. What waits at a socket of systemd's is left
@@ -251,7 +290,7 @@ impl Proxy {
 }
 
 impl Handle {
-    fn start(number: usize, connections: Arc<Connections>, sources: Vec<IpAddr>) -> io::Result<Self> {
+    fn start(number: usize, common: Common) -> io::Result<Self> {
         let (commands, received) = mpsc::unbounded_channel();
         // The runtime has to be made on the thread it runs on; what comes of it is told here.
         let (started, is_started) = std::sync::mpsc::channel();
@@ -264,7 +303,7 @@ impl Handle {
                 {
                     Ok(runtime) => {
                         started.send(Ok(())).ok();
-                        worker::run(runtime, connections, &sources, received);
+                        worker::run(runtime, common, received);
                     }
                     Err(error) => {
                         started.send(Err(error)).ok();

@@ -234,7 +234,7 @@ pub struct Question {
 pub fn write<const N: usize>(text: &str) -> [i8; N] {
     let mut bytes = [0; N];
     for (to, from) in bytes.iter_mut().take(N - 1).zip(text.bytes()) {
-        *to = if from.is_ascii_graphic() || from == b' ' { from as i8 } else { b'?' as i8 };
+        *to = if from.is_ascii_graphic() || from == b' ' { from } else { b'?' }.cast_signed();
     }
     bytes
 }

@@ -95,6 +95,20 @@ pub struct Share {
     pub slots: u32,
 }
 
+/// Who decides for new connections.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignmentStatus {
+    /// `kernel` or `agent`.
+    pub by: String,
+    /// Why it is so.
+    pub reason: String,
+    /// Connections that went as a kernel program had decided.
+    pub kernel: u64,
+    /// Connections that the agent decided for though kernel programs are there: they were not seen, or their plan was gone.
+    pub agent: u64,
+}
+
 /// What apply, delete, shift and preview answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -318,6 +332,8 @@ pub struct StatusReply {
     pub seed: u64,
     /// The datapath that carries connections.
     pub datapath: String,
+    /// Who decides for new connections.
+    pub assignment: AssignmentStatus,
     /// Whether it stopped accepting and waits for connections to end.
     pub draining: bool,
     /// What the selectors of Gateways look at.

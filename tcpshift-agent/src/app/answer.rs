@@ -84,6 +84,7 @@ impl App {
             generation: plan.generation,
             seed: plan.seed,
             datapath: "proxy".to_owned(),
+            assignment: self.assignment.status(connections),
             draining: self.draining,
             labels: self.identity.labels.clone(),
             objects: self.store.len() as u64,

@@ -12,6 +12,7 @@ use crate::admin::api::{
     Action, ApplyRequest, ChangeReply, ChangeResult, DeleteRequest, Failure, ObjectName, Reason, ShiftRequest,
 };
 use crate::connections::Connections;
+use crate::kernel;
 use crate::plan::catalog::Catalog;
 use crate::plan::compile::{Memory, compile};
 use crate::plan::{Plan, Route};
@@ -199,11 +200,19 @@ impl App {
             self.proxy.close_unused(&self.plan.borrow());
             return Err(Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; "))));
         }
+        let prepared = match self.prepare(&plan) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.proxy.close_unused(&self.plan.borrow());
+                return Err(Failure::new(Reason::Failed, format!("{error:#}; nothing is changed")));
+            }
+        };
         if let Err(error) = self.state.write(&stored, &deleted, store.version()) {
+            self.assignment.abandon(prepared);
             self.proxy.close_unused(&self.plan.borrow());
             return Err(Failure::new(Reason::Failed, format!("{error:#}")));
         }
-        self.publish(store, plan, &failures).await;
+        self.publish(store, plan, prepared, &failures).await;
         Ok(())
     }
 
@@ -214,7 +223,22 @@ impl App {
         for failure in failures.iter().filter(|failure| !self.down.contains_key(&failure.address)) {
             log::error!("{failure}");
         }
-        self.publish(store, plan, &failures).await;
+        let prepared = self.prepare(&plan).unwrap_or_else(|error| {
+            log::error!("{error:#}");
+            None
+        });
+        self.publish(store, plan, prepared, &failures).await;
+    }
+
+    /// Makes the tables that programs need for a plan, if they decide and it is another plan.
+    fn prepare(&mut self, plan: &Plan) -> anyhow::Result<Option<kernel::Prepared>> {
+        if self.is_in_force(plan) { Ok(None) } else { self.assignment.prepare(plan) }
+    }
+
+    /// Whether no connection would be decided differently by a plan.
+    fn is_in_force(&self, plan: &Plan) -> bool {
+        let last = self.plan.borrow();
+        last.generation > 0 && plan.is_like(&last)
     }
 
     /// Tries again to listen where it was not possible.
@@ -233,23 +257,33 @@ impl App {
         compile(store.iter(), &self.identity, &mut self.memory, &self.plan.borrow())
     }
 
-    async fn publish(&mut self, store: Store, plan: Plan, failures: &[ListenFailure]) {
+    async fn publish(
+        &mut self,
+        store: Store,
+        plan: Plan,
+        prepared: Option<kernel::Prepared>,
+        failures: &[ListenFailure],
+    ) {
         let last = Arc::clone(&self.plan.borrow());
         let changes = self.store.changes(&store);
         self.watchers.record(&changes, store.version());
         self.store = store;
         self.resolver.want(&plan.names);
-        if last.generation > 0 && plan.is_like(&last) {
-            // Whatever was edited, no connection will be decided differently.
+        if self.is_in_force(&plan) {
             return;
         }
         let plan = Arc::new(plan);
         let Self { memory: Memory { register, .. }, connections, .. } = self;
         register.listeners.take_fresh().into_iter().for_each(|number| connections.listeners.get(number).reset());
-        register.routes.take_fresh().into_iter().for_each(|number| connections.routes.get(number).reset());
-        register.destinations.take_fresh().into_iter().for_each(|number| connections.destinations.get(number).reset());
+        register.routes.take_fresh().into_iter().for_each(|number| connections.sequences.get(number).store(0, Relaxed));
+        register.destinations.take_fresh().into_iter().for_each(|number| {
+            connections.destinations.get(number).reset();
+            connections.turns.get(number).store(0, Relaxed);
+        });
         register.endpoints.take_fresh().into_iter().for_each(|number| connections.endpoints.get(number).reset());
         mark(connections, &last, &plan);
+        self.proxy.announce(Arc::clone(&plan));
+        self.assignment.publish(prepared);
         self.proxy.publish(Arc::clone(&plan)).await;
         self.down = down(failures);
         let known: HashSet<&String> = last.notes.iter().collect();
@@ -279,9 +313,7 @@ impl App {
         register.listeners.sweep(|_| false);
         register.routes.sweep(|_| false);
         register.destinations.sweep(|number| connections.destinations.get(number).active.load(Relaxed) > 0);
-        register
-            .endpoints
-            .sweep(|number| held.contains(&number) || connections.endpoints.get(number).active.load(Relaxed) > 0);
+        register.endpoints.sweep(|number| held.contains(&number) || connections.loads.get(number).load(Relaxed) > 0);
     }
 }
 

@@ -199,6 +199,7 @@ impl App {
         }
         taken.finish(unwanted).await?;
         self.proxy.accept(Arc::clone(&self.plan.borrow())).await;
+        self.assignment.succeed(&self.plan.borrow());
         self.state.catch_up();
         if let Some(pid) = taken.pid() {
             log::info!("taken over; the agent before this one (pid {pid}) lets its connections end");
@@ -282,6 +283,7 @@ impl App {
         };
         // From here on the other one serves, whatever becomes of this one.
         self.draining = true;
+        self.assignment.let_go();
         if let Some(desk) = &mut self.desk {
             if let Some(claim) = desk.claim.take() {
                 claim.hand_over();

@@ -56,6 +56,14 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value = "auto")]
     datapath: Datapath,
 
+    /// Who decides for new connections
+    #[arg(long, value_enum, default_value = "auto")]
+    assign: Assign,
+
+    /// Routes that the kernel's maps have room for: 20 kB of kernel memory for each that there is
+    #[arg(long, value_name = "N", default_value_t = crate::app::MAX_ROUTES, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_routes: u32,
+
     /// Seed of the decisions, decimal or 0x…; agents with one seed decide alike [default: a fixed one]
     #[arg(long, value_name = "N", value_parser = quantity::seed, default_value_t = tcpshift_common::DEFAULT_SEED, hide_default_value = true)]
     seed: u64,
@@ -92,6 +100,16 @@ enum Datapath {
     Proxy,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Assign {
+    /// Kernel programs where they can, else the agent
+    Auto,
+    /// Kernel programs, or nothing starts
+    Kernel,
+    /// The agent itself
+    Agent,
+}
+
 pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Result<Done, Stop> {
     let options = Options {
         paths: arguments.paths,
@@ -103,6 +121,12 @@ pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Resu
             Datapath::Auto => app::Datapath::Auto,
             Datapath::Proxy => app::Datapath::Proxy,
         },
+        assign: match arguments.assign {
+            Assign::Auto => app::Assign::Auto,
+            Assign::Kernel => app::Assign::Kernel,
+            Assign::Agent => app::Assign::Agent,
+        },
+        max_routes: arguments.max_routes,
         seed: arguments.seed,
         drain_timeout: arguments.drain_timeout,
         namespace: arguments.namespace,

@@ -186,6 +186,7 @@ fn line(text: &mut String, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::api::AssignmentStatus;
 
     fn destination(name: &str, weight: u64) -> DestinationStatus {
         DestinationStatus {
@@ -213,6 +214,7 @@ mod tests {
             generation: 4,
             seed: 0x1f,
             datapath: "proxy".to_owned(),
+            assignment: AssignmentStatus { by: "kernel".to_owned(), reason: String::new(), kernel: 406, agent: 0 },
             draining: false,
             labels: std::collections::BTreeMap::new(),
             objects: 5,

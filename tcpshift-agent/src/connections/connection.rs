@@ -61,7 +61,7 @@ impl Connection {
     /// Makes it a load of an endpoint, before the endpoint has answered.
     pub fn attach(&mut self, endpoint: u32) {
         self.detach();
-        self.connections.endpoints.get(endpoint).active.fetch_add(1, Relaxed);
+        self.connections.loads.get(endpoint).fetch_add(1, Relaxed);
         self.endpoint = Some(endpoint);
     }
 
@@ -92,7 +92,7 @@ impl Connection {
 
     fn detach(&mut self) {
         if let Some(endpoint) = self.endpoint.take() {
-            self.connections.endpoints.get(endpoint).active.fetch_sub(1, Relaxed);
+            self.connections.loads.get(endpoint).fetch_sub(1, Relaxed);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What is counted of listeners, routes, destinations and endpoints.
+//! What is counted of listeners, destinations and endpoints.
 //!
 //! Counters only ever grow, but for `active`, which is what lives now. `reset` starts a number that was
 //! given to a new name from zero; it leaves `active` alone, since whoever counted himself in counts himself
 //! out. It must not know names.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{Ended, Failure};
 
@@ -25,21 +25,6 @@ impl ListenerCount {
     }
 }
 
-/// Counters of one route.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct RouteCount {
-    /// Numbers of its sequence given out.
-    pub sequence: AtomicU64,
-}
-
-impl RouteCount {
-    /// Starts from zero.
-    pub fn reset(&self) {
-        self.sequence.store(0, Relaxed);
-    }
-}
-
 /// Counters of one destination. A cache line of its own, since two workers often count on neighbours.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -50,8 +35,6 @@ pub struct DestinationCount {
     pub baseline: AtomicU64,
     /// Live connections.
     pub active: AtomicU64,
-    /// Turns of its `ROUND_ROBIN` given out.
-    pub turn: AtomicU64,
     failed: [AtomicU64; Failure::COUNT],
     ended: [AtomicU64; Ended::COUNT],
 }
@@ -95,7 +78,7 @@ impl DestinationCount {
 
     /// Starts from zero, live connections aside.
     pub fn reset(&self) {
-        let counters = [&self.opened, &self.baseline, &self.turn];
+        let counters = [&self.opened, &self.baseline];
         for counter in counters.into_iter().chain(&self.failed).chain(&self.ended) {
             counter.store(0, Relaxed);
         }
@@ -106,8 +89,6 @@ impl DestinationCount {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct EndpointCount {
-    /// Live connections, those that are still being opened included: its load.
-    pub active: AtomicU32,
     /// Connections that it took.
     pub opened: AtomicU64,
     /// Attempts to open a connection that failed.
@@ -115,7 +96,7 @@ pub struct EndpointCount {
 }
 
 impl EndpointCount {
-    /// Starts from zero, live connections aside.
+    /// Starts from zero.
     pub fn reset(&self) {
         self.opened.store(0, Relaxed);
         self.failed.store(0, Relaxed);

@@ -1,6 +1,6 @@
 //! Which capabilities the programs need, and those that an agent needs no more once it has started.
 //!
-//! To start: `CAP_BPF` and `CAP_NET_ADMIN` (loading and attaching sock_ops programs), `CAP_SYS_ADMIN` (opening types by
+//! To start: `CAP_BPF` and `CAP_NET_ADMIN` (loading and attaching `sock_ops` programs), `CAP_SYS_ADMIN` (opening types by
 //! number, mounting the bpf filesystem). For life: `CAP_BPF`, since every plan makes maps. It must not know why a program is loaded.
 
 use anyhow::{Context, Result};
@@ -35,10 +35,7 @@ pub(super) fn missing() -> Result<Vec<&'static str>> {
 pub fn drop_unneeded() -> Result<()> {
     let sets = capabilities(None).context("cannot read the capabilities of this process")?;
     let CapabilitySets { effective, permitted, inheritable } = sets;
-    let kept = CapabilitySets {
-        effective: effective & KEPT,
-        permitted: permitted & KEPT,
-        inheritable: inheritable & KEPT,
-    };
+    let kept =
+        CapabilitySets { effective: effective & KEPT, permitted: permitted & KEPT, inheritable: inheritable & KEPT };
     set_capabilities(None, kept).context("cannot drop capabilities")
 }

@@ -11,17 +11,17 @@ use anyhow::{Context, Result, bail};
 
 /// A cgroup of the second version.
 #[derive(Debug)]
-pub struct Cgroup {
+pub(super) struct Cgroup {
     folder: File,
     /// Its folder.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
     /// Its number: that of the folder's inode.
-    pub number: u64,
+    pub(super) number: u64,
 }
 
 impl Cgroup {
     /// The one that this process is in.
-    pub fn own() -> Result<Self> {
+    pub(super) fn own() -> Result<Self> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
         let own = std::fs::read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
         let path = place(&mounts, &own)?;
@@ -60,7 +60,9 @@ fn place(mounts: &str, own: &str) -> Result<PathBuf> {
     if is_mounted {
         bail!("no mount of cgroup2 shows this process's cgroup {own}");
     }
-    bail!("cgroup2 is not mounted; `mount -t cgroup2 none /sys/fs/cgroup` mounts it, or boot with systemd.unified_cgroup_hierarchy=1")
+    bail!(
+        "cgroup2 is not mounted; `mount -t cgroup2 none /sys/fs/cgroup` mounts it, or boot with systemd.unified_cgroup_hierarchy=1"
+    )
 }
 
 /// A mount point as it is: blanks and the like stand as octal numbers in the table.

@@ -3,6 +3,7 @@
 //! Messages are off unless `RUST_LOG` asks for them (`RUST_LOG=info,tcpshift_ebpf=debug`): the programs are loaded
 //! without them then. It must not know what is done about anything.
 
+use std::io;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -23,13 +24,13 @@ const SAID: Duration = Duration::from_secs(10);
 pub(super) fn listen(ebpf: &mut Ebpf) -> Result<()> {
     if log::log_enabled!(target: PROGRAMS, log::Level::Debug) {
         let logger = EbpfLogger::init(ebpf).context("cannot read what the programs say")?;
-        tokio::spawn(follow(AsyncFd::new(logger)?, |logger| logger.flush()));
+        tokio::spawn(follow(watched(logger)?, EbpfLogger::flush));
     }
     let events = ebpf.take_map("events").context("the object has no map `events`")?;
     let events = RingBuf::try_from(events).context("the map `events` is of another type")?;
     let mut said: Option<Instant> = None;
     let mut count = 0_u64;
-    tokio::spawn(follow(AsyncFd::new(events)?, move |events| {
+    tokio::spawn(follow(watched(events)?, move |events| {
         while let Some(event) = events.next() {
             count += 1;
             if said.is_none_or(|said| said.elapsed() >= SAID) {
@@ -39,6 +40,11 @@ pub(super) fn listen(ebpf: &mut Ebpf) -> Result<()> {
         }
     }));
     Ok(())
+}
+
+#[allow(deprecated, reason = "what replaces it is unsafe code; these two keep one descriptor as long as they live")]
+fn watched<T: AsRawFd>(readable: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::new(readable)
 }
 
 /// Does something each time that there is something to read.

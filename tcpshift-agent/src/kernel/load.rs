@@ -23,9 +23,6 @@ const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT
 #[cfg(not(ebpf))]
 const OBJECT: Option<&[u8]> = None;
 
-/// The most instructions of a program that the verifier may follow, as Linux has it.
-pub const VERIFIED_MOST: u32 = 1_000_000;
-
 /// How many rows maps have that are made once: numbers must be below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {
@@ -133,11 +130,7 @@ impl Maps {
 
     /// The counters that decisions read, as memory: sequences, turns and loads.
     pub(super) fn words(&self) -> io::Result<[Words; 3]> {
-        Ok([
-            Words::new(self.sequences.as_fd())?,
-            Words::new(self.turns.as_fd())?,
-            Words::new(self.loads.as_fd())?,
-        ])
+        Ok([Words::new(self.sequences.as_fd())?, Words::new(self.turns.as_fd())?, Words::new(self.loads.as_fd())?])
     }
 }
 

@@ -42,7 +42,7 @@ impl Pins {
         let top = Path::new(BPFFS).join(FOLDER);
         make(&top)?;
         let own = ABI.to_string();
-        for other in names(&top)?.into_iter().filter(|name| *name != own) {
+        if let Some(other) = names(&top)?.into_iter().find(|name| *name != own) {
             bail!(
                 "{} is of another layout than this agent's ({ABI}); stop its agent, and remove it by that version's \
                  `tcpshift-agent unload`",
@@ -84,7 +84,9 @@ impl Pins {
     /// Shows an object under a name.
     pub(super) fn pin(&self, name: &str, object: BorrowedFd<'_>) -> Result<()> {
         let (path, new) = (self.folder.join(name), self.folder.join(format!("{name}{NEW}")));
-        pin(object, &new).and_then(|()| fs::rename(&new, &path)).with_context(|| format!("cannot pin {}", path.display()))
+        pin(object, &new)
+            .and_then(|()| fs::rename(&new, &path))
+            .with_context(|| format!("cannot pin {}", path.display()))
     }
 
     /// Pins the next slot table of a route, which is not shown yet.
@@ -112,10 +114,10 @@ impl Pins {
     }
 
     /// Forgets slot tables that were prepared.
-    pub(super) fn forget(&self, routes: &[u32]) {
+    pub(super) fn forget(&self, routes: impl Iterator<Item = u32>) {
         for route in routes {
             // One that was not prepared is not there.
-            fs::remove_file(self.slots(*route, NEW)).ok();
+            fs::remove_file(self.slots(route, NEW)).ok();
         }
     }
 
@@ -125,7 +127,12 @@ impl Pins {
 
     /// Removes everything, and detaches what is attached.
     pub(super) fn remove(self) -> Result<()> {
-        sweep(&self.folder)
+        sweep(&self.folder)?;
+        if let Some(top) = self.folder.parent() {
+            // One of another layout may be in it.
+            fs::remove_dir(top).ok();
+        }
+        Ok(())
     }
 }
 
@@ -282,6 +289,7 @@ fn see_to_bpffs() -> Result<()> {
         return Ok(());
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("bpf", BPFFS, "bpf", flags, Some(c"mode=0700"))
-        .with_context(|| format!("the bpf filesystem is not mounted, and cannot be; `mount -t bpf bpf {BPFFS}` mounts it"))
+    mount("bpf", BPFFS, "bpf", flags, Some(c"mode=0700")).with_context(|| {
+        format!("the bpf filesystem is not mounted, and cannot be; `mount -t bpf bpf {BPFFS}` mounts it")
+    })
 }

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 256;
 /// Numbers of tables that are free.
 #[derive(Debug)]
 struct Free {
-    free: Vec<u32>,
+    again: Vec<u32>,
     next: u32,
     most: u32,
 }
@@ -35,11 +35,11 @@ struct Free {
 impl Free {
     /// From 1 on: what hangs at 0 is never taken away.
     fn new(most: u32) -> Self {
-        Self { free: Vec::new(), next: 1, most }
+        Self { again: Vec::new(), next: 1, most }
     }
 
     fn take(&mut self) -> Option<u32> {
-        self.free.pop().or_else(|| {
+        self.again.pop().or_else(|| {
             let number = self.next;
             (number < self.most).then(|| self.next += 1)?;
             Some(number)
@@ -115,6 +115,9 @@ impl Publisher {
         let mut fresh = Waste::default();
         let made = self.make(plan, pins, &mut fresh);
         if made.is_err() {
+            if let Some(pins) = pins {
+                pins.forget(plan.routes().map(|route| route.number));
+            }
             self.discard(fresh);
         }
         made
@@ -147,7 +150,7 @@ impl Publisher {
     /// Gives up a plan that was prepared.
     pub(super) fn abandon(&mut self, prepared: Prepared, pins: Option<&Pins>) {
         if let Some(pins) = pins {
-            pins.forget(&prepared.changed);
+            pins.forget(prepared.changed.iter().copied());
         }
         self.discard(prepared.fresh);
     }
@@ -165,8 +168,8 @@ impl Publisher {
                 Err(_) => bail!("the thread that takes old tables away has ended"),
             }
             let Waste { slots, hashes } = std::mem::take(&mut self.settled);
-            self.free_slots.free.extend(slots);
-            self.free_hashes.free.extend(hashes);
+            self.free_slots.again.extend(slots);
+            self.free_hashes.again.extend(hashes);
         }
         Ok(())
     }
@@ -178,8 +181,8 @@ impl Publisher {
                 log::debug!("tables of a plan that was given up stay until they are used again: {error}");
             }
         }
-        self.free_slots.free.extend(slots);
-        self.free_hashes.free.extend(hashes);
+        self.free_slots.again.extend(slots);
+        self.free_hashes.again.extend(hashes);
     }
 
     /// Whether every number of a plan has its row in the maps that are made once.
@@ -191,7 +194,9 @@ impl Publisher {
                 && all.clone().all(|destination| destination.decides.number < destinations)
                 && all.flat_map(|destination| &*destination.endpoints).all(|end| end.decides.number < endpoints);
             if !fits {
-                bail!("the plan has more routes, destinations or endpoints than the maps have rows; raise --max-routes");
+                bail!(
+                    "the plan has more routes, destinations or endpoints than the maps have rows; raise --max-routes"
+                );
             }
         }
         Ok(())

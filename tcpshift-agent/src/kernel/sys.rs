@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicU64;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use tcpshift_common::layout::{
-    CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, PlanRow, RouteRow, SlotTable, SocketRow,
+    CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, PlanRow, Question, RouteRow, SlotTable, SocketRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -58,6 +58,7 @@ rows!(
     HashRow,
     ListenerRow,
     PlanRow,
+    Question,
     RouteRow,
     Rule,
     SlotTable,
@@ -116,6 +117,18 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd() as u32
 }
 
+/// A row as it is in memory.
+pub(super) fn bytes<R: Row>(row: &R) -> &[u8] {
+    // SAFETY: A row has no padding, and the bytes live as long as it does.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(row).cast(), size_of::<R>()) }
+}
+
+/// The row at the beginning of what may not be aligned; none if there is too little.
+pub(super) fn row<R: Row>(bytes: &[u8]) -> Option<R> {
+    // SAFETY: There are as many bytes, and any are a row.
+    (bytes.len() >= size_of::<R>()).then(|| unsafe { bytes.as_ptr().cast::<R>().read_unaligned() })
+}
+
 /// What the kernel says of a map.
 pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     /// The head of `struct bpf_map_info`.
@@ -144,7 +157,7 @@ pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     Ok(MapInfo { key, value, entries, btf, kind, flags, name, key_type, value_type })
 }
 
-/// The number of the cgroup that a link attaches its sock_ops program to; an error for any other link.
+/// The number of the cgroup that a link attaches its `sock_ops` program to; an error for any other link.
 pub(super) fn link_cgroup(link: BorrowedFd<'_>) -> io::Result<u64> {
     /// The head of `struct bpf_link_info`, as of a cgroup link.
     #[repr(C)]
@@ -271,7 +284,7 @@ impl<K: Row, V: Row> Map<K, V> {
     /// Reads a row that each processor has for itself, of all that are possible.
     pub(super) fn get_each(&self, key: &K, processors: usize) -> io::Result<Vec<V>> {
         // The kernel writes cells of eight bytes; a row that does not fill them would not stand where it is read.
-        if size_of::<V>() % 8 != 0 {
+        if !size_of::<V>().is_multiple_of(8) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the row is no multiple of eight bytes"));
         }
         // SAFETY: Any bytes are a row, zeros too.
@@ -353,7 +366,7 @@ pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
     unsafe { bpf_fd(OBJ_GET, &mut attributes) }
 }
 
-/// Attaches a sock_ops program to a cgroup, for as long as the link lives.
+/// Attaches a `sock_ops` program to a cgroup, for as long as the link lives.
 pub(super) fn attach(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attributes = [number(program), number(cgroup), CGROUP_SOCK_OPS, 0];
     // SAFETY: No pointers.

@@ -95,15 +95,20 @@ impl Served {
 
     /// Accepts what waits, then closes the socket.
     pub(super) fn close(self, worker: &Rc<Worker>) {
-        let Self { door, task, .. } = self;
-        task.abort();
-        if let Some(socket) = door.socket.take() {
-            for _ in 0..QUEUE {
-                // Straight from the queue: the runtime may not have heard yet that somebody waits.
-                let accepted = worker.spare.provide().and_then(|()| accept(&socket));
-                if begin(worker, door.address, accepted).is_err() {
-                    break;
-                }
+        self.task.abort();
+        self.empty(worker);
+        drop(self.door.socket.take());
+    }
+
+    /// Accepts what waits.
+    pub(super) fn empty(&self, worker: &Rc<Worker>) {
+        let socket = self.door.socket.borrow();
+        let Some(socket) = &*socket else { return };
+        for _ in 0..QUEUE {
+            // Straight from the queue: the runtime may not have heard yet that somebody waits.
+            let accepted = worker.spare.provide().and_then(|()| accept(socket));
+            if begin(worker, self.door.address, accepted).is_err() {
+                break;
             }
         }
     }

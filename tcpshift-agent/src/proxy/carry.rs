@@ -1,6 +1,6 @@
 //! One connection: what is decided for it, and its way to the endpoint and back.
 //!
-//! It looks at the plan once, when it begins, and keeps its decision for life. It must not know of listening
+//! It is decided for once, when it begins, and keeps its decision for life. It must not know of listening
 //! sockets or of other connections.
 
 use std::net::SocketAddr;
@@ -8,11 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tcpshift_common::address::Flow;
-use tcpshift_common::decide::{self, outcome};
+use tcpshift_common::decide::outcome;
 
+use super::choice::{self, Choice};
 use super::dial::{self, Dialled, Target};
-use super::inputs::Inputs;
 use super::lifetime::Lifetime;
 use super::relay::{self, Ending};
 use super::socket::Socket;
@@ -27,19 +26,11 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     let Some(listener) = plan.listener(address) else { return };
     let counts = worker.connections.listeners.get(listener.number);
     counts.accepted.fetch_add(1, Relaxed);
-    let local = if address.ip().is_unspecified() { client.stream.local_address().unwrap_or(address) } else { address };
-    let flow = Flow {
-        source: peer.ip().into(),
-        destination: local.ip().into(),
-        source_port: peer.port().into(),
-        destination_port: local.port().into(),
-    };
-    let Some(route) = listener.route(&flow) else {
+    let Choice { plan, route, decision } = choice::choose(worker, &plan, listener, &client.stream, peer);
+    let Some(route) = route else {
         counts.unrouted.fetch_add(1, Relaxed);
         return;
     };
-    let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
-    let decision = decide::decide(plan.seed, &route.steer, &flow, &**route, &mut inputs);
     let destination = match decision.outcome {
         outcome::NO_DESTINATION => None,
         _ => route.destinations.get(decision.place as usize),
@@ -67,8 +58,10 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     };
     match worker.spare.take(&endpoint.address) {
         Ok(socket) => {
-            let (route, place, first) = (Arc::clone(route), decision.place, decision.endpoint);
-            let target = Target { route, place, first, seed: plan.seed, client: flow.source, socket };
+            let (place, first) = (decision.place, decision.endpoint);
+            let client_address = peer.ip().into();
+            let target =
+                Target { route: Arc::clone(&route), place, first, seed: plan.seed, client: client_address, socket };
             tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection));
         }
         Err(error) => connection.fail(Failure::from(&error)),

@@ -39,11 +39,11 @@ pub(super) struct Inputs<'a> {
 
 impl decide::Inputs for Inputs<'_> {
     fn sequence(&mut self) -> u64 {
-        self.connections.routes.get(self.route).sequence.fetch_add(1, Relaxed)
+        self.connections.sequences.get(self.route).fetch_add(1, Relaxed)
     }
 
     fn turn(&mut self, destination: u32) -> u64 {
-        self.connections.destinations.get(destination).turn.fetch_add(1, Relaxed)
+        self.connections.turns.get(destination).fetch_add(1, Relaxed)
     }
 
     fn random(&mut self) -> u32 {
@@ -51,7 +51,7 @@ impl decide::Inputs for Inputs<'_> {
     }
 
     fn load(&self, endpoint: u32) -> u32 {
-        self.connections.endpoints.get(endpoint).active.load(Relaxed)
+        self.connections.loads.get(endpoint).load(Relaxed) as u32
     }
 }
 

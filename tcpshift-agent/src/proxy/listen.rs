@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -15,13 +16,18 @@ use super::{limits, socket};
 /// Connections that may wait to be accepted, for each worker; the host's `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
 
-/// Opens `count` sockets at an address. The error is for people: why it cannot be, and what to do.
-pub(super) fn open(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, String> {
-    match open_at(address, count) {
+/// Opens `count` sockets at an address; `mark` sees each before anybody can connect to it. The error is for people: why
+/// it cannot be, and what to do.
+pub(super) fn open(
+    address: SocketAddr,
+    count: usize,
+    mark: impl Fn(BorrowedFd<'_>),
+) -> Result<Vec<TcpListener>, String> {
+    match open_at(address, count, &mark) {
         // A host without IPv6: every address is every IPv4 address.
         Err(error) if address.ip().is_unspecified() && address.is_ipv6() && is_without(&error) => {
             let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-            open_at(address, count).map_err(|error| explain(address, &error))
+            open_at(address, count, &mark).map_err(|error| explain(address, &error))
         }
         opened => opened.map_err(|error| explain(address, &error)),
     }
@@ -31,16 +37,17 @@ fn is_without(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
-fn open_at(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    let first = match bind(address, false) {
+fn open_at(address: SocketAddr, count: usize, mark: &impl Fn(BorrowedFd<'_>)) -> io::Result<Vec<TcpListener>> {
+    let bind = |shared| bind(address, shared, mark);
+    let first = match bind(false) {
         // Another listener of ours covers the address, or is covered by it: both have to be served.
-        Err(error) if is_occupied(&error) && occupant::find(address) == Occupant::Ourselves => bind(address, true)?,
+        Err(error) if is_occupied(&error) && occupant::find(address) == Occupant::Ourselves => bind(true)?,
         bound => bound?,
     };
     first.set_reuse_port(true)?;
     let mut sockets = vec![first.into()];
     for _ in 1..count {
-        sockets.push(bind(address, true)?.into());
+        sockets.push(bind(true)?.into());
     }
     Ok(sockets)
 }
@@ -50,7 +57,7 @@ fn is_occupied(error: &io::Error) -> bool {
 }
 
 /// Binds and listens: only the two together exclude others.
-fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn bind(address: SocketAddr, shared: bool, mark: &impl Fn(BorrowedFd<'_>)) -> io::Result<Socket> {
     let listener = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     listener.set_nonblocking(true)?;
     // Connections of an earlier listener may live on or linger.
@@ -62,6 +69,7 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     // Accepted streams inherit these.
     socket::tune(&SockRef::from(&listener))?;
     listener.bind(&address.into())?;
+    mark(listener.as_fd());
     listener.listen(BACKLOG)?;
     Ok(listener)
 }
@@ -106,7 +114,7 @@ mod tests {
     #[test]
     fn every_socket_of_the_group_is_given_connections() {
         let (_held, address) = reserve();
-        let sockets = open(address, 3).unwrap();
+        let sockets = open(address, 3, |_| {}).unwrap();
         let clients: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
         let accepted: Vec<usize> =
             sockets.iter().map(|socket| std::iter::from_fn(|| socket.accept().ok()).count()).collect();
@@ -117,7 +125,7 @@ mod tests {
     #[test]
     fn accepted_streams_inherit_the_options() {
         let (_held, address) = reserve();
-        let sockets = open(address, 1).unwrap();
+        let sockets = open(address, 1, |_| {}).unwrap();
         let _client = TcpStream::connect(address).unwrap();
         let (stream, _) = sockets[0].accept().unwrap();
         let stream = SockRef::from(&stream);
@@ -128,16 +136,16 @@ mod tests {
     #[test]
     fn a_listener_opens_again_while_its_connections_live() {
         let (_held, address) = reserve();
-        let sockets = open(address, 2).unwrap();
+        let sockets = open(address, 2, |_| {}).unwrap();
         let _client = TcpStream::connect(address).unwrap();
         let _stream = sockets.iter().find_map(|socket| socket.accept().ok()).unwrap();
         drop(sockets);
-        assert_eq!(open(address, 2).map(|sockets| sockets.len()), Ok(2));
+        assert_eq!(open(address, 2, |_| {}).map(|sockets| sockets.len()), Ok(2));
     }
 
     #[test]
     fn a_foreign_address_and_a_foreign_family_are_named() {
-        let error = open("192.0.2.1:31400".parse().unwrap(), 1).unwrap_err();
+        let error = open("192.0.2.1:31400".parse().unwrap(), 1, |_| {}).unwrap_err();
         assert!(error.contains("192.0.2.1 is not an address of this host"), "{error}");
     }
 
@@ -147,8 +155,8 @@ mod tests {
         let port = address.port();
         let wide: SocketAddr = format!("[::]:{port}").parse().unwrap();
         let narrow: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
-        let _wide = open(wide, 2).unwrap();
-        let sockets = open(narrow, 2).unwrap();
+        let _wide = open(wide, 2, |_| {}).unwrap();
+        let sockets = open(narrow, 2, |_| {}).unwrap();
         let _client = TcpStream::connect(narrow).unwrap();
         assert!(sockets.iter().any(|socket| socket.accept().is_ok()), "the narrow one takes what is its own");
     }

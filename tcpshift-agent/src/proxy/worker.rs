@@ -17,10 +17,12 @@ use super::accept::Served;
 use super::inherited::Opened;
 use super::inputs::Random;
 use super::pipe::Pipes;
+use super::plans::Plans;
 use super::pool::Pool;
 use super::source::Sources;
 use super::spare::Spare;
 use crate::connections::Connections;
+use crate::kernel::Sockets;
 use crate::plan::Plan;
 
 /// A copy of a listening socket, and its address.
@@ -62,21 +64,30 @@ pub(super) struct Worker {
     pub(super) random: Random,
     pub(super) spare: Spare,
     pub(super) sources: Sources,
+    /// What programs decided, if they do.
+    pub(super) sockets: Option<Arc<Sockets>>,
+    /// Plans that programs may have decided by.
+    pub(super) plans: Arc<Plans>,
+}
+
+/// What the workers of a proxy have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) connections: Arc<Connections>,
+    pub(super) sources: Vec<IpAddr>,
+    pub(super) sockets: Option<Arc<Sockets>>,
+    pub(super) plans: Arc<Plans>,
 }
 
 /// Runs a worker on this thread until it is told to end, or nobody is left to tell it.
-pub(super) fn run(
-    runtime: LocalRuntime,
-    connections: Arc<Connections>,
-    sources: &[IpAddr],
-    commands: mpsc::UnboundedReceiver<Command>,
-) {
-    runtime.block_on(obey(connections, sources, commands));
+pub(super) fn run(runtime: LocalRuntime, common: Common, commands: mpsc::UnboundedReceiver<Command>) {
+    runtime.block_on(obey(common, commands));
     // Dropping the runtime drops what it carries, and each connection is reset thereby.
     drop(runtime);
 }
 
-async fn obey(connections: Arc<Connections>, sources: &[IpAddr], mut commands: mpsc::UnboundedReceiver<Command>) {
+async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let Common { connections, sources, sockets, plans } = common;
     let worker = Rc::new(Worker {
         plan: RefCell::new(Arc::new(Plan::empty(0))),
         connections,
@@ -84,13 +95,19 @@ async fn obey(connections: Arc<Connections>, sources: &[IpAddr], mut commands: m
         pipes: Pipes::new(),
         random: Random::new(),
         spare: Spare::new(),
-        sources: Sources::new(sources),
+        sources: Sources::new(&sources),
+        sockets,
+        plans,
     });
     // Several of an address where they come from an agent that had more workers.
     let mut served: HashMap<SocketAddr, Vec<Served>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         let done = match command {
             Command::Publish { plan, sockets, gone, done } => {
+                if worker.sockets.is_some() {
+                    // What has waited since the plan before was decided by it, and it will be forgotten.
+                    served.values().flatten().for_each(|one| one.empty(&worker));
+                }
                 for served in gone.iter().filter_map(|address| served.remove(address)).flatten() {
                     served.close(&worker);
                 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tcpshift_common::address::{Address, Prefix, family};
+use tcpshift_common::address::{Address, Prefix};
 use tcpshift_common::listener::Rule;
 
 use crate::plan::Route;

@@ -1,0 +1,181 @@
+//! Who decides for new connections: kernel programs where they can, else the agent. What was asked for, what came of
+//! it, and why.
+//!
+//! It carries plans to the kernel room as `change` carries them to the proxy, and decides nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use anyhow::{Context, Result};
+
+use crate::admin::api::AssignmentStatus;
+use crate::connections::Connections;
+use crate::kernel::{Kernel, Prepared, Sockets};
+use crate::plan::Plan;
+
+/// Who is to decide (`run --assign`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assign {
+    /// Kernel programs where they can, else the agent.
+    Auto,
+    /// Kernel programs, or the agent does not start.
+    Kernel,
+    /// The agent.
+    Agent,
+}
+
+/// Who decides.
+#[derive(Debug)]
+pub(super) struct Assignment {
+    asked: Assign,
+    kernel: Option<Kernel>,
+    /// Programs decide by the plan in force.
+    is_on: bool,
+    /// Why it is as it is.
+    reason: String,
+}
+
+impl Assignment {
+    /// Loads and attaches what is needed. In a takeover nothing is attached before [`Assignment::succeed`].
+    ///
+    /// To be called before there are other threads: what is not needed for life is dropped after.
+    pub(super) fn start(asked: Assign, max_routes: u32, takeover: bool) -> Result<Self> {
+        let (kernel, reason) = match asked {
+            Assign::Agent => (None, "asked for".to_owned()),
+            Assign::Auto | Assign::Kernel => match load(max_routes, takeover) {
+                Ok(kernel) => {
+                    let reason = format!("`assign` is attached to the cgroup {}", kernel.cgroup().display());
+                    (Some(kernel), reason)
+                }
+                Err(error) if asked == Assign::Auto => (None, format!("{error:#}")),
+                Err(error) => return Err(error).context("--assign kernel (`tcpshift-agent doctor` says more)"),
+            },
+        };
+        Ok(Self { asked, kernel, is_on: false, reason })
+    }
+
+    /// Says, in a line, who decides and why.
+    pub(super) fn say(&self) {
+        let Self { kernel, reason, .. } = self;
+        let who = if kernel.is_some() { "the kernel" } else { "the agent" };
+        log::info!("datapath proxy, the only one of this version; {who} decides for new connections: {reason}");
+    }
+
+    /// Counters for decisions, which programs share if they are there.
+    pub(super) fn connections(&self) -> Result<Connections> {
+        Ok(match &self.kernel {
+            Some(kernel) => Connections::sharing(kernel.words()?),
+            None => Connections::default(),
+        })
+    }
+
+    /// The way to what programs decided.
+    pub(super) fn sockets(&self) -> Option<Arc<Sockets>> {
+        self.kernel.as_ref().map(Kernel::sockets)
+    }
+
+    /// Logs what programs say. Must be called within a runtime.
+    pub(super) fn listen(&mut self) -> Result<()> {
+        self.kernel.as_mut().map_or(Ok(()), Kernel::listen)
+    }
+
+    /// Makes the tables of a plan. Where the agent may decide instead, no failure is one of the caller's.
+    pub(super) fn prepare(&mut self, plan: &Plan) -> Result<Option<Prepared>> {
+        let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.is_seized()) else { return Ok(None) };
+        match kernel.prepare(plan) {
+            Ok(prepared) => {
+                if !prepared.left.is_empty() {
+                    log::warn!(
+                        "the agent decides at {}: more than {} rules",
+                        prepared.left.join(", "),
+                        tcpshift_common::layout::RULES
+                    );
+                }
+                Ok(Some(prepared))
+            }
+            Err(error) if self.asked == Assign::Kernel && self.is_on => Err(error.context("kernel assignment")),
+            Err(error) => {
+                self.stand_aside(&error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Puts a plan in force that was prepared.
+    pub(super) fn publish(&mut self, prepared: Option<Prepared>) {
+        let (Some(kernel), Some(prepared)) = (self.kernel.as_mut(), prepared) else { return };
+        match kernel.publish(prepared) {
+            Ok(()) if self.is_on => {}
+            Ok(()) => {
+                self.is_on = true;
+                self.reason = format!("`assign` is attached to the cgroup {}", kernel.cgroup().display());
+            }
+            Err(error) => self.stand_aside(&error),
+        }
+    }
+
+    /// Gives up a plan that was prepared.
+    pub(super) fn abandon(&mut self, prepared: Option<Prepared>) {
+        if let (Some(kernel), Some(prepared)) = (self.kernel.as_mut(), prepared) {
+            kernel.abandon(prepared);
+        }
+    }
+
+    /// The agent before has let go: takes its links, and puts the plan in force.
+    pub(super) fn succeed(&mut self, plan: &Plan) {
+        let Some(kernel) = &mut self.kernel else { return };
+        match kernel.seize().and_then(|()| kernel.prepare(plan)) {
+            Ok(prepared) => self.publish(Some(prepared)),
+            Err(error) => self.stand_aside(&error),
+        }
+    }
+
+    /// Leaves what is pinned to the agent that takes over.
+    pub(super) fn let_go(&mut self) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.let_go();
+        }
+    }
+
+    /// Detaches programs and removes what is pinned, unless another agent has it.
+    pub(super) fn close(&mut self) {
+        if let Some(kernel) = self.kernel.take()
+            && let Err(error) = kernel.close()
+        {
+            log::warn!("{error:#}; `tcpshift-agent unload` removes what is left");
+        }
+    }
+
+    /// For people.
+    pub(super) fn status(&self, connections: &Connections) -> AssignmentStatus {
+        AssignmentStatus {
+            by: if self.is_on { "kernel" } else { "agent" }.to_owned(),
+            reason: self.reason.clone(),
+            kernel: connections.obeyed.load(Relaxed),
+            agent: connections.decided.load(Relaxed),
+        }
+    }
+
+    fn stand_aside(&mut self, error: &anyhow::Error) {
+        self.is_on = false;
+        self.reason = format!("{error:#}");
+        log::error!("the agent decides for new connections: {}; the next change tries again", self.reason);
+        if let Some(kernel) = &mut self.kernel
+            && let Err(error) = kernel.stand_aside()
+        {
+            log::error!("{error:#}; what programs decide is passed over where it fits no plan");
+        }
+    }
+}
+
+fn load(max_routes: u32, takeover: bool) -> Result<Kernel> {
+    let mut kernel = Kernel::load(max_routes)?;
+    if !takeover {
+        kernel.seize()?;
+        if let Err(error) = kernel.try_out() {
+            kernel.close()?;
+            return Err(error);
+        }
+    }
+    Ok(kernel)
+}
