@@ -54,6 +54,7 @@ impl<'a> Agent<'a> {
     ) -> Self {
         let arguments: Vec<OsString> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
         launcher.arg("run").arg("--state-dir").arg(world.path(&format!("{name}.state"))).args(&arguments);
+        launcher.args(assign(&arguments));
         launcher.env("TCPSHIFT_ADMIN", socket_word(world, name)).env("RUST_BACKTRACE", "1");
         let process = Process::start_with(world, process, grouped(world.cgroup(), &launcher), stdin);
         Self { world, name: name.to_owned(), arguments, process }
@@ -216,6 +217,14 @@ impl<'a> Agent<'a> {
         let answer = self.request("POST", "/v1/apply", Some(&admin::documents(yaml)));
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
+}
+
+/// Who assigns connections, where a test does not say so itself: all promises are kept with the kernel and without.
+fn assign(arguments: &[OsString]) -> Vec<OsString> {
+    if arguments.iter().any(|argument| argument.to_string_lossy().starts_with("--assign")) {
+        return Vec::new();
+    }
+    vec!["--assign".into(), std::env::var_os("TCPSHIFT_ASSIGN").unwrap_or_else(|| "kernel".into())]
 }
 
 /// Runs the agent's binary with some environment, to its end.
