@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use tcpshift_common::address::{Address, Flow, Prefix, family};
+use tcpshift_common::address::{Address, Flow, Prefix};
 use tcpshift_common::decide::{Decision, Inputs, Steer, Table, decide, hashed, outcome, slot, steer};
 use tcpshift_common::destination::{Destination, Endpoint, policy};
 use tcpshift_common::listener::{self, Rule};

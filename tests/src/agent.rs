@@ -10,7 +10,7 @@ use serde_json::Value;
 use tcpshift_agent::admin::api::{DestinationStatus, StatusReply};
 
 use crate::admin;
-use crate::process::{Output, Process, built, command, run};
+use crate::process::{Output, Process, built, command, grouped, run};
 use crate::until::{seconds, until_so};
 use crate::world::World;
 
@@ -36,7 +36,8 @@ impl<'a> Agent<'a> {
         agent.ready()
     }
 
-    /// Starts an agent by a command that the arguments of `run` are put behind, and does not wait.
+    /// Starts an agent by a command that the arguments of `run` are put behind, in the world's control group, and
+    /// does not wait.
     pub fn launch<S: AsRef<std::ffi::OsStr>>(world: &'a World, name: &str, launcher: Command, arguments: &[S]) -> Self {
         Self::launch_as(world, name, name, launcher, Stdio::null(), arguments)
     }
@@ -53,8 +54,9 @@ impl<'a> Agent<'a> {
     ) -> Self {
         let arguments: Vec<OsString> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
         launcher.arg("run").arg("--state-dir").arg(world.path(&format!("{name}.state"))).args(&arguments);
+        launcher.args(assign(&arguments));
         launcher.env("TCPSHIFT_ADMIN", socket_word(world, name)).env("RUST_BACKTRACE", "1");
-        let process = Process::start_with(world, process, launcher, stdin);
+        let process = Process::start_with(world, process, grouped(world.cgroup(), &launcher), stdin);
         Self { world, name: name.to_owned(), arguments, process }
     }
 
@@ -215,6 +217,17 @@ impl<'a> Agent<'a> {
         let answer = self.request("POST", "/v1/apply", Some(&admin::documents(yaml)));
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
+}
+
+/// Whether the agent has `--assign`.
+const ASSIGNS: bool = false;
+
+/// Who assigns connections, where a test does not say so itself: all promises are kept with the kernel and without.
+fn assign(arguments: &[OsString]) -> Vec<OsString> {
+    if !ASSIGNS || arguments.iter().any(|argument| argument.to_string_lossy().starts_with("--assign")) {
+        return Vec::new();
+    }
+    vec!["--assign".into(), std::env::var_os("TCPSHIFT_ASSIGN").unwrap_or_else(|| "kernel".into())]
 }
 
 /// Runs the agent's binary with some environment, to its end.

@@ -1,7 +1,8 @@
 //! The test world of tcpshift: what the promises in `tests/` are tried with.
 //!
-//! Each test thread makes a [`world::World`], a network namespace and a folder of its own, so ports never
-//! clash. In it run an [`agent::Agent`] under test, servers ([`echo`], [`server`]) and [`client`]s. Every
+//! Each test thread makes a [`world::World`], with namespaces, a control group and a folder of its own, so ports
+//! and pins never clash. In it run an [`agent::Agent`] under test, which is alone in the control group, servers
+//! ([`echo`], [`server`]) and [`client`]s. What the kernel has of the agent is looked up by [`maps`]. Every
 //! process started here ends with the thread that started it. The harness reads the agent's replies by the
 //! serde types of its API, and otherwise knows only what a user knows: the command line, the socket, the ports.
 #![allow(clippy::return_self_not_must_use, reason = "an output that was as expected may be dropped")]
@@ -11,6 +12,7 @@ pub mod agent;
 pub mod client;
 pub mod echo;
 pub mod load;
+pub mod maps;
 pub mod noise;
 pub mod process;
 pub mod routes;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,21 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
+}
+
+/// The same command in a control group, from before its program begins: a socket stays in the group in which it
+/// was made.
+pub fn grouped(cgroup: &Path, command: &Command) -> Command {
+    let mut grouped = Command::new("sh");
+    grouped.args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec "$@""#]).arg(cgroup);
+    grouped.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => grouped.env(name, value),
+            None => grouped.env_remove(name),
+        };
+    }
+    grouped
 }
 
 impl Process {

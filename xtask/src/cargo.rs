@@ -15,18 +15,15 @@ pub(crate) fn workspace() -> &'static Path {
 
 /// Runs `cargo WORDS` with more environment; what it says goes straight to the terminal.
 pub(crate) fn cargo(words: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let mut command = command(words);
-    command.envs(environment.iter().copied());
-    let shown = environment.iter().map(|(name, value)| format!("{name}=\"{value}\""));
-    let shown: Vec<String> = shown.chain(["cargo".to_owned()]).chain(words.iter().map(ToString::to_string)).collect();
-    run(&mut command, &shown.join(" "))
+    run(&mut command(words, environment), &shown(words, environment))
 }
 
-/// Runs `cargo WORDS`, and tells each line of its standard output, which is printed all the same.
-pub(crate) fn cargo_told(words: &[&str], mut told: impl FnMut(&str)) -> Result<()> {
-    let shown = format!("cargo {}", words.join(" "));
+/// Runs `cargo WORDS` as [`cargo`] does, and tells each line of its standard output, which is printed all the same.
+pub(crate) fn cargo_told(words: &[&str], environment: &[(&str, &str)], mut told: impl FnMut(&str)) -> Result<()> {
+    let shown = shown(words, environment);
     println!("$ {shown}");
-    let mut child = command(words).stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{shown}`"))?;
+    let mut child =
+        command(words, environment).stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{shown}`"))?;
     let mut output = BufReader::new(child.stdout.take().context("the output is not piped")?);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).with_context(|| format!("cannot read what `{shown}` says"))? > 0 {
@@ -39,10 +36,16 @@ pub(crate) fn cargo_told(words: &[&str], mut told: impl FnMut(&str)) -> Result<(
     Ok(())
 }
 
-fn command(words: &[&str]) -> Command {
+fn command(words: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(words).current_dir(workspace());
+    command.args(words).envs(environment.iter().copied()).current_dir(workspace());
     command
+}
+
+fn shown(words: &[&str], environment: &[(&str, &str)]) -> String {
+    let shown = environment.iter().map(|(name, value)| format!("{name}=\"{value}\""));
+    let shown: Vec<String> = shown.chain(["cargo".to_owned()]).chain(words.iter().map(ToString::to_string)).collect();
+    shown.join(" ")
 }
 
 /// Runs a command that is shown as a person would type it; fails if it does.

@@ -1,7 +1,7 @@
 //! The promises of tcpshift, each tried from outside: the built agent, real sockets, the command line.
 //!
-//! One binary, since each links everything; one module for each kind of promise. Every test has a network
-//! namespace and a folder of its own and runs beside the others.
+//! One binary, since each links everything; one module for each kind of promise. Every test has a world
+//! of its own and runs beside the others. `TCPSHIFT_ASSIGN` says who assigns connections: `kernel`, or `agent`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod activation;

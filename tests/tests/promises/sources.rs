@@ -2,8 +2,10 @@
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{connect, converse};
+use tcpshift_tests::process::{built, command};
 use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::server::Server;
+use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
 /// Ports of one address.
@@ -35,11 +37,8 @@ fn each_source_address_has_ports_of_its_own() {
 #[test]
 fn an_address_of_another_host_is_refused_at_start() {
     let world = World::new();
-    let launched = tcpshift_tests::agent::cli(
-        &[("TCPSHIFT_ADMIN", &format!("unix:{}", world.path("admin.sock").display()))],
-        &["run", "--state-dir", &world.path("state").display().to_string(), "--source-address", "192.0.2.9"],
-        &[],
-    );
-    let launched = launched.expect(1);
-    assert!(launched.stderr.contains("192.0.2.9 is not an address of this host"), "{launched:?}");
+    let launcher = command(built("tcpshift-agent"));
+    let mut agent = Agent::launch(&world, "agent", launcher, &["--source-address", "192.0.2.9"]);
+    assert_eq!(agent.process().wait(seconds(10)).code(), Some(1), "{}", agent.log());
+    assert!(agent.log().contains("192.0.2.9 is not an address of this host"), "{}", agent.log());
 }

@@ -224,7 +224,8 @@ fn status_shows_the_split_and_its_interval() {
     assert_eq!(route.destinations.iter().map(|to| to.opened).sum::<u64>(), 100);
     assert_eq!(route.destinations.iter().map(|to| to.slots).collect::<Vec<_>>(), [8_000, 2_000]);
     let v2 = route.destinations[1].achieved.unwrap();
-    assert!(v2.low < 0.2 && 0.2 < v2.high + 0.1 && v2.high - v2.low < 0.25, "{v2:?}");
+    // One interval in twenty does not hold the true share; none is so far from it.
+    assert!(v2.low - 0.1 < 0.2 && 0.2 < v2.high + 0.1 && v2.high - v2.low < 0.25, "{v2:?}");
     let table = agent.cli(&["status"]).expect(0).stdout;
     for part in ["default/tcp-echo", "31400", "v1", "v2", "80", "20"] {
         assert!(table.contains(part), "{part} is not in\n{table}");
