@@ -219,12 +219,9 @@ impl<'a> Agent<'a> {
     }
 }
 
-/// Whether the agent has `--assign`.
-const ASSIGNS: bool = false;
-
 /// Who assigns connections, where a test does not say so itself: all promises are kept with the kernel and without.
 fn assign(arguments: &[OsString]) -> Vec<OsString> {
-    if !ASSIGNS || arguments.iter().any(|argument| argument.to_string_lossy().starts_with("--assign")) {
+    if arguments.iter().any(|argument| argument.to_string_lossy().starts_with("--assign")) {
         return Vec::new();
     }
     vec!["--assign".into(), std::env::var_os("TCPSHIFT_ASSIGN").unwrap_or_else(|| "kernel".into())]

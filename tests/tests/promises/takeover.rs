@@ -464,7 +464,7 @@ fn an_agent_with_another_user_is_refused() {
     permit(&agent.socket(), 0o666);
     let mut launcher = command("setpriv");
     launcher.args(["--reuid", "65534", "--clear-groups", "--"]).arg(program);
-    let mut other = agent.successor("other", launcher, &NONE);
+    let mut other = agent.successor("other", launcher, &["--assign", "auto"]);
     assert_eq!(other.process().wait(seconds(10)).code(), Some(1), "{}", other.log());
     assert!(other.log().contains("runs as user 0 and this one as user 65534"), "{}", other.log());
     agent.apply(&ground());
