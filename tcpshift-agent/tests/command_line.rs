@@ -199,6 +199,7 @@ async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                 })));
             }
             admin::Command::Status(reply) => drop(reply.send(Ok(StatusReply {
+                assignment: AssignmentStatus::default(),
                 version: "0.1.0".to_owned(),
                 pid: 1,
                 uptime_seconds: 2,

@@ -96,7 +96,7 @@ pub struct Share {
 }
 
 /// Who decides for new connections.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignmentStatus {
     /// `kernel` or `agent`.

@@ -139,12 +139,7 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
                 filter: WatchFilter { kind: request.kind, namespace: request.namespace, name: request.name },
             }))),
             Command::Status(reply) => drop(reply.send(Ok(StatusReply {
-                assignment: crate::admin::api::AssignmentStatus {
-                    by: "agent".to_owned(),
-                    reason: String::new(),
-                    kernel: 0,
-                    agent: 0,
-                },
+                assignment: crate::admin::api::AssignmentStatus::default(),
                 version: "0".to_owned(),
                 pid: 1,
                 uptime_seconds: 2,
