@@ -9,11 +9,11 @@ use tcpshift_common::decide;
 
 use crate::maps::{LOADS, SEQUENCES, TURNS};
 
-/// Takes the next number of a counter.
+/// Takes the next number of a counter. With a weaker order LLVM 22 makes an addition of it that does not give the number.
 #[inline(always)]
 fn next(counter: Option<*mut u64>) -> u64 {
     // SAFETY: The row of a map, aligned to eight bytes, stays while the program runs; all who use it do so atomically.
-    counter.map_or(0, |counter| unsafe { atomic_xadd::<_, u64, { AtomicOrdering::Relaxed }>(counter, 1) })
+    counter.map_or(0, |counter| unsafe { atomic_xadd::<_, u64, { AtomicOrdering::SeqCst }>(counter, 1) })
 }
 
 /// The inputs of one decision for a real connection.

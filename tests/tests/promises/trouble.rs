@@ -75,7 +75,8 @@ fn another_agent_on_the_port_is_named() {
     let _server = Server::named("127.0.0.1:9000", "one");
     let first = Agent::start::<&str>(&world, &[]);
     first.apply(&all());
-    let second = Agent::named::<&str>(&world, "second", &[]);
+    // The kernel's programs are the first one's.
+    let second = Agent::named(&world, "second", &["--assign", "auto"]);
     let output = second.cli_with(&["apply", "-f", "-"], all().as_bytes()).expect(1);
     assert!(output.stderr.contains("tcpshift-agent") && output.stderr.contains(&first.pid().to_string()), "{output:?}");
     assert_eq!(ask(GATEWAY).unwrap(), "one");
@@ -85,7 +86,7 @@ fn another_agent_on_the_port_is_named() {
 fn a_live_socket_is_an_error_and_a_dead_one_is_replaced() {
     let world = World::new();
     let mut agent = Agent::start::<&str>(&world, &[]);
-    let mut second = Agent::launch(&world, "agent", command(built("tcpshift-agent")), &["--drain-timeout", "5s"]);
+    let mut second = Agent::launch(&world, "agent", command(built("tcpshift-agent")), &["--assign", "auto"]);
     assert_eq!(second.process().wait(seconds(10)).code(), Some(1));
     assert!(second.log().contains("agent.sock"), "{}", second.log());
     agent.cli(&["status"]).expect(0);
