@@ -166,6 +166,9 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
     listen_addresses = listen_addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut predecessor = succession::predecessor(takeover, &admin).await?;
+    if takeover && predecessor.is_none() {
+        assignment.begin()?;
+    }
     let (socket, state) = succession::belongings(takeover, predecessor.as_mut(), &admin, &state_dir).await?;
     let inside = |path: &PathBuf| Ok::<_, std::io::Error>(path.canonicalize()?.starts_with(state_dir.canonicalize()?));
     if let Some(path) = paths.iter().find(|path| inside(path).unwrap_or(false)) {
@@ -222,6 +225,9 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
     if app.serves_nothing() && predecessor.as_ref().is_none_or(|taken| taken.pid().is_some()) {
         let reasons: Vec<_> = app.down.values().cloned().collect();
         bail!("nothing can be served: {}", reasons.join("; "));
+    }
+    if predecessor.is_none() && !app.assignment.is_as_asked() {
+        bail!("--assign kernel: {}", app.assignment.reason());
     }
     // Before the agent before this one is told to let go: afterwards nothing may fail.
     let desk = Desk::prepare(socket)?;

@@ -66,6 +66,7 @@ impl Kernel {
             bail!("this process lacks {}; run the agent as root, or by a unit that gives them", missing.join(", "));
         }
         let cgroup = Cgroup::own()?;
+        pins::see_to_bpffs()?;
         let room = Room::new(max_routes);
         let (ebpf, maps) = load::load(room, log::log_enabled!(target: events::PROGRAMS, log::Level::Debug))?;
         let processors = aya::util::nr_cpus().map_err(|(path, error)| error_at(path, error))?;

@@ -263,7 +263,10 @@ fn every_program_stays_within_its_budget() {
     for (name, count) in &verified {
         let most = budget.get(name).unwrap_or_else(|| panic!("{name} has no budget"));
         println!("{name}: {count} instructions verified, of {most}");
-        assert!(*count > 0 && count <= most, "{name}: the verifier followed {count} instructions, the budget has {most}");
+        assert!(
+            *count > 0 && count <= most,
+            "{name}: the verifier followed {count} instructions, the budget has {most}"
+        );
     }
     assert_eq!(verified.len(), budget.len(), "a budget without a program, or a program without one");
 }
@@ -278,7 +281,8 @@ fn a_plan_that_is_given_up_leaves_no_trace() {
     let mut other = plan.clone();
     other.generation += 1;
     other.seed += 1;
-    let flow = Flow { source: Address::v4([10, 1, 2, 3]), source_port: 1_234, destination_port: 31_402, ..Flow::default() };
+    let flow =
+        Flow { source: Address::v4([10, 1, 2, 3]), source_port: 1_234, destination_port: 31_402, ..Flow::default() };
     let listener = plan.listeners[2].number;
     let before = kernel.explain(listener, &flow, [0, 0]).unwrap();
     for _ in 0..50 {

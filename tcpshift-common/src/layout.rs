@@ -22,6 +22,10 @@ pub const PLACE: usize = 64;
 /// Rules of one listener that a program looks at. The agent decides for a listener that has more.
 pub const RULES: u32 = 512;
 
+/// Sets of tables: the one in force, the one that is being made, and the one before, which programs that began earlier
+/// may still be reading.
+pub const SIDES: u32 = 3;
+
 /// Says that there is no table.
 pub const NONE: u32 = u32::MAX;
 
@@ -35,8 +39,8 @@ pub type Place = [i8; PLACE];
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanRow {
-    /// Counts the plans that were published, from 1; 0 if programs leave decisions to the agent. Its last bit says which
-    /// of the two sides is the plan's. Programs read this word alone, since a row is not written in one piece.
+    /// Counts the plans that were published, from 1; 0 if programs leave decisions to the agent. Divided by [`SIDES`] it
+    /// leaves the side that is the plan's. Programs read this word alone, since a row is not written in one piece.
     pub index: u64,
     /// Generation of the plan in force.
     pub generation: u64,

@@ -1,7 +1,7 @@
 //! Every map of the object, declared once. How many rows those have that grow with plans, the agent says at load.
 //!
-//! A plan's tables are hung into arrays of two: programs read one side while the agent fills the other. What is
-//! hung in is never written again. This file must not know what programs do.
+//! A plan's tables are hung into arrays of a few sides: programs read one while the agent fills another. What is hung
+//! in is never written again. This file must not know what programs do.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -11,7 +11,7 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::macros::btf_map;
 use tcpshift_common::layout::{
-    CountRow, DestinationRow, EndpointRow, Event, HashRow, ListenerRow, PlanRow, RouteRow, SlotTable, SocketRow,
+    CountRow, DestinationRow, EndpointRow, Event, HashRow, ListenerRow, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -22,8 +22,8 @@ const SHARED: usize = BPF_F_MMAPABLE as usize;
 
 /// A table of a plan.
 pub(crate) type Table<T> = Array<T, 1, INNER>;
-/// A plan's tables of one kind: the one in force, and the one that is being made.
-pub(crate) type Sides<T> = ArrayOfMaps<Table<T>, 2>;
+/// A table of one kind for each side.
+pub(crate) type Sides<T> = ArrayOfMaps<Table<T>, { SIDES as usize }>;
 
 /// Which plan is in force.
 #[btf_map(name = "plan")]
@@ -51,19 +51,19 @@ static NO_SLOTS: Table<SlotTable> = Array::new();
 #[btf_map(name = "places")]
 static NO_PLACES: Table<HashRow> = Array::new();
 
-/// Listeners of both sides, by number.
+/// Listeners of all sides, by number.
 #[btf_map(name = "plan_listeners")]
 pub(crate) static LISTENERS: Sides<ListenerRow> = ArrayOfMaps::new();
-/// Rules of both sides.
+/// Rules of all sides.
 #[btf_map(name = "plan_rules")]
 pub(crate) static RULES: Sides<Rule> = ArrayOfMaps::new();
-/// Routes of both sides.
+/// Routes of all sides.
 #[btf_map(name = "plan_routes")]
 pub(crate) static ROUTES: Sides<RouteRow> = ArrayOfMaps::new();
-/// Destinations of both sides.
+/// Destinations of all sides.
 #[btf_map(name = "plan_dests")]
 pub(crate) static DESTINATIONS: Sides<DestinationRow> = ArrayOfMaps::new();
-/// Endpoints of both sides.
+/// Endpoints of all sides.
 #[btf_map(name = "plan_endpoints")]
 pub(crate) static ENDPOINTS: Sides<EndpointRow> = ArrayOfMaps::new();
 /// Slot tables: a route's is shared by all plans in which the route has the same weights.

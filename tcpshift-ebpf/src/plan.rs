@@ -40,7 +40,7 @@ impl Plan {
     pub(crate) fn in_force() -> Option<Self> {
         // SAFETY: A word of a map's row, which the kernel writes whole.
         let index = unsafe { read_volatile(&raw const (*PLAN.get_ptr(0)?).index) };
-        (index != 0).then_some(Self { side: (index & 1) as u32 })
+        (index != 0).then_some(Self { side: (index % u64::from(layout::SIDES)) as u32 })
     }
 
     /// Decides for a connection at a listener. `inputs` are made for the number of its route.

@@ -5,13 +5,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::time::sleep;
 
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
 use crate::kernel::{Kernel, Prepared, Sockets};
 use crate::plan::Plan;
+
+/// What stands before the reason where programs were asked for.
+const ASKED: &str = "--assign kernel (`tcpshift-agent doctor` says more)";
+
+/// How long the agent before may keep what is pinned after it has let go, and how often is tried meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+const ROUND: Duration = Duration::from_millis(5);
 
 /// Who is to decide (`run --assign`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +57,7 @@ impl Assignment {
                     (Some(kernel), reason)
                 }
                 Err(error) if asked == Assign::Auto => (None, format!("{error:#}")),
-                Err(error) => return Err(error).context("--assign kernel (`tcpshift-agent doctor` says more)"),
+                Err(error) => return Err(error).context(ASKED),
             },
         };
         Ok(Self { asked, kernel, is_on: false, reason })
@@ -79,7 +88,7 @@ impl Assignment {
         self.kernel.as_mut().map_or(Ok(()), Kernel::listen)
     }
 
-    /// Makes the tables of a plan. Where the agent may decide instead, no failure is one of the caller's.
+    /// Makes the tables of a plan. Fails only where programs were asked for and decide: else the agent does.
     pub(super) fn prepare(&mut self, plan: &Plan) -> Result<Option<Prepared>> {
         let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.is_seized()) else { return Ok(None) };
         match kernel.prepare(plan) {
@@ -93,7 +102,7 @@ impl Assignment {
                 }
                 Ok(Some(prepared))
             }
-            Err(error) if self.asked == Assign::Kernel && self.is_on => Err(error.context("kernel assignment")),
+            Err(error) if self.asked == Assign::Kernel && self.is_on => Err(error),
             Err(error) => {
                 self.stand_aside(&error);
                 Ok(None)
@@ -121,10 +130,39 @@ impl Assignment {
         }
     }
 
-    /// The agent before has let go: takes its links, and puts the plan in force.
-    pub(super) fn succeed(&mut self, plan: &Plan) {
+    /// Whether programs decide, or nobody asked for that and no more.
+    pub(super) fn is_as_asked(&self) -> bool {
+        self.is_on || self.asked != Assign::Kernel
+    }
+
+    /// Why it is as it is.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// In a takeover in which there is nobody to take over from: attaches what is loaded.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        match attach(kernel) {
+            Err(error) if self.asked == Assign::Auto => {
+                self.stand_aside(&error);
+                Ok(())
+            }
+            attached => attached.context(ASKED),
+        }
+    }
+
+    /// The agent before has let go, or is about to: takes its links, and puts the plan in force.
+    pub(super) async fn succeed(&mut self, plan: &Plan) {
         let Some(kernel) = &mut self.kernel else { return };
-        match kernel.seize().and_then(|()| kernel.prepare(plan)) {
+        let began = Instant::now();
+        let taken = loop {
+            match kernel.seize() {
+                Err(_) if began.elapsed() < PATIENCE => sleep(ROUND).await,
+                taken => break taken,
+            }
+        };
+        match taken.and_then(|()| kernel.prepare(plan)) {
             Ok(prepared) => self.publish(Some(prepared)),
             Err(error) => self.stand_aside(&error),
         }
@@ -156,7 +194,8 @@ impl Assignment {
         }
     }
 
-    fn stand_aside(&mut self, error: &anyhow::Error) {
+    /// Has the agent decide until a plan can be put in force again.
+    pub(super) fn stand_aside(&mut self, error: &anyhow::Error) {
         self.is_on = false;
         self.reason = format!("{error:#}");
         log::error!("the agent decides for new connections: {}; the next change tries again", self.reason);
@@ -171,11 +210,12 @@ impl Assignment {
 fn load(max_routes: u32, takeover: bool) -> Result<Kernel> {
     let mut kernel = Kernel::load(max_routes)?;
     if !takeover {
-        kernel.seize()?;
-        if let Err(error) = kernel.try_out() {
-            kernel.close()?;
-            return Err(error);
-        }
+        attach(&mut kernel)?;
     }
     Ok(kernel)
+}
+
+fn attach(kernel: &mut Kernel) -> Result<()> {
+    kernel.seize()?;
+    kernel.try_out()
 }

@@ -224,7 +224,7 @@ impl App {
             log::error!("{failure}");
         }
         let prepared = self.prepare(&plan).unwrap_or_else(|error| {
-            log::error!("{error:#}");
+            self.assignment.stand_aside(&error);
             None
         });
         self.publish(store, plan, prepared, &failures).await;

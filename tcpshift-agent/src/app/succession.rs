@@ -199,7 +199,8 @@ impl App {
         }
         taken.finish(unwanted).await?;
         self.proxy.accept(Arc::clone(&self.plan.borrow())).await;
-        self.assignment.succeed(&self.plan.borrow());
+        let plan = Arc::clone(&self.plan.borrow());
+        self.assignment.succeed(&plan).await;
         self.state.catch_up();
         if let Some(pid) = taken.pid() {
             log::info!("taken over; the agent before this one (pid {pid}) lets its connections end");

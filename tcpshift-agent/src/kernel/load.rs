@@ -11,7 +11,7 @@ use aya::maps::MapData;
 use aya::programs::{SchedClassifier, SockOps};
 use aya::{Ebpf, EbpfLoader};
 use tcpshift_common::layout::{
-    CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, PlanRow, RouteRow, SlotTable, SocketRow,
+    CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -153,7 +153,7 @@ pub(super) fn load(room: Room, speaks: bool) -> Result<(Ebpf, Maps)> {
     assign(&mut ebpf)?.load().context("the kernel does not take the program `assign`")?;
     let maps = maps(&ebpf)?;
     // Else a program would find nothing at all before the first plan.
-    for side in [0, 1] {
+    for side in 0..SIDES {
         maps.listeners.clear(&[side])?;
         maps.rules.clear(&[side])?;
         maps.routes.clear(&[side])?;

@@ -38,7 +38,6 @@ pub(super) struct Pins {
 impl Pins {
     /// Takes the folder, and makes it if it is not there.
     pub(super) fn take() -> Result<Self> {
-        see_to_bpffs()?;
         let top = Path::new(BPFFS).join(FOLDER);
         make(&top)?;
         let own = ABI.to_string();
@@ -284,7 +283,7 @@ fn is_bpffs() -> Result<bool> {
 }
 
 /// Mounts the bpf filesystem where it belongs if it is not there.
-fn see_to_bpffs() -> Result<()> {
+pub(super) fn see_to_bpffs() -> Result<()> {
     if is_bpffs()? {
         return Ok(());
     }

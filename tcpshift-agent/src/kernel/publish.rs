@@ -1,10 +1,11 @@
 //! Puts plans in force in the kernel: fresh tables for what changed, one write that switches, and old tables taken away
 //! after.
 //!
-//! Programs read one side of a pair of tables while the other is made. Every table is immutable from the moment it is
-//! hung in. A side is made anew only when no program can be reading it any more: the kernel waits for those that run
-//! before it returns from hanging something into an array of maps (`maybe_wait_bpf_programs`), and [`Publisher`] waits
-//! for such a call after each switch. It must not know where the tables are pinned.
+//! Programs read one side of the tables while another is made. Every table is immutable from the moment it is hung in.
+//! The kernel waits for programs that run before it returns from hanging something into an array of maps
+//! (`maybe_wait_bpf_programs`). So when the side of the plan before the last is made anew, nobody reads it: the last
+//! plan's tables were hung in since, and that waited for whoever did. Such a call takes some 10 ms, so those of one plan
+//! are made at once. It must not know where tables are pinned.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
-use tcpshift_common::layout::PlanRow;
+use tcpshift_common::layout::{PlanRow, SIDES};
 
 use super::load::{Maps, Room, Tables};
 use super::pins::Pins;
@@ -36,6 +37,10 @@ impl Free {
     /// From 1 on: what hangs at 0 is never taken away.
     fn new(most: u32) -> Self {
         Self { again: Vec::new(), next: 1, most }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.again.is_empty() && self.next >= self.most
     }
 
     fn take(&mut self) -> Option<u32> {
@@ -62,10 +67,15 @@ pub(super) struct Publisher {
     hashes: HashMap<u32, (HashTable, u32)>,
     /// Tables of routes of which one destination has all, by its place: such routes share one.
     soles: HashMap<u32, OwnedFd>,
-    /// Waits until no program reads the plan before, and then takes its tables away.
-    settling: Option<JoinHandle<io::Result<()>>>,
-    /// Numbers that are free when that is done.
-    settled: Waste,
+    settling: Option<Settling>,
+}
+
+/// A switch whose old tables are being taken away.
+#[derive(Debug)]
+struct Settling {
+    thread: JoinHandle<io::Result<()>>,
+    /// Numbers that are free when the thread has ended.
+    waste: Waste,
 }
 
 /// Tables that nobody will need.
@@ -104,14 +114,13 @@ impl Publisher {
             hashes: HashMap::new(),
             soles: HashMap::new(),
             settling: None,
-            settled: Waste::default(),
         }
     }
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
     pub(super) fn prepare(&mut self, plan: &Plan, pins: Option<&Pins>) -> Result<Prepared> {
-        self.settle()?;
         self.check(plan)?;
+        self.reap(false)?;
         let mut fresh = Waste::default();
         let made = self.make(plan, pins, &mut fresh);
         if made.is_err() {
@@ -135,15 +144,16 @@ impl Publisher {
             slots: replaced(std::mem::replace(&mut self.slots, slots), &self.slots),
             hashes: replaced(std::mem::replace(&mut self.hashes, hashes), &self.hashes),
         };
+        self.reap(true)?;
         let maps = Arc::clone(&self.maps);
         let (slots, hashes) = (old.slots.clone(), old.hashes.clone());
-        self.settled = old;
-        self.settling = Some(thread::spawn(move || {
+        let thread = thread::spawn(move || {
             // Nothing changes by this; it returns when every program that began before the switch has ended.
             maps.slots.clear(&[0])?;
             maps.slots.clear(&slots)?;
             maps.places.clear(&hashes)
-        }));
+        });
+        self.settling = Some(Settling { thread, waste: old });
         Ok(())
     }
 
@@ -160,17 +170,18 @@ impl Publisher {
         self.maps.plan.set(&0, &PlanRow::default()).context("cannot switch the programs off")
     }
 
-    /// Waits until the tables of the plan before the one in force are gone.
-    fn settle(&mut self) -> Result<()> {
-        if let Some(settling) = self.settling.take() {
-            match settling.join() {
-                Ok(done) => done.context("cannot take old tables away")?,
-                Err(_) => bail!("the thread that takes old tables away has ended"),
-            }
-            let Waste { slots, hashes } = std::mem::take(&mut self.settled);
-            self.free_slots.again.extend(slots);
-            self.free_hashes.again.extend(hashes);
+    /// Frees the numbers of old tables if they are gone, or waits for that.
+    fn reap(&mut self, wait: bool) -> Result<()> {
+        let Some(Settling { thread, waste }) = self.settling.take_if(|settling| wait || settling.thread.is_finished())
+        else {
+            return Ok(());
+        };
+        match thread.join() {
+            Ok(done) => done.context("cannot take old tables away")?,
+            Err(_) => bail!("the thread that takes old tables away has ended by a panic"),
         }
+        self.free_slots.again.extend(waste.slots);
+        self.free_hashes.again.extend(waste.hashes);
         Ok(())
     }
 
@@ -203,71 +214,95 @@ impl Publisher {
     }
 
     fn make(&mut self, plan: &Plan, pins: Option<&Pins>, fresh: &mut Waste) -> Result<Prepared> {
-        let (slots, changed) = self.slot_tables(plan, pins, fresh)?;
-        let hashes = self.hash_tables(plan, fresh)?;
+        let (mut made_slots, mut made_hashes) = (Vec::new(), Vec::new());
+        let (slots, changed) = self.slot_tables(plan, pins, fresh, &mut made_slots)?;
+        let hashes = self.hash_tables(plan, fresh, &mut made_hashes)?;
         let gone = self.slots.keys().filter(|number| !slots.contains_key(number)).copied().collect();
         let Rows { listeners, rules, routes, destinations, endpoints, left } =
             Rows::new(plan, &Places { slots: &slots, hashes: &hashes });
         let maps = &*self.maps;
-        let side = ((self.index + 1) & 1) as u32;
+        let side = ((self.index + 1) % u64::from(SIDES)) as u32;
+        let listeners = fill(maps, &maps.listeners, &listeners)?;
+        let rules = fill(maps, &maps.rules, &rules)?;
+        let routes = fill(maps, &maps.routes, &routes)?;
+        let destinations = fill(maps, &maps.destinations, &destinations)?;
+        let endpoints = fill(maps, &maps.endpoints, &endpoints)?;
         // Each call waits for the programs that run, so they had better wait together.
-        let (listeners, rules, routes, destinations, endpoints) = thread::scope(|scope| {
-            let rules = scope.spawn(|| fill(maps, &maps.rules, side, &rules));
-            let routes = scope.spawn(|| fill(maps, &maps.routes, side, &routes));
-            let destinations = scope.spawn(|| fill(maps, &maps.destinations, side, &destinations));
-            let endpoints = scope.spawn(|| fill(maps, &maps.endpoints, side, &endpoints));
-            let listeners = fill(maps, &maps.listeners, side, &listeners);
-            (listeners, rules.join(), routes.join(), destinations.join(), endpoints.join())
+        let hung = thread::scope(|scope| {
+            [
+                scope.spawn(|| hang(&maps.slots, &made_slots)),
+                scope.spawn(|| hang(&maps.places, &made_hashes)),
+                scope.spawn(|| turn(&maps.listeners, side, &listeners)),
+                scope.spawn(|| turn(&maps.rules, side, &rules)),
+                scope.spawn(|| turn(&maps.routes, side, &routes)),
+                scope.spawn(|| turn(&maps.destinations, side, &destinations)),
+                scope.spawn(|| turn(&maps.endpoints, side, &endpoints)),
+            ]
+            .map(|hanging| match hanging.join() {
+                Ok(done) => done,
+                Err(_) => bail!("a thread that hangs in tables has ended by a panic"),
+            })
         });
-        let joined = |filled: thread::Result<Result<OwnedFd>>| match filled {
-            Ok(table) => table,
-            Err(_) => bail!("a thread that fills tables has ended"),
-        };
+        for done in hung {
+            done?;
+        }
         let tables = [
-            ("listeners", listeners?),
-            ("rules", joined(rules)?),
-            ("routes", joined(routes)?),
-            ("destinations", joined(destinations)?),
-            ("endpoints", joined(endpoints)?),
+            ("listeners", listeners),
+            ("rules", rules),
+            ("routes", routes),
+            ("destinations", destinations),
+            ("endpoints", endpoints),
         ];
         let fresh = std::mem::take(fresh);
         Ok(Prepared { generation: plan.generation, slots, hashes, fresh, changed, gone, left, tables })
     }
 
-    /// The slot tables of a plan: new ones for routes that have none that is like theirs.
-    #[allow(clippy::type_complexity, reason = "the tables by number, and which are new")]
+    fn free_slot(&mut self) -> Result<u32> {
+        if self.free_slots.is_empty() {
+            self.reap(true)?;
+        }
+        self.free_slots.take().context("no slot table is free; raise --max-routes")
+    }
+
+    fn free_hash(&mut self) -> Result<u32> {
+        if self.free_hashes.is_empty() {
+            self.reap(true)?;
+        }
+        self.free_hashes.take().context("no hash table is free; raise --max-routes")
+    }
+
+    /// The slot tables of a plan, and which routes have new ones. Those stay in `made` that are not hung in yet.
+    #[allow(clippy::type_complexity, reason = "the tables by number")]
     fn slot_tables(
         &mut self,
         plan: &Plan,
         pins: Option<&Pins>,
         fresh: &mut Waste,
+        made: &mut Vec<(u32, OwnedFd)>,
     ) -> Result<(HashMap<u32, (Arc<Route>, u32)>, Vec<u32>)> {
-        let mut slots = HashMap::new();
-        let mut wanted = Vec::new();
-        for route in plan.routes() {
-            match self.slots.get(&route.number) {
-                Some((last, table)) if Arc::ptr_eq(last, route) || last.table == route.table => {
-                    slots.insert(route.number, (Arc::clone(route), *table));
-                }
-                _ => wanted.push(route),
-            }
-        }
+        let (mut slots, mut changed) = (HashMap::new(), Vec::new());
         let maps = Arc::clone(&self.maps);
-        for some in wanted.chunks(AT_ONCE) {
-            let mut made: Vec<(u32, OwnedFd)> = Vec::with_capacity(some.len());
-            for route in some {
-                let at = self.free_slots.take().context("no slot table is free; raise --max-routes")?;
-                fresh.slots.push(at);
-                let table = self.slot_table(&maps, route)?;
-                if let Some(pins) = pins {
-                    pins.prepare(route.number, table.as_fd()).context("cannot pin a slot table")?;
+        for route in plan.routes() {
+            let at = match self.slots.get(&route.number) {
+                Some((last, at)) if Arc::ptr_eq(last, route) || last.table == route.table => *at,
+                _ => {
+                    let at = self.free_slot()?;
+                    fresh.slots.push(at);
+                    let table = self.slot_table(&maps, route)?;
+                    if let Some(pins) = pins {
+                        pins.prepare(route.number, table.as_fd()).context("cannot pin a slot table")?;
+                    }
+                    changed.push(route.number);
+                    made.push((at, table));
+                    at
                 }
-                slots.insert(route.number, (Arc::clone(route), at));
-                made.push((at, table));
+            };
+            slots.insert(route.number, (Arc::clone(route), at));
+            if made.len() >= AT_ONCE {
+                hang(&maps.slots, &std::mem::take(made))?;
             }
-            hang(&maps.slots, &made).context("cannot hang in slot tables")?;
         }
-        Ok((slots, wanted.into_iter().map(|route| route.number).collect()))
+        Ok((slots, changed))
     }
 
     fn slot_table(&mut self, maps: &Maps, route: &Route) -> Result<OwnedFd> {
@@ -283,9 +318,14 @@ impl Publisher {
         Ok(table.try_clone()?)
     }
 
-    fn hash_tables(&mut self, plan: &Plan, fresh: &mut Waste) -> Result<HashMap<u32, (HashTable, u32)>> {
+    /// The hash tables of a plan. Those stay in `made` that are not hung in yet.
+    fn hash_tables(
+        &mut self,
+        plan: &Plan,
+        fresh: &mut Waste,
+        made: &mut Vec<(u32, OwnedFd)>,
+    ) -> Result<HashMap<u32, (HashTable, u32)>> {
         let mut hashes = HashMap::new();
-        let mut made = Vec::new();
         let maps = Arc::clone(&self.maps);
         for destination in plan.routes().flat_map(|route| &route.destinations) {
             let Some(table) = &destination.hashing else { continue };
@@ -293,7 +333,7 @@ impl Publisher {
             let at = match self.hashes.get(&number) {
                 Some((last, at)) if last == table => *at,
                 _ => {
-                    let at = self.free_hashes.take().context("no hash table is free; raise --max-routes")?;
+                    let at = self.free_hash()?;
                     fresh.hashes.push(at);
                     let rows = maps.places.create(maps.types.as_fd(), &rows::places(table));
                     made.push((at, rows.context("the kernel makes no hash table")?));
@@ -302,25 +342,28 @@ impl Publisher {
             };
             hashes.insert(number, (table.clone(), at));
             if made.len() >= AT_ONCE {
-                hang(&maps.places, &std::mem::take(&mut made)).context("cannot hang in hash tables")?;
+                hang(&maps.places, &std::mem::take(made))?;
             }
         }
-        hang(&maps.places, &made).context("cannot hang in hash tables")?;
         Ok(hashes)
     }
 }
 
-/// Makes a table and hangs it in on a side that no program reads.
-fn fill<R: Row>(maps: &Maps, tables: &Tables<R>, side: u32, rows: &[R]) -> Result<OwnedFd> {
-    let table = tables.create(maps.types.as_fd(), rows).context("the kernel makes no table for the plan")?;
-    tables.hang(&[side], &[table.as_fd()]).context("cannot hang in a table of the plan")?;
-    Ok(table)
+/// Makes a table of a plan.
+fn fill<R: Row>(maps: &Maps, tables: &Tables<R>, rows: &[R]) -> Result<OwnedFd> {
+    tables.create(maps.types.as_fd(), rows).context("the kernel makes no table for the plan")
 }
 
-fn hang<R: Row>(tables: &Tables<R>, made: &[(u32, OwnedFd)]) -> io::Result<()> {
+/// Hangs in a table of a plan on a side that no program reads.
+fn turn<R: Row>(tables: &Tables<R>, side: u32, table: &OwnedFd) -> Result<()> {
+    tables.hang(&[side], &[table.as_fd()]).context("cannot hang in a table of the plan")
+}
+
+/// Hangs in tables that were made.
+fn hang<R: Row>(tables: &Tables<R>, made: &[(u32, OwnedFd)]) -> Result<()> {
     let at: Vec<u32> = made.iter().map(|(at, _)| *at).collect();
     let made: Vec<BorrowedFd<'_>> = made.iter().map(|(_, table)| table.as_fd()).collect();
-    tables.hang(&at, &made)
+    tables.hang(&at, &made).context("cannot hang in tables of routes")
 }
 
 /// Tables that the last plan had and the next has not.
