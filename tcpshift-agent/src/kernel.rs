@@ -84,8 +84,9 @@ impl Kernel {
         let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?.as_fd();
         let mut is_attached = false;
         for path in pins.links()? {
-            let link = sys::pinned(&path).with_context(|| format!("cannot open {}", path.display()))?;
-            let cgroup = sys::link_cgroup(link.as_fd()).with_context(|| format!("{}", path.display()))?;
+            let refused = || format!("cannot take over {} (`tcpshift-agent unload` removes it)", path.display());
+            let link = sys::pinned(&path).with_context(refused)?;
+            let cgroup = sys::link_cgroup(link.as_fd()).with_context(refused)?;
             // A socket that is handed over stays with the cgroup of whoever made it. A cgroup that is gone has no number.
             match sys::replace(link.as_fd(), program) {
                 Ok(()) => is_attached |= cgroup == self.cgroup.number,

@@ -39,9 +39,23 @@ pub struct Report {
 
 impl Load {
     /// Opens connections to a server that echoes; each sends pieces of 1 to 4,096 random bytes at intervals of
-    /// 0.2 to 0.8 s and compares what comes back. Waits until all have had an exchange.
+    /// 0.2 to 0.8 s, longer where there are more than a thousand, and compares what comes back. Waits until all have
+    /// had an exchange.
     pub fn start(address: &str, connections: usize) -> Self {
+        Self::speak(address, connections, 0)
+    }
+
+    /// As [`Load::start`], in lines and to servers such as `tcp-echo`, whose names are of so many letters: a
+    /// connection must be answered by the same one all the time.
+    pub fn start_lines(address: &str, connections: usize, letters: usize) -> Self {
+        // A blank is between the name and the line.
+        Self::speak(address, connections, letters + 1)
+    }
+
+    /// `before` is how many bytes an answer has before what was sent; if there are any, lines are sent.
+    fn speak(address: &str, connections: usize, before: usize) -> Self {
         let address: SocketAddr = address.parse().expect("a test's address is well formed");
+        let rest = connections.div_ceil(1_000) as u32;
         let (stop, begun) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stopped, counter) = (stop.clone(), begun.clone());
         let thread = std::thread::spawn(move || {
@@ -49,7 +63,7 @@ impl Load {
             runtime.block_on(async move {
                 let mut tasks = tokio::task::JoinSet::new();
                 for number in 0..connections {
-                    tasks.spawn(exchange(address, number, stopped.clone(), counter.clone()));
+                    tasks.spawn(exchange(Speaker { address, number, before, rest }, stopped.clone(), counter.clone()));
                 }
                 let mut report = Report::default();
                 while let Some(one) = tasks.join_next().await {
@@ -84,43 +98,61 @@ impl Load {
     }
 }
 
-async fn exchange(address: SocketAddr, number: usize, stop: Arc<AtomicBool>, begun: Arc<AtomicUsize>) -> Report {
+/// One of the connections.
+#[derive(Clone, Copy)]
+struct Speaker {
+    address: SocketAddr,
+    number: usize,
+    before: usize,
+    /// How many times longer than usual its pauses are.
+    rest: u32,
+}
+
+async fn exchange(speaker: Speaker, stop: Arc<AtomicBool>, begun: Arc<AtomicUsize>) -> Report {
     let mut report = Report::default();
-    let result = converse(address, number, &stop, &begun, &mut report).await;
+    let result = converse(speaker, &stop, &begun, &mut report).await;
     if let Err(error) = result {
-        report.errors.push(format!("connection {number} after {} exchanges: {error}", report.exchanges));
+        report.errors.push(format!("connection {} after {} exchanges: {error}", speaker.number, report.exchanges));
         begun.fetch_add(usize::from(report.exchanges == 0), Ordering::Relaxed);
     }
     report
 }
 
 async fn converse(
-    address: SocketAddr,
-    number: usize,
+    Speaker { address, number, before, rest }: Speaker,
     stop: &AtomicBool,
     begun: &AtomicUsize,
     report: &mut Report,
 ) -> Result<(), String> {
     let mut noise = Noise::new(number as u64);
     // They do not all begin at once.
-    sleep(Duration::from_millis(noise.below(500))).await;
+    sleep(Duration::from_millis(noise.below(500)) * rest).await;
     let text = |error: std::io::Error| error.to_string();
     let mut stream =
         timeout(PATIENCE, TcpStream::connect(address)).await.map_err(|_| "connect hangs")?.map_err(text)?;
+    let mut name = None;
     while !stop.load(Ordering::Relaxed) {
         let length = 1 + noise.below(4096) as usize;
-        let sent = noise.take(length);
-        let mut back = vec![0; sent.len()];
+        let mut sent = noise.take(length);
+        if before > 0 {
+            sent.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+            sent.push(b'\n');
+        }
+        let mut back = vec![0; before + sent.len()];
         let (mut read, mut write) = stream.split();
         let both = async { tokio::try_join!(write.write_all(&sent), read.read_exact(&mut back)) };
         timeout(PATIENCE, both).await.map_err(|_| "an exchange hangs")?.map_err(text)?;
-        if sent != back {
+        if sent != back[before..] {
             return Err(format!("{} bytes came back changed", sent.len()));
+        }
+        back.truncate(before);
+        if *name.get_or_insert_with(|| back.clone()) != back {
+            return Err("another server answered".to_owned());
         }
         begun.fetch_add(usize::from(report.exchanges == 0), Ordering::Relaxed);
         report.exchanges += 1;
         report.bytes += sent.len();
-        let pause = Duration::from_millis(200 + noise.below(600));
+        let pause = Duration::from_millis(200 + noise.below(600)) * rest;
         let mut unasked = [0];
         if let Ok(end) = timeout(pause, stream.read(&mut unasked)).await {
             return Err(format!("closed, or spoken to, while idle: {end:?}"));

@@ -2,6 +2,7 @@
 //!
 //! It looks from inside a world, whose pins and control group nobody else has. It must not know what maps mean.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -20,7 +21,7 @@ const VERSION: &str = "1";
 /// CPU, `values`): named fields where the map has types, and lists of bytes such as `"0x07"` where it has none.
 #[track_caller]
 pub fn dump(world: &World, name: &str) -> Vec<Value> {
-    let mut elements = bpftool(world, &["map", "dump", "pinned", &format!("{PINS}/{OURS}/{VERSION}/{name}")]);
+    let mut elements = list(world, &["map", "dump", "pinned", &path(name)]);
     for element in &mut elements {
         if let Some(formatted) = element.get_mut("formatted") {
             *element = formatted.take();
@@ -54,19 +55,54 @@ fn collect(path: &Path, found: &mut Vec<String>) {
 /// The programs at the world's control group, each with its `id`, `attach_type` and `name`.
 #[track_caller]
 pub fn attached(world: &World) -> Vec<Value> {
-    bpftool(world, &["cgroup", "show", &world.cgroup().display().to_string()])
+    list(world, &["cgroup", "show", &world.cgroup().display().to_string()])
 }
 
-/// Runs `bpftool -j WORDS` in the world that this thread is in, and gives the list that it prints.
+/// The links that are pinned, by name, each with its `id` and `prog_id`.
 #[track_caller]
-fn bpftool(_: &World, words: &[&str]) -> Vec<Value> {
+pub fn links(world: &World) -> BTreeMap<String, Value> {
+    let names = pinned(world).into_iter().filter_map(|path| Some(path.split_once("/links/")?.1.to_owned()));
+    names
+        .map(|name| {
+            let path = path(&format!("links/{name}"));
+            (name, asked(world, &["link", "show", "pinned", &path]))
+        })
+        .collect()
+}
+
+/// Where something is pinned under a name.
+pub fn path(name: &str) -> String {
+    format!("{PINS}/{OURS}/{VERSION}/{name}")
+}
+
+/// Runs `bpftool WORDS` in the world that this thread is in, for what it does.
+#[track_caller]
+pub fn bpftool(_: &World, words: &[&str]) {
+    let mut command = command("bpftool");
+    command.args(words);
+    run(command, b"", seconds(20)).expect(0);
+}
+
+/// As [`asked`], for what answers by a list.
+#[track_caller]
+fn list(world: &World, words: &[&str]) -> Vec<Value> {
+    match asked(world, words) {
+        Value::Array(list) => list,
+        // So it says that a control group has no programs.
+        Value::Null => Vec::new(),
+        other => panic!("bpftool {words:?} prints no list: {other}"),
+    }
+}
+
+/// Runs `bpftool -j WORDS` in the world that this thread is in, and gives what it prints; null if that is nothing.
+#[track_caller]
+fn asked(_: &World, words: &[&str]) -> Value {
     let mut command = command("bpftool");
     command.arg("-j").args(words);
     let output = run(command, b"", seconds(20)).expect(0);
     if output.stdout.trim().is_empty() {
-        // So it says that a control group has no programs.
-        return Vec::new();
+        return Value::Null;
     }
     serde_json::from_str(&output.stdout)
-        .unwrap_or_else(|error| panic!("bpftool {words:?} prints no list: {error}\n{}{}", output.stdout, output.stderr))
+        .unwrap_or_else(|error| panic!("bpftool {words:?} prints no JSON: {error}\n{}{}", output.stdout, output.stderr))
 }

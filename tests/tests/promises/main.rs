@@ -12,6 +12,7 @@ mod dying;
 mod empty;
 mod files;
 mod foretold;
+mod kernel;
 mod live;
 mod matching;
 mod shares;

@@ -1,0 +1,85 @@
+//! `kill -9` while plans are published: what is left is mended by the next agent, and removed by `unload`.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use tcpshift_tests::admin::{documents, request};
+use tcpshift_tests::agent::cli;
+use tcpshift_tests::client::{GATEWAY, answers};
+use tcpshift_tests::maps::{attached, dump, pinned};
+use tcpshift_tests::noise::Noise;
+use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::server::Server;
+use tcpshift_tests::world::World;
+
+use super::{assigned, start};
+
+/// How often an agent is killed.
+const KILLS: u32 = 100;
+
+/// A route of its own, so that routes come and go as well.
+fn second(weights: &[(&str, u32)]) -> String {
+    route(weights).replace("name: tcp-echo\n", "name: second\n")
+}
+
+/// Name, weight and slots of every destination, as `bpftool` shows them.
+fn shown(world: &World) -> Vec<(String, u64, u64)> {
+    let rows = dump(world, "destinations");
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    let rows = rows.iter().map(|row| &row["value"]);
+    rows.map(|row| (row["name"].as_str().unwrap().to_owned(), number(&row["weight"]), number(&row["slots"]))).collect()
+}
+
+#[test]
+fn a_hundred_kills_while_publishing_are_mended_and_nothing_is_left() {
+    let world = World::new();
+    let _versions = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
+    let mut agent = start(&world);
+    agent.apply(&together(&[&ground(), &route(&[("v1", 50), ("v2", 50)])]));
+    let (mut noise, mut edits) = (Noise::new(11), 0_u32);
+    for round in 0..KILLS {
+        let socket = agent.socket();
+        edits += std::thread::scope(|scope| {
+            let editor = scope.spawn(|| {
+                for edit in 1_u32.. {
+                    let v2 = (edit * 7 + round) % 101;
+                    let mut text = route(&[("v1", 100 - v2), ("v2", v2)]);
+                    if edit.is_multiple_of(2) {
+                        text = together(&[&text, &second(&[("v2", edit), ("v1", round + 1)])]);
+                    }
+                    let answer = request(&socket, "POST", "/v1/apply", Some(&documents(&text)));
+                    if answer.is_err() {
+                        return edit - 1;
+                    }
+                }
+                unreachable!("the agent is killed")
+            });
+            sleep(Duration::from_millis(5 + noise.below(40)));
+            agent.process().kill();
+            editor.join().unwrap()
+        });
+        agent = agent.kill_and_restart();
+        let status = agent.status();
+        let routes = status.listeners.iter().flat_map(|listener| &listener.routes);
+        let expected: Vec<_> = routes
+            .flat_map(|route| &route.destinations)
+            .map(|to| (to.name.clone(), to.weight, to.slots.into()))
+            .collect();
+        assert_eq!(shown(&world), expected, "round {round}");
+        assert!(!pinned(&world).iter().any(|path| path.ends_with("-new")), "round {round}: {:?}", pinned(&world));
+        assert_eq!(attached(&world).len(), 1, "round {round}");
+        assert_eq!(answers(GATEWAY, 3).len(), 3);
+        assert_eq!(assigned(&agent), (3, 0), "round {round}");
+    }
+    assert!(edits > KILLS, "{edits} edits in {KILLS} rounds");
+    let (socket, second) = (agent.socket().display().to_string(), ["unload"]);
+    // While an agent has it, nothing is removed.
+    cli(&[("TCPSHIFT_ADMIN", &socket)], &second, b"").expect(1).complains(&agent.pid().to_string());
+    assert_eq!(answers(GATEWAY, 3).len(), 3);
+    assert_eq!(assigned(&agent), (6, 0));
+    agent.process().kill();
+    assert_eq!(attached(&world).len(), 1, "what is pinned outlives the agent");
+    cli(&[("TCPSHIFT_ADMIN", &socket)], &second, b"").expect(0);
+    assert_eq!(pinned(&world), [""; 0]);
+    assert_eq!(attached(&world).len(), 0);
+}

@@ -1,0 +1,191 @@
+//! What the kernel part needs, gives up, and leaves alone: capabilities, and what others have pinned.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::client::{GATEWAY, answers, ask};
+use tcpshift_tests::maps::{attached, bpftool, path, pinned};
+use tcpshift_tests::process::{built, command};
+use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::server::Server;
+use tcpshift_tests::until::seconds;
+use tcpshift_tests::world::{PINS, World};
+
+use super::{KERNEL, assigned, start};
+
+/// What loading and attaching needs; each with its place in the sets of `/proc/PID/status`.
+const NEEDED: [(&str, u32); 3] = [("bpf", 39), ("net_admin", 12), ("sys_admin", 21)];
+
+/// Has an agent decide for itself where the kernel cannot.
+const AUTO: [&str; 2] = ["--assign", "auto"];
+
+/// The agent's program with no more capabilities than these.
+fn limited<'a>(capabilities: impl Iterator<Item = &'a str>) -> Command {
+    let set = capabilities.fold("-all".to_owned(), |set, one| format!("{set},+{one}"));
+    let mut launcher = command("setpriv");
+    launcher.args(["--bounding-set", &set, "--inh-caps", &set, "--"]).arg(built("tcpshift-agent"));
+    launcher
+}
+
+/// A set of capabilities of each thread of a process, as `CapEff` says.
+fn capabilities(pid: u32, set: &str) -> Vec<u64> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
+        // A thread may have ended by now.
+        let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'))?;
+        Some(u64::from_str_radix(line.trim(), 16).unwrap())
+    };
+    threads.filter_map(of_thread).collect()
+}
+
+/// Waits for the end of an agent that does not start; what it said.
+#[track_caller]
+fn refused(mut agent: Agent<'_>) -> String {
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(1), "{}", agent.log());
+    agent.log()
+}
+
+/// Starts an agent that decides for itself, and says why.
+#[track_caller]
+fn by_itself<'a>(agent: Agent<'a>, reason: &str) -> Agent<'a> {
+    let agent = agent.ready();
+    let assignment = agent.status().assignment;
+    assert_eq!(assignment.by, "agent", "{}", assignment.reason);
+    assert!(assignment.reason.contains(reason), "{}", assignment.reason);
+    agent
+}
+
+#[test]
+fn three_capabilities_suffice_and_two_are_given_up() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    let launcher = limited(NEEDED.iter().map(|(name, _)| *name));
+    let mut agent = Agent::launch(&world, "agent", launcher, &KERNEL).ready();
+    for edit in 1..=20 {
+        agent.apply(&together(&[&ground(), &route(&[("v1", edit)])]));
+        assert_eq!(ask(GATEWAY).unwrap(), "one");
+    }
+    assert_eq!(assigned(&agent), (20, 0));
+    for set in ["CapEff", "CapPrm", "CapInh"] {
+        let threads = capabilities(agent.pid(), set);
+        assert!(threads.len() > 2, "{threads:?}");
+        assert!(threads.iter().all(|held| *held == 1 << 39), "{set} {threads:x?}: only CAP_BPF is for life");
+    }
+    agent.terminate();
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+    assert_eq!(pinned(&world), [""; 0]);
+    assert_eq!(attached(&world).len(), 0);
+}
+
+#[test]
+fn an_agent_of_root_gives_up_what_it_needs_no_more() {
+    let world = World::new();
+    let agent = start(&world);
+    let threads = capabilities(agent.pid(), "CapEff");
+    assert!(threads.len() > 2, "{threads:?}");
+    for (name, place) in &NEEDED[1..] {
+        assert!(threads.iter().all(|held| held & (1 << place) == 0), "{name}: {threads:x?}");
+    }
+    assert!(threads.iter().all(|held| held & (1 << 39) != 0), "{threads:x?}");
+}
+
+#[test]
+fn each_capability_that_is_missing_is_named() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    for (missing, _) in NEEDED {
+        let name = format!("CAP_{}", missing.to_uppercase());
+        let launcher = || limited(NEEDED.iter().map(|(name, _)| *name).filter(|name| *name != missing));
+        let log = refused(Agent::launch(&world, "agent", launcher(), &KERNEL));
+        assert!(log.contains(&format!("lacks {name};")), "{log}");
+        let mut agent = by_itself(Agent::launch(&world, "agent", launcher(), &AUTO), &name);
+        agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+        assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+        assert_eq!((pinned(&world).len(), attached(&world).len()), (0, 0));
+        agent.process().kill();
+    }
+}
+
+#[test]
+fn a_second_agent_is_refused_or_decides_for_itself() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    let first = start(&world);
+    first.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    let before = pinned(&world);
+    let who = format!("another agent (process {})", first.pid());
+    let program = || command(built("tcpshift-agent"));
+    let log = refused(Agent::launch(&world, "second", program(), &KERNEL));
+    assert!(log.contains(&who), "{log}");
+    let second = by_itself(Agent::launch(&world, "second", program(), &AUTO), &who);
+    second.apply(&together(&[&ground(), &route(&[("v1", 1)])]).replace("31400", "31401"));
+    assert_eq!(answers("127.0.0.1:31401", 5), ["one"; 5]);
+    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    assert_eq!(assigned(&first), (5, 0));
+    drop(second);
+    assert_eq!(pinned(&world), before);
+    assert_eq!(attached(&world).len(), 1);
+}
+
+/// Makes a folder below that of pinned objects, and all above it.
+fn folder(name: &str, mode: u32) {
+    let path = Path::new(PINS).join(name);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// Pins a map of nobody's.
+fn foreign(world: &World, path: &str) {
+    let words = format!("map create {path} type array key 4 value 4 entries 1 name foreign");
+    bpftool(world, &words.split(' ').collect::<Vec<_>>());
+}
+
+/// Kernel assignment is refused, with all of these words; by itself the agent starts and serves.
+#[track_caller]
+fn assert_refused(world: &World, words: &[&str]) {
+    let before = pinned(world);
+    let program = || command(built("tcpshift-agent"));
+    let log = refused(Agent::launch(world, "agent", program(), &KERNEL));
+    for word in words {
+        assert!(log.contains(word), "{word}: {log}");
+    }
+    let agent = by_itself(Agent::launch(world, "agent", program(), &AUTO), words[0]);
+    let _server = Server::named("127.0.0.1:9000", "one");
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    drop(agent);
+    assert!(before.iter().all(|name| pinned(world).contains(name)), "{before:?} was there, and is {:?}", pinned(world));
+    assert_eq!(attached(world).len(), 0);
+}
+
+#[test]
+fn what_another_layout_has_pinned_is_left_alone() {
+    let world = World::new();
+    folder("tcpshift/999", 0o700);
+    foreign(&world, &format!("{PINS}/tcpshift/999/plan"));
+    assert_refused(&world, &["tcpshift/999 is of another layout", "`tcpshift-agent unload`"]);
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_is_refused() {
+    for name in ["tcpshift", "tcpshift/1", "tcpshift/1/links"] {
+        std::thread::spawn(move || {
+            let world = World::new();
+            folder(name, 0o777);
+            assert_refused(&world, &[&format!("{PINS}/{name} is not this user's alone"), "mode 0700", "remove it"]);
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_link_of_ours_is_refused() {
+    let world = World::new();
+    folder("tcpshift/1/links", 0o700);
+    foreign(&world, &path("links/assign-1"));
+    assert_refused(&world, &["links/assign-1 (`tcpshift-agent unload` removes it)", "no link"]);
+}

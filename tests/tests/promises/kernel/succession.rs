@@ -1,0 +1,166 @@
+//! Takeover with kernel assignment: the link stays and gets another program, and no connection falls between.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::client::{GATEWAY, answers};
+use tcpshift_tests::load::{Load, echo_many};
+use tcpshift_tests::maps::{attached, links, pinned};
+use tcpshift_tests::process::grouped;
+use tcpshift_tests::routes::{example_text, ground, route, together};
+use tcpshift_tests::rush::Rush;
+use tcpshift_tests::server::Server;
+use tcpshift_tests::until::{seconds, until_so};
+use tcpshift_tests::world::World;
+
+use super::{KERNEL, assigned, start};
+use crate::takeover::program;
+
+/// An agent that leads to a server `one`.
+fn served(world: &World) -> (Agent<'_>, Server) {
+    let server = Server::named("127.0.0.1:9000", "one");
+    let agent = start(world);
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    (agent, server)
+}
+
+/// Has so many connections made, all of which the kernel decides for.
+#[track_caller]
+fn assert_assigned(agent: &Agent<'_>, address: &str, count: usize) {
+    let before = assigned(agent);
+    assert_eq!(answers(address, count), vec!["one"; count]);
+    assert_eq!(assigned(agent), (before.0 + count as u64, before.1));
+}
+
+/// A control group beside the world's.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(world: &World) -> Self {
+        let mut name = world.cgroup().file_name().unwrap().to_owned();
+        name.push("-other");
+        let path = world.cgroup().with_file_name(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Whoever was in it may still be dying.
+        let begin = Instant::now();
+        while std::fs::remove_dir(&self.0).is_err() && begin.elapsed() < seconds(2) {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn the_link_stays_and_gets_the_program_of_the_new_agent() {
+    let world = World::new();
+    let (mut agent, _server) = served(&world);
+    for round in 0..4 {
+        let before = (links(&world), pinned(&world));
+        assert_eq!(before.0.len(), 1);
+        let rush = Rush::start(GATEWAY, 4);
+        rush.go_on(100);
+        let successor = agent.successor(&format!("agent-{round}"), program(), &KERNEL).answers();
+        rush.go_on(100);
+        assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+        rush.go_on(20);
+        rush.finish();
+        agent = successor;
+        let after = (links(&world), pinned(&world));
+        for (name, link) in &before.0 {
+            assert_eq!(after.0[name]["id"], link["id"], "the link is another one");
+            assert_ne!(after.0[name]["prog_id"], link["prog_id"], "the program is the old agent's");
+        }
+        assert_eq!(after.1, before.1, "names went with the old agent");
+        assert_eq!(attached(&world).len(), 1);
+        assert_assigned(&agent, GATEWAY, 30);
+        agent.apply(&route(&[("v1", 2 + round)]));
+        assert_assigned(&agent, GATEWAY, 10);
+    }
+    agent.terminate();
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+    assert_eq!(pinned(&world), [""; 0]);
+    assert_eq!(attached(&world).len(), 0);
+}
+
+#[test]
+fn connections_go_on_in_the_old_agent_and_its_end_unpins_nothing() {
+    let world = World::new();
+    echo_many("127.0.0.1:9000");
+    let mut agent = start(&world);
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    let load = Load::start(GATEWAY, 200);
+    let successor = agent.successor("successor", program(), &KERNEL).answers();
+    let later = Load::start(GATEWAY, 50);
+    assert_eq!(assigned(&successor), (50, 0));
+    let (named, linked) = (pinned(&world), links(&world));
+    assert!(agent.process().ended().is_none(), "{}", agent.log());
+    load.finish();
+    assert_eq!(agent.process().wait(seconds(10)).code(), Some(0), "{}", agent.log());
+    assert_eq!((pinned(&world), links(&world)), (named, linked));
+    successor.apply(&route(&[("v1", 7)]));
+    assert_eq!(attached(&world).len(), 1);
+    later.finish();
+}
+
+#[test]
+fn an_agent_in_another_group_is_seen_at_listeners_of_both() {
+    let world = World::new();
+    let group = Group::new(&world);
+    let (mut agent, _server) = served(&world);
+    let elsewhere = grouped(&group.0, &program());
+    let rush = Rush::start(GATEWAY, 2);
+    let mut successor = agent.successor("successor", elsewhere, &KERNEL).answers();
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+    rush.go_on(50);
+    rush.finish();
+    assert!(is_in(&group.0, successor.pid()));
+    assert_assigned(&successor, GATEWAY, 50);
+    // A listener of its own, in its own group.
+    let other = example_text("all-v1.yaml").replace("31400", "31401").replace("tcp-echo-gateway", "other");
+    successor.apply(&other.replace("name: tcp-echo\n", "name: other\n"));
+    assert_assigned(&successor, "127.0.0.1:31401", 50);
+    assert_assigned(&successor, GATEWAY, 10);
+    assert_eq!(links(&world).len(), 2);
+    let programs: Vec<_> = links(&world).values().map(|link| link["prog_id"].clone()).collect();
+    assert_eq!(programs[0], programs[1]);
+
+    // And back, where the sockets are in either.
+    let mut last = successor.successor("last", program(), &KERNEL).answers();
+    assert_eq!(successor.process().wait(seconds(20)).code(), Some(0), "{}", successor.log());
+    assert_assigned(&last, GATEWAY, 20);
+    assert_assigned(&last, "127.0.0.1:31401", 20);
+    last.terminate();
+    assert_eq!(last.process().wait(seconds(20)).code(), Some(0), "{}", last.log());
+    assert_eq!(pinned(&world), [""; 0]);
+    assert_eq!(attached(&world).len(), 0);
+}
+
+/// Whether a process is in a control group.
+fn is_in(group: &Path, pid: u32) -> bool {
+    std::fs::read_to_string(group.join("cgroup.procs")).unwrap().lines().any(|line| line == pid.to_string())
+}
+
+#[test]
+fn a_link_whose_group_is_gone_is_removed() {
+    let world = World::new();
+    let group = Group::new(&world);
+    let server = Server::named("127.0.0.1:9000", "one");
+    let mut agent = Agent::launch(&world, "agent", grouped(&group.0, &program()), &KERNEL).ready();
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    assert_assigned(&agent, GATEWAY, 5);
+    agent.process().kill();
+    let left: Vec<String> = links(&world).into_keys().collect();
+    until_so("the group goes", seconds(5), || std::fs::remove_dir(&group.0).is_ok());
+    let agent = start(&world);
+    assert_assigned(&agent, GATEWAY, 5);
+    let now: Vec<String> = links(&world).into_keys().collect();
+    assert_eq!(now.len(), 1);
+    assert_ne!(now, left);
+    drop(server);
+}
