@@ -9,6 +9,7 @@ mod column;
 mod delete;
 mod describe;
 mod difference;
+mod doctor;
 mod documents;
 mod get;
 mod outcome;
@@ -21,6 +22,7 @@ mod shift;
 mod status;
 mod table;
 mod target;
+mod unload;
 mod validate;
 
 use std::process::ExitCode;
@@ -37,7 +39,8 @@ Moves the new TCP connections of a service from one version to another, a share 
 
 It reads the route files you know from Istio: a Gateway opens a port, a VirtualService divides the port's new \
 connections by weight, a DestinationRule says which endpoints are which version. `run` starts the agent that \
-carries the connections; every other command talks to it, but for `validate`, which only reads files. A connection \
+carries the connections; every other command talks to it, but for `validate`, which only reads files, and for `doctor` and `unload`, which \
+look at the kernel. A connection \
 that is open is never touched.";
 
 const AFTER: &str = "\
@@ -49,7 +52,8 @@ Examples:
 
 Exit codes:
   0   done
-  1   failed: no agent, not found, unreadable, an object that comes from a file of yours
+  1   failed: no agent, not found, unreadable, an object that comes from a file of yours; doctor found that the \
+kernel cannot decide
   2   usage: the command line itself is wrong
   65  invalid input: an object that is wrong by itself; nothing was changed
   79  analyze found something at or above its threshold
@@ -89,6 +93,8 @@ enum Command {
     Validate(validate::Arguments),
     Analyze(analyze::Arguments),
     Status(status::Arguments),
+    Doctor(doctor::Arguments),
+    Unload(unload::Arguments),
 }
 
 /// The namespace of objects in files.
@@ -165,6 +171,8 @@ impl CommandLine {
                 analyze::execute(arguments, Some(running))
             }),
             Command::Analyze(arguments) => analyze::execute(arguments, None),
+            Command::Doctor(arguments) => doctor::execute(&arguments),
+            Command::Unload(arguments) => unload::execute(&arguments),
             Command::Status(arguments) => with_agent(admin, async |client| status::execute(&arguments, &client).await),
         };
         outcome::exit_code(done)

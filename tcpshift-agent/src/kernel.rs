@@ -5,10 +5,11 @@
 //! `cgroup` is where programs see the agent's sockets.
 //!
 //! Nothing that an agent finds pinned is read: each has maps of its own, and takes over no more than the links, whose
-//! program it replaces by its own.
+//! program it replaces by its own. `doctor` tries all of this on maps of its own, and pins nothing.
 
 mod capabilities;
 mod cgroup;
+mod doctor;
 mod events;
 mod load;
 mod pins;
@@ -19,21 +20,23 @@ mod sys;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aya::Ebpf;
-use aya::programs::{TestRun, TestRunOptions};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{Assignment, CountRow, Question};
 
 pub use self::capabilities::drop_unneeded;
 use self::cgroup::Cgroup;
+pub use self::doctor::{Finding, Program, Report, State, Verdict, look};
 use self::load::{Maps, Room};
 use self::pins::Pins;
-pub use self::pins::{Unloaded, unload};
+pub use self::pins::{FOLDER, Unloaded, see_to_bpffs, unload};
 pub use self::publish::Prepared;
 use self::publish::Publisher;
 pub use self::sockets::Sockets;
@@ -41,6 +44,9 @@ use crate::plan::Plan;
 
 /// Routes that maps have rows for, unless the operator says otherwise.
 pub const MAX_ROUTES: u32 = 10_000;
+
+/// How long a connection of one's own on the loopback interface may take.
+const TRIED: Duration = Duration::from_secs(5);
 
 /// The programs, and the maps they read. Dropping it detaches the program and removes what is pinned.
 #[derive(Debug)]
@@ -66,7 +72,6 @@ impl Kernel {
             bail!("this process lacks {}; run the agent as root, or by a unit that gives them", missing.join(", "));
         }
         let cgroup = Cgroup::own()?;
-        pins::see_to_bpffs()?;
         let room = Room::new(max_routes);
         let (ebpf, maps) = load::load(room, log::log_enabled!(target: events::PROGRAMS, log::Level::Debug))?;
         let processors = aya::util::nr_cpus().map_err(|(path, error)| error_at(path, error))?;
@@ -97,8 +102,7 @@ impl Kernel {
             }
         }
         if !is_attached {
-            let link = sys::attach(program, self.cgroup.as_fd())
-                .with_context(|| format!("cannot attach `assign` to the cgroup {}", self.cgroup.path.display()))?;
+            let link = self.attach()?;
             let path = pins.link(self.cgroup.number);
             sys::pin(link.as_fd(), &path).with_context(|| format!("cannot pin {}", path.display()))?;
         }
@@ -109,13 +113,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// Attaches the program to the cgroup of this process, for as long as the link lives.
+    fn attach(&mut self) -> Result<OwnedFd> {
+        let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?;
+        sys::attach(program.as_fd(), self.cgroup.as_fd())
+            .with_context(|| format!("cannot attach `assign` to the cgroup {}", self.cgroup.path.display()))
+    }
+
     /// Whether the program decides for what this process accepts, tried with a connection of its own on the loopback
     /// interface. The program has to be attached.
     pub fn try_out(&self) -> Result<()> {
         let tried = || -> io::Result<()> {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             self.sockets.serve(listener.as_fd(), u32::MAX)?;
-            TcpStream::connect(listener.local_addr()?)?;
+            TcpStream::connect_timeout(&listener.local_addr()?, TRIED)?;
             listener.accept().map(drop)
         };
         let before = self.counts()?.left;
@@ -174,10 +185,7 @@ impl Kernel {
     /// What programs decide for a flow at a listener, by the plan in force; none if they leave it to the agent. `random`
     /// is what they draw. Counters go on as for a connection.
     pub fn explain(&mut self, listener: u32, flow: &Flow, random: [u32; 2]) -> Result<Option<Assignment>> {
-        let program = load::explain(&mut self.ebpf)?;
-        if program.fd().is_err() {
-            program.load().context("the kernel does not take the program `explain`")?;
-        }
+        let program = self.load_explain()?;
         let Flow { source, destination, source_port, destination_port } = *flow;
         let question =
             Question { listener, random, source_port, source, destination, destination_port, ..Question::default() };
@@ -188,13 +196,18 @@ impl Kernel {
         Ok(if done.return_value == 0 { sys::row::<Question>(&answer).map(|answer| answer.assignment) } else { None })
     }
 
+    /// The program `explain`, loaded when it is first asked for.
+    fn load_explain(&mut self) -> Result<&mut SchedClassifier> {
+        let program = load::explain(&mut self.ebpf)?;
+        if program.fd().is_err() {
+            program.load().context("the kernel does not take the program `explain`")?;
+        }
+        Ok(program)
+    }
+
     /// How many instructions the verifier follows in each program.
     pub fn verified(&mut self) -> Result<Vec<(&'static str, u32)>> {
-        let explain = load::explain(&mut self.ebpf)?;
-        if explain.fd().is_err() {
-            explain.load().context("the kernel does not take the program `explain`")?;
-        }
-        let explain = explain.info().context("the program `explain` says nothing of itself")?;
+        let explain = self.load_explain()?.info().context("the program `explain` says nothing of itself")?;
         let assign = load::assign(&mut self.ebpf)?.info().context("the program `assign` says nothing of itself")?;
         let all = [("assign", assign), ("explain", explain)];
         Ok(all.into_iter().map(|(name, info)| (name, info.verified_instruction_count().unwrap_or_default())).collect())

@@ -24,7 +24,7 @@ use tcpshift_common::decide::{Steer, Table};
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
-use crate::route::kind::Kind;
+pub use crate::route::kind::Kind;
 pub use crate::route::model::policy::Keepalive;
 pub use hashing::HashTable;
 pub use weigh::WeightTable;

@@ -199,7 +199,7 @@ async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                 })));
             }
             admin::Command::Status(reply) => drop(reply.send(Ok(StatusReply {
-                assignment: AssignmentStatus::default(),
+                assignment: AssignmentStatus { by: "kernel".to_owned(), ..AssignmentStatus::default() },
                 version: "0.1.0".to_owned(),
                 pid: 1,
                 uptime_seconds: 2,
@@ -391,7 +391,11 @@ fn shift_shows_the_difference() {
 fn status_is_told_to_people_and_programs() {
     let world = world();
     let (code, out, _) = world.run(&["status"]);
-    assert!(code == 0 && out.starts_with("agent 0.1.0, pid 1, up 2s, generation 7, datapath proxy, 0 objects\n"));
+    assert!(
+        code == 0
+            && out
+                .starts_with("agent 0.1.0, pid 1, up 2s, generation 7, datapath proxy, assignment kernel, 0 objects\n")
+    );
     assert_eq!(serde_json::from_str::<Value>(&world.run(&["status", "-o", "json"]).1).unwrap()["generation"], 7);
 }
 

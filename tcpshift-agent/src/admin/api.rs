@@ -376,6 +376,8 @@ pub struct RouteStatus {
     pub name: String,
     /// As `tcpshift.io/steer-by`.
     pub steer_by: String,
+    /// The datapath that carries its connections.
+    pub datapath: String,
     /// In the order of the route file.
     pub destinations: Vec<DestinationStatus>,
 }

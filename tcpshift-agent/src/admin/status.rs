@@ -8,6 +8,9 @@ use super::api::{Achieved, DestinationStatus, ListenerStatus, RouteStatus, Troub
 use crate::connections::Connections;
 use crate::plan::{Destination, Listener, Plan, Route, steer_name};
 
+/// The datapath that carries every route: this version has no other.
+pub const DATAPATH: &str = "proxy";
+
 /// Two-sided 95 % of a normal distribution.
 const Z: f64 = 1.959_964;
 
@@ -38,6 +41,7 @@ fn route(route: &Route, connections: &Connections) -> RouteStatus {
     RouteStatus {
         name: route.name(),
         steer_by: steer_name(&route.steer),
+        datapath: DATAPATH.to_owned(),
         destinations: route
             .destinations
             .iter()

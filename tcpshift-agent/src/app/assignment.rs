@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
-use crate::kernel::{Kernel, Prepared, Sockets};
+use crate::kernel::{self, Kernel, Prepared, Sockets};
 use crate::plan::Plan;
 
 /// What stands before the reason where programs were asked for.
@@ -209,6 +209,8 @@ impl Assignment {
 
 fn load(max_routes: u32, takeover: bool) -> Result<Kernel> {
     let mut kernel = Kernel::load(max_routes)?;
+    // Later there may be no right to it.
+    kernel::see_to_bpffs()?;
     if !takeover {
         attach(&mut kernel)?;
     }

@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 use super::outcome::{Done, Stop};
 use super::table::Table;
 use super::{quantity, screen};
-use crate::admin::api::{Achieved, DestinationStatus, ListenerStatus, RouteStatus, StatusReply, Trouble};
+use crate::admin::api::{
+    Achieved, AssignmentStatus, DestinationStatus, ListenerStatus, RouteStatus, StatusReply, Trouble,
+};
 use crate::admin::client::Client;
 
 const AFTER: &str = "\
@@ -90,11 +92,13 @@ fn text(status: &StatusReply, wide: bool, explained: bool) -> String {
 }
 
 fn header(status: &StatusReply, wide: bool) -> String {
-    let StatusReply { version, pid, generation, datapath, objects, seed, .. } = status;
+    let StatusReply { version, pid, generation, datapath, assignment, objects, seed, .. } = status;
     let up = quantity::short(status.uptime_seconds);
     let objects = quantity::count(*objects, "object");
-    let mut header =
-        format!("agent {version}, pid {pid}, up {up}, generation {generation}, datapath {datapath}, {objects}");
+    let by = screen::clean(&assignment.by);
+    let mut header = format!(
+        "agent {version}, pid {pid}, up {up}, generation {generation}, datapath {datapath}, assignment {by}, {objects}"
+    );
     if wide {
         write!(header, ", seed {seed:#x}").expect("a string takes everything");
     }
@@ -103,7 +107,21 @@ fn header(status: &StatusReply, wide: bool) -> String {
         header.push_str(&screen::alarm("draining"));
     }
     header.push('\n');
+    header.push_str(&of_assignment(assignment, wide));
     header
+}
+
+/// Why the agent decides, if it does, and for how many connections it did in the place of the kernel.
+fn of_assignment(AssignmentStatus { by, reason, kernel, agent }: &AssignmentStatus, wide: bool) -> String {
+    let mut text = String::new();
+    if by != "kernel" {
+        line(&mut text, &format!("assignment by the agent: {reason}"));
+    }
+    if *agent > 0 || (wide && by == "kernel") {
+        let all = quantity::count(kernel + agent, "connection");
+        line(&mut text, &format!("{agent} of {all} decided by the agent"));
+    }
+    text
 }
 
 /// One listener and its routes.
@@ -126,7 +144,7 @@ pub(super) fn of_listener(listener: &ListenerStatus, wide: bool) -> String {
         vec!["ROUTE", "DESTINATION", "WEIGHT", "SLOTS", "SHARE", "OPENED", "ACHIEVED", "ACTIVE", "FAILED"];
     headings.push("ENDPOINTS");
     if wide {
-        headings.extend(["SINCE-CHANGE", "STEER-BY"]);
+        headings.extend(["SINCE-CHANGE", "STEER-BY", "DATAPATH"]);
     }
     headings.push("WHY");
     let mut table = Table::new(headings);
@@ -154,7 +172,7 @@ fn row(route: &RouteStatus, destination: &DestinationStatus, wide: bool) -> Vec<
         destination.endpoints.to_string(),
     ];
     if wide {
-        row.extend([destination.opened_since_change.to_string(), route.steer_by.clone()]);
+        row.extend([destination.opened_since_change.to_string(), route.steer_by.clone(), route.datapath.clone()]);
     }
     row.push(why(destination));
     row
@@ -186,7 +204,6 @@ fn line(text: &mut String, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::AssignmentStatus;
 
     fn destination(name: &str, weight: u64) -> DestinationStatus {
         DestinationStatus {
@@ -226,6 +243,7 @@ mod tests {
                 routes: vec![RouteStatus {
                     name: "default/tcp-echo".to_owned(),
                     steer_by: "connection".to_owned(),
+                    datapath: "proxy".to_owned(),
                     destinations: vec![destination("tcp-echo:9000/v1", 80), destination("tcp-echo:9000/v2", 20)],
                 }],
             }],
@@ -238,7 +256,7 @@ mod tests {
     #[test]
     fn a_healthy_agent_is_short() {
         let expected = "\
-agent 0.1.0, pid 12, up 3m12s, generation 4, datapath proxy, 5 objects
+agent 0.1.0, pid 12, up 3m12s, generation 4, datapath proxy, assignment kernel, 5 objects
 
 default/tcp-echo-gateway:tcp at [::]:31400
 ROUTE              DESTINATION        WEIGHT   SLOTS   SHARE   OPENED   ACHIEVED              ACTIVE   FAILED   ENDPOINTS
@@ -247,6 +265,21 @@ default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [
 ";
         assert_eq!(text(&status(), false, false), expected);
         assert_eq!(text(&status(), false, true), format!("{expected}{EXPLAINED}"));
+    }
+
+    #[test]
+    fn who_decides_is_said() {
+        let mut status = status();
+        let second_line = |status: &StatusReply, wide| text(status, wide, false).lines().nth(1).unwrap().to_owned();
+        assert_eq!(second_line(&status, false), "");
+        assert_eq!(second_line(&status, true), "0 of 406 connections decided by the agent");
+        status.assignment.agent = 3;
+        assert_eq!(second_line(&status, false), "3 of 409 connections decided by the agent");
+        let reason = "this process lacks CAP_BPF".to_owned();
+        status.assignment = AssignmentStatus { by: "agent".to_owned(), reason, kernel: 0, agent: 0 };
+        let text = text(&status, true, false);
+        assert!(text.contains(", assignment agent, 5 objects"), "{text}");
+        assert!(text.contains("\nassignment by the agent: this process lacks CAP_BPF\n\n"), "{text}");
     }
 
     #[test]
@@ -294,11 +327,11 @@ default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [
             "seed 0x1f, draining\n",
             "not served: port 31400 is served by nginx (pid 5)\n",
             "4 connections reset: no rule fitted\n",
-            "SINCE-CHANGE   STEER-BY     WHY\n",
-            "connection   no endpoint (3); connect timeout (1); 5 ended by idle timeout\n",
+            "SINCE-CHANGE   STEER-BY     DATAPATH   WHY\n",
+            "connection   proxy      no endpoint (3); connect timeout (1); 5 ended by idle timeout\n",
             "\n1 connection still open to destinations",
             "Trouble:\n  no descriptors left (7)\n",
-            "connection   unknown port\n",
+            "connection   proxy      unknown port\n",
             "Notes:\n  default/x: note\u{fffd}\n",
         ] {
             assert!(text.contains(said), "{said:?} is not in\n{text}");

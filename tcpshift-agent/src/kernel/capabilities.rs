@@ -30,6 +30,11 @@ pub(super) fn missing() -> Result<Vec<&'static str>> {
     Ok(NEEDED.iter().filter(|(one, _)| !effective.contains(*one)).map(|(_, name)| *name).collect())
 }
 
+/// All that loading and attaching needs.
+pub(super) fn needed() -> [&'static str; 3] {
+    NEEDED.map(|(_, name)| name)
+}
+
 /// Drops, from this thread and from those that it starts from now on, what is not needed for life. To be called before
 /// there are others.
 pub fn drop_unneeded() -> Result<()> {

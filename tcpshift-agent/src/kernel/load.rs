@@ -23,6 +23,11 @@ const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT
 #[cfg(not(ebpf))]
 const OBJECT: Option<&[u8]> = None;
 
+/// Whether there is an object to load.
+pub(super) const fn is_built_in() -> bool {
+    OBJECT.is_some()
+}
+
 /// How many rows maps have that are made once: numbers must be below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::fs::{FlockOperation, flock, major, minor, statfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use tcpshift_common::layout::ABI;
@@ -18,11 +18,11 @@ use tcpshift_common::layout::ABI;
 use super::sys;
 
 /// Where the bpf filesystem is.
-const BPFFS: &str = "/sys/fs/bpf";
+pub(super) const BPFFS: &str = "/sys/fs/bpf";
 /// What statfs(2) says of it (`BPF_FS_MAGIC`).
 const BPFFS_TYPE: u64 = 0xcafe_4a11;
 /// The project's folder in it.
-const FOLDER: &str = "tcpshift";
+pub const FOLDER: &str = "/sys/fs/bpf/tcpshift";
 /// What is behind a name that is not shown yet. No dot: the bpf filesystem keeps names with one for itself.
 const NEW: &str = "-new";
 
@@ -38,10 +38,10 @@ pub(super) struct Pins {
 impl Pins {
     /// Takes the folder, and makes it if it is not there.
     pub(super) fn take() -> Result<Self> {
-        let top = Path::new(BPFFS).join(FOLDER);
-        make(&top)?;
+        let top = Path::new(FOLDER);
+        make(top)?;
         let own = ABI.to_string();
-        if let Some(other) = names(&top)?.into_iter().find(|name| *name != own) {
+        if let Some(other) = names(top)?.into_iter().find(|name| *name != own) {
             bail!(
                 "{} is of another layout than this agent's ({ABI}); stop its agent, and remove it by that version's \
                  `tcpshift-agent unload`",
@@ -146,13 +146,8 @@ pub struct Unloaded {
 
 /// Removes everything of tcpshift that is pinned or attached, of every layout. Fails if an agent runs that has it.
 pub fn unload() -> Result<Unloaded> {
-    let top = Path::new(BPFFS).join(FOLDER);
     let mut unloaded = Unloaded::default();
-    if !is_bpffs()? || !top.exists() {
-        return Ok(unloaded);
-    }
-    for name in names(&top)? {
-        let folder = top.join(name);
+    for folder in layouts()? {
         let _lock = lock(&folder)?;
         for (path, is_link) in contents(&folder)? {
             if is_link {
@@ -164,8 +159,50 @@ pub fn unload() -> Result<Unloaded> {
         }
         sweep(&folder)?;
     }
-    fs::remove_dir(&top).with_context(|| format!("cannot remove {}", top.display()))?;
-    Ok(unloaded)
+    match fs::remove_dir(FOLDER) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {FOLDER}"))
+        }
+        _ => Ok(unloaded),
+    }
+}
+
+/// What is pinned of one layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) folder: PathBuf,
+    pub(super) links: usize,
+    pub(super) pins: usize,
+    /// The agent that has it.
+    pub(super) holder: Option<u32>,
+}
+
+impl Found {
+    /// Whether it is of another layout than this agent's.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.folder.file_name() != Some(ABI.to_string().as_ref())
+    }
+}
+
+/// What is pinned, of every layout. Nothing is changed, and no lock is taken.
+pub(super) fn found() -> Result<Vec<Found>> {
+    let found = layouts()?.into_iter().map(|folder| {
+        let contents = contents(&folder)?;
+        let links = contents.iter().filter(|(_, is_link)| *is_link).count();
+        let pins = contents.len() - links;
+        let holder = fs::metadata(&folder).ok().and_then(|metadata| holder(&metadata));
+        Ok(Found { folder, links, pins, holder })
+    });
+    found.collect()
+}
+
+/// The folders of all layouts.
+fn layouts() -> Result<Vec<PathBuf>> {
+    let top = Path::new(FOLDER);
+    if !is_bpffs()? || !top.try_exists().with_context(|| format!("cannot look at {FOLDER}"))? {
+        return Ok(Vec::new());
+    }
+    Ok(names(top)?.into_iter().map(|name| top.join(name)).collect())
 }
 
 /// Files below a folder, and whether each is a link.
@@ -255,8 +292,8 @@ fn lock(folder: &Path) -> Result<File> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => {
-            let who = file.metadata().ok().and_then(|metadata| holder(metadata.ino()));
-            let who = who.map_or_else(|| "another agent".to_owned(), |pid| format!("another agent (process {pid})"));
+            let who = file.metadata().ok().and_then(|metadata| holder(&metadata));
+            let who = who.map_or_else(|| "an agent".to_owned(), |pid| format!("the agent of process {pid}"));
             bail!("{who} has {}", folder.display())
         }
         Err(error) => Err(error).with_context(|| format!("cannot lock {}", folder.display())),
@@ -264,17 +301,17 @@ fn lock(folder: &Path) -> Result<File> {
 }
 
 /// The process that has locked a file, from /proc/locks: `1: FLOCK ADVISORY WRITE 71 00:1f:1234 0 EOF`.
-fn holder(inode: u64) -> Option<u32> {
+fn holder(file: &fs::Metadata) -> Option<u32> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let place = format!(":{inode}");
+    let place = format!("{:02x}:{:02x}:{}", major(file.dev()), minor(file.dev()), file.ino());
     locks.lines().filter(|line| line.contains("FLOCK")).find_map(|line| {
         let mut fields = line.split_whitespace().skip(4);
         let pid = fields.next()?.parse().ok()?;
-        fields.next()?.ends_with(&place).then_some(pid)
+        (fields.next()? == place).then_some(pid)
     })
 }
 
-fn is_bpffs() -> Result<bool> {
+pub(super) fn is_bpffs() -> Result<bool> {
     match statfs(BPFFS) {
         Ok(found) => Ok(found.f_type as u64 == BPFFS_TYPE),
         Err(Errno::NOENT) => Ok(false),
@@ -283,7 +320,7 @@ fn is_bpffs() -> Result<bool> {
 }
 
 /// Mounts the bpf filesystem where it belongs if it is not there.
-pub(super) fn see_to_bpffs() -> Result<()> {
+pub fn see_to_bpffs() -> Result<()> {
     if is_bpffs()? {
         return Ok(());
     }

@@ -1,11 +1,17 @@
-//! tcpshift's own annotations on a VirtualService: `tcpshift.io/steer-by` and `tcpshift.io/on-empty`.
+//! tcpshift's own annotations: `tcpshift.io/steer-by` and `tcpshift.io/on-empty` on a VirtualService, and
+//! `tcpshift.io/datapath` on a TCPRoute too.
 
-use super::node::Node;
+use super::kind::Kind;
+use super::node::{Field, Node};
 use super::report::{Path, Report};
 
 const PREFIX: &str = "tcpshift.io/";
 const STEER_BY: &str = "tcpshift.io/steer-by";
 const ON_EMPTY: &str = "tcpshift.io/on-empty";
+const DATAPATH: &str = "tcpshift.io/datapath";
+
+/// Datapaths that other versions have.
+const MISSING: [&str; 4] = ["connect", "lookup", "sockmap", "nat"];
 
 /// What the annotations say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +39,7 @@ pub enum SteerBy {
     },
 }
 
-/// Reads them. One that begins with `tcpshift.io/` and is none of them is an error.
+/// Reads those of a VirtualService. One that begins with `tcpshift.io/` and is none of them is an error.
 pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
     let mut steering = Steering::default();
     let path = Path::ROOT.name("metadata");
@@ -56,6 +62,7 @@ pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
                 "redistribute" => steering.redistribute = true,
                 _ => report.error(field.line, &path, format!("{value:?} has no meaning"), "write refuse or redistribute"),
             },
+            DATAPATH => datapath(field, &path, report),
             name => unknown(name, field.line, &path, report),
         }
     }
@@ -74,23 +81,40 @@ pub fn refuse_as_istio(metadata: &Node, report: &mut Report<'_>) {
     }
 }
 
-/// Refuses annotations of tcpshift on a kind that has none.
-pub fn refuse(metadata: &Node, report: &mut Report<'_>) {
+/// Checks those of any other kind: a TCPRoute may have one, the others none.
+pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
     let path = Path::ROOT.name("metadata");
     let path = path.name("annotations");
     for field in metadata.fields("annotations") {
         let path = path.name(&field.name);
-        if [STEER_BY, ON_EMPTY].contains(&field.name.as_str()) {
-            report.error(field.line, &path, "this annotation belongs on a VirtualService", "move it there");
-        } else {
-            unknown(&field.name, field.line, &path, report);
+        match field.name.as_str() {
+            STEER_BY | ON_EMPTY => {
+                report.error(field.line, &path, "this annotation belongs on a VirtualService", "move it there");
+            }
+            DATAPATH if kind == Kind::TcpRoute => datapath(field, &path, report),
+            DATAPATH => {
+                let message = "this annotation belongs on a VirtualService or a TCPRoute";
+                report.error(field.line, &path, message, "move it there");
+            }
+            name => unknown(name, field.line, &path, report),
         }
     }
 }
 
+/// There is nothing to choose yet: every route is carried by the proxy. So nothing is kept of it.
+fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) {
+    let value = field.node.as_str().unwrap_or_default();
+    let message = match value {
+        "auto" | "proxy" => return,
+        _ if MISSING.contains(&value) => format!("this version does not have the datapath {value:?}"),
+        _ => format!("{value:?} is no datapath"),
+    };
+    report.error(field.line, path, message, "write auto or proxy");
+}
+
 fn unknown(name: &str, line: usize, path: &Path<'_>, report: &mut Report<'_>) {
     if name.starts_with(PREFIX) {
-        report.error(line, path, "unknown annotation", format!("known: {STEER_BY}, {ON_EMPTY}"));
+        report.error(line, path, "unknown annotation", format!("known: {STEER_BY}, {ON_EMPTY}, {DATAPATH}"));
     }
 }
 

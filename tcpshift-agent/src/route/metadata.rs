@@ -25,7 +25,7 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
         }
     }
     if kind != Kind::VirtualService {
-        annotations::refuse(metadata, report);
+        annotations::check(kind, metadata, report);
     }
     if kind.group() == Kind::VirtualService.group() {
         annotations::refuse_as_istio(metadata, report);

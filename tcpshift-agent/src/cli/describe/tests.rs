@@ -27,6 +27,7 @@ fn plan() -> Vec<ListenerStatus> {
     let route = |name: &str| RouteStatus {
         name: name.to_owned(),
         steer_by: "connection".to_owned(),
+        datapath: "proxy".to_owned(),
         destinations: vec![destination("v1", Some("10.0.0.1:9000")), destination("v2", None)],
     };
     vec![ListenerStatus {
