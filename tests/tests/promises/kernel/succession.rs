@@ -74,7 +74,7 @@ fn the_link_stays_and_gets_the_program_of_the_new_agent() {
         let after = (links(&world), pinned(&world));
         for (name, link) in &before.0 {
             assert_eq!(after.0[name]["id"], link["id"], "the link is another one");
-            assert_ne!(after.0[name]["prog_id"], link["prog_id"], "the program is the old agent's");
+            assert_ne!(after.0[name]["prog_id"], link["prog_id"], "the program is the old agent's:\n{}", agent.log());
         }
         assert_eq!(after.1, before.1, "names went with the old agent");
         assert_eq!(attached(&world).len(), 1);
