@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context, Result};
 
+use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
 use crate::kernel::{Kernel, Prepared, Sockets};
@@ -31,6 +32,8 @@ pub(super) struct Assignment {
     kernel: Option<Kernel>,
     /// Programs decide by the plan in force.
     is_on: bool,
+    /// The agent before this one has let go, and what is pinned could not be taken yet.
+    is_owed: bool,
     /// Why it is as it is.
     reason: String,
 }
@@ -51,7 +54,7 @@ impl Assignment {
                 Err(error) => return Err(error).context("--assign kernel (`tcpshift-agent doctor` says more)"),
             },
         };
-        Ok(Self { asked, kernel, is_on: false, reason })
+        Ok(Self { asked, kernel, is_on: false, is_owed: false, reason })
     }
 
     /// Says, in a line, who decides and why.
@@ -81,6 +84,12 @@ impl Assignment {
 
     /// Makes the tables of a plan. Where the agent may decide instead, no failure is one of the caller's.
     pub(super) fn prepare(&mut self, plan: &Plan) -> Result<Option<Prepared>> {
+        if self.is_owed
+            && let Err(error) = self.seize()
+        {
+            self.stand_aside(&error);
+            return Ok(None);
+        }
         let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.is_seized()) else { return Ok(None) };
         match kernel.prepare(plan) {
             Ok(prepared) => {
@@ -121,13 +130,28 @@ impl Assignment {
         }
     }
 
-    /// The agent before has let go: takes its links, and puts the plan in force.
-    pub(super) fn succeed(&mut self, plan: &Plan) {
-        let Some(kernel) = &mut self.kernel else { return };
-        match kernel.seize().and_then(|()| kernel.prepare(plan)) {
-            Ok(prepared) => self.publish(Some(prepared)),
-            Err(error) => self.stand_aside(&error),
+    /// The agent before lets go: takes its links, and puts the plan in force. It has said so before it does, or may
+    /// have been killed, so it has a moment.
+    pub(super) async fn succeed(&mut self, plan: &Plan) {
+        if self.kernel.is_none() {
+            return;
         }
+        self.is_owed = true;
+        if let Err(error) = succession::patiently(succession::DEATH_TIME, || self.seize()).await {
+            self.stand_aside(&error);
+            return;
+        }
+        // What goes wrong here is said, and tried again at the next change.
+        if let Ok(prepared) = self.prepare(plan) {
+            self.publish(prepared);
+        }
+    }
+
+    fn seize(&mut self) -> Result<()> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        kernel.seize()?;
+        self.is_owed = false;
+        Ok(())
     }
 
     /// Leaves what is pinned to the agent that takes over.
