@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tokio::time::sleep;
 
+use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
 use crate::kernel::{self, Kernel, Prepared, Sockets};
@@ -17,10 +16,6 @@ use crate::plan::Plan;
 
 /// What stands before the reason where programs were asked for.
 const ASKED: &str = "--assign kernel (`tcpshift-agent doctor` says more)";
-
-/// How long the agent before may keep what is pinned after it has let go, and how often is tried meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
-const ROUND: Duration = Duration::from_millis(5);
 
 /// Who is to decide (`run --assign`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +35,8 @@ pub(super) struct Assignment {
     kernel: Option<Kernel>,
     /// Programs decide by the plan in force.
     is_on: bool,
+    /// The agent before this one has let go, and what is pinned could not be taken yet.
+    is_owed: bool,
     /// Why it is as it is.
     reason: String,
 }
@@ -60,7 +57,7 @@ impl Assignment {
                 Err(error) => return Err(error).context(ASKED),
             },
         };
-        Ok(Self { asked, kernel, is_on: false, reason })
+        Ok(Self { asked, kernel, is_on: false, is_owed: false, reason })
     }
 
     /// Says, in a line, who decides and why.
@@ -90,6 +87,12 @@ impl Assignment {
 
     /// Makes the tables of a plan. Fails only where programs were asked for and decide: else the agent does.
     pub(super) fn prepare(&mut self, plan: &Plan) -> Result<Option<Prepared>> {
+        if self.is_owed
+            && let Err(error) = self.seize()
+        {
+            self.stand_aside(&error);
+            return Ok(None);
+        }
         let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.is_seized()) else { return Ok(None) };
         match kernel.prepare(plan) {
             Ok(prepared) => {
@@ -152,20 +155,28 @@ impl Assignment {
         }
     }
 
-    /// The agent before has let go, or is about to: takes its links, and puts the plan in force.
+    /// The agent before lets go: takes its links, and puts the plan in force. It has said so before it does, or may
+    /// have been killed, so it has a moment.
     pub(super) async fn succeed(&mut self, plan: &Plan) {
-        let Some(kernel) = &mut self.kernel else { return };
-        let began = Instant::now();
-        let taken = loop {
-            match kernel.seize() {
-                Err(_) if began.elapsed() < PATIENCE => sleep(ROUND).await,
-                taken => break taken,
-            }
-        };
-        match taken.and_then(|()| kernel.prepare(plan)) {
-            Ok(prepared) => self.publish(Some(prepared)),
-            Err(error) => self.stand_aside(&error),
+        if self.kernel.is_none() {
+            return;
         }
+        self.is_owed = true;
+        if let Err(error) = succession::patiently(succession::DEATH_TIME, || self.seize()).await {
+            self.stand_aside(&error);
+            return;
+        }
+        // What goes wrong here is said, and tried again at the next change.
+        if let Ok(prepared) = self.prepare(plan) {
+            self.publish(prepared);
+        }
+    }
+
+    fn seize(&mut self) -> Result<()> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        kernel.seize()?;
+        self.is_owed = false;
+        Ok(())
     }
 
     /// Leaves what is pinned to the agent that takes over.

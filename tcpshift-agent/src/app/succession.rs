@@ -27,7 +27,7 @@ use crate::route::state::State;
 
 /// How long an agent that was just killed may keep its locks and its sockets: the kernel takes its time to free all
 /// it had.
-const DEATH_TIME: Duration = Duration::from_secs(2);
+pub(super) const DEATH_TIME: Duration = Duration::from_secs(2);
 
 /// How often is tried meanwhile what cannot be done yet.
 const DEATH_ROUND: Duration = Duration::from_millis(20);
@@ -130,7 +130,11 @@ pub(super) async fn belongings(
     Ok((listener, state))
 }
 
-async fn patiently<T>(patience: Duration, mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+/// Tries something again for a while.
+pub(super) async fn patiently<T>(
+    patience: Duration,
+    mut attempt: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let began = Instant::now();
     loop {
         match attempt() {

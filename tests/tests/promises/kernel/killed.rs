@@ -54,7 +54,7 @@ fn a_hundred_kills_while_publishing_are_mended_and_nothing_is_left() {
                 }
                 unreachable!("the agent is killed")
             });
-            sleep(Duration::from_millis(5 + noise.below(40)));
+            sleep(Duration::from_millis(5 + noise.below(90)));
             agent.process().kill();
             editor.join().unwrap()
         });
@@ -71,7 +71,8 @@ fn a_hundred_kills_while_publishing_are_mended_and_nothing_is_left() {
         assert_eq!(answers(GATEWAY, 3).len(), 3);
         assert_eq!(assigned(&agent), (3, 0), "round {round}");
     }
-    assert!(edits > KILLS, "{edits} edits in {KILLS} rounds");
+    // Else most of them died before they had anything to publish.
+    assert!(edits > KILLS / 4, "{edits} edits in {KILLS} rounds");
     let (socket, second) = (agent.socket().display().to_string(), ["unload"]);
     // While an agent has it, nothing is removed.
     cli(&[("TCPSHIFT_ADMIN", &socket)], &second, b"").expect(1).complains(&agent.pid().to_string());

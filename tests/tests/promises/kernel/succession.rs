@@ -1,12 +1,13 @@
 //! Takeover with kernel assignment: the link stays and gets another program, and no connection falls between.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{GATEWAY, answers};
 use tcpshift_tests::load::{Load, echo_many};
-use tcpshift_tests::maps::{attached, links, pinned};
+use tcpshift_tests::maps::{attached, links, path, pinned};
 use tcpshift_tests::process::grouped;
 use tcpshift_tests::routes::{example_text, ground, route, together};
 use tcpshift_tests::rush::Rush;
@@ -51,7 +52,7 @@ impl Drop for Group {
         // Whoever was in it may still be dying.
         let begin = Instant::now();
         while std::fs::remove_dir(&self.0).is_err() && begin.elapsed() < seconds(2) {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            sleep(Duration::from_millis(10));
         }
     }
 }
@@ -74,7 +75,7 @@ fn the_link_stays_and_gets_the_program_of_the_new_agent() {
         let after = (links(&world), pinned(&world));
         for (name, link) in &before.0 {
             assert_eq!(after.0[name]["id"], link["id"], "the link is another one");
-            assert_ne!(after.0[name]["prog_id"], link["prog_id"], "the program is the old agent's");
+            assert_ne!(after.0[name]["prog_id"], link["prog_id"], "the program is the old agent's:\n{}", agent.log());
         }
         assert_eq!(after.1, before.1, "names went with the old agent");
         assert_eq!(attached(&world).len(), 1);
@@ -86,6 +87,45 @@ fn the_link_stays_and_gets_the_program_of_the_new_agent() {
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
     assert_eq!(pinned(&world), [""; 0]);
     assert_eq!(attached(&world).len(), 0);
+}
+
+/// Has another agent take over while somebody else has the lock of what is pinned for so long, from when the old one
+/// lets it go. The new agent; the old one has ended.
+fn succeed_late<'a>(mut agent: Agent<'a>, process: &str, held: Duration, during: impl FnOnce(&Agent<'a>)) -> Agent<'a> {
+    let folder = std::fs::File::open(path("")).unwrap();
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(move || {
+            folder.lock().unwrap();
+            sleep(held);
+        });
+        let successor = agent.successor(process, program(), &KERNEL).answers();
+        during(&successor);
+        holder.join().unwrap();
+        assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+        successor
+    })
+}
+
+#[test]
+fn what_the_old_agent_gives_up_late_is_waited_for() {
+    let world = World::new();
+    let (agent, _server) = served(&world);
+    let began = Instant::now();
+    let agent = succeed_late(agent, "first", Duration::from_millis(400), |_| {});
+    assert!(began.elapsed() >= Duration::from_millis(400));
+    assert_assigned(&agent, GATEWAY, 10);
+    // One that takes too long: the agent decides, until the next change.
+    let agent = succeed_late(agent, "second", seconds(3), |agent| {
+        let assignment = agent.status().assignment;
+        assert_eq!(assignment.by, "agent");
+        assert!(assignment.reason.contains("another agent"), "{}", assignment.reason);
+        assert_eq!(answers(GATEWAY, 10), ["one"; 10]);
+        agent.apply(&route(&[("v1", 2)]));
+        assert_eq!(agent.status().assignment.by, "agent");
+    });
+    agent.apply(&route(&[("v1", 3)]));
+    assert_assigned(&agent, GATEWAY, 10);
+    assert_eq!(links(&world).len(), 1);
 }
 
 #[test]
