@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn execute(_: &Arguments) -> Result<Done, Stop> {
-    let unloaded = kernel::unload().map_err(|error| Stop::Failed(format!("{error:#}")))?;
+    let unloaded = kernel::unload().map_err(|error| Stop::Failed(format!("cannot unload: {error:#}")))?;
     screen::print(&format!("{}\n", text(unloaded)))?;
     Ok(Done::Well)
 }

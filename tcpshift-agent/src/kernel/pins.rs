@@ -199,7 +199,7 @@ pub(super) fn found() -> Result<Vec<Found>> {
 /// The folders of all layouts.
 fn layouts() -> Result<Vec<PathBuf>> {
     let top = Path::new(FOLDER);
-    if !is_bpffs()? || !top.try_exists().with_context(|| format!("cannot look at {FOLDER}"))? {
+    if !is_bpffs()? || !top.try_exists().with_context(|| format!("cannot look at {FOLDER}, as root can"))? {
         return Ok(Vec::new());
     }
     Ok(names(top)?.into_iter().map(|name| top.join(name)).collect())
@@ -294,7 +294,7 @@ fn lock(folder: &Path) -> Result<File> {
         Err(Errno::WOULDBLOCK) => {
             let who = file.metadata().ok().and_then(|metadata| holder(&metadata));
             let who = who.map_or_else(|| "an agent".to_owned(), |pid| format!("the agent of process {pid}"));
-            bail!("{who} has {}", folder.display())
+            bail!("{who} has {}, and has to end first", folder.display())
         }
         Err(error) => Err(error).with_context(|| format!("cannot lock {}", folder.display())),
     }

@@ -69,6 +69,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("an unknown annotation", annotated(&[("steer-bye", "source")], &[("v1", 1)]).into_bytes()),
         ("an unknown way to steer", annotated(&[("steer-by", "moon")], &[("v1", 1)]).into_bytes()),
         ("an unknown word for on-empty", annotated(&[("on-empty", "panic")], &[("v1", 1)]).into_bytes()),
+        ("a datapath that this version has not", annotated(&[("datapath", "sockmap")], &[("v1", 1)]).into_bytes()),
         ("a prefix too long", annotated(&[("steer-by", "source/33,64")], &[("v1", 1)]).into_bytes()),
         ("a bad subnet", edit("port: 31400", "sourceSubnet: 10.0.0.0/33")),
         ("a total of 0", route(&[("v1", 0), ("v2", 0)]).into_bytes()),

@@ -8,6 +8,7 @@ mod activation;
 mod bad_input;
 mod bytes;
 mod crash;
+mod doctor;
 mod dying;
 mod empty;
 mod files;

@@ -33,7 +33,8 @@ fn kernel() -> Finding {
     }
 }
 
-/// What is known of a kernel by its number. Distributions repair kernels without changing it, so this forbids nothing.
+/// What is known of a kernel by its number: from 6.6.128, 6.12.75, 6.18.14 and 6.19 on, FIONREAD of a socket in a sockmap
+/// may be 0 though data waits, and wake-ups may be lost. Repairs do not show in the number, so this forbids nothing.
 fn series(release: &str) -> Finding {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0_u32);
@@ -44,10 +45,8 @@ fn series(release: &str) -> Finding {
         version => version >= (6, 19, 0),
     };
     if suspect {
-        let found = format!(
-            "{release}: unless it is repaired, a program that reads a socket of a sockmap may miss data and wake-ups \
-             (6.6.128+, 6.12.75+, 6.18.14+, 6.19+); this version of tcpshift has no sockmap datapath"
-        );
+        let found =
+            format!("{release}: bad for sockets in a sockmap unless repaired; this version has no such datapath");
         note("kernel", found, "")
     } else {
         ok("kernel", release)
