@@ -20,7 +20,7 @@ pub const NAME: usize = 336;
 pub const PLACE: usize = 64;
 
 /// Rules of one listener that a program looks at. The agent decides for a listener that has more.
-pub const RULES: u32 = 512;
+pub const RULES: u32 = 256;
 
 /// Sets of tables: the one in force, the one that is being made, and the one before, which programs that began earlier
 /// may still be reading.
