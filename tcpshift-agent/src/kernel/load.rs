@@ -158,13 +158,12 @@ pub(super) fn load(room: Room, speaks: bool) -> Result<(Ebpf, Maps)> {
     assign(&mut ebpf)?.load().context("the kernel does not take the program `assign`")?;
     let maps = maps(&ebpf)?;
     // Else a program would find nothing at all before the first plan.
-    for side in 0..SIDES {
-        maps.listeners.clear(&[side])?;
-        maps.rules.clear(&[side])?;
-        maps.routes.clear(&[side])?;
-        maps.destinations.clear(&[side])?;
-        maps.endpoints.clear(&[side])?;
-    }
+    let sides: Vec<u32> = (0..SIDES).collect();
+    maps.listeners.clear(&sides)?;
+    maps.rules.clear(&sides)?;
+    maps.routes.clear(&sides)?;
+    maps.destinations.clear(&sides)?;
+    maps.endpoints.clear(&sides)?;
     maps.slots.clear(&[0])?;
     Ok((ebpf, maps))
 }

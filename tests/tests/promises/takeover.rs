@@ -447,7 +447,8 @@ fn without_an_agent_it_starts_as_usual() {
     let world = World::new();
     let agent = Agent::start(&world, &["--takeover"]);
     assert_eq!(agent.log().matches("none to take over: starting as usual").count(), 1, "{}", agent.log());
-    let mut plain = Agent::launch_as(&world, "agent", "plain", program(), std::process::Stdio::null(), &NONE);
+    let words = ["--assign", "auto"];
+    let mut plain = Agent::launch_as(&world, "agent", "plain", program(), std::process::Stdio::null(), &words);
     assert_eq!(plain.process().wait(seconds(10)).code(), Some(1), "without --takeover it is as ever");
     assert!(plain.log().contains("another agent answers at "), "{}", plain.log());
 }

@@ -116,7 +116,7 @@ fn a_second_agent_is_refused_or_decides_for_itself() {
     let first = start(&world);
     first.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
     let before = pinned(&world);
-    let who = format!("the agent of process {}", first.pid());
+    let who = format!("process {}", first.pid());
     let program = || command(built("tcpshift-agent"));
     let log = refused(Agent::launch(&world, "second", program(), &KERNEL));
     assert!(log.contains(&who), "{log}");
