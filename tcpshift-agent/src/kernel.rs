@@ -1,7 +1,7 @@
 //! The kernel room: programs and maps, by which the kernel decides for new connections in the place of the agent.
 //!
 //! It obeys plans like the proxy, and knows neither route files nor who accepts. aya is known only here, and `unsafe`
-//! code is in [`sys`] alone. `load` has the object, `publish` puts plans in force, `pins` names what `bpftool` shows,
+//! code is in `sys` alone. `load` has the object, `publish` puts plans in force, `pins` names what `bpftool` shows,
 //! `cgroup` is where programs see the agent's sockets.
 //!
 //! Nothing that an agent finds pinned is read: each has maps of its own, and takes over no more than the links, whose

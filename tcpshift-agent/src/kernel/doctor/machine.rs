@@ -45,8 +45,9 @@ fn series(release: &str) -> Finding {
         version => version >= (6, 19, 0),
     };
     if suspect {
-        let found =
-            format!("{release}: bad for sockets in a sockmap unless repaired; this version has no such datapath");
+        let found = format!(
+            "{release}: of a series bad for sockets in a sockmap until repaired; no datapath of this version has one"
+        );
         note("kernel", found, "")
     } else {
         ok("kernel", release)
