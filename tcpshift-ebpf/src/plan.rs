@@ -3,6 +3,7 @@
 //! Looked up once for each connection: whoever holds a [`Plan`] decides by it whatever is published meanwhile, since
 //! the agent waits for programs that run before it takes a table away. It must not know of sockets or packets.
 
+use core::cell::Cell;
 use core::hint::black_box;
 use core::ptr::read_volatile;
 
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
 struct Route<'a> {
     side: u32,
     row: &'a RouteRow,
+    /// The destination that was looked at last, and its place: a decision looks at one, again and again.
+    last: Cell<(u32, Option<&'a DestinationRow>)>,
 }
 
 /// Why there is no assignment.
@@ -65,7 +68,7 @@ impl Plan {
             return Ok(assignment);
         };
         let row = ROUTES.get_value(side, &(listener.first_route + place)).ok_or(Missing::Torn)?;
-        let route = Route { side, row };
+        let route = Route { side, row, last: Cell::new((0, None)) };
         assignment.route = row.number;
         assignment.route_place = place;
         let mut inputs = inputs(Inputs { route: row.number });
@@ -91,7 +94,14 @@ impl<'a> Route<'a> {
         if place >= self.row.destinations {
             return None;
         }
-        DESTINATIONS.get_value(self.side, &(self.row.first_destination + place))
+        if let (last, Some(row)) = self.last.get()
+            && last == place
+        {
+            return Some(row);
+        }
+        let row = DESTINATIONS.get_value(self.side, &(self.row.first_destination + place));
+        self.last.set((place, row));
+        row
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
 use crate::cargo::{cargo, run, target, workspace};
-use crate::{setup, step};
+use crate::{build_ebpf, setup, step};
 
 /// What is measured; without a word, all of it.
 #[derive(Args)]
@@ -21,6 +21,8 @@ pub(crate) struct Bench {
 enum What {
     /// One decision, a table of ten destinations, and the plan they stand in
     Decide,
+    /// What kernel assignment costs for each connection; as root
+    Assign,
     /// 10,000 routes: loading, analyzing, compiling, and one edit among them
     Routes,
     /// All datapaths beside their peers, in one run
@@ -37,10 +39,11 @@ impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.what {
             Some(What::Decide) => decide(),
+            Some(What::Assign) => assign(),
             Some(What::Routes) => routes(),
             Some(What::Datapaths { words }) => datapaths(words),
             None => {
-                let results = [decide(), routes(), datapaths(&[])];
+                let results = [decide(), assign(), routes(), datapaths(&[])];
                 let failed: Vec<String> =
                     results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
                 if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }
@@ -55,8 +58,21 @@ fn decide() -> Result<()> {
     cargo(&["bench", "--quiet", "--package", "tcpshift-agent", "--bench", "decide"], &[])
 }
 
-fn routes() -> Result<()> {
+fn assign() -> Result<()> {
+    kernel()?;
+    step("kernel assignment");
+    cargo(&["bench", "--quiet", "--package", "tcpshift-agent", "--bench", "assign"], &[])
+}
+
+/// What building with the kernel's programs needs.
+fn kernel() -> Result<()> {
     setup::setup(&setup::BUILD)?;
+    setup::kernel()?;
+    build_ebpf::build_ebpf()
+}
+
+fn routes() -> Result<()> {
+    kernel()?;
     step("10,000 routes");
     cargo(&["bench", "--quiet", "--package", "tcpshift-agent", "--bench", "routes"], &[])
 }

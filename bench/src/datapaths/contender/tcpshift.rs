@@ -26,7 +26,8 @@ fn start(setting: &Setting, world: &World) -> Result<Running> {
     let program = setting.built("tcpshift-agent").to_string_lossy().into_owned();
     let (state, admin) = (world.file("state"), format!("unix:{}", world.file(SOCKET).display()));
     let (state, address) = (state.to_string_lossy(), world.front.ip().to_string());
-    let words = ["run", "--datapath", "proxy", "--listen-address", &address, "--state-dir", &state];
+    let words =
+        ["run", "--datapath", "proxy", "--assign", "agent", "--listen-address", &address, "--state-dir", &state];
     let command = [&[program.as_str()], words.as_slice()].concat();
     let environment = [("TCPSHIFT_ADMIN", admin.as_str())];
     let mut process = Process::start(setting, &world.balancer, &command, &environment, &world.file("tcpshift.log"))?;
