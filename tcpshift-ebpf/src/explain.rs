@@ -1,6 +1,6 @@
 //! The program `explain`: decides for a flow that is told, by the tables that `assign` reads. It is never attached.
 //!
-//! sock_ops programs cannot be run by hand (`BPF_PROG_TEST_RUN`), classifiers can: the "packet" is a [`Question`].
+//! `sock_ops` programs cannot be run by hand (`BPF_PROG_TEST_RUN`), classifiers can: the "packet" is a [`Question`].
 
 use core::mem::offset_of;
 

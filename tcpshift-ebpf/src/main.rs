@@ -3,6 +3,8 @@
 //! They know `tcpshift-common` and nothing else of the project; what they share with the agent is in its `layout`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "`AtomicU64` of this target lacks `fetch_add`"))]
+#![allow(clippy::inline_always, reason = "a call costs a frame of 512 bytes of stack, and has five arguments at most")]
+#![allow(clippy::needless_pass_by_value, reason = "aya's macros hand contexts in so")]
 #![allow(unsafe_code, reason = "contexts and maps are pointers of the kernel's, whose verifier checks each access")]
 
 #[cfg(target_arch = "bpf")]
