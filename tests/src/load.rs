@@ -135,7 +135,9 @@ async fn converse(
         let length = 1 + noise.below(4096) as usize;
         let mut sent = noise.take(length);
         if before > 0 {
-            sent.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+            for byte in &mut sent {
+                *byte = b'a' + *byte % 26;
+            }
             sent.push(b'\n');
         }
         let mut back = vec![0; before + sent.len()];
