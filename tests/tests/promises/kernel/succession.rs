@@ -1,9 +1,12 @@
 //! Takeover with kernel assignment: the link stays and gets another program, and no connection falls between.
 
+use std::fs::DirEntry;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{GATEWAY, answers};
 use tcpshift_tests::load::{Load, echo_many};
@@ -89,42 +92,49 @@ fn the_link_stays_and_gets_the_program_of_the_new_agent() {
     assert_eq!(attached(&world).len(), 0);
 }
 
-/// Has another agent take over while somebody else has the lock of what is pinned for so long, from when the old one
-/// lets it go. The new agent; the old one has ended.
-fn succeed_late<'a>(mut agent: Agent<'a>, process: &str, held: Duration, during: impl FnOnce(&Agent<'a>)) -> Agent<'a> {
-    let folder = std::fs::File::open(path("")).unwrap();
-    std::thread::scope(|scope| {
-        let holder = scope.spawn(move || {
-            folder.lock().unwrap();
-            sleep(held);
-        });
-        let successor = agent.successor(process, program(), &KERNEL).answers();
-        during(&successor);
-        holder.join().unwrap();
-        assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
-        successor
-    })
+/// The numbers of the descriptors by which an agent has the lock of what is pinned.
+fn locks(agent: &Agent<'_>) -> Vec<i32> {
+    let (folder, open) = (path(""), format!("/proc/{}/fd", agent.pid()));
+    let is_lock = |entry: &DirEntry| {
+        std::fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(folder.trim_end_matches('/')))
+    };
+    let found = std::fs::read_dir(open).unwrap().flatten().filter(is_lock);
+    found.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect()
+}
+
+/// Copies the lock of what is pinned from an agent: it is free when both have closed it.
+fn keep_locked(agent: &Agent<'_>) -> OwnedFd {
+    let process = pidfd_open(Pid::from_raw(agent.pid().cast_signed()).unwrap(), PidfdFlags::empty()).unwrap();
+    let locks = locks(agent);
+    assert_eq!(locks.len(), 1);
+    pidfd_getfd(process, locks[0], PidfdGetfdFlags::empty()).unwrap()
 }
 
 #[test]
 fn what_the_old_agent_gives_up_late_is_waited_for() {
     let world = World::new();
-    let (agent, _server) = served(&world);
-    let began = Instant::now();
-    let agent = succeed_late(agent, "first", Duration::from_millis(400), |_| {});
-    assert!(began.elapsed() >= Duration::from_millis(400));
-    assert_assigned(&agent, GATEWAY, 10);
-    // One that takes too long: the agent decides, until the next change.
-    let agent = succeed_late(agent, "second", seconds(3), |agent| {
-        let assignment = agent.status().assignment;
-        assert_eq!(assignment.by, "agent");
-        assert!(assignment.reason.contains(path("").trim_end_matches('/')), "{}", assignment.reason);
-        assert_eq!(answers(GATEWAY, 10), ["one"; 10]);
-        agent.apply(&route(&[("v1", 2)]));
-        assert_eq!(agent.status().assignment.by, "agent");
-    });
-    agent.apply(&route(&[("v1", 3)]));
-    assert_assigned(&agent, GATEWAY, 10);
+    let (mut agent, _server) = served(&world);
+    let lock = keep_locked(&agent);
+    let successor = agent.successor("first", program(), &KERNEL);
+    until_so("the old agent lets go", seconds(20), || locks(&agent).is_empty());
+    sleep(Duration::from_millis(100));
+    drop(lock);
+    let mut successor = successor.answers();
+    assert_assigned(&successor, GATEWAY, 10);
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+
+    // One that takes too long: the agent decides, until the next change after that.
+    let lock = keep_locked(&successor);
+    let last = successor.successor("second", program(), &KERNEL).answers();
+    assert_eq!(answers(GATEWAY, 10), ["one"; 10]);
+    last.apply(&route(&[("v1", 2)]));
+    let assignment = last.status().assignment;
+    assert_eq!(assignment.by, "agent");
+    assert!(assignment.reason.contains(path("").trim_end_matches('/')), "{}", assignment.reason);
+    drop(lock);
+    assert_eq!(successor.process().wait(seconds(20)).code(), Some(0), "{}", successor.log());
+    last.apply(&route(&[("v1", 3)]));
+    assert_assigned(&last, GATEWAY, 10);
     assert_eq!(links(&world).len(), 1);
 }
 
