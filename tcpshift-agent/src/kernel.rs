@@ -58,6 +58,8 @@ pub struct Kernel {
     sockets: Arc<Sockets>,
     /// None before [`Kernel::seize`] and after [`Kernel::let_go`].
     pins: Option<Pins>,
+    /// What is attached stays so if somebody removes the names.
+    links: Vec<OwnedFd>,
     processors: usize,
 }
 
@@ -78,7 +80,16 @@ impl Kernel {
         let sockets = Sockets::new(sys::Map::new(maps.sockets.as_fd().try_clone_to_owned()?)?);
         let maps = Arc::new(maps);
         let publisher = Publisher::new(Arc::clone(&maps), room);
-        Ok(Self { ebpf, maps, cgroup, publisher, sockets: Arc::new(sockets), pins: None, processors })
+        Ok(Self {
+            ebpf,
+            maps,
+            cgroup,
+            publisher,
+            sockets: Arc::new(sockets),
+            pins: None,
+            links: Vec::new(),
+            processors,
+        })
     }
 
     /// Attaches the program and pins everything, in the place of an agent before this one, if there was one. Fails if
@@ -87,14 +98,17 @@ impl Kernel {
         let pins = Pins::take()?;
         pins.clear()?;
         let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?.as_fd();
-        let mut is_attached = false;
+        let (mut is_attached, mut links) = (false, Vec::new());
         for path in pins.links()? {
             let refused = || format!("cannot take over {} (`tcpshift-agent unload` removes it)", path.display());
             let link = sys::pinned(&path).with_context(refused)?;
             let cgroup = sys::link_cgroup(link.as_fd()).with_context(refused)?;
             // A socket that is handed over stays with the cgroup of whoever made it. A cgroup that is gone has no number.
             match sys::replace(link.as_fd(), program) {
-                Ok(()) => is_attached |= cgroup == self.cgroup.number,
+                Ok(()) => {
+                    is_attached |= cgroup == self.cgroup.number;
+                    links.push(link);
+                }
                 Err(error) => {
                     log::debug!("{}: {error}; it is removed", path.display());
                     pins::remove(&path)?;
@@ -105,11 +119,12 @@ impl Kernel {
             let link = self.attach()?;
             let path = pins.link(self.cgroup.number);
             sys::pin(link.as_fd(), &path).with_context(|| format!("cannot pin {}", path.display()))?;
+            links.push(link);
         }
         for (name, map) in self.maps.named() {
             pins.pin(name, map)?;
         }
-        self.pins = Some(pins);
+        (self.pins, self.links) = (Some(pins), links);
         Ok(())
     }
 
@@ -225,6 +240,7 @@ impl Kernel {
 
     /// Leaves everything that is pinned to another agent.
     pub fn let_go(&mut self) {
+        self.links.clear();
         self.pins = None;
     }
 

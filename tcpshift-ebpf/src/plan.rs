@@ -129,6 +129,6 @@ impl decide::Table for Route<'_> {
         let destination = self.row(place)?;
         let row = HASH_TABLES.get_value(destination.hash_table, &(at / 2))?;
         let [even, odd] = row.endpoints;
-        Some(if at % 2 == 0 { even } else { odd })
+        Some(if at.is_multiple_of(2) { even } else { odd })
     }
 }

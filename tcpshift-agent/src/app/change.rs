@@ -197,23 +197,29 @@ impl App {
         let new: Vec<_> = failures.iter().filter(|failure| !self.down.contains_key(&failure.address)).collect();
         if !new.is_empty() {
             let reasons: Vec<_> = new.iter().map(ToString::to_string).collect();
-            self.proxy.close_unused(&self.plan.borrow());
+            self.give_up();
             return Err(Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; "))));
         }
         let prepared = match self.prepare(&plan) {
             Ok(prepared) => prepared,
             Err(error) => {
-                self.proxy.close_unused(&self.plan.borrow());
+                self.give_up();
                 return Err(Failure::new(Reason::Failed, format!("{error:#}; nothing is changed")));
             }
         };
         if let Err(error) = self.state.write(&stored, &deleted, store.version()) {
             self.assignment.abandon(prepared);
-            self.proxy.close_unused(&self.plan.borrow());
+            self.give_up();
             return Err(Failure::new(Reason::Failed, format!("{error:#}")));
         }
         self.publish(store, plan, prepared, &failures).await;
         Ok(())
+    }
+
+    /// Leaves nothing of the plan that was compiled last.
+    fn give_up(&mut self) {
+        self.memory.give_up();
+        self.proxy.close_unused(&self.plan.borrow());
     }
 
     /// Puts in force what the user's files say. What cannot be listened on is said, and tried again.

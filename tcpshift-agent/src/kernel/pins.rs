@@ -148,6 +148,9 @@ pub struct Unloaded {
 pub fn unload() -> Result<Unloaded> {
     let mut unloaded = Unloaded::default();
     for folder in layouts()? {
+        // Where everybody may write, anybody may have made them, and put in what leads elsewhere.
+        owned(Path::new(FOLDER))?;
+        owned(&folder)?;
         let _lock = lock(&folder)?;
         for (path, is_link) in contents(&folder)? {
             if is_link {
@@ -210,7 +213,8 @@ fn contents(folder: &Path) -> Result<Vec<(PathBuf, bool)>> {
     let mut found = Vec::new();
     for name in names(folder)? {
         let path = folder.join(name);
-        if path.is_dir() {
+        // Not of what a symbolic link leads to.
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
             found.extend(contents(&path)?);
         } else {
             let is_link = path.parent().is_some_and(|parent| parent.ends_with("links"));
@@ -279,6 +283,11 @@ fn make(folder: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error).with_context(|| format!("cannot make {}", folder.display())),
     }
+    owned(folder)
+}
+
+/// Fails unless a folder is this user's alone.
+fn owned(folder: &Path) -> Result<()> {
     let metadata = fs::symlink_metadata(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
     let own = rustix::process::geteuid().as_raw();
     if !metadata.is_dir() || metadata.uid() != own || metadata.permissions().mode() & 0o077 != 0 {

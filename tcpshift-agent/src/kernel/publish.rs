@@ -289,8 +289,11 @@ impl Publisher {
                     let at = self.free_slot()?;
                     fresh.slots.push(at);
                     let table = self.slot_table(&maps, route)?;
-                    if let Some(pins) = pins {
-                        pins.prepare(route.number, table.as_fd()).context("cannot pin a slot table")?;
+                    if let Some(pins) = pins
+                        && let Err(error) = pins.prepare(route.number, table.as_fd())
+                    {
+                        // It is in force without a name, and then that is said.
+                        log::debug!("cannot pin the slot table of route {}: {error}", route.number);
                     }
                     changed.push(route.number);
                     made.push((at, table));

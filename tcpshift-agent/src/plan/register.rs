@@ -3,7 +3,7 @@
 //! A name keeps its number from plan to plan. A number that no plan names any more is given to another name
 //! only when its holder says that no connection holds it. Owned by app; it must not know what holds numbers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The numbers in use, a space for each noun.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,14 @@ impl Register {
         let Self { listeners, routes, destinations, endpoints } = self;
         for space in [listeners, routes, destinations, endpoints] {
             space.asked.fill(false);
+        }
+    }
+
+    /// The plan was given up: frees the numbers that were given out for it.
+    pub fn give_up(&mut self) {
+        let Self { listeners, routes, destinations, endpoints } = self;
+        for space in [listeners, routes, destinations, endpoints] {
+            space.give_up();
         }
     }
 }
@@ -72,6 +80,13 @@ impl Space {
     /// that uses them is in force.
     pub fn take_fresh(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.fresh)
+    }
+
+    /// Frees the numbers that nobody asked for yet by [`take_fresh`](Self::take_fresh), and forgets their names.
+    fn give_up(&mut self) {
+        let fresh: HashSet<u32> = self.take_fresh().into_iter().collect();
+        self.numbers.retain(|_, number| !fresh.contains(number));
+        self.free.extend(fresh);
     }
 
     /// Ends a compilation whose plan is in force: forgets the names that were not asked for, and frees their

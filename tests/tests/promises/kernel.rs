@@ -7,6 +7,7 @@ mod alike;
 mod inputs;
 mod killed;
 mod many;
+mod mended;
 mod permitted;
 mod shown;
 mod succession;

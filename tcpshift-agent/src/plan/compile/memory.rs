@@ -31,6 +31,13 @@ impl Memory {
         Self { register, ..Self::default() }
     }
 
+    /// The plan that came out was given up: its numbers are free, so nothing that has them is taken over.
+    pub fn give_up(&mut self) {
+        let mut register = std::mem::take(&mut self.register);
+        register.give_up();
+        *self = Self::of(register);
+    }
+
     /// Begins a compilation on this ground.
     pub(super) fn begin(&mut self, ground: Ground) {
         self.register.begin();

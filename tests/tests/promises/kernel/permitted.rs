@@ -4,7 +4,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use tcpshift_tests::agent::Agent;
+use tcpshift_tests::agent::{Agent, cli};
 use tcpshift_tests::client::{GATEWAY, answers, ask};
 use tcpshift_tests::maps::{attached, bpftool, path, pinned};
 use tcpshift_tests::process::{built, command};
@@ -188,4 +188,23 @@ fn what_is_no_link_of_ours_is_refused() {
     folder("tcpshift/1/links", 0o700);
     foreign(&world, &path("links/assign-1"));
     assert_refused(&world, &["links/assign-1 (`tcpshift-agent unload` removes it)", "no link"]);
+}
+
+#[test]
+fn unload_removes_nothing_that_a_folder_of_others_leads_to() {
+    let world = World::new();
+    let elsewhere = world.folder("elsewhere");
+    let file = world.write("elsewhere/file", "kept");
+    folder("tcpshift/1", 0o700);
+    let link = Path::new(PINS).join("tcpshift/1/link");
+    std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+    folder("tcpshift", 0o755);
+    let refused = format!("{PINS}/tcpshift is not this user's alone");
+    cli(&[], &["unload"], b"").expect(1).complains(&refused);
+    assert!(link.is_symlink() && file.exists());
+    // In a folder of one's own the link goes, and what it leads to stays.
+    folder("tcpshift", 0o700);
+    cli(&[], &["unload"], b"").expect(0);
+    assert!(file.exists());
+    assert_eq!(pinned(&world), [""; 0]);
 }

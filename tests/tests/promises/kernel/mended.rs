@@ -1,0 +1,46 @@
+//! What goes wrong while the agent runs, and is mended by the next change that can be made.
+
+use std::fmt::Write;
+
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::client::{GATEWAY, answers};
+use tcpshift_tests::maps::attached;
+use tcpshift_tests::routes::{entry, ground, route, together};
+use tcpshift_tests::server::Server;
+use tcpshift_tests::world::{PINS, World};
+
+use super::{assigned, start};
+
+#[test]
+fn a_change_that_is_too_large_takes_no_room_from_the_next() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    // With room for 32 endpoints.
+    let agent = Agent::start(&world, &["--assign", "kernel", "--max-routes", "1"]);
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    let mut many = String::new();
+    for number in 1..=100 {
+        let entry = entry(&format!("many-{number}"), "v1", &format!("127.1.0.{number}"), 9000);
+        write!(many, "{entry}---\n").unwrap();
+    }
+    agent.cli_with(&["apply", "-f", "-"], many.as_bytes()).expect(1).complains("raise --max-routes");
+    agent.apply(&entry("another", "v1", "127.0.0.1", 9000));
+    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    assert_eq!(assigned(&agent), (5, 0));
+}
+
+#[test]
+fn names_that_somebody_removes_are_missed_by_nobody_else() {
+    let world = World::new();
+    let _versions = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
+    let mut agent = start(&world);
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    std::fs::remove_dir_all(format!("{PINS}/tcpshift")).unwrap();
+    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    agent.apply(&route(&[("v2", 1)]));
+    assert_eq!(answers(GATEWAY, 5), ["two"; 5]);
+    assert_eq!(assigned(&agent), (10, 0));
+    assert!(agent.log().contains("not all slot tables are shown"), "{}", agent.log());
+    agent.process().kill();
+    assert_eq!(attached(&world).len(), 0);
+}
