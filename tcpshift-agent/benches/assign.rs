@@ -78,7 +78,7 @@ fn round(assign: &str, endpoint: u16) -> Round {
     let counting = (assign == "kernel").then(Counting::begin);
     let before = agent.processor_time();
     connect(port, CONNECTIONS);
-    let took = agent.processor_time() - before;
+    let took = agent.processor_time().saturating_sub(before);
     let program = counting.map(|counting| counting.end());
     let (kernel, other) = decided(runtime.block_on(client.status()).unwrap());
     let all = u64::from(CONNECTIONS + CONNECTIONS / 10);

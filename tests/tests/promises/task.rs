@@ -11,6 +11,8 @@ use tcpshift_tests::share::share;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
+const GATEWAY6: &str = "[::1]:31400";
+
 /// The example's files, in the order in which they are applied.
 const FILES: [&str; 4] = ["services.yaml", "workload-entries.yaml", "all-v1.yaml", "20-v2.yaml"];
 
@@ -31,13 +33,17 @@ fn the_whole_task_by_hand() {
     for file in &FILES[..3] {
         agent.apply_file(&example(file));
     }
-    assert_eq!(answers(GATEWAY, 10), ["one"; 10]);
+    for gateway in [GATEWAY, GATEWAY6] {
+        assert_eq!(answers(gateway, 10), ["one"; 10]);
+    }
 
     agent.apply_file(&example("20-v2.yaml"));
-    let tally = tally(GATEWAY, 5_000);
-    assert_eq!(tally.values().sum::<usize>(), tally["one"] + tally["two"], "some were not answered: {tally:?}");
-    let two = share(tally["two"], 5_000);
-    assert!((0.175..=0.225).contains(&two), "a share of {two} went to v2");
+    for gateway in [GATEWAY, GATEWAY6] {
+        let tally = tally(gateway, 5_000);
+        assert_eq!(tally.values().sum::<usize>(), tally["one"] + tally["two"], "some were not answered: {tally:?}");
+        let two = share(tally["two"], 5_000);
+        assert!((0.175..=0.225).contains(&two), "at {gateway} a share of {two} went to v2");
+    }
 
     let shown = agent.cli(&["get", "virtualservice", "tcp-echo", "-o", "yaml"]).expect(0).stdout;
     let shown: serde_yaml::Value = serde_yaml::from_str(&shown).expect("get -o yaml prints YAML");
@@ -49,7 +55,7 @@ fn the_whole_task_by_hand() {
         let path = example(file);
         agent.cli(&["delete", "-f", path.to_str().unwrap()]).expect(0);
     }
-    assert!(refused(GATEWAY), "all is deleted, and the port is open");
+    assert!(refused(GATEWAY) && refused(GATEWAY6), "all is deleted, and the port is open");
     let path = example("20-v2.yaml");
     agent.cli(&["delete", "-f", path.to_str().unwrap()]).expect(1).complains("tcp-echo");
     agent.cli(&["delete", "--ignore-not-found", "-f", path.to_str().unwrap()]).expect(0);

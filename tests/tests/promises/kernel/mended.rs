@@ -21,7 +21,7 @@ fn a_change_that_is_too_large_takes_no_room_from_the_next() {
     let mut many = String::new();
     for number in 1..=100 {
         let entry = entry(&format!("many-{number}"), "v1", &format!("127.1.0.{number}"), 9000);
-        write!(many, "{entry}---\n").unwrap();
+        writeln!(many, "{entry}---").unwrap();
     }
     agent.cli_with(&["apply", "-f", "-"], many.as_bytes()).expect(1).complains("raise --max-routes");
     agent.apply(&entry("another", "v1", "127.0.0.1", 9000));
