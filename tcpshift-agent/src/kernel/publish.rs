@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
 
 use anyhow::{Context, Result, bail};
 use tcpshift_common::layout::{PlanRow, SIDES};
@@ -79,7 +79,7 @@ struct Settling {
 }
 
 /// Tables that nobody will need.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Waste {
     slots: Vec<u32>,
     hashes: Vec<u32>,
@@ -145,15 +145,15 @@ impl Publisher {
             hashes: replaced(std::mem::replace(&mut self.hashes, hashes), &self.hashes),
         };
         self.reap(true)?;
-        let maps = Arc::clone(&self.maps);
-        let (slots, hashes) = (old.slots.clone(), old.hashes.clone());
-        let thread = thread::spawn(move || {
-            // Nothing changes by this; it returns when every program that began before the switch has ended.
-            maps.slots.clear(&[0])?;
-            maps.slots.clear(&slots)?;
-            maps.places.clear(&hashes)
-        });
-        self.settling = Some(Settling { thread, waste: old });
+        let (maps, waste) = (Arc::clone(&self.maps), old.clone());
+        match Builder::new().spawn(move || settle(&maps, &waste)) {
+            Ok(thread) => self.settling = Some(Settling { thread, waste: old }),
+            // The host gives no thread.
+            Err(_) => {
+                settle(&self.maps, &old).context("cannot take old tables away")?;
+                self.free(old);
+            }
+        }
         Ok(())
     }
 
@@ -180,18 +180,21 @@ impl Publisher {
             Ok(done) => done.context("cannot take old tables away")?,
             Err(_) => bail!("the thread that takes old tables away has ended by a panic"),
         }
-        self.free_slots.again.extend(waste.slots);
-        self.free_hashes.again.extend(waste.hashes);
+        self.free(waste);
         Ok(())
     }
 
     /// Takes back tables that were never in force.
-    fn discard(&mut self, Waste { slots, hashes }: Waste) {
-        for done in [self.maps.slots.clear(&slots), self.maps.places.clear(&hashes)] {
+    fn discard(&mut self, waste: Waste) {
+        for done in [self.maps.slots.clear(&waste.slots), self.maps.places.clear(&waste.hashes)] {
             if let Err(error) = done {
                 log::debug!("tables of a plan that was given up stay until they are used again: {error}");
             }
         }
+        self.free(waste);
+    }
+
+    fn free(&mut self, Waste { slots, hashes }: Waste) {
         self.free_slots.again.extend(slots);
         self.free_hashes.again.extend(hashes);
     }
@@ -228,24 +231,15 @@ impl Publisher {
         let destinations = fill(maps, &maps.destinations, &destinations)?;
         let endpoints = fill(maps, &maps.endpoints, &endpoints)?;
         // Each call waits for the programs that run, so they had better wait together.
-        let hung = thread::scope(|scope| {
-            [
-                scope.spawn(|| hang(&maps.slots, &made_slots)),
-                scope.spawn(|| hang(&maps.places, &made_hashes)),
-                scope.spawn(|| turn(&maps.listeners, side, &listeners)),
-                scope.spawn(|| turn(&maps.rules, side, &rules)),
-                scope.spawn(|| turn(&maps.routes, side, &routes)),
-                scope.spawn(|| turn(&maps.destinations, side, &destinations)),
-                scope.spawn(|| turn(&maps.endpoints, side, &endpoints)),
-            ]
-            .map(|hanging| match hanging.join() {
-                Ok(done) => done,
-                Err(_) => bail!("a thread that hangs in tables has ended by a panic"),
-            })
-        });
-        for done in hung {
-            done?;
-        }
+        at_once(&[
+            &|| hang(&maps.slots, &made_slots),
+            &|| hang(&maps.places, &made_hashes),
+            &|| turn(&maps.listeners, side, &listeners),
+            &|| turn(&maps.rules, side, &rules),
+            &|| turn(&maps.routes, side, &routes),
+            &|| turn(&maps.destinations, side, &destinations),
+            &|| turn(&maps.endpoints, side, &endpoints),
+        ])?;
         let tables = [
             ("listeners", listeners),
             ("rules", rules),
@@ -350,6 +344,27 @@ impl Publisher {
         }
         Ok(hashes)
     }
+}
+
+/// Takes tables away that were in force until the last switch.
+fn settle(maps: &Maps, waste: &Waste) -> io::Result<()> {
+    // Nothing changes by this; it returns when every program that began before the switch has ended.
+    maps.slots.clear(&[0])?;
+    maps.slots.clear(&waste.slots)?;
+    maps.places.clear(&waste.hashes)
+}
+
+/// Does several things at once; what the host gives no thread for is done after the others have begun.
+fn at_once<const N: usize>(all: &[&(dyn Fn() -> Result<()> + Sync); N]) -> Result<()> {
+    thread::scope(|scope| {
+        let begun = all.map(|one| Builder::new().spawn_scoped(scope, one));
+        let done = begun.into_iter().zip(all).map(|(begun, one)| match begun.map(ScopedJoinHandle::join) {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => bail!("a thread that hangs in tables has ended by a panic"),
+            Err(_) => one(),
+        });
+        done.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 /// Makes a table of a plan.

@@ -1,10 +1,14 @@
 //! What goes wrong while the agent runs, and is mended by the next change that can be made.
 
 use std::fmt::Write;
+use std::thread::sleep;
+use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{GATEWAY, answers};
 use tcpshift_tests::maps::attached;
+use tcpshift_tests::process::{built, command};
 use tcpshift_tests::routes::{entry, ground, route, together};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::world::{PINS, World};
@@ -43,4 +47,28 @@ fn names_that_somebody_removes_are_missed_by_nobody_else() {
     assert!(agent.log().contains("not all slot tables are shown"), "{}", agent.log());
     agent.process().kill();
     assert_eq!(attached(&world).len(), 0);
+}
+
+#[test]
+fn a_change_needs_no_thread() {
+    let world = World::new();
+    let _versions = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
+    // A stack so large is kept for no other thread, and there is no room for it under the limit below.
+    let stack: u64 = 64 << 20;
+    let mut program = command(built("tcpshift-agent"));
+    program.env("RUST_MIN_STACK", stack.to_string());
+    let agent = Agent::launch(&world, "agent", program, &["--assign", "kernel"]).ready();
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    // Until the thread that takes away what the last plan left has ended.
+    sleep(Duration::from_millis(500));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.split_whitespace().next()).unwrap();
+    let limit = Some(size.parse::<u64>().unwrap() * 1024 + stack / 2);
+    let pid = Pid::from_raw(agent.pid().cast_signed());
+    prlimit(pid, Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
+    for version in ["v2", "v1", "v2"] {
+        agent.apply(&route(&[(version, 1)]));
+    }
+    assert_eq!(answers(GATEWAY, 5), ["two"; 5]);
+    assert_eq!(assigned(&agent), (5, 0));
 }
