@@ -79,7 +79,7 @@ fn round(assign: &str, endpoint: u16) -> Round {
     let before = agent.processor_time();
     connect(port, CONNECTIONS);
     let took = agent.processor_time().saturating_sub(before);
-    let program = counting.map(|counting| counting.end());
+    let program = counting.map(Counting::end);
     let (kernel, other) = decided(runtime.block_on(client.status()).unwrap());
     let all = u64::from(CONNECTIONS + CONNECTIONS / 10);
     assert_eq!((kernel, other), if assign == "kernel" { (all, 0) } else { (0, 0) });
