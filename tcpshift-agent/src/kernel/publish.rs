@@ -146,13 +146,12 @@ impl Publisher {
         };
         self.reap(true)?;
         let (maps, waste) = (Arc::clone(&self.maps), old.clone());
-        match Builder::new().spawn(move || settle(&maps, &waste)) {
-            Ok(thread) => self.settling = Some(Settling { thread, waste: old }),
+        if let Ok(thread) = Builder::new().spawn(move || settle(&maps, &waste)) {
+            self.settling = Some(Settling { thread, waste: old });
+        } else {
             // The host gives no thread.
-            Err(_) => {
-                settle(&self.maps, &old).context("cannot take old tables away")?;
-                self.free(old);
-            }
+            settle(&self.maps, &old).context("cannot take old tables away")?;
+            self.free(old);
         }
         Ok(())
     }
