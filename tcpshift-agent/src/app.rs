@@ -167,7 +167,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut predecessor = succession::predecessor(takeover, &admin).await?;
     if takeover && predecessor.is_none() {
-        assignment.begin()?;
+        assignment.begin().await?;
     }
     let (socket, state) = succession::belongings(takeover, predecessor.as_mut(), &admin, &state_dir).await?;
     let inside = |path: &PathBuf| Ok::<_, std::io::Error>(path.canonicalize()?.starts_with(state_dir.canonicalize()?));

@@ -143,10 +143,11 @@ impl Assignment {
         &self.reason
     }
 
-    /// In a takeover in which there is nobody to take over from: attaches what is loaded.
-    pub(super) fn begin(&mut self) -> Result<()> {
+    /// In a takeover in which there is nobody to take over from: attaches what is loaded. An agent that was killed a
+    /// moment ago may still have the lock.
+    pub(super) async fn begin(&mut self) -> Result<()> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        match attach(kernel) {
+        match succession::patiently(succession::DEATH_TIME, || attach(kernel)).await {
             Err(error) if self.asked == Assign::Auto => {
                 self.stand_aside(&error);
                 Ok(())

@@ -208,7 +208,8 @@ impl Publisher {
                 && all.flat_map(|destination| &*destination.endpoints).all(|end| end.decides.number < endpoints);
             if !fits {
                 bail!(
-                    "the plan has more routes, destinations or endpoints than the maps have rows; raise --max-routes"
+                    "the plan has, or had before, more routes, destinations or endpoints than the maps have rows; \
+                     raise --max-routes, with which the agent starts"
                 );
             }
         }

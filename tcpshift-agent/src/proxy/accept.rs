@@ -96,15 +96,15 @@ impl Served {
     /// Accepts what waits, then closes the socket.
     pub(super) fn close(self, worker: &Rc<Worker>) {
         self.task.abort();
-        self.empty(worker);
+        self.empty(worker, QUEUE);
         drop(self.door.socket.take());
     }
 
-    /// Accepts what waits.
-    pub(super) fn empty(&self, worker: &Rc<Worker>) {
+    /// Accepts what waits, and no more than `most`.
+    pub(super) fn empty(&self, worker: &Rc<Worker>, most: usize) {
         let socket = self.door.socket.borrow();
         let Some(socket) = &*socket else { return };
-        for _ in 0..QUEUE {
+        for _ in 0..most {
             // Straight from the queue: the runtime may not have heard yet that somebody waits.
             let accepted = worker.spare.provide().and_then(|()| accept(socket));
             if begin(worker, self.door.address, accepted).is_err() {

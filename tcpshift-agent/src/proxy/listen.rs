@@ -14,7 +14,7 @@ use super::occupant::{self, Occupant};
 use super::{limits, socket};
 
 /// Connections that may wait to be accepted, for each worker; the host's `net.core.somaxconn` may lower it.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Opens `count` sockets at an address; `mark` sees each before anybody can connect to it. The error is for people: why
 /// it cannot be, and what to do.

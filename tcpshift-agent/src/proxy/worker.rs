@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::accept::Served;
 use super::inherited::Opened;
 use super::inputs::Random;
+use super::listen::BACKLOG;
 use super::pipe::Pipes;
 use super::plans::Plans;
 use super::pool::Pool;
@@ -24,6 +25,9 @@ use super::spare::Spare;
 use crate::connections::Connections;
 use crate::kernel::Sockets;
 use crate::plan::Plan;
+
+/// Connections that may have waited at a socket since the plan before.
+const WAITING: usize = BACKLOG as usize + 1;
 
 /// A copy of a listening socket, and its address.
 pub(super) type Lent = (SocketAddr, OwnedFd);
@@ -106,7 +110,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
             Command::Publish { plan, sockets, gone, done } => {
                 if worker.sockets.is_some() {
                     // What has waited since the plan before was decided by it, and it will be forgotten.
-                    served.values().flatten().for_each(|one| one.empty(&worker));
+                    served.values().flatten().for_each(|one| one.empty(&worker, WAITING));
                 }
                 for served in gone.iter().filter_map(|address| served.remove(address)).flatten() {
                     served.close(&worker);
