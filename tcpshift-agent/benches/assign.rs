@@ -137,9 +137,17 @@ impl Agent {
         let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).expect("cgroup2 is mounted");
         let cgroup = Path::new(mount.split(' ').nth(1).unwrap()).join(format!("tcpshift-bench-{}", std::process::id()));
         std::fs::create_dir(&cgroup).unwrap();
-        // What it pins goes with its mounts, however it ends.
+        // What it pins goes with a mount of its own, however it ends.
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--", "sh", "-c", "echo $$ > \"$0\"/cgroup.procs && exec \"$@\""]).arg(&cgroup);
+        command
+            .args([
+                "--mount",
+                "--",
+                "sh",
+                "-c",
+                "mount -t bpf bpf /sys/fs/bpf && echo $$ > \"$0\"/cgroup.procs && exec \"$@\"",
+            ])
+            .arg(&cgroup);
         command.args([env!("CARGO_BIN_EXE_tcpshift-agent"), "run", "--assign", assign, "--state-dir"]);
         command.arg(folder.join("state")).env("RUST_LOG", "error").stdin(Stdio::null());
         command.env("TCPSHIFT_ADMIN", format!("unix:{}", folder.join("admin.sock").display()));

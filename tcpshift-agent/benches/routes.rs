@@ -185,9 +185,9 @@ impl Agent {
     fn start(folder: &std::path::Path, assign: &str) -> Self {
         let agent = env!("CARGO_BIN_EXE_tcpshift-agent");
         let mut command = if assign == "kernel" {
-            // What it pins goes with its mounts, however it ends.
+            // What it pins goes with a mount of its own, however it ends.
             let mut command = Command::new("unshare");
-            command.args(["--mount", "--", agent]);
+            command.args(["--mount", "--", "sh", "-c", "mount -t bpf bpf /sys/fs/bpf && exec \"$0\" \"$@\"", agent]);
             command
         } else {
             Command::new(agent)
