@@ -22,7 +22,6 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -40,6 +39,7 @@ pub use self::pins::{FOLDER, Unloaded, see_to_bpffs, unload};
 pub use self::publish::Prepared;
 use self::publish::Publisher;
 pub use self::sockets::Sockets;
+use crate::connections::words::Shared;
 use crate::plan::Plan;
 
 /// Routes that maps have rows for, unless the operator says otherwise.
@@ -62,9 +62,6 @@ pub struct Kernel {
     links: Vec<OwnedFd>,
     processors: usize,
 }
-
-/// Counters that decisions read, in memory that programs and agent share.
-pub type Words = Box<dyn AsRef<[AtomicU64]> + Send + Sync>;
 
 impl Kernel {
     /// Loads programs and maps, with rows for so many routes. Nothing is attached and nothing is pinned.
@@ -161,9 +158,9 @@ impl Kernel {
     }
 
     /// Counters that decisions read: sequences by route, turns by destination, loads by endpoint.
-    pub fn words(&self) -> Result<[Words; 3]> {
+    pub fn words(&self) -> Result<[Shared; 3]> {
         let words = self.maps.words().context("the counters cannot be mapped as memory")?;
-        Ok(words.map(|words| Box::new(words) as Words))
+        Ok(words.map(|words| Box::new(words) as Shared))
     }
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
@@ -248,14 +245,9 @@ impl Kernel {
     pub fn is_seized(&self) -> bool {
         self.pins.is_some()
     }
-
-    /// Detaches the program, and removes everything that is pinned.
-    pub fn close(mut self) -> Result<()> {
-        self.pins.take().map_or(Ok(()), Pins::remove)
-    }
 }
 
-/// An agent that cannot start leaves nothing behind.
+/// An agent that ends, or cannot start, leaves nothing behind unless another one has it.
 impl Drop for Kernel {
     fn drop(&mut self) {
         if let Some(pins) = self.pins.take()

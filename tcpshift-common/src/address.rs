@@ -3,7 +3,7 @@
 //! An IPv4 address is held as its IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2), so that one client hashes
 //! alike on an IPv4 and on a dual-stack socket. This file must not know of sockets.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// Bits in front of the IPv4 part of a mapped address.
 const MAPPED_BITS: u32 = 96;
@@ -152,4 +152,16 @@ pub struct Flow {
     pub source_port: u32,
     /// The port the client connected to, host order.
     pub destination_port: u32,
+}
+
+impl Flow {
+    /// The flow of a client that has connected to an address.
+    pub fn between(client: SocketAddr, to: SocketAddr) -> Self {
+        Self {
+            source: client.ip().into(),
+            destination: to.ip().into(),
+            source_port: client.port().into(),
+            destination_port: to.port().into(),
+        }
+    }
 }

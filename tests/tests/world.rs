@@ -68,15 +68,21 @@ fn agents_are_in_the_group_however_they_are_started() {
     assert!(grouped(&second.kill_and_restart()));
 }
 
+/// A process that is in the world's group and does nothing.
+fn sleeper(world: &World) -> Process {
+    let mut sleeper = command("sleep");
+    sleeper.arg("60");
+    let process = Process::start(world, "sleeper", grouped(world.cgroup(), &sleeper));
+    let name = world.cgroup().file_name().unwrap().to_str().unwrap();
+    until_so("it is in the group", seconds(10), || groups_of(&process.pid().to_string()).contains(name));
+    process
+}
+
 #[test]
 fn nothing_of_a_world_stays() {
     let (cgroup, mounts): (PathBuf, String) = thread::spawn(|| {
         let world = World::new();
-        let mut sleeper = command("sleep");
-        sleeper.arg("60");
-        let process = Process::start(&world, "sleeper", grouped(world.cgroup(), &sleeper));
-        let name = world.cgroup().file_name().unwrap().to_str().unwrap().to_owned();
-        until_so("it is in the group", seconds(10), || groups_of(&process.pid().to_string()).contains(&name));
+        let _process = sleeper(&world);
         let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
         (world.cgroup().to_owned(), mounts)
     })
@@ -92,11 +98,7 @@ fn nothing_of_a_world_stays() {
 fn a_process_that_outlasts_its_world_does_no_harm() {
     let cgroup = {
         let world = World::new();
-        let mut sleeper = command("sleep");
-        sleeper.arg("60");
-        let process = Process::start(&world, "sleeper", grouped(world.cgroup(), &sleeper));
-        let name = world.cgroup().file_name().unwrap().to_str().unwrap().to_owned();
-        until_so("it is in the group", seconds(10), || groups_of(&process.pid().to_string()).contains(&name));
+        let _process = sleeper(&world);
         let cgroup = world.cgroup().to_owned();
         drop(world);
         assert!(cgroup.exists(), "who is in it keeps it");

@@ -50,7 +50,7 @@ impl Assignment {
             Assign::Agent => (None, "asked for".to_owned()),
             Assign::Auto | Assign::Kernel => match load(max_routes, takeover) {
                 Ok(kernel) => {
-                    let reason = format!("`assign` is attached to the cgroup {}", kernel.cgroup().display());
+                    let reason = attached(&kernel);
                     (Some(kernel), reason)
                 }
                 Err(error) if asked == Assign::Auto => (None, format!("{error:#}")),
@@ -120,7 +120,7 @@ impl Assignment {
             Ok(()) if self.is_on => {}
             Ok(()) => {
                 self.is_on = true;
-                self.reason = format!("`assign` is attached to the cgroup {}", kernel.cgroup().display());
+                self.reason = attached(kernel);
             }
             Err(error) => self.stand_aside(&error),
         }
@@ -189,11 +189,7 @@ impl Assignment {
 
     /// Detaches programs and removes what is pinned, unless another agent has it.
     pub(super) fn close(&mut self) {
-        if let Some(kernel) = self.kernel.take()
-            && let Err(error) = kernel.close()
-        {
-            log::warn!("{error:#}; `tcpshift-agent unload` removes what is left");
-        }
+        drop(self.kernel.take());
     }
 
     /// For people.
@@ -227,6 +223,11 @@ fn load(max_routes: u32, takeover: bool) -> Result<Kernel> {
         attach(&mut kernel)?;
     }
     Ok(kernel)
+}
+
+/// Why programs decide.
+fn attached(kernel: &Kernel) -> String {
+    format!("`assign` is attached to the cgroup {}", kernel.cgroup().display())
 }
 
 fn attach(kernel: &mut Kernel) -> Result<()> {

@@ -57,7 +57,7 @@ impl Free {
 pub(super) struct Publisher {
     maps: Arc<Maps>,
     room: Room,
-    /// Plans published, those that were given up included.
+    /// Plans published.
     index: u64,
     free_slots: Free,
     free_hashes: Free,

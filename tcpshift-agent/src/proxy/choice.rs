@@ -78,12 +78,7 @@ fn decide(worker: &Worker, plan: &Arc<Plan>, listener: &Listener, client: &Strea
     let plan = Arc::clone(plan);
     let address = listener.address;
     let local = if address.ip().is_unspecified() { client.local_address().unwrap_or(address) } else { address };
-    let flow = Flow {
-        source: peer.ip().into(),
-        destination: local.ip().into(),
-        source_port: peer.port().into(),
-        destination_port: local.port().into(),
-    };
+    let flow = Flow::between(peer, local);
     let Some(route) = listener.route(&flow) else {
         let decision = Decision { outcome: outcome::NO_ROUTE, ..Decision::default() };
         return Choice { plan, route: None, decision };

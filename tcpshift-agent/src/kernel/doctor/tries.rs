@@ -69,7 +69,7 @@ fn try_assign(kernel: &mut Kernel) -> Result<String> {
     let Some(assignment) = kernel.sockets.assignment(accepted.as_fd(), listener.number) else {
         bail!("it decided nothing for a connection that it saw");
     };
-    let expected = expected(&plan, &flow(peer, near));
+    let expected = expected(&plan, &Flow::between(peer, near));
     ensure!(assignment.decision == expected, "it decided {:?}, and the plan says {expected:?}", assignment.decision);
     Ok(format!("attached to {}, and decided as a plan says", kernel.cgroup().display()))
 }
@@ -83,21 +83,12 @@ fn try_explain(kernel: &mut Kernel) -> Result<String> {
     let prepared = kernel.prepare(&plan)?;
     kernel.publish(prepared)?;
     for port in 0..FLOWS {
-        let flow = flow((Ipv4Addr::new(192, 0, 2, 1), 40_000 + port).into(), plan.listeners[0].address);
+        let flow = Flow::between((Ipv4Addr::new(192, 0, 2, 1), 40_000 + port).into(), plan.listeners[0].address);
         let expected = expected(&plan, &flow);
         let answer = kernel.explain(plan.listeners[0].number, &flow, [0, 0])?.map(|answer| answer.decision);
         ensure!(answer == Some(expected), "it answers {answer:?}, and the plan says {expected:?}");
     }
     Ok(format!("run for {FLOWS} flows, and answered as a plan says"))
-}
-
-fn flow(client: SocketAddr, server: SocketAddr) -> Flow {
-    Flow {
-        source: client.ip().into(),
-        destination: server.ip().into(),
-        source_port: client.port().into(),
-        destination_port: server.port().into(),
-    }
 }
 
 /// What the agent would decide.
