@@ -6,6 +6,7 @@
 //! [`register`] keeps numbers stable from one plan to the next.
 
 pub mod catalog;
+pub mod choice;
 pub mod compile;
 pub mod diff;
 pub mod endpoints;
@@ -14,18 +15,20 @@ pub mod levels;
 pub mod register;
 pub mod weigh;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tcpshift_common::decide::{Steer, Table};
+use tcpshift_common::address::Prefix;
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
 pub use crate::route::kind::Kind;
 pub use crate::route::model::policy::Keepalive;
+pub use choice::{Chosen, Datapath};
 pub use hashing::HashTable;
 pub use weigh::WeightTable;
 
@@ -38,9 +41,11 @@ pub struct Plan {
     pub seed: u64,
     /// Sorted by address. No two have the same address.
     pub listeners: Vec<Arc<Listener>>,
-    /// What connections of this host's own programs to services would meet: by host and port. No datapath of this
-    /// version carries them.
+    /// What connections of this host's own programs to services meet: by host, port and family.
     pub mesh: Vec<Arc<MeshListener>>,
+    /// How new connections reach the endpoints of a route, by its number. A route that is not here has not been chosen
+    /// for, and is carried.
+    pub datapaths: BTreeMap<u32, Chosen>,
     /// What the objects ask for and this plan does not do, for the person who reads `status`.
     pub notes: Vec<String>,
     /// Host names whose addresses it depends on, in lower case.
@@ -65,10 +70,15 @@ pub struct Listener {
 /// A port of a service, as clients inside a mesh connect to it. What no rule fits goes to the service as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeshListener {
+    /// Stable number, of those that listeners have.
+    pub number: u32,
     /// Full host name of the service.
     pub host: String,
     /// Port of the service.
     pub port: u16,
+    /// Where clients connect, all of one family: its destinations have endpoints that such clients can reach, and no
+    /// others.
+    pub addresses: Vec<Prefix>,
     /// As those of a listener.
     pub rules: Vec<Rule>,
     /// As those of a listener.
@@ -264,7 +274,15 @@ impl Table for Route {
 impl Plan {
     /// The plan of an agent that has read nothing yet.
     pub fn empty(seed: u64) -> Self {
-        Self { generation: 0, seed, listeners: Vec::new(), mesh: Vec::new(), notes: Vec::new(), names: BTreeSet::new() }
+        Self {
+            generation: 0,
+            seed,
+            listeners: Vec::new(),
+            mesh: Vec::new(),
+            datapaths: BTreeMap::new(),
+            notes: Vec::new(),
+            names: BTreeSet::new(),
+        }
     }
 
     /// Every route of every listener.
@@ -275,7 +293,10 @@ impl Plan {
     /// Whether every connection is decided as by another plan, and the notes are the same.
     pub fn is_like(&self, other: &Self) -> bool {
         // What a compilation takes over is shared, and compared by its place in memory.
-        self.listeners == other.listeners && self.mesh == other.mesh && self.notes == other.notes
+        self.listeners == other.listeners
+            && self.mesh == other.mesh
+            && self.datapaths == other.datapaths
+            && self.notes == other.notes
     }
 
     /// Routes that another plan does not have as they are here.

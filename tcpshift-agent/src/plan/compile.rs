@@ -90,7 +90,8 @@ pub fn compile<'a>(
     let Compiler { memory, notes, .. } = compiler;
     memory.listeners.retain(|address, _| openings.contains_key(address));
     let names = memory.targets.sweep();
-    Plan { generation: last.generation + 1, seed: identity.seed, listeners, mesh, notes, names }
+    let datapaths = BTreeMap::new();
+    Plan { generation: last.generation + 1, seed: identity.seed, listeners, mesh, datapaths, notes, names }
 }
 
 /// Whether destinations may depend on an object.

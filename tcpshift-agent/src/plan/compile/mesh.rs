@@ -57,7 +57,8 @@ impl<'a> Compiler<'a> {
         let listener = |((host, port), ways): ((String, u16), Ways)| {
             let Ways { mut rules, routes, .. } = ways;
             rules.sort_by_key(Rule::rank);
-            (!routes.is_empty()).then(|| Arc::new(MeshListener { host, port, rules, routes }))
+            let (number, addresses) = (0, Vec::new());
+            (!routes.is_empty()).then(|| Arc::new(MeshListener { number, host, port, addresses, rules, routes }))
         };
         places.into_iter().filter_map(listener).collect()
     }
