@@ -48,7 +48,7 @@ const LOOK_SHARE: u32 = 50;
 /// And this part where changes are reported.
 const REPORTED_SHARE: u32 = 5;
 
-pub use kernel::MAX_ROUTES;
+pub use kernel::{Asked as Steering, MAX_ROUTES, OnLoss};
 
 /// Which datapath carries connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub struct Options {
     pub assign: Assign,
     /// Routes that the kernel's maps have room for.
     pub max_routes: u32,
+    /// How connections are steered, where they are.
+    pub steering: kernel::Asked,
     /// Seed of decisions.
     pub seed: u64,
     /// How long connections may take to end.
@@ -118,7 +120,12 @@ struct App {
 /// Runs an agent until it is told to end. Fails if it cannot start.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let activated = activation::take();
-    let assignment = Assignment::start(options.assign, options.max_routes, options.takeover)?;
+    let steering = match options.datapath {
+        Datapath::Auto => Ok(options.steering.clone()),
+        Datapath::Proxy => Err("--datapath proxy".to_owned()),
+    };
+    let wanted = kernel::Wanted { max_routes: options.max_routes, steering };
+    let assignment = Assignment::start(options.assign, &wanted, options.takeover)?;
     kernel::drop_unneeded()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -142,6 +149,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         datapath: Datapath::Auto | Datapath::Proxy,
         assign: _,
         max_routes: _,
+        steering: _,
         seed,
         drain_timeout,
         namespace,

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod counts;
 pub mod ended;
 pub mod failure;
+pub mod steered;
 pub mod words;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use connection::{Connection, Decided};
 pub use counts::{DestinationCount, EndpointCount, ListenerCount};
 pub use ended::Ended;
 pub use failure::Failure;
+pub use steered::Steered;
 pub use words::Words;
 
 /// Everything that is counted, for the life of the process.
@@ -36,6 +38,8 @@ pub struct Connections {
     pub turns: Words,
     /// Live connections, those that are still being opened included, by number of the endpoint.
     pub loads: Words,
+    /// What kernel programs count of connections that they steer.
+    pub steered: Steered,
     /// By number of the destination.
     pub destinations: Cells<DestinationCount>,
     /// By number of the endpoint.
@@ -53,10 +57,10 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// With counters that kernel programs share: sequences, turns and loads.
-    pub fn sharing([sequences, turns, loads]: [words::Shared; 3]) -> Self {
-        let shared = Words::shared;
-        Self { sequences: shared(sequences), turns: shared(turns), loads: shared(loads), ..Self::default() }
+    /// With counters that kernel programs share: sequences, turns, loads, and what they count of what they steer.
+    pub fn sharing([sequences, turns, loads, sums]: [words::Shared; 4]) -> Self {
+        let [sequences, turns, loads] = [sequences, turns, loads].map(Words::shared);
+        Self { sequences, turns, loads, steered: Steered::shared(sums), ..Self::default() }
     }
 
     /// Counts a new connection in. It counts itself out when the guard is dropped.

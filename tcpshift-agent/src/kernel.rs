@@ -2,20 +2,23 @@
 //!
 //! It obeys plans like the proxy, and knows neither route files nor who accepts. aya is known only here, and `unsafe`
 //! code is in `sys` alone. `load` has the object, `publish` puts plans in force, `pins` names what `bpftool` shows,
-//! `cgroup` is where programs see the agent's sockets.
+//! `cgroup` is where programs see sockets. `steering` has the programs that serve connections without the agent, and
+//! `listening` knows whose sockets they hand connections to.
 //!
-//! Nothing that an agent finds pinned is read: each has maps of its own, and takes over no more than the links, whose
-//! program it replaces by its own. `doctor` tries all of this on maps of its own, and pins nothing.
+//! Nothing that an agent finds pinned is read but the storage of sockets whose connections are steered, if it has the right
+//! form: what clients are told of their connections must not change with the agent. All other maps are its own. `doctor` tries all of this on maps of its own, and pins nothing.
 
 mod capabilities;
 mod cgroup;
 mod doctor;
 mod events;
+mod listening;
 mod load;
 mod pins;
 mod publish;
 mod rows;
 mod sockets;
+mod steering;
 mod sys;
 
 use std::io;
@@ -29,16 +32,20 @@ use aya::Ebpf;
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{Assignment, CountRow, Question};
+use tokio::sync::Notify;
 
 pub use self::capabilities::drop_unneeded;
 use self::cgroup::Cgroup;
 pub use self::doctor::{Finding, Program, Report, State, Verdict, look};
+pub use self::listening::{Listening, Presence};
 use self::load::{Maps, Room};
 use self::pins::Pins;
 pub use self::pins::{FOLDER, Unloaded, see_to_bpffs, unload};
 pub use self::publish::Prepared;
 use self::publish::Publisher;
 pub use self::sockets::Sockets;
+use self::steering::Steering;
+pub use self::steering::{Asked, Heart, OnLoss};
 use crate::connections::words::Shared;
 use crate::plan::Plan;
 
@@ -48,7 +55,7 @@ pub const MAX_ROUTES: u32 = 10_000;
 /// How long a connection of one's own on the loopback interface may take.
 const TRIED: Duration = Duration::from_secs(5);
 
-/// The programs, and the maps they read. Dropping it detaches the program and removes what is pinned.
+/// The programs, and the maps they read. Dropping it detaches the programs and removes what is pinned.
 #[derive(Debug)]
 pub struct Kernel {
     ebpf: Ebpf,
@@ -56,6 +63,11 @@ pub struct Kernel {
     cgroup: Cgroup,
     publisher: Publisher,
     sockets: Arc<Sockets>,
+    /// Programs that serve connections without the agent; or why there are none.
+    steering: Result<Steering, String>,
+    heart: Option<Heart>,
+    /// Who listens at endpoints of this host.
+    pub listening: Listening,
     /// None before [`Kernel::seize`] and after [`Kernel::let_go`].
     pins: Option<Pins>,
     /// What is attached stays so if somebody removes the names.
@@ -63,34 +75,63 @@ pub struct Kernel {
     processors: usize,
 }
 
+/// What is asked of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Routes that maps have rows for.
+    pub max_routes: u32,
+    /// What is asked of programs that steer; or why there are to be none.
+    pub steering: Result<Asked, String>,
+}
+
 impl Kernel {
-    /// Loads programs and maps, with rows for so many routes. Nothing is attached and nothing is pinned.
-    pub fn load(max_routes: u32) -> Result<Self> {
+    /// Loads programs and maps. `assign` is not attached; the programs that steer are, and leave everything as it is until a
+    /// plan is in force. Nothing is pinned.
+    pub fn load(wanted: &Wanted) -> Result<Self> {
         let missing = capabilities::missing()?;
         if !missing.is_empty() {
             bail!("this process lacks {}; run the agent as root, or by a unit that gives them", missing.join(", "));
         }
         let cgroup = Cgroup::own()?;
-        let room = Room::new(max_routes);
-        let (ebpf, maps) = load::load(room, log::log_enabled!(target: events::PROGRAMS, log::Level::Debug))?;
+        let room = Room::new(wanted.max_routes);
+        let speaks = log::log_enabled!(target: events::PROGRAMS, log::Level::Debug);
+        let netns = wanted.steering.clone().and_then(|asked| {
+            steering::netns_cookie().map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
+        });
+        let connections = Pins::connections().filter(|_| netns.is_ok());
+        let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering {
+            netns: *netns,
+            agent: sys::random(),
+            connections: connections.as_deref(),
+        });
+        let (mut ebpf, maps) = load::load(load::Purpose { room, speaks, steering: purpose })?;
+        let maps = Arc::new(maps);
+        let (steering, heart) = match netns {
+            Err(reason) => (Err(reason), None),
+            Ok((asked, _)) => {
+                let attached = Steering::attach(&mut ebpf, &asked);
+                (attached.map_err(|error| format!("{error:#}")), Some(Heart::new(Arc::clone(&maps), asked)))
+            }
+        };
         let processors = aya::util::nr_cpus().map_err(|(path, error)| error_at(path, error))?;
         let sockets = Sockets::new(sys::Map::new(maps.sockets.as_fd().try_clone_to_owned()?)?);
-        let maps = Arc::new(maps);
         let publisher = Publisher::new(Arc::clone(&maps), room);
         Ok(Self {
             ebpf,
+            listening: Listening::new(Arc::clone(&maps)),
             maps,
             cgroup,
             publisher,
             sockets: Arc::new(sockets),
+            steering,
+            heart,
             pins: None,
             links: Vec::new(),
             processors,
         })
     }
 
-    /// Attaches the program and pins everything, in the place of an agent before this one, if there was one. Fails if
-    /// one runs.
+    /// Attaches `assign` and takes over what an agent before this one has pinned, if there was one. Fails if one runs.
     pub fn seize(&mut self) -> Result<()> {
         let pins = Pins::take()?;
         pins.clear()?;
@@ -99,6 +140,17 @@ impl Kernel {
         for path in pins.links()? {
             let refused = || format!("cannot take over {} (`tcpshift-agent unload` removes it)", path.display());
             let link = sys::pinned(&path).with_context(refused)?;
+            if !pins::is_assign(&path) {
+                match &mut self.steering {
+                    Ok(steering) => steering.inherit(path, link),
+                    // Nobody is to steer any more.
+                    Err(_) => {
+                        sys::detach(link.as_fd()).ok();
+                        pins::remove(&path)?;
+                    }
+                }
+                continue;
+            }
             let cgroup = sys::link_cgroup(link.as_fd()).with_context(refused)?;
             // A socket that is handed over stays with the cgroup of whoever made it. A cgroup that is gone has no number.
             match sys::replace(link.as_fd(), program) {
@@ -114,8 +166,7 @@ impl Kernel {
         }
         if !is_attached {
             let link = self.attach()?;
-            let path = pins.link(self.cgroup.number);
-            sys::pin(link.as_fd(), &path).with_context(|| format!("cannot pin {}", path.display()))?;
+            pins.pin_link(&format!("assign-{}", self.cgroup.number), link.as_fd())?;
             links.push(link);
         }
         for (name, map) in self.maps.named() {
@@ -128,8 +179,8 @@ impl Kernel {
     /// Attaches the program to the cgroup of this process, for as long as the link lives.
     fn attach(&mut self) -> Result<OwnedFd> {
         let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?;
-        sys::attach(program.as_fd(), self.cgroup.as_fd())
-            .with_context(|| format!("cannot attach `assign` to the cgroup {}", self.cgroup.path.display()))
+        sys::attach(program.as_fd(), self.cgroup.as_fd(), sys::hook::SOCK_OPS)
+            .with_context(|| format!("cannot attach `assign` to {}", self.cgroup.named()))
     }
 
     /// Whether the program decides for what this process accepts, tried with a connection of its own on the loopback
@@ -157,20 +208,41 @@ impl Kernel {
         Arc::clone(&self.sockets)
     }
 
-    /// Counters that decisions read: sequences by route, turns by destination, loads by endpoint.
-    pub fn words(&self) -> Result<[Shared; 3]> {
+    /// Counters that are shared: sequences by route, turns by destination, loads by endpoint, and of what is steered
+    /// `layout::SUM_WORDS` for each destination.
+    pub fn words(&self) -> Result<[Shared; 4]> {
         let words = self.maps.words().context("the counters cannot be mapped as memory")?;
         Ok(words.map(|words| Box::new(words) as Shared))
     }
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
     pub fn prepare(&mut self, plan: &Plan) -> Result<Prepared> {
+        self.listening.serve(&rows::ports(plan)).context("cannot tell the programs of ports")?;
         self.publisher.prepare(plan, self.pins.as_ref())
     }
 
     /// Puts a plan in force by one write. Connections that are new from then on are decided by it.
     pub fn publish(&mut self, prepared: Prepared) -> Result<()> {
-        self.publisher.publish(prepared, self.pins.as_ref())
+        self.publisher.publish(prepared, self.pins.as_ref())?;
+        if let (Ok(steering), Some(pins)) = (&mut self.steering, &self.pins) {
+            steering.settle(pins)?;
+        }
+        Ok(())
+    }
+
+    /// Why connections cannot be served without the agent, if they cannot.
+    pub fn steers(&self) -> Result<(), &str> {
+        self.steering.as_ref().map(drop).map_err(String::as_str)
+    }
+
+    /// Whose programs are clients, if they are steered.
+    pub fn clients(&self) -> Option<&std::path::Path> {
+        self.steering.as_ref().ok().map(|steering| &*steering.cgroup)
+    }
+
+    /// What says to the programs that the agent is there, if they steer.
+    pub fn heart(&self) -> Option<Heart> {
+        self.heart.clone().filter(|_| self.steering.is_ok())
     }
 
     /// Gives up a plan that was prepared.
@@ -191,6 +263,8 @@ impl Kernel {
             unrouted: sum.unrouted + one.unrouted,
             without_endpoint: sum.without_endpoint + one.without_endpoint,
             left: sum.left + one.left,
+            lost: sum.lost + one.lost,
+            carried: sum.carried + one.carried,
         }))
     }
 
@@ -219,10 +293,12 @@ impl Kernel {
 
     /// How many instructions the verifier follows in each program.
     pub fn verified(&mut self) -> Result<Vec<(&'static str, u32)>> {
-        let explain = self.load_explain()?.info().context("the program `explain` says nothing of itself")?;
-        let assign = load::assign(&mut self.ebpf)?.info().context("the program `assign` says nothing of itself")?;
-        let all = [("assign", assign), ("explain", explain)];
-        Ok(all.into_iter().map(|(name, info)| (name, info.verified_instruction_count().unwrap_or_default())).collect())
+        self.load_explain()?;
+        let steering = steering::PROGRAMS.iter().filter(|_| self.steering.is_ok()).map(|(name, _)| *name);
+        let names = ["assign", "explain"].into_iter().chain(steering);
+        let verified =
+            names.map(|name| Ok((name, load::info(&self.ebpf, name)?.verified_instruction_count().unwrap_or_default())));
+        verified.collect()
     }
 
     /// The cgroup whose sockets the program sees.
@@ -230,15 +306,18 @@ impl Kernel {
         &self.cgroup.path
     }
 
-    /// Logs what the programs say, for as long as the agent lives. Must be called within a runtime.
-    pub fn listen(&mut self) -> Result<()> {
-        events::listen(&mut self.ebpf)
+    /// Logs what the programs say, for as long as the agent lives, and wakes whoever waits for new listening sockets. Must
+    /// be called within a runtime.
+    pub fn listen(&mut self, listening: Arc<Notify>) -> Result<()> {
+        events::listen(&mut self.ebpf, listening)
     }
 
     /// Leaves everything that is pinned to another agent.
     pub fn let_go(&mut self) {
         self.links.clear();
         self.pins = None;
+        // What is attached by now is the other one's to detach.
+        self.steering = Err("another agent steers".to_owned());
     }
 
     /// Whether the program is attached, and what is pinned is this agent's.

@@ -46,6 +46,9 @@ pub struct Plan {
     /// How new connections reach the endpoints of a route, by its number. A route that is not here has not been chosen
     /// for, and is carried.
     pub datapaths: BTreeMap<u32, Chosen>,
+    /// Addresses of this host, at which a listener at every address serves the host's own clients; empty if no route
+    /// has the datapath `connect` there.
+    pub local: Vec<Prefix>,
     /// What the objects ask for and this plan does not do, for the person who reads `status`.
     pub notes: Vec<String>,
     /// Host names whose addresses it depends on, in lower case.
@@ -280,6 +283,7 @@ impl Plan {
             listeners: Vec::new(),
             mesh: Vec::new(),
             datapaths: BTreeMap::new(),
+            local: Vec::new(),
             notes: Vec::new(),
             names: BTreeSet::new(),
         }
@@ -296,6 +300,7 @@ impl Plan {
         self.listeners == other.listeners
             && self.mesh == other.mesh
             && self.datapaths == other.datapaths
+            && self.local == other.local
             && self.notes == other.notes
     }
 

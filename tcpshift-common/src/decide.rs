@@ -88,6 +88,8 @@ pub struct Decision {
 }
 
 /// Decides for one new connection.
+#[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
+#[inline(always)]
 pub fn decide<T: Table, I: Inputs>(seed: u64, steer: &Steer, flow: &Flow, table: &T, inputs: &mut I) -> Decision {
     let slot = slot(seed, steer, flow, inputs);
     let mut decision = Decision { outcome: outcome::NO_DESTINATION, slot, place: 0, endpoint: 0 };
@@ -105,6 +107,8 @@ pub fn decide<T: Table, I: Inputs>(seed: u64, steer: &Steer, flow: &Flow, table:
 }
 
 /// The slot of a connection, `0..SLOTS`.
+#[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
+#[inline(always)]
 pub fn slot<I: Inputs>(seed: u64, steer: &Steer, flow: &Flow, inputs: &mut I) -> u32 {
     match steer.by {
         steer::SEQUENCE => spread(inputs.sequence()),
@@ -196,6 +200,8 @@ pub fn hashed<T: Table>(
 }
 
 /// The endpoint whose stretch of the weights holds `at`: binary search, at most 32 steps.
+#[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
+#[inline(always)]
 fn find<T: Table>(place: u32, destination: &Destination, table: &T, at: u32) -> Option<u32> {
     let (mut low, mut high) = (0, destination.endpoints - 1);
     for _ in 0..u32::BITS {

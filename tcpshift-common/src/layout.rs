@@ -10,7 +10,7 @@ use crate::decide::{Decision, Steer};
 use crate::destination;
 
 /// The layout's number. It stands in the path of everything that is pinned, so that two layouts never meet.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Bytes of a name, its end included: a namespace, an object's name and a rule's place, or a host, a port and a
 /// subset.
@@ -50,19 +50,19 @@ pub struct PlanRow {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerRow {
-    /// As it is shown: `[::]:31400`.
+    /// As it is shown: `[::]:31400`, or the host and port of a service, cut if it is long.
     pub at: Place,
     /// The plan's generation.
     pub generation: u64,
     /// Seeds every hash.
     pub seed: u64,
-    /// Where clients connect.
+    /// Where clients connect; all zero for a service, which may have several addresses.
     pub address: Address,
     /// Host order.
     pub port: u32,
     /// Its first rule in `rules`.
     pub first_rule: u32,
-    /// How many rules it has; 0 if the agent decides.
+    /// How many rules it has; 0 if the agent decides, or if nobody does.
     pub rules: u32,
     /// Its first route in `routes`.
     pub first_route: u32,
@@ -84,6 +84,194 @@ pub struct RouteRow {
     pub destinations: u32,
     /// What leads a connection to its slot.
     pub steer: Steer,
+    /// One of [`datapath`].
+    pub datapath: u32,
+    /// Place of the first destination that has slots; [`NONE`] if none has. All connections go there if that is what was
+    /// asked for in case that the agent is lost.
+    pub first: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// How connections of a route reach its endpoints.
+pub mod datapath {
+    /// The agent carries them.
+    pub const PROXY: u32 = 0;
+    /// They are pointed at the endpoint when a client of this host connects. Others are carried.
+    pub const CONNECT: u32 = 1;
+    /// They are handed to the endpoint's listening socket, and carried where that cannot take them.
+    pub const LOOKUP: u32 = 2;
+    /// They are handed to the endpoint's listening socket, or refused.
+    pub const LOOKUP_ONLY: u32 = 3;
+    /// Nobody serves them: they are refused.
+    pub const REFUSED: u32 = 4;
+}
+
+/// Which clients an address is for.
+pub mod scope {
+    /// Programs of this host, when they connect.
+    pub const CONNECT: u32 = 1;
+    /// Everybody whose packets come here.
+    pub const LOOKUP: u32 = 2;
+}
+
+/// Key of map `addresses`, which gives the number of a listener for the longest prefix that an address has.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AddressKey {
+    /// Bits of `at` that count: those of `entry`, and the first bits of the address.
+    pub bits: u32,
+    /// What is looked for.
+    pub at: AddressEntry,
+}
+
+/// An address and port, as clients of one scope connect to it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AddressEntry {
+    /// One of [`scope`], times 65,536, and the port.
+    pub entry: u32,
+    /// The address in network order.
+    pub address: [u8; 16],
+}
+
+impl AddressEntry {
+    /// Bits in front of the address.
+    pub const HEAD: u32 = 32;
+
+    /// A port (0 to 65,535) of an address.
+    pub const fn new(scope: u32, port: u32, address: Address) -> Self {
+        Self { entry: scope << 16 | port, address: address.octets() }
+    }
+}
+
+/// Sockets of one address and port that programs know at most, if several share it (`SO_REUSEPORT`): any of them stands
+/// for all.
+pub const SHARERS: u32 = 4;
+
+/// Endpoints of a destination that are tried at most if nobody listens at the one that was chosen.
+pub const TRIES: u32 = 8;
+
+/// Key of map `listening`, which holds listening sockets of endpoints.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ListeningKey {
+    /// What it is bound to; unspecified if it takes connections to every address.
+    pub address: Address,
+    /// Host order.
+    pub port: u32,
+    /// Which of those that share both, below [`SHARERS`].
+    pub sharer: u32,
+}
+
+/// Words of map `ports`: a bit for each port that an endpoint of this host has, and then one for each that a listener has
+/// whose connections may be handed over.
+pub const PORT_WORDS: u32 = 1024;
+
+/// What becomes of new connections if the agent is lost.
+pub mod loss {
+    /// They are steered by the last plan.
+    pub const KEEP: u32 = 0;
+    /// They all go to the first destination of their route.
+    pub const FIRST: u32 = 1;
+    /// They are refused.
+    pub const REFUSE: u32 = 2;
+}
+
+/// Map `agent`: whether there is one, and what holds without it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentRow {
+    /// When it was last seen, in nanoseconds of the monotonic clock.
+    pub beat: u64,
+    /// How long it may be silent, in nanoseconds.
+    pub patience: u64,
+    /// One of [`loss`].
+    pub on_loss: u32,
+    /// Its process: what it connects to itself is never steered.
+    pub process: u32,
+}
+
+/// Map `sums`, by the number of a destination: its connections that the kernel steers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SumRow {
+    /// Connections begun.
+    pub opened: u64,
+    /// Those of them that are not closed yet.
+    pub active: u64,
+    /// Connections that were never established.
+    pub failed: u64,
+    /// Connections refused, since there was no endpoint for them.
+    pub refused: u64,
+    /// Connections that were established and are closed.
+    pub closed: u64,
+    /// Bytes that clients sent, of closed connections.
+    pub sent: u64,
+    /// Bytes that clients were sent, of closed connections.
+    pub received: u64,
+    /// Smoothed round-trip times in microseconds, summed up over closed connections.
+    pub rtt: u64,
+}
+
+/// Words of a [`SumRow`].
+pub const SUM_WORDS: u32 = 8;
+
+/// Where a connection is in its life.
+pub mod stage {
+    /// It was pointed at an endpoint.
+    pub const STEERED: u32 = 1;
+    /// It is being opened, and counted.
+    pub const OPENED: u32 = 2;
+    /// It was established.
+    pub const ESTABLISHED: u32 = 3;
+    /// It is closed.
+    pub const CLOSED: u32 = 4;
+}
+
+/// Map `connections`: what is known of a socket whose connection was steered. It dies with the socket, and outlives the
+/// agent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionRow {
+    /// The agent whose numbers stand here.
+    pub agent: u64,
+    /// Address that the client asked for.
+    pub asked: Address,
+    /// Address of the endpoint.
+    pub endpoint: Address,
+    /// Port that the client asked for, host order.
+    pub asked_port: u32,
+    /// Port of the endpoint, host order.
+    pub endpoint_port: u32,
+    /// One of [`stage`].
+    pub stage: u32,
+    /// Whether the socket is the client's; else it is the server's.
+    pub is_client: u32,
+    /// What was decided.
+    pub assignment: Assignment,
+}
+
+/// Map `flows`: what was decided for a packet that asks for a connection, until that is established.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowRow {
+    /// When, in nanoseconds of the monotonic clock.
+    pub began: u64,
+    /// Where the endpoint is in `endpoints` of its plan.
+    pub endpoint: EndpointPlace,
+    /// What was decided.
+    pub assignment: Assignment,
+}
+
+/// An address and port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointPlace {
+    /// Address.
+    pub address: Address,
+    /// Host order.
+    pub port: u32,
     /// Always 0.
     pub reserved: u32,
 }
@@ -192,12 +380,19 @@ pub struct CountRow {
     pub without_endpoint: u64,
     /// Connections that were left to the agent: their listener is in no plan that programs decide by.
     pub left: u64,
+    /// Connections that were refused since the agent is lost.
+    pub lost: u64,
+    /// Connections that were handed to nobody since their address family is not the endpoint's, and that the agent
+    /// carries.
+    pub carried: u64,
 }
 
 /// What an event tells.
 pub mod event {
     /// A table has no row where the plan says that there is one. It should never happen.
     pub const TORN: u32 = 1;
+    /// Somebody listens at a port that an endpoint has.
+    pub const LISTENING: u32 = 2;
 }
 
 /// Ring `events`: what the agent should hear of at once.
@@ -206,8 +401,8 @@ pub mod event {
 pub struct Event {
     /// One of [`event`].
     pub kind: u32,
-    /// Number of the listener.
-    pub listener: u32,
+    /// Number of the listener, or the port.
+    pub about: u32,
 }
 
 /// Input of the program `explain`, which decides for a flow that is told, in place of a packet.
@@ -247,11 +442,17 @@ pub fn write<const N: usize>(text: &str) -> [i8; N] {
 const _: () = {
     assert!(size_of::<PlanRow>() == 16);
     assert!(size_of::<ListenerRow>() == PLACE + 48);
-    assert!(size_of::<RouteRow>() == NAME + 32);
+    assert!(size_of::<RouteRow>() == NAME + 40);
     assert!(size_of::<DestinationRow>() == PLACE + 2 * NAME + 48);
     assert!(size_of::<EndpointRow>() == PLACE + 32);
     assert!(size_of::<SocketRow>() == 48);
-    assert!(size_of::<CountRow>() == 32);
+    assert!(size_of::<CountRow>() == 48);
+    assert!(size_of::<AddressKey>() == 24);
+    assert!(size_of::<ListeningKey>() == 24);
+    assert!(size_of::<AgentRow>() == 24);
+    assert!(size_of::<SumRow>() == SUM_WORDS as usize * 8);
+    assert!(size_of::<ConnectionRow>() == 96);
+    assert!(size_of::<FlowRow>() == 72);
     assert!(size_of::<Event>() == 8);
     assert!(size_of::<Question>() == 112);
 };

@@ -4,20 +4,15 @@
 //! an accepted one inherits; all others are passed over. The kernel calls it with the new socket locked, so that the
 //! agent, whose accept(2) takes that lock, finds the assignment (`tcp_child_process` and `inet_accept`, 6.18).
 
-use core::ptr::read_volatile;
-
 use aya_ebpf::bindings::BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
-use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
-use tcpshift_common::layout::{Event, event, socket};
+use tcpshift_common::layout::{event, socket};
 
-use crate::maps::{COUNTS, EVENTS, SOCKETS};
+use crate::maps::{COUNTS, SOCKETS};
 use crate::plan::{Missing, Plan};
-
-/// `AF_INET`, as a context says it.
-const INET: u32 = 2;
+use crate::{events, flow};
 
 /// Always 1: the kernel asks nothing that it could refuse.
 #[sock_ops]
@@ -46,7 +41,7 @@ fn established(context: &SockOpsContext) {
         counts.left += 1;
         return;
     };
-    match plan.assign(socket.listener, &flow(context), |inputs| inputs) {
+    match plan.assign(socket.listener, &flow::of_socket(context), |inputs| inputs) {
         Ok(assignment) => {
             match assignment.decision.outcome {
                 outcome::CHOSEN => counts.assigned += 1,
@@ -56,61 +51,14 @@ fn established(context: &SockOpsContext) {
             socket.assignment = assignment;
             socket.state = socket::ASSIGNED;
         }
-        Err(Missing::Left) => {
+        Err(Missing::Left | Missing::Unrouted) => {
             counts.left += 1;
             aya_log_ebpf::debug!(context, "listener {} is left to the agent", socket.listener);
         }
         Err(Missing::Torn) => {
             counts.left += 1;
             aya_log_ebpf::error!(context, "listener {}: a table of the plan is torn", socket.listener);
-            if let Some(mut entry) = EVENTS.reserve(0) {
-                entry.write(Event { kind: event::TORN, listener: socket.listener });
-                entry.submit(0);
-            }
+            events::tell(event::TORN, socket.listener);
         }
     }
-}
-
-/// Both ends of the connection.
-#[inline(always)]
-fn flow(context: &SockOpsContext) -> Flow {
-    let ops = context.ops;
-    // The verifier wants each field read by its own offset from the context, which the compiler leaves alone only if
-    // every read is volatile.
-    macro_rules! read {
-        ($field:expr) => {
-            // SAFETY: The context is the kernel's, and the verifier admits reads of these fields.
-            unsafe { read_volatile(&raw const $field) }
-        };
-    }
-    let remote = read!((*ops).remote_ip4);
-    let local = read!((*ops).local_ip4);
-    let remote6 = [
-        read!((*ops).remote_ip6[0]),
-        read!((*ops).remote_ip6[1]),
-        read!((*ops).remote_ip6[2]),
-        read!((*ops).remote_ip6[3]),
-    ];
-    let local6 = [
-        read!((*ops).local_ip6[0]),
-        read!((*ops).local_ip6[1]),
-        read!((*ops).local_ip6[2]),
-        read!((*ops).local_ip6[3]),
-    ];
-    let is_v4 = read!((*ops).family) == INET;
-    // The near port comes in host order, the far one in network order.
-    let (source_port, destination_port) = (u32::from_be(read!((*ops).remote_port)), read!((*ops).local_port));
-    let (source, destination) = if is_v4 { (v4(remote), v4(local)) } else { (v6(remote6), v6(local6)) };
-    Flow { source, destination, source_port, destination_port }
-}
-
-#[inline(always)]
-fn v4(word: u32) -> Address {
-    Address::v4(u32::from_be(word).to_be_bytes())
-}
-
-#[inline(always)]
-fn v6(words: [u32; 4]) -> Address {
-    let [a, b, c, d] = words.map(|word| u64::from(u32::from_be(word)));
-    Address { high: a << 32 | b, low: c << 32 | d }
 }

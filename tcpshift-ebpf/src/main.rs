@@ -8,15 +8,31 @@
 #![allow(unsafe_code, reason = "contexts and maps are pointers of the kernel's, whose verifier checks each access")]
 
 #[cfg(target_arch = "bpf")]
+mod agent;
+#[cfg(target_arch = "bpf")]
 mod assign;
+#[cfg(target_arch = "bpf")]
+mod connect;
+#[cfg(target_arch = "bpf")]
+mod events;
 #[cfg(target_arch = "bpf")]
 mod explain;
 #[cfg(target_arch = "bpf")]
+mod flow;
+#[cfg(target_arch = "bpf")]
 mod inputs;
+#[cfg(target_arch = "bpf")]
+mod lookup;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod peer;
+#[cfg(target_arch = "bpf")]
 mod plan;
+#[cfg(target_arch = "bpf")]
+mod record;
+#[cfg(target_arch = "bpf")]
+mod sums;
 
 /// The verifier accepts no program that could get here.
 #[cfg(target_arch = "bpf")]

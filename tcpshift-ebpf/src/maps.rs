@@ -1,19 +1,24 @@
 //! Every map of the object, declared once. How many rows those have that grow with plans, the agent says at load.
 //!
 //! A plan's tables are hung into arrays of a few sides: programs read one while the agent fills another. What is hung
-//! in is never written again. This file must not know what programs do.
+//! in is never written again. Kinds of maps that aya lacks are in files of their own. This file must not know what programs
+//! do.
 
-use core::ffi::c_void;
-use core::ptr;
+mod hash;
+mod storage;
 
-use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type, bpf_sock};
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray, RingBuf};
-use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
+use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
-    CountRow, DestinationRow, EndpointRow, Event, HashRow, ListenerRow, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
+    AddressEntry, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, Event, FlowRow, HashRow, ListenerRow,
+    ListeningKey, PORT_WORDS, PlanRow, RouteRow, SIDES, SlotTable, SocketRow, SumRow,
 };
 use tcpshift_common::listener::Rule;
+
+use self::hash::SocketHash;
+use self::storage::Storage;
 
 /// A table that is hung in somewhere may have any number of rows.
 const INNER: usize = BPF_F_INNER_MAP as usize;
@@ -51,6 +56,16 @@ static NO_SLOTS: Table<SlotTable> = Array::new();
 #[btf_map(name = "places")]
 static NO_PLACES: Table<HashRow> = Array::new();
 
+/// As `NO_LISTENERS`.
+#[btf_map(name = "addresses")]
+static NO_ADDRESSES: Addresses = LpmTrie::new();
+
+/// Which listener an address and port belong to.
+pub(crate) type Addresses = LpmTrie<AddressEntry, u32, 1>;
+
+/// Addresses of all sides.
+#[btf_map(name = "plan_addresses")]
+pub(crate) static ADDRESSES: ArrayOfMaps<Addresses, { SIDES as usize }> = ArrayOfMaps::new();
 /// Listeners of all sides, by number.
 #[btf_map(name = "plan_listeners")]
 pub(crate) static LISTENERS: Sides<ListenerRow> = ArrayOfMaps::new();
@@ -90,44 +105,25 @@ pub(crate) static COUNTS: PerCpuArray<CountRow, 1> = PerCpuArray::new();
 #[btf_map(name = "events")]
 pub(crate) static EVENTS: RingBuf<Event, 4096> = RingBuf::new();
 
-/// What is known of a socket.
+/// Whether there is an agent, and what holds without it.
+#[btf_map(name = "agent")]
+pub(crate) static AGENT: Array<AgentRow, 1, SHARED> = Array::new();
+/// Ports that endpoints of this host have, then those of listeners: a bit each.
+#[btf_map(name = "ports")]
+pub(crate) static PORTS: Array<u64, { 2 * PORT_WORDS as usize }> = Array::new();
+/// What is counted of connections that are steered, by number of the destination.
+#[btf_map(name = "sums")]
+pub(crate) static SUMS: Array<SumRow, 1, SHARED> = Array::new();
+/// Connections that are asked for and not established, of those that are handed to endpoints.
+#[btf_map(name = "flows")]
+pub(crate) static FLOWS: LruHashMap<Flow, FlowRow, 16_384> = LruHashMap::new();
+
+/// What is known of a socket of the agent's. An accepted socket begins with what its listening socket has.
 #[btf_map(name = "sockets")]
-pub(crate) static SOCKETS: Storage<SocketRow> = Storage::new();
-
-/// Storage of sockets that an accepted socket inherits, which aya's own kind is not.
-#[repr(C)]
-pub(crate) struct Storage<T> {
-    r#type: *const [i32; bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as usize],
-    key: *const i32,
-    value: *const T,
-    max_entries: *const [i32; 0],
-    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
-}
-
-// SAFETY: The fields describe the map to the loader and are never read; the kernel synchronises what they stand for.
-unsafe impl<T> Sync for Storage<T> {}
-
-impl<T> Storage<T> {
-    const fn new() -> Self {
-        Self {
-            r#type: ptr::null(),
-            key: ptr::null(),
-            value: ptr::null(),
-            max_entries: ptr::null(),
-            map_flags: ptr::null(),
-        }
-    }
-
-    /// What is known of a socket, if anything is.
-    ///
-    /// # Safety
-    ///
-    /// The socket must be one that the context of the program has given; only this program's own calls may use the
-    /// answer while it runs.
-    #[inline(always)]
-    pub(crate) unsafe fn get<'a>(&self, socket: *mut bpf_sock) -> Option<&'a mut T> {
-        let map: *mut c_void = ptr::from_ref(self).cast_mut().cast();
-        // SAFETY: The kernel checks both, and gives null or a row that stays while the program runs.
-        unsafe { bpf_sk_storage_get(map, socket.cast(), ptr::null_mut(), 0).cast::<T>().as_mut() }
-    }
-}
+pub(crate) static SOCKETS: Storage<SocketRow, { (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize }> = Storage::new();
+/// What is known of a socket whose connection is steered.
+#[btf_map(name = "connections")]
+pub(crate) static CONNECTIONS: Storage<ConnectionRow, { BPF_F_NO_PREALLOC as usize }> = Storage::new();
+/// Listening sockets of endpoints.
+#[btf_map(name = "listening")]
+pub(crate) static LISTENING: SocketHash<ListeningKey, 65_536> = SocketHash::new();

@@ -7,32 +7,58 @@ use core::cell::Cell;
 use core::hint::black_box;
 use core::ptr::read_volatile;
 
-use tcpshift_common::address::Flow;
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::{self, outcome};
 use tcpshift_common::destination::{Destination, Endpoint};
-use tcpshift_common::layout::{self, Assignment, DestinationRow, RouteRow};
+use tcpshift_common::layout::{self, AddressEntry, Assignment, DestinationRow, EndpointRow, ListenerRow, RouteRow};
 use tcpshift_common::listener;
 
 use crate::inputs::Inputs;
-use crate::maps::{DESTINATIONS, ENDPOINTS, HASH_TABLES, LISTENERS, PLAN, ROUTES, RULES, SLOT_TABLES};
+use crate::maps::{ADDRESSES, DESTINATIONS, ENDPOINTS, HASH_TABLES, LISTENERS, PLAN, ROUTES, RULES, SLOT_TABLES};
+
+/// Says that slots are as the table has them. A number, since the verifier takes no part of an `Option` that is not set.
+pub(crate) const ANY: u32 = u32::MAX - 1;
 
 /// The plan in force.
+#[derive(Clone, Copy)]
 pub(crate) struct Plan {
     side: u32,
 }
 
-/// A route of the plan.
+/// A route that a connection falls to.
+pub(crate) struct Found<'a> {
+    /// Its row.
+    pub(crate) row: &'a RouteRow,
+    listener: &'a ListenerRow,
+    place: u32,
+}
+
+/// What was decided.
+pub(crate) struct Decided<'a> {
+    /// For whoever accepts.
+    pub(crate) assignment: Assignment,
+    /// The destination and where its endpoints begin, if there is one.
+    pub(crate) destination: Option<&'a DestinationRow>,
+}
+
+/// A route as the decision reads it.
 struct Route<'a> {
     side: u32,
     row: &'a RouteRow,
+    /// The destination that has every slot, or [`ANY`].
+    sole: u32,
     /// The destination that was looked at last, and its place: a decision looks at one, again and again.
     last: Cell<(u32, Option<&'a DestinationRow>)>,
 }
 
-/// Why there is no assignment.
+/// Why there is nothing to be decided.
+#[derive(Clone, Copy)]
 pub(crate) enum Missing {
     /// The plan does not have the listener, or leaves it to the agent.
     Left,
+    /// No route is for the connection.
+    Unrouted,
     /// A table has no row where the plan says that there is one.
     Torn,
 }
@@ -46,44 +72,85 @@ impl Plan {
         (index != 0).then_some(Self { side: (index % u64::from(layout::SIDES)) as u32 })
     }
 
-    /// Decides for a connection at a listener. `inputs` are made for the number of its route.
+    /// The number of the listener that an address and port belong to, for clients of a scope.
     #[inline(always)]
-    pub(crate) fn assign<I: decide::Inputs>(
-        &self,
-        listener: u32,
-        flow: &Flow,
-        inputs: impl FnOnce(Inputs) -> I,
-    ) -> Result<Assignment, Missing> {
-        let side = self.side;
-        let listener = LISTENERS.get_value(side, &listener).ok_or(Missing::Left)?;
-        let mut assignment = Assignment { generation: listener.generation, ..Assignment::default() };
+    pub(crate) fn listener(self, scope: u32, port: u32, address: Address) -> Option<u32> {
+        let key = Key::new(AddressEntry::HEAD + 128, AddressEntry::new(scope, port, address));
+        ADDRESSES.get(self.side)?.get(&key).copied()
+    }
+
+    /// The route of a connection at a listener.
+    #[inline(always)]
+    pub(crate) fn route<'a>(self, listener: u32, flow: &Flow) -> Result<Found<'a>, Missing> {
+        let listener = LISTENERS.get_value(self.side, &listener).ok_or(Missing::Left)?;
         if listener.rules == 0 {
             return Err(Missing::Left);
         }
         let first = listener.first_rule;
-        let rules = RULES.get(side).ok_or(Missing::Torn)?;
+        let rules = RULES.get(self.side).ok_or(Missing::Torn)?;
         let rules = (0..listener.rules.min(layout::RULES)).map_while(|at| rules.get(first + at));
-        let Some(place) = listener::route(rules, flow) else {
-            assignment.decision.outcome = outcome::NO_ROUTE;
-            return Ok(assignment);
+        let place = listener::route(rules, flow).ok_or(Missing::Unrouted)?;
+        let row = ROUTES.get_value(self.side, &(listener.first_route + place)).ok_or(Missing::Torn)?;
+        Ok(Found { row, listener, place })
+    }
+
+    /// Decides for a connection of a route. All slots are of the destination at `sole`, unless that is [`ANY`].
+    #[inline(always)]
+    pub(crate) fn decide<'a, I: decide::Inputs>(
+        self,
+        found: &Found<'a>,
+        flow: &Flow,
+        sole: u32,
+        inputs: &mut I,
+    ) -> Result<Decided<'a>, Missing> {
+        let Found { row, listener, place } = found;
+        let route = Route { side: self.side, row, sole, last: Cell::new((0, None)) };
+        let decision = decide::decide(listener.seed, &row.steer, flow, &route, inputs);
+        let mut assignment = Assignment {
+            generation: listener.generation,
+            route: row.number,
+            route_place: *place,
+            decision,
+            ..Assignment::default()
         };
-        let row = ROUTES.get_value(side, &(listener.first_route + place)).ok_or(Missing::Torn)?;
-        let route = Route { side, row, last: Cell::new((0, None)) };
-        assignment.route = row.number;
-        assignment.route_place = place;
-        let mut inputs = inputs(Inputs { route: row.number });
-        let decision = decide::decide(listener.seed, &row.steer, flow, &route, &mut inputs);
-        assignment.decision = decision;
-        if decision.outcome != outcome::NO_DESTINATION {
-            let destination = route.row(decision.place).ok_or(Missing::Torn)?;
-            assignment.destination = destination.decides.number;
-            if decision.outcome == outcome::CHOSEN {
-                let at = destination.first_endpoint + decision.endpoint;
-                let endpoint = ENDPOINTS.get_value(side, &at).ok_or(Missing::Torn)?;
-                assignment.endpoint = endpoint.decides.number;
-            }
+        if decision.outcome == outcome::NO_DESTINATION {
+            return Ok(Decided { assignment, destination: None });
         }
-        Ok(assignment)
+        let destination = route.row(decision.place).ok_or(Missing::Torn)?;
+        assignment.destination = destination.decides.number;
+        if decision.outcome == outcome::CHOSEN {
+            assignment.endpoint = self.endpoint(destination, decision.endpoint)?.decides.number;
+        }
+        Ok(Decided { assignment, destination: Some(destination) })
+    }
+
+    /// An endpoint of a destination.
+    #[inline(always)]
+    pub(crate) fn endpoint<'a>(self, destination: &DestinationRow, at: u32) -> Result<&'a EndpointRow, Missing> {
+        ENDPOINTS.get_value(self.side, &(destination.first_endpoint + at)).ok_or(Missing::Torn)
+    }
+
+    /// Finds the route and decides, for whoever has nothing to do in between.
+    #[inline(always)]
+    pub(crate) fn assign<I: decide::Inputs>(
+        self,
+        listener: u32,
+        flow: &Flow,
+        inputs: impl FnOnce(Inputs) -> I,
+    ) -> Result<Assignment, Missing> {
+        match self.route(listener, flow) {
+            Ok(found) => {
+                let mut inputs = inputs(Inputs { route: found.row.number });
+                Ok(self.decide(&found, flow, ANY, &mut inputs)?.assignment)
+            }
+            Err(Missing::Unrouted) => {
+                let row = LISTENERS.get_value(self.side, &listener).ok_or(Missing::Left)?;
+                let mut assignment = Assignment { generation: row.generation, ..Assignment::default() };
+                assignment.decision.outcome = outcome::NO_ROUTE;
+                Ok(assignment)
+            }
+            Err(missing) => Err(missing),
+        }
     }
 }
 
@@ -108,6 +175,9 @@ impl<'a> Route<'a> {
 impl decide::Table for Route<'_> {
     #[inline(always)]
     fn slot(&self, slot: u32) -> Option<u32> {
+        if self.sole != ANY {
+            return Some(self.sole);
+        }
         let table = SLOT_TABLES.get_value(self.row.table, &0)?;
         // The compiler knows that a slot is below 10,000 and would leave out the check that the verifier wants.
         table.slots.get(black_box(slot) as usize).map(|place| u32::from(*place))

@@ -5,14 +5,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::sync::Notify;
+use tokio::time::interval;
 
 use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
-use crate::kernel::{self, Kernel, Prepared, Sockets};
+use crate::kernel::{self, Kernel, Prepared, Sockets, Wanted};
 use crate::plan::Plan;
+
+/// How often programs are told that the agent is there.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// What stands before the reason where programs were asked for.
 const ASKED: &str = "--assign kernel (`tcpshift-agent doctor` says more)";
@@ -39,16 +45,18 @@ pub(super) struct Assignment {
     is_owed: bool,
     /// Why it is as it is.
     reason: String,
+    /// Somebody listens who may not be known yet.
+    news: Arc<Notify>,
 }
 
 impl Assignment {
     /// Loads and attaches what is needed. In a takeover nothing is attached before [`Assignment::succeed`].
     ///
     /// To be called before there are other threads: what is not needed for life is dropped after.
-    pub(super) fn start(asked: Assign, max_routes: u32, takeover: bool) -> Result<Self> {
+    pub(super) fn start(asked: Assign, wanted: &Wanted, takeover: bool) -> Result<Self> {
         let (kernel, reason) = match asked {
             Assign::Agent => (None, "asked for".to_owned()),
-            Assign::Auto | Assign::Kernel => match load(max_routes, takeover) {
+            Assign::Auto | Assign::Kernel => match load(wanted, takeover) {
                 Ok(kernel) => {
                     let reason = attached(&kernel);
                     (Some(kernel), reason)
@@ -57,14 +65,21 @@ impl Assignment {
                 Err(error) => return Err(error).context(ASKED),
             },
         };
-        Ok(Self { asked, kernel, is_on: false, is_owed: false, reason })
+        Ok(Self { asked, kernel, is_on: false, is_owed: false, reason, news: Arc::default() })
     }
 
     /// Says, in a line, who decides and why.
     pub(super) fn say(&self) {
         let Self { kernel, reason, .. } = self;
         let who = if kernel.is_some() { "the kernel" } else { "the agent" };
-        log::info!("datapath proxy, the only one of this version; {who} decides for new connections: {reason}");
+        log::info!("{who} decides for new connections that are carried: {reason}");
+        match self.steers() {
+            Ok(()) => {
+                let clients = kernel.as_ref().and_then(Kernel::clients).map(|path| path.display().to_string());
+                log::info!("connections can be steered; clients are the programs of {}", clients.unwrap_or_default());
+            }
+            Err(reason) => log::info!("no connection is steered: {reason}"),
+        }
     }
 
     /// Counters for decisions, which programs share if they are there.
@@ -80,9 +95,42 @@ impl Assignment {
         self.kernel.as_ref().map(Kernel::sockets)
     }
 
-    /// Logs what programs say. Must be called within a runtime.
+    /// Logs what programs say, and tells them that the agent is there. Must be called within a runtime.
     pub(super) fn listen(&mut self) -> Result<()> {
-        self.kernel.as_mut().map_or(Ok(()), Kernel::listen)
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        kernel.listen(Arc::clone(&self.news))?;
+        if let Some(heart) = kernel.heart() {
+            heart.beat()?;
+            tokio::spawn(async move {
+                let mut rounds = interval(BEAT);
+                loop {
+                    rounds.tick().await;
+                    if let Err(error) = heart.beat() {
+                        log::warn!("{error:#}");
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits until somebody listens at a port of an endpoint.
+    pub(super) fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
+    }
+
+    /// Why connections cannot be served without the agent, if they cannot.
+    pub(super) fn steers(&self) -> std::result::Result<(), &str> {
+        match &self.kernel {
+            Some(kernel) => kernel.steers(),
+            None if self.asked == Assign::Agent => Err("--assign agent: programs decide nothing"),
+            None => Err(&self.reason),
+        }
+    }
+
+    /// The kernel's part, if there is one.
+    pub(super) fn kernel(&mut self) -> Option<&mut Kernel> {
+        self.kernel.as_mut()
     }
 
     /// Makes the tables of a plan. Fails only where programs were asked for and decide: else the agent does.
@@ -215,8 +263,8 @@ impl Assignment {
     }
 }
 
-fn load(max_routes: u32, takeover: bool) -> Result<Kernel> {
-    let mut kernel = Kernel::load(max_routes)?;
+fn load(wanted: &Wanted, takeover: bool) -> Result<Kernel> {
+    let mut kernel = Kernel::load(wanted)?;
     // Later there may be no right to it.
     kernel::see_to_bpffs()?;
     if !takeover {

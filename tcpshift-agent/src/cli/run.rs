@@ -64,6 +64,18 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = crate::app::MAX_ROUTES, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_routes: u32,
 
+    /// Cgroup whose programs are steered when they connect to a service [default: the root of all]
+    #[arg(long, value_name = "D")]
+    cgroup: Option<PathBuf>,
+
+    /// What becomes of new connections that the kernel steers if the agent is lost
+    #[arg(long, value_enum, default_value = "keep")]
+    on_agent_loss: OnAgentLoss,
+
+    /// How long the agent may be silent before it counts as lost, 3s at least
+    #[arg(long, value_name = "T", value_parser = patience, default_value = "10s")]
+    agent_loss_after: Duration,
+
     /// Seed of the decisions, decimal or 0x…; agents with one seed decide alike [default: a fixed one]
     #[arg(long, value_name = "N", value_parser = quantity::seed, default_value_t = tcpshift_common::DEFAULT_SEED, hide_default_value = true)]
     seed: u64,
@@ -94,10 +106,20 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Datapath {
-    /// The best that works on this machine
+    /// The best that can do what a route asks for
     Auto,
-    /// The agent relays, in user space
+    /// The agent relays, in user space, whatever routes ask for
     Proxy,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnAgentLoss {
+    /// They go on as the last plan says
+    Keep,
+    /// They all go to the first destination of their route that has a weight
+    First,
+    /// They are refused
+    Refuse,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -127,6 +149,15 @@ pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Resu
             Assign::Agent => app::Assign::Agent,
         },
         max_routes: arguments.max_routes,
+        steering: app::Steering {
+            cgroup: arguments.cgroup,
+            on_loss: match arguments.on_agent_loss {
+                OnAgentLoss::Keep => app::OnLoss::Keep,
+                OnAgentLoss::First => app::OnLoss::First,
+                OnAgentLoss::Refuse => app::OnLoss::Refuse,
+            },
+            patience: arguments.agent_loss_after,
+        },
         seed: arguments.seed,
         drain_timeout: arguments.drain_timeout,
         namespace: arguments.namespace,
@@ -135,6 +166,12 @@ pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Resu
     };
     // `#` prints the causes behind the message, one after the other.
     app::run(options).map(|()| Done::Well).map_err(|error| Stop::Failed(format!("{error:#}")))
+}
+
+/// The agent is heard once a second.
+fn patience(text: &str) -> Result<Duration, String> {
+    let patience = quantity::duration(text)?;
+    if patience < Duration::from_secs(3) { Err("3s is the least".to_owned()) } else { Ok(patience) }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -1,4 +1,4 @@
-//! The cgroup that the agent is in, found from the mount table.
+//! Cgroups: the one that the agent is in, the root of all, and those that are named.
 //!
 //! It must not know what is attached to it.
 
@@ -8,6 +8,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::statfs;
+
+/// What statfs(2) says of a cgroup (`CGROUP2_SUPER_MAGIC`).
+const CGROUP2_TYPE: u64 = 0x6367_7270;
+
+const NOT_MOUNTED: &str = "cgroup2 is not mounted; `mount -t cgroup2 none /sys/fs/cgroup` mounts it, or boot with \
+                           systemd.unified_cgroup_hierarchy=1";
 
 /// A cgroup of the second version.
 #[derive(Debug)]
@@ -24,10 +31,33 @@ impl Cgroup {
     pub(super) fn own() -> Result<Self> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
         let own = std::fs::read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
-        let path = place(&mounts, &own)?;
+        Self::at(place(&mounts, &own)?)
+    }
+
+    /// The root of all, or of the part of the tree that is mounted.
+    pub(super) fn root() -> Result<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+        Self::at(mounted(&mounts).next().map(|(_, point)| point).context(NOT_MOUNTED)?)
+    }
+
+    /// The one of a folder.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        let found = statfs(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
+        if found.f_type as u64 != CGROUP2_TYPE {
+            bail!("{} is no cgroup of the second version", folder.display());
+        }
+        Self::at(folder.to_owned())
+    }
+
+    fn at(path: PathBuf) -> Result<Self> {
         let folder = File::open(&path).with_context(|| format!("cannot open the cgroup {}", path.display()))?;
         let number = folder.metadata().with_context(|| format!("cannot look at {}", path.display()))?.ino();
         Ok(Self { folder, path, number })
+    }
+
+    /// For people.
+    pub(super) fn named(&self) -> String {
+        format!("the cgroup {}", self.path.display())
     }
 }
 
@@ -43,26 +73,30 @@ fn place(mounts: &str, own: &str) -> Result<PathBuf> {
         bail!("this process is in no cgroup of the second version; the kernel has only the first");
     };
     let mut is_mounted = false;
-    for line in mounts.lines() {
-        // proc(5): number, parent, device, root, mount point, options, … - type, source, options
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        if right.split(' ').next() != Some("cgroup2") {
-            continue;
-        }
+    for (root, point) in mounted(mounts) {
         is_mounted = true;
-        let mut fields = left.split(' ').skip(3);
-        let (Some(root), Some(point)) = (fields.next(), fields.next()) else { continue };
         // A part of the tree may be mounted; it shows what lies below its root only.
         if let Ok(below) = Path::new(own).strip_prefix(root) {
-            return Ok(Path::new(&unescaped(point)).join(below));
+            return Ok(point.join(below));
         }
     }
     if is_mounted {
         bail!("no mount of cgroup2 shows this process's cgroup {own}");
     }
-    bail!(
-        "cgroup2 is not mounted; `mount -t cgroup2 none /sys/fs/cgroup` mounts it, or boot with systemd.unified_cgroup_hierarchy=1"
-    )
+    bail!(NOT_MOUNTED)
+}
+
+/// Where cgroups of the second version are mounted: which part of the tree, and the mount point.
+fn mounted(mounts: &str) -> impl Iterator<Item = (&str, PathBuf)> {
+    mounts.lines().filter_map(|line| {
+        // proc(5): number, parent, device, root, mount point, options, … - type, source, options
+        let (left, right) = line.split_once(" - ")?;
+        if right.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        let mut fields = left.split(' ').skip(3);
+        Some((fields.next()?, PathBuf::from(unescaped(fields.next()?))))
+    })
 }
 
 /// A mount point as it is: blanks and the like stand as octal numbers in the table.

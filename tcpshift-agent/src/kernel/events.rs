@@ -1,10 +1,11 @@
-//! What the programs say: events, which are counted and logged, and messages, for whoever looks for a fault.
+//! What the programs say: events, which are counted and logged or wake somebody, and messages, for whoever looks for a fault.
 //!
 //! Messages are off unless `RUST_LOG` asks for them (`RUST_LOG=info,tcpshift_ebpf=debug`): the programs are loaded
 //! without them then. It must not know what is done about anything.
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,6 +14,7 @@ use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 use tcpshift_common::layout::event;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 
 /// The target of the programs' messages in the log.
 pub(super) const PROGRAMS: &str = "tcpshift_ebpf";
@@ -21,7 +23,7 @@ pub(super) const PROGRAMS: &str = "tcpshift_ebpf";
 const SAID: Duration = Duration::from_secs(10);
 
 /// Logs what comes, until the runtime ends.
-pub(super) fn listen(ebpf: &mut Ebpf) -> Result<()> {
+pub(super) fn listen(ebpf: &mut Ebpf, listening: Arc<Notify>) -> Result<()> {
     if log::log_enabled!(target: PROGRAMS, log::Level::Debug) {
         let logger = EbpfLogger::init(ebpf).context("cannot read what the programs say")?;
         tokio::spawn(follow(watched(logger)?, EbpfLogger::flush));
@@ -32,10 +34,14 @@ pub(super) fn listen(ebpf: &mut Ebpf) -> Result<()> {
     let mut count = 0_u64;
     tokio::spawn(follow(watched(events)?, move |events| {
         while let Some(event) = events.next() {
+            if word(&event, 0) == event::LISTENING {
+                listening.notify_one();
+                continue;
+            }
             count += 1;
             if said.is_none_or(|said| said.elapsed() >= SAID) {
                 said = Some(Instant::now());
-                log::error!("{}; {count} times so far. The agent decided in its place", words(&event));
+                log::error!("{}; {count} times so far. What it could not decide was left as it came", words(&event));
             }
         }
     }));
@@ -55,11 +61,14 @@ async fn follow<T: AsRawFd>(mut readable: AsyncFd<T>, mut read: impl FnMut(&mut 
     }
 }
 
+fn word(event: &[u8], at: usize) -> u32 {
+    event.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes)
+}
+
 /// An event for people. Its two words are its kind and a listener's number.
 fn words(event: &[u8]) -> String {
-    let word = |at: usize| event.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
-    match word(0) {
-        event::TORN => format!("a program found a table of listener {} torn", word(4)),
+    match word(event, 0) {
+        event::TORN => format!("a program found a table of listener {} torn", word(event, 4)),
         kind => format!("a program tells an event {kind} that this agent does not know"),
     }
 }

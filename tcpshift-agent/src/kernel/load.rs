@@ -5,13 +5,15 @@
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use aya::maps::MapData;
-use aya::programs::{SchedClassifier, SockOps};
+use aya::programs::{CgroupSockAddr, Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, SkLookup, SockOps};
 use aya::{Ebpf, EbpfLoader};
 use tcpshift_common::layout::{
-    CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
+    AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, ListeningKey,
+    PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -57,24 +59,53 @@ impl Room {
     }
 }
 
+/// What an object is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purpose<'a> {
+    /// Room for a plan.
+    pub(super) room: Room,
+    /// Whether programs may log.
+    pub(super) speaks: bool,
+    /// Programs that steer, if they are wanted.
+    pub(super) steering: Option<Steering<'a>>,
+}
+
+/// What programs that steer have to know from the beginning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steering<'a> {
+    /// Cookie of the network namespace.
+    pub(super) netns: u64,
+    /// Sets this agent apart from others.
+    pub(super) agent: u64,
+    /// Storage of sockets that is gone on with, where an agent before has pinned it.
+    pub(super) connections: Option<&'a Path>,
+}
+
 /// A kind of table that is hung into an array of maps.
 #[derive(Debug)]
-pub(super) struct Tables<R> {
+pub(super) struct Tables<R, K = u32> {
     /// Where they are hung in, by descriptors.
     pub(super) outer: Map<u32, u32>,
     /// What all of them are like, and what hangs where no other does.
     empty: OwnedFd,
     like: MapInfo,
-    rows: PhantomData<R>,
+    rows: PhantomData<(K, R)>,
 }
 
 impl<R: Row> Tables<R> {
-    /// A table with these rows, which nobody can write to any more.
+    /// A table with these rows, by their places, which nobody can write to any more.
     pub(super) fn create(&self, types: BorrowedFd<'_>, rows: &[R]) -> io::Result<OwnedFd> {
-        // An array has one row at least.
-        let table = Map::<u32, R>::new(sys::create_like(&self.like, types, (rows.len() as u32).max(1))?)?;
         let keys: Vec<u32> = (0..rows.len() as u32).collect();
-        table.set_all(&keys, rows)?;
+        self.create_by(types, &keys, rows)
+    }
+}
+
+impl<R: Row, K: Row> Tables<R, K> {
+    /// A table with these rows, by their keys, which nobody can write to any more.
+    pub(super) fn create_by(&self, types: BorrowedFd<'_>, keys: &[K], rows: &[R]) -> io::Result<OwnedFd> {
+        // A map has one row at least.
+        let table = Map::<K, R>::new(sys::create_like(&self.like, types, (rows.len() as u32).max(1))?)?;
+        table.set_all(keys, rows)?;
         sys::freeze(table.as_fd())?;
         table.as_fd().try_clone_to_owned()
     }
@@ -95,6 +126,7 @@ impl<R: Row> Tables<R> {
 #[derive(Debug)]
 pub(super) struct Maps {
     pub(super) plan: Map<u32, PlanRow>,
+    pub(super) addresses: Tables<u32, AddressKey>,
     pub(super) listeners: Tables<ListenerRow>,
     pub(super) rules: Tables<Rule>,
     pub(super) routes: Tables<RouteRow>,
@@ -108,13 +140,19 @@ pub(super) struct Maps {
     pub(super) counts: Map<u32, CountRow>,
     pub(super) events: OwnedFd,
     pub(super) sockets: Map<i32, SocketRow>,
+    pub(super) agent: Map<u32, AgentRow>,
+    pub(super) ports: Map<u32, u64>,
+    pub(super) sums: OwnedFd,
+    pub(super) flows: OwnedFd,
+    pub(super) connections: OwnedFd,
+    pub(super) listening: Map<ListeningKey, u64>,
     /// The types of all of them.
     pub(super) types: OwnedFd,
 }
 
 impl Maps {
     /// The maps that live as long as the agent, by the names they are pinned under.
-    pub(super) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 14] {
+    pub(super) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 21] {
         [
             ("plan", self.plan.as_fd()),
             ("plan_listeners", self.listeners.outer.as_fd()),
@@ -130,35 +168,64 @@ impl Maps {
             ("counts", self.counts.as_fd()),
             ("events", self.events.as_fd()),
             ("sockets", self.sockets.as_fd()),
+            ("plan_addresses", self.addresses.outer.as_fd()),
+            ("agent", self.agent.as_fd()),
+            ("ports", self.ports.as_fd()),
+            ("sums", self.sums.as_fd()),
+            ("flows", self.flows.as_fd()),
+            (CONNECTIONS, self.connections.as_fd()),
+            ("listening", self.listening.as_fd()),
         ]
     }
 
-    /// The counters that decisions read, as memory: sequences, turns and loads.
-    pub(super) fn words(&self) -> io::Result<[Words; 3]> {
-        Ok([Words::new(self.sequences.as_fd())?, Words::new(self.turns.as_fd())?, Words::new(self.loads.as_fd())?])
+    /// The counters that are shared, as memory: sequences, turns, loads and sums.
+    pub(super) fn words(&self) -> io::Result<[Words; 4]> {
+        let Self { sequences, turns, loads, sums, .. } = self;
+        let [sequences, turns, loads, sums] = [sequences, turns, loads, sums].map(|map| Words::new(map.as_fd()));
+        Ok([sequences?, turns?, loads?, sums?])
     }
 }
 
+/// The name of the storage of sockets whose connections are steered.
+pub(super) const CONNECTIONS: &str = "connections";
+
 /// Loads the object. Its program `assign` is loaded too, and nothing is attached.
-pub(super) fn load(room: Room, speaks: bool) -> Result<(Ebpf, Maps)> {
+pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
     let Some(object) = OBJECT else {
         bail!("this agent was built without the kernel's programs; build it again after `cargo xtask build-ebpf`");
     };
+    let Purpose { room, speaks, steering } = purpose;
     // A level of 0 takes the messages out of the programs when they are loaded.
     let level = if speaks { 5_u8 } else { 0 };
-    let mut ebpf = EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    loader
         .map_max_entries("slot_tables", room.slot_tables)
         .map_max_entries("hash_tables", room.hash_tables)
         .map_max_entries("sequences", room.routes)
         .map_max_entries("turns", room.destinations)
         .map_max_entries("loads", room.endpoints)
-        .override_global("AYA_LOG_LEVEL", &level, false)
-        .load(object)
-        .context("the kernel takes no map of the object")?;
+        .override_global("AYA_LOG_LEVEL", &level, false);
+    match &steering {
+        Some(steering) => {
+            loader
+                .map_max_entries("sums", room.destinations)
+                .override_global("NETNS", &steering.netns, true)
+                .override_global("AGENT_ID", &steering.agent, true);
+            if let Some(path) = steering.connections {
+                loader.map_pin_path(CONNECTIONS, path);
+            }
+        }
+        // Nobody fills them.
+        None => {
+            loader.map_max_entries("flows", UNUSED).map_max_entries("listening", UNUSED);
+        }
+    }
+    let mut ebpf = loader.load(object).context("the kernel takes no map of the object")?;
     assign(&mut ebpf)?.load().context("the kernel does not take the program `assign`")?;
     let maps = maps(&ebpf)?;
     // Else a program would find nothing at all before the first plan.
     let sides: Vec<u32> = (0..SIDES).collect();
+    maps.addresses.clear(&sides)?;
     maps.listeners.clear(&sides)?;
     maps.rules.clear(&sides)?;
     maps.routes.clear(&sides)?;
@@ -168,22 +235,69 @@ pub(super) fn load(room: Room, speaks: bool) -> Result<(Ebpf, Maps)> {
     Ok((ebpf, maps))
 }
 
+/// Whether a map is as this object has its storage of sockets, so that it can be gone on with.
+pub(super) fn is_storage_of_connections(map: BorrowedFd<'_>) -> bool {
+    sys::map_info(map).is_ok_and(|info| {
+        info.is_socket_storage() && info.key as usize == size_of::<i32>() && info.value as usize == size_of::<ConnectionRow>()
+    })
+}
+
+/// Rows of a map that is not used; the kernel wants some for each processor.
+const UNUSED: u32 = 1024;
+
 /// The program that decides in the handshake.
 pub(super) fn assign(ebpf: &mut Ebpf) -> Result<&mut SockOps> {
-    let program = ebpf.program_mut("assign").context("the object has no program `assign`")?;
-    program.try_into().context("the program `assign` is of another type")
+    program(ebpf, "assign")
 }
 
 /// The program that decides for a flow that is told.
 pub(super) fn explain(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier> {
-    let program = ebpf.program_mut("explain").context("the object has no program `explain`")?;
-    program.try_into().context("the program `explain` is of another type")
+    program(ebpf, "explain")
+}
+
+/// Has the kernel take a program that steers.
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd> {
+    let fd = |fd: &ProgramFd| fd.as_fd().try_clone_to_owned();
+    let refused = || format!("the kernel does not take the program `{name}`");
+    let fd = match name {
+        "record" => {
+            let program: &mut SockOps = program(ebpf, name)?;
+            program.load().with_context(refused)?;
+            fd(program.fd()?)
+        }
+        "lookup" => {
+            let program: &mut SkLookup = program(ebpf, name)?;
+            program.load().with_context(refused)?;
+            fd(program.fd()?)
+        }
+        _ => {
+            let program: &mut CgroupSockAddr = program(ebpf, name)?;
+            program.load().with_context(refused)?;
+            fd(program.fd()?)
+        }
+    };
+    Ok(fd?)
+}
+
+/// What the kernel says of a program that it has.
+pub(super) fn info(ebpf: &Ebpf, name: &str) -> Result<ProgramInfo> {
+    let program = ebpf.program(name).with_context(|| format!("the object has no program `{name}`"))?;
+    program.info().with_context(|| format!("the program `{name}` says nothing of itself"))
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).with_context(|| format!("the object has no program `{name}`"))?;
+    program.try_into().with_context(|| format!("the program `{name}` is of another type"))
 }
 
 fn maps(ebpf: &Ebpf) -> Result<Maps> {
     let types = sys::map_info(map(ebpf, "plan")?.as_fd())?.btf;
     Ok(Maps {
         plan: Map::new(map(ebpf, "plan")?)?,
+        addresses: tables(ebpf, "plan_addresses", "addresses")?,
         listeners: tables(ebpf, "plan_listeners", "listeners")?,
         rules: tables(ebpf, "plan_rules", "rules")?,
         routes: tables(ebpf, "plan_routes", "routes")?,
@@ -197,23 +311,30 @@ fn maps(ebpf: &Ebpf) -> Result<Maps> {
         counts: Map::new(map(ebpf, "counts")?)?,
         events: map(ebpf, "events")?,
         sockets: Map::new(map(ebpf, "sockets")?)?,
+        agent: Map::new(map(ebpf, "agent")?)?,
+        ports: Map::new(map(ebpf, "ports")?)?,
+        sums: map(ebpf, "sums")?,
+        flows: map(ebpf, "flows")?,
+        connections: map(ebpf, CONNECTIONS)?,
+        listening: Map::new(map(ebpf, "listening")?)?,
         types: sys::types(types).context("the types of the maps cannot be opened")?,
     })
 }
 
-fn tables<R: Row>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<Tables<R>> {
+fn tables<R: Row, K: Row>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<Tables<R, K>> {
     let empty = map(ebpf, inner)?;
     let like = sys::map_info(empty.as_fd())?;
     // What is made later is like this one, so its rows are checked here.
-    Map::<u32, R>::new(empty.try_clone()?).with_context(|| format!("map `{inner}`"))?;
+    Map::<K, R>::new(empty.try_clone()?).with_context(|| format!("map `{inner}`"))?;
     Ok(Tables { outer: Map::new(map(ebpf, outer)?)?, empty, like, rows: PhantomData })
 }
 
 /// A descriptor of a map.
 fn map(ebpf: &Ebpf, name: &str) -> Result<OwnedFd> {
-    use aya::maps::Map::{Array, ArrayOfMaps, PerCpuArray, RingBuf, SkStorage};
+    use aya::maps::Map::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage, SockHash};
     let data: &MapData = match ebpf.map(name).with_context(|| format!("the object has no map `{name}`"))? {
-        Array(data) | ArrayOfMaps(data) | PerCpuArray(data) | RingBuf(data) | SkStorage(data) => data,
+        Array(data) | ArrayOfMaps(data) | LpmTrie(data) | LruHashMap(data) | PerCpuArray(data) | RingBuf(data)
+        | SkStorage(data) | SockHash(data) => data,
         _ => bail!("the map `{name}` is of another type"),
     };
     data.fd().as_fd().try_clone_to_owned().with_context(|| format!("map `{name}`"))

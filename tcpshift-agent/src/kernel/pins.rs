@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use tcpshift_common::layout::ABI;
 
-use super::sys;
+use super::{load, sys};
 
 /// Where the bpf filesystem is.
 pub(super) const BPFFS: &str = "/sys/fs/bpf";
@@ -63,9 +63,17 @@ impl Pins {
         Ok(names(&links)?.into_iter().map(|name| links.join(name)).collect())
     }
 
-    /// Where the link to a cgroup is pinned.
-    pub(super) fn link(&self, cgroup: u64) -> PathBuf {
-        self.folder.join("links").join(format!("assign-{cgroup}"))
+    /// Pins a link.
+    pub(super) fn pin_link(&self, name: &str, link: BorrowedFd<'_>) -> Result<()> {
+        self.pin(&format!("links/{name}"), link)
+    }
+
+    /// Where an agent has pinned storage of sockets that this one can go on with.
+    pub(super) fn connections() -> Option<PathBuf> {
+        let folder = Path::new(FOLDER).join(ABI.to_string());
+        let path = folder.join(load::CONNECTIONS);
+        let map = owned(&folder).and_then(|()| Ok(sys::pinned(&path)?)).ok()?;
+        load::is_storage_of_connections(map.as_fd()).then_some(path)
     }
 
     /// Removes what another agent has left, but for links.
@@ -133,6 +141,11 @@ impl Pins {
         }
         Ok(())
     }
+}
+
+/// Whether a link is of the program `assign`.
+pub(super) fn is_assign(link: &Path) -> bool {
+    link.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("assign-"))
 }
 
 /// What `unload` found.
@@ -231,7 +244,7 @@ fn sweep(folder: &Path) -> Result<()> {
     for (path, is_link) in contents {
         if is_link {
             let link = sys::pinned(&path).with_context(|| format!("cannot open {}", path.display()))?;
-            match sys::link_cgroup(link.as_fd()).and_then(|_| sys::detach(link.as_fd())) {
+            match sys::detach(link.as_fd()) {
                 Ok(()) => {}
                 // Its cgroup is gone, or it is no link: to be removed all the same.
                 Err(error) => log::debug!("{} is not detached: {error}", path.display()),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
 
 use anyhow::{Context, Result, bail};
-use tcpshift_common::layout::{PlanRow, SIDES};
+use tcpshift_common::layout::{AddressKey, PlanRow, SIDES};
 
 use super::load::{Maps, Room, Tables};
 use super::pins::Pins;
@@ -99,7 +99,7 @@ pub struct Prepared {
     /// Listeners that programs leave to the agent, since they have too many rules.
     pub left: Vec<String>,
     /// By the name it is pinned under.
-    tables: [(&'static str, OwnedFd); 5],
+    tables: [(&'static str, OwnedFd); 6],
 }
 
 impl Publisher {
@@ -221,10 +221,12 @@ impl Publisher {
         let (slots, changed) = self.slot_tables(plan, pins, fresh, &mut made_slots)?;
         let hashes = self.hash_tables(plan, fresh, &mut made_hashes)?;
         let gone = self.slots.keys().filter(|number| !slots.contains_key(number)).copied().collect();
-        let Rows { listeners, rules, routes, destinations, endpoints, left } =
+        let Rows { listeners, rules, routes, destinations, endpoints, addresses, left } =
             Rows::new(plan, &Places { slots: &slots, hashes: &hashes });
         let maps = &*self.maps;
         let side = ((self.index + 1) % u64::from(SIDES)) as u32;
+        let (keys, numbers): (Vec<AddressKey>, Vec<u32>) = addresses.into_iter().unzip();
+        let addresses = maps.addresses.create_by(maps.types.as_fd(), &keys, &numbers).context(NO_TABLE)?;
         let listeners = fill(maps, &maps.listeners, &listeners)?;
         let rules = fill(maps, &maps.rules, &rules)?;
         let routes = fill(maps, &maps.routes, &routes)?;
@@ -234,6 +236,7 @@ impl Publisher {
         at_once(&[
             &|| hang(&maps.slots, &made_slots),
             &|| hang(&maps.places, &made_hashes),
+            &|| turn(&maps.addresses, side, &addresses),
             &|| turn(&maps.listeners, side, &listeners),
             &|| turn(&maps.rules, side, &rules),
             &|| turn(&maps.routes, side, &routes),
@@ -241,6 +244,7 @@ impl Publisher {
             &|| turn(&maps.endpoints, side, &endpoints),
         ])?;
         let tables = [
+            ("addresses", addresses),
             ("listeners", listeners),
             ("rules", rules),
             ("routes", routes),
@@ -367,13 +371,15 @@ fn at_once<const N: usize>(all: &[&(dyn Fn() -> Result<()> + Sync); N]) -> Resul
     })
 }
 
+const NO_TABLE: &str = "the kernel makes no table for the plan";
+
 /// Makes a table of a plan.
 fn fill<R: Row>(maps: &Maps, tables: &Tables<R>, rows: &[R]) -> Result<OwnedFd> {
-    tables.create(maps.types.as_fd(), rows).context("the kernel makes no table for the plan")
+    tables.create(maps.types.as_fd(), rows).context(NO_TABLE)
 }
 
 /// Hangs in a table of a plan on a side that no program reads.
-fn turn<R: Row>(tables: &Tables<R>, side: u32, table: &OwnedFd) -> Result<()> {
+fn turn<R: Row, K: Row>(tables: &Tables<R, K>, side: u32, table: &OwnedFd) -> Result<()> {
     tables.hang(&[side], &[table.as_fd()]).context("cannot hang in a table of the plan")
 }
 

@@ -16,13 +16,15 @@ use std::sync::atomic::AtomicU64;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use tcpshift_common::layout::{
-    CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, PlanRow, Question, RouteRow, SlotTable, SocketRow,
+    AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, ListeningKey,
+    PlanRow, Question, RouteRow, SlotTable, SocketRow,
 };
 use tcpshift_common::listener::Rule;
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
+const MAP_GET_NEXT_KEY: u32 = 4;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
@@ -33,10 +35,26 @@ const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
 const LINK_DETACH: u32 = 34;
 
-/// `BPF_CGROUP_SOCK_OPS` of `enum bpf_attach_type`.
-const CGROUP_SOCK_OPS: u32 = 3;
+/// Where programs are attached, of `enum bpf_attach_type`.
+pub(super) mod hook {
+    /// `BPF_CGROUP_SOCK_OPS`
+    pub(in super::super) const SOCK_OPS: u32 = 3;
+    /// `BPF_CGROUP_INET4_CONNECT`
+    pub(in super::super) const CONNECT4: u32 = 10;
+    /// `BPF_CGROUP_INET6_CONNECT`
+    pub(in super::super) const CONNECT6: u32 = 11;
+    /// `BPF_CGROUP_INET4_GETPEERNAME`
+    pub(in super::super) const GETPEERNAME4: u32 = 29;
+    /// `BPF_CGROUP_INET6_GETPEERNAME`
+    pub(in super::super) const GETPEERNAME6: u32 = 30;
+    /// `BPF_SK_LOOKUP`
+    pub(in super::super) const SK_LOOKUP: u32 = 36;
+}
+
 /// `BPF_LINK_TYPE_CGROUP` of `enum bpf_link_type`.
 const LINK_TYPE_CGROUP: u32 = 3;
+/// `BPF_NOEXIST`: a row that is there is left.
+const NOEXIST: u64 = 1;
 
 /// What may be the row of a map: plain bytes.
 ///
@@ -52,11 +70,15 @@ macro_rules! rows {
     };
 }
 rows!(
+    AddressKey,
+    AgentRow,
+    ConnectionRow,
     CountRow,
     DestinationRow,
     EndpointRow,
     HashRow,
     ListenerRow,
+    ListeningKey,
     PlanRow,
     Question,
     RouteRow,
@@ -64,7 +86,8 @@ rows!(
     SlotTable,
     SocketRow,
     u32,
-    i32
+    i32,
+    u64
 );
 
 /// What a map is, as the kernel says it.
@@ -83,6 +106,16 @@ pub(super) struct MapInfo {
     name: [u8; 16],
     key_type: u32,
     value_type: u32,
+}
+
+/// `BPF_MAP_TYPE_SK_STORAGE` of `enum bpf_map_type`.
+const MAP_TYPE_SK_STORAGE: u32 = 24;
+
+impl MapInfo {
+    /// Whether the map is storage that belongs to sockets.
+    pub(super) fn is_socket_storage(&self) -> bool {
+        self.kind == MAP_TYPE_SK_STORAGE
+    }
 }
 
 /// Calls bpf(2).
@@ -173,7 +206,7 @@ pub(super) fn link_cgroup(link: BorrowedFd<'_>) -> io::Result<u64> {
     }
     let mut info = Info::default();
     object_info(link, &mut info)?;
-    if info.kind != LINK_TYPE_CGROUP || info.attach_type != CGROUP_SOCK_OPS {
+    if info.kind != LINK_TYPE_CGROUP || info.attach_type != hook::SOCK_OPS {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no link of a sock_ops program to a cgroup"));
     }
     Ok(info.cgroup)
@@ -268,6 +301,32 @@ impl<K: Row, V: Row> Map<K, V> {
         let mut attributes = Element { map: number(self.as_fd()), padding: 0, key, value, flags: 0 };
         // SAFETY: The kernel reads a key and a value of the sizes that were checked.
         unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
+    }
+
+    /// Writes a row where there is none. Returns whether there was none.
+    pub(super) fn add(&self, key: &K, value: &V) -> io::Result<bool> {
+        let (key, value) = (address(key), address(value));
+        let mut attributes = Element { map: number(self.as_fd()), padding: 0, key, value, flags: NOEXIST };
+        // SAFETY: The kernel reads a key and a value of the sizes that were checked.
+        match unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) } {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The key after another, or the first one; none after the last. One that is gone has the first after it.
+    pub(super) fn next_key(&self, last: Option<&K>) -> io::Result<Option<K>> {
+        // SAFETY: Any bytes are a row, zeros too.
+        let mut next: K = unsafe { std::mem::zeroed() };
+        let (key, value) = (last.map_or(0, address), std::ptr::from_mut(&mut next) as u64);
+        let mut attributes = Element { map: number(self.as_fd()), padding: 0, key, value, flags: 0 };
+        // SAFETY: The kernel reads a key, if there is one, and writes a key, both of the size that was checked.
+        match unsafe { bpf(MAP_GET_NEXT_KEY, &mut attributes) } {
+            Ok(_) => Ok(Some(next)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads a row.
@@ -366,9 +425,9 @@ pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
     unsafe { bpf_fd(OBJ_GET, &mut attributes) }
 }
 
-/// Attaches a `sock_ops` program to a cgroup, for as long as the link lives.
-pub(super) fn attach(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut attributes = [number(program), number(cgroup), CGROUP_SOCK_OPS, 0];
+/// Attaches a program to a cgroup or a network namespace at one of [`hook`], for as long as the link lives.
+pub(super) fn attach(program: BorrowedFd<'_>, target: BorrowedFd<'_>, hook: u32) -> io::Result<OwnedFd> {
+    let mut attributes = [number(program), number(target), hook, 0];
     // SAFETY: No pointers.
     unsafe { bpf_fd(LINK_CREATE, &mut attributes) }
 }
@@ -387,6 +446,23 @@ pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
     unsafe { bpf(LINK_DETACH, &mut attributes) }.map(drop)
 }
 
+/// A random number.
+pub(super) fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// The cookie of a socket's network namespace.
+pub(super) fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let (mut cookie, mut length) = (0_u64, size_of::<u64>() as libc::socklen_t);
+    let value = std::ptr::from_mut(&mut cookie).cast();
+    // SAFETY: The kernel writes no more than `length` bytes there.
+    let done = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, value, &raw mut length)
+    };
+    if done == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A map of counters as memory, shared with kernel programs.
 #[derive(Debug)]
 pub(super) struct Words {
@@ -400,13 +476,14 @@ unsafe impl Send for Words {}
 unsafe impl Sync for Words {}
 
 impl Words {
-    /// The rows of a map that was made to be memory (`BPF_F_MMAPABLE`) and has rows of eight bytes.
+    /// The rows of a map that was made to be memory (`BPF_F_MMAPABLE`), and whose rows are words of eight bytes.
     pub(super) fn new(map: BorrowedFd<'_>) -> io::Result<Self> {
         let info = map_info(map)?;
-        if info.value as usize != size_of::<AtomicU64>() {
+        let words = info.value as usize / size_of::<AtomicU64>();
+        if words == 0 || !(info.value as usize).is_multiple_of(size_of::<AtomicU64>()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the rows of the map are no words"));
         }
-        let count = info.entries as usize;
+        let count = info.entries as usize * words;
         let length = count * size_of::<AtomicU64>();
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: A new mapping, where the kernel wants it.

@@ -90,8 +90,10 @@ pub fn compile<'a>(
     let Compiler { memory, notes, .. } = compiler;
     memory.listeners.retain(|address, _| openings.contains_key(address));
     let names = memory.targets.sweep();
-    let datapaths = BTreeMap::new();
-    Plan { generation: last.generation + 1, seed: identity.seed, listeners, mesh, datapaths, notes, names }
+    let (generation, seed) = (last.generation + 1, identity.seed);
+    // How connections get to endpoints is chosen later, by what the host can do.
+    let (datapaths, local) = (BTreeMap::new(), Vec::new());
+    Plan { generation, seed, listeners, mesh, datapaths, local, notes, names }
 }
 
 /// Whether destinations may depend on an object.

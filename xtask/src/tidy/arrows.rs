@@ -3,19 +3,20 @@
 use crate::source::Source;
 
 /// Rooms of the agent, and which other rooms each may know. `main` and `lib` are its doors.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("route", &[]),
     ("plan", &["route"]),
     ("analyze", &["route", "plan"]),
     ("connections", &["plan"]),
-    ("kernel", &["plan", "connections"]),
-    ("proxy", &["plan", "connections", "kernel"]),
+    ("host", &[]),
+    ("kernel", &["plan", "connections", "host"]),
+    ("proxy", &["plan", "connections", "kernel", "host"]),
     ("resolve", &[]),
     ("metrics", &["plan", "connections"]),
     ("admin", &["route", "plan", "connections", "metrics", "handover"]),
     ("handover", &[]),
     ("cli", &["admin", "analyze", "route", "plan", "kernel", "app"]),
-    ("app", &["route", "plan", "connections", "kernel", "proxy", "resolve", "metrics", "admin", "handover"]),
+    ("app", &["route", "plan", "connections", "host", "kernel", "proxy", "resolve", "metrics", "admin", "handover"]),
 ];
 
 /// Crates that only these files (or folders) may name.

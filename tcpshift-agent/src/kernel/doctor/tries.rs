@@ -13,7 +13,7 @@ use tcpshift_common::decide::{self, Decision, Inputs, Steer, steer};
 use tcpshift_common::destination::{self, policy};
 use tcpshift_common::listener::Rule;
 
-use super::super::{Kernel, TRIED, load};
+use super::super::{Kernel, TRIED, Wanted, load};
 use super::Program;
 use crate::plan::weigh::Layout;
 use crate::plan::{Destination, Endpoint, Kind, Limits, Listener, OnEmpty, Plan, Route, Settings, WeightTable};
@@ -23,7 +23,7 @@ pub(super) fn programs() -> Vec<Program> {
     let program =
         |name, kind| Program { name, kind, loaded: false, verified: None, works: false, found: String::new() };
     let (mut assign, mut explain) = (program("assign", "sock_ops"), program("explain", "sched_cls"));
-    match Kernel::load(1) {
+    match Kernel::load(&Wanted { max_routes: 1, steering: Err("not tried".to_owned()) }) {
         Ok(mut kernel) => {
             tell(&mut assign, try_assign(&mut kernel));
             let info = load::assign(&mut kernel.ebpf).and_then(|program| Ok(program.info()?)).ok();

@@ -1,0 +1,158 @@
+//! The programs that steer, and their links: to the cgroup of the clients, to the root of all cgroups, and to this network
+//! namespace.
+//!
+//! They are attached before there is a plan, and do nothing until one is in force. So an agent that follows another puts its
+//! own plan in force first, and only then lets go of what the other has left: no connection meets a gap. This file must not
+//! know plans.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aya::Ebpf;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType};
+use rustix::time::{ClockId, clock_gettime};
+use tcpshift_common::layout::{AgentRow, loss};
+
+use super::cgroup::Cgroup;
+use super::load::{self, Maps};
+use super::pins::{self, Pins};
+use super::sys::{self, hook};
+
+/// What becomes of new connections that the kernel steers when the agent is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLoss {
+    /// They go on as the last plan says.
+    Keep,
+    /// They all go to the first destination of their route that has a weight.
+    First,
+    /// They are refused.
+    Refuse,
+}
+
+/// What is asked of programs that steer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Whose programs are clients; the root of all cgroups if it is not said.
+    pub cgroup: Option<PathBuf>,
+    /// What holds when the agent is lost.
+    pub on_loss: OnLoss,
+    /// How long it may be silent before it counts as lost.
+    pub patience: Duration,
+}
+
+/// Programs that steer, attached.
+#[derive(Debug)]
+pub(super) struct Steering {
+    /// By the names that they are pinned under.
+    links: Vec<(String, OwnedFd)>,
+    /// What an agent before has left, to be detached when a plan of this one is in force.
+    left: Vec<(PathBuf, OwnedFd)>,
+    /// The folder of the clients' cgroup.
+    pub(super) cgroup: PathBuf,
+}
+
+/// Programs for the clients' cgroup.
+const CLIENTS: [(&str, u32); 4] = [
+    ("connect4", hook::CONNECT4),
+    ("connect6", hook::CONNECT6),
+    ("getpeername4", hook::GETPEERNAME4),
+    ("getpeername6", hook::GETPEERNAME6),
+];
+
+/// All programs that steer, by name and type.
+pub(super) const PROGRAMS: [(&str, &str); 6] = [
+    ("connect4", "cgroup_sock_addr"),
+    ("connect6", "cgroup_sock_addr"),
+    ("getpeername4", "cgroup_sock_addr"),
+    ("getpeername6", "cgroup_sock_addr"),
+    ("lookup", "sk_lookup"),
+    ("record", "sock_ops"),
+];
+
+impl Steering {
+    /// Has the kernel take the programs, and attaches them.
+    pub(super) fn attach(ebpf: &mut Ebpf, asked: &Asked) -> Result<Self> {
+        let root = Cgroup::root()?;
+        let clients = match &asked.cgroup {
+            Some(path) => Cgroup::open(path)?,
+            None => Cgroup::root()?,
+        };
+        let netns = File::open("/proc/self/ns/net").context("cannot open /proc/self/ns/net")?;
+        let namespace = netns.metadata().context("cannot look at /proc/self/ns/net")?.ino();
+        let mut links = Vec::new();
+        let mut attach = |name: &str, hook, target: BorrowedFd<'_>, number: u64, place: &str| -> Result<()> {
+            let program = load::take(ebpf, name)?;
+            let link = sys::attach(program.as_fd(), target, hook)
+                .with_context(|| format!("cannot attach `{name}` to {place}"))?;
+            links.push((format!("{name}-{number}"), link));
+            Ok(())
+        };
+        // First what counts, then what there is to be counted.
+        attach("record", hook::SOCK_OPS, root.as_fd(), root.number, &root.named())?;
+        for (name, hook) in CLIENTS {
+            attach(name, hook, clients.as_fd(), clients.number, &clients.named())?;
+        }
+        attach("lookup", hook::SK_LOOKUP, netns.as_fd(), namespace, "this network namespace")?;
+        Ok(Self { links, left: Vec::new(), cgroup: clients.path })
+    }
+
+    /// Takes note of a link that an agent before has left.
+    pub(super) fn inherit(&mut self, path: PathBuf, link: OwnedFd) {
+        self.left.push((path, link));
+    }
+
+    /// A plan is in force: pins what is attached, and detaches what was left.
+    pub(super) fn settle(&mut self, pins: &Pins) -> Result<()> {
+        let left = std::mem::take(&mut self.left);
+        for (path, link) in left {
+            if let Err(error) = sys::detach(link.as_fd()) {
+                // Its cgroup or its network namespace is gone.
+                log::debug!("{}: {error}", path.display());
+            }
+            pins::remove(&path)?;
+        }
+        for (name, link) in &self.links {
+            pins.pin_link(name, link.as_fd())?;
+        }
+        Ok(())
+    }
+}
+
+/// Says to the programs that this agent is there, and what holds if it is not.
+#[derive(Clone, Debug)]
+pub struct Heart {
+    maps: Arc<Maps>,
+    asked: Asked,
+}
+
+impl Heart {
+    pub(super) fn new(maps: Arc<Maps>, asked: Asked) -> Self {
+        Self { maps, asked }
+    }
+
+    /// To be called more often than the agent may be silent.
+    pub fn beat(&self) -> Result<()> {
+        let now = clock_gettime(ClockId::Monotonic);
+        let beat = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
+        let on_loss = match self.asked.on_loss {
+            OnLoss::Keep => loss::KEEP,
+            OnLoss::First => loss::FIRST,
+            OnLoss::Refuse => loss::REFUSE,
+        };
+        let patience = u64::try_from(self.asked.patience.as_nanos()).unwrap_or(u64::MAX);
+        let row = AgentRow { beat, patience, on_loss, process: std::process::id() };
+        self.maps.agent.set(&0, &row).context("cannot say to the programs that the agent is there")
+    }
+}
+
+/// The cookie of this network namespace (`SO_NETNS_COOKIE`, from Linux 5.14 on).
+pub(super) fn netns_cookie() -> Result<u64> {
+    let socket = nix::sys::socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .context("cannot open a socket")?;
+    sys::netns_cookie(socket.as_fd()).context("the kernel tells no cookie of this network namespace")
+}

@@ -1,0 +1,202 @@
+//! The programs `connect4` and `connect6`: point a client's connect(2) to a service at the endpoint that is decided.
+//!
+//! They run for the clients' cgroup, before the socket has a source address or a port: in the place of the port stands
+//! the socket's cookie, so that a socket that tries again gets the same destination. A mapped IPv4 address comes in
+//! `connect6` (`tcp_v6_pre_connect`, 6.18), and an IPv6 address may leave it as a mapped one.
+
+use core::ptr::write_volatile;
+
+use aya_ebpf::bindings::bpf_sock;
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_set_retval};
+use aya_ebpf::macros::cgroup_sock_addr;
+use aya_ebpf::programs::SockAddrContext;
+use tcpshift_common::address::{Address, Flow};
+use tcpshift_common::decide::outcome;
+use tcpshift_common::layout::{Assignment, ConnectionRow, EndpointRow, datapath, event, loss, scope, stage};
+
+use crate::flow::{read, v4, v6};
+use crate::inputs::Inputs;
+use crate::maps::{CONNECTIONS, COUNTS};
+use crate::plan::{ANY, Decided, Missing, Plan};
+use crate::{agent, events, sums};
+
+/// `SOCK_STREAM`.
+const STREAM: u32 = 1;
+/// `IPPROTO_TCP` and `IPPROTO_MPTCP`.
+const PROTOCOLS: [u32; 2] = [6, 262];
+/// `ECONNREFUSED`, as the kernel returns it.
+const REFUSED: i32 = -111;
+
+/// What becomes of a connect(2).
+enum Outcome<'a> {
+    /// It goes where it was going.
+    Untouched,
+    /// It goes to an endpoint.
+    To(&'a EndpointRow),
+    /// It fails.
+    Refused,
+}
+
+/// 1 lets it go on, 0 makes it fail.
+#[cgroup_sock_addr(connect4)]
+pub(crate) fn connect4(context: SockAddrContext) -> i32 {
+    let address = context.sock_addr;
+    match steer(&context, v4(read!((*address).user_ip4)), false) {
+        Outcome::To(endpoint) if endpoint.address.is_v4() => {
+            // SAFETY: The context is the kernel's, and the verifier admits writes to these fields.
+            unsafe { write_volatile(&raw mut (*address).user_ip4, (endpoint.address.low as u32).to_be()) };
+            set_port(&context, endpoint.port);
+            1
+        }
+        Outcome::Untouched => 1,
+        Outcome::To(_) | Outcome::Refused => refuse(),
+    }
+}
+
+/// As `connect4`.
+#[cgroup_sock_addr(connect6)]
+pub(crate) fn connect6(context: SockAddrContext) -> i32 {
+    let address = context.sock_addr;
+    let words = [
+        read!((*address).user_ip6[0]),
+        read!((*address).user_ip6[1]),
+        read!((*address).user_ip6[2]),
+        read!((*address).user_ip6[3]),
+    ];
+    match steer(&context, v6(words), true) {
+        Outcome::To(endpoint) => {
+            let Address { high, low } = endpoint.address;
+            // SAFETY: As above.
+            unsafe {
+                write_volatile(&raw mut (*address).user_ip6[0], ((high >> 32) as u32).to_be());
+                write_volatile(&raw mut (*address).user_ip6[1], (high as u32).to_be());
+                write_volatile(&raw mut (*address).user_ip6[2], ((low >> 32) as u32).to_be());
+                write_volatile(&raw mut (*address).user_ip6[3], (low as u32).to_be());
+            }
+            set_port(&context, endpoint.port);
+            1
+        }
+        Outcome::Untouched => 1,
+        Outcome::Refused => refuse(),
+    }
+}
+
+#[inline(always)]
+fn set_port(context: &SockAddrContext, port: u32) {
+    let port = u32::from((port as u16).to_be());
+    // SAFETY: The context is the kernel's, and the verifier admits writes to this field.
+    unsafe { write_volatile(&raw mut (*context.sock_addr).user_port, port) };
+}
+
+#[inline(always)]
+fn refuse() -> i32 {
+    // SAFETY: It has no conditions.
+    unsafe { bpf_set_retval(REFUSED) };
+    0
+}
+
+#[inline(always)]
+fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<'a> {
+    let address = context.sock_addr;
+    if read!((*address).type_) != STREAM || !PROTOCOLS.contains(&read!((*address).protocol)) {
+        return Outcome::Untouched;
+    }
+    let Some(plan) = Plan::in_force() else { return Outcome::Untouched };
+    let port = u32::from(u16::from_be(read!((*address).user_port) as u16));
+    // SAFETY: The context is the kernel's, and the union has this one field.
+    let socket = unsafe { (*address).__bindgen_anon_1.sk };
+    let listener = plan.listener(scope::CONNECT, port, asked);
+    // SAFETY: The pointer is the context.
+    let is_here = || agent::is_here(unsafe { bpf_get_netns_cookie(address.cast()) }) && !agent::is_running();
+    let Some(listener) = listener.filter(|_| is_here()) else {
+        // Of an earlier connection of this socket.
+        // SAFETY: The context gave the socket.
+        unsafe { CONNECTIONS.remove(socket) };
+        return Outcome::Untouched;
+    };
+    let Some(counts) = COUNTS.get_ptr_mut(0) else { return Outcome::Untouched };
+    // SAFETY: The row is this processor's own.
+    let counts = unsafe { &mut *counts };
+    let loss = agent::loss();
+    if loss == loss::REFUSE {
+        counts.lost += 1;
+        return Outcome::Refused;
+    }
+    let flow = Flow {
+        source: source(socket, is_v6),
+        destination: asked,
+        // SAFETY: The pointer is the context.
+        source_port: unsafe { bpf_get_socket_cookie(address.cast()) } as u32,
+        destination_port: port,
+    };
+    let decided = decide(plan, listener, &flow, loss);
+    match decided {
+        Ok((assignment, Some(endpoint))) => {
+            counts.assigned += 1;
+            let row = ConnectionRow {
+                agent: agent::id(),
+                asked,
+                endpoint: endpoint.address,
+                asked_port: port,
+                endpoint_port: endpoint.port,
+                stage: stage::STEERED,
+                is_client: 1,
+                assignment,
+            };
+            // SAFETY: The context gave the socket.
+            unsafe { CONNECTIONS.set(socket, &row) };
+            Outcome::To(endpoint)
+        }
+        Ok((assignment, None)) => {
+            if assignment.decision.outcome == outcome::NO_ENDPOINT {
+                counts.without_endpoint += 1;
+                sums::refused(assignment.destination);
+            } else {
+                counts.unrouted += 1;
+            }
+            Outcome::Refused
+        }
+        Err(missing) => {
+            if matches!(missing, Missing::Torn) {
+                counts.left += 1;
+                events::tell(event::TORN, listener);
+            }
+            Outcome::Untouched
+        }
+    }
+}
+
+/// What was decided, and the endpoint if there is one.
+#[inline(always)]
+fn decide<'a>(
+    plan: Plan,
+    listener: u32,
+    flow: &Flow,
+    loss: u32,
+) -> Result<(Assignment, Option<&'a EndpointRow>), Missing> {
+    let found = plan.route(listener, flow)?;
+    if found.row.datapath != datapath::CONNECT {
+        return Err(Missing::Left);
+    }
+    let sole = if loss == loss::FIRST { found.row.first } else { ANY };
+    let Decided { assignment, destination } = plan.decide(&found, flow, sole, &mut Inputs { route: found.row.number })?;
+    let Some(destination) = destination.filter(|_| assignment.decision.outcome == outcome::CHOSEN) else {
+        return Ok((assignment, None));
+    };
+    Ok((assignment, Some(plan.endpoint(destination, assignment.decision.endpoint)?)))
+}
+
+/// What the socket is bound to; unspecified if to nothing.
+#[inline(always)]
+fn source(socket: *mut bpf_sock, is_v6: bool) -> Address {
+    if is_v6 {
+        v6([
+            read!((*socket).src_ip6[0]),
+            read!((*socket).src_ip6[1]),
+            read!((*socket).src_ip6[2]),
+            read!((*socket).src_ip6[3]),
+        ])
+    } else {
+        v4(read!((*socket).src_ip4))
+    }
+}

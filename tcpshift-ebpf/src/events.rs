@@ -1,0 +1,16 @@
+//! What the agent is told at once.
+//!
+//! It must not know what the agent does about it.
+
+use tcpshift_common::layout::Event;
+
+use crate::maps::EVENTS;
+
+/// Tells of a kind of event, and of a listener's number or a port. What there is no room for is not told.
+#[inline(always)]
+pub(crate) fn tell(kind: u32, about: u32) {
+    if let Some(mut entry) = EVENTS.reserve(0) {
+        entry.write(Event { kind, about });
+        entry.submit(0);
+    }
+}

@@ -1,0 +1,151 @@
+//! The program `record`: keeps what the others need to know of this host's sockets, and counts.
+//!
+//! It puts listening sockets of endpoints where `lookup` finds them, and follows connections that were steered from their
+//! beginning to their end. The kernel calls it for every socket, so what concerns nobody must cost next to nothing. It must
+//! not decide anything.
+
+use aya_ebpf::bindings::{
+    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
+};
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_sock_ops_cb_flags_set};
+use aya_ebpf::macros::sock_ops;
+use aya_ebpf::programs::SockOpsContext;
+use tcpshift_common::layout::{ConnectionRow, ListeningKey, PORT_WORDS, SHARERS, event, stage};
+
+use crate::flow::{self, read};
+use crate::maps::{CONNECTIONS, FLOWS, LISTENING, PORTS};
+use crate::{agent, events, sums};
+
+/// `BPF_TCP_CLOSE`.
+const CLOSE: u32 = 7;
+/// `EEXIST`, as the kernel returns it.
+const TAKEN: i64 = -17;
+
+/// Always 1: the kernel asks nothing that it could refuse.
+#[sock_ops]
+pub(crate) fn record(context: SockOpsContext) -> u32 {
+    match context.op() {
+        BPF_SOCK_OPS_TCP_LISTEN_CB => listening(&context),
+        BPF_SOCK_OPS_TCP_CONNECT_CB => opened(&context),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(&context),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(&context),
+        BPF_SOCK_OPS_STATE_CB => changed(&context),
+        _ => {}
+    }
+    1
+}
+
+/// Whether a port has its bit, in the words from `first` on.
+#[inline(always)]
+fn has_bit(first: u32, port: u32) -> bool {
+    PORTS.get(first + port / 64).is_some_and(|word| word >> (port % 64) & 1 == 1)
+}
+
+#[inline(always)]
+fn is_here(context: &SockOpsContext) -> bool {
+    // SAFETY: The pointer is the context.
+    agent::is_here(unsafe { bpf_get_netns_cookie(context.ops.cast()) })
+}
+
+#[inline(always)]
+fn socket(context: &SockOpsContext) -> Option<*mut bpf_sock> {
+    // SAFETY: The context is the kernel's, and the union has this one field.
+    let socket = unsafe { (*context.ops).__bindgen_anon_2.sk };
+    (!socket.is_null()).then_some(socket)
+}
+
+#[inline(always)]
+fn row<'a>(context: &SockOpsContext) -> Option<&'a mut ConnectionRow> {
+    // SAFETY: The context gave the socket, and the reference lives no longer than the program.
+    unsafe { CONNECTIONS.get(socket(context)?) }.filter(|row| row.agent == agent::id())
+}
+
+/// Has the kernel call again when the state of the socket changes.
+#[inline(always)]
+fn follow(context: &SockOpsContext) {
+    // Others may have asked for other calls.
+    let flags = read!((*context.ops).bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
+    // SAFETY: The pointer is the context.
+    unsafe { bpf_sock_ops_cb_flags_set(context.ops, flags as i32) };
+}
+
+/// A socket listens: that of an endpoint is kept, for as long as it is open.
+#[inline(always)]
+fn listening(context: &SockOpsContext) {
+    let port = read!((*context.ops).local_port);
+    if !has_bit(0, port) || !is_here(context) {
+        return;
+    }
+    // Nobody is at the far end.
+    let address = flow::of_socket(context).destination;
+    for sharer in 0..SHARERS {
+        // SAFETY: The pointer is the context.
+        match unsafe { LISTENING.add(context.ops, &ListeningKey { address, port, sharer }) } {
+            Err(TAKEN) => {}
+            _ => break,
+        }
+    }
+    events::tell(event::LISTENING, port);
+}
+
+/// A SYN is about to be sent.
+#[inline(always)]
+fn opened(context: &SockOpsContext) {
+    let Some(row) = row(context) else { return };
+    if row.stage == stage::STEERED {
+        row.stage = stage::OPENED;
+        sums::opened(&row.assignment);
+        follow(context);
+    }
+}
+
+#[inline(always)]
+fn established(context: &SockOpsContext) {
+    if let Some(row) = row(context)
+        && row.stage == stage::OPENED
+    {
+        row.stage = stage::ESTABLISHED;
+    }
+}
+
+/// A listening socket has a connection: what was decided for it when it was asked for is now the socket's.
+#[inline(always)]
+fn accepted(context: &SockOpsContext) {
+    let port = read!((*context.ops).local_port);
+    if !has_bit(PORT_WORDS, port) || !is_here(context) {
+        return;
+    }
+    let flow = flow::of_socket(context);
+    // SAFETY: The row is copied before anything else happens to the map.
+    let Some(assignment) = (unsafe { FLOWS.get(flow) }).map(|row| row.assignment) else { return };
+    FLOWS.remove(flow).ok();
+    let Some(socket) = socket(context) else { return };
+    let row = ConnectionRow {
+        agent: agent::id(),
+        stage: stage::ESTABLISHED,
+        is_client: 0,
+        assignment,
+        ..ConnectionRow::default()
+    };
+    // SAFETY: The context gave the socket.
+    unsafe { CONNECTIONS.set(socket, &row) };
+    sums::opened(&assignment);
+    follow(context);
+}
+
+#[inline(always)]
+fn changed(context: &SockOpsContext) {
+    // SAFETY: The context is the kernel's, and this call has its arguments there.
+    let state = read!((*context.ops).__bindgen_anon_1.args[1]);
+    if state != CLOSE {
+        return;
+    }
+    let Some(row) = row(context) else { return };
+    match row.stage {
+        stage::OPENED => sums::failed(&row.assignment),
+        stage::ESTABLISHED => sums::closed(&row.assignment, context, row.is_client == 1),
+        _ => return,
+    }
+    row.stage = stage::CLOSED;
+}
