@@ -21,11 +21,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tcpshift_common::decide::{Steer, Table};
 use tcpshift_common::address::Prefix;
+use tcpshift_common::decide::{Steer, Table};
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
+pub use crate::route::annotations::Asked;
 pub use crate::route::kind::Kind;
 pub use crate::route::model::policy::Keepalive;
 pub use choice::{Chosen, Datapath};
@@ -104,6 +105,8 @@ pub struct Route {
     pub on_empty: OnEmpty,
     /// How long its connections may last.
     pub limits: Limits,
+    /// The datapath that the object asks for.
+    pub asked: Asked,
     /// Where it goes, in the order of the route file.
     pub destinations: Vec<Destination>,
     /// Which slot belongs to which of `destinations`.

@@ -259,7 +259,7 @@ impl<'a> Compiler<'a> {
                 continue;
             }
             rules.push(Rule::new(Prefix::ANY, Prefix::ANY, 0));
-            routes.push(self.tcp_route(&address.to_string(), address.port(), object, rule));
+            routes.push(self.tcp_route(&address.to_string(), address.port(), object, route, rule));
         }
         (rules, routes)
     }

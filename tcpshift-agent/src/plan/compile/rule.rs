@@ -52,13 +52,15 @@ impl<'a> Compiler<'a> {
         at: &str,
         port: u16,
         object: &'a Object,
+        route: &'a gateway_api::TcpRoute,
         rule: &'a gateway_api::tcp_route::Rule,
     ) -> Arc<Route> {
         let targets =
             rule.backends.iter().map(|backend| (self.backend(object, port, backend), u64::from(backend.weight)));
         let targets: Vec<_> = targets.collect();
         let limits = targets.first().map(|(first, _)| first.limits).unwrap_or_default();
-        self.finish(at, Found { object, rule: 0, steering: Steering::default(), limits, targets })
+        let steering = Steering { asked: route.asked, ..Steering::default() };
+        self.finish(at, Found { object, rule: 0, steering, limits, targets })
     }
 
     /// Weighs the destinations of a route, if anything about it is new.
@@ -72,7 +74,8 @@ impl<'a> Compiler<'a> {
         let previous = self.previous.get(&number).copied();
         let same =
             |previous: &&Arc<Route>| {
-                (previous.steer, previous.on_empty, previous.limits) == (steer, on_empty, limits)
+                (previous.steer, previous.on_empty, previous.limits, previous.asked)
+                    == (steer, on_empty, limits, steering.asked)
                     && previous.destinations.len() == targets.len()
                     && previous.destinations.iter().zip(&targets).all(|(destination, (target, weight))| {
                         destination.weight == *weight && target.is_of(destination)
@@ -98,6 +101,7 @@ impl<'a> Compiler<'a> {
             steer,
             on_empty,
             limits,
+            asked: steering.asked,
             destinations: destinations.collect(),
             table,
         })
