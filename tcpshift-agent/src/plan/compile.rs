@@ -6,6 +6,7 @@
 //! DNS says is handed in.
 
 mod bound;
+mod family;
 mod memory;
 mod mesh;
 mod rule;
