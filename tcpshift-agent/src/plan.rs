@@ -29,7 +29,7 @@ use tcpshift_common::{decide, destination};
 pub use crate::route::annotations::Asked;
 pub use crate::route::kind::Kind;
 pub use crate::route::model::policy::Keepalive;
-pub use choice::{Chosen, Datapath};
+pub use choice::{Chosen, Datapath, Ground, Presence};
 pub use hashing::HashTable;
 pub use weigh::WeightTable;
 
