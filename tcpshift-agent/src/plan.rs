@@ -21,14 +21,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::decide::{Steer, Table};
-use tcpshift_common::address::Prefix;
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
+pub use crate::route::annotations::Asked;
 pub use crate::route::kind::Kind;
 pub use crate::route::model::policy::Keepalive;
-pub use choice::{Chosen, Datapath};
+pub use choice::{Chosen, Datapath, Ground, Presence};
 pub use hashing::HashTable;
 pub use weigh::WeightTable;
 
@@ -41,7 +42,7 @@ pub struct Plan {
     pub seed: u64,
     /// Sorted by address. No two have the same address.
     pub listeners: Vec<Arc<Listener>>,
-    /// What connections of this host's own programs to services meet: by host, port and family.
+    /// What connections of this host's own programs to services meet: by host, port and family, IPv4 first.
     pub mesh: Vec<Arc<MeshListener>>,
     /// How new connections reach the endpoints of a route, by its number. A route that is not here has not been chosen
     /// for, and is carried.
@@ -107,6 +108,8 @@ pub struct Route {
     pub on_empty: OnEmpty,
     /// How long its connections may last.
     pub limits: Limits,
+    /// The datapath that the object asks for.
+    pub asked: Asked,
     /// Where it goes, in the order of the route file.
     pub destinations: Vec<Destination>,
     /// Which slot belongs to which of `destinations`.
@@ -229,6 +232,8 @@ pub enum Unusable {
     NotGranted,
     /// All that is selected are listeners of this agent: a connection would come back for ever.
     OwnListener,
+    /// Clients have addresses of a family from which no endpoint can be reached.
+    OtherFamily,
 }
 
 impl fmt::Display for Unusable {
@@ -242,6 +247,7 @@ impl fmt::Display for Unusable {
             Self::NoService => "backend is no Service",
             Self::NotGranted => "no ReferenceGrant allows it",
             Self::OwnListener => "endpoint is a listener of this agent",
+            Self::OtherFamily => "no endpoint of the client's address family",
         })
     }
 }
@@ -289,9 +295,18 @@ impl Plan {
         }
     }
 
-    /// Every route of every listener.
+    /// Every route of every listener, of those of the mesh too, each once.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.listeners.iter().flat_map(|listener| &listener.routes)
+        let mesh = self.mesh.iter().enumerate().flat_map(|(at, listener)| {
+            // Clients of both families may have the same route, in listeners that stand beside each other.
+            let before = at.checked_sub(1).and_then(|before| self.mesh.get(before));
+            let is_there = move |place: usize, route: &Arc<Route>| {
+                before.and_then(|before| before.routes.get(place)).is_some_and(|before| Arc::ptr_eq(before, route))
+            };
+            let routes = listener.routes.iter().enumerate();
+            routes.filter(move |(place, route)| !is_there(*place, route)).map(|(_, route)| route)
+        });
+        self.listeners.iter().flat_map(|listener| &listener.routes).chain(mesh)
     }
 
     /// Whether every connection is decided as by another plan, and the notes are the same.
@@ -310,17 +325,42 @@ impl Plan {
         for listener in &self.listeners {
             let there = other.listener(listener.address);
             if !there.is_some_and(|there| Arc::ptr_eq(there, listener)) {
-                let stay: HashSet<_> = there.iter().flat_map(|there| &there.routes).map(Arc::as_ptr).collect();
-                found.extend(listener.routes.iter().filter(|route| !stay.contains(&Arc::as_ptr(route))));
+                beside(&listener.routes, there.iter().flat_map(|there| &there.routes), &mut found);
+            }
+        }
+        for listener in &self.mesh {
+            let there = other.mesh(&listener.host, listener.port);
+            if !there.iter().any(|there| Arc::ptr_eq(there, listener)) {
+                beside(&listener.routes, there.iter().flat_map(|there| &there.routes), &mut found);
             }
         }
         found
+    }
+
+    /// What clients meet at a port of a service, for each family that has an address.
+    pub fn mesh(&self, host: &str, port: u16) -> &[Arc<MeshListener>] {
+        let first = self.mesh.partition_point(|one| (one.host.as_str(), one.port) < (host, port));
+        let rest = &self.mesh[first..];
+        &rest[..rest.partition_point(|one| (one.host.as_str(), one.port) == (host, port))]
     }
 
     /// The listener at an address.
     pub fn listener(&self, address: SocketAddr) -> Option<&Arc<Listener>> {
         let at = self.listeners.binary_search_by_key(&address, |listener| listener.address).ok()?;
         self.listeners.get(at)
+    }
+}
+
+/// Adds those routes that are not among others.
+fn beside<'a>(routes: &'a [Arc<Route>], others: impl Iterator<Item = &'a Arc<Route>>, found: &mut Vec<&'a Arc<Route>>) {
+    let stay: HashSet<_> = others.map(Arc::as_ptr).collect();
+    found.extend(routes.iter().filter(|route| !stay.contains(&Arc::as_ptr(route))));
+}
+
+impl MeshListener {
+    /// Family of its addresses, one of [`family`].
+    pub fn family(&self) -> u32 {
+        self.addresses.first().map_or(family::ANY, |address| address.family)
     }
 }
 

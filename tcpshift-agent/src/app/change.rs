@@ -14,8 +14,9 @@ use crate::admin::api::{
 use crate::connections::Connections;
 use crate::kernel;
 use crate::plan::catalog::Catalog;
+use crate::plan::choice::choose;
 use crate::plan::compile::{Memory, compile};
-use crate::plan::{Plan, Route};
+use crate::plan::{Ground, Plan, Presence, Route};
 use crate::proxy::ListenFailure;
 use crate::route::kind::{self, Kind};
 use crate::route::model::Spec;
@@ -260,7 +261,21 @@ impl App {
     }
 
     fn compile(&mut self, store: &Store) -> Plan {
-        compile(store.iter(), &self.identity, &mut self.memory, &self.plan.borrow())
+        let last = Arc::clone(&self.plan.borrow());
+        let mut plan = compile(store.iter(), &self.identity, &mut self.memory, &last);
+        plan.datapaths = choose(&plan, &last, &self.ground());
+        plan
+    }
+
+    /// What datapaths this host has, and who listens on it.
+    pub(super) fn ground(&self) -> Ground<'_> {
+        let Self { identity, .. } = self;
+        Ground {
+            connect: Err("the kernel side is not wired".to_owned()),
+            lookup: Err("the kernel side is not wired".to_owned()),
+            is_local: &identity.is_local,
+            presence: &|_| Presence::Silent,
+        }
     }
 
     async fn publish(

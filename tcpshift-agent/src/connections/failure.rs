@@ -37,11 +37,13 @@ pub enum Failure {
     NoPorts,
     /// The process or the host has no descriptor left.
     NoDescriptors,
+    /// No endpoint can be reached from the family of the client's address.
+    OtherFamily,
 }
 
 impl Failure {
     /// How many reasons there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// Every reason, each at the place of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -58,6 +60,7 @@ impl Failure {
         Self::ConnectFailed,
         Self::NoPorts,
         Self::NoDescriptors,
+        Self::OtherFamily,
     ];
 }
 
@@ -70,6 +73,7 @@ impl From<&Unusable> for Failure {
             Unusable::NoEndpoint => Self::NoEndpoint,
             Unusable::Unresolved => Self::Unresolved,
             Unusable::OwnListener => Self::OwnListener,
+            Unusable::OtherFamily => Self::OtherFamily,
         }
     }
 }
@@ -105,6 +109,7 @@ impl fmt::Display for Failure {
             Self::ConnectFailed => "connect failed",
             Self::NoPorts => "no source port left",
             Self::NoDescriptors => "no file descriptor left",
+            Self::OtherFamily => "no endpoint of the client's address family",
         })
     }
 }

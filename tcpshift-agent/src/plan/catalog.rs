@@ -11,6 +11,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
+
 use self::located::Located;
 use self::rules::Rules;
 use super::compile::Identity;
@@ -66,6 +68,17 @@ pub struct Resolved {
     pub endpoints: Result<Vec<(EndpointAddress, u32)>, Unusable>,
     /// Host names that this depends on, in lower case.
     pub names: Vec<String>,
+}
+
+/// A service as clients inside a mesh see it.
+#[derive(Debug)]
+pub struct Reached<'a> {
+    /// Full host name.
+    pub host: String,
+    /// Its ports.
+    pub ports: Vec<u16>,
+    /// Where clients connect.
+    pub addresses: &'a [IpNet],
 }
 
 /// Services, endpoints and policies by name, as an agent sees them. Built from objects sorted by age.
@@ -205,15 +218,21 @@ impl<'a> Catalog<'a> {
         Resolved { port: found.number, policy, endpoints, names: located.names, host, limits }
     }
 
-    /// Services that a host of a VirtualService in `namespace` stands for, by full name, and their ports.
-    pub fn hosts(&self, namespace: &str, host: &str) -> Vec<(String, Vec<u16>)> {
+    /// Services that a host of a VirtualService in `namespace` stands for, by name.
+    pub fn hosts(&self, namespace: &str, host: &str) -> Vec<Reached<'a>> {
         let host = names::full_host(host, namespace);
-        let ports = |provider: &Provider<'a>| provider.ports().iter().map(|port| port.number).collect();
+        let reached = |host: String, provider: &Provider<'a>| Reached {
+            host,
+            ports: provider.ports().iter().map(|port| port.number).collect(),
+            addresses: provider.addresses(),
+        };
         if host.starts_with('*') {
             let covered = self.services.iter().filter(|(name, _)| names::covers(&host, name));
-            return covered.map(|(name, provider)| (name.clone(), ports(provider))).collect();
+            let mut covered: Vec<_> = covered.map(|(name, provider)| reached(name.clone(), provider)).collect();
+            covered.sort_unstable_by(|a, b| a.host.cmp(&b.host));
+            return covered;
         }
-        self.services.get(&host).map(|provider| (host, ports(provider))).into_iter().collect()
+        self.services.get(&host).map(|provider| reached(host, provider)).into_iter().collect()
     }
 
     /// Names of the subsets that are declared for a host, as a route in `namespace` names it.
@@ -309,6 +328,14 @@ impl<'a> Provider<'a> {
             Resolution::DynamicDns => true,
             Resolution::Dns | Resolution::DnsRoundRobin => entry.endpoints.is_empty() && entry.selector.is_none(),
             Resolution::None | Resolution::Static => false,
+        }
+    }
+
+    /// Where clients inside a mesh connect.
+    fn addresses(&self) -> &'a [IpNet] {
+        match self.kind {
+            ProviderKind::Service(_, service) => &service.addresses,
+            ProviderKind::Entry(entry) => &entry.addresses,
         }
     }
 

@@ -2,8 +2,20 @@
 //!
 //! Pure: what this host can do, and who listens on it, is handed in. It must not know how any datapath works.
 
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tcpshift_common::decide::steer;
+
+use super::{Asked, Destination, EndpointAddress, Plan, Route};
+
 /// How connections reach endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Datapath {
     /// The agent accepts, dials and relays.
     Proxy,
@@ -11,6 +23,17 @@ pub enum Datapath {
     Connect,
     /// The SYN is handed to the listening socket of a local endpoint.
     Lookup,
+}
+
+impl Datapath {
+    /// As in a route file (`tcpshift.io/datapath`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Connect => "connect",
+            Self::Lookup => "lookup",
+        }
+    }
 }
 
 /// What was chosen for a route.
@@ -22,4 +45,164 @@ pub struct Chosen {
     pub only: bool,
     /// Why, for people.
     pub reason: String,
+}
+
+/// What a choice depends on beside the plan.
+pub struct Ground<'a> {
+    /// Whether this host can point connections at endpoints, else why not.
+    pub connect: Result<(), String>,
+    /// Whether this host can hand SYNs to listening sockets, else why not.
+    pub lookup: Result<(), String>,
+    /// Whether an address is one of this host.
+    pub is_local: &'a dyn Fn(IpAddr) -> bool,
+    /// Who is at an address of this host.
+    pub presence: &'a dyn Fn(SocketAddr) -> Presence,
+}
+
+/// Who is at an address of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// A socket listens.
+    Listening,
+    /// No socket listens.
+    Silent,
+    /// A socket listens that cannot be given a SYN: why, as in "it listens with MPTCP".
+    Unfit(String),
+}
+
+/// Why something is chosen, or is not.
+type Reason = Cow<'static, str>;
+
+/// Chooses for every route of a plan. `last` is the plan before, which has been chosen for.
+pub fn choose(plan: &Plan, last: &Plan, ground: &Ground<'_>) -> BTreeMap<u32, Chosen> {
+    let mut chosen = BTreeMap::new();
+    for listener in &plan.listeners {
+        for route in &listener.routes {
+            let before = || {
+                let was = last.datapaths.get(&route.number)?.datapath?;
+                let routes = &last.listener(listener.address)?.routes;
+                Some((was, routes.iter().find(|last| last.number == route.number)?))
+            };
+            chosen.insert(route.number, at_gateway(route, before, ground));
+        }
+    }
+    for route in plan.mesh.iter().flat_map(|listener| &listener.routes) {
+        chosen.entry(route.number).or_insert_with(|| in_mesh(route, ground));
+    }
+    chosen
+}
+
+/// Of a route for clients inside a mesh: nobody but the kernel sees their connections.
+fn in_mesh(route: &Route, ground: &Ground<'_>) -> Chosen {
+    let other = "clients inside a mesh are served by `connect` alone; remove the annotation tcpshift.io/datapath";
+    match (route.asked, &ground.connect) {
+        (Asked::Proxy | Asked::Lookup, _) => nothing(other.into()),
+        (Asked::Auto | Asked::Connect, Err(why)) => nothing(why.clone().into()),
+        (Asked::Auto, Ok(())) => by(Datapath::Connect, false, although("clients inside a mesh", needs_relay(route))),
+        (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
+    }
+}
+
+fn at_gateway<'a>(
+    route: &Route,
+    before: impl Fn() -> Option<(Datapath, &'a Arc<Route>)>,
+    ground: &Ground<'_>,
+) -> Chosen {
+    match (route.asked, &ground.connect) {
+        (Asked::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
+        (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
+        (Asked::Connect, Err(why)) => by(Datapath::Proxy, false, why.clone().into()),
+        (Asked::Lookup, _) => match impossible(route, ground) {
+            Some(why) => nothing(why),
+            None => {
+                let less = needs_relay(route).or_else(|| absent(route, ground, || false));
+                by(Datapath::Lookup, true, although("asked for", less))
+            }
+        },
+        (Asked::Auto, _) => {
+            // A version that is restarted is silent for a moment; where its connections go does not change by that.
+            let stays =
+                || before().is_some_and(|(was, last)| was == Datapath::Lookup && have_same_endpoints(last, route));
+            let hindered = impossible(route, ground).or_else(|| needs_relay(route));
+            match hindered.or_else(|| absent(route, ground, stays)) {
+                Some(why) => by(Datapath::Proxy, false, why),
+                None => by(Datapath::Lookup, false, "every endpoint listens on this host".into()),
+            }
+        }
+    }
+}
+
+fn by(datapath: Datapath, only: bool, reason: Reason) -> Chosen {
+    Chosen { datapath: Some(datapath), only, reason: reason.into_owned() }
+}
+
+fn nothing(reason: Reason) -> Chosen {
+    Chosen { datapath: None, only: true, reason: reason.into_owned() }
+}
+
+/// Why something is chosen, and what of the route it cannot do.
+fn although(why: &'static str, less: Option<Reason>) -> Reason {
+    less.map_or(why.into(), |less| format!("{why}, although {less}").into())
+}
+
+/// Why SYNs of a route cannot be handed to listening sockets, whoever listens.
+fn impossible(route: &Route, ground: &Ground<'_>) -> Option<Reason> {
+    if let Err(why) = &ground.lookup {
+        return Some(why.clone().into());
+    }
+    if route.steer.by == steer::SEQUENCE {
+        return Some("steer-by sequence would count packets there, and not connections".into());
+    }
+    let mut any = false;
+    for endpoint in served(route).flat_map(|destination| &*destination.endpoints) {
+        any = true;
+        match &endpoint.address {
+            EndpointAddress::Tcp(address) if (ground.is_local)(address.ip()) => {}
+            EndpointAddress::Tcp(address) => return Some(format!("{address} is not an address of this host").into()),
+            unix @ EndpointAddress::Unix(_) => return Some(format!("{unix} is no TCP address").into()),
+        }
+    }
+    (!any).then_some("there is no endpoint".into())
+}
+
+/// What a route asks for that only a relay can do.
+fn needs_relay(route: &Route) -> Option<Reason> {
+    if route.limits.idle_timeout.is_some() {
+        return Some("idle timeout needs the relay".into());
+    }
+    if route.limits.max_duration.is_some() {
+        return Some("maximal duration needs the relay".into());
+    }
+    let mut settings = served(route).map(|destination| destination.settings);
+    settings.find_map(|settings| match (settings.max_connections, settings.keepalive) {
+        (Some(_), _) => Some("a limit of connections needs the relay".into()),
+        (None, Some(_)) => Some("keepalive needs the relay".into()),
+        (None, None) => None,
+    })
+}
+
+/// The first endpoint that no SYN can be handed to now. One that is silent counts unless `stays`.
+fn absent(route: &Route, ground: &Ground<'_>, stays: impl Fn() -> bool) -> Option<Reason> {
+    let mut silent = None;
+    for endpoint in served(route).flat_map(|destination| &*destination.endpoints) {
+        let EndpointAddress::Tcp(address) = endpoint.address else { continue };
+        match (ground.presence)(address) {
+            Presence::Listening => {}
+            Presence::Silent => silent = silent.or(Some(address)),
+            Presence::Unfit(why) => return Some(format!("{address}: {why}").into()),
+        }
+    }
+    silent.filter(|_| !stays()).map(|address| format!("nothing listens at {address}").into())
+}
+
+/// Destinations that get connections.
+fn served(route: &Route) -> impl Iterator<Item = &Destination> {
+    route.destinations.iter().filter(|destination| destination.slots > 0)
+}
+
+fn have_same_endpoints(one: &Route, other: &Route) -> bool {
+    fn all(route: &Route) -> impl Iterator<Item = &EndpointAddress> {
+        served(route).flat_map(|destination| &*destination.endpoints).map(|endpoint| &endpoint.address)
+    }
+    all(one).eq(all(other))
 }

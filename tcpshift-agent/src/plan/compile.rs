@@ -6,6 +6,7 @@
 //! DNS says is handed in.
 
 mod bound;
+mod family;
 mod memory;
 mod mesh;
 mod rule;
@@ -261,7 +262,7 @@ impl<'a> Compiler<'a> {
                 continue;
             }
             rules.push(Rule::new(Prefix::ANY, Prefix::ANY, 0));
-            routes.push(self.tcp_route(&address.to_string(), address.port(), object, rule));
+            routes.push(self.tcp_route(&address.to_string(), address.port(), object, route, rule));
         }
         (rules, routes)
     }

@@ -73,7 +73,8 @@ pub struct RouteDiff {
     pub moves: Vec<Move>,
     /// Destinations that come, go, or change, in the order of the newer plan.
     pub destinations: Vec<DestinationDiff>,
-    /// Whether what becomes of an empty share, or how long connections may last, is different.
+    /// Whether what becomes of an empty share, how long connections may last, or which datapath is asked for is
+    /// different.
     pub settings: bool,
 }
 
@@ -193,7 +194,7 @@ fn route(address: SocketAddr, before: Option<&Route>, after: Option<&Route>) -> 
         found.steer_by = (before.steer != after.steer).then(|| (steer_name(&before.steer), steer_name(&after.steer)));
         found.moves = moves(before, after);
         found.moved = moved(&found.moves);
-        found.settings = before.on_empty != after.on_empty || before.limits != after.limits;
+        found.settings = (before.on_empty, before.limits, before.asked) != (after.on_empty, after.limits, after.asked);
         let same = found.steer_by.is_none() && found.moves.is_empty() && found.destinations.is_empty();
         if same && !found.settings {
             return None;

@@ -3,7 +3,7 @@
 use tcpshift_common::destination::{self, policy};
 
 use super::hashing::Shelf;
-use super::{Endpoint, EndpointAddress, HashTable};
+use super::{Destination, Endpoint, EndpointAddress, HashTable};
 use crate::route::model::LoadBalancer;
 
 /// Sums of weights stay below this, so that two of them fit into 32 bits.
@@ -50,6 +50,16 @@ pub fn weigh(
     let stride = stride(count, upto);
     let decides = destination::Destination { number: 0, endpoints: count, weight: upto, policy, stride, places };
     (decides, endpoints, hashing)
+}
+
+/// How a destination whose endpoints were weighed chooses among them.
+pub fn choice(Destination { decides, hashing, .. }: &Destination) -> LoadBalancer {
+    match (decides.policy, hashing) {
+        (policy::SOURCE_HASH, Some(table)) => LoadBalancer::SourceHash(table.algorithm()),
+        (policy::ROUND_ROBIN, _) => LoadBalancer::RoundRobin,
+        (policy::RANDOM, _) => LoadBalancer::Random,
+        _ => LoadBalancer::LeastRequest,
+    }
 }
 
 /// How far one turn steps: one by one where all weights are equal; else about the golden ratio of the sum,

@@ -58,6 +58,11 @@ impl HashTable {
         Self { content: Arc::new(Content { algorithm, places: places as u32, endpoints, table: OnceLock::new() }) }
     }
 
+    /// By what its places are filled.
+    pub fn algorithm(&self) -> HashAlgorithm {
+        self.content.algorithm
+    }
+
     /// How many places there are, at most 5,000,011.
     pub fn places(&self) -> u32 {
         self.content.places

@@ -11,7 +11,7 @@ const ON_EMPTY: &str = "tcpshift.io/on-empty";
 const DATAPATH: &str = "tcpshift.io/datapath";
 
 /// Datapaths that other versions have.
-const MISSING: [&str; 4] = ["connect", "lookup", "sockmap", "nat"];
+const MISSING: [&str; 2] = ["sockmap", "nat"];
 
 /// What the annotations say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,22 @@ pub struct Steering {
     pub by: SteerBy,
     /// Whether the others take the share of a destination that has no endpoint.
     pub redistribute: bool,
+    /// How connections are to reach their endpoints.
+    pub asked: Asked,
+}
+
+/// The datapath that is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// The fastest that can do what the route asks for.
+    #[default]
+    Auto,
+    /// The agent carries.
+    Proxy,
+    /// Local clients are pointed at endpoints when they connect.
+    Connect,
+    /// Listening sockets of this host are given the SYN.
+    Lookup,
 }
 
 /// What leads a connection to its slot.
@@ -62,11 +78,17 @@ pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
                 "redistribute" => steering.redistribute = true,
                 _ => report.error(field.line, &path, format!("{value:?} has no meaning"), "write refuse or redistribute"),
             },
-            DATAPATH => datapath(field, &path, report),
+            DATAPATH => steering.asked = datapath(field, &path, report),
             name => unknown(name, field.line, &path, report),
         }
     }
     steering
+}
+
+/// What datapath a TCPRoute asks for. What is wrong with its annotations is for [`check`] to say.
+pub fn asked(metadata: &Node) -> Asked {
+    let said = metadata.fields("annotations").iter().find(|field| field.name == DATAPATH);
+    said.and_then(|field| Asked::from_word(field.node.as_str()?)).unwrap_or_default()
 }
 
 /// Refuses annotations that make Istio refuse an object.
@@ -91,7 +113,7 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
             STEER_BY | ON_EMPTY => {
                 report.error(field.line, &path, "this annotation belongs on a VirtualService", "move it there");
             }
-            DATAPATH if kind == Kind::TcpRoute => datapath(field, &path, report),
+            DATAPATH if kind == Kind::TcpRoute => drop(datapath(field, &path, report)),
             DATAPATH => {
                 let message = "this annotation belongs on a VirtualService or a TCPRoute";
                 report.error(field.line, &path, message, "move it there");
@@ -101,15 +123,30 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
     }
 }
 
-/// There is nothing to choose yet: every route is carried by the proxy. So nothing is kept of it.
-fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) {
+impl Asked {
+    fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "auto" => Self::Auto,
+            "proxy" => Self::Proxy,
+            "connect" => Self::Connect,
+            "lookup" => Self::Lookup,
+            _ => return None,
+        })
+    }
+}
+
+fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Asked {
     let value = field.node.as_str().unwrap_or_default();
-    let message = match value {
-        "auto" | "proxy" => return,
-        _ if MISSING.contains(&value) => format!("this version does not have the datapath {value:?}"),
-        _ => format!("{value:?} is no datapath"),
+    if let Some(asked) = Asked::from_word(value) {
+        return asked;
+    }
+    let message = if MISSING.contains(&value) {
+        format!("this version does not have the datapath {value:?}")
+    } else {
+        format!("{value:?} is no datapath")
     };
-    report.error(field.line, path, message, "write auto or proxy");
+    report.error(field.line, path, message, "write auto, proxy, connect or lookup");
+    Asked::Auto
 }
 
 fn unknown(name: &str, line: usize, path: &Path<'_>, report: &mut Report<'_>) {

@@ -89,7 +89,7 @@ pub fn read(key: &Key, document: &Node, report: &mut Report<'_>) -> Spec {
         Kind::Service => Spec::Service(service::read(key, spec, &path, report)),
         Kind::EndpointSlice => Spec::EndpointSlice(endpoint_slice::read(metadata, document, report)),
         Kind::GatewayApiGateway => Spec::GatewayApiGateway(gateway_api::gateway::read(spec, &path, report)),
-        Kind::TcpRoute => Spec::TcpRoute(gateway_api::tcp_route::read(key, version, spec, &path, report)),
+        Kind::TcpRoute => Spec::TcpRoute(gateway_api::tcp_route::read(key, version, metadata, spec, &path, report)),
         Kind::ReferenceGrant => Spec::ReferenceGrant(gateway_api::reference_grant::read(spec, &path, report)),
     }
 }

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tcpshift_agent::plan::Plan;
 use tcpshift_agent::plan::compile::{Memory, compile};
 use tcpshift_agent::plan::register::Register;
+use tcpshift_agent::plan::{EndpointAddress, MeshListener, Plan};
 use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::store::Store;
+use tcpshift_common::address::family;
 use tcpshift_common::{DEFAULT_SEED, SLOTS};
 
 /// Draws from few words, so that objects meet each other.
@@ -76,7 +77,7 @@ fn virtual_service(dice: &mut Dice) -> String {
         });
         format!("{{{matches}route: {route}}}")
     });
-    let hosts = dice.one(&["a.example.com", "'*.example.com'"]);
+    let hosts = dice.one(&["a.example.com", "'*.example.com'", "a", "b", "x.example.com", "'*.svc.cluster.local'"]);
     format!("spec: {{hosts: [{hosts}], gateways: {gateways}, tcp: {rules}{export}}}")
 }
 
@@ -125,23 +126,32 @@ fn document(seed: u64) -> (String, String) {
         3 => {
             let hosts = "[x.example.com]";
             let ports = "[{name: x, number: 9000, protocol: TCP}]";
-            let from = dice
-                .one(&["endpoints: [{address: 127.0.0.1, labels: {v: '1'}}]", "workloadSelector: {labels: {v: '2'}}"]);
+            let from = dice.one(&[
+                "endpoints: [{address: 127.0.0.1, labels: {v: '1'}}]",
+                "endpoints: [{address: '2001:db8::1', labels: {v: '1'}}, {address: 'unix:///run/x', labels: {v: '2'}}]",
+                "workloadSelector: {labels: {v: '2'}}",
+            ]);
+            let addresses = dice.one(&["[240.0.0.1]", "[240.0.0.1, 'fd00::1']", "[240.0.0.0/8, 240.0.0.2]", "[]"]);
             (
                 "networking.istio.io/v1",
                 "ServiceEntry",
-                format!("spec: {{hosts: {hosts}, ports: {ports}, resolution: STATIC, {from}{export}}}"),
+                format!(
+                    "spec: {{hosts: {hosts}, ports: {ports}, addresses: {addresses}, resolution: STATIC, {from}{export}}}"
+                ),
             )
         }
         4 => {
             let (last, weight) = (dice.below(4), dice.below(3));
-            (
-                "networking.istio.io/v1",
-                "WorkloadEntry",
-                format!("spec: {{address: 10.0.0.{last}, labels: {labels}, weight: {weight}}}"),
-            )
+            ("networking.istio.io/v1", "WorkloadEntry", {
+                let address = dice.one(&["10.0.0.", "'2001:db8::", "10.0.0."]);
+                let end = if address.starts_with('\'') { "'" } else { "" };
+                format!("spec: {{address: {address}{last}{end}, labels: {labels}, weight: {weight}}}")
+            })
         }
-        5 => ("v1", "Service", format!("spec: {{selector: {labels}, ports: {ports}}}")),
+        5 => {
+            let own = dice.one(&["", ", clusterIP: 240.0.0.1", ", clusterIPs: ['fd00::2', 240.0.0.3]"]);
+            ("v1", "Service", format!("spec: {{selector: {labels}, ports: {ports}{own}}}"))
+        }
         6 => {
             metadata = format!(", labels: {{kubernetes.io/service-name: {}, v: '1'}}", dice.one(&["a", "b"]));
             let ready = dice.one(&["true", "false"]);
@@ -200,7 +210,27 @@ fn holds(plan: &Plan) -> Result<(), TestCaseError> {
         prop_assert!(!listener.routes.is_empty());
         prop_assert!(listener.rules.iter().all(|rule| (rule.route as usize) < listener.routes.len()));
     }
-    for route in plan.routes().chain(plan.mesh.iter().flat_map(|listener| &listener.routes)) {
+    let order = |listener: &Arc<MeshListener>| (listener.host.clone(), listener.port, listener.family());
+    prop_assert!(plan.mesh.is_sorted_by(|a, b| order(a) < order(b)));
+    let mut taken = HashSet::new();
+    for listener in &plan.mesh {
+        prop_assert!(!listener.routes.is_empty() && !listener.addresses.is_empty());
+        prop_assert!(listener.rules.iter().all(|rule| (rule.route as usize) < listener.routes.len()));
+        for address in &listener.addresses {
+            prop_assert_eq!(address.family, listener.family());
+            prop_assert!(taken.insert((*address, listener.port)), "{:#?}", listener);
+        }
+        let endpoints = listener.routes.iter().flat_map(|route| &route.destinations).flat_map(|one| &*one.endpoints);
+        for endpoint in endpoints {
+            let EndpointAddress::Tcp(address) = &endpoint.address else { panic!("{listener:#?}") };
+            prop_assert!(address.is_ipv4() || listener.family() == family::V6);
+        }
+    }
+    let numbers: HashSet<u32> = plan.routes().map(|route| route.number).collect();
+    prop_assert_eq!(numbers.len(), plan.routes().count(), "each route once, and numbers tell them apart");
+    let mesh = plan.mesh.iter().flat_map(|listener| &listener.routes);
+    prop_assert!(mesh.clone().all(|route| numbers.contains(&route.number)));
+    for route in plan.routes() {
         let slots: u32 = route.destinations.iter().map(|destination| destination.slots).sum();
         let nothing = route.kind == Kind::TcpRoute && route.destinations.iter().all(|one| one.weight == 0);
         prop_assert_eq!(slots, if nothing { 0 } else { SLOTS }, "{:#?}", route);
@@ -258,6 +288,9 @@ proptest! {
         let second = compile(store.iter(), &identity, &mut memory, &first);
         prop_assert!(first.listeners.iter().zip(&second.listeners).all(|(a, b)| Arc::ptr_eq(a, b)));
         prop_assert_eq!(first.listeners.len(), second.listeners.len());
+        prop_assert!(first.mesh.iter().zip(&second.mesh).all(|(a, b)| Arc::ptr_eq(a, b)));
+        prop_assert_eq!(first.mesh.len(), second.mesh.len());
+        prop_assert!(second.routes_beside(&first).is_empty());
     }
 
     #[test]

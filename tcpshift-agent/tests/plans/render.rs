@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use tcpshift_agent::plan::{Destination, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings, steer_name};
+use tcpshift_agent::plan::{
+    Asked, Destination, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings, steer_name,
+};
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::destination::policy;
 use tcpshift_common::listener::Rule;
@@ -16,8 +18,9 @@ pub(crate) fn text(plan: &Plan) -> String {
         self::listener(&mut text, listener);
     }
     for listener in &plan.mesh {
-        let MeshListener { host, port, rules, routes } = &**listener;
-        line(&mut text, 0, &format!("mesh {host}:{port}"));
+        let MeshListener { number: _, host, port, addresses, rules, routes } = &**listener;
+        let addresses: Vec<_> = addresses.iter().map(prefix).collect();
+        line(&mut text, 0, &format!("mesh {host}:{port} at {}", addresses.join(", ")));
         ways(&mut text, rules, routes);
     }
     for note in &plan.notes {
@@ -57,10 +60,13 @@ fn prefix(prefix: &Prefix) -> String {
 }
 
 fn route(text: &mut String, place: usize, route: &Route) {
-    let Route { number: _, kind, steer, on_empty, limits, destinations, .. } = route;
+    let Route { number: _, kind, steer, on_empty, limits, asked, destinations, .. } = route;
     let mut about = format!("route {place}: {} {} by {}", kind.name(), route.name(), steer_name(steer));
     if *on_empty == OnEmpty::Redistribute {
         about.push_str(", redistributed");
+    }
+    if *asked != Asked::Auto {
+        write!(about, ", asks for {asked:?}").expect("a string takes everything");
     }
     let Limits { idle_timeout, max_duration } = limits;
     for (name, limit) in [("idle", idle_timeout), ("lasting", max_duration)] {

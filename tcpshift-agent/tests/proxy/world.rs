@@ -1,6 +1,6 @@
 //! A world for the proxy: plans made by hand, endpoints that do as told, ports that stay free.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tcpshift_agent::connections::{Connections, DestinationCount};
 use tcpshift_agent::plan::weigh::{Layout, WeightTable};
-use tcpshift_agent::plan::{Destination, Endpoint, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable};
+use tcpshift_agent::plan::{Asked, Destination, Endpoint, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable};
 use tcpshift_agent::proxy::Proxy;
 use tcpshift_common::address::Prefix;
 use tcpshift_common::decide::{Steer, steer};
@@ -129,6 +129,7 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
         steer: Steer { by, v4_bits: 32, v6_bits: 128 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
+        asked: Asked::Auto,
         destinations,
         table,
     })
@@ -143,7 +144,15 @@ pub(crate) fn listener(number: u32, address: SocketAddr, routes: &[(Prefix, Arc<
 
 pub(crate) fn plan(generation: u64, mut listeners: Vec<Arc<Listener>>) -> Arc<Plan> {
     listeners.sort_by_key(|listener| listener.address);
-    Arc::new(Plan { generation, seed: 1, listeners, mesh: Vec::new(), notes: Vec::new(), names: BTreeSet::new() })
+    Arc::new(Plan {
+        generation,
+        seed: 1,
+        listeners,
+        mesh: Vec::new(),
+        datapaths: BTreeMap::new(),
+        notes: Vec::new(),
+        names: BTreeSet::new(),
+    })
 }
 
 /// One listener for everybody.

@@ -16,7 +16,7 @@ use tcpshift_common::listener::Rule;
 use super::super::{Kernel, TRIED, Wanted, load};
 use super::Program;
 use crate::plan::weigh::Layout;
-use crate::plan::{Destination, Endpoint, Kind, Limits, Listener, OnEmpty, Plan, Route, Settings, WeightTable};
+use crate::plan::{Asked, Destination, Endpoint, Kind, Limits, Listener, OnEmpty, Plan, Route, Settings, WeightTable};
 
 /// Loads, attaches and runs.
 pub(super) fn programs() -> Vec<Program> {
@@ -157,6 +157,7 @@ fn plan() -> Plan {
         steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
+        asked: Asked::Auto,
         destinations: destinations.collect(),
         table,
     };

@@ -13,7 +13,7 @@ use crate::plan::{Limits, OnEmpty, Route, WeightTable};
 use crate::route::annotations::{SteerBy, Steering};
 use crate::route::kind::Kind;
 use crate::route::model::{TcpRoute, VirtualService, gateway_api};
-use crate::route::object::Object;
+use crate::route::object::{Key, Object};
 
 /// A rule whose destinations are found, but not weighed.
 struct Found<'a> {
@@ -52,27 +52,31 @@ impl<'a> Compiler<'a> {
         at: &str,
         port: u16,
         object: &'a Object,
+        route: &'a gateway_api::TcpRoute,
         rule: &'a gateway_api::tcp_route::Rule,
     ) -> Arc<Route> {
         let targets =
             rule.backends.iter().map(|backend| (self.backend(object, port, backend), u64::from(backend.weight)));
         let targets: Vec<_> = targets.collect();
         let limits = targets.first().map(|(first, _)| first.limits).unwrap_or_default();
-        self.finish(at, Found { object, rule: 0, steering: Steering::default(), limits, targets })
+        let steering = Steering { asked: route.asked, ..Steering::default() };
+        self.finish(at, Found { object, rule: 0, steering, limits, targets })
     }
 
     /// Weighs the destinations of a route, if anything about it is new.
     fn finish(&mut self, at: &str, found: Found<'_>) -> Arc<Route> {
         let Found { object, rule, steering, limits, targets } = found;
         let targets = summed(&targets);
-        let name = name(object, rule, at);
+        let Key { kind, namespace, name } = &object.key;
+        let name = self::name(*kind, namespace, name, rule, at);
         let number = self.memory.register.routes.number(&name);
         let steer = steer(steering.by);
         let on_empty = if steering.redistribute { OnEmpty::Redistribute } else { OnEmpty::Refuse };
         let previous = self.previous.get(&number).copied();
         let same =
             |previous: &&Arc<Route>| {
-                (previous.steer, previous.on_empty, previous.limits) == (steer, on_empty, limits)
+                (previous.steer, previous.on_empty, previous.limits, previous.asked)
+                    == (steer, on_empty, limits, steering.asked)
                     && previous.destinations.len() == targets.len()
                     && previous.destinations.iter().zip(&targets).all(|(destination, (target, weight))| {
                         destination.weight == *weight && target.is_of(destination)
@@ -83,7 +87,9 @@ impl<'a> Compiler<'a> {
             numbers.for_each(|number| self.memory.register.destinations.keep(number));
             return Arc::clone(previous);
         }
-        let table = table(object.key.kind, &targets, steering.by, on_empty);
+        let weights: Vec<_> =
+            targets.iter().map(|(target, weight)| (target.name.as_str(), *weight, target.unusable.is_none())).collect();
+        let table = table(*kind, &weights, steer, on_empty);
         let table = previous.map(|previous| &previous.table).filter(|last| **last == table).cloned().unwrap_or(table);
         let destinations = targets.iter().zip(table.shares()).map(|((target, weight), slots)| {
             let number = self.memory.register.destinations.number(&format!("{name}>{}", target.name));
@@ -98,6 +104,7 @@ impl<'a> Compiler<'a> {
             steer,
             on_empty,
             limits,
+            asked: steering.asked,
             destinations: destinations.collect(),
             table,
         })
@@ -105,9 +112,8 @@ impl<'a> Compiler<'a> {
 }
 
 /// The name that a route's number belongs to.
-fn name(object: &Object, rule: usize, at: &str) -> String {
-    let (namespace, name) = (&object.key.namespace, &object.key.name);
-    match object.key.kind {
+pub(super) fn name(kind: Kind, namespace: &str, name: &str, rule: usize, at: &str) -> String {
+    match kind {
         Kind::TcpRoute => format!("TCPRoute {namespace}/{name}@{at}"),
         _ => format!("{namespace}/{name}#{rule}@{at}"),
     }
@@ -127,13 +133,14 @@ fn summed(targets: &[(Arc<Target>, u64)]) -> Vec<(Arc<Target>, u64)> {
     sums
 }
 
-fn table(kind: Kind, targets: &[(Arc<Target>, u64)], by: SteerBy, on_empty: OnEmpty) -> WeightTable {
+/// Weighs destinations, each with its name, its weight, and whether it can serve anything.
+pub(super) fn table(kind: Kind, targets: &[(&str, u64, bool)], steer: Steer, on_empty: OnEmpty) -> WeightTable {
     // The only destination of a VirtualService gets everything, even with weight 0; that of a TCPRoute does not.
     let sole = targets.len() == 1 && kind == Kind::VirtualService;
     let weight = |weight: u64| if sole { 1 } else { weight };
     let mut weights: Vec<(String, u64)> =
-        targets.iter().map(|(target, own)| (target.name.clone(), weight(*own))).collect();
-    let serves = |place: usize, weight: u64| targets[place].0.unusable.is_none() && weight > 0;
+        targets.iter().map(|(name, own, _)| ((*name).to_owned(), weight(*own))).collect();
+    let serves = |place: usize, weight: u64| targets[place].2 && weight > 0;
     let any_serves = weights.iter().enumerate().any(|(place, (_, weight))| serves(place, *weight));
     if on_empty == OnEmpty::Redistribute && any_serves {
         for (place, (_, weight)) in weights.iter_mut().enumerate() {
@@ -142,7 +149,7 @@ fn table(kind: Kind, targets: &[(Arc<Target>, u64)], by: SteerBy, on_empty: OnEm
             }
         }
     }
-    let layout = if by == SteerBy::Sequence { Layout::Sorted } else { Layout::Scattered };
+    let layout = if steer.by == steer::SEQUENCE { Layout::Sorted } else { Layout::Scattered };
     WeightTable::new(layout, &weights)
 }
 

@@ -13,7 +13,9 @@ use super::memory::{Known, State};
 use super::{Compiler, Identity};
 use crate::plan::catalog::{Catalog, Resolved, Wanted};
 use crate::plan::hashing::Shelf;
-use crate::plan::{Destination, Endpoint, EndpointAddress, HashTable, Limits, Settings, Unusable, endpoints, levels};
+use crate::plan::{
+    Destination, Endpoint, EndpointAddress, HashTable, Limits, Plan, Settings, Unusable, endpoints, levels,
+};
 use crate::route::kind::Kind;
 use crate::route::model::gateway_api::{self, BackendRef, ReferenceGrant};
 use crate::route::model::{Policy, RouteDestination, Spec};
@@ -53,6 +55,11 @@ impl<'a> Lookup<'a> {
             grants
         });
         grants.get(namespace).map_or(&[], Vec::as_slice)
+    }
+
+    /// Tables from a client's hash to an endpoint that are there already.
+    pub(super) fn shelf(&mut self, last: &Plan) -> &mut Shelf {
+        self.shelf.get_or_insert_with(|| Shelf::of(last))
     }
 
     /// Whether this agent listens at an address.
@@ -219,7 +226,7 @@ impl<'a> Compiler<'a> {
             Err(unusable) => (Vec::new(), Some(unusable)),
         };
         let choice = policy.load_balancer.unwrap_or_default();
-        let tables = self.lookup.shelf.get_or_insert_with(|| Shelf::of(self.last));
+        let tables = self.lookup.shelf(self.last);
         let (decides, endpoints, hashing) = endpoints::weigh(choice, endpoints, tables, |address| {
             self.memory.register.endpoints.number(&format!("{host}:{port}@{address}"))
         });

@@ -10,6 +10,9 @@ use tcpshift_common::listener::Rule;
 use crate::plan::Route;
 use crate::route::model::{GatewayRef, RouteMatch, TcpRoute};
 
+/// Bits in front of an IPv4 address in the IPv6 address that stands for it.
+const MAPPED_BITS: u32 = 96;
+
 /// A prefix, as something that is ordered.
 type Key = (u32, u32, Address);
 
@@ -78,10 +81,14 @@ fn key(prefix: &Prefix) -> Key {
     (prefix.family, prefix.bits, prefix.address)
 }
 
-fn prefix(subnet: &IpNet) -> Prefix {
+/// A subnet as the decision reads it. IPv4 addresses may be written as IPv6 addresses that stand for them.
+pub(super) fn prefix(subnet: &IpNet) -> Prefix {
     let bits = u32::from(subnet.prefix_len());
     match subnet {
         IpNet::V4(subnet) => Prefix::v4(subnet.network().octets(), bits),
-        IpNet::V6(subnet) => Prefix::v6(subnet.network().octets(), bits),
+        IpNet::V6(subnet) => match subnet.network().to_ipv4_mapped().zip(bits.checked_sub(MAPPED_BITS)) {
+            Some((v4, bits)) => Prefix::v4(v4.octets(), bits),
+            None => Prefix::v6(subnet.network().octets(), bits),
+        },
     }
 }

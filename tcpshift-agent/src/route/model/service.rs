@@ -4,6 +4,8 @@ mod ports;
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::Labels;
 use crate::route::names;
 use crate::route::node::Node;
@@ -19,6 +21,8 @@ pub struct Service {
     pub selector: Labels,
     /// How long a client keeps its endpoint, if it keeps it at all.
     pub session_affinity: Option<Duration>,
+    /// Its own addresses, which clients inside a mesh connect to.
+    pub addresses: Vec<IpNet>,
     /// Whether it has no address of its own.
     pub headless: bool,
     /// The other host that it stands for.
@@ -74,7 +78,7 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
             report.error(node.line, &path.name(name), message, "write one of them");
         }
     }
-    addresses(spec, path, report);
+    let addresses = addresses(spec, path, report);
     let external = spec.text("type") == Some("ExternalName");
     let external_name = spec.text("externalName").filter(|_| external).map(str::to_owned);
     if external {
@@ -93,6 +97,8 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
         ports: ports::read(spec, &path.name("ports"), report),
         selector,
         session_affinity: affinity(spec, path, report),
+        // Nobody can connect to what stands for another host.
+        addresses: if external { Vec::new() } else { addresses },
         headless,
         external_name,
         publish_not_ready: spec.flag("publishNotReadyAddresses"),
@@ -117,15 +123,24 @@ fn affinity(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Option<Dur
     wanted.then(|| Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
 
-/// What Kubernetes checks of addresses that mean nothing on plain hosts.
-fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
-    if let Some(node) = spec.get("clusterIP")
-        && let Some(text) = node.as_str()
-        && !["", "None"].contains(&text)
-        && !names::is_address(text)
-    {
-        let message = format!("{text:?} is no IP address");
-        report.error(node.line, &path.name("clusterIP"), message, "write an address, or None");
+/// The addresses that clients connect to, each once; and what Kubernetes checks of others, which mean nothing on plain
+/// hosts.
+fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
+    let mut found = Vec::new();
+    let mut address = |node: &Node, path: &Path<'_>, report: &mut Report<'_>| {
+        let Some(text) = node.as_str().filter(|text| !["", "None"].contains(text)) else { return };
+        match names::address(text).map(IpNet::from) {
+            Some(address) if found.contains(&address) => {}
+            Some(address) => found.push(address),
+            None => report.error(node.line, path, format!("{text:?} is no IP address"), "write an address, or None"),
+        }
+    };
+    if let Some(node) = spec.get("clusterIP") {
+        address(node, &path.name("clusterIP"), report);
+    }
+    let several = path.name("clusterIPs");
+    for (index, node) in spec.items("clusterIPs").iter().enumerate() {
+        address(node, &several.index(index), report);
     }
     let families = path.name("ipFamilies");
     let items = spec.items("ipFamilies");
@@ -143,4 +158,5 @@ fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
             report.error(node.line, &path.index(index), format!("{text:?} is no IP address"), "write an address");
         }
     }
+    found
 }

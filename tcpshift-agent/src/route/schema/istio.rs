@@ -102,7 +102,7 @@ const TLS_CERTIFICATE: &[Field] =
 /// `spec` of a ServiceEntry.
 pub const SERVICE_ENTRY: &[Field] = &[
     yes("hosts", List(&Text)),
-    mute("addresses", List(&Text)),
+    yes("addresses", List(&Text)),
     yes("ports", List(&Message(SERVICE_PORT))),
     mute("location", Enum(&["MESH_EXTERNAL", "MESH_INTERNAL"])),
     yes("resolution", Enum(&["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"])),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Form, GROUP};
+use crate::route::annotations::{self, Asked};
 use crate::route::node::Node;
 use crate::route::object::Key;
 use crate::route::report::{Path, Report};
@@ -14,6 +15,8 @@ pub struct TcpRoute {
     pub parents: Vec<ParentRef>,
     /// Its rules; only the first can ever be used, as a rule matches everything.
     pub rules: Vec<Rule>,
+    /// What datapath its annotation asks for.
+    pub asked: Asked,
 }
 
 /// What a route is attached to.
@@ -64,7 +67,14 @@ pub struct BackendRef {
 const MAX_WEIGHT: i64 = 1_000_000;
 
 /// Reads one of this version of its group.
-pub fn read(key: &Key, version: &str, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> TcpRoute {
+pub fn read(
+    key: &Key,
+    version: &str,
+    metadata: &Node,
+    spec: &Node,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) -> TcpRoute {
     super::count(spec, "parentRefs", (0, 32), path, report);
     let parents = {
         let path = path.name("parentRefs");
@@ -90,7 +100,7 @@ pub fn read(key: &Key, version: &str, spec: &Node, path: &Path<'_>, report: &mut
         }
     }
     let rules = rules.iter().enumerate().map(|(index, node)| rule(key, node, &path.index(index), report)).collect();
-    TcpRoute { parents, rules }
+    TcpRoute { parents, rules, asked: annotations::asked(metadata) }
 }
 
 fn parent(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ParentRef {
