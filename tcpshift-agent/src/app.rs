@@ -8,6 +8,7 @@
 mod answer;
 mod assignment;
 mod change;
+mod ground;
 mod preview;
 mod succession;
 
@@ -26,6 +27,7 @@ use crate::admin::Command;
 use crate::admin::watch::Watchers;
 use crate::connections::Connections;
 use crate::handover::{Listening, activation, notify};
+use crate::host::addresses::Addresses;
 use crate::kernel;
 use crate::plan::compile::{Identity, Memory};
 use crate::plan::{Plan, Route};
@@ -42,6 +44,9 @@ use succession::Desk;
 
 /// How often a listener that could not be opened is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often the host is looked at: its addresses, and who listens at them.
+const TEND: Duration = Duration::from_secs(1);
 
 /// A look at the files takes at most this part of the time between two looks.
 const LOOK_SHARE: u32 = 50;
@@ -108,6 +113,8 @@ struct App {
     plan: watch::Sender<Arc<Plan>>,
     connections: Arc<Connections>,
     assignment: Assignment,
+    /// Of this host, as they were seen last.
+    addresses: Addresses,
     proxy: Proxy,
     resolver: Resolver,
     /// Listeners of the plan that are not served, and why.
@@ -214,6 +221,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,
         assignment,
+        addresses: Addresses::now(),
         proxy,
         resolver: Resolver::start(resolve::Source::Host, names),
         down: BTreeMap::new(),
@@ -265,6 +273,8 @@ impl App {
         // Not before, whatever is reported: a folder that changes all the time must not take all the time.
         let mut rest_until = look_at;
         let mut open_at = tokio::time::Instant::now() + TRY_AGAIN;
+        let mut tend_at = tokio::time::Instant::now() + TEND;
+        let news = self.assignment.news();
         loop {
             let some_down = !self.down.is_empty();
             tokio::select! {
@@ -289,6 +299,11 @@ impl App {
                     let round = SHORTEST_ROUND.max(took * LOOK_SHARE);
                     rest_until = now + took * REPORTED_SHARE;
                     look_at = (now + again.unwrap_or(round).min(round)).max(rest_until);
+                }
+                () = async { tokio::select! { () = news.notified() => {}, () = sleep_until(tend_at) => {} } } => {
+                    let began = Instant::now();
+                    self.tend().await;
+                    tend_at = tokio::time::Instant::now() + TEND.max(began.elapsed() * LOOK_SHARE);
                 }
                 () = sleep_until(open_at), if some_down => {
                     let began = Instant::now();

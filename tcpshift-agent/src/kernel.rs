@@ -296,8 +296,8 @@ impl Kernel {
         self.load_explain()?;
         let steering = steering::PROGRAMS.iter().filter(|_| self.steering.is_ok()).map(|(name, _)| *name);
         let names = ["assign", "explain"].into_iter().chain(steering);
-        let verified =
-            names.map(|name| Ok((name, load::info(&self.ebpf, name)?.verified_instruction_count().unwrap_or_default())));
+        let verified = names
+            .map(|name| Ok((name, load::info(&self.ebpf, name)?.verified_instruction_count().unwrap_or_default())));
         verified.collect()
     }
 

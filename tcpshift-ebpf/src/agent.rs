@@ -63,6 +63,7 @@ pub(crate) fn is_running() -> bool {
 #[inline(always)]
 unsafe fn is_silent(row: *const AgentRow) -> bool {
     // SAFETY: Words of a map's row, which are written whole.
-    let (beat, patience) = unsafe { (read_volatile(&raw const (*row).beat), read_volatile(&raw const (*row).patience)) };
+    let (beat, patience) =
+        unsafe { (read_volatile(&raw const (*row).beat), read_volatile(&raw const (*row).patience)) };
     now().saturating_sub(beat) > patience
 }

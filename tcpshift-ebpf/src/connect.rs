@@ -179,7 +179,8 @@ fn decide<'a>(
         return Err(Missing::Left);
     }
     let sole = if loss == loss::FIRST { found.row.first } else { ANY };
-    let Decided { assignment, destination } = plan.decide(&found, flow, sole, &mut Inputs { route: found.row.number })?;
+    let Decided { assignment, destination } =
+        plan.decide(&found, flow, sole, &mut Inputs { route: found.row.number })?;
     let Some(destination) = destination.filter(|_| assignment.decision.outcome == outcome::CHOSEN) else {
         return Ok((assignment, None));
     };

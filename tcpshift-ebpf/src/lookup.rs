@@ -10,7 +10,8 @@ use aya_ebpf::programs::SkLookupContext;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
 use tcpshift_common::layout::{
-    Assignment, CountRow, EndpointPlace, FlowRow, ListeningKey, PORT_WORDS, SHARERS, TRIES, datapath, event, loss, scope,
+    Assignment, CountRow, EndpointPlace, FlowRow, ListeningKey, PORT_WORDS, SHARERS, TRIES, datapath, event, loss,
+    scope,
 };
 
 use crate::flow::{self, read};

@@ -14,7 +14,7 @@ use tokio::time::interval;
 use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
-use crate::kernel::{self, Kernel, Prepared, Sockets, Wanted};
+use crate::kernel::{self, Kernel, Listening, Prepared, Sockets, Wanted};
 use crate::plan::Plan;
 
 /// How often programs are told that the agent is there.
@@ -128,9 +128,14 @@ impl Assignment {
         }
     }
 
-    /// The kernel's part, if there is one.
-    pub(super) fn kernel(&mut self) -> Option<&mut Kernel> {
-        self.kernel.as_mut()
+    /// Who listens at endpoints of this host, if connections can be handed over.
+    pub(super) fn listening(&self) -> Option<&Listening> {
+        self.kernel.as_ref().filter(|kernel| kernel.steers().is_ok()).map(|kernel| &kernel.listening)
+    }
+
+    /// As [`Assignment::listening`].
+    pub(super) fn listening_mut(&mut self) -> Option<&mut Listening> {
+        self.kernel.as_mut().filter(|kernel| kernel.steers().is_ok()).map(|kernel| &mut kernel.listening)
     }
 
     /// Makes the tables of a plan. Fails only where programs were asked for and decide: else the agent does.

@@ -14,9 +14,8 @@ use crate::admin::api::{
 use crate::connections::Connections;
 use crate::kernel;
 use crate::plan::catalog::Catalog;
-use crate::plan::choice::choose;
 use crate::plan::compile::{Memory, compile};
-use crate::plan::{Ground, Plan, Presence, Route};
+use crate::plan::{Plan, Route};
 use crate::proxy::ListenFailure;
 use crate::route::kind::{self, Kind};
 use crate::route::model::Spec;
@@ -263,19 +262,9 @@ impl App {
     fn compile(&mut self, store: &Store) -> Plan {
         let last = Arc::clone(&self.plan.borrow());
         let mut plan = compile(store.iter(), &self.identity, &mut self.memory, &last);
-        plan.datapaths = choose(&plan, &last, &self.ground());
+        self.want(&plan);
+        self.choose(&mut plan);
         plan
-    }
-
-    /// What datapaths this host has, and who listens on it.
-    pub(super) fn ground(&self) -> Ground<'_> {
-        let Self { identity, .. } = self;
-        Ground {
-            connect: Err("the kernel side is not wired".to_owned()),
-            lookup: Err("the kernel side is not wired".to_owned()),
-            is_local: &identity.is_local,
-            presence: &|_| Presence::Silent,
-        }
     }
 
     async fn publish(
@@ -299,6 +288,7 @@ impl App {
         register.routes.take_fresh().into_iter().for_each(|number| connections.sequences.get(number).store(0, Relaxed));
         register.destinations.take_fresh().into_iter().for_each(|number| {
             connections.destinations.get(number).reset();
+            connections.steered.reset(number);
             connections.turns.get(number).store(0, Relaxed);
         });
         register.endpoints.take_fresh().into_iter().for_each(|number| connections.endpoints.get(number).reset());

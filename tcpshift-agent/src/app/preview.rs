@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::App;
 use super::change::{Changed, cautions};
 use crate::admin::api::{ChangeReply, DeleteRequest, Failure, PreviewRequest};
-use crate::plan::choice::choose;
 use crate::plan::compile::{Memory, compile};
 use crate::plan::diff::diff;
 use crate::route::object::{Key, Object};
@@ -32,7 +31,7 @@ impl App {
     pub(super) fn foretell(&self, store: &Store, stored: &[Arc<Object>], mut reply: ChangeReply) -> ChangeReply {
         let last = Arc::clone(&self.plan.borrow());
         let mut next = compile(store.iter(), &self.identity, &mut Memory::of(self.memory.register.clone()), &last);
-        next.datapaths = choose(&next, &last, &self.ground());
+        self.choose(&mut next);
         let keys: HashSet<Key> = stored.iter().map(|object| object.key.clone()).collect();
         reply.warnings.extend(cautions(&keys, &last, &next).into_iter().map(Problem::note));
         reply.diff = Some(diff(&last, &next));

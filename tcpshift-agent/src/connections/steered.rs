@@ -24,14 +24,16 @@ impl Steered {
     /// What has been counted of a destination.
     pub fn get(&self, destination: u32) -> SumRow {
         let words = self.words(destination).map(|words| words.each_ref().map(|word| word.load(Relaxed)));
-        let Some([opened, active, failed, refused, closed, sent, received, rtt]) = words else { return SumRow::default() };
+        let Some([opened, active, failed, refused, closed, sent, received, rtt]) = words else {
+            return SumRow::default();
+        };
         SumRow { opened, active, failed, refused, closed, sent, received, rtt }
     }
 
     /// Starts from zero, live connections aside.
     pub fn reset(&self, destination: u32) {
         if let Some([opened, _, failed, refused, closed, sent, received, rtt]) = self.words(destination) {
-            [opened, failed, refused, closed, sent, received, rtt].map(|word| word.store(0, Relaxed));
+            [opened, failed, refused, closed, sent, received, rtt].into_iter().for_each(|word| word.store(0, Relaxed));
         }
     }
 

@@ -84,8 +84,11 @@ impl Listening {
             return Ok(false);
         }
         let mut held = self.held()?;
-        let entries: Vec<Entry> =
-            sockets::listening().into_iter().filter(|entry| self.ports.contains(&entry.local.port())).map(canonical).collect();
+        let entries: Vec<Entry> = sockets::listening()
+            .into_iter()
+            .filter(|entry| self.ports.contains(&entry.local.port()))
+            .map(canonical)
+            .collect();
         let inodes: HashSet<u64> = entries.iter().map(|entry| entry.inode).collect();
         self.seen.retain(|inode| inodes.contains(inode));
         let mut unfit: HashMap<SocketAddr, String> = HashMap::new();
@@ -102,8 +105,11 @@ impl Listening {
         let is_held = |at: &SocketAddr, held: &HashMap<SocketAddr, HashSet<u64>>| {
             held.get(at).map_or(0, HashSet::len) >= count.get(at).copied().unwrap_or(0).min(SHARERS as usize)
         };
-        let missing: Vec<Entry> =
-            entries.iter().filter(|entry| !is_held(&entry.local, &held) && !self.seen.contains(&entry.inode)).copied().collect();
+        let missing: Vec<Entry> = entries
+            .iter()
+            .filter(|entry| !is_held(&entry.local, &held) && !self.seen.contains(&entry.inode))
+            .copied()
+            .collect();
         if !missing.is_empty() {
             let missing: HashMap<u64, SocketAddr> = missing.iter().map(|entry| (entry.inode, entry.local)).collect();
             for holder in sockets::holders(&missing.keys().copied().collect()) {
@@ -120,8 +126,11 @@ impl Listening {
                 }
             }
         }
-        let fit: HashSet<SocketAddr> =
-            held.into_iter().filter(|(at, cookies)| !cookies.is_empty() && count.contains_key(at)).map(|(at, _)| at).collect();
+        let fit: HashSet<SocketAddr> = held
+            .into_iter()
+            .filter(|(at, cookies)| !cookies.is_empty() && count.contains_key(at))
+            .map(|(at, _)| at)
+            .collect();
         let changed = fit != self.fit || unfit != self.unfit;
         (self.fit, self.unfit) = (fit, unfit);
         Ok(changed)

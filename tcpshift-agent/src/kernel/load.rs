@@ -9,7 +9,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use aya::maps::MapData;
-use aya::programs::{CgroupSockAddr, Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, SkLookup, SockOps};
+use aya::programs::{
+    CgroupSockAddr, Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, SkLookup, SockOps,
+};
 use aya::{Ebpf, EbpfLoader};
 use tcpshift_common::layout::{
     AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, ListeningKey,
@@ -238,7 +240,9 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
 /// Whether a map is as this object has its storage of sockets, so that it can be gone on with.
 pub(super) fn is_storage_of_connections(map: BorrowedFd<'_>) -> bool {
     sys::map_info(map).is_ok_and(|info| {
-        info.is_socket_storage() && info.key as usize == size_of::<i32>() && info.value as usize == size_of::<ConnectionRow>()
+        info.is_socket_storage()
+            && info.key as usize == size_of::<i32>()
+            && info.value as usize == size_of::<ConnectionRow>()
     })
 }
 

@@ -8,6 +8,7 @@
 //! are made at once. It must not know where tables are pinned.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -63,8 +64,8 @@ pub(super) struct Publisher {
     free_hashes: Free,
     /// By number of the route: the route as it was when its table was made, and the table.
     slots: HashMap<u32, (Arc<Route>, u32)>,
-    /// By number of the destination.
-    hashes: HashMap<u32, (HashTable, u32)>,
+    /// By the numbers of a route and a destination: variants of a route share destinations.
+    hashes: HashMap<(u32, u32), (HashTable, u32)>,
     /// Tables of routes of which one destination has all, by its place: such routes share one.
     soles: HashMap<u32, OwnedFd>,
     settling: Option<Settling>,
@@ -90,7 +91,7 @@ struct Waste {
 pub struct Prepared {
     generation: u64,
     slots: HashMap<u32, (Arc<Route>, u32)>,
-    hashes: HashMap<u32, (HashTable, u32)>,
+    hashes: HashMap<(u32, u32), (HashTable, u32)>,
     /// The tables that were made for it.
     fresh: Waste,
     /// Numbers of routes whose slot table is new, and whose is gone.
@@ -281,6 +282,9 @@ impl Publisher {
         let (mut slots, mut changed) = (HashMap::new(), Vec::new());
         let maps = Arc::clone(&self.maps);
         for route in plan.routes() {
+            if slots.contains_key(&route.number) {
+                continue;
+            }
             let at = match self.slots.get(&route.number) {
                 Some((last, at)) if Arc::ptr_eq(last, route) || last.table == route.table => *at,
                 _ => {
@@ -325,12 +329,17 @@ impl Publisher {
         plan: &Plan,
         fresh: &mut Waste,
         made: &mut Vec<(u32, OwnedFd)>,
-    ) -> Result<HashMap<u32, (HashTable, u32)>> {
+    ) -> Result<HashMap<(u32, u32), (HashTable, u32)>> {
         let mut hashes = HashMap::new();
         let maps = Arc::clone(&self.maps);
-        for destination in plan.routes().flat_map(|route| &route.destinations) {
+        let all =
+            plan.routes().flat_map(|route| route.destinations.iter().map(|destination| (route.number, destination)));
+        for (route, destination) in all {
             let Some(table) = &destination.hashing else { continue };
-            let number = destination.decides.number;
+            let number = (route, destination.decides.number);
+            if hashes.contains_key(&number) {
+                continue;
+            }
             let at = match self.hashes.get(&number) {
                 Some((last, at)) if last == table => *at,
                 _ => {
@@ -391,7 +400,7 @@ fn hang<R: Row>(tables: &Tables<R>, made: &[(u32, OwnedFd)]) -> Result<()> {
 }
 
 /// Tables that the last plan had and the next has not.
-fn replaced<T>(last: HashMap<u32, (T, u32)>, next: &HashMap<u32, (T, u32)>) -> Vec<u32> {
-    let stays = |number: &u32, table: u32| next.get(number).is_some_and(|(_, next)| *next == table);
+fn replaced<K: Eq + Hash, T>(last: HashMap<K, (T, u32)>, next: &HashMap<K, (T, u32)>) -> Vec<u32> {
+    let stays = |number: &K, table: u32| next.get(number).is_some_and(|(_, next)| *next == table);
     last.into_iter().filter(|(number, (_, table))| !stays(number, *table)).map(|(_, (_, table))| table).collect()
 }

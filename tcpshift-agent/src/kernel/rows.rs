@@ -35,7 +35,7 @@ pub(super) struct Rows {
 /// Which tables a plan's routes and destinations have, by their numbers.
 pub(super) struct Places<'a> {
     pub(super) slots: &'a HashMap<u32, (Arc<Route>, u32)>,
-    pub(super) hashes: &'a HashMap<u32, (HashTable, u32)>,
+    pub(super) hashes: &'a HashMap<(u32, u32), (HashTable, u32)>,
 }
 
 impl Rows {
@@ -75,9 +75,10 @@ impl Rows {
     /// The addresses of a gateway's listener, for those who are served without the agent.
     fn entrances(&mut self, plan: &Plan, listener: &Listener) {
         let has = |datapath| {
-            listener.routes.iter().any(|route| {
-                plan.datapaths.get(&route.number).is_some_and(|chosen| chosen.datapath == Some(datapath))
-            })
+            listener
+                .routes
+                .iter()
+                .any(|route| plan.datapaths.get(&route.number).is_some_and(|chosen| chosen.datapath == Some(datapath)))
         };
         let (ip, port) = (listener.address.ip(), listener.address.port());
         if has(Datapath::Lookup) {
@@ -154,7 +155,7 @@ impl Rows {
                     route_number: route.number,
                     decides: destination.decides,
                     first_endpoint: self.endpoints.len() as u32,
-                    hash_table: hash_table(destination, places),
+                    hash_table: hash_table(route.number, destination, places),
                 });
                 self.endpoints.extend(destination.endpoints.iter().map(|endpoint| {
                     let (address, port) = match &endpoint.address {
@@ -204,8 +205,8 @@ fn of(address: SocketAddr) -> (Address, u32) {
     (address.ip().into(), address.port().into())
 }
 
-fn hash_table(destination: &Destination, places: &Places<'_>) -> u32 {
-    places.hashes.get(&destination.decides.number).map_or(NONE, |(_, table)| *table)
+fn hash_table(route: u32, destination: &Destination, places: &Places<'_>) -> u32 {
+    places.hashes.get(&(route, destination.decides.number)).map_or(NONE, |(_, table)| *table)
 }
 
 /// The slot table of a route. A slot that nobody has names no destination.

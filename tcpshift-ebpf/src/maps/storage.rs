@@ -61,7 +61,9 @@ impl<T, const FLAGS: usize> Storage<T, FLAGS> {
         let value = ptr::from_ref(row).cast_mut().cast();
         // SAFETY: As above; the value is copied.
         let stored = unsafe {
-            bpf_sk_storage_get(self.map(), socket.cast(), value, BPF_SK_STORAGE_GET_F_CREATE.into()).cast::<T>().as_mut()
+            bpf_sk_storage_get(self.map(), socket.cast(), value, BPF_SK_STORAGE_GET_F_CREATE.into())
+                .cast::<T>()
+                .as_mut()
         };
         if let Some(stored) = stored {
             *stored = *row;

@@ -1,0 +1,82 @@
+//! What the choice of datapaths stands on: what this host can do, its addresses, and who listens at them. It changes
+//! without any object changing, and then a new plan follows.
+//!
+//! It carries what the kernel and the host say to the plan's choice, and chooses nothing itself.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use tcpshift_common::address::Prefix;
+
+use super::App;
+use crate::host::addresses::Addresses;
+use crate::kernel;
+use crate::plan::choice::{Ground, Presence, choose};
+use crate::plan::{Asked, Datapath, EndpointAddress, Plan};
+
+impl App {
+    /// Chooses how connections of a plan's routes reach their endpoints.
+    pub(super) fn choose(&self, plan: &mut Plan) {
+        let steers = || self.assignment.steers().map_err(str::to_owned);
+        let listening = self.assignment.listening();
+        let presence = |at: SocketAddr| match listening.map(|listening| listening.presence(at)) {
+            Some(kernel::Presence::Fit) => Presence::Listening,
+            Some(kernel::Presence::Unfit(why)) => Presence::Unfit(why.to_owned()),
+            Some(kernel::Presence::Nobody) | None => Presence::Silent,
+        };
+        let is_local = |ip: IpAddr| self.addresses.contains(ip);
+        let ground = Ground { connect: steers(), lookup: steers(), is_local: &is_local, presence: &presence };
+        plan.datapaths = choose(plan, &self.plan.borrow(), &ground);
+        let is_entrance = plan.listeners.iter().any(|listener| {
+            let routes = listener.routes.iter();
+            let mut datapaths = routes.filter_map(|route| plan.datapaths.get(&route.number)?.datapath);
+            listener.address.ip().is_unspecified() && datapaths.any(|datapath| datapath == Datapath::Connect)
+        });
+        plan.local = if is_entrance { entrances(&self.addresses) } else { Vec::new() };
+    }
+
+    /// Has the kernel keep the sockets that a plan's connections may be handed to.
+    pub(super) fn want(&mut self, plan: &Plan) {
+        let routes = plan.listeners.iter().flat_map(|listener| &listener.routes);
+        let routes = routes.filter(|route| matches!(route.asked, Asked::Auto | Asked::Lookup));
+        let endpoints = routes.flat_map(|route| &route.destinations).flat_map(|destination| &*destination.endpoints);
+        let ports: BTreeSet<u16> = endpoints
+            .filter_map(|endpoint| match &endpoint.address {
+                EndpointAddress::Tcp(address) if self.addresses.contains(address.ip()) => Some(address.port()),
+                _ => None,
+            })
+            .collect();
+        if let Some(listening) = self.assignment.listening_mut()
+            && let Err(error) = listening.want(ports)
+        {
+            log::warn!("listening sockets cannot be looked at: {error}");
+        }
+    }
+
+    /// Looks what has changed on the host, and follows it.
+    pub(super) async fn tend(&mut self) {
+        let addresses = Addresses::now();
+        let have_moved = addresses != self.addresses;
+        self.addresses = addresses;
+        let looked = self.assignment.listening_mut().map_or(Ok(false), kernel::Listening::look);
+        let have_changed = looked.unwrap_or_else(|error| {
+            log::warn!("listening sockets cannot be looked at: {error}");
+            false
+        });
+        if have_moved || have_changed {
+            self.follow(self.store.clone()).await;
+        }
+    }
+}
+
+/// Where this host's own programs reach a listener at every address.
+fn entrances(addresses: &Addresses) -> Vec<Prefix> {
+    let single = |ip| match ip {
+        IpAddr::V4(ip) => Prefix::v4(ip.octets(), 32),
+        IpAddr::V6(ip) => Prefix::v6(ip.octets(), 128),
+    };
+    let mut ips: Vec<IpAddr> = addresses.iter().filter(|ip| !ip.is_loopback()).collect();
+    ips.sort_unstable();
+    let loopback = [Prefix::v4([127, 0, 0, 0], 8), single(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))];
+    loopback.into_iter().chain(ips.into_iter().map(single)).collect()
+}
