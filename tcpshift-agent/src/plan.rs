@@ -17,7 +17,7 @@ pub mod weigh;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -337,6 +337,14 @@ impl Plan {
         found
     }
 
+    /// How connections of a route reach its endpoints, and why, as it was chosen.
+    pub fn datapath(&self, route: &Route) -> (Option<Datapath>, &str) {
+        match self.datapaths.get(&route.number) {
+            Some(Chosen { datapath, reason, .. }) => (*datapath, reason),
+            None => (Some(Datapath::Proxy), ""),
+        }
+    }
+
     /// What clients meet at a port of a service, for each family that has an address.
     pub fn mesh(&self, host: &str, port: u16) -> &[Arc<MeshListener>] {
         let first = self.mesh.partition_point(|one| (one.host.as_str(), one.port) < (host, port));
@@ -358,6 +366,24 @@ fn beside<'a>(routes: &'a [Arc<Route>], others: impl Iterator<Item = &'a Arc<Rou
 }
 
 impl MeshListener {
+    /// The name people see: `host:port`.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Its addresses as people write them: `240.0.0.1, 240.1.0.0/16`.
+    pub fn written(&self) -> String {
+        let written = |prefix: &Prefix| {
+            let address = Ipv6Addr::from(prefix.address.octets());
+            let (address, all) = match address.to_ipv4_mapped() {
+                Some(v4) if prefix.family == family::V4 => (IpAddr::V4(v4), 32),
+                _ => (IpAddr::V6(address), 128),
+            };
+            if prefix.bits == all { address.to_string() } else { format!("{address}/{}", prefix.bits) }
+        };
+        self.addresses.iter().map(written).collect::<Vec<_>>().join(", ")
+    }
+
     /// Family of its addresses, one of [`family`].
     pub fn family(&self) -> u32 {
         self.addresses.first().map_or(family::ANY, |address| address.family)

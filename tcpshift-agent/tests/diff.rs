@@ -106,3 +106,61 @@ fn clients_of_a_subnet_are_followed_to_their_new_route() {
     let [entrance] = &going.entrances[..] else { panic!("{going:#?}") };
     assert_eq!((entrance.clients.as_str(), entrance.to.as_deref()), ("", None));
 }
+
+fn entry(addresses: &str, endpoints: &str) -> String {
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: x}}, spec: {{hosts: [x.example.com], \
+         addresses: {addresses}, ports: [{{number: 9000, name: tcp}}], resolution: STATIC, endpoints: {endpoints}}}}}"
+    )
+}
+
+fn in_mesh(v1: u32) -> String {
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: m}}, spec: {{hosts: [x.example.com], \
+         tcp: [{{route: [{{destination: {{host: x.example.com}}, weight: {v1}}}, {{destination: {{host: echo, subset: v2}}, \
+         weight: {}}}]}}]}}}}",
+        100 - v1
+    )
+}
+
+#[test]
+fn clients_inside_a_mesh_are_followed_by_host_and_port() {
+    let of = |addresses: &str, v1| {
+        let endpoints = "[{address: 10.0.0.3}]";
+        plan(&[GROUND, TWO, &entry(addresses, endpoints), &in_mesh(v1)])
+    };
+    let shifted = diff(&of("[240.0.0.1, 'fd00::1']", 100), &of("[240.0.0.1, 'fd00::1']", 80));
+    assert!(shifted.mesh.is_empty() && shifted.entrances.is_empty(), "{shifted:#?}");
+    let [route] = &shifted.routes[..] else { panic!("{shifted:#?}") };
+    assert_eq!((route.address.as_str(), route.moved), ("x.example.com:9000", 2_000));
+    let moved = diff(&of("[240.0.0.1]", 80), &of("[240.0.0.2]", 80));
+    let [mesh] = &moved.mesh[..] else { panic!("{moved:#?}") };
+    assert_eq!(
+        (mesh.change, mesh.address.as_str(), mesh.at.as_str()),
+        (Change::Changed, "x.example.com:9000", "240.0.0.2")
+    );
+    assert!(moved.routes.is_empty(), "{moved:#?}");
+    let coming = diff(&of("[]", 80), &of("[240.0.0.1]", 80));
+    assert_eq!((coming.mesh[0].change, coming.routes[0].change), (Change::Added, Change::Added), "{coming:#?}");
+}
+
+#[test]
+fn routes_that_differ_by_family_are_told_twice() {
+    let of = |v1| {
+        let endpoints = "[{address: 10.0.0.3}, {address: '2001:db8::3'}]";
+        plan(&[GROUND, TWO, &entry("[240.0.0.1, 'fd00::1']", endpoints), &in_mesh(v1)])
+    };
+    // The share that moves is the same, and said once.
+    assert_eq!(diff(&of(100), &of(80)).routes.len(), 1);
+    let coming = diff(&plan(&[GROUND, TWO]), &of(80));
+    let endpoints: Vec<_> = coming.routes.iter().map(|route| route.destinations[0].endpoints.len()).collect();
+    assert_eq!(endpoints, [1, 2], "{coming:#?}");
+}
+
+#[test]
+fn asking_for_a_datapath_changes_settings() {
+    let asking = route("r", PORT, 80).replace("{name: r}", "{name: r, annotations: {tcpshift.io/datapath: lookup}}");
+    let diff = diff(&plan(&[GROUND, TWO, GATEWAY, &route("r", PORT, 80)]), &plan(&[GROUND, TWO, GATEWAY, &asking]));
+    let [route] = &diff.routes[..] else { panic!("{diff:#?}") };
+    assert!(route.settings && route.moves.is_empty(), "{diff:#?}");
+}

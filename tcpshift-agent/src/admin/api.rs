@@ -330,7 +330,7 @@ pub struct StatusReply {
     pub generation: u64,
     /// Seed of its decisions.
     pub seed: u64,
-    /// The datapath that carries connections.
+    /// The datapaths that routes have, as `connect + proxy`; `none` without routes.
     pub datapath: String,
     /// Who decides for new connections.
     pub assignment: AssignmentStatus,
@@ -341,7 +341,7 @@ pub struct StatusReply {
     pub labels: BTreeMap<String, String>,
     /// Objects in the store.
     pub objects: u64,
-    /// By address.
+    /// By address, then those of clients inside a mesh by host and port.
     pub listeners: Vec<ListenerStatus>,
     /// Live connections of destinations that no plan names any more.
     pub retired_active: u64,
@@ -355,9 +355,9 @@ pub struct StatusReply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerStatus {
-    /// `namespace/gateway:port-name`
+    /// `namespace/gateway:port-name`; `host:port` of a service whose clients inside a mesh are served.
     pub name: String,
-    /// Address and port.
+    /// Address and port; of a service, its addresses.
     pub address: String,
     /// Why it is not served, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -376,8 +376,11 @@ pub struct RouteStatus {
     pub name: String,
     /// As `tcpshift.io/steer-by`.
     pub steer_by: String,
-    /// The datapath that carries its connections.
+    /// How its connections reach endpoints; `none` if they cannot.
     pub datapath: String,
+    /// Why that way.
+    #[serde(default)]
+    pub reason: String,
     /// In the order of the route file.
     pub destinations: Vec<DestinationStatus>,
 }

@@ -1,36 +1,67 @@
 //! What `status` says of listeners, routes and destinations: the plan beside what was counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::api::{Achieved, DestinationStatus, ListenerStatus, RouteStatus, Trouble};
 use crate::connections::Connections;
-use crate::plan::{Destination, Listener, Plan, Route, steer_name};
-
-/// The datapath that carries every route: this version has no other.
-pub const DATAPATH: &str = "proxy";
+use crate::plan::{Datapath, Destination, Listener, MeshListener, Plan, Route, steer_name};
 
 /// Two-sided 95 % of a normal distribution.
 const Z: f64 = 1.959_964;
 
-/// Everything that is listened on.
-pub fn listeners(plan: &Plan, connections: &Connections, down: &BTreeMap<SocketAddr, String>) -> Vec<ListenerStatus> {
-    plan.listeners.iter().map(|one| listener(one, connections, down.get(&one.address))).collect()
+/// The datapaths that routes have, as `connect + proxy`.
+pub fn datapaths(plan: &Plan) -> String {
+    let used: BTreeSet<&str> = plan.routes().map(|route| name(plan.datapath(route).0)).collect();
+    if used.is_empty() { name(None).to_owned() } else { used.into_iter().collect::<Vec<_>>().join(" + ") }
 }
 
-fn listener(listener: &Listener, connections: &Connections, down: Option<&String>) -> ListenerStatus {
+/// Everything that is listened on, and then what clients inside a mesh connect to: a port of a service once, or once
+/// for each family if their clients do not have the same routes.
+pub fn listeners(plan: &Plan, connections: &Connections, down: &BTreeMap<SocketAddr, String>) -> Vec<ListenerStatus> {
+    let served = plan.listeners.iter().map(|one| listener(plan, one, connections, down.get(&one.address)));
+    let mut listeners: Vec<_> = served.collect();
+    for families in plan.mesh.chunk_by(|one, other| (&one.host, one.port) == (&other.host, other.port)) {
+        let alike = |other: &MeshListener| other.routes.iter().zip(&families[0].routes).all(|(a, b)| Arc::ptr_eq(a, b));
+        if families.iter().all(|other| alike(other)) {
+            let addresses: Vec<_> = families.iter().map(|one| one.written()).collect();
+            listeners.push(in_mesh(plan, &families[0], addresses.join(", "), connections));
+        } else {
+            listeners.extend(families.iter().map(|one| in_mesh(plan, one, one.written(), connections)));
+        }
+    }
+    listeners
+}
+
+/// What no rule fits goes on to the service, and is nobody's to count.
+fn in_mesh(plan: &Plan, listener: &MeshListener, address: String, connections: &Connections) -> ListenerStatus {
+    ListenerStatus {
+        name: listener.name(),
+        address,
+        down: None,
+        unrouted: 0,
+        routes: listener.routes.iter().map(|one| route(plan, one, connections)).collect(),
+    }
+}
+
+fn listener(plan: &Plan, listener: &Listener, connections: &Connections, down: Option<&String>) -> ListenerStatus {
     let count = connections.listeners.get(listener.number);
     ListenerStatus {
         name: listener.name.clone(),
         address: listener.address.to_string(),
         down: down.cloned(),
         unrouted: count.unrouted.load(Relaxed),
-        routes: listener.routes.iter().map(|one| route(one, connections)).collect(),
+        routes: listener.routes.iter().map(|one| route(plan, one, connections)).collect(),
     }
 }
 
-fn route(route: &Route, connections: &Connections) -> RouteStatus {
+fn name(datapath: Option<Datapath>) -> &'static str {
+    datapath.map_or("none", Datapath::name)
+}
+
+fn route(plan: &Plan, route: &Route, connections: &Connections) -> RouteStatus {
     // Read once: connections go on being opened, and no share may be more than the whole.
     let opened: Vec<u64> = route
         .destinations
@@ -38,10 +69,12 @@ fn route(route: &Route, connections: &Connections) -> RouteStatus {
         .map(|one| connections.destinations.get(one.decides.number).opened_since_mark())
         .collect();
     let total = opened.iter().sum();
+    let (datapath, reason) = plan.datapath(route);
     RouteStatus {
         name: route.name(),
         steer_by: steer_name(&route.steer),
-        datapath: DATAPATH.to_owned(),
+        datapath: name(datapath).to_owned(),
+        reason: reason.to_owned(),
         destinations: route
             .destinations
             .iter()

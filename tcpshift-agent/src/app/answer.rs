@@ -83,7 +83,7 @@ impl App {
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: plan.generation,
             seed: plan.seed,
-            datapath: status::DATAPATH.to_owned(),
+            datapath: status::datapaths(&plan),
             assignment: self.assignment.status(connections),
             draining: self.draining,
             labels: self.identity.labels.clone(),

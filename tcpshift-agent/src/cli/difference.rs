@@ -1,7 +1,9 @@
 //! The difference of two plans in words: what comes, what goes, and which clients move.
 
 use super::{quantity, screen};
-use crate::plan::diff::{Change, DestinationDiff, Diff, EndpointDiff, EntranceDiff, ListenerDiff, Move, RouteDiff};
+use crate::plan::diff::{
+    Change, DestinationDiff, Diff, EndpointDiff, EntranceDiff, ListenerDiff, MeshDiff, Move, RouteDiff,
+};
 
 /// The text for people, one line at least.
 pub(super) fn text(diff: &Diff) -> String {
@@ -13,6 +15,12 @@ pub(super) fn text(diff: &Diff) -> String {
         lines.push(match change {
             Change::Changed => format!("~ listener {address}: from now on that of {name}"),
             _ => format!("{} listener {address} {name}", sign(*change)),
+        });
+    }
+    for MeshDiff { change, address, at } in &diff.mesh {
+        lines.push(match change {
+            Change::Changed => format!("~ mesh {address}: from now on at {at}"),
+            _ => format!("{} mesh {address} at {at}", sign(*change)),
         });
     }
     for entrance in &diff.entrances {
@@ -126,7 +134,7 @@ mod tests {
         RouteDiff {
             change,
             name: "default/tcp-echo".to_owned(),
-            address: "[::]:31400".parse().unwrap(),
+            address: "[::]:31400".to_owned(),
             steer_by: None,
             moved: moves.iter().map(|one| one.slots).sum(),
             moves,
@@ -154,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_has_its_sign() {
-        let address = "[::]:31400".parse().unwrap();
+        let address = "[::]:31400".to_owned();
         let endpoint = EndpointDiff { change: Change::Removed, address: "10.0.0.1:9".to_owned() };
         let mut changed = route(Change::Changed, Vec::new());
         changed.steer_by = Some(("connection".to_owned(), "source".to_owned()));
@@ -167,7 +175,15 @@ mod tests {
             settings: true,
         }];
         let diff = Diff {
-            listeners: vec![ListenerDiff { change: Change::Added, address, name: "default/gate:tcp".to_owned() }],
+            mesh: vec![
+                MeshDiff { change: Change::Added, address: "echo:9000".to_owned(), at: "240.0.0.1".to_owned() },
+                MeshDiff { change: Change::Changed, address: "echo:1".to_owned(), at: "240.0.0.1, fd00::1".to_owned() },
+            ],
+            listeners: vec![ListenerDiff {
+                change: Change::Added,
+                address: address.clone(),
+                name: "default/gate:tcp".to_owned(),
+            }],
             routes: vec![changed, route(Change::Removed, Vec::new())],
             entrances: vec![EntranceDiff {
                 address,
@@ -180,6 +196,8 @@ mod tests {
         };
         let expected = "\
 + listener [::]:31400 default/gate:tcp
++ mesh echo:9000 at 240.0.0.1
+~ mesh echo:1: from now on at 240.0.0.1, fd00::1
 [::]:31400: 10.0.0.0/8: route default/a -> none: they are reset
 default/tcp-echo at [::]:31400: no client moves
   ~ steer-by connection -> source: each client is decided anew

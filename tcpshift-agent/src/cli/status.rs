@@ -137,6 +137,7 @@ pub(super) fn of_listener(listener: &ListenerStatus, wide: bool) -> String {
         let unrouted = quantity::count(*unrouted, "connection");
         line(&mut text, &format!("{unrouted} reset: no rule fitted"));
     }
+    datapaths(&mut text, routes);
     if routes.is_empty() {
         line(&mut text, if down.is_some() { "no route" } else { "no route: every connection is refused" });
         return text;
@@ -156,6 +157,22 @@ pub(super) fn of_listener(listener: &ListenerStatus, wide: bool) -> String {
     }
     text.push_str(&table.without_empty("WHY").text());
     text
+}
+
+/// How connections reach endpoints, and why: in one line if that is the same for all routes.
+fn datapaths(text: &mut String, routes: &[RouteStatus]) {
+    let same =
+        |one: &RouteStatus, other: &RouteStatus| (&one.datapath, &one.reason) == (&other.datapath, &other.reason);
+    let alike = routes.windows(2).all(|pair| same(&pair[0], &pair[1]));
+    for route in routes.iter().take(if alike { 1 } else { usize::MAX }) {
+        let RouteStatus { name, datapath, reason, .. } = route;
+        if !alike {
+            text.push_str(&screen::clean(&format!("{name}: ")));
+        }
+        let which = format!("datapath {datapath}");
+        text.push_str(&if datapath == "none" { screen::alarm(&which) } else { screen::clean(&which) });
+        line(text, &if reason.is_empty() { String::new() } else { format!(": {reason}") });
+    }
 }
 
 fn row(route: &RouteStatus, destination: &DestinationStatus, wide: bool) -> Vec<String> {
@@ -245,6 +262,7 @@ mod tests {
                     name: "default/tcp-echo".to_owned(),
                     steer_by: "connection".to_owned(),
                     datapath: "proxy".to_owned(),
+                    reason: "nothing listens at 10.0.0.1:9000".to_owned(),
                     destinations: vec![destination("tcp-echo:9000/v1", 80), destination("tcp-echo:9000/v2", 20)],
                 }],
             }],
@@ -260,12 +278,33 @@ mod tests {
 agent 0.1.0, pid 12, up 3m12s, generation 4, datapath proxy, assignment kernel, 5 objects
 
 default/tcp-echo-gateway:tcp at [::]:31400
+datapath proxy: nothing listens at 10.0.0.1:9000
 ROUTE              DESTINATION        WEIGHT   SLOTS   SHARE   OPENED   ACHIEVED              ACTIVE   FAILED   ENDPOINTS
 default/tcp-echo   tcp-echo:9000/v1   80       8000    80 %    203      20.3 % [18.1, 22.7]   3        0        1
 default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [18.1, 22.7]   3        0        1
 ";
         assert_eq!(text(&status(), false, false), expected);
         assert_eq!(text(&status(), false, true), format!("{expected}{EXPLAINED}"));
+    }
+
+    #[test]
+    fn each_route_has_its_datapath() {
+        let mut status = status();
+        let routes = &mut status.listeners[0].routes;
+        routes.push(RouteStatus { name: "default/other".to_owned(), ..routes[0].clone() });
+        let lines =
+            |status: &StatusReply| text(status, false, false).lines().skip(3).map(str::to_owned).collect::<Vec<_>>();
+        let why = "nothing listens at 10.0.0.1:9000";
+        assert_eq!(lines(&status)[0], format!("datapath proxy: {why}"));
+        assert!(lines(&status)[1].starts_with("ROUTE"), "{status:#?}");
+        let other = &mut status.listeners[0].routes[1];
+        (other.datapath, other.reason) = ("lookup".to_owned(), String::new());
+        let expected =
+            [format!("default/tcp-echo: datapath proxy: {why}"), "default/other: datapath lookup".to_owned()];
+        assert_eq!(lines(&status)[..2], expected);
+        (status.listeners[0].routes[1].datapath, status.listeners[0].routes[1].reason) =
+            ("none".to_owned(), "no right".to_owned());
+        assert!(lines(&status)[1].contains("datapath none") && lines(&status)[1].ends_with(": no right"));
     }
 
     #[test]

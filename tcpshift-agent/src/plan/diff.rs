@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::listener::Rule;
 
-use super::{Destination, Endpoint, EndpointAddress, Listener, Plan, Route, steer_name};
+use super::{Destination, Endpoint, EndpointAddress, Listener, MeshListener, Plan, Route, steer_name};
 pub use moves::{Move, moves};
 
 /// What is different in a newer plan. The JSON of `preview`.
@@ -24,6 +24,9 @@ pub use moves::{Move, moves};
 pub struct Diff {
     /// Listeners that come, go, or take their name from another Gateway; by address.
     pub listeners: Vec<ListenerDiff>,
+    /// Ports of services, for clients inside a mesh, that come, go, or have other addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub mesh: Vec<MeshDiff>,
     /// Routes that come, go, or change; by address of the listener, then by name.
     pub routes: Vec<RouteDiff>,
     /// Clients that fall to another route than before, or to one only now or no more.
@@ -49,9 +52,21 @@ pub struct ListenerDiff {
     /// What happens to it.
     pub change: Change,
     /// Address and port.
-    pub address: SocketAddr,
+    pub address: String,
     /// `namespace/gateway:port-name`; of the newer plan, if it is there.
     pub name: String,
+}
+
+/// What clients inside a mesh connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshDiff {
+    /// What happens to it; changed are its addresses.
+    pub change: Change,
+    /// Host and port.
+    pub address: String,
+    /// Its addresses; of the newer plan, if it is there.
+    pub at: String,
 }
 
 /// One route.
@@ -62,8 +77,8 @@ pub struct RouteDiff {
     pub change: Change,
     /// `namespace/name`, `#N` behind it for a later rule.
     pub name: String,
-    /// Its listener.
-    pub address: SocketAddr,
+    /// Its listener: address and port, or host and port of a service.
+    pub address: String,
     /// How it steers, before and after, where that changes: each client is decided anew then.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub steer_by: Option<(String, String)>,
@@ -111,8 +126,8 @@ pub struct EndpointDiff {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EntranceDiff {
-    /// The listener.
-    pub address: SocketAddr,
+    /// The listener, as of a route.
+    pub address: String,
     /// Which clients, and which addresses connected to, where not all are meant: `10.0.0.0/8 to 192.0.2.1/32`.
     pub clients: String,
     /// The route before; none if they were reset.
@@ -130,8 +145,8 @@ pub struct EntranceDiff {
 impl Diff {
     /// Whether no connection will be decided differently.
     pub fn is_empty(&self) -> bool {
-        let Self { listeners, routes, entrances } = self;
-        listeners.is_empty() && routes.is_empty() && entrances.is_empty()
+        let Self { listeners, mesh, routes, entrances } = self;
+        listeners.is_empty() && mesh.is_empty() && routes.is_empty() && entrances.is_empty()
     }
 }
 
@@ -145,7 +160,9 @@ pub fn diff(last: &Plan, next: &Plan) -> Diff {
         if before.zip(after).is_some_and(|(before, after)| Arc::ptr_eq(before, after)) {
             continue;
         }
-        let named = |change, listener: &Listener| ListenerDiff { change, address, name: listener.name.clone() };
+        let at = address.to_string();
+        let named =
+            |change, listener: &Listener| ListenerDiff { change, address: at.clone(), name: listener.name.clone() };
         match (before, after) {
             (Some(before), None) => diff.listeners.push(named(Change::Removed, before)),
             (None, Some(after)) => diff.listeners.push(named(Change::Added, after)),
@@ -153,37 +170,99 @@ pub fn diff(last: &Plan, next: &Plan) -> Diff {
                 if before.name != after.name {
                     diff.listeners.push(named(Change::Changed, after));
                 }
-                entrances(before, after, &mut diff.entrances);
             }
             (None, None) => {}
         }
-        routes(address, &routes_of(before), &routes_of(after), &mut diff.routes);
+        let (before, after) = (before.map(|one| Ways::from(&**one)), after.map(|one| Ways::from(&**one)));
+        compare(&at, before, after, &mut diff);
     }
+    mesh(last, next, &mut diff);
     diff
 }
 
+/// The same for clients inside a mesh. What is the same for clients of both families is said once.
+fn mesh(last: &Plan, next: &Plan, diff: &mut Diff) {
+    let ports: BTreeSet<_> = last.mesh.iter().chain(&next.mesh).map(|one| (one.host.as_str(), one.port)).collect();
+    for (host, port) in ports {
+        let (before, after) = (last.mesh(host, port), next.mesh(host, port));
+        if before.len() == after.len() && before.iter().zip(after).all(|(before, after)| Arc::ptr_eq(before, after)) {
+            continue;
+        }
+        let address = format!("{host}:{port}");
+        let written = |all: &[Arc<MeshListener>]| all.iter().map(|one| one.written()).collect::<Vec<_>>().join(", ");
+        let (was, is) = (written(before), written(after));
+        if was != is {
+            let change = change(!before.is_empty(), !after.is_empty());
+            let at = if after.is_empty() { was } else { is };
+            diff.mesh.push(MeshDiff { change, address: address.clone(), at });
+        }
+        let mut found: Vec<Diff> = Vec::new();
+        for family in [family::V4, family::V6] {
+            let mut own = Diff::default();
+            compare(&address, ways_of(before, family), ways_of(after, family), &mut own);
+            found.push(own);
+        }
+        found.dedup();
+        for Diff { routes, entrances, .. } in found {
+            diff.routes.extend(routes);
+            diff.entrances.extend(entrances);
+        }
+    }
+}
+
+fn ways_of(all: &[Arc<MeshListener>], family: u32) -> Option<Ways<'_>> {
+    all.iter().find(|one| one.family() == family).map(|one| Ways::from(&**one))
+}
+
+/// Rules and routes of a listener.
+#[derive(Clone, Copy)]
+struct Ways<'a> {
+    rules: &'a [Rule],
+    routes: &'a [Arc<Route>],
+}
+
+impl<'a> From<&'a Listener> for Ways<'a> {
+    fn from(Listener { rules, routes, .. }: &'a Listener) -> Self {
+        Self { rules, routes }
+    }
+}
+
+impl<'a> From<&'a MeshListener> for Ways<'a> {
+    fn from(MeshListener { rules, routes, .. }: &'a MeshListener) -> Self {
+        Self { rules, routes }
+    }
+}
+
+/// What is different at one listener.
+fn compare(address: &str, before: Option<Ways<'_>>, after: Option<Ways<'_>>, diff: &mut Diff) {
+    if let (Some(before), Some(after)) = (before, after) {
+        entrances(address, before, after, &mut diff.entrances);
+    }
+    let (before, after) = (before.map(routes_of).unwrap_or_default(), after.map(routes_of).unwrap_or_default());
+    routes(address, &before, &after, &mut diff.routes);
+}
+
 /// Routes of a listener by name, in the order of names and rules.
-fn routes_of(listener: Option<&Arc<Listener>>) -> BTreeMap<(&str, &str, usize), &Route> {
-    let routes = listener.into_iter().flat_map(|listener| &listener.routes);
-    routes.map(|route| ((route.namespace.as_str(), route.object.as_str(), route.rule), &**route)).collect()
+fn routes_of(ways: Ways<'_>) -> Routes<'_> {
+    ways.routes.iter().map(|route| ((route.namespace.as_str(), route.object.as_str(), route.rule), &**route)).collect()
 }
 
 type Routes<'a> = BTreeMap<(&'a str, &'a str, usize), &'a Route>;
 
-fn routes(address: SocketAddr, before: &Routes<'_>, after: &Routes<'_>, found: &mut Vec<RouteDiff>) {
+fn routes(address: &str, before: &Routes<'_>, after: &Routes<'_>, found: &mut Vec<RouteDiff>) {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
     for key in keys {
         found.extend(route(address, before.get(&key).copied(), after.get(&key).copied()));
     }
 }
 
-fn route(address: SocketAddr, before: Option<&Route>, after: Option<&Route>) -> Option<RouteDiff> {
+fn route(address: &str, before: Option<&Route>, after: Option<&Route>) -> Option<RouteDiff> {
     let name = after.or(before)?.name();
     let change = change(before.is_some(), after.is_some());
     let mut found = RouteDiff {
         change,
         name,
-        address,
+        address: address.to_owned(),
         steer_by: None,
         moved: 0,
         moves: Vec::new(),
@@ -264,14 +343,14 @@ fn moved(moves: &[Move]) -> u32 {
 
 /// Every way in that leads elsewhere. Where a way is only in one of the two listeners, its clients are found
 /// behind the first way of the other that takes all of them.
-fn entrances(before: &Listener, after: &Listener, found: &mut Vec<EntranceDiff>) {
+fn entrances(address: &str, before: Ways<'_>, after: Ways<'_>, found: &mut Vec<EntranceDiff>) {
     let way = |rule: &Rule| {
         let key = |prefix: &Prefix| (prefix.family, prefix.bits, prefix.address);
         (key(&rule.source), key(&rule.destination))
     };
     let mut seen = BTreeSet::new();
-    for rule in after.rules.iter().chain(&before.rules).filter(|rule| seen.insert(way(rule))) {
-        let leads = |listener: &Listener| -> Option<Arc<Route>> {
+    for rule in after.rules.iter().chain(before.rules).filter(|rule| seen.insert(way(rule))) {
+        let leads = |listener: Ways<'_>| -> Option<Arc<Route>> {
             let covers =
                 |wide: &&Rule| covers(&wide.source, &rule.source) && covers(&wide.destination, &rule.destination);
             listener.routes.get(listener.rules.iter().find(covers)?.route as usize).cloned()
@@ -283,7 +362,7 @@ fn entrances(before: &Listener, after: &Listener, found: &mut Vec<EntranceDiff>)
         }
         let moves = from.zip(to).map(|(from, to)| moves(&from, &to)).unwrap_or_default();
         found.push(EntranceDiff {
-            address: after.address,
+            address: address.to_owned(),
             clients: clients(rule),
             from: names.0,
             to: names.1,

@@ -28,6 +28,7 @@ fn plan() -> Vec<ListenerStatus> {
         name: name.to_owned(),
         steer_by: "connection".to_owned(),
         datapath: "proxy".to_owned(),
+        reason: String::new(),
         destinations: vec![destination("v1", Some("10.0.0.1:9000")), destination("v2", None)],
     };
     vec![ListenerStatus {
