@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use ipnet::IpNet;
 
 use super::documents::Each;
 use super::outcome::{self, Done, Stop};
@@ -83,7 +84,7 @@ fn text(mut objects: Vec<Object>) -> String {
             continue;
         }
         let single = entry.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
-        let mut addresses: Vec<_> = single.map(|net| net.addr()).collect();
+        let mut addresses: Vec<_> = single.map(IpNet::addr).collect();
         addresses.dedup();
         if addresses.is_empty() {
             lines.extend(hosts.iter().map(|host| format!("# {host}: {} has no single address", object.key)));
