@@ -31,7 +31,7 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use tcpshift_common::address::Flow;
-use tcpshift_common::layout::{Assignment, CountRow, Question};
+use tcpshift_common::layout::{Assignment, CountRow, Question, SumRow};
 use tokio::sync::Notify;
 
 pub use self::capabilities::drop_unneeded;
@@ -299,6 +299,12 @@ impl Kernel {
         let verified = names
             .map(|name| Ok((name, load::info(&self.ebpf, name)?.verified_instruction_count().unwrap_or_default())));
         verified.collect()
+    }
+
+    /// Connections of a destination that were steered.
+    fn opened(&self, destination: u32) -> Result<u64> {
+        let sums: sys::Map<u32, SumRow> = sys::Map::new(self.maps.sums.try_clone()?)?;
+        Ok(sums.get(&destination).context("cannot read the sums")?.opened)
     }
 
     /// The cgroup whose sockets the program sees.
