@@ -96,7 +96,8 @@ impl Kernel {
         let room = Room::new(wanted.max_routes);
         let speaks = log::log_enabled!(target: events::PROGRAMS, log::Level::Debug);
         let netns = wanted.steering.clone().and_then(|asked| {
-            steering::netns_cookie().map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
+            let known = steering::own_number_is_global().and_then(|()| steering::netns_cookie());
+            known.map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
         });
         let connections = Pins::connections().filter(|_| netns.is_ok());
         let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering {

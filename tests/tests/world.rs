@@ -12,7 +12,7 @@ use tcpshift_tests::world::{PINS, World};
 
 /// Pins a map without types, with one element, where the agent pins its own.
 fn pin(name: &str) {
-    let folder = Path::new(PINS).join("tcpshift/1");
+    let folder = Path::new(PINS).join("tcpshift/2");
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name).display().to_string();
     let bpftool = |words: &str| {
@@ -33,7 +33,7 @@ fn what_is_pinned_in_one_world_is_in_no_other() {
     let world = World::new();
     assert_eq!(pinned(&world), [""; 0]);
     pin("plan");
-    assert_eq!(pinned(&world), ["tcpshift", "tcpshift/1", "tcpshift/1/plan"]);
+    assert_eq!(pinned(&world), ["tcpshift", "tcpshift/2", "tcpshift/2/plan"]);
     let elements = serde_json::Value::from(dump(&world, "plan"));
     let expected = r#"[{"key": ["0x01", "0x00", "0x00", "0x00"], "value": ["0x07", "0x00", "0x00", "0x00"]}]"#;
     assert_eq!(elements, serde_json::from_str::<serde_json::Value>(expected).unwrap());

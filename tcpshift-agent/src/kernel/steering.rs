@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 use rustix::time::{ClockId, clock_gettime};
@@ -148,6 +148,19 @@ impl Heart {
         let row = AgentRow { beat, patience, on_loss, process: std::process::id() };
         self.maps.agent.set(&0, &row).context("cannot say to the programs that the agent is there")
     }
+}
+
+/// The number of the first pid namespace (`PROC_PID_INIT_INO`).
+const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Fails in any pid namespace but the first: programs know processes by their numbers there, and could not tell the agent's
+/// own connections.
+pub(super) fn own_number_is_global() -> Result<()> {
+    let namespace = std::fs::metadata("/proc/self/ns/pid").context("cannot look at /proc/self/ns/pid")?.ino();
+    if namespace != FIRST_PID_NAMESPACE {
+        bail!("the agent is in a pid namespace of its own, where its own connections could not be told from others");
+    }
+    Ok(())
 }
 
 /// The cookie of this network namespace (`SO_NETNS_COOKIE`, from Linux 5.14 on).

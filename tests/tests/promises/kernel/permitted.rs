@@ -171,7 +171,7 @@ fn what_another_layout_has_pinned_is_left_alone() {
 
 #[test]
 fn a_folder_that_others_can_write_to_is_refused() {
-    for name in ["tcpshift", "tcpshift/1", "tcpshift/1/links"] {
+    for name in ["tcpshift", "tcpshift/2", "tcpshift/2/links"] {
         std::thread::spawn(move || {
             let world = World::new();
             folder(name, 0o777);
@@ -185,7 +185,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
 #[test]
 fn what_is_no_link_of_ours_is_refused() {
     let world = World::new();
-    folder("tcpshift/1/links", 0o700);
+    folder("tcpshift/2/links", 0o700);
     foreign(&world, &path("links/assign-1"));
     assert_refused(&world, &["links/assign-1 (`tcpshift-agent unload` removes it)", "no link"]);
 }
@@ -195,8 +195,8 @@ fn unload_removes_nothing_that_a_folder_of_others_leads_to() {
     let world = World::new();
     let elsewhere = world.folder("elsewhere");
     let file = world.write("elsewhere/file", "kept");
-    folder("tcpshift/1", 0o700);
-    let link = Path::new(PINS).join("tcpshift/1/link");
+    folder("tcpshift/2", 0o700);
+    let link = Path::new(PINS).join("tcpshift/2/link");
     std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
     folder("tcpshift", 0o755);
     let refused = format!("{PINS}/tcpshift is not this user's alone");
