@@ -142,13 +142,11 @@ impl Kernel {
             let refused = || format!("cannot take over {} (`tcpshift-agent unload` removes it)", path.display());
             let link = sys::pinned(&path).with_context(refused)?;
             if !pins::is_assign(&path) {
-                match &mut self.steering {
-                    Ok(steering) => steering.inherit(path, link),
+                if let Ok(steering) = &mut self.steering {
+                    steering.inherit(path, link);
+                } else {
                     // Nobody is to steer any more.
-                    Err(_) => {
-                        sys::detach(link.as_fd()).ok();
-                        pins::remove(&path)?;
-                    }
+                    steering::detach(&path, &link)?;
                 }
                 continue;
             }
@@ -331,6 +329,12 @@ impl Kernel {
     pub fn is_seized(&self) -> bool {
         self.pins.is_some()
     }
+}
+
+/// Whether programs of an agent that is gone are attached, which nobody has taken over.
+pub fn is_left_behind() -> bool {
+    let is_left = |found: &pins::Found| found.holder.is_none() && found.links > 0;
+    pins::found().is_ok_and(|found| found.iter().any(is_left))
 }
 
 /// An agent that ends, or cannot start, leaves nothing behind unless another one has it.

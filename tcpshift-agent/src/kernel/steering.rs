@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,17 +110,22 @@ impl Steering {
     pub(super) fn settle(&mut self, pins: &Pins) -> Result<()> {
         let left = std::mem::take(&mut self.left);
         for (path, link) in left {
-            if let Err(error) = sys::detach(link.as_fd()) {
-                // Its cgroup or its network namespace is gone.
-                log::debug!("{}: {error}", path.display());
-            }
-            pins::remove(&path)?;
+            detach(&path, &link)?;
         }
         for (name, link) in &self.links {
             pins.pin_link(name, link.as_fd())?;
         }
         Ok(())
     }
+}
+
+/// Detaches a link that is pinned, and removes its name.
+pub(super) fn detach(path: &Path, link: &OwnedFd) -> Result<()> {
+    if let Err(error) = sys::detach(link.as_fd()) {
+        // Its cgroup or its network namespace is gone.
+        log::debug!("{}: {error}", path.display());
+    }
+    pins::remove(path)
 }
 
 /// Says to the programs that this agent is there, and what holds if it is not.

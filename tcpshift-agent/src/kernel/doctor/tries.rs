@@ -37,7 +37,9 @@ pub(super) fn programs() -> Vec<Program> {
     let mut kernel = match loaded {
         Ok(kernel) => kernel,
         Err(error) => {
-            programs.iter_mut().for_each(|program| program.found = format!("not tried: {error:#}"));
+            for program in &mut programs {
+                program.found = format!("not tried: {error:#}");
+            }
             return programs;
         }
     };
