@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 
+use rustix::fs::fstat;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 /// State of a listening socket in the kernel's table.
@@ -64,11 +66,13 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// A copy of the descriptor. Needs the right to trace the process. Whether it is still the same socket is not known.
+    /// A copy of the descriptor. Needs the right to trace the process. Fails if it is another socket by now, be it of another
+    /// process.
     pub fn copy(&self) -> rustix::io::Result<OwnedFd> {
-        let pid = Pid::from_raw(self.pid).ok_or(rustix::io::Errno::SRCH)?;
+        let pid = Pid::from_raw(self.pid).ok_or(Errno::SRCH)?;
         let process = pidfd_open(pid, PidfdFlags::empty())?;
-        pidfd_getfd(process, self.descriptor, PidfdGetfdFlags::empty())
+        let copy = pidfd_getfd(process, self.descriptor, PidfdGetfdFlags::empty())?;
+        if fstat(&copy)?.st_ino == self.inode { Ok(copy) } else { Err(Errno::STALE) }
     }
 
     /// Name and number of the process.
@@ -146,6 +150,8 @@ mod tests {
         assert!(holder.process().ends_with(&format!("(pid {})", std::process::id())));
         let copy = TcpListener::from(holder.copy().unwrap());
         assert_eq!(copy.local_addr().unwrap(), local);
+        let other = Holder { inode: holder.inode + 1, ..holder };
+        assert_eq!(other.copy().unwrap_err(), Errno::STALE);
     }
 
     #[test]
