@@ -132,7 +132,7 @@ fn a_second_agent_is_refused_or_decides_for_itself() {
 
 /// Makes a folder below that of pinned objects, and all above it.
 fn folder(name: &str, mode: u32) {
-    let path = Path::new(PINS).join(name);
+    let path = PathBuf::from(PINS).join(name);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
 }
