@@ -8,6 +8,7 @@ pub mod finding;
 mod gateway_api;
 mod gateways;
 mod lines;
+mod mesh;
 mod provider;
 mod reach;
 mod references;
@@ -110,6 +111,7 @@ pub fn analyze(input: Input) -> Analysis {
     services::check(&world, &mut out);
     gateways::check(&world, agent.as_ref(), &mut out);
     let alive = reach::check(&world, &mut out);
+    mesh::check(&world, &mut out);
     gateway_api::check(&world, &mut out);
     let keys: Vec<Key> = named.into_keys().collect();
     schema::add(&problems, &keys, &alive, &mut out);

@@ -12,6 +12,7 @@ mod difference;
 mod doctor;
 mod documents;
 mod get;
+mod hosts;
 mod outcome;
 mod place;
 mod preview;
@@ -39,7 +40,7 @@ Moves the new TCP connections of a service from one version to another, a share 
 
 It reads the route files you know from Istio: a Gateway opens a port, a VirtualService divides the port's new \
 connections by weight, a DestinationRule says which endpoints are which version. `run` starts the agent that \
-carries the connections; every other command talks to it, but for `validate`, which only reads files, and for `doctor` and `unload`, which \
+carries the connections; every other command talks to it, but for `validate`, which only reads files, as `analyze` and `hosts` can, and for `doctor` and `unload`, which \
 look at the kernel. A connection \
 that is open is never touched.";
 
@@ -93,6 +94,7 @@ enum Command {
     Validate(validate::Arguments),
     Analyze(analyze::Arguments),
     Status(status::Arguments),
+    Hosts(hosts::Arguments),
     Doctor(doctor::Arguments),
     Unload(unload::Arguments),
 }
@@ -171,6 +173,10 @@ impl CommandLine {
                 analyze::execute(arguments, Some(running))
             }),
             Command::Analyze(arguments) => analyze::execute(arguments, None),
+            Command::Hosts(arguments) if arguments.asks_agent() => {
+                with_agent(admin, async |client| hosts::of_agent(arguments, &client).await)
+            }
+            Command::Hosts(arguments) => hosts::of_files(&arguments),
             Command::Doctor(arguments) => doctor::execute(&arguments),
             Command::Unload(arguments) => unload::execute(&arguments),
             Command::Status(arguments) => with_agent(admin, async |client| status::execute(&arguments, &client).await),

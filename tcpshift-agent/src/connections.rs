@@ -68,9 +68,36 @@ impl Connections {
         Connection::new(Arc::clone(self), decided)
     }
 
-    /// Connections that live now.
+    /// Connections that the agent carries now.
     pub fn active(&self) -> u64 {
         self.live.load(SeqCst)
+    }
+
+    /// Connections decided for a destination, by the agent or by kernel programs.
+    pub fn opened(&self, destination: u32) -> u64 {
+        let steered = self.steered.get(destination);
+        self.destinations.get(destination).opened.load(Relaxed) + steered.opened + steered.refused
+    }
+
+    /// Of those, decided since the weights changed last.
+    pub fn opened_since_mark(&self, destination: u32) -> u64 {
+        self.opened(destination).saturating_sub(self.destinations.get(destination).baseline.load(Relaxed))
+    }
+
+    /// Counts from here on towards the share that a destination achieves: the weights changed.
+    pub fn mark(&self, destination: u32) {
+        self.destinations.get(destination).baseline.store(self.opened(destination), Relaxed);
+    }
+
+    /// Live connections of a destination.
+    pub fn active_of(&self, destination: u32) -> u64 {
+        self.destinations.get(destination).active.load(Relaxed) + self.steered.get(destination).active
+    }
+
+    /// Starts the counters of a destination from zero, live connections aside.
+    pub fn reset_destination(&self, destination: u32) {
+        self.destinations.get(destination).reset();
+        self.steered.reset(destination);
     }
 
     /// Waits until no connection lives. New ones may begin at any time: close the listeners first.

@@ -461,7 +461,9 @@ fn a_wrong_command_line_is_2() {
 fn help_names_the_exit_codes_and_gives_examples() {
     let (code, out, _) = told(&binary().arg("--help").output().unwrap());
     assert!(code == 0 && out.contains("65  invalid input") && out.contains("TCPSHIFT_ADMIN"), "{out}");
-    for command in ["run", "apply", "delete", "get", "shift", "validate", "analyze", "preview", "describe", "status"] {
+    for command in
+        ["run", "apply", "delete", "get", "shift", "validate", "analyze", "preview", "describe", "status", "hosts"]
+    {
         let (code, out, _) = told(&binary().args([command, "--help"]).output().unwrap());
         assert!(code == 0 && out.contains("Example") && out.contains(&format!("tcpshift-agent {command}")), "{out}");
         assert!(!out.contains("sudo"), "{out}");

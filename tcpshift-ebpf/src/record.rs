@@ -8,7 +8,7 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
     BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
 };
-use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_sock_ops_cb_flags_set};
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_skc_to_mptcp_sock, bpf_sock_ops_cb_flags_set};
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use tcpshift_common::layout::{ConnectionRow, ListeningKey, PORT_WORDS, SHARERS, event, stage};
@@ -97,6 +97,16 @@ fn opened(context: &SockOpsContext) {
         row.stage = stage::OPENED;
         sums::opened(&row.assignment);
         follow(context);
+        let row = *row;
+        if let Some(socket) = socket(context) {
+            // What a client has is not this subflow, and is what it asks of its peer.
+            // SAFETY: The context gave the socket; the kernel gives null or the socket above it.
+            let above = unsafe { bpf_skc_to_mptcp_sock(socket.cast()) };
+            if !above.is_null() {
+                // SAFETY: The kernel gave the socket.
+                unsafe { CONNECTIONS.set(above.cast(), &row) };
+            }
+        }
     }
 }
 

@@ -419,6 +419,23 @@ pub struct DestinationStatus {
     /// Connections that were served and that the agent ended, by reason; none that is 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<Trouble>,
+    /// What the kernel recorded of connections that it steered and that are closed; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steered: Option<SteeredStatus>,
+}
+
+/// Connections of a destination that the kernel steered and that are closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SteeredStatus {
+    /// How many.
+    pub closed: u64,
+    /// Bytes that clients sent, and that were acknowledged.
+    pub bytes_sent: u64,
+    /// Bytes that clients received.
+    pub bytes_received: u64,
+    /// The mean of their smoothed round-trip times at their end, in microseconds.
+    pub rtt_microseconds: u64,
 }
 
 /// A share measured.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::api::{Achieved, DestinationStatus, ListenerStatus, RouteStatus, Trouble};
+use super::api::{Achieved, DestinationStatus, ListenerStatus, RouteStatus, SteeredStatus, Trouble};
 use crate::connections::Connections;
 use crate::plan::{Datapath, Destination, Listener, MeshListener, Plan, Route, steer_name};
 
@@ -63,11 +63,8 @@ fn name(datapath: Option<Datapath>) -> &'static str {
 
 fn route(plan: &Plan, route: &Route, connections: &Connections) -> RouteStatus {
     // Read once: connections go on being opened, and no share may be more than the whole.
-    let opened: Vec<u64> = route
-        .destinations
-        .iter()
-        .map(|one| connections.destinations.get(one.decides.number).opened_since_mark())
-        .collect();
+    let opened: Vec<u64> =
+        route.destinations.iter().map(|one| connections.opened_since_mark(one.decides.number)).collect();
     let total = opened.iter().sum();
     let (datapath, reason) = plan.datapath(route);
     RouteStatus {
@@ -89,9 +86,14 @@ fn destination(
     (opened_since_change, total): (u64, u64),
     connections: &Connections,
 ) -> DestinationStatus {
-    let count = connections.destinations.get(destination.decides.number);
-    let failures: Vec<_> =
+    let number = destination.decides.number;
+    let (count, steered) = (connections.destinations.get(number), connections.steered.get(number));
+    let mut failures: Vec<_> =
         count.failures().map(|(reason, count)| Trouble { reason: reason.to_string(), count }).collect();
+    let unserved =
+        [("refused: no endpoint for it", steered.refused), ("steered, and never established", steered.failed)];
+    let unserved = unserved.into_iter().filter(|(_, count)| *count > 0);
+    failures.extend(unserved.map(|(reason, count)| Trouble { reason: reason.to_owned(), count }));
     let ended = count.ended().map(|(reason, count)| Trouble { reason: reason.to_string(), count }).collect();
     DestinationStatus {
         name: destination.name.clone(),
@@ -100,13 +102,19 @@ fn destination(
         endpoints: destination.endpoints.len() as u32,
         addresses: destination.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect(),
         unusable: destination.unusable.as_ref().map(ToString::to_string),
-        opened: count.opened.load(Relaxed),
+        opened: connections.opened(number),
         opened_since_change,
         achieved: achieved(opened_since_change, total),
-        active: count.active.load(Relaxed),
+        active: connections.active_of(number),
         failed: failures.iter().map(|trouble| trouble.count).sum(),
         failures,
         ended,
+        steered: (steered.closed > 0).then(|| SteeredStatus {
+            closed: steered.closed,
+            bytes_sent: steered.sent,
+            bytes_received: steered.received,
+            rtt_microseconds: steered.rtt / steered.closed,
+        }),
     }
 }
 

@@ -128,12 +128,14 @@ codes! {
         "A host is known by a wildcard alone, which has no endpoints of its own.";
     NO_ENDPOINT "TS0023" "NoEndpoint" Warning
         "A service has no endpoint that could be dialled.";
-    MESH_ONLY "TS0024" "MeshNotServed" Info
-        "Rules for clients inside a mesh are not served by this version.";
     UNATTACHED "TS0025" "RouteWithoutParent" Warning
         "A TCPRoute is attached to nothing.";
     POLICY_PORT "TS0026" "PolicyPortNotFound" Warning
         "A policy is for a port that its host does not have.";
+    MESH_NO_ADDRESS "TS0027" "MeshWithoutAddress" Warning
+        "Clients inside a mesh cannot connect to a service: it has no address.";
+    MESH_FAMILY "TS0028" "MeshFamilyUnreached" Warning
+        "Clients inside a mesh reach no endpoint of a destination from their address family.";
 }
 
 /// The code with this id.

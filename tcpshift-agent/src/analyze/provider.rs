@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::route::model::protocol::Protocol;
 use crate::route::model::{
     EndpointSlice, Export, Labels, Resolution, Spec, TargetPort, WorkloadAddress, WorkloadEntry,
@@ -69,6 +71,15 @@ impl Provider<'_> {
     /// Whether DNS is asked for each host that its wildcard stands for.
     pub(super) fn resolves_each(&self) -> bool {
         matches!(&self.object.spec, Spec::ServiceEntry(entry) if entry.resolution == Resolution::DynamicDns)
+    }
+
+    /// Where clients inside a mesh connect.
+    pub(super) fn addresses(&self) -> &[IpNet] {
+        match &self.object.spec {
+            Spec::ServiceEntry(entry) => &entry.addresses,
+            Spec::Service(service) => &service.addresses,
+            _ => &[],
+        }
     }
 
     /// Whether an object of a namespace sees it.

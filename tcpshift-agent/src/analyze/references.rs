@@ -52,11 +52,6 @@ fn gateways(world: &World<'_>, object: &Object, service: &VirtualService, out: &
             out.push(code::HOST_NOT_IN_GATEWAY, object, "spec.hosts", message, cure);
         }
     }
-    let in_mesh = service.gateways.contains(&GatewayRef::Mesh);
-    if in_mesh && !(service.tcp.is_empty() && service.tls.is_empty()) {
-        let message = "rules for clients inside a mesh are not served yet";
-        out.push(code::MESH_ONLY, object, "spec.gateways", message, "name a gateway in `gateways`");
-    }
 }
 
 /// What each match asks for that its gateways cannot give.

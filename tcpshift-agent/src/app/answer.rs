@@ -1,7 +1,6 @@
 //! What admin's commands are answered with.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::{App, change};
 use crate::admin::Command;
@@ -89,7 +88,7 @@ impl App {
             labels: self.identity.labels.clone(),
             objects: self.store.len() as u64,
             listeners: status::listeners(&plan, connections, &self.down),
-            retired_active: retired.map(|number| connections.destinations.get(number).active.load(Relaxed)).sum(),
+            retired_active: retired.map(|number| connections.active_of(number)).sum(),
             trouble: connections
                 .troubles()
                 .filter(|(_, count)| *count > 0)

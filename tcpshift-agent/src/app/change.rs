@@ -287,8 +287,7 @@ impl App {
         register.listeners.take_fresh().into_iter().for_each(|number| connections.listeners.get(number).reset());
         register.routes.take_fresh().into_iter().for_each(|number| connections.sequences.get(number).store(0, Relaxed));
         register.destinations.take_fresh().into_iter().for_each(|number| {
-            connections.destinations.get(number).reset();
-            connections.steered.reset(number);
+            connections.reset_destination(number);
             connections.turns.get(number).store(0, Relaxed);
         });
         register.endpoints.take_fresh().into_iter().for_each(|number| connections.endpoints.get(number).reset());
@@ -323,7 +322,7 @@ impl App {
             .collect();
         register.listeners.sweep(|_| false);
         register.routes.sweep(|_| false);
-        register.destinations.sweep(|number| connections.destinations.get(number).active.load(Relaxed) > 0);
+        register.destinations.sweep(|number| connections.active_of(number) > 0);
         register.endpoints.sweep(|number| held.contains(&number) || connections.loads.get(number).load(Relaxed) > 0);
     }
 }
@@ -368,7 +367,7 @@ fn mark(connections: &Connections, last: &Plan, next: &Plan) {
         let same = before.get(&route.number).is_some_and(|last| last.table == route.table && last.steer == route.steer);
         if !same {
             let numbers = route.destinations.iter().map(|destination| destination.decides.number);
-            numbers.for_each(|number| connections.destinations.get(number).mark());
+            numbers.for_each(|number| connections.mark(number));
         }
     }
 }

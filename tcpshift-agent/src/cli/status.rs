@@ -8,7 +8,7 @@ use super::outcome::{Done, Stop};
 use super::table::Table;
 use super::{quantity, screen};
 use crate::admin::api::{
-    Achieved, AssignmentStatus, DestinationStatus, ListenerStatus, RouteStatus, StatusReply, Trouble,
+    Achieved, AssignmentStatus, DestinationStatus, ListenerStatus, RouteStatus, StatusReply, SteeredStatus, Trouble,
 };
 use crate::admin::client::Client;
 
@@ -146,7 +146,7 @@ pub(super) fn of_listener(listener: &ListenerStatus, wide: bool) -> String {
         vec!["ROUTE", "DESTINATION", "WEIGHT", "SLOTS", "SHARE", "OPENED", "ACHIEVED", "ACTIVE", "FAILED"];
     headings.push("ENDPOINTS");
     if wide {
-        headings.extend(["SINCE-CHANGE", "STEER-BY", "DATAPATH"]);
+        headings.extend(["SINCE-CHANGE", "STEER-BY", "DATAPATH", "CLOSED", "SENT", "RECEIVED", "RTT"]);
     }
     headings.push("WHY");
     let mut table = Table::new(headings);
@@ -191,9 +191,17 @@ fn row(route: &RouteStatus, destination: &DestinationStatus, wide: bool) -> Vec<
     ];
     if wide {
         row.extend([destination.opened_since_change.to_string(), route.steer_by.clone(), route.datapath.clone()]);
+        row.extend(steered(destination.steered));
     }
     row.push(why(destination));
     row
+}
+
+/// What the kernel recorded of closed connections that it steered: how many, bytes both ways, and the mean round trip.
+fn steered(steered: Option<SteeredStatus>) -> [String; 4] {
+    steered.map_or_else(Default::default, |SteeredStatus { closed, bytes_sent, bytes_received, rtt_microseconds }| {
+        [closed.to_string(), bytes_sent.to_string(), bytes_received.to_string(), format!("{rtt_microseconds}us")]
+    })
 }
 
 /// `20.3 % [18.1, 22.7]`
@@ -238,6 +246,7 @@ mod tests {
             failed: 0,
             failures: Vec::new(),
             ended: Vec::new(),
+            steered: None,
         }
     }
 

@@ -31,7 +31,7 @@ impl ListenerCount {
 pub struct DestinationCount {
     /// Connections decided for it.
     pub opened: AtomicU64,
-    /// What `opened` was when the weights changed last.
+    /// How many had been decided for it, steered ones too, when the weights changed last.
     pub baseline: AtomicU64,
     /// Live connections.
     pub active: AtomicU64,
@@ -40,16 +40,6 @@ pub struct DestinationCount {
 }
 
 impl DestinationCount {
-    /// Counts from here on towards the share achieved: the weights changed.
-    pub fn mark(&self) {
-        self.baseline.store(self.opened.load(Relaxed), Relaxed);
-    }
-
-    /// Connections decided since the weights changed last.
-    pub fn opened_since_mark(&self) -> u64 {
-        self.opened.load(Relaxed).saturating_sub(self.baseline.load(Relaxed))
-    }
-
     /// Counts one connection that could not be served.
     pub fn fail(&self, reason: Failure) {
         self.failed[reason as usize].fetch_add(1, Relaxed);

@@ -37,13 +37,15 @@ pub enum Failure {
     NoPorts,
     /// The process or the host has no descriptor left.
     NoDescriptors,
+    /// The datapath that its route asks for cannot be had.
+    NoDatapath,
     /// No endpoint can be reached from the family of the client's address.
     OtherFamily,
 }
 
 impl Failure {
     /// How many reasons there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
 
     /// Every reason, each at the place of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -60,6 +62,7 @@ impl Failure {
         Self::ConnectFailed,
         Self::NoPorts,
         Self::NoDescriptors,
+        Self::NoDatapath,
         Self::OtherFamily,
     ];
 }
@@ -109,6 +112,7 @@ impl fmt::Display for Failure {
             Self::ConnectFailed => "connect failed",
             Self::NoPorts => "no source port left",
             Self::NoDescriptors => "no file descriptor left",
+            Self::NoDatapath => "its datapath cannot be had",
             Self::OtherFamily => "no endpoint of the client's address family",
         })
     }

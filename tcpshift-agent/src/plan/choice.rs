@@ -112,13 +112,13 @@ fn at_gateway<'a>(
         (Asked::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
         (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
         (Asked::Connect, Err(why)) => by(Datapath::Proxy, false, why.clone().into()),
-        (Asked::Lookup, _) => match impossible(route, ground) {
-            Some(why) => nothing(why),
-            None => {
-                let less = needs_relay(route).or_else(|| absent(route, ground, || false));
-                by(Datapath::Lookup, true, although("asked for", less))
+        (Asked::Lookup, _) => {
+            if let Some(why) = impossible(route, ground) {
+                return nothing(why);
             }
-        },
+            let less = needs_relay(route).or_else(|| absent(route, ground, || false));
+            by(Datapath::Lookup, true, although("asked for", less))
+        }
         (Asked::Auto, _) => {
             // A version that is restarted is silent for a moment; where its connections go does not change by that.
             let stays =

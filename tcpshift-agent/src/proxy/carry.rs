@@ -46,6 +46,10 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
         destination: destination.decides.number,
         slot: decision.slot,
     });
+    // Another datapath is asked for that cannot be had: it is refused rather than carried unasked.
+    if plan.datapath(&route).0.is_none() {
+        return connection.fail(Failure::NoDatapath);
+    }
     if decision.outcome != outcome::CHOSEN {
         connection.fail(destination.unusable.as_ref().map_or(Failure::NoEndpoint, Failure::from));
         return;

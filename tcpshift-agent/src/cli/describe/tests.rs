@@ -20,6 +20,7 @@ fn destination(subset: &str, address: Option<&str>) -> DestinationStatus {
         failed: 0,
         failures: Vec::new(),
         ended: Vec::new(),
+        steered: None,
     }
 }
 

@@ -126,12 +126,37 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
         report.error(spec.line, path, "there is no rule", "add `tcp` with at least one rule");
     }
     unreachable::warn(spec, path, report);
+    if !in_mesh(spec) {
+        clients(spec, path, report);
+    }
     let gateways = gateways::read(key, spec, path, report);
     hosts(spec, path, report);
     let hosts = spec.items("hosts").iter().filter_map(|host| Some(host.as_str()?.to_owned())).collect();
     let gateways = if spec.items("gateways").is_empty() { vec![GatewayRef::Mesh] } else { gateways };
     let export = export::read(spec, &key.namespace, false, path, report);
     VirtualService { hosts, gateways, tcp, tls, export, steering }
+}
+
+/// Warns of matches for some clients inside a mesh, where there are none.
+fn clients(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
+    let path = path.name("tcp");
+    for (index, rule) in spec.items("tcp").iter().enumerate() {
+        let path = path.index(index);
+        let path = path.name("match");
+        for (at, block) in rule.items("match").iter().enumerate() {
+            for name in ["sourceLabels", "sourceNamespace"] {
+                if let Some(node) = block.get(name) {
+                    let message = "not honoured: it selects clients inside a mesh, and the object is for gateways";
+                    report.warning(
+                        node.line,
+                        &path.index(at).name(name),
+                        message,
+                        "remove it, or add the gateway mesh",
+                    );
+                }
+            }
+        }
+    }
 }
 
 fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {

@@ -6,7 +6,6 @@ use super::Shape::{Any, Bool, Enum, Int32, List, Map, Message, Text, Uint32};
 use super::policy::{PORT_SELECTOR, TRAFFIC_POLICY};
 use super::{Field, mute, no, yes};
 
-const CLIENTS: &str = "it selects clients inside a mesh, and only gateways are served";
 const HTTP: &str = "tcpshift moves TCP connections, http rules are not looked into";
 const SNI: &str = "tls rules choose by the first bytes of a connection, which tcpshift does not read";
 
@@ -28,9 +27,9 @@ const L4_MATCH: &[Field] = &[
     yes("destinationSubnets", List(&Text)),
     yes("port", Uint32),
     yes("sourceSubnet", Text),
-    no("sourceLabels", Map(&Text), CLIENTS),
+    yes("sourceLabels", Map(&Text)),
     yes("gateways", List(&Text)),
-    no("sourceNamespace", Text, CLIENTS),
+    yes("sourceNamespace", Text),
 ];
 
 const TLS_MATCH: &[Field] = &[
@@ -38,9 +37,9 @@ const TLS_MATCH: &[Field] = &[
     yes("destinationSubnets", List(&Text)),
     yes("port", Uint32),
     yes("sourceSubnet", Text),
-    no("sourceLabels", Map(&Text), CLIENTS),
+    no("sourceLabels", Map(&Text), SNI),
     yes("gateways", List(&Text)),
-    no("sourceNamespace", Text, CLIENTS),
+    no("sourceNamespace", Text, SNI),
 ];
 
 const ROUTE_DESTINATION: &[Field] = &[yes("destination", Message(DESTINATION)), yes("weight", Int32)];

@@ -1,0 +1,111 @@
+//! Clients inside a mesh: services that they cannot connect to, and destinations that they cannot reach from there.
+//!
+//! Nobody stands between them and an endpoint, so it has to be one that their address family can reach.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::code;
+use super::finding::Findings;
+use super::provider::{Endpoint, Provider};
+use super::world::World;
+use crate::route::model::{GatewayRef, RouteDestination, VirtualService, WorkloadAddress, selects};
+use crate::route::names;
+use crate::route::object::Object;
+
+pub(super) fn check(world: &World<'_>, out: &mut Findings) {
+    for (object, service) in &world.virtual_services {
+        if service.gateways.contains(&GatewayRef::Mesh) && !service.tcp.is_empty() {
+            let families = addresses(world, object, service, out);
+            destinations(world, object, service, &families, out);
+        }
+    }
+}
+
+/// Families of the addresses that clients connect to: whether they are IPv4. A host without any is said.
+fn addresses(world: &World<'_>, object: &Object, service: &VirtualService, out: &mut Findings) -> BTreeSet<bool> {
+    let mut families = BTreeSet::new();
+    for (at, host) in service.hosts.iter().enumerate() {
+        let full = names::full_host(host, &object.key.namespace);
+        let meant: Vec<&Provider<'_>> = if full.starts_with('*') {
+            world.providers.iter().filter(|provider| names::covers(&full, &provider.host)).collect()
+        } else {
+            world.providers(&object.key.namespace, host).0.into_iter().take(1).collect()
+        };
+        let own: Vec<&IpNet> = meant.iter().flat_map(|provider| provider.addresses()).collect();
+        if own.is_empty() && !meant.is_empty() {
+            let message = format!("{host} has no address that clients inside a mesh could connect to");
+            let cure = "add `addresses` to its ServiceEntry, or `clusterIP` to the Service";
+            out.push(code::MESH_NO_ADDRESS, object, format!("spec.hosts[{at}]"), message, cure);
+        }
+        families.extend(own.iter().map(|net| net.addr().to_canonical().is_ipv4()));
+    }
+    families
+}
+
+fn destinations(
+    world: &World<'_>,
+    object: &Object,
+    service: &VirtualService,
+    families: &BTreeSet<bool>,
+    out: &mut Findings,
+) {
+    for (index, rule) in service.tcp.iter().enumerate() {
+        let mesh = |gateways: &[GatewayRef]| gateways.is_empty() || gateways.contains(&GatewayRef::Mesh);
+        if !rule.matches.is_empty() && !rule.matches.iter().any(|block| mesh(&block.gateways)) {
+            continue;
+        }
+        let alone = rule.route.len() == 1;
+        for (at, destination) in rule.route.iter().enumerate().filter(|(_, one)| alone || one.weight > 0) {
+            let Some(endpoints) = endpoints(world, object, destination) else { continue };
+            // From IPv6 sockets both families are reached.
+            let reached = |v4: bool| endpoints.iter().flatten().any(|ip| !v4 || ip.to_canonical().is_ipv4());
+            if let Some(v4) = families.iter().find(|v4| !endpoints.is_empty() && !reached(**v4)) {
+                let family = if *v4 { "IPv4" } else { "IPv6" };
+                let message = format!("clients that connect to an {family} address reach no endpoint of it");
+                let cure = if *v4 {
+                    "give it an IPv4 endpoint, or the service IPv6 addresses alone"
+                } else {
+                    "give it an endpoint with an IP address"
+                };
+                let field = format!("spec.tcp[{index}].route[{at}].destination.host");
+                out.push(code::MESH_FAMILY, object, field, message, cure);
+            }
+        }
+    }
+}
+
+/// Addresses of the endpoints of a destination, none for that of a unix socket; nothing if they are not all known here.
+fn endpoints(world: &World<'_>, object: &Object, destination: &RouteDestination) -> Option<Vec<Option<IpAddr>>> {
+    let RouteDestination { host, subset, .. } = destination;
+    let namespace = &object.key.namespace;
+    let (providers, _) = world.providers(namespace, host);
+    let provider = providers.first()?;
+    let rules = world.rules_for(namespace, &provider.object.key.namespace, host);
+    let labels = match subset {
+        None => None,
+        Some(name) => {
+            let subsets = rules.iter().flat_map(|(_, rule)| &rule.subsets);
+            Some(&subsets.into_iter().find(|subset| subset.name == *name)?.labels)
+        }
+    };
+    let all = world.endpoints(provider)?;
+    let selected = all.into_iter().filter(|endpoint| labels.is_none_or(|labels| selects(labels, endpoint.labels())));
+    let mut found = Vec::new();
+    for endpoint in selected {
+        match endpoint {
+            Endpoint::Workload(workload) => match &workload.address {
+                WorkloadAddress::Ip(ip) => found.push(Some(*ip)),
+                WorkloadAddress::Unix(_) => found.push(None),
+                // What DNS will say.
+                WorkloadAddress::Host(_) | WorkloadAddress::Network => return None,
+            },
+            Endpoint::Slice(slice) => {
+                found.extend(slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses).map(|ip| Some(*ip)));
+            }
+        }
+    }
+    Some(found)
+}

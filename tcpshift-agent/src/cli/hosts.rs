@@ -1,0 +1,95 @@
+//! `hosts`: lines of a host file for the hosts of ServiceEntries, so that clients of this host find their addresses
+//! without a DNS server of their own.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ipnet::IpNet;
+
+use super::documents::Each;
+use super::outcome::{self, Done, Stop};
+use super::{Namespace, documents, screen};
+use crate::admin::api::GetRequest;
+use crate::admin::client::Client;
+use crate::analyze;
+use crate::route::kind::Kind;
+use crate::route::model::Spec;
+use crate::route::object::Object;
+use crate::route::problem::{Problem, Severity};
+use crate::route::read::{self, Entry};
+
+const AFTER: &str = "\
+Examples:
+  tcpshift-agent hosts
+  tcpshift-agent hosts routes/ >> /etc/hosts
+
+Each line is an address and the hosts that have it. A host whose addresses are subnets, or that has none, is named in \
+a comment; one with a wildcard cannot stand in a host file and is left out. Files with errors give no line: exit code 65.";
+
+/// Print host-file lines for the hosts and addresses of ServiceEntries
+#[derive(Args, Debug)]
+#[command(after_help = AFTER)]
+pub(super) struct Arguments {
+    /// Files, folders, or - for standard input; without any, the objects of the running agent
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    namespace: Namespace,
+}
+
+impl Arguments {
+    /// Whether the running agent is meant.
+    pub(super) fn asks_agent(&self) -> bool {
+        self.paths.is_empty()
+    }
+}
+
+/// Of the objects that an agent has.
+pub(super) async fn of_agent(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
+    let namespace = arguments.namespace.namespace;
+    let request = GetRequest { kind: Kind::ServiceEntry.qualified(), namespace, name: None };
+    let items = client.get(&request).await?.items;
+    let objects = items.iter().filter_map(|item| analyze::present(&item.object, &item.origin));
+    screen::print(&text(objects.collect()))?;
+    Ok(Done::Well)
+}
+
+/// Of the objects in files.
+pub(super) fn of_files(arguments: &Arguments) -> Result<Done, Stop> {
+    let Arguments { paths, namespace } = arguments;
+    let Each { documents, unusable, has_failed } = documents::each(&documents::files(paths)?)?;
+    let (entries, problems) = read::read_all(&documents, namespace.namespace.as_deref());
+    let errors = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
+    let errors: Vec<Problem> = errors.chain(unusable).collect();
+    if has_failed || !errors.is_empty() {
+        outcome::problems(&errors);
+        return Ok(if has_failed { Done::Failed } else { Done::Invalid });
+    }
+    let objects = entries.into_iter().filter_map(|entry| match entry {
+        Entry::Valid(object) => Some(*object),
+        _ => None,
+    });
+    screen::print(&text(objects.collect()))?;
+    Ok(Done::Well)
+}
+
+fn text(mut objects: Vec<Object>) -> String {
+    objects.sort_by(|one, other| one.key.cmp(&other.key));
+    let mut lines = Vec::new();
+    for object in &objects {
+        let Spec::ServiceEntry(entry) = &object.spec else { continue };
+        let hosts: Vec<_> = entry.hosts.iter().filter(|host| !host.contains('*')).map(String::as_str).collect();
+        if hosts.is_empty() {
+            continue;
+        }
+        let single = entry.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
+        let mut addresses: Vec<_> = single.map(IpNet::addr).collect();
+        addresses.dedup();
+        if addresses.is_empty() {
+            lines.extend(hosts.iter().map(|host| format!("# {host}: {} has no single address", object.key)));
+        }
+        lines.extend(addresses.iter().map(|address| format!("{address} {}", hosts.join(" "))));
+    }
+    lines.iter().fold(String::new(), |text, line| text + &screen::clean(line) + "\n")
+}

@@ -1,0 +1,104 @@
+//! `hosts`: what ServiceEntries become in a host file, from files and from an agent.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tcpshift_agent::admin::api::{GetReply, Item};
+use tcpshift_agent::admin::{self, server};
+use tokio::sync::{mpsc, oneshot};
+
+const ENTRIES: &str = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: b}
+spec:
+  hosts: [one.example.com, two.example.com, '*.wild.example.com']
+  addresses: [240.0.0.1, 240.1.0.0/16, 'fd00::1']
+  ports: [{number: 9000, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 10.0.0.1}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: a}
+spec:
+  hosts: [net.example.com]
+  addresses: [240.2.0.0/16]
+  ports: [{number: 9000, name: tcp, protocol: TCP}]
+  resolution: STATIC
+  endpoints: [{address: 10.0.0.1}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: wild}
+spec:
+  hosts: ['*.example.org']
+  addresses: [240.0.0.9]
+  ports: [{number: 9000, name: tcp, protocol: TCP}]
+";
+
+fn run(folder: &Path, words: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpshift-agent"));
+    command.env("TCPSHIFT_ADMIN", format!("unix:{}/admin.sock", folder.display())).env_remove("RUST_LOG");
+    let output = command.args(words).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn files_become_lines_of_a_host_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routes.yaml");
+    std::fs::write(&file, ENTRIES).unwrap();
+    let (code, out, err) = run(folder.path(), &["hosts", &file.display().to_string()]);
+    let expected = "\
+# net.example.com: ServiceEntry default/a has no single address
+240.0.0.1 one.example.com two.example.com
+fd00::1 one.example.com two.example.com
+";
+    assert_eq!((code, out.as_str(), err.as_str()), (0, expected, ""));
+    std::fs::write(&file, format!("{ENTRIES}---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\n")).unwrap();
+    let (code, out, err) = run(folder.path(), &["hosts", &file.display().to_string()]);
+    assert!(code == 65 && out.is_empty() && err.contains("routes.yaml:"), "{out}{err}");
+    let (code, out, _) = run(folder.path(), &["hosts", "/nowhere.yaml"]);
+    assert!(code == 1 && out.is_empty(), "{out}");
+}
+
+fn entry() -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": {"name": "a", "namespace": "default"},
+        "spec": {
+            "hosts": ["one.example.com"],
+            "addresses": ["240.0.0.1"],
+            "ports": [{"number": 9000, "name": "tcp", "protocol": "TCP"}],
+            "resolution": "STATIC",
+            "endpoints": [{"address": "10.0.0.1"}],
+        },
+    })
+}
+
+#[test]
+fn the_agent_is_asked_where_no_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, err) = run(folder.path(), &["hosts"]);
+    assert!(code == 1 && out.is_empty() && err.contains("no agent answers"), "{out}{err}");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = server::bind(&folder.path().join("admin.sock")).unwrap();
+    let (commands, mut inbox) = mpsc::channel(8);
+    runtime.spawn(async move {
+        while let Some(command) = inbox.recv().await {
+            let admin::Command::Get(request, reply) = command else { panic!("{command:?}") };
+            assert_eq!((request.kind.as_str(), request.name), ("serviceentry.networking.istio.io", None));
+            let items = vec![Item { object: entry(), origin: "applied".to_owned() }];
+            drop(reply.send(Ok(GetReply { items, resource_version: "1".to_owned() })));
+        }
+    });
+    let socket = runtime.block_on(async { listener.listen() }).unwrap();
+    runtime.spawn(server::serve(listener, socket, commands, std::future::pending(), oneshot::channel().0));
+    assert_eq!(run(folder.path(), &["hosts"]), (0, "240.0.0.1 one.example.com\n".to_owned(), String::new()));
+}

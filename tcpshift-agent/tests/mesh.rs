@@ -1,0 +1,126 @@
+//! Clients inside a mesh in a plan from one edit to the next, and in what people are told of it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use tcpshift_agent::admin::status;
+use tcpshift_agent::connections::Connections;
+use tcpshift_agent::plan::choice::choose;
+use tcpshift_agent::plan::compile::{Identity, Memory, compile};
+use tcpshift_agent::plan::{Ground, Plan, Presence};
+use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::store::Store;
+
+const SUBSETS: &str = "
+{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: x}, spec: {host: x.example.com, subsets: [{name: v1, labels: {v: '1'}}, {name: v2, labels: {v: '2'}}]}}
+";
+/// The second version has IPv6 addresses alone.
+const MIXED: &str = "[{address: 10.0.0.1, labels: {v: '1'}}, {address: '2001:db8::2', labels: {v: '2'}}]";
+const ALIKE: &str = "[{address: 10.0.0.1, labels: {v: '1'}}, {address: 10.0.0.2, labels: {v: '2'}}]";
+
+fn entry(endpoints: &str) -> String {
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: x}}, spec: {{hosts: [x.example.com], \
+         addresses: [240.0.0.1, 240.1.0.0/16, 'fd00::1'], ports: [{{number: 9000, name: tcp}}], resolution: STATIC, \
+         endpoints: {endpoints}}}}}"
+    )
+}
+
+fn route(v1: u32) -> String {
+    let to = |subset: &str, weight: u32| {
+        format!("{{destination: {{host: x.example.com, subset: {subset}}}, weight: {weight}}}")
+    };
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: r}}, spec: {{hosts: [x.example.com], \
+         tcp: [{{route: [{}, {}]}}]}}}}",
+        to("v1", v1),
+        to("v2", 100 - v1)
+    )
+}
+
+fn next(endpoints: &str, v1: u32, memory: &mut Memory, last: &Plan) -> Plan {
+    let text = [SUBSETS, &entry(endpoints), &route(v1)].join("\n---\n");
+    let (entries, problems) = read_all(&[Document { name: "test.yaml".to_owned(), text }], None);
+    let objects = entries.into_iter().map(|entry| match entry {
+        Entry::Valid(object) => *object,
+        _ => panic!("{problems:#?}"),
+    });
+    let mut store = Store::default();
+    store.replace_files(objects.collect());
+    let identity = Identity {
+        namespace: "default".to_owned(),
+        labels: BTreeMap::new(),
+        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        seed: 1,
+        is_local: |_| false,
+        names: HashMap::new(),
+    };
+    let mut plan = compile(store.iter(), &identity, memory, last);
+    let presence = |_| Presence::Silent;
+    let (connect, lookup) = (Ok(()), Ok(()));
+    plan.datapaths = choose(&plan, last, &Ground { connect, lookup, is_local: &|_| false, presence: &presence });
+    plan
+}
+
+#[test]
+fn what_both_families_reach_is_one_route() {
+    let plan = next(ALIKE, 80, &mut Memory::default(), &Plan::empty(1));
+    let [v4, v6] = &plan.mesh[..] else { panic!("{plan:#?}") };
+    assert!(Arc::ptr_eq(&v4.routes[0], &v6.routes[0]) && v4.number != v6.number);
+    assert_eq!((plan.routes().count(), plan.datapaths.len()), (1, 1));
+    let [listener] = &status::listeners(&plan, &Connections::default(), &BTreeMap::new())[..] else {
+        panic!("{plan:#?}")
+    };
+    assert_eq!(
+        (listener.name.as_str(), listener.address.as_str()),
+        ("x.example.com:9000", "240.0.0.1, 240.1.0.0/16, fd00::1")
+    );
+    assert_eq!(
+        (listener.routes[0].datapath.as_str(), listener.routes[0].reason.as_str()),
+        ("connect", "clients inside a mesh")
+    );
+    assert_eq!(status::datapaths(&plan), "connect");
+    assert_eq!(status::datapaths(&Plan::empty(1)), "none");
+}
+
+#[test]
+fn what_they_reach_differently_is_two_routes_that_count_together() {
+    let plan = next(MIXED, 80, &mut Memory::default(), &Plan::empty(1));
+    let routes: Vec<_> = plan.routes().collect();
+    let [v4, v6] = &routes[..] else { panic!("{plan:#?}") };
+    assert_ne!(v4.number, v6.number);
+    for (one, other) in v4.destinations.iter().zip(&v6.destinations) {
+        assert_eq!((one.decides.number, &one.name), (other.decides.number, &other.name));
+        let known: HashSet<u32> = other.endpoints.iter().map(|endpoint| endpoint.decides.number).collect();
+        assert!(one.endpoints.iter().all(|endpoint| known.contains(&endpoint.decides.number)));
+    }
+    let listeners = status::listeners(&plan, &Connections::default(), &BTreeMap::new());
+    let told: Vec<_> = listeners.iter().map(|one| (one.name.as_str(), one.address.as_str())).collect();
+    assert_eq!(told, [("x.example.com:9000", "240.0.0.1, 240.1.0.0/16"), ("x.example.com:9000", "fd00::1")]);
+    let unusable = |at: usize| listeners[at].routes[0].destinations[1].unusable.as_deref();
+    assert_eq!((unusable(0), unusable(1)), (Some("no endpoint of the client's address family"), None));
+}
+
+#[test]
+fn an_edit_keeps_numbers_and_what_it_does_not_change() {
+    let mut memory = Memory::default();
+    let first = next(MIXED, 80, &mut memory, &Plan::empty(1));
+    let same = next(MIXED, 80, &mut memory, &first);
+    assert!(same.is_like(&first) && same.routes_beside(&first).is_empty());
+    assert!(same.mesh.iter().zip(&first.mesh).all(|(one, other)| Arc::ptr_eq(one, other)));
+    let shifted = next(MIXED, 50, &mut memory, &same);
+    let numbers = |plan: &Plan| {
+        let routes: Vec<_> = plan.routes().map(|route| (route.number, route.destinations[0].decides.number)).collect();
+        (plan.mesh.iter().map(|one| one.number).collect::<Vec<_>>(), routes)
+    };
+    assert_eq!(numbers(&shifted), numbers(&first));
+    assert_eq!(shifted.routes_beside(&same).len(), 2);
+    assert_eq!(same.routes_beside(&shifted).len(), 2);
+    for space in [&mut memory.register.routes, &mut memory.register.destinations, &mut memory.register.listeners] {
+        space.sweep(|_| true);
+    }
+    assert_eq!(memory.register.routes.retired().count(), 0);
+    assert_eq!(memory.register.destinations.retired().count(), 0);
+    assert_eq!(memory.register.listeners.retired().count(), 0);
+}
