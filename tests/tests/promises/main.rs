@@ -19,6 +19,7 @@ mod matching;
 mod shares;
 mod shutdown;
 mod sources;
+mod steer;
 mod takeover;
 mod task;
 mod trouble;
