@@ -90,28 +90,21 @@ pub struct Crowd {
 impl Crowd {
     /// So many clients, each of which connects, says a line, reads the answer and closes, again and again.
     pub fn rush(world: &World, name: &str, place: Place<'_>, address: &str, clients: usize) -> Self {
-        let crowd = Self::start(world, name, place, &["rush", address, &clients.to_string()], None);
+        let crowd = Self::start(world, name, place, &["rush", address, &clients.to_string()], &[]);
         crowd.reach(clients * 3);
         crowd
     }
 
-    /// So many connections that stay open, each of which says something at the beginning and at the end, from an address
-    /// if one is given. Does not wait for them: see [`Crowd::reach`].
-    pub fn hold(
-        world: &World,
-        name: &str,
-        place: Place<'_>,
-        address: &str,
-        count: usize,
-        source: Option<&str>,
-    ) -> Self {
-        Self::start(world, name, place, &["hold", address, &count.to_string()], source)
+    /// So many connections that stay open, each of which says something at the beginning and at the end, from
+    /// several addresses by turns if they are given. Does not wait for them: see [`Crowd::reach`].
+    pub fn hold(world: &World, name: &str, place: Place<'_>, address: &str, count: usize, sources: &[String]) -> Self {
+        Self::start(world, name, place, &["hold", address, &count.to_string()], sources)
     }
 
-    fn start(world: &World, name: &str, place: Place<'_>, words: &[&str], source: Option<&str>) -> Self {
+    fn start(world: &World, name: &str, place: Place<'_>, words: &[&str], sources: &[String]) -> Self {
         let until = world.path(&format!("{name}.until"));
         let mut command = place.command(built("tcp-ask"));
-        command.args(words).arg(&until).args(source);
+        command.args(words).arg(&until).args(sources);
         Self { process: Process::start(world, name, command), until }
     }
 

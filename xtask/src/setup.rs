@@ -130,7 +130,7 @@ impl Drop for NoServices {
     }
 }
 
-/// Whether a program is in the folders of PATH, in those of the administrator, or in those of PostgreSQL, which Debian keeps
+/// Whether a program is in the folders of PATH, in those of the administrator, or in those of `PostgreSQL`, which Debian keeps
 /// out of PATH, one for each version.
 fn present(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tcpshift_tests::client::{connect, connect_from, converse};
 
 const USAGE: &str = "usage: tcp-ask ask ADDRESS COUNT\n       tcp-ask rush ADDRESS CLIENTS FILE\n       \
-                     tcp-ask hold ADDRESS COUNT FILE [SOURCE]\nrush and hold go on until FILE is there";
+                     tcp-ask hold ADDRESS COUNT FILE [SOURCE...]\nrush and hold go on until FILE is there";
 
 /// How often it looks for the file, and says how far it is.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -26,8 +26,8 @@ fn main() -> ExitCode {
     let said = match words[..] {
         ["ask", address, count] => count.parse().ok().map(|count| ask(address, count)),
         ["rush", address, clients, file] => clients.parse().ok().map(|clients| rush(address, clients, Path::new(file))),
-        ["hold", address, count, file, ref source @ ..] if source.len() < 2 => {
-            let held = Held { address, source: source.first().copied(), file: file.into() };
+        ["hold", address, count, file, ref sources @ ..] => {
+            let held = Held { address, sources, file: file.into() };
             count.parse().ok().map(|count| held.hold(count))
         }
         _ => None,
@@ -87,14 +87,16 @@ fn rush(address: &str, clients: usize, file: &Path) -> String {
 /// Connections that stay open.
 struct Held<'a> {
     address: &'a str,
-    source: Option<&'a str>,
+    /// Where they come from, by turns; from wherever the kernel chooses if it is empty.
+    sources: &'a [&'a str],
     file: PathBuf,
 }
 
 impl Held<'_> {
     /// Opens them all, and asks each again at the end: it must be answered by whoever answered it before.
     fn hold(&self, count: usize) -> String {
-        let open: Vec<Result<(TcpStream, String, String), String>> = (0..count).map(|_| self.open()).collect();
+        let open: Vec<Result<(TcpStream, String, String), String>> =
+            (0..count).map(|number| self.open(number)).collect();
         println!("made {count}");
         while !self.file.exists() {
             std::thread::sleep(PAUSE);
@@ -107,9 +109,9 @@ impl Held<'_> {
         serde_json::json!(all).to_string()
     }
 
-    fn open(&self) -> Result<(TcpStream, String, String), String> {
+    fn open(&self, number: usize) -> Result<(TcpStream, String, String), String> {
         let opened = || {
-            let stream = match self.source {
+            let stream = match self.sources.get(number % self.sources.len().max(1)) {
                 Some(source) => connect_from(source.parse().map_err(io::Error::other)?, self.address)?,
                 None => connect(self.address)?,
             };

@@ -22,7 +22,7 @@ fn lose(option: &str, expected: &str) {
     agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
     await_datapath(&agent, GATEWAY, "lookup");
     let ways = [(inside(&world), SERVICE), (Place::Here, ENTRANCE)];
-    let held = Crowd::hold(&world, "held", inside(&world), SERVICE, 20, None);
+    let held = Crowd::hold(&world, "held", inside(&world), SERVICE, 20, &[]);
     held.reach(20);
     std::thread::sleep(seconds(4));
     for (place, address) in ways {

@@ -36,8 +36,9 @@ fn edits_under(each: usize, edits: u32) -> Figures {
     let mut crowds = Vec::new();
     for (kind, place, address) in [(1, inside(&world), SERVICE), (2, Place::Here, ENTRANCE)] {
         for number in 1..=PROCESSES {
-            let (name, source) = (format!("crowd-{kind}-{number}"), format!("127.0.{kind}.{number}"));
-            crowds.push(Crowd::hold(&world, &name, place, address, each, Some(&source)));
+            // The ports of a single address are searched through for long when most of them are taken.
+            let sources: Vec<String> = (1..=5).map(|last| format!("127.{kind}.{number}.{last}")).collect();
+            crowds.push(Crowd::hold(&world, &format!("crowd-{kind}-{number}"), place, address, each, &sources));
         }
     }
     crowds.iter().for_each(|crowd| crowd.reach(each));

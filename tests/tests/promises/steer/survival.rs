@@ -46,7 +46,7 @@ impl Load {
         let (mut rushes, mut held) = (Vec::new(), Vec::new());
         for (number, (place, address)) in ways(world).into_iter().enumerate() {
             rushes.push(Crowd::rush(world, &format!("rush-{number}"), place, address, 3));
-            let crowd = Crowd::hold(world, &format!("held-{number}"), place, address, 50, None);
+            let crowd = Crowd::hold(world, &format!("held-{number}"), place, address, 50, &[]);
             crowd.reach(50);
             held.push(crowd);
         }

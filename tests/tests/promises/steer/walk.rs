@@ -81,7 +81,7 @@ fn what_is_opened_and_what_is_open_is_counted() {
     let _versions = versions();
     let agent = start(&world, &[]);
     agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50])));
-    let held = tcpshift_tests::crowd::Crowd::hold(&world, "held", inside(&world), SERVICE, 40, None);
+    let held = tcpshift_tests::crowd::Crowd::hold(&world, "held", inside(&world), SERVICE, 40, &[]);
     held.reach(40);
     let count = || {
         let to = ["v1", "v2"].map(|subset| agent.destination(MESH, subset));
