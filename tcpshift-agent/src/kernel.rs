@@ -31,7 +31,7 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use tcpshift_common::address::Flow;
-use tcpshift_common::layout::{Assignment, CountRow, Question};
+use tcpshift_common::layout::{Assignment, CountRow, Question, SumRow};
 use tokio::sync::Notify;
 
 pub use self::capabilities::drop_unneeded;
@@ -96,7 +96,8 @@ impl Kernel {
         let room = Room::new(wanted.max_routes);
         let speaks = log::log_enabled!(target: events::PROGRAMS, log::Level::Debug);
         let netns = wanted.steering.clone().and_then(|asked| {
-            steering::netns_cookie().map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
+            let known = steering::own_number_is_global().and_then(|()| steering::netns_cookie());
+            known.map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
         });
         let connections = Pins::connections().filter(|_| netns.is_ok());
         let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering {
@@ -141,13 +142,11 @@ impl Kernel {
             let refused = || format!("cannot take over {} (`tcpshift-agent unload` removes it)", path.display());
             let link = sys::pinned(&path).with_context(refused)?;
             if !pins::is_assign(&path) {
-                match &mut self.steering {
-                    Ok(steering) => steering.inherit(path, link),
+                if let Ok(steering) = &mut self.steering {
+                    steering.inherit(path, link);
+                } else {
                     // Nobody is to steer any more.
-                    Err(_) => {
-                        sys::detach(link.as_fd()).ok();
-                        pins::remove(&path)?;
-                    }
+                    steering::detach(&path, &link)?;
                 }
                 continue;
             }
@@ -301,6 +300,12 @@ impl Kernel {
         verified.collect()
     }
 
+    /// Connections of a destination that were steered.
+    fn opened(&self, destination: u32) -> Result<u64> {
+        let sums: sys::Map<u32, SumRow> = sys::Map::new(self.maps.sums.try_clone()?)?;
+        Ok(sums.get(&destination).context("cannot read the sums")?.opened)
+    }
+
     /// The cgroup whose sockets the program sees.
     pub fn cgroup(&self) -> &std::path::Path {
         &self.cgroup.path
@@ -324,6 +329,12 @@ impl Kernel {
     pub fn is_seized(&self) -> bool {
         self.pins.is_some()
     }
+}
+
+/// Whether programs of an agent that is gone are attached, which nobody has taken over.
+pub fn is_left_behind() -> bool {
+    let is_left = |found: &pins::Found| found.holder.is_none() && found.links > 0;
+    pins::found().is_ok_and(|found| found.iter().any(is_left))
 }
 
 /// An agent that ends, or cannot start, leaves nothing behind unless another one has it.

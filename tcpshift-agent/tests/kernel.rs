@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tcpshift_agent::connections::Connections;
-use tcpshift_agent::kernel::Kernel;
+use tcpshift_agent::kernel::{Asked, Kernel, OnLoss, Wanted};
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::{Listener, Plan};
 use tcpshift_agent::route::read::{Document, Entry, read_all};
@@ -24,6 +25,10 @@ const BUDGET: &str = include_str!("../../tcpshift-ebpf/budget.txt");
 
 /// Flows that both decide for.
 const FLOWS: u64 = 1_000_000;
+
+fn load(max_routes: u32, steering: Result<Asked, String>) -> Kernel {
+    Kernel::load(&Wanted { max_routes, steering }).unwrap()
+}
 
 /// A service of two versions and one that has no endpoint, chosen from by one policy.
 fn service(name: &str, load_balancer: &str) -> String {
@@ -202,7 +207,7 @@ fn expected(plan: &Plan, listener: &Listener, flow: &Flow, inputs: impl FnOnce(u
 #[test]
 fn programs_decide_as_the_agent_does_for_a_million_flows() {
     let plan = compiled();
-    let mut kernel = Kernel::load(100).unwrap();
+    let mut kernel = load(100, Err("not asked for".to_owned()));
     let shared = Connections::sharing(kernel.words().unwrap());
     let flow = |noise: &mut Noise, port: u16| Flow {
         source: noise.client(),
@@ -251,7 +256,10 @@ fn programs_decide_as_the_agent_does_for_a_million_flows() {
 
 #[test]
 fn every_program_stays_within_its_budget() {
-    let verified = Kernel::load(1).unwrap().verified().unwrap();
+    // Nobody is steered: no plan is in force, and the programs are gone with the test.
+    let asked = Asked { cgroup: None, on_loss: OnLoss::Keep, patience: Duration::from_secs(3) };
+    let verified = load(1, Ok(asked)).verified().unwrap();
+    assert_eq!(verified.len(), 8, "{verified:?}");
     let budget: BTreeMap<&str, u32> = BUDGET
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -275,7 +283,7 @@ fn every_program_stays_within_its_budget() {
 fn a_plan_that_is_given_up_leaves_no_trace() {
     let plan = compiled();
     // Slot tables for two plans of five routes and one for good: what is given up has to be free again.
-    let mut kernel = Kernel::load(plan.routes().count() as u32).unwrap();
+    let mut kernel = load(plan.routes().count() as u32, Err("not asked for".to_owned()));
     let prepared = kernel.prepare(&plan).unwrap();
     kernel.publish(prepared).unwrap();
     let mut other = plan.clone();
@@ -302,7 +310,7 @@ fn a_plan_that_is_given_up_leaves_no_trace() {
 #[test]
 fn too_many_routes_are_refused_with_the_cure() {
     let plan = compiled();
-    let mut kernel = Kernel::load(1).unwrap();
+    let mut kernel = load(1, Err("not asked for".to_owned()));
     let error = format!("{:#}", kernel.prepare(&plan).unwrap_err());
     assert!(error.contains("--max-routes"), "{error}");
     // What it could not take did it no harm.

@@ -4,19 +4,21 @@
 //! runs twice for a connection, and both packets must come to one socket; so what was decided stays until the connection
 //! is established (`__inet_lookup_listener` and `cookie_v4_check`, 6.18).
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::bindings::sk_action::{SK_DROP, SK_PASS};
 use aya_ebpf::macros::sk_lookup;
 use aya_ebpf::programs::SkLookupContext;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
 use tcpshift_common::layout::{
-    Assignment, CountRow, EndpointPlace, FlowRow, ListeningKey, PORT_WORDS, SHARERS, TRIES, datapath, event, loss,
+    CountRow, DestinationRow, EndpointPlace, FlowRow, ListeningKey, PORT_WORDS, SHARERS, TRIES, datapath, event, loss,
     scope,
 };
 
 use crate::flow::{self, read};
 use crate::inputs::Inputs;
-use crate::maps::{COUNTS, FLOWS, LISTENING, PORTS};
+use crate::maps::{COUNTS, FLOWS, LISTENING, PORTS, SCRATCH};
 use crate::plan::{ANY, Missing, Plan};
 use crate::{agent, events, sums};
 
@@ -28,6 +30,17 @@ const HOLDS: u64 = 10_000_000_000;
 
 /// Both forms of the unspecified address that a socket may be bound to.
 const EVERYWHERE: [Address; 2] = [Address::v4([0; 4]), Address { high: 0, low: 0 }];
+
+/// Beside `SK_PASS` and `SK_DROP`: the packet was handed to nobody, and is left to the agent.
+const CARRIED: u32 = 2;
+
+/// What is to become of a packet.
+enum Decision<'a> {
+    /// There is nobody to hand it to.
+    Verdict(u32),
+    /// A destination has it, and whether nobody else may.
+    To(&'a DestinationRow, bool),
+}
 
 /// What became of handing a packet over.
 enum Handed {
@@ -64,7 +77,23 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
         counts.lost += 1;
         return SK_DROP;
     }
-    match decide(&context, plan, listener, &flow, loss, counts) {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return SK_PASS };
+    // SAFETY: The row is this processor's own.
+    let scratch = unsafe { &mut *scratch };
+    let found = match decide(plan, listener, &flow, loss, counts, scratch) {
+        Ok(Decision::Verdict(verdict)) => return verdict,
+        Ok(Decision::To(destination, is_only)) => {
+            hand_over_to_any(&context, plan, destination, is_only, counts, scratch)
+        }
+        Err(missing) => Err(missing),
+    };
+    match found {
+        Ok(SK_PASS) => {
+            // Without it the connection is not counted, and no more.
+            FLOWS.insert(flow, &*scratch, 0).ok();
+            SK_PASS
+        }
+        Ok(CARRIED) => SK_PASS,
         Ok(verdict) => verdict,
         Err(missing) => {
             if matches!(missing, Missing::Torn) {
@@ -81,68 +110,82 @@ fn has_listener(port: u32) -> bool {
     PORTS.get(PORT_WORDS + port / 64).is_some_and(|word| word >> (port % 64) & 1 == 1)
 }
 
+/// Decides, and leaves what was decided in `scratch`.
 #[inline(always)]
-fn decide(
-    context: &SkLookupContext,
+fn decide<'a>(
     plan: Plan,
     listener: u32,
     flow: &Flow,
     loss: u32,
     counts: &mut CountRow,
-) -> Result<u32, Missing> {
+    scratch: &mut FlowRow,
+) -> Result<Decision<'a>, Missing> {
     let found = plan.route(listener, flow)?;
-    let only = match found.row.datapath {
+    let is_only = match found.row.datapath {
         datapath::LOOKUP => false,
         datapath::LOOKUP_ONLY => true,
-        datapath::REFUSED => return Ok(SK_DROP),
-        _ => return Ok(SK_PASS),
+        datapath::REFUSED => return Ok(Decision::Verdict(SK_DROP)),
+        _ => return Ok(Decision::Verdict(SK_PASS)),
     };
     let sole = if loss == loss::FIRST { found.row.first } else { ANY };
     let decided = plan.decide(&found, flow, sole, &mut Inputs { route: found.row.number })?;
-    let mut assignment = decided.assignment;
-    let Some(destination) = decided.destination.filter(|_| assignment.decision.outcome == outcome::CHOSEN) else {
-        if assignment.decision.outcome == outcome::NO_ENDPOINT {
-            counts.without_endpoint += 1;
-            sums::refused(assignment.destination);
-        } else {
-            counts.unrouted += 1;
+    scratch.assignment = decided.assignment;
+    match decided.destination {
+        Some(destination) if decided.assignment.decision.outcome == outcome::CHOSEN => {
+            Ok(Decision::To(destination, is_only))
         }
-        return Ok(SK_DROP);
-    };
+        Some(_) => {
+            counts.without_endpoint += 1;
+            sums::refused(decided.assignment.destination);
+            Ok(Decision::Verdict(SK_DROP))
+        }
+        None => {
+            counts.unrouted += 1;
+            Ok(Decision::Verdict(SK_DROP))
+        }
+    }
+}
+
+/// Hands the packet to the endpoint that was chosen, or to another of its destination if nobody listens there. What became
+/// of it is `SK_PASS`, `SK_DROP`, or [`CARRIED`].
+#[inline(always)]
+fn hand_over_to_any(
+    context: &SkLookupContext,
+    plan: Plan,
+    destination: &DestinationRow,
+    is_only: bool,
+    counts: &mut CountRow,
+    scratch: &mut FlowRow,
+) -> Result<u32, Missing> {
     let endpoints = destination.decides.endpoints;
-    let mut at = assignment.decision.endpoint;
+    // SAFETY: A word of the row, read anew.
+    let chosen = unsafe { read_volatile(&raw const scratch.assignment.decision.endpoint) };
+    let mut at = chosen;
     for _ in 0..TRIES {
         let row = plan.endpoint(destination, at)?;
-        let endpoint = EndpointPlace { address: row.address, port: row.port, reserved: 0 };
-        match hand_over(context, &endpoint) {
+        scratch.endpoint = EndpointPlace { address: row.address, port: row.port, reserved: 0 };
+        match hand_over(context, &scratch.endpoint) {
             Handed::Over => {
                 counts.assigned += 1;
-                assignment.endpoint = row.decides.number;
-                assignment.decision.endpoint = at;
-                remember(flow, endpoint, assignment);
+                scratch.assignment.endpoint = row.decides.number;
+                scratch.assignment.decision.endpoint = at;
+                scratch.began = agent::now();
                 return Ok(SK_PASS);
             }
             Handed::OtherFamily => {
                 counts.carried += 1;
-                return Ok(if only { SK_DROP } else { SK_PASS });
+                return Ok(if is_only { SK_DROP } else { CARRIED });
             }
             Handed::Nobody => {}
         }
         // One that is gone takes no connection: another of its destination does.
         at = if at + 1 < endpoints { at + 1 } else { 0 };
-        if at == assignment.decision.endpoint {
+        if at == chosen {
             break;
         }
     }
-    sums::refused(assignment.destination);
+    sums::refused(scratch.assignment.destination);
     Ok(SK_DROP)
-}
-
-#[inline(always)]
-fn remember(flow: &Flow, endpoint: EndpointPlace, assignment: Assignment) {
-    let row = FlowRow { began: agent::now(), endpoint, assignment };
-    // Without it the connection is not counted, and no more.
-    FLOWS.insert(flow, row, 0).ok();
 }
 
 /// Hands the packet to a socket that listens at an endpoint, be it at every address.

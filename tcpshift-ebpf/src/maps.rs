@@ -118,6 +118,11 @@ pub(crate) static SUMS: Array<SumRow, 1, SHARED> = Array::new();
 #[btf_map(name = "flows")]
 pub(crate) static FLOWS: LruHashMap<Flow, FlowRow, 16_384> = LruHashMap::new();
 
+/// What was decided for the packet at hand. What the verifier knows of values does not outlive being written here, so that
+/// it follows what comes after once, and not once for each way to a decision.
+#[btf_map(name = "scratch")]
+pub(crate) static SCRATCH: PerCpuArray<FlowRow, 1> = PerCpuArray::new();
+
 /// What is known of a socket of the agent's. An accepted socket begins with what its listening socket has.
 #[btf_map(name = "sockets")]
 pub(crate) static SOCKETS: Storage<SocketRow, { (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize }> = Storage::new();

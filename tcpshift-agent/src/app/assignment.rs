@@ -80,6 +80,12 @@ impl Assignment {
             }
             Err(reason) => log::info!("no connection is steered: {reason}"),
         }
+        if kernel.is_none() && kernel::is_left_behind() {
+            log::warn!(
+                "programs of an agent that is gone still steer connections by its last plan; `tcpshift-agent unload` \
+                 removes them"
+            );
+        }
     }
 
     /// Counters for decisions, which programs share if they are there.

@@ -33,7 +33,9 @@ impl Steered {
     /// Starts from zero, live connections aside.
     pub fn reset(&self, destination: u32) {
         if let Some([opened, _, failed, refused, closed, sent, received, rtt]) = self.words(destination) {
-            [opened, failed, refused, closed, sent, received, rtt].into_iter().for_each(|word| word.store(0, Relaxed));
+            for word in [opened, failed, refused, closed, sent, received, rtt] {
+                word.store(0, Relaxed);
+            }
         }
     }
 

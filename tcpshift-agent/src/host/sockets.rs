@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::hash::BuildHasher;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
@@ -78,7 +79,7 @@ impl Holder {
 }
 
 /// The first process that is found to have each of some sockets open. Looks no further when all are found.
-pub fn holders(inodes: &HashSet<u64>) -> Vec<Holder> {
+pub fn holders<S: BuildHasher>(inodes: &HashSet<u64, S>) -> Vec<Holder> {
     let mut found: Vec<Holder> = Vec::new();
     let Ok(processes) = fs::read_dir("/proc") else { return found };
     for entry in processes.flatten() {

@@ -93,35 +93,42 @@ pub fn look() -> Report {
         why: "the agent accepts, dials and relays; it needs nothing of the kernel's programs".to_owned(),
         cure: String::new(),
     };
-    let kernel = verdict(&machine, &programs);
+    let of = |names: &[&str]| -> Vec<Program> {
+        programs.iter().filter(|program| names.contains(&program.name)).cloned().collect()
+    };
+    let decides = "programs load, attach, and decide as a plan says";
+    let kernel = verdict("kernel", decides, &machine, &of(&["assign", "explain"]));
+    let clients = ["connect4", "connect6", "getpeername4", "getpeername6", "record"];
+    let connect = verdict("connect", "a client was pointed at an endpoint", &machine, &of(&clients));
+    let lookup = verdict("lookup", "a connection was handed to an endpoint", &machine, &of(&["lookup", "record"]));
     let agent = Verdict {
         name: "agent",
         works: true,
         why: "always: what --assign auto falls back to".to_owned(),
         cure: String::new(),
     };
-    Report { works: kernel.works, machine, programs, datapaths: vec![proxy], assignment: vec![kernel, agent] }
+    Report {
+        works: kernel.works,
+        machine,
+        programs,
+        datapaths: vec![connect, lookup, proxy],
+        assignment: vec![kernel, agent],
+    }
 }
 
-/// The first hindrance that the machine shows has a cure; else what became of the program says why.
-fn verdict(machine: &[Finding], programs: &[Program]) -> Verdict {
-    let name = "kernel";
+/// The first hindrance that the machine shows has a cure; else what became of the programs says why.
+fn verdict(name: &'static str, works: &str, machine: &[Finding], programs: &[Program]) -> Verdict {
     if let Some(finding) = machine.iter().find(|finding| finding.state == State::Missing) {
         let Finding { what, found, cure, .. } = finding;
         return Verdict { name, works: false, why: format!("{what}: {found}"), cure: cure.clone() };
     }
     match programs.iter().find(|program| !program.works) {
-        None => Verdict {
-            name,
-            works: true,
-            why: "programs load, attach, and decide as a plan says".to_owned(),
-            cure: String::new(),
-        },
+        None => Verdict { name, works: true, why: works.to_owned(), cure: String::new() },
         Some(program) => Verdict {
             name,
             works: false,
             why: format!("`{}`: {}", program.name, program.found),
-            cure: "run with --assign agent, which is what auto does here, and report what is said".to_owned(),
+            cure: "the agent does without; report what is said".to_owned(),
         },
     }
 }
@@ -141,10 +148,10 @@ mod tests {
             found: "no".to_owned(),
         };
         let finding = |state| Finding { what: "x", state, found: "y".to_owned(), cure: "z".to_owned() };
-        assert!(verdict(&[finding(State::Ok), finding(State::Note)], &[program(true)]).works);
-        let refused = verdict(&[finding(State::Note)], &[program(true), program(false)]);
+        assert!(verdict("x", "w", &[finding(State::Ok), finding(State::Note)], &[program(true)]).works);
+        let refused = verdict("x", "w", &[finding(State::Note)], &[program(true), program(false)]);
         assert!(!refused.works && refused.why == "`assign`: no", "{refused:?}");
-        let lacking = verdict(&[finding(State::Missing)], &[program(false)]);
+        let lacking = verdict("x", "w", &[finding(State::Missing)], &[program(false)]);
         assert_eq!((lacking.works, lacking.why.as_str(), lacking.cure.as_str()), (false, "x: y", "z"));
     }
 }

@@ -112,7 +112,7 @@ impl Listening {
             .collect();
         if !missing.is_empty() {
             let missing: HashMap<u64, SocketAddr> = missing.iter().map(|entry| (entry.inode, entry.local)).collect();
-            for holder in sockets::holders(&missing.keys().copied().collect()) {
+            for holder in sockets::holders(&missing.keys().copied().collect::<HashSet<_>>()) {
                 let Some(at) = missing.get(&holder.inode) else { continue };
                 let put = holder.copy().map_err(io::Error::from).and_then(|socket| self.put(&socket, *at, &held));
                 match put {

@@ -8,11 +8,11 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 use rustix::time::{ClockId, clock_gettime};
@@ -110,17 +110,22 @@ impl Steering {
     pub(super) fn settle(&mut self, pins: &Pins) -> Result<()> {
         let left = std::mem::take(&mut self.left);
         for (path, link) in left {
-            if let Err(error) = sys::detach(link.as_fd()) {
-                // Its cgroup or its network namespace is gone.
-                log::debug!("{}: {error}", path.display());
-            }
-            pins::remove(&path)?;
+            detach(&path, &link)?;
         }
         for (name, link) in &self.links {
             pins.pin_link(name, link.as_fd())?;
         }
         Ok(())
     }
+}
+
+/// Detaches a link that is pinned, and removes its name.
+pub(super) fn detach(path: &Path, link: &OwnedFd) -> Result<()> {
+    if let Err(error) = sys::detach(link.as_fd()) {
+        // Its cgroup or its network namespace is gone.
+        log::debug!("{}: {error}", path.display());
+    }
+    pins::remove(path)
 }
 
 /// Says to the programs that this agent is there, and what holds if it is not.
@@ -148,6 +153,19 @@ impl Heart {
         let row = AgentRow { beat, patience, on_loss, process: std::process::id() };
         self.maps.agent.set(&0, &row).context("cannot say to the programs that the agent is there")
     }
+}
+
+/// The number of the first pid namespace (`PROC_PID_INIT_INO`).
+const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Fails in any pid namespace but the first: programs know processes by their numbers there, and could not tell the agent's
+/// own connections.
+pub(super) fn own_number_is_global() -> Result<()> {
+    let namespace = std::fs::metadata("/proc/self/ns/pid").context("cannot look at /proc/self/ns/pid")?.ino();
+    if namespace != FIRST_PID_NAMESPACE {
+        bail!("the agent is in a pid namespace of its own, where its own connections could not be told from others");
+    }
+    Ok(())
 }
 
 /// The cookie of this network namespace (`SO_NETNS_COOKIE`, from Linux 5.14 on).

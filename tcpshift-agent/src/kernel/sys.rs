@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicU64;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use tcpshift_common::layout::{
     AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, ListeningKey,
-    PlanRow, Question, RouteRow, SlotTable, SocketRow,
+    PlanRow, Question, RouteRow, SlotTable, SocketRow, SumRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -85,6 +85,7 @@ rows!(
     Rule,
     SlotTable,
     SocketRow,
+    SumRow,
     u32,
     i32,
     u64

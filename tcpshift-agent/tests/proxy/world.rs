@@ -150,6 +150,7 @@ pub(crate) fn plan(generation: u64, mut listeners: Vec<Arc<Listener>>) -> Arc<Pl
         listeners,
         mesh: Vec::new(),
         datapaths: BTreeMap::new(),
+        local: Vec::new(),
         notes: Vec::new(),
         names: BTreeSet::new(),
     })

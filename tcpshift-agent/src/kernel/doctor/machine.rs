@@ -46,7 +46,7 @@ fn series(release: &str) -> Finding {
     };
     if suspect {
         let found = format!(
-            "{release}: of a series bad for sockets in a sockmap until repaired; no datapath of this version has one"
+            "{release}: of a series bad for connected sockets in a sockmap until repaired; `lookup` keeps listening ones alone"
         );
         note("kernel", found, "")
     } else {

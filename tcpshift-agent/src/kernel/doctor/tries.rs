@@ -2,64 +2,133 @@
 //!
 //! It must not know what else the machine has.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use aya::programs::ProgramInfo;
+use socket2::{Domain, Socket, Type};
 use tcpshift_common::address::{Flow, Prefix};
 use tcpshift_common::decide::{self, Decision, Inputs, Steer, steer};
 use tcpshift_common::destination::{self, policy};
 use tcpshift_common::listener::Rule;
 
-use super::super::{Kernel, TRIED, Wanted, load};
+use super::super::cgroup::Cgroup;
+use super::super::{Asked, Kernel, OnLoss, Presence, TRIED, Wanted, load, steering};
 use super::Program;
 use crate::plan::weigh::Layout;
-use crate::plan::{Asked, Destination, Endpoint, Kind, Limits, Listener, OnEmpty, Plan, Route, Settings, WeightTable};
+use crate::plan::{
+    Chosen, Datapath, Destination, Endpoint, Kind, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings,
+    WeightTable,
+};
 
 /// Loads, attaches and runs.
 pub(super) fn programs() -> Vec<Program> {
     let program =
         |name, kind| Program { name, kind, loaded: false, verified: None, works: false, found: String::new() };
-    let (mut assign, mut explain) = (program("assign", "sock_ops"), program("explain", "sched_cls"));
-    match Kernel::load(&Wanted { max_routes: 1, steering: Err("not tried".to_owned()) }) {
-        Ok(mut kernel) => {
-            tell(&mut assign, try_assign(&mut kernel));
-            let info = load::assign(&mut kernel.ebpf).and_then(|program| Ok(program.info()?)).ok();
-            take(&mut assign, info);
-            tell(&mut explain, try_explain(&mut kernel));
-            let info = load::explain(&mut kernel.ebpf).and_then(|program| Ok(program.info()?)).ok();
-            take(&mut explain, info);
-        }
+    let mut programs = vec![program("assign", "sock_ops"), program("explain", "sched_cls")];
+    programs.extend(steering::PROGRAMS.map(|(name, kind)| program(name, kind)));
+    let loaded = Cgroup::own().and_then(|cgroup| {
+        // Nobody else is steered, be it for a moment.
+        let asked = Asked { cgroup: Some(cgroup.path), on_loss: OnLoss::Keep, patience: Duration::ZERO };
+        Kernel::load(&Wanted { max_routes: 1, steering: Ok(asked) })
+    });
+    let mut kernel = match loaded {
+        Ok(kernel) => kernel,
         Err(error) => {
-            for program in [&mut assign, &mut explain] {
+            for program in &mut programs {
                 program.found = format!("not tried: {error:#}");
             }
+            return programs;
         }
+    };
+    let (assign, explain) = (try_assign(&mut kernel), try_explain(&mut kernel));
+    let v4 = steers(&kernel).and_then(|()| try_connect(&mut kernel, SERVICE_V4));
+    let v6 = steers(&kernel).and_then(|()| try_connect(&mut kernel, SERVICE_V6));
+    let lookup = steers(&kernel).and_then(|()| try_lookup(&mut kernel));
+    for program in &mut programs {
+        let tried = match program.name {
+            "assign" => &assign,
+            "explain" => &explain,
+            "connect4" | "getpeername4" => &v4,
+            "connect6" | "getpeername6" => &v6,
+            // It counts what `lookup` hands over.
+            _ => &lookup,
+        };
+        program.works = tried.is_ok();
+        program.found = tried.as_ref().map_or_else(|error| format!("{error:#}"), Clone::clone);
+        let info = load::info(&kernel.ebpf, program.name).ok();
+        program.loaded = info.is_some();
+        program.verified = info.and_then(|info| info.verified_instruction_count());
     }
-    vec![assign, explain]
+    programs
 }
 
-/// What came of trying it.
-fn tell(program: &mut Program, tried: Result<String>) {
-    program.works = tried.is_ok();
-    program.found = tried.unwrap_or_else(|error| format!("{error:#}"));
+/// Fails if the programs that steer are not attached.
+fn steers(kernel: &Kernel) -> Result<()> {
+    kernel.steers().map_err(|why| anyhow::Error::msg(why.to_owned()))
 }
 
-/// What the kernel says of it, if it has it.
-fn take(program: &mut Program, info: Option<ProgramInfo>) {
-    program.loaded = info.is_some();
-    program.verified = info.and_then(|info| info.verified_instruction_count());
+/// Addresses for documentation (RFC 5737, RFC 3849): nobody connects to them but who tries a program.
+const SERVICE_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9000);
+const SERVICE_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9000);
+
+/// Connects to a service, and looks whether its endpoint has the connection, and who the client thinks that it is.
+fn try_connect(kernel: &mut Kernel, service: SocketAddr) -> Result<String> {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
+    let mut plan = plan(server.local_addr()?, Some(Datapath::Connect));
+    let Listener { number, rules, routes, .. } = (*plan.listeners.remove(0)).clone();
+    let address = match service.ip() {
+        IpAddr::V4(ip) => Prefix::v4(ip.octets(), 32),
+        IpAddr::V6(ip) => Prefix::v6(ip.octets(), 128),
+    };
+    let (host, port) = ("doctor".to_owned(), service.port());
+    plan.mesh.push(Arc::new(MeshListener { number, host, port, addresses: vec![address], rules, routes }));
+    put_in_force(kernel, &plan)?;
+    let client = TcpStream::connect_timeout(&service, TRIED)
+        .with_context(|| format!("a connection to {service} was not pointed at its endpoint"))?;
+    server.accept().context("cannot accept on 127.0.0.1")?;
+    let peer = client.peer_addr()?;
+    ensure!(peer == service, "the client is told that it is connected to {peer}, and has asked for {service}");
+    Ok(format!("pointed a connection to {service} at its endpoint"))
+}
+
+/// Connects to an address at which nobody listens, and looks whether the endpoint has the connection.
+fn try_lookup(kernel: &mut Kernel) -> Result<String> {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
+    let endpoint = server.local_addr()?;
+    // Bound, and it does not listen: nobody else can have the port.
+    let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).context("cannot open a socket")?;
+    reserved.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).context("cannot bind to 127.0.0.1")?;
+    let Some(front) = reserved.local_addr()?.as_socket() else { bail!("a socket has no address") };
+    kernel.listening.want([endpoint.port()].into()).context("listening sockets cannot be looked at")?;
+    let presence = kernel.listening.presence(endpoint);
+    ensure!(presence == Presence::Fit, "a listening socket of this process is not found: {presence:?}");
+    let mut plan = plan(endpoint, Some(Datapath::Lookup));
+    let listener = Listener { address: front, ..(*plan.listeners.remove(0)).clone() };
+    plan.listeners.push(Arc::new(listener));
+    put_in_force(kernel, &plan)?;
+    let _client = TcpStream::connect_timeout(&front, TRIED).context("a connection was handed to nobody")?;
+    let (accepted, _) = server.accept().context("cannot accept on 127.0.0.1")?;
+    ensure!(accepted.local_addr()? == front, "a connection came by itself to the endpoint");
+    let opened: u64 = (0..2).map(|number| kernel.opened(number)).sum::<Result<u64>>()?;
+    // Those of `connect` before it, one for each family, have been counted too.
+    ensure!(opened == 3, "of 3 connections that were steered, {opened} were counted");
+    Ok("handed a connection to the socket of its endpoint, and counted it".to_owned())
+}
+
+fn put_in_force(kernel: &mut Kernel, plan: &Plan) -> Result<()> {
+    let prepared = kernel.prepare(plan)?;
+    kernel.publish(prepared)
 }
 
 /// Attaches it to the cgroup of this process, and looks whether a connection is assigned as a plan says.
 fn try_assign(kernel: &mut Kernel) -> Result<String> {
     let _link = kernel.attach()?;
     kernel.try_out()?;
-    let plan = plan();
-    let prepared = kernel.prepare(&plan)?;
-    kernel.publish(prepared)?;
+    let plan = plan(ENDPOINT, None);
+    put_in_force(kernel, &plan)?;
     let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
     let listener = &plan.listeners[0];
     kernel.sockets.serve(listening.as_fd(), listener.number).context("cannot tell the program of a socket")?;
@@ -79,9 +148,8 @@ const FLOWS: u16 = 100;
 
 /// Asks it for flows, and looks whether it answers as the plan says.
 fn try_explain(kernel: &mut Kernel) -> Result<String> {
-    let plan = plan();
-    let prepared = kernel.prepare(&plan)?;
-    kernel.publish(prepared)?;
+    let plan = plan(ENDPOINT, None);
+    put_in_force(kernel, &plan)?;
     for port in 0..FLOWS {
         let flow = Flow::between((Ipv4Addr::new(192, 0, 2, 1), 40_000 + port).into(), plan.listeners[0].address);
         let expected = expected(&plan, &flow);
@@ -118,14 +186,15 @@ impl Inputs for Nothing {
     }
 }
 
-/// A plan of one listener and one route, three to one between two destinations of one endpoint. The addresses are
-/// for documentation (RFC 5737), and nobody connects to them.
-fn plan() -> Plan {
+/// An address for documentation (RFC 5737), to which nobody connects.
+const ENDPOINT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 9000);
+
+/// A plan of one listener and one route, three to one between two destinations that have one endpoint each, the same.
+fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 31_400));
     let weights = [("v1".to_owned(), 3), ("v2".to_owned(), 1)];
     let table = WeightTable::new(Layout::Scattered, &weights);
     let destinations = weights.iter().zip(table.shares()).zip(0_u32..).map(|(((name, weight), slots), number)| {
-        let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 10 + number as u8), 9000));
         let decides = destination::Endpoint { number, weight: 1, upto: 1 };
         Destination {
             name: name.clone(),
@@ -157,7 +226,7 @@ fn plan() -> Plan {
         steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
-        asked: Asked::Auto,
+        asked: crate::plan::Asked::Auto,
         destinations: destinations.collect(),
         table,
     };
@@ -169,5 +238,11 @@ fn plan() -> Plan {
         rules: vec![everyone],
         routes: vec![Arc::new(route)],
     };
-    Plan { generation: 1, listeners: vec![Arc::new(listener)], ..Plan::empty(tcpshift_common::DEFAULT_SEED) }
+    let chosen = datapath.map(|datapath| (0, Chosen { datapath: Some(datapath), only: true, reason: String::new() }));
+    Plan {
+        generation: 1,
+        listeners: vec![Arc::new(listener)],
+        datapaths: chosen.into_iter().collect(),
+        ..Plan::empty(tcpshift_common::DEFAULT_SEED)
+    }
 }

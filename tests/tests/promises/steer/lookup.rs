@@ -20,7 +20,7 @@ use super::{
     versions,
 };
 
-/// Somebody in another network namespace, at the other end of a cable: 10.98.0.2 and fd98::2. Here is 10.98.0.1 and fd98::1.
+/// Somebody in another network namespace, at the other end of a cable: `10.98.0.2` and `fd98::2`. Here is `10.98.0.1` and `fd98::1`.
 struct Neighbour(Process);
 
 impl Neighbour {
@@ -57,7 +57,7 @@ fn sees(address: &str) -> Server {
     })
 }
 
-fn steered<'a>(world: &'a World, weights: [u32; 2]) -> Agent<'a> {
+fn steered(world: &World, weights: [u32; 2]) -> Agent<'_> {
     let agent = start(world, &[]);
     agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, weights)));
     await_datapath(&agent, GATEWAY, "lookup");

@@ -41,7 +41,9 @@ fn edits_under(each: usize, edits: u32) -> Figures {
             crowds.push(Crowd::hold(&world, &format!("crowd-{kind}-{number}"), place, address, each, &sources));
         }
     }
-    crowds.iter().for_each(|crowd| crowd.reach(each));
+    for crowd in &crowds {
+        crowd.reach(each);
+    }
     let (connections, opened) = (each * crowds.len(), began.elapsed());
     let began = Instant::now();
     for edit in 0..edits {

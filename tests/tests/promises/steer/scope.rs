@@ -119,9 +119,9 @@ fn the_agent_itself_is_no_client_of_its_own() {
         endpoints: [{address: 10.99.0.1}]\n---\n";
     let entrance = super::annotated(super::GATEWAY, &[("datapath", "proxy")], [1, 0])
         .replace("host: echo.example.com, subset: v1", "host: other.example.com");
-    let entrance: String =
-        entrance.lines().filter(|line| !line.contains("subset: v2")).map(|line| format!("{line}\n")).collect();
-    agent.apply(&format!("{entry}{other}{entrance}{}", route(MESH, [100, 0])));
+    let entrance: Vec<&str> = entrance.lines().filter(|line| !line.contains("subset: v2")).collect();
+    let entrance = entrance.join("\n");
+    agent.apply(&format!("{entry}{other}{entrance}\n{}", route(MESH, [100, 0])));
     assert_eq!(who(inside(&world), SERVICE), "one");
     assert_eq!(who(Place::Here, super::ENTRANCE), "direct");
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL, loaded by `pgbench`.
+//! `PostgreSQL`, loaded by `pgbench`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ impl Drop for Server {
     }
 }
 
-/// One of PostgreSQL's programs: Debian keeps them out of PATH, by version.
+/// One of `PostgreSQL`'s programs: Debian keeps them out of PATH, by version.
 fn program(name: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("`cargo xtask setup` installs PostgreSQL");
     let mut found: Vec<PathBuf> =
@@ -84,7 +84,7 @@ fn postgresql_has_no_error_and_the_right_split() {
     let first = folder(&world, "postgres-1");
     let mut initdb = as_postgres("initdb");
     initdb.args(["--auth", "trust", "--username", "postgres", "--no-sync", "--locale", "C", "-D"]).arg(&first);
-    run(initdb, b"", Duration::from_secs(60)).expect(0);
+    run(initdb, b"", Duration::from_mins(1)).expect(0);
     let second = world.path("postgres-2");
     let mut copy = command("cp");
     copy.arg("-a").args([&first, &second]);
