@@ -245,3 +245,14 @@ fn what_is_opened_and_what_is_open_is_counted() {
     drop(held);
     until_so("none is open", seconds(3), || count() == (40, 0));
 }
+
+#[test]
+fn endpoints_that_listen_are_found_before_the_route_is_in_force() {
+    let world = World::new();
+    let _versions = versions();
+    let agent = start(&world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
+    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+    assert_split(&tally(ENTRANCE, 100), 0.5);
+    assert_eq!(agent.status().assignment.kernel, 0, "the agent carried some");
+}
