@@ -181,3 +181,17 @@ fn assert_split(tally: &std::collections::BTreeMap<String, usize>, two: f64) {
     assert_eq!(count("one") + count("two"), all, "{tally:?}");
     tcpshift_tests::share::assert_share("version two", count("two"), all, two);
 }
+
+/// Waits until so many connections are counted as opened by a route, and so many as open.
+#[track_caller]
+fn await_counted(agent: &Agent<'_>, route: &str, opened: u64, active: u64) {
+    let began = std::time::Instant::now();
+    loop {
+        let to = ["v1", "v2"].map(|subset| agent.destination(route, subset));
+        let counted = (to[0].opened + to[1].opened, to[0].active + to[1].active);
+        if counted == (opened, active) {
+            return;
+        }
+        assert!(began.elapsed() < seconds(10), "of {opened} that were opened {active} are open; counted: {counted:?}");
+    }
+}

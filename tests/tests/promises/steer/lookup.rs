@@ -16,8 +16,8 @@ use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, ENTRANCE6, GATEWAY, ONE, TWO, assert_split, await_datapath, datapath, ground, ip, route, start, version,
-    versions,
+    ENTRANCE, ENTRANCE6, GATEWAY, ONE, TWO, assert_split, await_counted, await_datapath, datapath, ground, ip, route,
+    start, version, versions,
 };
 
 /// Somebody in another network namespace, at the other end of a cable: `10.98.0.2` and `fd98::2`. Here is `10.98.0.1` and `fd98::1`.
@@ -237,13 +237,9 @@ fn what_is_opened_and_what_is_open_is_counted() {
     let _versions = versions();
     let agent = steered(&world, [50, 50]);
     let held: Vec<_> = (0..40).map(|_| connect(ENTRANCE).unwrap()).collect();
-    let count = || {
-        let to = ["v1", "v2"].map(|subset| agent.destination(GATEWAY, subset));
-        (to.iter().map(|to| to.opened).sum::<u64>(), to.iter().map(|to| to.active).sum::<u64>())
-    };
-    until_so("40 are counted", seconds(3), || count() == (40, 40));
+    await_counted(&agent, GATEWAY, 40, 40);
     drop(held);
-    until_so("none is open", seconds(3), || count() == (40, 0));
+    await_counted(&agent, GATEWAY, 40, 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::crowd::Place;
-use tcpshift_tests::process::run;
+use tcpshift_tests::process::{built, command, run};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -107,22 +107,41 @@ fn rules_for_a_namespace_hold_for_an_agent_in_it() {
     }
 }
 
-#[test]
-fn the_agent_itself_is_no_client_of_its_own() {
-    let world = World::new();
-    let (_direct, _versions) = (direct(), versions());
-    // It is in the group. A gateway's endpoint is the service's address, to be dialled as it is.
-    let agent = start(&world, &[]);
-    let entry = ground(&[ONE, TWO]);
+/// A gateway whose endpoint is the service's address, to be dialled as it is; and the service itself.
+fn gateway_to_the_service() -> String {
     let other = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: other}\nspec:\n  \
         hosts: [other.example.com]\n  ports: [{number: 9000, name: tcp, protocol: TCP}]\n  resolution: STATIC\n  \
         endpoints: [{address: 10.99.0.1}]\n---\n";
     let entrance = super::annotated(super::GATEWAY, &[("datapath", "proxy")], [1, 0])
         .replace("host: echo.example.com, subset: v1", "host: other.example.com");
     let entrance: Vec<&str> = entrance.lines().filter(|line| !line.contains("subset: v2")).collect();
-    let entrance = entrance.join("\n");
-    agent.apply(&format!("{entry}{other}{entrance}\n{}", route(MESH, [100, 0])));
+    format!("{}{other}{}\n{}", ground(&[ONE, TWO]), entrance.join("\n"), route(MESH, [100, 0]))
+}
+
+#[test]
+fn the_agent_itself_is_no_client_of_its_own() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    // It is in the group.
+    let agent = start(&world, &[]);
+    agent.apply(&gateway_to_the_service());
     assert_eq!(who(inside(&world), SERVICE), "one");
+    assert_eq!(who(Place::Here, super::ENTRANCE), "direct");
+}
+
+#[test]
+fn an_agent_with_process_numbers_of_its_own_steers_nobody() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    // As in a container: what programs see of a process is not what it knows of itself.
+    let mut unshare = command("unshare");
+    unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]).arg(built("tcpshift-agent"));
+    let agent = Agent::launch(&world, "agent", unshare, &options(&world, &[])).ready();
+    agent.apply(&gateway_to_the_service());
+    let (by, reason) = super::datapath(&agent, MESH);
+    assert_eq!(by, "none");
+    assert!(reason.contains("pid namespace"), "{reason}");
+    assert_eq!(who(inside(&world), SERVICE), "direct");
     assert_eq!(who(Place::Here, super::ENTRANCE), "direct");
 }
 

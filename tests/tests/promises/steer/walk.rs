@@ -6,8 +6,8 @@ use tcpshift_tests::crowd::Place;
 use tcpshift_tests::world::World;
 
 use super::{
-    MAPPED, MESH, ONE, SERVICE, SERVICE6, TWO, annotated, assert_split, datapath, direct, ground, inside, route, start,
-    versions,
+    MAPPED, MESH, ONE, SERVICE, SERVICE6, TWO, annotated, assert_split, await_counted, datapath, direct, ground,
+    inside, route, start, versions,
 };
 
 fn only(name: &str, count: usize) -> BTreeMap<String, usize> {
@@ -83,13 +83,9 @@ fn what_is_opened_and_what_is_open_is_counted() {
     agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50])));
     let held = tcpshift_tests::crowd::Crowd::hold(&world, "held", inside(&world), SERVICE, 40, &[]);
     held.reach(40);
-    let count = || {
-        let to = ["v1", "v2"].map(|subset| agent.destination(MESH, subset));
-        (to.iter().map(|to| to.opened).sum::<u64>(), to.iter().map(|to| to.active).sum::<u64>())
-    };
-    tcpshift_tests::until::until_so("40 are counted", tcpshift_tests::until::seconds(3), || count() == (40, 40));
+    await_counted(&agent, MESH, 40, 40);
     assert_split(&held.finish(), 0.5);
-    tcpshift_tests::until::until_so("none is open", tcpshift_tests::until::seconds(3), || count() == (40, 0));
+    await_counted(&agent, MESH, 40, 0);
 }
 
 #[test]
