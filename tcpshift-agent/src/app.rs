@@ -48,6 +48,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How often the host is looked at: its addresses, and who listens at them.
 const TEND: Duration = Duration::from_secs(1);
 
+/// How long the host is not looked at again, whatever is reported.
+const TEND_REST: Duration = Duration::from_millis(50);
+
 /// A look at the files takes at most this part of the time between two looks.
 const LOOK_SHARE: u32 = 50;
 /// And this part where changes are reported.
@@ -133,6 +136,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     };
     let wanted = kernel::Wanted { max_routes: options.max_routes, steering };
     let assignment = Assignment::start(options.assign, &wanted, options.takeover)?;
+    if options.steering.cgroup.is_some() {
+        assignment.steers().map_err(|why| anyhow::anyhow!("--cgroup: no client can be steered: {why}"))?;
+    }
     kernel::drop_unneeded()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -273,7 +279,8 @@ impl App {
         // Not before, whatever is reported: a folder that changes all the time must not take all the time.
         let mut rest_until = look_at;
         let mut open_at = tokio::time::Instant::now() + TRY_AGAIN;
-        let mut tend_at = tokio::time::Instant::now() + TEND;
+        let mut tend_from = tokio::time::Instant::now();
+        let mut tend_at = tend_from + TEND;
         let news = self.assignment.news();
         loop {
             let some_down = !self.down.is_empty();
@@ -300,10 +307,14 @@ impl App {
                     rest_until = now + took * REPORTED_SHARE;
                     look_at = (now + again.unwrap_or(round).min(round)).max(rest_until);
                 }
-                () = async { tokio::select! { () = news.notified() => {}, () = sleep_until(tend_at) => {} } } => {
+                () = news.notified() => tend_at = tend_at.min(tend_from),
+                () = sleep_until(tend_at) => {
                     let began = Instant::now();
                     self.tend().await;
-                    tend_at = tokio::time::Instant::now() + TEND.max(began.elapsed() * LOOK_SHARE);
+                    // Whoever listens again and again must not take all the time.
+                    let (now, took) = (tokio::time::Instant::now(), began.elapsed());
+                    tend_from = now + TEND_REST.max(took * REPORTED_SHARE);
+                    tend_at = now + TEND.max(took * LOOK_SHARE);
                 }
                 () = sleep_until(open_at), if some_down => {
                     let began = Instant::now();
@@ -329,6 +340,7 @@ impl App {
     /// second signal.
     async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>) {
         self.draining = true;
+        self.assignment.rest();
         // After a hand-over this has been done, and finds nothing.
         self.proxy.drain().await;
         let connections = Arc::clone(&self.connections);

@@ -42,14 +42,14 @@ enum Outcome<'a> {
 pub(crate) fn connect4(context: SockAddrContext) -> i32 {
     let address = context.sock_addr;
     match steer(&context, v4(read!((*address).user_ip4)), false) {
-        Outcome::To(endpoint) if endpoint.address.is_v4() => {
+        Outcome::To(endpoint) => {
             // SAFETY: The context is the kernel's, and the verifier admits writes to these fields.
             unsafe { write_volatile(&raw mut (*address).user_ip4, (endpoint.address.low as u32).to_be()) };
             set_port(&context, endpoint.port);
             1
         }
         Outcome::Untouched => 1,
-        Outcome::To(_) | Outcome::Refused => refuse(),
+        Outcome::Refused => refuse(),
     }
 }
 
@@ -184,7 +184,12 @@ fn decide<'a>(
     let Some(destination) = destination.filter(|_| assignment.decision.outcome == outcome::CHOSEN) else {
         return Ok((assignment, None));
     };
-    Ok((assignment, Some(plan.endpoint(destination, assignment.decision.endpoint)?)))
+    let endpoint = plan.endpoint(destination, assignment.decision.endpoint)?;
+    // At a gateway there are unix sockets and endpoints of the other family too; the agent carries there. A service has none.
+    if endpoint.port == 0 || flow.destination.is_v4() && !endpoint.address.is_v4() {
+        return Err(Missing::Left);
+    }
+    Ok((assignment, Some(endpoint)))
 }
 
 /// What the socket is bound to; unspecified if to nothing.

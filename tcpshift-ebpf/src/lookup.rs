@@ -66,11 +66,16 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
     // SAFETY: The row is this processor's own.
     let counts = unsafe { &mut *counts };
     // SAFETY: Nothing is inserted while the row is used.
-    if let Some(known) = unsafe { FLOWS.get(flow) } {
-        let (began, endpoint) = (known.began, known.endpoint);
-        if agent::now().saturating_sub(began) < HOLDS && matches!(hand_over(&context, &endpoint), Handed::Over) {
+    let known = unsafe { FLOWS.get(flow) }.map(|known| (known.began, known.endpoint));
+    if let Some((began, endpoint)) = known
+        && agent::now().saturating_sub(began) < HOLDS
+    {
+        if matches!(hand_over(&context, &endpoint), Handed::Over) {
             return SK_PASS;
         }
+        // Whoever had its handshake is gone, and so is the connection. The client's next one is decided anew.
+        FLOWS.remove(flow).ok();
+        return SK_DROP;
     }
     let loss = agent::loss();
     if loss == loss::REFUSE {
@@ -188,20 +193,20 @@ fn hand_over_to_any(
     Ok(SK_DROP)
 }
 
-/// Hands the packet to a socket that listens at an endpoint, be it at every address.
+/// Hands the packet to a socket that listens at an endpoint: at its own address, else at every one, as the kernel would find
+/// it. The first that is there is whom clients of the endpoint mean, be it of another family.
 #[inline(always)]
 fn hand_over(context: &SkLookupContext, endpoint: &EndpointPlace) -> Handed {
-    let mut is_other = false;
-    for sharer in 0..SHARERS {
-        for address in [endpoint.address, EVERYWHERE[0], EVERYWHERE[1]] {
+    for address in [endpoint.address, EVERYWHERE[0], EVERYWHERE[1]] {
+        for sharer in 0..SHARERS {
             let key = ListeningKey { address, port: endpoint.port, sharer };
             // SAFETY: The pointer is the context.
             match unsafe { LISTENING.hand_over(context.lookup, &key) } {
                 Some(Ok(())) => return Handed::Over,
-                Some(Err(_)) => is_other = true,
+                Some(Err(_)) => return Handed::OtherFamily,
                 None => {}
             }
         }
     }
-    if is_other { Handed::OtherFamily } else { Handed::Nobody }
+    Handed::Nobody
 }

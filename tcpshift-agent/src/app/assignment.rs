@@ -41,6 +41,8 @@ pub(super) struct Assignment {
     kernel: Option<Kernel>,
     /// Programs decide by the plan in force.
     is_on: bool,
+    /// The plan in force steers clients who connect to services: nobody else can serve them.
+    has_clients: bool,
     /// The agent before this one has let go, and what is pinned could not be taken yet.
     is_owed: bool,
     /// Why it is as it is.
@@ -65,7 +67,7 @@ impl Assignment {
                 Err(error) => return Err(error).context(ASKED),
             },
         };
-        Ok(Self { asked, kernel, is_on: false, is_owed: false, reason, news: Arc::default() })
+        Ok(Self { asked, kernel, is_on: false, has_clients: false, is_owed: false, reason, news: Arc::default() })
     }
 
     /// Says, in a line, who decides and why.
@@ -164,7 +166,7 @@ impl Assignment {
                 }
                 Ok(Some(prepared))
             }
-            Err(error) if self.asked == Assign::Kernel && self.is_on => Err(error),
+            Err(error) if self.is_on && (self.asked == Assign::Kernel || self.has_clients) => Err(error),
             Err(error) => {
                 self.stand_aside(&error);
                 Ok(None)
@@ -175,6 +177,7 @@ impl Assignment {
     /// Puts a plan in force that was prepared.
     pub(super) fn publish(&mut self, prepared: Option<Prepared>) {
         let (Some(kernel), Some(prepared)) = (self.kernel.as_mut(), prepared) else { return };
+        self.has_clients = prepared.has_clients;
         match kernel.publish(prepared) {
             Ok(()) if self.is_on => {}
             Ok(()) => {
@@ -258,6 +261,26 @@ impl Assignment {
             reason: self.reason.clone(),
             kernel: connections.obeyed.load(Relaxed),
             agent: connections.decided.load(Relaxed),
+        }
+    }
+
+    /// A plan of the user's files cannot be put in force in the kernel.
+    pub(super) fn fall_behind(&mut self, error: &anyhow::Error) {
+        if self.has_clients {
+            // Without programs clients of services would reach nobody.
+            log::error!("the kernel goes on by the plan before: {error:#}; the next change tries again");
+        } else {
+            self.stand_aside(error);
+        }
+    }
+
+    /// Has nothing steered any more, since the agent ends; unless another one goes on with what there is.
+    pub(super) fn rest(&mut self) {
+        self.is_on = false;
+        if let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.is_seized())
+            && let Err(error) = kernel.stand_aside()
+        {
+            log::warn!("{error:#}");
         }
     }
 

@@ -14,6 +14,7 @@ use crate::admin::api::{
 use crate::connections::Connections;
 use crate::kernel;
 use crate::plan::catalog::Catalog;
+use crate::plan::choice::withhold;
 use crate::plan::compile::{Memory, compile};
 use crate::plan::{Plan, Route};
 use crate::proxy::ListenFailure;
@@ -192,7 +193,7 @@ impl App {
         if self.draining {
             return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed"));
         }
-        let plan = self.compile(&store);
+        let mut plan = self.compile(&store);
         let failures = self.proxy.open(&plan);
         let new: Vec<_> = failures.iter().filter(|failure| !self.down.contains_key(&failure.address)).collect();
         if !new.is_empty() {
@@ -200,6 +201,7 @@ impl App {
             self.give_up();
             return Err(Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; "))));
         }
+        failures.iter().for_each(|failure| withhold(&mut plan, failure.address));
         let prepared = match self.prepare(&plan) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -224,13 +226,14 @@ impl App {
 
     /// Puts in force what the user's files say. What cannot be listened on is said, and tried again.
     pub(super) async fn follow(&mut self, store: Store) {
-        let plan = self.compile(&store);
+        let mut plan = self.compile(&store);
         let failures = self.proxy.open(&plan);
+        failures.iter().for_each(|failure| withhold(&mut plan, failure.address));
         for failure in failures.iter().filter(|failure| !self.down.contains_key(&failure.address)) {
             log::error!("{failure}");
         }
         let prepared = self.prepare(&plan).unwrap_or_else(|error| {
-            self.assignment.stand_aside(&error);
+            self.assignment.fall_behind(&error);
             None
         });
         self.publish(store, plan, prepared, &failures).await;
@@ -255,8 +258,12 @@ impl App {
             let opened = self.down.keys().filter(|address| self.proxy.is_open(**address));
             opened.for_each(|address| log::info!("listening on {address} now"));
             self.proxy.publish(plan).await;
+            self.down = down(&failures);
+            // What was withheld from it can be had now.
+            self.follow(self.store.clone()).await;
+        } else {
+            self.down = down(&failures);
         }
-        self.down = down(&failures);
     }
 
     fn compile(&mut self, store: &Store) -> Plan {

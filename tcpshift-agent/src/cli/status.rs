@@ -155,7 +155,8 @@ pub(super) fn of_listener(listener: &ListenerStatus, wide: bool) -> String {
             table.push(&row(route, destination, wide));
         }
     }
-    text.push_str(&table.without_empty("WHY").text());
+    let table = ["CLOSED", "SENT", "RECEIVED", "RTT", "WHY"].into_iter().fold(table, Table::without_empty);
+    text.push_str(&table.text());
     text
 }
 

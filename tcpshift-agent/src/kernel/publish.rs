@@ -97,6 +97,8 @@ pub struct Prepared {
     /// Numbers of routes whose slot table is new, and whose is gone.
     changed: Vec<u32>,
     gone: Vec<u32>,
+    /// Whether clients who connect to services are steered by it.
+    pub has_clients: bool,
     /// Listeners that programs leave to the agent, since they have too many rules.
     pub left: Vec<String>,
     /// By the name it is pinned under.
@@ -135,7 +137,7 @@ impl Publisher {
 
     /// Puts a plan in force by one write.
     pub(super) fn publish(&mut self, prepared: Prepared, pins: Option<&Pins>) -> Result<()> {
-        let Prepared { generation, slots, hashes, fresh: _, changed, gone, left: _, tables } = prepared;
+        let Prepared { generation, slots, hashes, changed, gone, tables, .. } = prepared;
         self.index += 1;
         self.maps.plan.set(&0, &PlanRow { index: self.index, generation }).context("cannot switch to the plan")?;
         if let Some(pins) = pins {
@@ -253,7 +255,8 @@ impl Publisher {
             ("endpoints", endpoints),
         ];
         let fresh = std::mem::take(fresh);
-        Ok(Prepared { generation: plan.generation, slots, hashes, fresh, changed, gone, left, tables })
+        let (generation, has_clients) = (plan.generation, rows::has_clients(plan));
+        Ok(Prepared { generation, slots, hashes, fresh, changed, gone, has_clients, left, tables })
     }
 
     fn free_slot(&mut self) -> Result<u32> {

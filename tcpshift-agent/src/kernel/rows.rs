@@ -186,6 +186,11 @@ fn first(route: &Route) -> u32 {
     route.destinations.iter().position(|destination| destination.slots > 0).map_or(NONE, |place| place as u32)
 }
 
+/// Whether some clients who connect to services are steered.
+pub(super) fn has_clients(plan: &Plan) -> bool {
+    plan.mesh.iter().flat_map(|listener| &listener.routes).any(|route| datapath(plan, route) == datapath::CONNECT)
+}
+
 /// The ports of listeners whose connections may be handed over.
 pub(super) fn ports(plan: &Plan) -> BTreeSet<u16> {
     let lookup = |route: &Arc<Route>| matches!(datapath(plan, route), datapath::LOOKUP | datapath::LOOKUP_ONLY);

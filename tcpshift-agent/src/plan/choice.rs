@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tcpshift_common::decide::steer;
+use tcpshift_common::layout;
+use tcpshift_common::listener::Rule;
 
 use super::{Asked, Destination, EndpointAddress, Plan, Route};
 
@@ -83,13 +85,36 @@ pub fn choose(plan: &Plan, last: &Plan, ground: &Ground<'_>) -> BTreeMap<u32, Ch
                 let routes = &last.listener(listener.address)?.routes;
                 Some((was, routes.iter().find(|last| last.number == route.number)?))
             };
-            chosen.insert(route.number, at_gateway(route, before, ground));
+            let excess = excess(&listener.rules);
+            chosen.insert(route.number, at_gateway(route, before, &excess, ground));
         }
     }
-    for route in plan.mesh.iter().flat_map(|listener| &listener.routes) {
-        chosen.entry(route.number).or_insert_with(|| in_mesh(route, ground));
+    for listener in &plan.mesh {
+        let excess = excess(&listener.rules);
+        for route in &listener.routes {
+            chosen.entry(route.number).or_insert_with(|| match &excess {
+                Some(why) => nothing(why.clone()),
+                None => in_mesh(route, ground),
+            });
+        }
     }
     chosen
+}
+
+/// Nobody listens at the address of a listener: what comes there is not this agent's, and must not be taken from whoever it
+/// is for.
+pub fn withhold(plan: &mut Plan, address: SocketAddr) {
+    let Some(listener) = plan.listener(address).cloned() else { return };
+    for route in &listener.routes {
+        let reason = "its listener is not served".into();
+        plan.datapaths.insert(route.number, by(Datapath::Proxy, false, reason));
+    }
+}
+
+/// Why programs cannot serve a listener with these rules, if they are too many.
+fn excess(rules: &[Rule]) -> Option<Reason> {
+    let most = layout::RULES;
+    (rules.len() > most as usize).then(|| format!("its listener has more than {most} rules").into())
 }
 
 /// Of a route for clients inside a mesh: nobody but the kernel sees their connections.
@@ -106,10 +131,15 @@ fn in_mesh(route: &Route, ground: &Ground<'_>) -> Chosen {
 fn at_gateway<'a>(
     route: &Route,
     before: impl Fn() -> Option<(Datapath, &'a Arc<Route>)>,
+    excess: &Option<Reason>,
     ground: &Ground<'_>,
 ) -> Chosen {
     match (route.asked, &ground.connect) {
         (Asked::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
+        (Asked::Lookup, _) if excess.is_some() => nothing(excess.clone().unwrap_or_default()),
+        (Asked::Auto | Asked::Connect, _) if excess.is_some() => {
+            by(Datapath::Proxy, false, excess.clone().unwrap_or_default())
+        }
         (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
         (Asked::Connect, Err(why)) => by(Datapath::Proxy, false, why.clone().into()),
         (Asked::Lookup, _) => {
