@@ -1,7 +1,8 @@
 //! Routes at a gateway that cannot be handed over: carried instead, with a reason, or refused if nothing else was asked for.
 
+use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{answers, tally};
-use tcpshift_tests::process::{Process, command};
+use tcpshift_tests::process::{Process, built, command};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -119,8 +120,13 @@ fn what_a_route_asks_for_it_gets() {
 fn with_the_datapath_proxy_nothing_is_steered() {
     let world = World::new();
     let (_direct, _versions) = (direct(), versions());
+    // Who asks for clients of a group has to be told.
     let group = world.cgroup().display().to_string();
-    let agent = tcpshift_tests::agent::Agent::start(&world, &["--datapath", "proxy", "--cgroup", &group]);
+    let (program, options) = (command(built("tcpshift-agent")), ["--datapath", "proxy", "--cgroup", &group]);
+    let mut refused = Agent::launch(&world, "refused", program, &options);
+    assert_eq!(refused.process().wait(seconds(20)).code(), Some(1));
+    assert!(refused.log().contains("no client can be steered: --datapath proxy"), "{}", refused.log());
+    let agent = Agent::start(&world, &["--datapath", "proxy"]);
     agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
     assert_eq!(datapath(&agent, GATEWAY).0, "proxy");
     assert_eq!(datapath(&agent, MESH).0, "none");

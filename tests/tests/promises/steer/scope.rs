@@ -136,7 +136,7 @@ fn an_agent_with_process_numbers_of_its_own_steers_nobody() {
     // As in a container: what programs see of a process is not what it knows of itself.
     let mut unshare = command("unshare");
     unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]).arg(built("tcpshift-agent"));
-    let agent = Agent::launch(&world, "agent", unshare, &options(&world, &[])).ready();
+    let agent = Agent::launch(&world, "agent", unshare, &["--assign", "kernel", "--datapath", "auto"]).ready();
     agent.apply(&gateway_to_the_service());
     let (by, reason) = super::datapath(&agent, MESH);
     assert_eq!(by, "none");
