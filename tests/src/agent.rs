@@ -54,7 +54,9 @@ impl<'a> Agent<'a> {
     ) -> Self {
         let arguments: Vec<OsString> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
         launcher.arg("run").arg("--state-dir").arg(world.path(&format!("{name}.state"))).args(&arguments);
-        launcher.args(assign(&arguments));
+        for (option, variable, usual) in CHOICES {
+            launcher.args(choice(&arguments, option, variable, usual));
+        }
         launcher.env("TCPSHIFT_ADMIN", socket_word(world, name)).env("RUST_BACKTRACE", "1");
         let process = Process::start_with(world, process, grouped(world.cgroup(), &launcher), stdin);
         Self { world, name: name.to_owned(), arguments, process }
@@ -219,12 +221,16 @@ impl<'a> Agent<'a> {
     }
 }
 
-/// Who assigns connections, where a test does not say so itself: all promises are kept with the kernel and without.
-fn assign(arguments: &[OsString]) -> Vec<OsString> {
-    if arguments.iter().any(|argument| argument.to_string_lossy().starts_with("--assign")) {
+/// What is chosen where a test does not say so itself: all promises are kept with the kernel and without, and those that
+/// do not speak of the relay by every datapath.
+const CHOICES: [(&str, &str, &str); 2] =
+    [("--assign", "TCPSHIFT_ASSIGN", "kernel"), ("--datapath", "TCPSHIFT_DATAPATH", "proxy")];
+
+fn choice(arguments: &[OsString], option: &str, variable: &str, usual: &str) -> Vec<OsString> {
+    if arguments.iter().any(|argument| argument.to_string_lossy().starts_with(option)) {
         return Vec::new();
     }
-    vec!["--assign".into(), std::env::var_os("TCPSHIFT_ASSIGN").unwrap_or_else(|| "kernel".into())]
+    vec![option.into(), std::env::var_os(variable).unwrap_or_else(|| usual.into())]
 }
 
 /// Runs the agent's binary with some environment, to its end.

@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod agent;
 pub mod client;
+pub mod crowd;
 pub mod echo;
 pub mod load;
 pub mod maps;

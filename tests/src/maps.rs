@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
+use tcpshift_common::layout::ABI;
 
 use crate::process::{command, run};
 use crate::until::seconds;
@@ -13,9 +14,6 @@ use crate::world::{PINS, World};
 
 /// What the agent pins things in, below [`PINS`].
 const OURS: &str = "tcpshift";
-
-/// The version of what it pins, a folder in that.
-const VERSION: &str = "1";
 
 /// The elements of a map that is pinned under a name, each with `key` and `value` (in a map that has one for each
 /// CPU, `values`): named fields where the map has types, and lists of bytes such as `"0x07"` where it has none.
@@ -72,7 +70,12 @@ pub fn links(world: &World) -> BTreeMap<String, Value> {
 
 /// Where something is pinned under a name.
 pub fn path(name: &str) -> String {
-    format!("{PINS}/{OURS}/{VERSION}/{name}")
+    format!("{PINS}/{}", ours(name))
+}
+
+/// The same, below [`PINS`]. The version of what is pinned is a folder in [`OURS`].
+pub fn ours(name: &str) -> String {
+    format!("{OURS}/{ABI}/{name}")
 }
 
 /// Runs `bpftool WORDS` in the world that this thread is in, for what it does.

@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::maps::{attached, dump, pinned};
+use tcpshift_tests::maps::{attached, dump, ours, path, pinned};
 use tcpshift_tests::process::{Process, built, command, grouped, run};
 use tcpshift_tests::until::{seconds, until_so};
-use tcpshift_tests::world::{PINS, World};
+use tcpshift_tests::world::World;
 
 /// Pins a map without types, with one element, where the agent pins its own.
 fn pin(name: &str) {
-    let folder = Path::new(PINS).join("tcpshift/2");
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(name).display().to_string();
+    let path = path(name);
+    std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
     let bpftool = |words: &str| {
         let mut command = command("bpftool");
         command.args(words.split(' '));
@@ -33,7 +32,7 @@ fn what_is_pinned_in_one_world_is_in_no_other() {
     let world = World::new();
     assert_eq!(pinned(&world), [""; 0]);
     pin("plan");
-    assert_eq!(pinned(&world), ["tcpshift", "tcpshift/2", "tcpshift/2/plan"]);
+    assert_eq!(pinned(&world), ["tcpshift", ours("").trim_end_matches('/'), &ours("plan")]);
     let elements = serde_json::Value::from(dump(&world, "plan"));
     let expected = r#"[{"key": ["0x01", "0x00", "0x00", "0x00"], "value": ["0x07", "0x00", "0x00", "0x00"]}]"#;
     assert_eq!(elements, serde_json::from_str::<serde_json::Value>(expected).unwrap());

@@ -31,7 +31,7 @@ pub(crate) struct Tool {
 pub(crate) const BUILD: [Tool; 1] = [Tool { program: "cc", package: "gcc libc6-dev", purpose: "Rust links by it" }];
 
 /// What building and testing need.
-pub(crate) const ALL: [Tool; 7] = [
+pub(crate) const ALL: [Tool; 12] = [
     BUILD[0],
     Tool { program: "ip", package: "iproute2", purpose: "each test has a network namespace of its own" },
     Tool { program: "setpriv", package: "util-linux", purpose: "processes of a test end with it" },
@@ -39,6 +39,11 @@ pub(crate) const ALL: [Tool; 7] = [
     Tool { program: "curl", package: "curl", purpose: "the admin API is tried by a stranger" },
     Tool { program: "python3", package: "python3", purpose: "real programs are carried" },
     Tool { program: "bpftool", package: "bpftool", purpose: "what the kernel holds is looked at by a stranger" },
+    Tool { program: "redis-server", package: "redis-server", purpose: "a real server is steered to" },
+    Tool { program: "redis-benchmark", package: "redis-tools", purpose: "it loads that server" },
+    Tool { program: "postgres", package: "postgresql", purpose: "a real server is steered to" },
+    Tool { program: "nginx", package: "nginx", purpose: "a real server is steered to" },
+    Tool { program: "wrk", package: "wrk", purpose: "it loads that server" },
 ];
 
 /// What measuring datapaths beside their peers needs, and `test` does not.
@@ -125,10 +130,13 @@ impl Drop for NoServices {
     }
 }
 
-/// Whether a program is in the folders of PATH, or in those of the administrator.
+/// Whether a program is in the folders of PATH, in those of the administrator, or in those of `PostgreSQL`, which Debian keeps
+/// out of PATH, one for each version.
 fn present(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let postgresql = versions.map(|version| version.path().join("bin"));
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).chain(postgresql);
     folders.map(|folder| folder.join(OsStr::new(program))).any(|file| file.is_file())
 }
 

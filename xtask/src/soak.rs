@@ -20,7 +20,12 @@ enum What {
     Takeover,
     /// 100,000 connections of random lengths, turning between messages and bulk: no byte lost, nothing left
     Connections,
+    /// 1,000 edits under 100,000 connections that no agent carries: none is touched
+    Steer,
 }
+
+/// One promise, and what it measures.
+const PROMISE: [&str; 7] = ["tcpshift-tests", "--test", "promises", "--", "--ignored", "--exact", "--nocapture"];
 
 impl Soak {
     /// Builds, tries, and prints the figures of each round; fails if a promise is not kept.
@@ -32,8 +37,11 @@ impl Soak {
         match self.what {
             What::Takeover => {
                 step("takeovers");
-                let words = ["tcpshift-tests", "--test", "promises", "--", "--ignored", "--exact", "--nocapture"];
-                cargo(&[&test[..], &words, &["takeover::soak_takeover"]].concat(), &[])
+                cargo(&[&test[..], &PROMISE, &["takeover::soak_takeover"]].concat(), &[])
+            }
+            What::Steer => {
+                step("connections that are steered");
+                cargo(&[&test[..], &PROMISE, &["steer::many::soak_steer"]].concat(), &[])
             }
             What::Connections => {
                 step("connections");

@@ -7,6 +7,10 @@ use anyhow::{Context, Result, ensure};
 use crate::cargo::{cargo, cargo_told};
 use crate::{build_ebpf, setup, step};
 
+/// Promises about connections that are kept whether or not an agent carries them. Others are about what only a relay does,
+/// as ending what is idle, or are not about connections.
+const STEERED: [&str; 6] = ["bytes::", "empty::", "live::", "matching::", "shares::", "task::"];
+
 /// Runs everything, and stops at the first failure.
 pub(crate) fn test() -> Result<()> {
     ensure!(
@@ -36,13 +40,22 @@ pub(crate) fn test() -> Result<()> {
     let began = Instant::now();
     let mut count = Count::default();
     let all = ["test", "--workspace", "--no-fail-fast"];
-    let result = cargo_told(&all, &[("TCPSHIFT_ASSIGN", "kernel")], |line| count.add(line)).and_then(|()| {
-        step("the promises once more: the agent assigns connections, not the kernel");
-        // All of the workspace, of which one test program: for a package alone, cargo would build libraries anew.
-        // Those of `kernel` always say themselves who assigns: once is enough.
-        let promises = ["test", "--workspace", "--no-fail-fast", "--test", "promises", "--", "--skip", "kernel::"];
-        cargo_told(&promises, &[("TCPSHIFT_ASSIGN", "agent")], |line| count.add(line))
-    });
+    // All of the workspace, of which one test program: for a package alone, cargo would build libraries anew.
+    // Those of `kernel` and `steer` always say themselves who assigns: once is enough.
+    let promises = ["test", "--workspace", "--no-fail-fast", "--test", "promises", "--"];
+    let not_again = ["--skip", "kernel::", "--skip", "steer::"];
+    let result = cargo_told(&all, &[("TCPSHIFT_ASSIGN", "kernel")], |line| count.add(line))
+        .and_then(|()| {
+            step("the promises once more: the agent assigns connections, not the kernel");
+            let words = [&promises[..], &not_again].concat();
+            cargo_told(&words, &[("TCPSHIFT_ASSIGN", "agent")], |line| count.add(line))
+        })
+        .and_then(|()| {
+            step("promises once more: the kernel hands connections to the endpoints' own sockets");
+            let words = [&promises[..], &not_again, &STEERED].concat();
+            let environment = [("TCPSHIFT_ASSIGN", "kernel"), ("TCPSHIFT_DATAPATH", "auto")];
+            cargo_told(&words, &environment, |line| count.add(line))
+        });
     let Count { passed, failed, ignored } = count;
     let seconds = began.elapsed().as_secs();
     result.with_context(|| format!("{failed} of {} tests failed in {seconds} s", failed + passed))?;

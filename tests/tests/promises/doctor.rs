@@ -6,7 +6,7 @@ use serde_json::Value;
 use tcpshift_tests::agent::{Agent, cli};
 use tcpshift_tests::client::{GATEWAY, answers};
 use tcpshift_tests::echo::tcp_echo;
-use tcpshift_tests::maps::{attached, pinned};
+use tcpshift_tests::maps::{attached, path, pinned};
 use tcpshift_tests::process::{Output, built, command, grouped, run};
 use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::until::seconds;
@@ -104,7 +104,7 @@ fn unload_waits_for_the_agents_end_and_removes_what_a_killed_one_left() {
     let mut agent = Agent::start(&world, &KERNEL);
     agent.apply(&together(&[&ground(), &route(&[("v1", 80), ("v2", 20)])]));
     let unload = || cli(&[], &["unload"], b"");
-    let refused = format!("the agent of process {} has /sys/fs/bpf/tcpshift/2", agent.pid());
+    let refused = format!("the agent of process {} has {}", agent.pid(), path("").trim_end_matches('/'));
     unload().expect(1).complains(&refused);
     assert_eq!(attached(&world).len(), 1);
     agent.process().kill();

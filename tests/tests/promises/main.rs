@@ -1,7 +1,8 @@
 //! The promises of tcpshift, each tried from outside: the built agent, real sockets, the command line.
 //!
 //! One binary, since each links everything; one module for each kind of promise. Every test has a world
-//! of its own and runs beside the others. `TCPSHIFT_ASSIGN` says who assigns connections: `kernel`, or `agent`.
+//! of its own and runs beside the others. `TCPSHIFT_ASSIGN` says who assigns connections: `kernel`, or `agent`; and
+//! `TCPSHIFT_DATAPATH` how they reach their endpoints: `proxy`, or `auto`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod activation;
@@ -19,6 +20,7 @@ mod matching;
 mod shares;
 mod shutdown;
 mod sources;
+mod steer;
 mod takeover;
 mod task;
 mod trouble;

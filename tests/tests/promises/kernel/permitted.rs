@@ -1,12 +1,12 @@
 //! What the kernel part needs, gives up, and leaves alone: capabilities, and what others have pinned.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use tcpshift_tests::agent::{Agent, cli};
 use tcpshift_tests::client::{GATEWAY, answers, ask};
-use tcpshift_tests::maps::{attached, bpftool, path, pinned};
+use tcpshift_tests::maps::{attached, bpftool, ours, path, pinned};
 use tcpshift_tests::process::{built, command};
 use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::server::Server;
@@ -132,7 +132,7 @@ fn a_second_agent_is_refused_or_decides_for_itself() {
 
 /// Makes a folder below that of pinned objects, and all above it.
 fn folder(name: &str, mode: u32) {
-    let path = Path::new(PINS).join(name);
+    let path = PathBuf::from(PINS).join(name);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
 }
@@ -171,10 +171,10 @@ fn what_another_layout_has_pinned_is_left_alone() {
 
 #[test]
 fn a_folder_that_others_can_write_to_is_refused() {
-    for name in ["tcpshift", "tcpshift/2", "tcpshift/2/links"] {
+    for name in ["tcpshift", ours("").trim_end_matches('/'), &ours("links")].map(str::to_owned) {
         std::thread::spawn(move || {
             let world = World::new();
-            folder(name, 0o777);
+            folder(&name, 0o777);
             assert_refused(&world, &[&format!("{PINS}/{name} is not this user's alone"), "mode 0700", "remove it"]);
         })
         .join()
@@ -185,7 +185,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
 #[test]
 fn what_is_no_link_of_ours_is_refused() {
     let world = World::new();
-    folder("tcpshift/2/links", 0o700);
+    folder(&ours("links"), 0o700);
     foreign(&world, &path("links/assign-1"));
     assert_refused(&world, &["links/assign-1 (`tcpshift-agent unload` removes it)", "no link"]);
 }
@@ -195,8 +195,8 @@ fn unload_removes_nothing_that_a_folder_of_others_leads_to() {
     let world = World::new();
     let elsewhere = world.folder("elsewhere");
     let file = world.write("elsewhere/file", "kept");
-    folder("tcpshift/2", 0o700);
-    let link = Path::new(PINS).join("tcpshift/2/link");
+    folder(&ours(""), 0o700);
+    let link = PathBuf::from(path("link"));
     std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
     folder("tcpshift", 0o755);
     let refused = format!("{PINS}/tcpshift is not this user's alone");

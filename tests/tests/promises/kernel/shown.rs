@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tcpshift_common::SLOTS;
 use tcpshift_tests::admin::{documents, request};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::maps::{dump, pinned};
+use tcpshift_tests::maps::{dump, ours, pinned};
 use tcpshift_tests::routes::{entry, example_text, rule, rules, together};
 use tcpshift_tests::world::World;
 
@@ -139,7 +139,7 @@ fn assert_shown(world: &World, agent: &Agent<'_>, expected: &[Expected<'_>]) {
         assert_eq!(places(world, route), table, "slots/{route}");
     }
     let files: Vec<String> =
-        pinned(world).iter().filter_map(|path| path.strip_prefix("tcpshift/2/slots/").map(str::to_owned)).collect();
+        pinned(world).iter().filter_map(|path| path.strip_prefix(&ours("slots/")).map(str::to_owned)).collect();
     let mut numbers: Vec<String> = tables.keys().map(u64::to_string).collect();
     numbers.sort();
     assert_eq!(files, numbers, "a table for each route, and none besides");

@@ -1,0 +1,140 @@
+//! Clients in processes of their own (`tcp-ask`), in a control group or a network namespace that the test chooses.
+//!
+//! What the kernel does for a client may depend on where that is; threads of the test itself are in no group of their own.
+//! It must not know why a place matters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::process::{Process, built, command, grouped, run};
+use crate::until::{seconds, until_so};
+use crate::world::World;
+
+/// Where a client is.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// Where the test itself is.
+    Here,
+    /// In a control group.
+    Group(&'a Path),
+    /// In the network namespace of a process.
+    Namespace(u32),
+}
+
+/// What clients saw, one connection after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Who answered; or the kind of a failure, as `ConnectionRefused`.
+    pub order: Vec<String>,
+    /// With whom they take themselves to be connected.
+    pub peers: BTreeSet<String>,
+}
+
+impl Place<'_> {
+    /// A command there.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        match self {
+            Self::Here => command(program),
+            Self::Group(group) => grouped(group, &command(program)),
+            Self::Namespace(process) => {
+                let mut command = command("nsenter");
+                command.arg(format!("--net=/proc/{process}/ns/net")).arg("--").arg(program);
+                command
+            }
+        }
+    }
+
+    /// Asks so many times, one after the other.
+    #[track_caller]
+    pub fn ask(&self, address: &str, count: usize) -> Seen {
+        let mut command = self.command(built("tcp-ask"));
+        command.args(["ask", address, &count.to_string()]);
+        let said = run(command, b"", seconds(60)).expect(0).stdout;
+        let said: Value = serde_json::from_str(&said).expect("tcp-ask prints JSON");
+        let texts = |value: &Value| {
+            let list = value.as_array().expect("a list").iter();
+            list.map(|text| text.as_str().expect("a text").to_owned()).collect::<Vec<_>>()
+        };
+        Seen { order: texts(&said["order"]), peers: texts(&said["peers"]).into_iter().collect() }
+    }
+
+    /// Asks so many times, and counts who answered.
+    #[track_caller]
+    pub fn tally(&self, address: &str, count: usize) -> BTreeMap<String, usize> {
+        self.ask(address, count).tally()
+    }
+}
+
+impl Seen {
+    /// Counts who answered.
+    pub fn tally(&self) -> BTreeMap<String, usize> {
+        let mut tally = BTreeMap::new();
+        for who in &self.order {
+            *tally.entry(who.clone()).or_default() += 1;
+        }
+        tally
+    }
+}
+
+/// Clients at work, until they are told to finish.
+#[derive(Debug)]
+pub struct Crowd {
+    process: Process,
+    until: PathBuf,
+}
+
+impl Crowd {
+    /// So many clients, each of which connects, says a line, reads the answer and closes, again and again.
+    pub fn rush(world: &World, name: &str, place: Place<'_>, address: &str, clients: usize) -> Self {
+        let crowd = Self::start(world, name, place, &["rush", address, &clients.to_string()], &[]);
+        crowd.reach(clients * 3);
+        crowd
+    }
+
+    /// So many connections that stay open, each of which says something at the beginning and at the end, from
+    /// several addresses by turns if they are given. Does not wait for them: see [`Crowd::reach`].
+    pub fn hold(world: &World, name: &str, place: Place<'_>, address: &str, count: usize, sources: &[String]) -> Self {
+        Self::start(world, name, place, &["hold", address, &count.to_string()], sources)
+    }
+
+    fn start(world: &World, name: &str, place: Place<'_>, words: &[&str], sources: &[String]) -> Self {
+        let until = world.path(&format!("{name}.until"));
+        let mut command = place.command(built("tcp-ask"));
+        command.args(words).arg(&until).args(sources);
+        Self { process: Process::start(world, name, command), until }
+    }
+
+    /// How many connections were made until now.
+    pub fn made(&self) -> usize {
+        let said = self.process.stdout();
+        let last = said.lines().rev().find_map(|line| line.strip_prefix("made ")?.parse().ok());
+        last.unwrap_or_default()
+    }
+
+    /// Waits until so many were made.
+    #[track_caller]
+    pub fn reach(&self, count: usize) {
+        until_so("connections are made", seconds(120), || self.made() >= count);
+    }
+
+    /// Waits until so many more were made.
+    #[track_caller]
+    pub fn go_on(&self, more: usize) {
+        self.reach(self.made() + more);
+    }
+
+    /// Ends, and counts who answered; what failed is counted by its kind.
+    #[track_caller]
+    pub fn finish(mut self) -> BTreeMap<String, usize> {
+        std::fs::write(&self.until, b"").unwrap_or_else(|error| panic!("{}: {error}", self.until.display()));
+        let status = self.process.wait(seconds(60));
+        let said = self.process.stdout();
+        assert!(status.success(), "tcp-ask ended with {status}: {said}{}", self.process.stderr());
+        let last = said.lines().last().expect("tcp-ask says something");
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("tcp-ask prints no tally: {error}\n{last}"))
+    }
+}

@@ -1,0 +1,254 @@
+//! The walk-through at a gateway whose endpoints are on this host: each connection is handed to a version's own socket.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::client::{ask, connect, tally};
+use tcpshift_tests::crowd::Place;
+use tcpshift_tests::echo::tcp_echo;
+use tcpshift_tests::process::{Process, command};
+use tcpshift_tests::server::Server;
+use tcpshift_tests::until::{seconds, until_so};
+use tcpshift_tests::world::World;
+
+use super::{
+    ENTRANCE, ENTRANCE6, GATEWAY, ONE, TWO, assert_split, await_counted, await_datapath, datapath, ground, ip, route,
+    start, version, versions,
+};
+
+/// Somebody in another network namespace, at the other end of a cable: `10.98.0.2` and `fd98::2`. Here is `10.98.0.1` and `fd98::1`.
+struct Neighbour(Process);
+
+impl Neighbour {
+    fn new(world: &World) -> Self {
+        let mut sleeper = command("unshare");
+        sleeper.args(["--net", "--", "sh", "-c", "echo there && exec sleep 300"]);
+        let process = Process::start(world, "neighbour", sleeper);
+        until_so("the neighbour is there", seconds(10), || process.stdout() == "there\n");
+        let neighbour = Self(process);
+        ip(&format!("link add cable type veth peer name cable netns {}", neighbour.0.pid()));
+        ip("addr add 10.98.0.1/24 dev cable");
+        ip("addr add fd98::1/64 dev cable nodad");
+        ip("link set cable up");
+        for words in ["addr add 10.98.0.2/24 dev cable", "addr add fd98::2/64 dev cable nodad", "link set cable up"] {
+            let mut there = neighbour.place().command("ip");
+            there.args(words.split(' '));
+            tcpshift_tests::process::run(there, b"", seconds(10)).expect(0);
+        }
+        neighbour
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place::Namespace(self.0.pid())
+    }
+}
+
+/// A server that answers a line with whom it takes for its client, in the place of its name.
+fn sees(address: &str) -> Server {
+    Server::each(address, |stream| {
+        let client = stream.peer_addr()?.ip().to_canonical();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line)?;
+        (&stream).write_all(format!("{client} {line}").as_bytes())
+    })
+}
+
+fn steered(world: &World, weights: [u32; 2]) -> Agent<'_> {
+    let agent = start(world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, weights)));
+    await_datapath(&agent, GATEWAY, "lookup");
+    agent
+}
+
+fn only(name: &str, count: usize) -> BTreeMap<String, usize> {
+    BTreeMap::from([(name.to_owned(), count)])
+}
+
+#[test]
+fn the_whole_task_for_neighbours_and_for_clients_of_this_host() {
+    let world = World::new();
+    // Of both families: a socket of IPv4 takes no connection of IPv6.
+    let _versions = [version("[::]:9001", "one"), version("[::]:9002", "two")];
+    let neighbour = Neighbour::new(&world);
+    let agent = steered(&world, [100, 0]);
+    let ways = [
+        (Place::Here, ENTRANCE),
+        (Place::Here, ENTRANCE6),
+        (neighbour.place(), "10.98.0.1:31400"),
+        (neighbour.place(), "[fd98::1]:31400"),
+    ];
+    for (place, address) in ways {
+        assert_eq!(place.tally(address, 200), only("one", 200), "{address}");
+    }
+    agent.apply(&route(GATEWAY, [80, 20]));
+    for (place, address) in ways {
+        assert_split(&place.tally(address, 1_000), 0.2);
+    }
+    agent.apply(&route(GATEWAY, [0, 100]));
+    for (place, address) in ways {
+        assert_eq!(place.tally(address, 200), only("two", 200), "{address}");
+    }
+    agent.apply(&route(GATEWAY, [100, 0]));
+    assert_eq!(tally(ENTRANCE, 200), only("one", 200));
+    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+    // The agent has carried none of them.
+    let assignment = agent.status().assignment;
+    assert_eq!((assignment.kernel, assignment.agent), (0, 0), "{assignment:?}");
+}
+
+#[test]
+fn the_server_sees_its_client() {
+    let world = World::new();
+    let neighbour = Neighbour::new(&world);
+    let _servers = [sees("[::]:9001"), sees("[::]:9002")];
+    let _agent = steered(&world, [50, 50]);
+    for (place, address, client) in [
+        (neighbour.place(), "10.98.0.1:31400", "10.98.0.2"),
+        (neighbour.place(), "[fd98::1]:31400", "fd98::2"),
+        (Place::Here, ENTRANCE, "127.0.0.1"),
+    ] {
+        let tally = place.tally(address, 60);
+        assert_eq!(tally, only(client, 60), "{address}");
+    }
+}
+
+/// A listening socket that others may share the port with.
+fn sharing(address: &str) -> Socket {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(1024).unwrap();
+    socket
+}
+
+#[test]
+fn several_sockets_share_an_endpoint_and_may_be_closed_one_by_one() {
+    let world = World::new();
+    let _two = version("127.0.0.1:9002", "two");
+    let mut sockets: Vec<Socket> = (0..4).map(|_| sharing("127.0.0.1:9001")).collect();
+    let answer = |listener: &Socket| {
+        let (listener, name) = (std::net::TcpListener::from(listener.try_clone().unwrap()), "one");
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line).unwrap();
+                (&stream).write_all(format!("{name} {line}").as_bytes()).unwrap();
+            }
+        });
+    };
+    sockets.iter().for_each(answer);
+    let agent = steered(&world, [50, 50]);
+    assert_split(&tally(ENTRANCE, 600), 0.5);
+    // Two more come while the agent is there, and others go: of one that is shut down the kernel takes no connection.
+    sockets.extend((0..2).map(|_| sharing("127.0.0.1:9001")));
+    sockets[4..].iter().for_each(answer);
+    for socket in sockets.drain(..5) {
+        socket.shutdown(std::net::Shutdown::Both).ok();
+        assert_split(&tally(ENTRANCE, 200), 0.5);
+    }
+    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+}
+
+#[test]
+fn a_dead_endpoint_of_a_version_takes_no_connection() {
+    let world = World::new();
+    let _one = version("127.0.0.1:9001", "one");
+    let _two = tcp_echo(&world, "9002", "two", "127.0.0.1");
+    let mut other = tcp_echo(&world, "9003", "three", "127.0.0.1");
+    let agent = start(&world, &[]);
+    agent.apply(&(ground(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]) + &route(GATEWAY, [50, 50])));
+    await_datapath(&agent, GATEWAY, "lookup");
+    let before = tally(ENTRANCE, 600);
+    assert!(before["two"] > 0 && before["three"] > 0, "{before:?}");
+    assert_eq!(before.values().sum::<usize>(), before["one"] + before["two"] + before["three"], "{before:?}");
+    other.kill();
+    let after = tally(ENTRANCE, 600);
+    assert_split(&after, 0.5);
+    let _again = tcp_echo(&world, "9003", "three", "127.0.0.1");
+    until_so("it is back", Duration::from_millis(1_500), || ask(ENTRANCE).is_ok_and(|who| who == "three"));
+}
+
+#[test]
+fn a_version_that_is_gone_refuses_its_share_and_is_back_within_a_second() {
+    let world = World::new();
+    let _one = version("127.0.0.1:9001", "one");
+    let mut two = tcp_echo(&world, "9002", "two", "127.0.0.1");
+    let agent = steered(&world, [70, 30]);
+    for round in 0..3 {
+        two.kill();
+        let tally = tally(ENTRANCE, 400);
+        let refused = tally.get("ConnectionRefused").copied().unwrap_or_default();
+        assert_eq!(tally["one"] + refused, 400, "round {round}: {tally:?}");
+        tcpshift_tests::share::assert_share("refused", refused, 400, 0.3);
+        assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+        two = tcp_echo(&world, "9002", "two", "127.0.0.1");
+        let began = Instant::now();
+        until_so("it is back", Duration::from_millis(1_500), || ask(ENTRANCE).is_ok_and(|who| who == "two"));
+        assert_split(&super::lookup::tally(ENTRANCE, 300), 0.3);
+        assert!(began.elapsed() < seconds(20));
+    }
+}
+
+#[test]
+fn servers_may_begin_before_and_after_the_agent() {
+    let world = World::new();
+    let _one = version("127.0.0.1:9001", "one");
+    let agent = start(&world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
+    let (before, reason) = datapath(&agent, GATEWAY);
+    assert_eq!(before, "proxy");
+    assert!(reason.contains("127.0.0.1:9002"), "{reason}");
+    let _two = version("127.0.0.1:9002", "two");
+    let began = Instant::now();
+    await_datapath(&agent, GATEWAY, "lookup");
+    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+    assert_split(&tally(ENTRANCE, 400), 0.5);
+}
+
+#[test]
+fn servers_may_listen_at_one_address_or_at_all() {
+    for (first, second) in
+        [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "[::]"), ("[::]", "0.0.0.0")]
+    {
+        std::thread::spawn(move || {
+            let world = World::new();
+            let _one = version(&format!("{first}:9001"), "one");
+            let agent = start(&world, &[]);
+            agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
+            let _two = version(&format!("{second}:9002"), "two");
+            await_datapath(&agent, GATEWAY, "lookup");
+            assert_split(&tally(ENTRANCE, 300), 0.5);
+            // A socket of IPv4 takes no connection of IPv6: these are carried.
+            assert_split(&tally(ENTRANCE6, 300), 0.5);
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
+fn what_is_opened_and_what_is_open_is_counted() {
+    let world = World::new();
+    let _versions = versions();
+    let agent = steered(&world, [50, 50]);
+    let held: Vec<_> = (0..40).map(|_| connect(ENTRANCE).unwrap()).collect();
+    await_counted(&agent, GATEWAY, 40, 40);
+    drop(held);
+    await_counted(&agent, GATEWAY, 40, 0);
+}
+
+#[test]
+fn endpoints_that_listen_are_found_before_the_route_is_in_force() {
+    let world = World::new();
+    let _versions = versions();
+    let agent = start(&world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
+    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+    assert_split(&tally(ENTRANCE, 100), 0.5);
+    assert_eq!(agent.status().assignment.kernel, 0, "the agent carried some");
+}

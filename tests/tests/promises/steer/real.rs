@@ -1,0 +1,64 @@
+//! Servers that others have written, two of each kind, and the programs that load them: no error, and the right split, by
+//! what the servers themselves count.
+
+mod http;
+mod postgres;
+mod redis;
+
+use std::time::Duration;
+
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::crowd::Place;
+use tcpshift_tests::process::{Output, run};
+use tcpshift_tests::share::assert_share;
+use tcpshift_tests::world::World;
+
+use super::{GATEWAY, MESH, ONE, TWO, await_datapath, ground, inside, route, start};
+
+/// Where the two versions of a server listen.
+const PORTS: [u16; 2] = [ONE.2, TWO.2];
+
+/// The share of the second version.
+const SHARE: f64 = 0.3;
+
+/// A way to reach the servers.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    place: Place<'a>,
+    host: &'static str,
+    port: &'static str,
+}
+
+impl Way<'_> {
+    /// Runs a program that loads the servers, with words of its own behind others; `HOST` and `PORT` are said as they are here.
+    #[track_caller]
+    fn load(&self, program: &str, words: &str, own: &[&str]) -> Output {
+        let mut command = self.place.command(program);
+        command.args(words.replace("HOST", self.host).replace("PORT", self.port).split(' ')).args(own);
+        run(command, b"", Duration::from_secs(40)).expect(0)
+    }
+}
+
+/// By the service's address inside the mesh, and by the gateway's.
+fn ways(world: &World) -> [Way<'_>; 2] {
+    [
+        Way { place: inside(world), host: "10.99.0.1", port: "9000" },
+        Way { place: Place::Here, host: "127.0.0.1", port: "31400" },
+    ]
+}
+
+/// An agent that divides connections among servers that listen.
+fn served(world: &World) -> Agent<'_> {
+    let agent = start(world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [70, 30]) + &route(GATEWAY, [70, 30])));
+    await_datapath(&agent, GATEWAY, "lookup");
+    agent
+}
+
+/// What each of the servers has counted more, of which the second must have its share; at least so many in all.
+#[track_caller]
+fn assert_counted(what: &str, before: [usize; 2], after: [usize; 2], least: usize) {
+    let [one, two] = [after[0] - before[0], after[1] - before[1]];
+    assert!(one + two >= least, "{what}: {one} and {two} of at least {least}");
+    assert_share(what, two, one + two, SHARE);
+}

@@ -1,0 +1,158 @@
+//! Whose connections are pointed elsewhere, and whose are not: labels, control groups, network namespaces, ports, UDP.
+
+use std::net::UdpSocket;
+
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::crowd::Place;
+use tcpshift_tests::process::{built, command, run};
+use tcpshift_tests::until::{seconds, until_so};
+use tcpshift_tests::world::World;
+
+use super::{MESH, ONE, SERVICE, TWO, direct, ground, inside, options, route, start, version, versions};
+
+/// Who answers clients of a place, all of whom must have the same answer.
+#[track_caller]
+fn who(place: Place<'_>, address: &str) -> String {
+    let tally = place.tally(address, 30);
+    assert_eq!(tally.len(), 1, "{place:?} at {address}: {tally:?}");
+    tally.into_keys().next().unwrap()
+}
+
+#[test]
+fn clients_in_no_group_of_the_agents_are_left_alone() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    let agent = start(&world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [100, 0])));
+    assert_eq!(who(inside(&world), SERVICE), "one");
+    assert_eq!(who(Place::Here, SERVICE), "direct");
+}
+
+#[test]
+fn clients_in_another_network_namespace_are_left_alone() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    let agent = start(&world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [100, 0])));
+    // In the same control group: the whole of it is that its addresses mean something else.
+    let script = "ip link set lo up && ip addr add 10.99.0.1/32 dev lo && python3 -c '\n\
+        import socket\n\
+        s = socket.create_server((\"10.99.0.1\", 9000))\n\
+        c = socket.create_connection((\"10.99.0.1\", 9000), 5)\n\
+        s.accept()[0].sendall(b\"another namespace\")\n\
+        print(c.recv(100).decode())'";
+    let mut other = inside(&world).command("unshare");
+    other.args(["--net", "--", "sh", "-c", script]);
+    assert_eq!(run(other, b"", seconds(20)).expect(0).stdout, "another namespace\n");
+    assert_eq!(who(inside(&world), SERVICE), "one");
+}
+
+#[test]
+fn other_ports_and_udp_are_left_alone() {
+    let world = World::new();
+    let (_direct, _versions, _other) = (direct(), versions(), version("10.99.0.1:9100", "other"));
+    let udp = UdpSocket::bind(SERVICE).unwrap();
+    let echo = udp.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 100];
+        while let Ok((length, from)) = echo.recv_from(&mut bytes) {
+            echo.send_to(&bytes[..length], from).unwrap();
+        }
+    });
+    let agent = start(&world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [100, 0])));
+    assert_eq!(who(inside(&world), SERVICE), "one");
+    assert_eq!(who(inside(&world), "10.99.0.1:9100"), "other");
+    assert_eq!(who(inside(&world), "127.0.0.1:9002"), "two", "an endpoint that is asked for itself");
+    let script = "import socket\n\
+        s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(5)\n\
+        s.connect(('10.99.0.1', 9000)); s.send(b'by UDP'); print(s.recv(100).decode(), s.getpeername())\n";
+    let mut python = inside(&world).command("python3");
+    python.args(["-c", script]);
+    assert_eq!(run(python, b"", seconds(20)).expect(0).stdout, "by UDP ('10.99.0.1', 9000)\n");
+}
+
+/// The route of a mesh, whose first rule has a condition and leads to v2; all others get v1.
+fn conditional(condition: &str) -> String {
+    let all = route(MESH, [1, 0]);
+    let (head, rule) = all.split_once("  - route:\n").unwrap();
+    let second = route(MESH, [0, 1]);
+    let first = second.split_once("  - route:\n").unwrap().1.trim_end_matches("---\n");
+    format!("{head}  - match: [{{{condition}}}]\n    route:\n{first}  - route:\n{rule}")
+}
+
+#[test]
+fn rules_for_labels_hold_for_an_agent_that_has_them() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    let text = ground(&[ONE, TWO]) + &conditional("sourceLabels: {app: web}");
+    for (label, expected) in [("app=web", "two"), ("app=other", "one"), ("web=app", "one")] {
+        let agent = start(&world, &["--label", label]);
+        agent.apply(&text);
+        assert_eq!(who(inside(&world), SERVICE), expected, "{label}");
+        drop(agent);
+    }
+}
+
+#[test]
+fn rules_for_a_namespace_hold_for_an_agent_in_it() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    let text = ground(&[ONE, TWO]) + &conditional("sourceNamespace: shop");
+    for (namespace, expected) in [("shop", "two"), ("default", "one")] {
+        let agent = start(&world, &["--namespace", namespace]);
+        agent.apply(&text);
+        assert_eq!(who(inside(&world), SERVICE), expected, "{namespace}");
+        drop(agent);
+    }
+}
+
+/// A gateway whose endpoint is the service's address, to be dialled as it is; and the service itself.
+fn gateway_to_the_service() -> String {
+    let other = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: other}\nspec:\n  \
+        hosts: [other.example.com]\n  ports: [{number: 9000, name: tcp, protocol: TCP}]\n  resolution: STATIC\n  \
+        endpoints: [{address: 10.99.0.1}]\n---\n";
+    let entrance = super::annotated(super::GATEWAY, &[("datapath", "proxy")], [1, 0])
+        .replace("host: echo.example.com, subset: v1", "host: other.example.com");
+    let entrance: Vec<&str> = entrance.lines().filter(|line| !line.contains("subset: v2")).collect();
+    format!("{}{other}{}\n{}", ground(&[ONE, TWO]), entrance.join("\n"), route(MESH, [100, 0]))
+}
+
+#[test]
+fn the_agent_itself_is_no_client_of_its_own() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    // It is in the group.
+    let agent = start(&world, &[]);
+    agent.apply(&gateway_to_the_service());
+    assert_eq!(who(inside(&world), SERVICE), "one");
+    assert_eq!(who(Place::Here, super::ENTRANCE), "direct");
+}
+
+#[test]
+fn an_agent_with_process_numbers_of_its_own_steers_nobody() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    // As in a container: what programs see of a process is not what it knows of itself.
+    let mut unshare = command("unshare");
+    unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]).arg(built("tcpshift-agent"));
+    let agent = Agent::launch(&world, "agent", unshare, &["--assign", "kernel", "--datapath", "auto"]).ready();
+    agent.apply(&gateway_to_the_service());
+    let (by, reason) = super::datapath(&agent, MESH);
+    assert_eq!(by, "none");
+    assert!(reason.contains("pid namespace"), "{reason}");
+    assert_eq!(who(inside(&world), SERVICE), "direct");
+    assert_eq!(who(Place::Here, super::ENTRANCE), "direct");
+}
+
+#[test]
+fn a_group_that_is_made_later_below_the_agents_is_in_its_scope() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    let agent = Agent::start(&world, &options(&world, &[]));
+    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [100, 0])));
+    let below = world.cgroup().join("below");
+    std::fs::create_dir(&below).unwrap();
+    assert_eq!(who(Place::Group(&below), SERVICE), "one");
+    until_so("the group goes", seconds(5), || std::fs::remove_dir(&below).is_ok());
+}

@@ -1,0 +1,174 @@
+//! The agent is killed, started anew and followed by another one, all under load: no connection fails, none is disturbed.
+
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::crowd::{Crowd, Place};
+use tcpshift_tests::maps::{attached, links, pinned};
+use tcpshift_tests::process::{built, command, run};
+use tcpshift_tests::server::Server;
+use tcpshift_tests::until::{seconds, until_so};
+use tcpshift_tests::world::World;
+
+use super::{
+    ENTRANCE, GATEWAY, MESH, ONE, SERVICE, SERVICE6, TWO, assert_split, await_datapath, direct, ground, inside,
+    options, route, start, versions,
+};
+
+/// How many connections are looked at in each state of affairs.
+const SOME: usize = 300;
+
+/// Two routes to two versions, one for each datapath that steers.
+fn served(world: &World) -> (Agent<'_>, [Server; 4]) {
+    let ([four, six], [one, two]) = (direct(), versions());
+    let agent = start(world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &routes([70, 30])));
+    await_datapath(&agent, GATEWAY, "lookup");
+    (agent, [four, six, one, two])
+}
+
+fn routes(weights: [u32; 2]) -> String {
+    route(MESH, weights) + &route(GATEWAY, weights)
+}
+
+/// Where connections are steered, by either datapath.
+fn ways(world: &World) -> [(Place<'_>, &'static str); 2] {
+    [(inside(world), SERVICE), (Place::Here, ENTRANCE)]
+}
+
+/// Clients that must not notice anything: some come and go, some stay.
+struct Load {
+    rushes: Vec<Crowd>,
+    held: Vec<Crowd>,
+}
+
+impl Load {
+    fn start(world: &World) -> Self {
+        let (mut rushes, mut held) = (Vec::new(), Vec::new());
+        for (number, (place, address)) in ways(world).into_iter().enumerate() {
+            rushes.push(Crowd::rush(world, &format!("rush-{number}"), place, address, 3));
+            let crowd = Crowd::hold(world, &format!("held-{number}"), place, address, 50, &[]);
+            crowd.reach(50);
+            held.push(crowd);
+        }
+        Self { rushes, held }
+    }
+
+    #[track_caller]
+    fn go_on(&self) {
+        self.rushes.iter().for_each(|rush| rush.go_on(SOME));
+    }
+
+    /// `split` is whether the versions' shares were the same all the time.
+    #[track_caller]
+    fn finish(self, split: Option<f64>) {
+        for rush in self.rushes {
+            let tally = rush.finish();
+            assert!(tally.keys().all(|who| ["one", "two"].contains(&who.as_str())), "{tally:?}");
+            if let Some(two) = split {
+                assert_split(&tally, two);
+            }
+        }
+        for held in self.held {
+            assert_split(&held.finish(), 0.3);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_ways(world: &World, two: f64) {
+    for (place, address) in ways(world) {
+        assert_split(&place.tally(address, SOME), two);
+    }
+}
+
+#[test]
+fn a_kill_and_a_new_start_are_noticed_by_nobody() {
+    let world = World::new();
+    let (mut agent, _servers) = served(&world);
+    let load = Load::start(&world);
+    load.go_on();
+    agent.process().kill();
+    load.go_on();
+    assert_ways(&world, 0.3);
+    let before = links(&world).len();
+    let agent = agent.kill_and_restart();
+    load.go_on();
+    load.finish(Some(0.3));
+    assert_ways(&world, 0.3);
+    assert_eq!(links(&world).len(), before, "{:?}", links(&world));
+    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(&routes([0, 100]));
+    assert_ways(&world, 1.0);
+}
+
+#[test]
+fn a_server_that_comes_while_the_agent_is_dead_is_found() {
+    let world = World::new();
+    let (mut agent, [_four, _six, _one, two]) = served(&world);
+    agent.process().kill();
+    drop(two);
+    let lost = Place::Here.tally(ENTRANCE, SOME);
+    assert_eq!(lost["one"] + lost["ConnectionRefused"], SOME, "{lost:?}");
+    let _two = super::version("127.0.0.1:9002", "two");
+    assert_ways(&world, 0.3);
+}
+
+#[test]
+fn takeovers_are_noticed_by_nobody() {
+    let world = World::new();
+    let (mut agent, _servers) = served(&world);
+    let load = Load::start(&world);
+    for number in 0..3 {
+        load.go_on();
+        let program = command(built("tcpshift-agent"));
+        let successor = agent.successor(&format!("agent-{number}"), program, &options(&world, &[])).answers();
+        assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+        agent = successor;
+        load.go_on();
+        agent.apply(&routes([70, 30 + number]));
+        agent.apply(&routes([70, 30]));
+    }
+    assert_eq!(attached(&world).iter().filter(|one| one["name"] == "connect4").count(), 1, "{:?}", attached(&world));
+    load.finish(None);
+    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(&routes([0, 100]));
+    assert_ways(&world, 1.0);
+}
+
+#[test]
+fn changes_are_noticed_by_nobody() {
+    let world = World::new();
+    let (agent, _servers) = served(&world);
+    let load = Load::start(&world);
+    for edit in 0..150_u32 {
+        agent.post(&routes([100 - edit % 99, 1 + edit % 99]));
+    }
+    load.go_on();
+    load.finish(None);
+}
+
+/// Whether a link is attached. That it is asked for alone keeps others out, which may come and go meanwhile.
+fn is_there(link: u64) -> bool {
+    let mut bpftool = command("bpftool");
+    bpftool.args(["link", "show", "id", &link.to_string()]);
+    run(bpftool, b"", seconds(20)).status == 0
+}
+
+#[test]
+fn after_sigterm_nothing_is_left() {
+    let world = World::new();
+    let (mut agent, _servers) = served(&world);
+    assert_ways(&world, 0.3);
+    let links: Vec<u64> = links(&world).values().map(|link| link["id"].as_u64().unwrap()).collect();
+    // In the handshake, in connect(2) and after it, for both families, at the namespace, and what counts.
+    assert_eq!(links.len(), 7, "{links:?}");
+    assert!(links.iter().all(|link| is_there(*link)));
+    agent.terminate();
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
+    assert_eq!(pinned(&world), [""; 0]);
+    assert_eq!(attached(&world).len(), 0);
+    until_so("no link is left", seconds(5), || !links.iter().any(|link| is_there(*link)));
+    for address in [SERVICE, SERVICE6] {
+        assert_eq!(inside(&world).tally(address, 20)["direct"], 20);
+    }
+    assert_eq!(Place::Here.tally(ENTRANCE, 5)["ConnectionRefused"], 5);
+}
