@@ -136,6 +136,11 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     };
     let wanted = kernel::Wanted { max_routes: options.max_routes, steering };
     let assignment = Assignment::start(options.assign, &wanted, options.takeover)?;
+    if options.steering.on_loss != OnLoss::Keep
+        && let Err(why) = assignment.steers()
+    {
+        log::warn!("--on-agent-loss has nothing to act on: {why}");
+    }
     if options.steering.cgroup.is_some() {
         assignment.steers().map_err(|why| anyhow::anyhow!("--cgroup: no client can be steered: {why}"))?;
     }

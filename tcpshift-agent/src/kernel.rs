@@ -70,6 +70,9 @@ pub struct Kernel {
     pub listening: Listening,
     /// None before [`Kernel::seize`] and after [`Kernel::let_go`].
     pins: Option<Pins>,
+    /// Maps are pinned, and those of an agent before are not any more.
+    is_shown: bool,
+    is_settled: bool,
     /// What is attached stays so if somebody removes the names.
     links: Vec<OwnedFd>,
     processors: usize,
@@ -127,6 +130,8 @@ impl Kernel {
             steering,
             heart,
             pins: None,
+            is_shown: false,
+            is_settled: false,
             links: Vec::new(),
             processors,
         })
@@ -135,7 +140,6 @@ impl Kernel {
     /// Attaches `assign` and takes over what an agent before this one has pinned, if there was one. Fails if one runs.
     pub fn seize(&mut self) -> Result<()> {
         let pins = Pins::take()?;
-        pins.clear()?;
         let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?.as_fd();
         let (mut is_attached, mut links) = (false, Vec::new());
         for path in pins.links()? {
@@ -167,9 +171,6 @@ impl Kernel {
             let link = self.attach()?;
             pins.pin_link(&format!("assign-{}", self.cgroup.number), link.as_fd())?;
             links.push(link);
-        }
-        for (name, map) in self.maps.named() {
-            pins.pin(name, map)?;
         }
         (self.pins, self.links) = (Some(pins), links);
         Ok(())
@@ -222,10 +223,28 @@ impl Kernel {
 
     /// Puts a plan in force by one write. Connections that are new from then on are decided by it.
     pub fn publish(&mut self, prepared: Prepared) -> Result<()> {
-        self.publisher.publish(prepared, self.pins.as_ref())?;
+        if let Some(pins) = self.pins.as_ref().filter(|_| !self.is_shown) {
+            pins.clear()?;
+            for (name, map) in self.maps.named() {
+                pins.pin(name, map)?;
+            }
+            self.is_shown = true;
+        }
+        self.publisher.publish(prepared, self.pins.as_ref())
+    }
+
+    /// Whether a plan is in force and what steers is pinned. Until then an agent before this one, if it has left something,
+    /// steers too.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
+    /// Pins what steers by the plan in force, and detaches what an agent before has left.
+    pub fn settle(&mut self) -> Result<()> {
         if let (Ok(steering), Some(pins)) = (&mut self.steering, &self.pins) {
             steering.settle(pins)?;
         }
+        self.is_settled = true;
         Ok(())
     }
 
@@ -337,9 +356,13 @@ pub fn is_left_behind() -> bool {
     pins::found().is_ok_and(|found| found.iter().any(is_left))
 }
 
-/// An agent that ends, or cannot start, leaves nothing behind unless another one has it.
+/// An agent that ends, or cannot start, leaves nothing behind, unless another one has it, or another one's plan still
+/// steers connections that this one could not take over.
 impl Drop for Kernel {
     fn drop(&mut self) {
+        if !self.is_settled && self.steering.as_ref().is_ok_and(Steering::has_left) {
+            return;
+        }
         if let Some(pins) = self.pins.take()
             && let Err(error) = pins.remove()
         {

@@ -19,6 +19,9 @@ static NETNS: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static AGENT_ID: Global<u64> = Global::new(0);
 
+/// How long an agent may be silent, in nanoseconds, before its process number may be another one's. It beats every second.
+const ALIVE: u64 = 3_000_000_000;
+
 /// Which agent this is.
 #[inline(always)]
 pub(crate) fn id() -> u64 {
@@ -45,7 +48,11 @@ pub(crate) fn loss() -> u32 {
     // SAFETY: Words of a map's row, which are written whole.
     let on_loss = unsafe { read_volatile(&raw const (*row).on_loss) };
     // SAFETY: As above.
-    if on_loss != loss::KEEP && unsafe { is_silent(row) } { on_loss } else { loss::KEEP }
+    if on_loss != loss::KEEP && unsafe { is_silent(row, read_volatile(&raw const (*row).patience)) } {
+        on_loss
+    } else {
+        loss::KEEP
+    }
 }
 
 /// Whether the process that runs is the agent. One that has its number after its death is not.
@@ -54,16 +61,14 @@ pub(crate) fn is_running() -> bool {
     let Some(row) = AGENT.get_ptr(0) else { return false };
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: As above.
-    unsafe { process == read_volatile(&raw const (*row).process) && !is_silent(row) }
+    unsafe { process == read_volatile(&raw const (*row).process) && !is_silent(row, ALIVE) }
 }
 
 /// # Safety
 ///
 /// The pointer must be a row of a map.
 #[inline(always)]
-unsafe fn is_silent(row: *const AgentRow) -> bool {
-    // SAFETY: Words of a map's row, which are written whole.
-    let (beat, patience) =
-        unsafe { (read_volatile(&raw const (*row).beat), read_volatile(&raw const (*row).patience)) };
-    now().saturating_sub(beat) > patience
+unsafe fn is_silent(row: *const AgentRow, patience: u64) -> bool {
+    // SAFETY: A word of a map's row, which is written whole.
+    now().saturating_sub(unsafe { read_volatile(&raw const (*row).beat) }) > patience
 }

@@ -12,7 +12,7 @@ use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
-use tcpshift_common::layout::{Assignment, ConnectionRow, EndpointRow, datapath, event, loss, scope, stage};
+use tcpshift_common::layout::{Assignment, ConnectionRow, CountRow, EndpointRow, datapath, event, loss, scope, stage};
 
 use crate::flow::{read, v4, v6};
 use crate::inputs::Inputs;
@@ -109,19 +109,12 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
     // SAFETY: The pointer is the context.
     let is_here = || agent::is_here(unsafe { bpf_get_netns_cookie(address.cast()) }) && !agent::is_running();
     let Some(listener) = listener.filter(|_| is_here()) else {
-        // Of an earlier connection of this socket.
-        // SAFETY: The context gave the socket.
-        unsafe { CONNECTIONS.remove(socket) };
+        forget(socket, asked, port);
         return Outcome::Untouched;
     };
     let Some(counts) = COUNTS.get_ptr_mut(0) else { return Outcome::Untouched };
     // SAFETY: The row is this processor's own.
     let counts = unsafe { &mut *counts };
-    let loss = agent::loss();
-    if loss == loss::REFUSE {
-        counts.lost += 1;
-        return Outcome::Refused;
-    }
     let flow = Flow {
         source: source(socket, is_v6),
         destination: asked,
@@ -129,7 +122,7 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
         source_port: unsafe { bpf_get_socket_cookie(address.cast()) } as u32,
         destination_port: port,
     };
-    let decided = decide(plan, listener, &flow, loss);
+    let decided = decide(plan, listener, &flow, counts);
     match decided {
         Ok((assignment, Some(endpoint))) => {
             counts.assigned += 1;
@@ -148,11 +141,14 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
             Outcome::To(endpoint)
         }
         Ok((assignment, None)) => {
-            if assignment.decision.outcome == outcome::NO_ENDPOINT {
-                counts.without_endpoint += 1;
-                sums::refused(assignment.destination);
-            } else {
-                counts.unrouted += 1;
+            match assignment.decision.outcome {
+                outcome::NO_ENDPOINT => {
+                    counts.without_endpoint += 1;
+                    sums::refused(assignment.destination);
+                }
+                outcome::NO_DESTINATION => counts.unrouted += 1,
+                // It was refused before there was anything to decide.
+                _ => {}
             }
             Outcome::Refused
         }
@@ -166,17 +162,36 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
     }
 }
 
+/// Forgets an earlier connection of a socket. What another agent's program has just decided for this one is kept: for a
+/// moment the programs of two are attached.
+#[inline(always)]
+fn forget(socket: *mut bpf_sock, address: Address, port: u32) {
+    // SAFETY: The context gave the socket, and the row is not used when it is removed.
+    unsafe {
+        let Some(row) = CONNECTIONS.get(socket) else { return };
+        let is_new = row.stage == stage::STEERED && row.endpoint == address && row.endpoint_port == port;
+        if !is_new {
+            CONNECTIONS.remove(socket);
+        }
+    }
+}
+
 /// What was decided, and the endpoint if there is one.
 #[inline(always)]
 fn decide<'a>(
     plan: Plan,
     listener: u32,
     flow: &Flow,
-    loss: u32,
+    counts: &mut CountRow,
 ) -> Result<(Assignment, Option<&'a EndpointRow>), Missing> {
     let found = plan.route(listener, flow)?;
     if found.row.datapath != datapath::CONNECT {
         return Err(Missing::Left);
+    }
+    let loss = agent::loss();
+    if loss == loss::REFUSE {
+        counts.lost += 1;
+        return Ok((Assignment::default(), None));
     }
     let sole = if loss == loss::FIRST { found.row.first } else { ANY };
     let Decided { assignment, destination } =

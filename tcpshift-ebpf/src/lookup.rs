@@ -26,7 +26,7 @@ use crate::{agent, events, sums};
 const TCP: u32 = 6;
 /// How long a decision holds for a connection that is not established, in nanoseconds: as long as a SYN cookie is surely
 /// answered.
-const HOLDS: u64 = 10_000_000_000;
+pub(crate) const HOLDS: u64 = 10_000_000_000;
 
 /// Both forms of the unspecified address that a socket may be bound to.
 const EVERYWHERE: [Address; 2] = [Address::v4([0; 4]), Address { high: 0, low: 0 }];
@@ -77,15 +77,10 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
         FLOWS.remove(flow).ok();
         return SK_DROP;
     }
-    let loss = agent::loss();
-    if loss == loss::REFUSE {
-        counts.lost += 1;
-        return SK_DROP;
-    }
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return SK_PASS };
     // SAFETY: The row is this processor's own.
     let scratch = unsafe { &mut *scratch };
-    let found = match decide(plan, listener, &flow, loss, counts, scratch) {
+    let found = match decide(plan, listener, &flow, counts, scratch) {
         Ok(Decision::Verdict(verdict)) => return verdict,
         Ok(Decision::To(destination, is_only)) => {
             hand_over_to_any(&context, plan, destination, is_only, counts, scratch)
@@ -98,7 +93,11 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
             FLOWS.insert(flow, &*scratch, 0).ok();
             SK_PASS
         }
-        Ok(CARRIED) => SK_PASS,
+        Ok(CARRIED) => {
+            // What the agent carries is not counted as handed over.
+            FLOWS.remove(flow).ok();
+            SK_PASS
+        }
         Ok(verdict) => verdict,
         Err(missing) => {
             if matches!(missing, Missing::Torn) {
@@ -121,7 +120,6 @@ fn decide<'a>(
     plan: Plan,
     listener: u32,
     flow: &Flow,
-    loss: u32,
     counts: &mut CountRow,
     scratch: &mut FlowRow,
 ) -> Result<Decision<'a>, Missing> {
@@ -132,6 +130,11 @@ fn decide<'a>(
         datapath::REFUSED => return Ok(Decision::Verdict(SK_DROP)),
         _ => return Ok(Decision::Verdict(SK_PASS)),
     };
+    let loss = agent::loss();
+    if loss == loss::REFUSE {
+        counts.lost += 1;
+        return Ok(Decision::Verdict(SK_DROP));
+    }
     let sole = if loss == loss::FIRST { found.row.first } else { ANY };
     let decided = plan.decide(&found, flow, sole, &mut Inputs { route: found.row.number })?;
     scratch.assignment = decided.assignment;
@@ -197,9 +200,22 @@ fn hand_over_to_any(
 /// it. The first that is there is whom clients of the endpoint mean, be it of another family.
 #[inline(always)]
 fn hand_over(context: &SkLookupContext, endpoint: &EndpointPlace) -> Handed {
-    for address in [endpoint.address, EVERYWHERE[0], EVERYWHERE[1]] {
+    let is_v6_packet = read!((*context.lookup).family) != flow::INET;
+    let is_v4 = endpoint.address.is_v4();
+    for (place, address) in [endpoint.address, EVERYWHERE[0], EVERYWHERE[1]].into_iter().enumerate() {
+        // The IPv4 form takes IPv4 connections alone.
+        if place == 1 && !is_v4 {
+            continue;
+        }
         for sharer in 0..SHARERS {
             let key = ListeningKey { address, port: endpoint.port, sharer };
+            if place == 2 && is_v4 && is_v6_packet {
+                // Whether the socket takes IPv4, as a client of the endpoint would come, is not known here.
+                if LISTENING.has(&key) {
+                    return Handed::OtherFamily;
+                }
+                continue;
+            }
             // SAFETY: The pointer is the context.
             match unsafe { LISTENING.hand_over(context.lookup, &key) } {
                 Some(Ok(())) => return Handed::Over,

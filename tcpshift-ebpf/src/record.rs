@@ -15,7 +15,7 @@ use tcpshift_common::layout::{ConnectionRow, ListeningKey, PORT_WORDS, SHARERS, 
 
 use crate::flow::{self, read};
 use crate::maps::{CONNECTIONS, FLOWS, LISTENING, PORTS};
-use crate::{agent, events, sums};
+use crate::{agent, events, lookup, sums};
 
 /// `BPF_TCP_CLOSE`.
 const CLOSE: u32 = 7;
@@ -77,11 +77,17 @@ fn listening(context: &SockOpsContext) {
     if !has_bit(0, port) || !is_here(context) {
         return;
     }
+    // One that is bound to an interface takes the connections of that one alone.
+    if socket(context).is_none_or(|socket| read!((*socket).bound_dev_if) != 0) {
+        return;
+    }
     // Nobody is at the far end.
     let address = flow::of_socket(context).destination;
     for sharer in 0..SHARERS {
+        // The newest is always there: those of a server that is being replaced are about to close.
+        let is_last = sharer + 1 == SHARERS;
         // SAFETY: The pointer is the context.
-        match unsafe { LISTENING.add(context.ops, &ListeningKey { address, port, sharer }) } {
+        match unsafe { LISTENING.add(context.ops, &ListeningKey { address, port, sharer }, is_last) } {
             Err(TAKEN) => {}
             _ => break,
         }
@@ -128,8 +134,12 @@ fn accepted(context: &SockOpsContext) {
     }
     let flow = flow::of_socket(context);
     // SAFETY: The row is copied before anything else happens to the map.
-    let Some(assignment) = (unsafe { FLOWS.get(flow) }).map(|row| row.assignment) else { return };
+    let Some((began, assignment)) = (unsafe { FLOWS.get(flow) }).map(|row| (row.began, row.assignment)) else { return };
     FLOWS.remove(flow).ok();
+    // Of an earlier connection between the same ends that came to nothing.
+    if agent::now().saturating_sub(began) >= lookup::HOLDS {
+        return;
+    }
     let Some(socket) = socket(context) else { return };
     let row = ConnectionRow {
         agent: agent::id(),

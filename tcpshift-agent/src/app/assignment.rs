@@ -188,6 +188,24 @@ impl Assignment {
         }
     }
 
+    /// Lets go of what an agent before has left, if a plan of this one is in force.
+    pub(super) fn settle(&mut self) {
+        if let Some(kernel) = self.kernel.as_mut().filter(|kernel| self.is_on && !kernel.is_settled())
+            && let Err(error) = kernel.settle()
+        {
+            log::error!("what steers is not pinned: {error:#}; it is tried again");
+        }
+    }
+
+    /// Tries again to take what the agent before has let go of, if that could not be done.
+    pub(super) fn retry(&mut self, plan: &Plan) {
+        if self.is_owed
+            && let Ok(Some(prepared)) = self.prepare(plan)
+        {
+            self.publish(Some(prepared));
+        }
+    }
+
     /// Gives up a plan that was prepared.
     pub(super) fn abandon(&mut self, prepared: Option<Prepared>) {
         if let (Some(kernel), Some(prepared)) = (self.kernel.as_mut(), prepared) {

@@ -302,6 +302,7 @@ impl App {
         self.proxy.announce(Arc::clone(&plan));
         self.assignment.publish(prepared);
         self.proxy.publish(Arc::clone(&plan)).await;
+        self.narrow(&plan);
         self.down = down(failures);
         let known: HashSet<&String> = last.notes.iter().collect();
         plan.notes.iter().filter(|note| !known.contains(note)).for_each(|note| log::warn!("{note}"));
@@ -311,6 +312,7 @@ impl App {
         self.retired.extend(last.routes_beside(&plan).into_iter().map(Arc::downgrade));
         drop(last);
         self.plan.send_replace(plan);
+        self.settle();
         self.sweep();
     }
 

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tcpshift_common::address::Prefix;
 
@@ -12,7 +14,10 @@ use super::App;
 use crate::host::addresses::Addresses;
 use crate::kernel;
 use crate::plan::choice::{Ground, Presence, choose};
-use crate::plan::{Asked, Datapath, EndpointAddress, Plan};
+use crate::plan::{Asked, Datapath, EndpointAddress, Plan, Route};
+
+/// How long names of endpoints are waited for before the plan of an agent that is gone ends.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl App {
     /// Chooses how connections of a plan's routes reach their endpoints.
@@ -37,19 +42,49 @@ impl App {
 
     /// Has the kernel keep the sockets that a plan's connections may be handed to.
     pub(super) fn want(&mut self, plan: &Plan) {
-        let routes = plan.listeners.iter().flat_map(|listener| &listener.routes);
-        let routes = routes.filter(|route| matches!(route.asked, Asked::Auto | Asked::Lookup));
-        let endpoints = routes.flat_map(|route| &route.destinations).flat_map(|destination| &*destination.endpoints);
-        let ports: BTreeSet<u16> = endpoints
-            .filter_map(|endpoint| match &endpoint.address {
-                EndpointAddress::Tcp(address) if self.addresses.contains(address.ip()) => Some(address.port()),
-                _ => None,
-            })
-            .collect();
+        let ports = self.ports(plan);
         if let Some(listening) = self.assignment.listening_mut()
             && let Err(error) = listening.want(ports)
         {
             log::warn!("listening sockets cannot be looked at: {error}");
+        }
+    }
+
+    /// Has the kernel keep no others than those of a plan that is in force.
+    pub(super) fn narrow(&mut self, plan: &Plan) {
+        let ports = self.ports(plan);
+        let is_lookup = |route: &Arc<Route>| plan.datapath(route).0 == Some(Datapath::Lookup);
+        let listeners = plan.listeners.iter().filter(|listener| listener.routes.iter().any(is_lookup));
+        let listeners = listeners.map(|listener| listener.address.port()).collect();
+        if let Some(listening) = self.assignment.listening_mut()
+            && let Err(error) = listening.narrow(ports, listeners)
+        {
+            log::warn!("the kernel looks at ports that are not served any more: {error}");
+        }
+    }
+
+    /// Ports of endpoints of this host whose connections may be handed over.
+    fn ports(&self, plan: &Plan) -> BTreeSet<u16> {
+        let routes = plan.listeners.iter().flat_map(|listener| &listener.routes);
+        let routes = routes.filter(|route| matches!(route.asked, Asked::Auto | Asked::Lookup));
+        let endpoints = routes.flat_map(|route| &route.destinations).flat_map(|destination| &*destination.endpoints);
+        endpoints
+            .filter_map(|endpoint| match &endpoint.address {
+                EndpointAddress::Tcp(address) if self.addresses.contains(address.ip()) => Some(address.port()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Lets go of what an agent before has left in the kernel, once the plan in force has all it needs: until names of
+    /// endpoints are known, the other's plan serves them.
+    pub(super) fn settle(&mut self) {
+        let plan = self.plan.borrow();
+        let knows_all = plan.names.iter().all(|name| self.identity.names.contains_key(name));
+        let may = knows_all || self.started.elapsed() > PATIENCE;
+        drop(plan);
+        if may {
+            self.assignment.settle();
         }
     }
 
@@ -63,6 +98,9 @@ impl App {
             log::warn!("listening sockets cannot be looked at: {error}");
             false
         });
+        let plan = Arc::clone(&self.plan.borrow());
+        self.assignment.retry(&plan);
+        self.settle();
         if have_moved || have_changed {
             self.follow(self.store.clone()).await;
         }

@@ -205,6 +205,7 @@ impl App {
         self.proxy.accept(Arc::clone(&self.plan.borrow())).await;
         let plan = Arc::clone(&self.plan.borrow());
         self.assignment.succeed(&plan).await;
+        self.settle();
         self.state.catch_up();
         if let Some(pid) = taken.pid() {
             log::info!("taken over; the agent before this one (pid {pid}) lets its connections end");

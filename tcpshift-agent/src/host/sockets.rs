@@ -84,7 +84,7 @@ impl Holder {
 
 /// The first process that is found to have each of some sockets open. Looks no further when all are found.
 pub fn holders<S: BuildHasher>(inodes: &HashSet<u64, S>) -> Vec<Holder> {
-    let mut found: Vec<Holder> = Vec::new();
+    let (mut found, mut met) = (Vec::new(), HashSet::new());
     let Ok(processes) = fs::read_dir("/proc") else { return found };
     for entry in processes.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
@@ -92,7 +92,7 @@ pub fn holders<S: BuildHasher>(inodes: &HashSet<u64, S>) -> Vec<Holder> {
         for descriptor in folder.flatten() {
             let Some(number) = descriptor.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             let Some(inode) = socket(&descriptor.path()).filter(|inode| inodes.contains(inode)) else { continue };
-            if found.iter().all(|holder| holder.inode != inode) {
+            if met.insert(inode) {
                 found.push(Holder { inode, pid, descriptor: number });
             }
             if found.len() == inodes.len() {

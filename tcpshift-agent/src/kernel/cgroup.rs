@@ -37,7 +37,9 @@ impl Cgroup {
     /// The root of all, or of the part of the tree that is mounted.
     pub(super) fn root() -> Result<Self> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
-        Self::at(mounted(&mounts).next().map(|(_, point)| point).context(NOT_MOUNTED)?)
+        let whole = mounted(&mounts).find(|(root, _)| *root == "/");
+        let point = whole.or_else(|| mounted(&mounts).next()).map(|(_, point)| point);
+        Self::at(point.context(NOT_MOUNTED)?)
     }
 
     /// The one of a folder.

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::net::sockopt::{socket_cookie, socket_protocol};
+use socket2::SockRef;
 use tcpshift_common::layout::{ListeningKey, PORT_WORDS, SHARERS};
 
 use super::load::Maps;
@@ -78,6 +79,19 @@ impl Listening {
         Ok(())
     }
 
+    /// Has no other ports looked at than these: of endpoints, and of listeners whose connections may be handed over.
+    pub fn narrow(&mut self, ports: BTreeSet<u16>, listeners: BTreeSet<u16>) -> io::Result<()> {
+        if ports != self.ports {
+            self.maps.set_ports(0, &ports)?;
+            self.ports = ports;
+        }
+        if listeners != self.listeners {
+            self.maps.set_ports(PORT_WORDS, &listeners)?;
+            self.listeners = listeners;
+        }
+        Ok(())
+    }
+
     /// Looks who is there now. Returns whether something changed.
     pub fn look(&mut self) -> io::Result<bool> {
         if self.ports.is_empty() {
@@ -91,12 +105,10 @@ impl Listening {
             .collect();
         let inodes: HashSet<u64> = entries.iter().map(|entry| entry.inode).collect();
         self.seen.retain(|inode| inodes.contains(inode));
-        let mut unfit: HashMap<SocketAddr, String> = HashMap::new();
-        for (at, why) in &self.unfit {
-            if entries.iter().any(|entry| entry.local == *at && self.seen.contains(&entry.inode)) {
-                unfit.insert(*at, why.clone());
-            }
-        }
+        let seen: HashSet<SocketAddr> =
+            entries.iter().filter(|entry| self.seen.contains(&entry.inode)).map(|entry| entry.local).collect();
+        let stay = self.unfit.iter().filter(|(at, _)| seen.contains(at));
+        let mut unfit: HashMap<SocketAddr, String> = stay.map(|(at, why)| (*at, why.clone())).collect();
         // How many sockets there should be of each kind, against how many there are.
         let mut count: BTreeMap<SocketAddr, usize> = BTreeMap::new();
         for entry in &entries {
@@ -145,6 +157,9 @@ impl Listening {
     ) -> io::Result<Result<u64, String>> {
         if socket_protocol(socket)?.is_some_and(|protocol| protocol.as_raw().get() == MPTCP) {
             return Ok(Err("it listens with MPTCP, whose connections the kernel cannot hand over".to_owned()));
+        }
+        if SockRef::from(socket).device()?.is_some() {
+            return Ok(Err("it is bound to an interface, and takes the connections of that one alone".to_owned()));
         }
         let cookie = socket_cookie(socket)?;
         if held.get(&at).is_some_and(|held| held.contains(&cookie)) {

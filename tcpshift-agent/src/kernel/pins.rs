@@ -63,7 +63,12 @@ impl Pins {
         Ok(names(&links)?.into_iter().map(|name| links.join(name)).collect())
     }
 
-    /// Pins a link.
+    /// Where a link is pinned.
+    pub(super) fn link(&self, name: &str) -> PathBuf {
+        self.folder.join("links").join(name)
+    }
+
+    /// Pins a link, in the place of one that has its name.
     pub(super) fn pin_link(&self, name: &str, link: BorrowedFd<'_>) -> Result<()> {
         self.pin(&format!("links/{name}"), link)
     }
@@ -76,13 +81,16 @@ impl Pins {
         load::is_storage_of_connections(map.as_fd()).then_some(path)
     }
 
-    /// Removes what another agent has left, but for links.
+    /// Removes what another agent has left, but for links, and for storage that is gone on with: until the own one has its
+    /// name, clients' sockets must not lose theirs.
     pub(super) fn clear(&self) -> Result<()> {
-        for name in names(&self.folder)?.into_iter().filter(|name| *name != "links" && *name != "slots") {
+        let stays = ["links", "slots", load::CONNECTIONS];
+        for name in names(&self.folder)?.into_iter().filter(|name| !stays.contains(&name.as_str())) {
             remove(&self.folder.join(name))?;
         }
         let slots = self.folder.join("slots");
-        for name in names(&slots)? {
+        // Those of the plan that is being put in force are there already.
+        for name in names(&slots)?.into_iter().filter(|name| !name.ends_with(NEW)) {
             remove(&slots.join(name))?;
         }
         Ok(())

@@ -106,14 +106,27 @@ impl Steering {
         self.left.push((path, link));
     }
 
-    /// A plan is in force: pins what is attached, and detaches what was left.
+    /// Whether an agent before has left something that has not been detached.
+    pub(super) fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// A plan is in force: pins what is attached, and then detaches what was left, so that something is pinned at any time.
     pub(super) fn settle(&mut self, pins: &Pins) -> Result<()> {
-        let left = std::mem::take(&mut self.left);
-        for (path, link) in left {
-            detach(&path, &link)?;
-        }
         for (name, link) in &self.links {
             pins.pin_link(name, link.as_fd())?;
+        }
+        let own: Vec<PathBuf> = self.links.iter().map(|(name, _)| pins.link(name)).collect();
+        for (path, link) in std::mem::take(&mut self.left) {
+            if let Err(error) = sys::detach(link.as_fd()) {
+                // Its cgroup or its network namespace is gone.
+                log::debug!("{}: {error}", path.display());
+            }
+            if !own.contains(&path)
+                && let Err(error) = pins::remove(&path)
+            {
+                log::warn!("{error:#}");
+            }
         }
         Ok(())
     }
