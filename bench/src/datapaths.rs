@@ -44,6 +44,9 @@ pub struct Datapaths {
     /// Rounds [default: 5, quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
+    /// Seconds that a workload is measured for, once in each round [default: 0.7, quick 0.3]
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
     /// Only these contenders; direct always is one
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     only: Vec<String>,
@@ -101,12 +104,12 @@ impl Datapaths {
 
     /// Seconds that a workload is warmed up for.
     fn warm(&self) -> f64 {
-        if self.quick { 0.1 } else { 0.15 }
+        (self.seconds() / 3.0).min(0.15)
     }
 
     /// Seconds that a workload is measured for.
     fn seconds(&self) -> f64 {
-        if self.quick { 0.3 } else { 0.7 }
+        self.seconds.unwrap_or(if self.quick { 0.3 } else { 0.7 })
     }
 
     fn topologies(&self) -> Vec<Topology> {
@@ -138,6 +141,7 @@ pub fn run(options: &Datapaths) -> Result<ExitCode> {
         let names: Vec<&str> = contender::ALL.iter().map(|contender| contender.name).collect();
         ensure!(names.contains(&name.as_str()), "there is no contender {name}; there are {}", names.join(", "));
     }
+    ensure!(options.seconds() >= 0.01, "a workload cannot be measured in {} s", options.seconds());
     let setting = process::Setting::new(options.cores, &options.target)?;
     let mut machine = Machine::read(setting.processors())?;
     let mut contenders = Vec::new();

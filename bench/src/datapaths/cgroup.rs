@@ -1,6 +1,7 @@
 //! A cgroup that lives as long as this value: what steers for the programs of one contender is not met by another's.
 //!
-//! No controller counts in it. It must not know who is in it.
+//! No controller counts in it. One below it is for a balancer that is apart from clients and servers, as a service is.
+//! It must not know who is in them.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,14 +16,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Cgroup {
     /// Where it is.
     pub(super) folder: PathBuf,
+    /// Where the one below it is.
+    pub(super) below: PathBuf,
 }
 
 impl Cgroup {
-    /// Makes one, with nobody in it.
+    /// Makes both, with nobody in them.
     pub(super) fn new(name: &str) -> Result<Self> {
         let folder = mounted()?.join(format!("tcpshift-bench-{}-{name}", std::process::id()));
-        std::fs::create_dir(&folder).with_context(|| format!("cannot make the cgroup {}", folder.display()))?;
-        Ok(Self { folder })
+        let made = Self { below: folder.join("balancer"), folder };
+        // It makes the one that it is in too.
+        std::fs::create_dir_all(&made.below)
+            .with_context(|| format!("cannot make the cgroup {}", made.below.display()))?;
+        Ok(made)
     }
 
     /// The file that takes the number of a process to be in it.
@@ -34,11 +40,13 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let begin = Instant::now();
-        // One that outlasts its processes by more is empty, and no matter.
-        while std::fs::remove_dir(&self.folder).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
-            && begin.elapsed() < PATIENCE
-        {
-            std::thread::sleep(Duration::from_millis(10));
+        for folder in [&self.below, &self.folder] {
+            // One that is left after all is empty, and no matter.
+            while std::fs::remove_dir(folder).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
+                && begin.elapsed() < PATIENCE
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! tcpshift where the kernel steers and nobody carries: `connect` points a client of this host at an endpoint, `lookup`
 //! hands a SYN to the socket of one.
 //!
-//! The agent has a bpf filesystem of its own, and takes the contender's cgroup for the root of all: what it attaches
-//! meets nobody else, and direct is measured without it.
+//! The agent has a bpf filesystem of its own, and takes the contender's cgroup for the root of all, in which it has one
+//! of its own: what it attaches meets nobody else, and direct is measured without it.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -46,7 +46,8 @@ fn lookup(setting: &Setting, world: &World) -> Result<Running> {
 
 fn start(setting: &Setting, world: &World, namespace: &Namespace, objects: &str) -> Result<Process> {
     let mounts = format!(
-        "mount -t bpf bpf /sys/fs/bpf && mount --bind '{}' '{}' && exec \"$0\" \"$@\"",
+        "echo $$ > '{}/cgroup.procs' && mount -t bpf bpf /sys/fs/bpf && mount --bind '{}' '{}' && exec \"$0\" \"$@\"",
+        world.cgroup.below.display(),
         world.cgroup.folder.display(),
         cgroup::mounted()?.display()
     );
