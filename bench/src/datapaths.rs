@@ -4,6 +4,7 @@
 //! started at once and only one is busy at a time. A *round* measures each once, workload by workload, in an order that
 //! turns with the round: what disturbs the machine for seconds disturbs all of them, and ratios are taken within the round.
 
+mod cgroup;
 mod chart;
 mod contender;
 mod figures;
@@ -12,6 +13,7 @@ mod measure;
 mod namespace;
 mod page;
 mod process;
+mod promise;
 mod record;
 mod row;
 mod statistics;
@@ -32,8 +34,9 @@ use figures::Figures;
 use machine::Machine;
 use measure::Started;
 
-/// What is measured, and how long.
+/// What is measured, and how long. The last of two words for one thing holds.
 #[derive(Args, Clone, Debug)]
+#[command(args_override_self = true)]
 pub struct Datapaths {
     /// Shorter and fewer rounds, and only topology host unless another is named: under three minutes
     #[arg(long)]
@@ -41,6 +44,9 @@ pub struct Datapaths {
     /// Rounds [default: 5, quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
+    /// Seconds that a workload is measured for, once in each round [default: 0.7, quick 0.3]
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
     /// Only these contenders; direct always is one
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     only: Vec<String>,
@@ -53,7 +59,7 @@ pub struct Datapaths {
     /// Processor cores that client, balancer and backend share
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     cores: u8,
-    /// Exit with 1 if tcpshift is behind in any row
+    /// Exit with 1 if tcpshift is behind in any row, or a promise is missed
     #[arg(long)]
     check: bool,
     /// Write docs/benchmarks.md and its chart
@@ -98,12 +104,12 @@ impl Datapaths {
 
     /// Seconds that a workload is warmed up for.
     fn warm(&self) -> f64 {
-        if self.quick { 0.1 } else { 0.15 }
+        (self.seconds() / 3.0).min(0.15)
     }
 
     /// Seconds that a workload is measured for.
     fn seconds(&self) -> f64 {
-        if self.quick { 0.3 } else { 0.7 }
+        self.seconds.unwrap_or(if self.quick { 0.3 } else { 0.7 })
     }
 
     fn topologies(&self) -> Vec<Topology> {
@@ -115,6 +121,10 @@ impl Datapaths {
     }
 
     fn wants(&self, contender: &Contender) -> bool {
+        let topologies = self.topologies();
+        if !topologies.iter().any(|topology| contender.topologies.contains(topology)) {
+            return false;
+        }
         contender.name == contender::DIRECT
             || self.only.is_empty()
             || self.only.iter().any(|name| name == contender.name)
@@ -131,6 +141,7 @@ pub fn run(options: &Datapaths) -> Result<ExitCode> {
         let names: Vec<&str> = contender::ALL.iter().map(|contender| contender.name).collect();
         ensure!(names.contains(&name.as_str()), "there is no contender {name}; there are {}", names.join(", "));
     }
+    ensure!(options.seconds() >= 0.01, "a workload cannot be measured in {} s", options.seconds());
     let setting = process::Setting::new(options.cores, &options.target)?;
     let mut machine = Machine::read(setting.processors())?;
     let mut contenders = Vec::new();
@@ -149,6 +160,9 @@ pub fn run(options: &Datapaths) -> Result<ExitCode> {
         measure(options, topology, &setting, &contenders, &mut figures)
             .with_context(|| format!("topology {}", topology.name()))?;
         say(&table::table(&figures, topology));
+        for promise in promise::all(&figures, topology) {
+            say(&promise.line());
+        }
     }
     let file = options.target.join("bench/datapaths.json");
     record::write(&file, &machine, &figures)?;
@@ -158,12 +172,20 @@ pub fn run(options: &Datapaths) -> Result<ExitCode> {
         say("written: docs/benchmarks.md and its charts");
     }
     let behind = row::behind(&figures);
-    if behind.is_empty() {
+    let has = |names: &[&str]| contenders.iter().any(|contender| names.contains(&contender.name));
+    if behind.is_empty() && has(&[contender::OURS]) && has(&contender::PEERS) {
         say("tcpshift is ahead in every row");
-    } else {
+    } else if !behind.is_empty() {
         say(&format!("tcpshift is BEHIND in {} rows: {}", behind.len(), behind.join("; ")));
     }
-    Ok(if options.check && !behind.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let promises: Vec<_> =
+        options.topologies().into_iter().flat_map(|topology| promise::all(&figures, topology)).collect();
+    let missed = promises.iter().filter(|promise| !promise.is_held()).count();
+    if missed > 0 {
+        say(&format!("{missed} of {} promises are MISSED", promises.len()));
+    }
+    let is_well = behind.is_empty() && missed == 0;
+    Ok(if options.check && !is_well { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// One topology: starts all, measures the rounds, and ends all.
@@ -175,7 +197,7 @@ fn measure(
     figures: &mut Figures,
 ) -> Result<()> {
     let mut started = Vec::new();
-    for contender in contenders {
+    for contender in contenders.iter().filter(|contender| contender.topologies.contains(&topology)) {
         let start = Started::start(contender, topology, setting);
         started.push(start.with_context(|| format!("cannot start {}", contender.name))?);
     }
@@ -202,7 +224,7 @@ fn measure(
         let done = done.with_context(|| format!("{} in {}", contender.name(), topology.name()));
         match done {
             // What a peer cannot do is said; the rest of its figures stands.
-            Err(reason) if contender.name() != contender::OURS => say(&format!("figures are missing: {reason:#}")),
+            Err(reason) if !contender::is_ours(contender.name()) => say(&format!("figures are missing: {reason:#}")),
             done => done?,
         }
     }

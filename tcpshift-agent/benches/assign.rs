@@ -148,7 +148,15 @@ impl Agent {
                 "mount -t bpf bpf /sys/fs/bpf && echo $$ > \"$0\"/cgroup.procs && exec \"$@\"",
             ])
             .arg(&cgroup);
-        command.args([env!("CARGO_BIN_EXE_tcpshift-agent"), "run", "--assign", assign, "--state-dir"]);
+        command.args([
+            env!("CARGO_BIN_EXE_tcpshift-agent"),
+            "run",
+            "--datapath",
+            "proxy",
+            "--assign",
+            assign,
+            "--state-dir",
+        ]);
         command.arg(folder.join("state")).env("RUST_LOG", "error").stdin(Stdio::null());
         command.env("TCPSHIFT_ADMIN", format!("unix:{}", folder.join("admin.sock").display()));
         Self { process: command.spawn().unwrap(), cgroup }

@@ -32,7 +32,18 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
         words: Vec<String>,
     },
+    /// Datapaths that steer beside direct alone, on one host: two minutes; as root
+    #[command(disable_help_flag = true)]
+    Steer {
+        /// Words for the measurement, as of datapaths
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
+        words: Vec<String>,
+    },
 }
+
+/// What `steer` is, as words of `datapaths`: short samples, of which there are enough for shares of hundredths.
+const STEER: [&str; 8] =
+    ["--only", "tcpshift-connect,tcpshift-lookup", "--quick", "--check", "--rounds", "21", "--seconds", "0.15"];
 
 impl Bench {
     /// Measures, prints tables, and fails if a promise is not kept.
@@ -42,6 +53,7 @@ impl Bench {
             Some(What::Assign) => assign(),
             Some(What::Routes) => routes(),
             Some(What::Datapaths { words }) => datapaths(words),
+            Some(What::Steer { words }) => steer(words),
             None => {
                 let results = [decide(), assign(), routes(), datapaths(&[])];
                 let failed: Vec<String> =
@@ -80,6 +92,17 @@ fn routes() -> Result<()> {
 fn datapaths(words: &[String]) -> Result<()> {
     setup::setup(&setup::BENCH)?;
     envoy();
+    measure(words)
+}
+
+fn steer(words: &[String]) -> Result<()> {
+    setup::setup(&setup::STEER)?;
+    let words: Vec<String> = STEER.iter().copied().map(str::to_owned).chain(words.iter().cloned()).collect();
+    measure(&words)
+}
+
+fn measure(words: &[String]) -> Result<()> {
+    kernel()?;
     step("build");
     cargo(&["build", "--release", "--package", "tcpshift-agent", "--package", "tcpshift-bench", "--bins"], &[])?;
     step("datapaths");

@@ -56,6 +56,9 @@ pub(crate) const BENCH: [Tool; 6] = [
     Tool { program: "nft", package: "nftables", purpose: "a peer in the bench" },
 ];
 
+/// What measuring datapaths that steer needs.
+pub(crate) const STEER: [Tool; 3] = [BENCH[0], BENCH[1], BENCH[2]];
+
 /// Sees to it that the tools are there.
 pub(crate) fn setup(tools: &[Tool]) -> Result<()> {
     crate::step("what the machine needs");

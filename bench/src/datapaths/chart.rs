@@ -18,7 +18,8 @@ const GAP: usize = 14;
 const TOP: usize = 64;
 
 /// One colour for each contender in turn, told apart by people who see few colours too.
-const COLOURS: [&str; 7] = ["#000000", "#0072b2", "#e69f00", "#f0e442", "#009e73", "#cc79a7", "#999999"];
+const COLOURS: [&str; 9] =
+    ["#000000", "#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#f0e442", "#009e73", "#cc79a7", "#999999"];
 
 /// The chart of one topology.
 pub(super) fn chart(figures: &Figures, topology: Topology, subtitle: &str) -> String {
@@ -38,7 +39,7 @@ pub(super) fn chart(figures: &Figures, topology: Topology, subtitle: &str) -> St
     // Room for a share somewhat above that of direct.
     let scale = |ratio: f64| LEFT as f64 + ratio.clamp(0.0, 1.2) / 1.2 * (WIDTH - LEFT - RIGHT) as f64;
     let mut body = String::new();
-    let mut legend = LEFT;
+    let mut legend = 10;
     for name in &contenders {
         body += &rectangle(legend as f64, 36.0, 10.0, 10.0, colour(name));
         body += &text(legend as f64 + 14.0, 45.0, "start", name);

@@ -1,11 +1,13 @@
 //! Who is measured: one file each, all of the same form. A contender is started once in a topology, for shares of
 //! 80 and 20 of two versions; it may be a process that carries, or something that steers without one.
 
+mod agent;
 mod direct;
 mod envoy;
 mod haproxy;
 mod nftables;
 mod nginx;
+mod steered;
 mod tcpshift;
 
 use std::net::SocketAddrV4;
@@ -13,6 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Topology;
 use super::process::{Process, Setting};
 use super::world::World;
 
@@ -23,13 +26,21 @@ pub(super) const OURS: &str = tcpshift::CONTENDER.name;
 /// Names of those that ours is held against.
 pub(super) const PEERS: [&str; 3] = [haproxy::COPY.name, haproxy::SPLICE.name, nginx::CONTENDER.name];
 
+/// Names of ours that steer, of which shares of direct are promised.
+pub(super) const STEERED: [&str; 2] = [steered::CONNECT.name, steered::LOOKUP.name];
+
 /// Weights of the two versions while performance is measured.
 pub(super) const WEIGHTS: [u32; 2] = [80, 20];
 
+/// The topologies of a contender that can be in any.
+const EVERYWHERE: [Topology; 2] = [Topology::Host, Topology::Veth];
+
 /// All of them, in the order of tables.
-pub(super) const ALL: [Contender; 7] = [
+pub(super) const ALL: [Contender; 9] = [
     direct::CONTENDER,
     tcpshift::CONTENDER,
+    steered::CONNECT,
+    steered::LOOKUP,
     haproxy::COPY,
     haproxy::SPLICE,
     nginx::CONTENDER,
@@ -42,6 +53,8 @@ pub(super) const ALL: [Contender; 7] = [
 pub(super) struct Contender {
     /// Name, as `--only` and the record have it.
     pub(super) name: &'static str,
+    /// Where it can be.
+    pub(super) topologies: &'static [Topology],
     /// What exactly it is; fails with the reason if it is not here.
     pub(super) version: fn(&Setting) -> Result<String>,
     /// Starts it. What it needs of the world stays borrowed by nobody: addresses and names are copied.
@@ -60,6 +73,11 @@ pub(super) struct Running {
 
 /// Gives the two versions other weights, and returns when the contender says that it has, or at once.
 pub(super) type Edit = Box<dyn FnMut(&World, Option<&Process>, [u32; 2]) -> Result<()>>;
+
+/// Whether a contender is one of ours, whose failure is that of the measurement.
+pub(super) fn is_ours(name: &str) -> bool {
+    name == OURS || STEERED.contains(&name)
+}
 
 /// What a program says of its version: of its first line, the words from one place on.
 fn version_of(program: &str, words: &[&str], from: usize) -> Result<String> {

@@ -1,12 +1,15 @@
 //! A network namespace that lives as long as this value and the processes in it: it has no name, so that nothing is
-//! left behind whatever ends this program.
+//! left behind whatever ends this program. Its processes are in the cgroup of its contender.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns, unshare};
+
+use super::cgroup::Cgroup;
 
 /// What is set in every namespace, the same for all contenders.
 const SETTINGS: [(&str, &str); 4] = [
@@ -45,18 +48,19 @@ fn set(name: &str, value: &str) -> Result<()> {
 pub(super) struct Namespace {
     there: File,
     home: File,
+    door: PathBuf,
 }
 
 impl Namespace {
     /// Makes one, with its loopback interface up.
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(cgroup: &Cgroup) -> Result<Self> {
         let current = || File::open("/proc/thread-self/ns/net").context("cannot open the network namespace");
         let home = current()?;
         unshare(CloneFlags::CLONE_NEWNET)
             .context("cannot make a network namespace: root needs CAP_SYS_ADMIN here (in a container: privileged)")?;
         let there = current();
         setns(&home, CloneFlags::CLONE_NEWNET).context("cannot return to the namespace of this program")?;
-        let made = Self { there: there?, home };
+        let made = Self { there: there?, home, door: cgroup.door() };
         made.ip("link set lo up")?;
         made.inside(|| SETTINGS.iter().try_for_each(|(name, value)| set(name, value)))?;
         allowed(|| made.inside(|| set("net/ipv4/tcp_congestion_control", CONGESTION_CONTROL)))?;
@@ -69,6 +73,11 @@ impl Namespace {
         let done = work();
         setns(&self.home, CloneFlags::CLONE_NEWNET).context("cannot return to the namespace of this program")?;
         done
+    }
+
+    /// The file that takes the number of a process that is to be in the contender's cgroup.
+    pub(super) fn door(&self) -> &Path {
+        &self.door
     }
 
     /// Sets what sysctl calls a key, in it.

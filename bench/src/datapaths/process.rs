@@ -1,4 +1,4 @@
-//! Processes of the measurement: pinned, in a namespace, and ended with it.
+//! Processes of the measurement: pinned, in a namespace and a cgroup, and ended with it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -64,14 +64,14 @@ impl Process {
     ) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
         let twin = file.try_clone().context("cannot copy a descriptor")?;
-        let mut command = pinned(command);
+        let mut command = pinned(namespace, command);
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(file).stderr(twin);
         Self::spawn(setting, namespace, command, log)
     }
 
     fn spawn(setting: &Setting, namespace: &Namespace, mut command: Command, log: &Path) -> Result<Self> {
-        let name = command.get_args().nth(5).unwrap_or_default().to_string_lossy().into_owned();
+        let name = command.get_args().nth(9).unwrap_or_default().to_string_lossy().into_owned();
         let mut here = CpuSet::new();
         for core in &setting.cores {
             here.set(*core);
@@ -80,7 +80,7 @@ impl Process {
             // Inherited by the child; only this thread is pinned, and only meanwhile.
             let all = sched_getaffinity(None).context("cannot read the affinity")?;
             sched_setaffinity(None, &here).context("cannot set the affinity")?;
-            let child = command.spawn().with_context(|| format!("cannot run {name} (by setpriv and nice)"));
+            let child = command.spawn().with_context(|| format!("cannot run {name} (by sh, setpriv and nice)"));
             sched_setaffinity(None, &all).context("cannot set the affinity")?;
             child
         })?;
@@ -137,10 +137,11 @@ impl Drop for Process {
     }
 }
 
-/// A command whose process ends when this program does.
-fn pinned(words: &[&str]) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "nice", "-n", NICE]).args(words);
+/// A command whose process is in the cgroup of a namespace, and ends when this program does.
+fn pinned(namespace: &Namespace, words: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(namespace.door());
+    command.args(["setpriv", "--pdeathsig", "TERM", "nice", "-n", NICE]).args(words);
     command
 }
 
@@ -157,7 +158,7 @@ impl Client {
         let program = setting.built("tcpshift-bench");
         let program = program.to_string_lossy();
         let file = File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
-        let mut command = pinned(&[&[program.as_ref(), "load"], words].concat());
+        let mut command = pinned(namespace, &[&[program.as_ref(), "load"], words].concat());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
         let mut process = Process::spawn(setting, namespace, command, log)?;
         let input = process.child.stdin.take().context("standard input is no pipe")?;

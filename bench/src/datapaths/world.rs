@@ -1,4 +1,4 @@
-//! Where one contender is measured: its namespaces, its addresses, its folder, and the server behind it.
+//! Where one contender is measured: its namespaces, its cgroup, its addresses, its folder, and the server behind it.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
@@ -7,8 +7,9 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 
 use super::Topology;
+use super::cgroup::Cgroup;
 use super::namespace::Namespace;
-use super::process::{Process, Setting};
+use super::process::{Client, Process, Setting};
 
 /// The port that a balancer serves.
 const FRONT: u16 = 31_400;
@@ -21,6 +22,8 @@ pub(super) struct World {
     pub(super) client: Rc<Namespace>,
     /// Where the balancer is.
     pub(super) balancer: Rc<Namespace>,
+    /// Where the versions are.
+    pub(super) backend: Rc<Namespace>,
     /// What the balancer serves.
     pub(super) front: SocketAddrV4,
     /// The two versions, as the balancer reaches them.
@@ -31,6 +34,8 @@ pub(super) struct World {
     pub(super) folder: PathBuf,
     /// The server behind it.
     pub(super) server: Process,
+    /// The cgroup that all of them are in; nobody is when all others are gone.
+    pub(super) cgroup: Cgroup,
 }
 
 impl World {
@@ -40,14 +45,16 @@ impl World {
         // What an earlier run left there.
         drop(std::fs::remove_dir_all(&folder));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let cgroup = Cgroup::new(&format!("{}-{contender}", topology.name()))?;
+        let new = || Namespace::new(&cgroup);
         let (client, balancer, backend, front, versions, direct) = match topology {
             Topology::Host => {
-                let all = Rc::new(Namespace::new()?);
+                let all = Rc::new(new()?);
                 let local = Ipv4Addr::LOCALHOST;
                 (Rc::clone(&all), Rc::clone(&all), all, local, local, local)
             }
             Topology::Veth => {
-                let [client, balancer, backend] = [Namespace::new()?, Namespace::new()?, Namespace::new()?];
+                let [client, balancer, backend] = [new()?, new()?, new()?];
                 client.join("balancer", "10.20.1.2/24", &balancer, "client", "10.20.1.1/24")?;
                 backend.join("balancer", "10.20.2.2/24", &balancer, "backend", "10.20.2.1/24")?;
                 // Without a balancer there is one wire.
@@ -66,11 +73,13 @@ impl World {
         Ok(Self {
             client,
             balancer,
+            backend,
             front: SocketAddrV4::new(front, FRONT),
             versions: VERSIONS.map(|port| SocketAddrV4::new(versions, port)),
             direct: SocketAddrV4::new(direct, VERSIONS[0]),
             folder,
             server,
+            cgroup,
         })
     }
 
@@ -92,5 +101,14 @@ impl World {
             let connect = || Ok(std::net::TcpStream::connect(self.front).is_ok());
             self.client.inside(connect).unwrap_or(false)
         })
+    }
+
+    /// Whether a connection of a client's is answered by a version.
+    pub(super) fn is_answered(&self, setting: &Setting, to: SocketAddrV4) -> bool {
+        let to = to.to_string();
+        let words = ["connect", "--connections", "1", "--count", "1", "--to", &to];
+        let client = Client::start(setting, &self.client, &words, &self.file("load.log"));
+        let report = client.and_then(|mut client| client.go().and_then(|()| client.report()));
+        report.is_ok_and(|report| report.count == 1)
     }
 }

@@ -201,7 +201,9 @@ impl App {
             self.give_up();
             return Err(Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; "))));
         }
-        failures.iter().for_each(|failure| withhold(&mut plan, failure.address));
+        for failure in &failures {
+            withhold(&mut plan, failure.address);
+        }
         let prepared = match self.prepare(&plan) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -228,7 +230,9 @@ impl App {
     pub(super) async fn follow(&mut self, store: Store) {
         let mut plan = self.compile(&store);
         let failures = self.proxy.open(&plan);
-        failures.iter().for_each(|failure| withhold(&mut plan, failure.address));
+        for failure in &failures {
+            withhold(&mut plan, failure.address);
+        }
         for failure in failures.iter().filter(|failure| !self.down.contains_key(&failure.address)) {
             log::error!("{failure}");
         }

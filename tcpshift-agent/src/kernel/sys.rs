@@ -1,25 +1,26 @@
-//! The bpf(2) calls that aya lacks, and maps as memory. The only file of the agent with `unsafe` code.
+//! The bpf(2) calls that aya lacks, and counters as memory (`words`). Only here is `unsafe` code of the agent.
 //!
 //! Commands and fields are those of `include/uapi/linux/bpf.h`; each struct here is the part of `union bpf_attr` that its
 //! command reads. It must not know what maps are for.
 #![allow(unsafe_code, reason = "system calls that no library offers, each behind a safe function")]
 
+mod words;
+
 use std::ffi::CString;
 use std::io;
 use std::marker::PhantomData;
-use std::mem::{size_of, size_of_val};
+use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use tcpshift_common::layout::{
     AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, ListeningKey,
     PlanRow, Question, RouteRow, SlotTable, SocketRow, SumRow,
 };
 use tcpshift_common::listener::Rule;
+
+pub(super) use self::words::Words;
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
@@ -462,51 +463,4 @@ pub(super) fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
         libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, value, &raw mut length)
     };
     if done == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
-}
-
-/// A map of counters as memory, shared with kernel programs.
-#[derive(Debug)]
-pub(super) struct Words {
-    first: NonNull<AtomicU64>,
-    count: usize,
-}
-
-// SAFETY: The memory is only used atomically.
-unsafe impl Send for Words {}
-// SAFETY: The memory is only used atomically.
-unsafe impl Sync for Words {}
-
-impl Words {
-    /// The rows of a map that was made to be memory (`BPF_F_MMAPABLE`), and whose rows are words of eight bytes.
-    pub(super) fn new(map: BorrowedFd<'_>) -> io::Result<Self> {
-        let info = map_info(map)?;
-        let words = info.value as usize / size_of::<AtomicU64>();
-        if words == 0 || !(info.value as usize).is_multiple_of(size_of::<AtomicU64>()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the rows of the map are no words"));
-        }
-        let count = info.entries as usize * words;
-        let length = count * size_of::<AtomicU64>();
-        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-        // SAFETY: A new mapping, where the kernel wants it.
-        let memory = unsafe { mmap(std::ptr::null_mut(), length, protection, flags, map, 0) }?;
-        let first = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { first, count })
-    }
-}
-
-impl AsRef<[AtomicU64]> for Words {
-    fn as_ref(&self) -> &[AtomicU64] {
-        // SAFETY: The mapping holds as many words, aligned to a page, until it is dropped.
-        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
-    }
-}
-
-impl Drop for Words {
-    fn drop(&mut self) {
-        let length = size_of_val(self.as_ref());
-        // SAFETY: The mapping is this one's own, and nobody can use it any more.
-        if let Err(error) = unsafe { munmap(self.first.as_ptr().cast(), length) } {
-            log::debug!("counters stay mapped: {error}");
-        }
-    }
 }

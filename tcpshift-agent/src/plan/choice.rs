@@ -86,7 +86,7 @@ pub fn choose(plan: &Plan, last: &Plan, ground: &Ground<'_>) -> BTreeMap<u32, Ch
                 Some((was, routes.iter().find(|last| last.number == route.number)?))
             };
             let excess = excess(&listener.rules);
-            chosen.insert(route.number, at_gateway(route, before, &excess, ground));
+            chosen.insert(route.number, at_gateway(route, before, excess.as_ref(), ground));
         }
     }
     for listener in &plan.mesh {
@@ -131,15 +131,14 @@ fn in_mesh(route: &Route, ground: &Ground<'_>) -> Chosen {
 fn at_gateway<'a>(
     route: &Route,
     before: impl Fn() -> Option<(Datapath, &'a Arc<Route>)>,
-    excess: &Option<Reason>,
+    excess: Option<&Reason>,
     ground: &Ground<'_>,
 ) -> Chosen {
+    if let Some(why) = excess.filter(|_| route.asked != Asked::Proxy) {
+        return if route.asked == Asked::Lookup { nothing(why.clone()) } else { by(Datapath::Proxy, false, why.clone()) };
+    }
     match (route.asked, &ground.connect) {
         (Asked::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
-        (Asked::Lookup, _) if excess.is_some() => nothing(excess.clone().unwrap_or_default()),
-        (Asked::Auto | Asked::Connect, _) if excess.is_some() => {
-            by(Datapath::Proxy, false, excess.clone().unwrap_or_default())
-        }
         (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
         (Asked::Connect, Err(why)) => by(Datapath::Proxy, false, why.clone().into()),
         (Asked::Lookup, _) => {

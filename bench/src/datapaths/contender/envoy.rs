@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Contender, Running, WEIGHTS, version_of};
+use super::{Contender, EVERYWHERE, Running, WEIGHTS, version_of};
 use crate::datapaths::process::{Process, Setting};
 use crate::datapaths::world::World;
 
-pub(super) const CONTENDER: Contender = Contender { name: "envoy", version, start };
+pub(super) const CONTENDER: Contender = Contender { name: "envoy", topologies: &EVERYWHERE, version, start };
 
 fn program(setting: &Setting) -> PathBuf {
     setting.target.join("bench/envoy/envoy/_bin/envoy")

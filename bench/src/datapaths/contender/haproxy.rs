@@ -5,15 +5,16 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Contender, Running, WEIGHTS, version_of};
+use super::{Contender, EVERYWHERE, Running, WEIGHTS, version_of};
 use crate::datapaths::process::{Process, Setting};
 use crate::datapaths::world::World;
 
 pub(super) const COPY: Contender =
-    Contender { name: "haproxy", version, start: |setting, world| start(setting, world, "") };
+    Contender { name: "haproxy", topologies: &EVERYWHERE, version, start: |setting, world| start(setting, world, "") };
 
 pub(super) const SPLICE: Contender = Contender {
     name: "haproxy-splice",
+    topologies: &EVERYWHERE,
     version,
     start: |setting, world| start(setting, world, "  option splice-auto\n"),
 };

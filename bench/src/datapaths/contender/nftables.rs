@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use super::{Contender, Running, WEIGHTS, version_of};
+use super::{Contender, EVERYWHERE, Running, WEIGHTS, version_of};
 use crate::datapaths::process::{Process, Setting};
 use crate::datapaths::world::World;
 
-pub(super) const CONTENDER: Contender = Contender { name: "nftables", version, start };
+pub(super) const CONTENDER: Contender = Contender { name: "nftables", topologies: &EVERYWHERE, version, start };
 
 fn version(_: &Setting) -> Result<String> {
     Ok(version_of("nft", &["--version"], 1)?.trim_start_matches('v').to_owned())

@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
-use super::{Contender, Running, WEIGHTS, version_of};
+use super::{Contender, EVERYWHERE, Running, WEIGHTS, version_of};
 use crate::datapaths::process::{Process, Setting};
 use crate::datapaths::world::World;
 
-pub(super) const CONTENDER: Contender = Contender { name: "nginx", version, start };
+pub(super) const CONTENDER: Contender = Contender { name: "nginx", topologies: &EVERYWHERE, version, start };
 
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 

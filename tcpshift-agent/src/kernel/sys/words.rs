@@ -1,0 +1,60 @@
+//! Counters in a map as memory, shared with kernel programs.
+//!
+//! It must not know what is counted.
+
+use std::io;
+use std::mem::{size_of, size_of_val};
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::map_info;
+
+/// A map of counters as memory, shared with kernel programs.
+#[derive(Debug)]
+pub(in crate::kernel) struct Words {
+    first: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: The memory is only used atomically.
+unsafe impl Send for Words {}
+// SAFETY: The memory is only used atomically.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// The rows of a map that was made to be memory (`BPF_F_MMAPABLE`), and whose rows are words of eight bytes.
+    pub(in crate::kernel) fn new(map: BorrowedFd<'_>) -> io::Result<Self> {
+        let info = map_info(map)?;
+        let words = info.value as usize / size_of::<AtomicU64>();
+        if words == 0 || !(info.value as usize).is_multiple_of(size_of::<AtomicU64>()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the rows of the map are no words"));
+        }
+        let count = info.entries as usize * words;
+        let length = count * size_of::<AtomicU64>();
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: A new mapping, where the kernel wants it.
+        let memory = unsafe { mmap(std::ptr::null_mut(), length, protection, flags, map, 0) }?;
+        let first = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { first, count })
+    }
+}
+
+impl AsRef<[AtomicU64]> for Words {
+    fn as_ref(&self) -> &[AtomicU64] {
+        // SAFETY: The mapping holds as many words, aligned to a page, until it is dropped.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        let length = size_of_val(self.as_ref());
+        // SAFETY: The mapping is this one's own, and nobody can use it any more.
+        if let Err(error) = unsafe { munmap(self.first.as_ptr().cast(), length) } {
+            log::debug!("counters stay mapped: {error}");
+        }
+    }
+}
