@@ -135,7 +135,11 @@ fn at_gateway<'a>(
     ground: &Ground<'_>,
 ) -> Chosen {
     if let Some(why) = excess.filter(|_| route.asked != Asked::Proxy) {
-        return if route.asked == Asked::Lookup { nothing(why.clone()) } else { by(Datapath::Proxy, false, why.clone()) };
+        return if route.asked == Asked::Lookup {
+            nothing(why.clone())
+        } else {
+            by(Datapath::Proxy, false, why.clone())
+        };
     }
     match (route.asked, &ground.connect) {
         (Asked::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
