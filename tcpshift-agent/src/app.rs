@@ -130,6 +130,10 @@ struct App {
 /// Runs an agent until it is told to end. Fails if it cannot start.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let activated = activation::take();
+    // The kernel's maps take descriptors too.
+    if let Some(warning) = limits::raise().warning {
+        log::warn!("{warning}");
+    }
     let steering = match options.datapath {
         Datapath::Auto => Ok(options.steering.clone()),
         Datapath::Proxy => Err("--datapath proxy".to_owned()),
@@ -174,9 +178,6 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         labels,
         takeover,
     } = options;
-    if let Some(warning) = limits::raise().warning {
-        log::warn!("{warning}");
-    }
     for path in &paths {
         let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         if !metadata.is_dir() && !metadata.is_file() {

@@ -111,7 +111,7 @@ pub fn look() -> Report {
         works: kernel.works,
         machine,
         programs,
-        datapaths: vec![connect, lookup, proxy],
+        datapaths: vec![proxy, connect, lookup],
         assignment: vec![kernel, agent],
     }
 }

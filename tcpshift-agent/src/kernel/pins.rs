@@ -54,6 +54,12 @@ impl Pins {
         for inside in ["slots", "links"] {
             make(&folder.join(inside))?;
         }
+        // Of an agent that was killed before it could show them.
+        for folder in [folder.clone(), folder.join("slots"), folder.join("links")] {
+            for name in names(&folder)?.into_iter().filter(|name| name.ends_with(NEW)) {
+                remove(&folder.join(name))?;
+            }
+        }
         Ok(Self { folder, lock })
     }
 

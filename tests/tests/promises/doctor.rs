@@ -45,14 +45,17 @@ fn doctor_finds_that_the_kernel_can_decide() {
     assert_eq!(report["works"], true, "{report:#}");
     for program in report["programs"].as_array().unwrap() {
         assert!(program["loaded"] == true && program["works"] == true, "{program:#}");
-        assert!(program["verified"].as_u64().is_some_and(|count| count > 1_000), "{program:#}");
+        assert!(program["verified"].as_u64().is_some_and(|count| count > 10), "{program:#}");
     }
-    assert_eq!(report["programs"].as_array().unwrap().len(), 2, "{report:#}");
-    assert_eq!(report["datapaths"][0]["name"], "proxy");
+    assert_eq!(report["programs"].as_array().unwrap().len(), 8, "{report:#}");
+    for (place, datapath) in ["proxy", "connect", "lookup"].into_iter().enumerate() {
+        assert_eq!(report["datapaths"][place]["name"], datapath);
+        assert_eq!(report["datapaths"][place]["works"], true, "{report:#}");
+    }
     assert_eq!((&report["assignment"][0]["name"], &report["assignment"][0]["works"]), (&"kernel".into(), &true.into()));
     assert_eq!(finding(&report, "cgroup2")["found"], world.cgroup().display().to_string());
     let text = beside(world.cgroup(), &["doctor"]).expect(0).stdout;
-    for said in ["MACHINE", "PROGRAM", "DATAPATH", "ASSIGNMENT", "explain   sched_cls   yes"] {
+    for said in ["MACHINE", "PROGRAM", "DATAPATH", "ASSIGNMENT", "explain        sched_cls"] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
     assert_eq!((pinned(&world), attached(&world)), (Vec::new(), Vec::new()));
@@ -69,6 +72,7 @@ fn doctor_without_rights_says_what_is_missing_and_the_rest() {
     assert_eq!(finding(&report, "object")["state"], "ok");
     assert_eq!(finding(&report, "bpffs")["state"], "ok");
     assert_eq!(report["datapaths"][0]["works"], true);
+    assert_eq!(report["datapaths"][1]["works"], false);
     assert_eq!(report["assignment"][0]["works"], false);
     assert_eq!(report["programs"][0]["loaded"], false);
     as_nobody(&["unload"]).expect(1).complains("cannot unload").complains("Permission denied");

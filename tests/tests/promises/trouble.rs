@@ -106,10 +106,11 @@ fn running_out_of_descriptors_is_survived() {
     let early = connect(GATEWAY).unwrap();
     assert_eq!(converse(&early, "early").unwrap(), "one");
     let pid = Pid::from_raw(agent.pid().cast_signed());
-    let low = Rlimit { current: Some(120), maximum: Some(120) };
+    // More than the kernel's maps take, and less than the connections below.
+    let low = Rlimit { current: Some(240), maximum: Some(240) };
     prlimit(pid, Resource::Nofile, low).unwrap();
     let mut held: Vec<TcpStream> = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..300 {
         let Ok(stream) = connect(GATEWAY) else { continue };
         stream.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
         let _no_answer = converse(&stream, "more").is_err();

@@ -95,9 +95,10 @@ fn the_whole_task_for_neighbours_and_for_clients_of_this_host() {
     agent.apply(&route(GATEWAY, [100, 0]));
     assert_eq!(tally(ENTRANCE, 200), only("one", 200));
     assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
-    // The agent has carried none of them.
+    // The agent has carried those of IPv6 alone: 1,400 for each of two ways. Whether a socket at `[::]` takes what an IPv4
+    // endpoint is meant for is not known where packets are handed over.
     let assignment = agent.status().assignment;
-    assert_eq!((assignment.kernel, assignment.agent), (0, 0), "{assignment:?}");
+    assert_eq!((assignment.kernel, assignment.agent), (2_800, 0), "{assignment:?}");
 }
 
 #[test]
@@ -105,12 +106,17 @@ fn the_server_sees_its_client() {
     let world = World::new();
     let neighbour = Neighbour::new(&world);
     let _servers = [sees("[::]:9001"), sees("[::]:9002")];
-    let _agent = steered(&world, [50, 50]);
-    for (place, address, client) in [
-        (neighbour.place(), "10.98.0.1:31400", "10.98.0.2"),
-        (neighbour.place(), "[fd98::1]:31400", "fd98::2"),
-        (Place::Here, ENTRANCE, "127.0.0.1"),
-    ] {
+    let agent = steered(&world, [50, 50]);
+    for (place, address, client) in
+        [(neighbour.place(), "10.98.0.1:31400", "10.98.0.2"), (Place::Here, ENTRANCE, "127.0.0.1")]
+    {
+        let tally = place.tally(address, 60);
+        assert_eq!(tally, only(client, 60), "{address}");
+    }
+    agent.apply(&ground(&[("v1", "::1", 9001), ("v2", "::1", 9002)]));
+    await_datapath(&agent, GATEWAY, "lookup");
+    for (place, address, client) in [(neighbour.place(), "[fd98::1]:31400", "fd98::2"), (Place::Here, ENTRANCE6, "::1")]
+    {
         let tally = place.tally(address, 60);
         assert_eq!(tally, only(client, 60), "{address}");
     }
