@@ -145,8 +145,8 @@ impl AddressEntry {
     }
 }
 
-/// Sockets of one address and port that programs know at most, if several share it (`SO_REUSEPORT`): any of them stands
-/// for all.
+/// Places for sockets of one address and port, if several share it (`SO_REUSEPORT`): any of them stands for all. The first
+/// is the newest one's, and each has one of the others by its cookie.
 pub const SHARERS: u32 = 4;
 
 /// Endpoints of a destination that are tried at most if nobody listens at the one that was chosen.

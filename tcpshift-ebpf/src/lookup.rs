@@ -90,7 +90,8 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
     match found {
         Ok(SK_PASS) => {
             // Without it the connection is not counted, and no more.
-            FLOWS.insert(flow, &*scratch, 0).ok();
+            let row: &FlowRow = scratch;
+            FLOWS.insert(flow, row, 0).ok();
             SK_PASS
         }
         Ok(CARRIED) => {
@@ -197,11 +198,16 @@ fn hand_over_to_any(
 }
 
 /// Hands the packet to a socket that listens at an endpoint: at its own address, else at every one, as the kernel would find
-/// it. The first that is there is whom clients of the endpoint mean, be it of another family.
+/// it. The first that is there is whom clients of the endpoint mean.
+///
+/// An IPv6 packet is not for an IPv4 endpoint. A socket at `[::]` may take both, or belong to somebody else who takes IPv6
+/// alone; which of them is not known here.
 #[inline(always)]
 fn hand_over(context: &SkLookupContext, endpoint: &EndpointPlace) -> Handed {
-    let is_v6_packet = read!((*context.lookup).family) != flow::INET;
     let is_v4 = endpoint.address.is_v4();
+    if is_v4 && read!((*context.lookup).family) != flow::INET {
+        return Handed::OtherFamily;
+    }
     for (place, address) in [endpoint.address, EVERYWHERE[0], EVERYWHERE[1]].into_iter().enumerate() {
         // The IPv4 form takes IPv4 connections alone.
         if place == 1 && !is_v4 {
@@ -209,13 +215,6 @@ fn hand_over(context: &SkLookupContext, endpoint: &EndpointPlace) -> Handed {
         }
         for sharer in 0..SHARERS {
             let key = ListeningKey { address, port: endpoint.port, sharer };
-            if place == 2 && is_v4 && is_v6_packet {
-                // Whether the socket takes IPv4, as a client of the endpoint would come, is not known here.
-                if LISTENING.has(&key) {
-                    return Handed::OtherFamily;
-                }
-                continue;
-            }
             // SAFETY: The pointer is the context.
             match unsafe { LISTENING.hand_over(context.lookup, &key) } {
                 Some(Ok(())) => return Handed::Over,

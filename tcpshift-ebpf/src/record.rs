@@ -8,7 +8,9 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
     BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
 };
-use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_skc_to_mptcp_sock, bpf_sock_ops_cb_flags_set};
+use aya_ebpf::helpers::generated::{
+    bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skc_to_mptcp_sock, bpf_sock_ops_cb_flags_set,
+};
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use tcpshift_common::layout::{ConnectionRow, ListeningKey, PORT_WORDS, SHARERS, event, stage};
@@ -19,8 +21,6 @@ use crate::{agent, events, lookup, sums};
 
 /// `BPF_TCP_CLOSE`.
 const CLOSE: u32 = 7;
-/// `EEXIST`, as the kernel returns it.
-const TAKEN: i64 = -17;
 
 /// Always 1: the kernel asks nothing that it could refuse.
 #[sock_ops]
@@ -67,7 +67,7 @@ fn follow(context: &SockOpsContext) {
     // Others may have asked for other calls.
     let flags = read!((*context.ops).bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
     // SAFETY: The pointer is the context.
-    unsafe { bpf_sock_ops_cb_flags_set(context.ops, flags as i32) };
+    unsafe { bpf_sock_ops_cb_flags_set(context.ops, flags.cast_signed()) };
 }
 
 /// A socket listens: that of an endpoint is kept, for as long as it is open.
@@ -83,14 +83,13 @@ fn listening(context: &SockOpsContext) {
     }
     // Nobody is at the far end.
     let address = flow::of_socket(context).destination;
-    for sharer in 0..SHARERS {
-        // The newest is always there: those of a server that is being replaced are about to close.
-        let is_last = sharer + 1 == SHARERS;
+    // The newest comes first: those of a server that is being replaced are about to close. It stands at a second place too,
+    // for when one that is newer closes before it.
+    // SAFETY: The pointer is the context.
+    let cookie = unsafe { bpf_get_socket_cookie(context.ops.cast()) };
+    for sharer in [0, 1 + (cookie % u64::from(SHARERS - 1)) as u32] {
         // SAFETY: The pointer is the context.
-        match unsafe { LISTENING.add(context.ops, &ListeningKey { address, port, sharer }, is_last) } {
-            Err(TAKEN) => {}
-            _ => break,
-        }
+        unsafe { LISTENING.put(context.ops, &ListeningKey { address, port, sharer }) };
     }
     events::tell(event::LISTENING, port);
 }

@@ -4,7 +4,7 @@
 //! Those that listened before the agent came are found in the host's tables and copied for a moment. This file must not
 //! know routes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -33,8 +33,8 @@ pub struct Listening {
     fit: HashSet<SocketAddr>,
     /// What others are bound to that listen and cannot be in the map, and why.
     unfit: HashMap<SocketAddr, String>,
-    /// Sockets that were looked at and cannot be put into the map.
-    seen: HashSet<u64>,
+    /// Sockets that were looked at; why one cannot be put into the map, if so.
+    seen: HashMap<u64, Option<String>>,
 }
 
 /// Who listens at an address.
@@ -56,7 +56,7 @@ impl Listening {
             listeners: BTreeSet::new(),
             fit: HashSet::new(),
             unfit: HashMap::new(),
-            seen: HashSet::new(),
+            seen: HashMap::new(),
         }
     }
 
@@ -104,93 +104,70 @@ impl Listening {
             .map(canonical)
             .collect();
         let inodes: HashSet<u64> = entries.iter().map(|entry| entry.inode).collect();
-        self.seen.retain(|inode| inodes.contains(inode));
-        let seen: HashSet<SocketAddr> =
-            entries.iter().filter(|entry| self.seen.contains(&entry.inode)).map(|entry| entry.local).collect();
-        let stay = self.unfit.iter().filter(|(at, _)| seen.contains(at));
-        let mut unfit: HashMap<SocketAddr, String> = stay.map(|(at, why)| (*at, why.clone())).collect();
-        // How many sockets there should be of each kind, against how many there are.
-        let mut count: BTreeMap<SocketAddr, usize> = BTreeMap::new();
-        for entry in &entries {
-            *count.entry(entry.local).or_default() += 1;
-        }
-        let is_held = |at: &SocketAddr, held: &HashMap<SocketAddr, HashSet<u64>>| {
-            held.get(at).map_or(0, HashSet::len) >= count.get(at).copied().unwrap_or(0).min(SHARERS as usize)
+        self.seen.retain(|inode, _| inodes.contains(inode));
+        // One that was known may have been displaced by another that is gone by now.
+        let is_missing = |entry: &&Entry| match self.seen.get(&entry.inode) {
+            None => true,
+            Some(why) => why.is_none() && !held.contains(&entry.local),
         };
-        let missing: Vec<Entry> = entries
-            .iter()
-            .filter(|entry| !is_held(&entry.local, &held) && !self.seen.contains(&entry.inode))
-            .copied()
-            .collect();
+        let missing: HashMap<u64, SocketAddr> =
+            entries.iter().filter(is_missing).map(|entry| (entry.inode, entry.local)).collect();
         if !missing.is_empty() {
-            let missing: HashMap<u64, SocketAddr> = missing.iter().map(|entry| (entry.inode, entry.local)).collect();
             for holder in sockets::holders(&missing.keys().copied().collect::<HashSet<_>>()) {
                 let Some(at) = missing.get(&holder.inode) else { continue };
-                let put = holder.copy().map_err(io::Error::from).and_then(|socket| self.put(&socket, *at, &held));
-                match put {
-                    Ok(Ok(cookie)) => drop(held.entry(*at).or_default().insert(cookie)),
-                    Ok(Err(why)) => {
-                        self.seen.insert(holder.inode);
-                        unfit.insert(*at, why);
+                match holder.copy().map_err(io::Error::from).and_then(|socket| self.put(&socket, *at)) {
+                    Ok(why) => {
+                        if why.is_none() {
+                            held.insert(*at);
+                        }
+                        self.seen.insert(holder.inode, why);
                     }
                     // It has been closed meanwhile, or this agent may not look.
                     Err(error) => log::debug!("the socket that listens at {at} cannot be copied: {error}"),
                 }
             }
         }
-        let fit: HashSet<SocketAddr> = held
-            .into_iter()
-            .filter(|(at, cookies)| !cookies.is_empty() && count.contains_key(at))
-            .map(|(at, _)| at)
-            .collect();
+        let there: HashSet<SocketAddr> = entries.iter().map(|entry| entry.local).collect();
+        let fit: HashSet<SocketAddr> = held.into_iter().filter(|at| there.contains(at)).collect();
+        let reasons = entries.iter().filter_map(|entry| Some((entry.local, self.seen.get(&entry.inode)?.clone()?)));
+        let unfit: HashMap<SocketAddr, String> = reasons.filter(|(at, _)| !fit.contains(at)).collect();
         let changed = fit != self.fit || unfit != self.unfit;
         (self.fit, self.unfit) = (fit, unfit);
         Ok(changed)
     }
 
-    /// Puts a socket into the map, if it is one that can be. Returns its cookie, or why it cannot be there.
-    fn put(
-        &self,
-        socket: &OwnedFd,
-        at: SocketAddr,
-        held: &HashMap<SocketAddr, HashSet<u64>>,
-    ) -> io::Result<Result<u64, String>> {
+    /// Puts a socket into the map where nobody is. Returns why it cannot be there, if so.
+    fn put(&self, socket: &OwnedFd, at: SocketAddr) -> io::Result<Option<String>> {
         if socket_protocol(socket)?.is_some_and(|protocol| protocol.as_raw().get() == MPTCP) {
-            return Ok(Err("it listens with MPTCP, whose connections the kernel cannot hand over".to_owned()));
+            return Ok(Some("it listens with MPTCP, whose connections the kernel cannot hand over".to_owned()));
         }
         if SockRef::from(socket).device()?.is_some() {
-            return Ok(Err("it is bound to an interface, and takes the connections of that one alone".to_owned()));
-        }
-        let cookie = socket_cookie(socket)?;
-        if held.get(&at).is_some_and(|held| held.contains(&cookie)) {
-            return Ok(Ok(cookie));
+            return Ok(Some("it is bound to an interface, and takes the connections of that one alone".to_owned()));
         }
         let value = u64::from(socket.as_raw_fd().cast_unsigned());
-        for sharer in 0..SHARERS {
-            match self.maps.listening.add(&key(at, sharer), &value) {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(error) => return Ok(Err(format!("the kernel does not take its socket: {error}"))),
+        let second = 1 + (socket_cookie(socket)? % u64::from(SHARERS - 1)) as u32;
+        for sharer in [0, second] {
+            // An update that is refused takes the socket out of places it has, so that is not tried.
+            if self.maps.listening.get(&key(at, sharer)).is_err()
+                && let Err(error) = self.maps.listening.set(&key(at, sharer), &value)
+            {
+                return Ok(Some(format!("the kernel does not take its socket: {error}")));
             }
         }
-        Ok(Ok(cookie))
+        Ok(None)
     }
 
-    /// Sockets in the map, by what they are bound to.
-    fn held(&self) -> io::Result<HashMap<SocketAddr, HashSet<u64>>> {
+    /// What sockets in the map are bound to.
+    fn held(&self) -> io::Result<HashSet<SocketAddr>> {
         let map: &Map<ListeningKey, u64> = &self.maps.listening;
-        let mut held: HashMap<SocketAddr, HashSet<u64>> = HashMap::new();
+        let (mut held, mut met) = (HashSet::new(), HashSet::new());
         let mut last = None;
-        // A key that is gone meanwhile has the first one after it.
-        let mut met = HashSet::new();
         while let Some(key) = map.next_key(last.as_ref())? {
+            // A key that is gone meanwhile has the first one after it.
             if !met.insert(key) {
                 break;
             }
-            // One that is gone meanwhile is not there.
-            if let Ok(cookie) = map.get(&key) {
-                held.entry(address(&key)).or_default().insert(cookie);
-            }
+            held.insert(address(&key));
             last = Some(key);
         }
         Ok(held)

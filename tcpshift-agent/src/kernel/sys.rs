@@ -54,9 +54,6 @@ pub(super) mod hook {
 
 /// `BPF_LINK_TYPE_CGROUP` of `enum bpf_link_type`.
 const LINK_TYPE_CGROUP: u32 = 3;
-/// `BPF_NOEXIST`: a row that is there is left.
-const NOEXIST: u64 = 1;
-
 /// What may be the row of a map: plain bytes.
 ///
 /// # Safety
@@ -303,18 +300,6 @@ impl<K: Row, V: Row> Map<K, V> {
         let mut attributes = Element { map: number(self.as_fd()), padding: 0, key, value, flags: 0 };
         // SAFETY: The kernel reads a key and a value of the sizes that were checked.
         unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
-    }
-
-    /// Writes a row where there is none. Returns whether there was none.
-    pub(super) fn add(&self, key: &K, value: &V) -> io::Result<bool> {
-        let (key, value) = (address(key), address(value));
-        let mut attributes = Element { map: number(self.as_fd()), padding: 0, key, value, flags: NOEXIST };
-        // SAFETY: The kernel reads a key and a value of the sizes that were checked.
-        match unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) } {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// The key after another, or the first one; none after the last. One that is gone has the first after it.

@@ -5,7 +5,7 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, bpf_map_type, bpf_sk_lookup, bpf_sock_ops};
+use aya_ebpf::bindings::{BPF_ANY, bpf_map_type, bpf_sk_lookup, bpf_sock_ops};
 use aya_ebpf::helpers::generated::{bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release, bpf_sock_hash_update};
 
 /// A socket leaves by itself when it is closed.
@@ -29,33 +29,17 @@ impl<K, const ENTRIES: usize> SocketHash<K, ENTRIES> {
         ptr::from_ref(self).cast_mut().cast()
     }
 
-    /// Puts the socket of a callback under a key, one that is free unless `replace`. The error is the kernel's, negative.
+    /// Puts the socket of a callback under a key, in the place of one that is there. One that the kernel does not take, as it
+    /// takes none of MPTCP, is not there afterwards.
     ///
     /// # Safety
     ///
     /// The pointer must be the context of the program.
     #[inline(always)]
-    pub(crate) unsafe fn add(&self, socket: *mut bpf_sock_ops, key: &K, replace: bool) -> Result<(), i64> {
-        let flags = if replace { BPF_ANY } else { BPF_NOEXIST };
+    pub(crate) unsafe fn put(&self, socket: *mut bpf_sock_ops, key: &K) {
         let key = ptr::from_ref(key).cast_mut().cast();
         // SAFETY: The kernel checks all of them.
-        match unsafe { bpf_sock_hash_update(socket, self.map(), key, flags.into()) } {
-            0 => Ok(()),
-            error => Err(error),
-        }
-    }
-
-    /// Whether there is a socket under a key.
-    #[inline(always)]
-    pub(crate) fn has(&self, key: &K) -> bool {
-        // SAFETY: The kernel gives null or a socket that is held until it is released.
-        let socket = unsafe { bpf_map_lookup_elem(self.map(), ptr::from_ref(key).cast()) };
-        if socket.is_null() {
-            return false;
-        }
-        // SAFETY: It is not used any more.
-        unsafe { bpf_sk_release(socket) };
-        true
+        unsafe { bpf_sock_hash_update(socket, self.map(), key, BPF_ANY.into()) };
     }
 
     /// Hands the packet of a lookup to the socket under a key. None if there is no such socket; the error is the

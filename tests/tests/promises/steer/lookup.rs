@@ -132,21 +132,56 @@ fn sharing(address: &str) -> Socket {
     socket
 }
 
+/// Answers as v1 at a listening socket, until it is shut down.
+fn answer(listener: &Socket) {
+    let listener = std::net::TcpListener::from(listener.try_clone().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            (&stream).write_all(format!("one {line}").as_bytes()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_server_may_be_replaced_socket_by_socket_with_no_agent() {
+    let world = World::new();
+    let _two = version("127.0.0.1:9002", "two");
+    let old: Vec<Socket> = (0..6).map(|_| sharing("127.0.0.1:9001")).collect();
+    old.iter().for_each(answer);
+    let mut agent = steered(&world, [50, 50]);
+    agent.process().kill();
+    // The new server listens before the old one closes, as at a reload without a gap.
+    let new: Vec<Socket> = (0..6).map(|_| sharing("127.0.0.1:9001")).collect();
+    new.iter().for_each(answer);
+    for socket in old {
+        socket.shutdown(std::net::Shutdown::Both).ok();
+    }
+    assert_split(&tally(ENTRANCE, 300), 0.5);
+}
+
+#[test]
+fn a_socket_of_somebody_else_at_the_same_port_gets_nothing() {
+    let world = World::new();
+    let somebody = version("0.0.0.0:9001", "somebody");
+    let servers = ["[::1]:9001", "[::1]:9002"].map(|address| {
+        let name = if address.ends_with('1') { "one" } else { "two" };
+        version(address, name)
+    });
+    let agent = start(&world, &[]);
+    agent.apply(&(ground(&[("v1", "::1", 9001), ("v2", "::1", 9002)]) + &route(GATEWAY, [50, 50])));
+    await_datapath(&agent, GATEWAY, "lookup");
+    assert_split(&tally(ENTRANCE6, 200), 0.5);
+    assert!(!tally(ENTRANCE, 100).contains_key("somebody"));
+    drop((somebody, servers));
+}
+
 #[test]
 fn several_sockets_share_an_endpoint_and_may_be_closed_one_by_one() {
     let world = World::new();
     let _two = version("127.0.0.1:9002", "two");
     let mut sockets: Vec<Socket> = (0..4).map(|_| sharing("127.0.0.1:9001")).collect();
-    let answer = |listener: &Socket| {
-        let (listener, name) = (std::net::TcpListener::from(listener.try_clone().unwrap()), "one");
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let mut line = String::new();
-                BufReader::new(&stream).read_line(&mut line).unwrap();
-                (&stream).write_all(format!("{name} {line}").as_bytes()).unwrap();
-            }
-        });
-    };
     sockets.iter().for_each(answer);
     let agent = steered(&world, [50, 50]);
     assert_split(&tally(ENTRANCE, 600), 0.5);

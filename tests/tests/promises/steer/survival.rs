@@ -3,7 +3,7 @@
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::crowd::{Crowd, Place};
 use tcpshift_tests::maps::{attached, links, pinned};
-use tcpshift_tests::process::{built, command, run};
+use tcpshift_tests::process::{built, command, grouped, run};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -101,11 +101,43 @@ fn a_kill_and_a_new_start_are_noticed_by_nobody() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_what_survived() {
+    let world = World::new();
+    let (mut agent, _servers) = served(&world);
+    agent.process().kill();
+    let before = links(&world).len();
+    let mut launcher = command(built("tcpshift-agent"));
+    launcher.arg("run").args(options(&world, &["/nowhere/at-all.yaml"]));
+    launcher.env("TCPSHIFT_ADMIN", format!("unix:{}", world.path("other.sock").display()));
+    run(grouped(world.cgroup(), &launcher), b"", seconds(30)).expect(1).complains("/nowhere/at-all.yaml");
+    assert_eq!(links(&world).len(), before, "{:?}", links(&world));
+    assert_ways(&world, 0.3);
+    let agent = agent.kill_and_restart();
+    agent.apply(&routes([0, 100]));
+    assert_ways(&world, 1.0);
+}
+
+#[test]
+fn doctor_changes_nothing_for_clients() {
+    let world = World::new();
+    let (_agent, _servers) = served(&world);
+    let load = Load::start(&world);
+    let mut doctor = command(built("tcpshift-agent"));
+    doctor.arg("doctor");
+    for _ in 0..2 {
+        run(grouped(world.cgroup(), &doctor), b"", seconds(60)).expect(0);
+        load.go_on();
+    }
+    load.finish(Some(0.3));
+}
+
+#[test]
 fn a_server_that_comes_while_the_agent_is_dead_is_found() {
     let world = World::new();
     let (mut agent, [_four, _six, _one, two]) = served(&world);
     agent.process().kill();
     drop(two);
+    until_so("v2 is gone", seconds(5), || std::net::TcpStream::connect("127.0.0.1:9002").is_err());
     let lost = Place::Here.tally(ENTRANCE, SOME);
     assert_eq!(lost["one"] + lost["ConnectionRefused"], SOME, "{lost:?}");
     let _two = super::version("127.0.0.1:9002", "two");
