@@ -73,7 +73,7 @@ pub fn path(name: &str) -> String {
     format!("{PINS}/{}", ours(name))
 }
 
-/// The same, below [`PINS`]. The version of what is pinned is a folder in [`OURS`].
+/// The same, below [`PINS`]. The version of what is pinned is a folder in `OURS`.
 pub fn ours(name: &str) -> String {
     format!("{OURS}/{ABI}/{name}")
 }
