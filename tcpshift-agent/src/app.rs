@@ -51,6 +51,9 @@ const TEND: Duration = Duration::from_secs(1);
 /// How long the host is not looked at again, whatever is reported.
 const TEND_REST: Duration = Duration::from_millis(50);
 
+/// The longest time between two looks at the host, be it that they take long.
+const LONGEST: Duration = Duration::from_secs(3);
+
 /// A look at the files takes at most this part of the time between two looks.
 const LOOK_SHARE: u32 = 50;
 /// And this part where changes are reported.
@@ -320,13 +323,13 @@ impl App {
                     // Whoever listens again and again must not take all the time.
                     let (now, took) = (tokio::time::Instant::now(), began.elapsed());
                     tend_from = now + TEND_REST.max(took * REPORTED_SHARE);
-                    tend_at = now + TEND.max(took * LOOK_SHARE);
+                    tend_at = now + TEND.max((took * LOOK_SHARE).min(LONGEST));
                 }
                 () = sleep_until(open_at), if some_down => {
                     let began = Instant::now();
                     self.open_again().await;
                     // Who holds a port is looked up in the process table, which takes its time.
-                    open_at = tokio::time::Instant::now() + TRY_AGAIN.max(began.elapsed() * LOOK_SHARE);
+                    open_at = tokio::time::Instant::now() + TRY_AGAIN.max((began.elapsed() * LOOK_SHARE).min(LONGEST));
                 }
                 asked = signals.next() => match asked {
                     Asked::Reload => {
