@@ -140,6 +140,16 @@ impl Prefix {
     }
 }
 
+/// One address alone.
+impl From<IpAddr> for Prefix {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::v4(address.octets(), 32),
+            IpAddr::V6(address) => Self::v6(address.octets(), 128),
+        }
+    }
+}
+
 /// The two ends of one connection as the listener sees it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -12,15 +12,14 @@ use aya_ebpf::programs::SkLookupContext;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
 use tcpshift_common::layout::{
-    CountRow, DestinationRow, EndpointPlace, FlowRow, ListeningKey, PORT_WORDS, SHARERS, TRIES, datapath, event, loss,
-    scope,
+    CountRow, DestinationRow, EndpointPlace, FlowRow, ListeningKey, SHARERS, TRIES, datapath, event, loss, scope,
 };
 
 use crate::flow::{self, read};
 use crate::inputs::Inputs;
-use crate::maps::{COUNTS, FLOWS, LISTENING, PORTS, SCRATCH};
+use crate::maps::{COUNTS, FLOWS, LISTENING, SCRATCH};
 use crate::plan::{ANY, Missing, Plan};
-use crate::{agent, events, sums};
+use crate::{agent, events, ports, sums};
 
 /// `IPPROTO_TCP`.
 const TCP: u32 = 6;
@@ -56,7 +55,7 @@ enum Handed {
 #[sk_lookup]
 pub(crate) fn lookup(context: SkLookupContext) -> u32 {
     let port = read!((*context.lookup).local_port);
-    if read!((*context.lookup).protocol) != TCP || !has_listener(port) {
+    if read!((*context.lookup).protocol) != TCP || !ports::has_listener(port) {
         return SK_PASS;
     }
     let Some(plan) = Plan::in_force() else { return SK_PASS };
@@ -108,11 +107,6 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
             SK_PASS
         }
     }
-}
-
-#[inline(always)]
-fn has_listener(port: u32) -> bool {
-    PORTS.get(PORT_WORDS + port / 64).is_some_and(|word| word >> (port % 64) & 1 == 1)
 }
 
 /// Decides, and leaves what was decided in `scratch`.

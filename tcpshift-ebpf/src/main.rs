@@ -30,6 +30,8 @@ mod peer;
 #[cfg(target_arch = "bpf")]
 mod plan;
 #[cfg(target_arch = "bpf")]
+mod ports;
+#[cfg(target_arch = "bpf")]
 mod record;
 #[cfg(target_arch = "bpf")]
 mod sums;

@@ -13,11 +13,11 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
-use tcpshift_common::layout::{ConnectionRow, ListeningKey, PORT_WORDS, SHARERS, event, stage};
+use tcpshift_common::layout::{ConnectionRow, ListeningKey, SHARERS, event, stage};
 
 use crate::flow::{self, read};
-use crate::maps::{CONNECTIONS, FLOWS, LISTENING, PORTS};
-use crate::{agent, events, lookup, sums};
+use crate::maps::{CONNECTIONS, FLOWS, LISTENING};
+use crate::{agent, events, lookup, ports, sums};
 
 /// `BPF_TCP_CLOSE`.
 const CLOSE: u32 = 7;
@@ -34,12 +34,6 @@ pub(crate) fn record(context: SockOpsContext) -> u32 {
         _ => {}
     }
     1
-}
-
-/// Whether a port has its bit, in the words from `first` on.
-#[inline(always)]
-fn has_bit(first: u32, port: u32) -> bool {
-    PORTS.get(first + port / 64).is_some_and(|word| word >> (port % 64) & 1 == 1)
 }
 
 #[inline(always)]
@@ -74,7 +68,7 @@ fn follow(context: &SockOpsContext) {
 #[inline(always)]
 fn listening(context: &SockOpsContext) {
     let port = read!((*context.ops).local_port);
-    if !has_bit(0, port) || !is_here(context) {
+    if !ports::has_endpoint(port) || !is_here(context) {
         return;
     }
     // One that is bound to an interface takes the connections of that one alone.
@@ -128,7 +122,7 @@ fn established(context: &SockOpsContext) {
 #[inline(always)]
 fn accepted(context: &SockOpsContext) {
     let port = read!((*context.ops).local_port);
-    if !has_bit(PORT_WORDS, port) || !is_here(context) {
+    if !ports::has_listener(port) || !is_here(context) {
         return;
     }
     let flow = flow::of_socket(context);

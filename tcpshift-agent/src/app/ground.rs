@@ -4,7 +4,7 @@
 //! It carries what the kernel and the host say to the plan's choice, and chooses nothing itself.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,12 +109,8 @@ impl App {
 
 /// Where this host's own programs reach a listener at every address.
 fn entrances(addresses: &Addresses) -> Vec<Prefix> {
-    let single = |ip| match ip {
-        IpAddr::V4(ip) => Prefix::v4(ip.octets(), 32),
-        IpAddr::V6(ip) => Prefix::v6(ip.octets(), 128),
-    };
     let mut ips: Vec<IpAddr> = addresses.iter().filter(|ip| !ip.is_loopback()).collect();
     ips.sort_unstable();
-    let loopback = [Prefix::v4([127, 0, 0, 0], 8), single(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))];
-    loopback.into_iter().chain(ips.into_iter().map(single)).collect()
+    let loopback = [Prefix::v4([127, 0, 0, 0], 8), Prefix::from(IpAddr::V6(Ipv6Addr::LOCALHOST))];
+    loopback.into_iter().chain(ips.into_iter().map(Prefix::from)).collect()
 }

@@ -85,13 +85,13 @@ impl Rows {
             let prefix = match ip {
                 IpAddr::V6(ip) if ip.is_unspecified() => Prefix::ANY,
                 IpAddr::V4(ip) if ip.is_unspecified() => Prefix::v4([0; 4], 0),
-                ip => whole(ip),
+                ip => ip.into(),
             };
             self.entrance(scope::LOOKUP, port, &prefix, listener.number);
         }
         if has(Datapath::Connect) {
             let fits = |prefix: &Prefix| ip.is_ipv6() || prefix.family == family::V4;
-            let prefixes = if ip.is_unspecified() { plan.local.clone() } else { vec![whole(ip)] };
+            let prefixes = if ip.is_unspecified() { plan.local.clone() } else { vec![ip.into()] };
             for prefix in prefixes.iter().filter(|prefix| fits(prefix)) {
                 self.entrance(scope::CONNECT, port, prefix, listener.number);
             }
@@ -196,14 +196,6 @@ pub(super) fn ports(plan: &Plan) -> BTreeSet<u16> {
     let lookup = |route: &Arc<Route>| matches!(datapath(plan, route), datapath::LOOKUP | datapath::LOOKUP_ONLY);
     let listeners = plan.listeners.iter().filter(|listener| listener.routes.iter().any(lookup));
     listeners.map(|listener| listener.address.port()).collect()
-}
-
-/// One address alone.
-fn whole(ip: IpAddr) -> Prefix {
-    match ip {
-        IpAddr::V4(ip) => Prefix::v4(ip.octets(), 32),
-        IpAddr::V6(ip) => Prefix::v6(ip.octets(), 128),
-    }
 }
 
 fn of(address: SocketAddr) -> (Address, u32) {

@@ -79,10 +79,7 @@ fn try_connect(kernel: &mut Kernel, service: SocketAddr) -> Result<String> {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
     let mut plan = plan(server.local_addr()?, Some(Datapath::Connect));
     let Listener { number, rules, routes, .. } = (*plan.listeners.remove(0)).clone();
-    let address = match service.ip() {
-        IpAddr::V4(ip) => Prefix::v4(ip.octets(), 32),
-        IpAddr::V6(ip) => Prefix::v6(ip.octets(), 128),
-    };
+    let address = service.ip().into();
     let (host, port) = ("doctor".to_owned(), service.port());
     plan.mesh.push(Arc::new(MeshListener { number, host, port, addresses: vec![address], rules, routes }));
     put_in_force(kernel, &plan)?;
