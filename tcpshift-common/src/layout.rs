@@ -164,6 +164,9 @@ pub struct ListeningKey {
     pub sharer: u32,
 }
 
+/// Endpoints of this host that there may be at a time in map `own_endpoints`.
+pub const OWN_ENDPOINTS: u32 = 32_768;
+
 /// Words of map `ports`: a bit for each port that an endpoint of this host has, and then one for each that a listener has
 /// whose connections may be handed over.
 pub const PORT_WORDS: u32 = 1024;
@@ -264,7 +267,7 @@ pub struct FlowRow {
     pub assignment: Assignment,
 }
 
-/// An address and port.
+/// An address and port; the key of map `own_endpoints`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndpointPlace {

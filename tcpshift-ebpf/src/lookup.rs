@@ -28,7 +28,7 @@ const TCP: u32 = 6;
 pub(crate) const HOLDS: u64 = 10_000_000_000;
 
 /// Both forms of the unspecified address that a socket may be bound to.
-const EVERYWHERE: [Address; 2] = [Address::v4([0; 4]), Address { high: 0, low: 0 }];
+pub(crate) const EVERYWHERE: [Address; 2] = [Address::v4([0; 4]), Address { high: 0, low: 0 }];
 
 /// Beside `SK_PASS` and `SK_DROP`: the packet was handed to nobody, and is left to the agent.
 const CARRIED: u32 = 2;

@@ -8,12 +8,12 @@ mod hash;
 mod storage;
 
 use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
-    AddressEntry, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, Event, FlowRow, HashRow, ListenerRow,
-    ListeningKey, PORT_WORDS, PlanRow, RouteRow, SIDES, SlotTable, SocketRow, SumRow,
+    AddressEntry, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, Event, FlowRow, HashRow,
+    ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SIDES, SlotTable, SocketRow, SumRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -129,6 +129,10 @@ pub(crate) static SOCKETS: Storage<SocketRow, { (BPF_F_NO_PREALLOC | BPF_F_CLONE
 /// What is known of a socket whose connection is steered.
 #[btf_map(name = "connections")]
 pub(crate) static CONNECTIONS: Storage<ConnectionRow, { BPF_F_NO_PREALLOC as usize }> = Storage::new();
-/// Listening sockets of endpoints.
+/// Endpoints of this host whose listening sockets are kept: nobody else's take room. The values say nothing.
+#[btf_map(name = "own_endpoints")]
+pub(crate) static OWN: HashMap<EndpointPlace, u32, { OWN_ENDPOINTS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+/// Listening sockets of endpoints: each in two places, and those at every address of the host beside them.
 #[btf_map(name = "listening")]
 pub(crate) static LISTENING: SocketHash<ListeningKey, 65_536> = SocketHash::new();

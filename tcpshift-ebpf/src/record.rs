@@ -13,10 +13,10 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
-use tcpshift_common::layout::{ConnectionRow, ListeningKey, SHARERS, event, stage};
+use tcpshift_common::layout::{ConnectionRow, EndpointPlace, ListeningKey, SHARERS, event, stage};
 
 use crate::flow::{self, read};
-use crate::maps::{CONNECTIONS, FLOWS, LISTENING};
+use crate::maps::{CONNECTIONS, FLOWS, LISTENING, OWN};
 use crate::{agent, events, lookup, ports, sums};
 
 /// `BPF_TCP_CLOSE`.
@@ -77,6 +77,10 @@ fn listening(context: &SockOpsContext) {
     }
     // Nobody is at the far end.
     let address = flow::of_socket(context).destination;
+    // What others listen at beside an endpoint takes no room.
+    if !lookup::EVERYWHERE.contains(&address) && OWN.get_ptr(EndpointPlace { address, port, reserved: 0 }).is_none() {
+        return;
+    }
     // The newest comes first: those of a server that is being replaced are about to close. It stands at a second place too,
     // for when one that is newer closes before it.
     // SAFETY: The pointer is the context.

@@ -11,6 +11,7 @@ pub mod admin;
 pub mod agent;
 pub mod client;
 pub mod crowd;
+pub mod dns;
 pub mod echo;
 pub mod load;
 pub mod maps;

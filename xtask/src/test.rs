@@ -9,7 +9,7 @@ use crate::{build_ebpf, setup, step};
 
 /// Promises about connections that are kept whether or not an agent carries them. Others are about what only a relay does,
 /// as ending what is idle, or are not about connections.
-const STEERED: [&str; 6] = ["bytes::", "empty::", "live::", "matching::", "shares::", "task::"];
+const STEERED: [&str; 7] = ["bytes::", "empty::", "live::", "matching::", "names::", "shares::", "task::"];
 
 /// Runs everything, and stops at the first failure.
 pub(crate) fn test() -> Result<()> {

@@ -42,9 +42,9 @@ impl App {
 
     /// Has the kernel keep the sockets that a plan's connections may be handed to.
     pub(super) fn want(&mut self, plan: &Plan) {
-        let ports = self.ports(plan);
+        let endpoints = self.own_endpoints(plan);
         if let Some(listening) = self.assignment.listening_mut()
-            && let Err(error) = listening.want(ports)
+            && let Err(error) = listening.want(endpoints)
         {
             log::warn!("listening sockets cannot be looked at: {error}");
         }
@@ -52,25 +52,25 @@ impl App {
 
     /// Has the kernel keep no others than those of a plan that is in force.
     pub(super) fn narrow(&mut self, plan: &Plan) {
-        let ports = self.ports(plan);
+        let endpoints = self.own_endpoints(plan);
         let is_lookup = |route: &Arc<Route>| plan.datapath(route).0 == Some(Datapath::Lookup);
         let listeners = plan.listeners.iter().filter(|listener| listener.routes.iter().any(is_lookup));
         let listeners = listeners.map(|listener| listener.address.port()).collect();
         if let Some(listening) = self.assignment.listening_mut()
-            && let Err(error) = listening.narrow(ports, listeners)
+            && let Err(error) = listening.narrow(endpoints, listeners)
         {
-            log::warn!("the kernel looks at ports that are not served any more: {error}");
+            log::warn!("the kernel looks at endpoints and ports that are not served any more: {error}");
         }
     }
 
-    /// Ports of endpoints of this host whose connections may be handed over.
-    fn ports(&self, plan: &Plan) -> BTreeSet<u16> {
+    /// Endpoints of this host whose connections may be handed over.
+    fn own_endpoints(&self, plan: &Plan) -> BTreeSet<SocketAddr> {
         let routes = plan.listeners.iter().flat_map(|listener| &listener.routes);
         let routes = routes.filter(|route| matches!(route.asked, Asked::Auto | Asked::Lookup));
         let endpoints = routes.flat_map(|route| &route.destinations).flat_map(|destination| &*destination.endpoints);
         endpoints
             .filter_map(|endpoint| match &endpoint.address {
-                EndpointAddress::Tcp(address) if self.addresses.contains(address.ip()) => Some(address.port()),
+                EndpointAddress::Tcp(address) if self.addresses.contains(address.ip()) => Some(*address),
                 _ => None,
             })
             .collect()

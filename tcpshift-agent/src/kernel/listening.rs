@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rustix::net::sockopt::{socket_cookie, socket_protocol};
 use socket2::SockRef;
-use tcpshift_common::layout::{ListeningKey, PORT_WORDS, SHARERS};
+use tcpshift_common::layout::{EndpointPlace, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, SHARERS};
 
 use super::load::Maps;
 use super::sys::Map;
@@ -21,12 +21,12 @@ use crate::host::sockets::{self, Entry};
 /// `IPPROTO_MPTCP`
 const MPTCP: u32 = 262;
 
-/// Who listens at the ports of endpoints.
+/// Who listens at endpoints of this host.
 #[derive(Debug)]
 pub struct Listening {
     maps: Arc<Maps>,
-    /// Ports of endpoints of this host.
-    ports: BTreeSet<u16>,
+    /// Endpoints of this host.
+    endpoints: BTreeSet<SocketAddr>,
     /// Ports of listeners whose connections may be handed over.
     listeners: BTreeSet<u16>,
     /// What listening sockets in the map are bound to.
@@ -52,7 +52,7 @@ impl Listening {
     pub(super) fn new(maps: Arc<Maps>) -> Self {
         Self {
             maps,
-            ports: BTreeSet::new(),
+            endpoints: BTreeSet::new(),
             listeners: BTreeSet::new(),
             fit: HashSet::new(),
             unfit: HashMap::new(),
@@ -60,13 +60,21 @@ impl Listening {
         }
     }
 
-    /// Has sockets kept that listen at these ports, and looks for them if any is new. Returns whether something changed.
-    pub fn want(&mut self, ports: BTreeSet<u16>) -> io::Result<bool> {
-        if ports.is_subset(&self.ports) {
+    /// Has sockets kept that listen at these endpoints, and looks for them if any is new. Returns whether something changed.
+    pub fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> io::Result<bool> {
+        let new: BTreeSet<SocketAddr> = canonical(endpoints).difference(&self.endpoints).copied().collect();
+        if new.is_empty() {
             return Ok(false);
         }
-        self.ports.extend(ports);
-        self.maps.set_ports(0, &self.ports)?;
+        if self.endpoints.len() + new.len() > OWN_ENDPOINTS as usize {
+            let message = format!("of this host there may be {OWN_ENDPOINTS} endpoints at a time, and there are more");
+            return Err(io::Error::other(message));
+        }
+        for at in new {
+            self.maps.own_endpoints.set(&place(at), &1)?;
+            self.endpoints.insert(at);
+        }
+        self.maps.set_ports(0, &ports(&self.endpoints))?;
         self.look()
     }
 
@@ -79,11 +87,16 @@ impl Listening {
         Ok(())
     }
 
-    /// Has no other ports looked at than these: of endpoints, and of listeners whose connections may be handed over.
-    pub fn narrow(&mut self, ports: BTreeSet<u16>, listeners: BTreeSet<u16>) -> io::Result<()> {
-        if ports != self.ports {
-            self.maps.set_ports(0, &ports)?;
-            self.ports = ports;
+    /// Has no others looked at than these endpoints, and ports of listeners whose connections may be handed over.
+    pub fn narrow(&mut self, endpoints: BTreeSet<SocketAddr>, listeners: BTreeSet<u16>) -> io::Result<()> {
+        let endpoints = canonical(endpoints);
+        let gone: Vec<SocketAddr> = self.endpoints.difference(&endpoints).copied().collect();
+        if !gone.is_empty() {
+            for at in gone {
+                self.maps.own_endpoints.remove(&place(at))?;
+                self.endpoints.remove(&at);
+            }
+            self.maps.set_ports(0, &ports(&self.endpoints))?;
         }
         if listeners != self.listeners {
             self.maps.set_ports(PORT_WORDS, &listeners)?;
@@ -94,14 +107,18 @@ impl Listening {
 
     /// Looks who is there now. Returns whether something changed.
     pub fn look(&mut self) -> io::Result<bool> {
-        if self.ports.is_empty() {
+        if self.endpoints.is_empty() {
             return Ok(false);
         }
         let mut held = self.held()?;
+        let ports = ports(&self.endpoints);
+        let concerns = |at: SocketAddr| {
+            self.endpoints.contains(&at) || at.ip().is_unspecified() && ports.contains(&at.port())
+        };
         let entries: Vec<Entry> = sockets::listening()
             .into_iter()
-            .filter(|entry| self.ports.contains(&entry.local.port()))
-            .map(canonical)
+            .map(|entry| Entry { local: plain(entry.local), ..entry })
+            .filter(|entry| concerns(entry.local))
             .collect();
         let inodes: HashSet<u64> = entries.iter().map(|entry| entry.inode).collect();
         self.seen.retain(|inode, _| inodes.contains(inode));
@@ -203,9 +220,21 @@ impl Maps {
     }
 }
 
-/// A mapped IPv4 address is that IPv4 address.
-fn canonical(entry: Entry) -> Entry {
-    Entry { local: SocketAddr::new(entry.local.ip().to_canonical(), entry.local.port()), ..entry }
+/// An address and no more: a mapped IPv4 address is that IPv4 address.
+fn plain(at: SocketAddr) -> SocketAddr {
+    SocketAddr::new(at.ip().to_canonical(), at.port())
+}
+
+fn canonical(endpoints: BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
+    endpoints.into_iter().map(plain).collect()
+}
+
+fn ports(endpoints: &BTreeSet<SocketAddr>) -> BTreeSet<u16> {
+    endpoints.iter().map(SocketAddr::port).collect()
+}
+
+fn place(at: SocketAddr) -> EndpointPlace {
+    EndpointPlace { address: at.ip().into(), port: at.port().into(), reserved: 0 }
 }
 
 fn key(at: SocketAddr, sharer: u32) -> ListeningKey {

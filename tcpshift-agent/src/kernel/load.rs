@@ -14,8 +14,8 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader};
 use tcpshift_common::layout::{
-    AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, ListeningKey,
-    PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
+    AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow, ListenerRow,
+    ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -144,6 +144,7 @@ pub(super) struct Maps {
     pub(super) sockets: Map<i32, SocketRow>,
     pub(super) agent: Map<u32, AgentRow>,
     pub(super) ports: Map<u32, u64>,
+    pub(super) own_endpoints: Map<EndpointPlace, u32>,
     pub(super) sums: OwnedFd,
     pub(super) flows: OwnedFd,
     pub(super) connections: OwnedFd,
@@ -154,7 +155,7 @@ pub(super) struct Maps {
 
 impl Maps {
     /// The maps that live as long as the agent, by the names they are pinned under.
-    pub(super) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 21] {
+    pub(super) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 22] {
         [
             ("plan", self.plan.as_fd()),
             ("plan_listeners", self.listeners.outer.as_fd()),
@@ -173,6 +174,7 @@ impl Maps {
             ("plan_addresses", self.addresses.outer.as_fd()),
             ("agent", self.agent.as_fd()),
             ("ports", self.ports.as_fd()),
+            ("own_endpoints", self.own_endpoints.as_fd()),
             ("sums", self.sums.as_fd()),
             ("flows", self.flows.as_fd()),
             (CONNECTIONS, self.connections.as_fd()),
@@ -219,7 +221,9 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
         }
         // Nobody fills them.
         None => {
-            loader.map_max_entries("flows", UNUSED).map_max_entries("listening", UNUSED);
+            for map in ["flows", "listening", "own_endpoints"] {
+                loader.map_max_entries(map, UNUSED);
+            }
         }
     }
     let mut ebpf = loader.load(object).context("the kernel takes no map of the object")?;
@@ -317,6 +321,7 @@ fn maps(ebpf: &Ebpf) -> Result<Maps> {
         sockets: Map::new(map(ebpf, "sockets")?)?,
         agent: Map::new(map(ebpf, "agent")?)?,
         ports: Map::new(map(ebpf, "ports")?)?,
+        own_endpoints: Map::new(map(ebpf, "own_endpoints")?)?,
         sums: map(ebpf, "sums")?,
         flows: map(ebpf, "flows")?,
         connections: map(ebpf, CONNECTIONS)?,
@@ -335,9 +340,9 @@ fn tables<R: Row, K: Row>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<Table
 
 /// A descriptor of a map.
 fn map(ebpf: &Ebpf, name: &str) -> Result<OwnedFd> {
-    use aya::maps::Map::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage, SockHash};
+    use aya::maps::Map::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage, SockHash};
     let data: &MapData = match ebpf.map(name).with_context(|| format!("the object has no map `{name}`"))? {
-        Array(data) | ArrayOfMaps(data) | LpmTrie(data) | LruHashMap(data) | PerCpuArray(data) | RingBuf(data)
+        Array(data) | ArrayOfMaps(data) | HashMap(data) | LpmTrie(data) | LruHashMap(data) | PerCpuArray(data) | RingBuf(data)
         | SkStorage(data) | SockHash(data) => data,
         _ => bail!("the map `{name}` is of another type"),
     };

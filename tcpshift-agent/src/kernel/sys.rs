@@ -15,8 +15,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use tcpshift_common::layout::{
-    AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow, ListeningKey,
-    PlanRow, Question, RouteRow, SlotTable, SocketRow, SumRow,
+    AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow, ListenerRow,
+    ListeningKey, PlanRow, Question, RouteRow, SlotTable, SocketRow, SumRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -25,6 +25,7 @@ pub(super) use self::words::Words;
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
+const MAP_DELETE_ELEM: u32 = 3;
 const MAP_GET_NEXT_KEY: u32 = 4;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
@@ -73,6 +74,7 @@ rows!(
     ConnectionRow,
     CountRow,
     DestinationRow,
+    EndpointPlace,
     EndpointRow,
     HashRow,
     ListenerRow,
@@ -300,6 +302,13 @@ impl<K: Row, V: Row> Map<K, V> {
         let mut attributes = Element { map: number(self.as_fd()), padding: 0, key, value, flags: 0 };
         // SAFETY: The kernel reads a key and a value of the sizes that were checked.
         unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
+    }
+
+    /// Removes a row.
+    pub(super) fn remove(&self, key: &K) -> io::Result<()> {
+        let mut attributes = Element { map: number(self.as_fd()), padding: 0, key: address(key), value: 0, flags: 0 };
+        // SAFETY: The kernel reads a key of the size that was checked.
+        unsafe { bpf(MAP_DELETE_ELEM, &mut attributes) }.map(drop)
     }
 
     /// The key after another, or the first one; none after the last. One that is gone has the first after it.

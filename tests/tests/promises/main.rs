@@ -17,6 +17,7 @@ mod foretold;
 mod kernel;
 mod live;
 mod matching;
+mod names;
 mod shares;
 mod shutdown;
 mod sources;

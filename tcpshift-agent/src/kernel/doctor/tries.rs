@@ -99,7 +99,7 @@ fn try_lookup(kernel: &mut Kernel) -> Result<String> {
     let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).context("cannot open a socket")?;
     reserved.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).context("cannot bind to 127.0.0.1")?;
     let Some(front) = reserved.local_addr()?.as_socket() else { bail!("a socket has no address") };
-    kernel.listening.want([endpoint.port()].into()).context("listening sockets cannot be looked at")?;
+    kernel.listening.want([endpoint].into()).context("listening sockets cannot be looked at")?;
     let presence = kernel.listening.presence(endpoint);
     ensure!(presence == Presence::Fit, "a listening socket of this process is not found: {presence:?}");
     let mut plan = plan(endpoint, Some(Datapath::Lookup));

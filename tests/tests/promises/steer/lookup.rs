@@ -10,6 +10,7 @@ use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{ask, connect, tally};
 use tcpshift_tests::crowd::Place;
 use tcpshift_tests::echo::tcp_echo;
+use tcpshift_tests::maps::dump;
 use tcpshift_tests::process::{Process, command};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
@@ -136,7 +137,7 @@ fn sharing(address: &str) -> Socket {
 fn answer(listener: &Socket) {
     let listener = std::net::TcpListener::from(listener.try_clone().unwrap());
     std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
+        while let Ok((stream, _)) = listener.accept() {
             let mut line = String::new();
             BufReader::new(&stream).read_line(&mut line).unwrap();
             (&stream).write_all(format!("one {line}").as_bytes()).unwrap();
@@ -175,6 +176,29 @@ fn a_socket_of_somebody_else_at_the_same_port_gets_nothing() {
     assert_split(&tally(ENTRANCE6, 200), 0.5);
     assert!(!tally(ENTRANCE, 100).contains_key("somebody"));
     drop((somebody, servers));
+}
+
+#[test]
+fn sockets_of_others_beside_endpoints_take_no_room() {
+    let world = World::new();
+    let _versions = versions();
+    let agent = steered(&world, [50, 50]);
+    let before = dump(&world, "listening").len();
+    let listen = |number: u8| std::net::TcpListener::bind(SocketAddr::from(([127, 0, 1, number], 9001))).unwrap();
+    let _others: Vec<_> = (1..=100).map(listen).collect();
+    assert_eq!(dump(&world, "listening").len(), before, "put there when they began to listen");
+    // A new endpoint has the agent look who is there already.
+    agent.apply(&ground(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]));
+    assert_eq!(dump(&world, "listening").len(), before, "put there by the agent");
+    // Now one of them is an endpoint too; and then it is none any more.
+    agent.apply(&ground(&[ONE, TWO, ("v2", "127.0.1.1", 9001)]));
+    assert!(dump(&world, "listening").len() > before);
+    let _seven = listen(107);
+    agent.apply(&ground(&[ONE, TWO]));
+    let left = dump(&world, "listening").len();
+    let _eight = listen(108);
+    assert_eq!(dump(&world, "listening").len(), left);
+    assert_split(&tally(ENTRANCE, 200), 0.5);
 }
 
 #[test]

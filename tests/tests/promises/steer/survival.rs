@@ -1,7 +1,12 @@
 //! The agent is killed, started anew and followed by another one, all under load: no connection fails, none is disturbed.
 
+use std::net::Ipv4Addr;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::crowd::{Crowd, Place};
+use tcpshift_tests::dns::Dns;
 use tcpshift_tests::maps::{attached, links, pinned};
 use tcpshift_tests::process::{built, command, grouped, run};
 use tcpshift_tests::server::Server;
@@ -60,9 +65,9 @@ impl Load {
     /// `split` is whether the versions' shares were the same all the time.
     #[track_caller]
     fn finish(self, split: Option<f64>) {
-        for rush in self.rushes {
+        for (number, rush) in self.rushes.into_iter().enumerate() {
             let tally = rush.finish();
-            assert!(tally.keys().all(|who| ["one", "two"].contains(&who.as_str())), "{tally:?}");
+            assert!(tally.keys().all(|who| ["one", "two"].contains(&who.as_str())), "{number}: {tally:?}");
             if let Some(two) = split {
                 assert_split(&tally, two);
             }
@@ -96,6 +101,72 @@ fn a_kill_and_a_new_start_are_noticed_by_nobody() {
     assert_ways(&world, 0.3);
     assert_eq!(links(&world).len(), before, "{:?}", links(&world));
     await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(&routes([0, 100]));
+    assert_ways(&world, 1.0);
+}
+
+#[test]
+fn kills_at_any_moment_of_a_start_are_noticed_by_nobody() {
+    const KILLS: u32 = 24;
+    let world = World::new();
+    let (agent, _servers) = served(&world);
+    let before = links(&world).len();
+    let load = Load::start(&world);
+    let began = Instant::now();
+    let mut agent = agent.kill_and_restart();
+    let start = began.elapsed();
+    agent.process().kill();
+    for kill in 0..KILLS {
+        let launcher = command(built("tcpshift-agent"));
+        let (process, options) = (format!("agent-{kill}"), options(&world, &[]));
+        let mut next = Agent::launch_as(&world, "agent", &process, launcher, Stdio::null(), &options);
+        std::thread::sleep(start * 5 / 4 * kill / KILLS);
+        next.process().kill();
+    }
+    load.go_on();
+    let agent = start_again(&world);
+    load.go_on();
+    load.finish(Some(0.3));
+    assert_ways(&world, 0.3);
+    assert_eq!(links(&world).len(), before, "{:?}", links(&world));
+    assert_eq!(attached(&world).iter().filter(|one| one["name"] == "connect4").count(), 1, "{:?}", attached(&world));
+    agent.apply(&routes([0, 100]));
+    assert_ways(&world, 1.0);
+}
+
+/// Starts an agent where one was killed.
+fn start_again(world: &World) -> Agent<'_> {
+    let agent = start(world, &[]);
+    await_datapath(&agent, GATEWAY, "lookup");
+    agent
+}
+
+#[test]
+fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
+    let world = World::new();
+    let dns = Dns::start(&world);
+    dns.say("one.example.com", Ipv4Addr::LOCALHOST);
+    dns.say("two.example.com", Ipv4Addr::LOCALHOST);
+    let (_direct, _versions) = (direct(), versions());
+    let named = [("v1", "one.example.com", 9001), ("v2", "two.example.com", 9002)];
+    let mut agent = start(&world, &[]);
+    agent.apply(&(ground(&named).replace("STATIC", "DNS") + &routes([70, 30])));
+    let resolved = |agent: &Agent<'_>| {
+        until_so("names are resolved", seconds(5), || {
+            ["v1", "v2"].iter().all(|subset| agent.destination(MESH, subset).endpoints == 1)
+        });
+        await_datapath(agent, GATEWAY, "lookup");
+    };
+    resolved(&agent);
+    let load = Load::start(&world);
+    agent.process().kill();
+    dns.delay(Duration::from_millis(1_500));
+    let agent = start(&world, &[]);
+    load.go_on();
+    assert_ways(&world, 0.3);
+    resolved(&agent);
+    load.go_on();
+    load.finish(Some(0.3));
     agent.apply(&routes([0, 100]));
     assert_ways(&world, 1.0);
 }
