@@ -12,8 +12,9 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCp
 use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
-    AddressEntry, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, Event, FlowRow, HashRow,
-    ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SIDES, SlotTable, SocketRow, SumRow,
+    AddressEntry, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, Event, FlowRow,
+    HashRow, ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
+    SumRow,
 };
 use tcpshift_common::listener::Rule;
 

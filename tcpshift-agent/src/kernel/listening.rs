@@ -112,9 +112,8 @@ impl Listening {
         }
         let mut held = self.held()?;
         let ports = ports(&self.endpoints);
-        let concerns = |at: SocketAddr| {
-            self.endpoints.contains(&at) || at.ip().is_unspecified() && ports.contains(&at.port())
-        };
+        let concerns =
+            |at: SocketAddr| self.endpoints.contains(&at) || at.ip().is_unspecified() && ports.contains(&at.port());
         let entries: Vec<Entry> = sockets::listening()
             .into_iter()
             .map(|entry| Entry { local: plain(entry.local), ..entry })

@@ -342,8 +342,8 @@ fn tables<R: Row, K: Row>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<Table
 fn map(ebpf: &Ebpf, name: &str) -> Result<OwnedFd> {
     use aya::maps::Map::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage, SockHash};
     let data: &MapData = match ebpf.map(name).with_context(|| format!("the object has no map `{name}`"))? {
-        Array(data) | ArrayOfMaps(data) | HashMap(data) | LpmTrie(data) | LruHashMap(data) | PerCpuArray(data) | RingBuf(data)
-        | SkStorage(data) | SockHash(data) => data,
+        Array(data) | ArrayOfMaps(data) | HashMap(data) | LpmTrie(data) | LruHashMap(data) | PerCpuArray(data)
+        | RingBuf(data) | SkStorage(data) | SockHash(data) => data,
         _ => bail!("the map `{name}` is of another type"),
     };
     data.fd().as_fd().try_clone_to_owned().with_context(|| format!("map `{name}`"))

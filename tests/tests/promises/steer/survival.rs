@@ -1,9 +1,11 @@
 //! The agent is killed, started anew and followed by another one, all under load: no connection fails, none is disturbed.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::crowd::{Crowd, Place};
 use tcpshift_tests::dns::Dns;
@@ -46,10 +48,11 @@ struct Load {
 }
 
 impl Load {
-    fn start(world: &World) -> Self {
+    /// With so many by each way that come and go.
+    fn start(world: &World, clients: usize) -> Self {
         let (mut rushes, mut held) = (Vec::new(), Vec::new());
         for (number, (place, address)) in ways(world).into_iter().enumerate() {
-            rushes.push(Crowd::rush(world, &format!("rush-{number}"), place, address, 3));
+            rushes.push(Crowd::rush(world, &format!("rush-{number}"), place, address, clients));
             let crowd = Crowd::hold(world, &format!("held-{number}"), place, address, 50, &[]);
             crowd.reach(50);
             held.push(crowd);
@@ -89,7 +92,7 @@ fn assert_ways(world: &World, two: f64) {
 fn a_kill_and_a_new_start_are_noticed_by_nobody() {
     let world = World::new();
     let (mut agent, _servers) = served(&world);
-    let load = Load::start(&world);
+    let load = Load::start(&world, 3);
     load.go_on();
     agent.process().kill();
     load.go_on();
@@ -105,26 +108,52 @@ fn a_kill_and_a_new_start_are_noticed_by_nobody() {
     assert_ways(&world, 1.0);
 }
 
-#[test]
-fn kills_at_any_moment_of_a_start_are_noticed_by_nobody() {
-    const KILLS: u32 = 24;
-    let world = World::new();
-    let (agent, _servers) = served(&world);
-    let before = links(&world).len();
-    let load = Load::start(&world);
-    let began = Instant::now();
-    let mut agent = agent.kill_and_restart();
-    let start = began.elapsed();
-    agent.process().kill();
-    for kill in 0..KILLS {
-        let launcher = command(built("tcpshift-agent"));
-        let (process, options) = (format!("agent-{kill}"), options(&world, &[]));
-        let mut next = Agent::launch_as(&world, "agent", &process, launcher, Stdio::null(), &options);
-        std::thread::sleep(start * 5 / 4 * kill / KILLS);
-        next.process().kill();
+/// Starts an agent whose main thread dies of its bpf(2) call with this number, from 1; or in the end, if it is not said.
+fn traced<'a>(world: &'a World, trace: &Path, fatal: Option<usize>) -> Agent<'a> {
+    let mut launcher = command("strace");
+    launcher.args(["-f", "-e", "trace=bpf", "-o"]).arg(trace);
+    if let Some(number) = fatal {
+        launcher.args(["-e", &format!("inject=bpf:signal=KILL:when={number}")]);
     }
-    load.go_on();
-    let agent = start_again(&world);
+    // It ends with strace, as strace ends with the test.
+    launcher.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(built("tcpshift-agent"));
+    let process = fatal.map_or("whole".to_owned(), |number| format!("fatal-{number}"));
+    Agent::launch_as(world, "agent", &process, launcher, Stdio::null(), &options(world, &[]))
+}
+
+#[test]
+fn kills_at_each_step_of_a_start_are_noticed_by_nobody() {
+    let world = World::new();
+    let (mut agent, _servers) = served(&world);
+    let before = links(&world).len();
+    let load = Load::start(&world, 1);
+    agent.process().kill();
+
+    // What a start asks of the kernel, in order.
+    let trace = world.path("trace");
+    let mut whole = traced(&world, &trace, None).ready();
+    await_datapath(&whole, GATEWAY, "lookup");
+    let lines = std::fs::read_to_string(&trace).unwrap();
+    let main = lines.split_whitespace().next().unwrap();
+    kill_process(Pid::from_raw(main.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    whole.process().wait(seconds(10));
+    let calls: Vec<&str> = lines
+        .lines()
+        .filter(|line| line.split_whitespace().next() == Some(main) && line.contains("bpf(BPF_"))
+        .collect();
+    let is_attaching = |call: &str| call.contains("BPF_LINK_CREATE") && call.contains("BPF_CGROUP_");
+    let is_settling =
+        |call: &str| call.contains("BPF_OBJ_PIN") && call.contains("/links/") || call.contains("BPF_LINK_DETACH");
+    let attaching = 1 + calls.iter().position(|call| is_attaching(call)).unwrap();
+    let settling = 1 + calls.iter().position(|call| is_settling(call)).unwrap();
+    let settled = 1 + calls.iter().rposition(|call| is_settling(call)).unwrap();
+
+    for fatal in (attaching..settling).step_by(30).chain(settling..=settled + 1) {
+        let mut next = traced(&world, &trace, Some(fatal));
+        assert_ne!(next.process().wait(seconds(20)).code(), Some(0), "call {fatal}:\n{}", next.log());
+    }
+    let agent = start(&world, &[]);
+    await_datapath(&agent, GATEWAY, "lookup");
     load.go_on();
     load.finish(Some(0.3));
     assert_ways(&world, 0.3);
@@ -132,13 +161,6 @@ fn kills_at_any_moment_of_a_start_are_noticed_by_nobody() {
     assert_eq!(attached(&world).iter().filter(|one| one["name"] == "connect4").count(), 1, "{:?}", attached(&world));
     agent.apply(&routes([0, 100]));
     assert_ways(&world, 1.0);
-}
-
-/// Starts an agent where one was killed.
-fn start_again(world: &World) -> Agent<'_> {
-    let agent = start(world, &[]);
-    await_datapath(&agent, GATEWAY, "lookup");
-    agent
 }
 
 #[test]
@@ -158,7 +180,7 @@ fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
         await_datapath(agent, GATEWAY, "lookup");
     };
     resolved(&agent);
-    let load = Load::start(&world);
+    let load = Load::start(&world, 3);
     agent.process().kill();
     dns.delay(Duration::from_millis(1_500));
     let agent = start(&world, &[]);
@@ -192,7 +214,7 @@ fn a_start_that_fails_leaves_what_survived() {
 fn doctor_changes_nothing_for_clients() {
     let world = World::new();
     let (_agent, _servers) = served(&world);
-    let load = Load::start(&world);
+    let load = Load::start(&world, 3);
     let mut doctor = command(built("tcpshift-agent"));
     doctor.arg("doctor");
     for _ in 0..2 {
@@ -219,7 +241,7 @@ fn a_server_that_comes_while_the_agent_is_dead_is_found() {
 fn takeovers_are_noticed_by_nobody() {
     let world = World::new();
     let (mut agent, _servers) = served(&world);
-    let load = Load::start(&world);
+    let load = Load::start(&world, 3);
     for number in 0..3 {
         load.go_on();
         let program = command(built("tcpshift-agent"));
@@ -241,7 +263,7 @@ fn takeovers_are_noticed_by_nobody() {
 fn changes_are_noticed_by_nobody() {
     let world = World::new();
     let (agent, _servers) = served(&world);
-    let load = Load::start(&world);
+    let load = Load::start(&world, 3);
     for edit in 0..150_u32 {
         agent.post(&routes([100 - edit % 99, 1 + edit % 99]));
     }
