@@ -32,7 +32,7 @@ fn named(version: &str, port: u16) -> String {
 fn endpoints_follow_dns_and_live_connections_do_not() {
     let world = World::new();
     let dns = Dns::start(&world);
-    dns.say("v1.example.com", Ipv4Addr::new(127, 0, 0, 1));
+    dns.say("v1.example.com", Ipv4Addr::LOCALHOST);
     dns.say("v2.example.com", Ipv4Addr::new(127, 0, 0, 2));
     let _servers = [("127.0.0.1:9000", "one"), ("127.0.0.2:9100", "two"), ("127.0.0.3:9100", "three")]
         .map(|(address, name)| Server::named(address, name));
