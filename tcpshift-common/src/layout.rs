@@ -255,6 +255,20 @@ pub struct ConnectionRow {
     pub assignment: Assignment,
 }
 
+/// Places in map `served`.
+pub const SERVED: u32 = 65_536;
+
+/// Map `served`: what was decided for a connection that was handed over and is established, at the place that its socket's
+/// cookie has: cookies count up, so rows that are made one after the other are neighbours.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServedRow {
+    /// Cookie of the server's socket; 0 if the place is free.
+    pub cookie: u64,
+    /// What was decided.
+    pub assignment: Assignment,
+}
+
 /// Map `flows`: what was decided for a packet that asks for a connection, until that is established.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -455,6 +469,7 @@ const _: () = {
     assert!(size_of::<AgentRow>() == 24);
     assert!(size_of::<SumRow>() == SUM_WORDS as usize * 8);
     assert!(size_of::<ConnectionRow>() == 96);
+    assert!(size_of::<ServedRow>() == 48);
     assert!(size_of::<FlowRow>() == 72);
     assert!(size_of::<Event>() == 8);
     assert!(size_of::<Question>() == 112);

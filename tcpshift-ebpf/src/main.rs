@@ -34,6 +34,8 @@ mod ports;
 #[cfg(target_arch = "bpf")]
 mod record;
 #[cfg(target_arch = "bpf")]
+mod served;
+#[cfg(target_arch = "bpf")]
 mod sums;
 
 /// The verifier accepts no program that could get here.

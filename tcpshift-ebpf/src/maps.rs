@@ -13,8 +13,8 @@ use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
     AddressEntry, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, Event, FlowRow,
-    HashRow, ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
-    SumRow,
+    HashRow, ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SERVED, SIDES, ServedRow,
+    SlotTable, SocketRow, SumRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -127,7 +127,10 @@ pub(crate) static SCRATCH: PerCpuArray<FlowRow, 1> = PerCpuArray::new();
 /// What is known of a socket of the agent's. An accepted socket begins with what its listening socket has.
 #[btf_map(name = "sockets")]
 pub(crate) static SOCKETS: Storage<SocketRow, { (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize }> = Storage::new();
-/// What is known of a socket whose connection is steered.
+/// What was decided for connections that were handed over: see `served`.
+#[btf_map(name = "served")]
+pub(crate) static PLACES: Array<ServedRow, { SERVED as usize }> = Array::new();
+/// What is known of a socket whose connection is steered: a client's, and a server's that has no place in [`PLACES`].
 #[btf_map(name = "connections")]
 pub(crate) static CONNECTIONS: Storage<ConnectionRow, { BPF_F_NO_PREALLOC as usize }> = Storage::new();
 /// Endpoints of this host whose listening sockets are kept: nobody else's take room. The values say nothing.

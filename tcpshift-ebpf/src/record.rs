@@ -17,7 +17,7 @@ use tcpshift_common::layout::{ConnectionRow, EndpointPlace, ListeningKey, SHARER
 
 use crate::flow::{self, read};
 use crate::maps::{CONNECTIONS, FLOWS, LISTENING, OWN};
-use crate::{agent, events, lookup, ports, sums};
+use crate::{agent, events, lookup, ports, served, sums};
 
 /// `BPF_TCP_CLOSE`.
 const CLOSE: u32 = 7;
@@ -47,6 +47,12 @@ fn socket(context: &SockOpsContext) -> Option<*mut bpf_sock> {
     // SAFETY: The context is the kernel's, and the union has this one field.
     let socket = unsafe { (*context.ops).__bindgen_anon_2.sk };
     (!socket.is_null()).then_some(socket)
+}
+
+#[inline(always)]
+fn cookie(context: &SockOpsContext) -> u64 {
+    // SAFETY: The pointer is the context.
+    unsafe { bpf_get_socket_cookie(context.ops.cast()) }
 }
 
 #[inline(always)]
@@ -83,8 +89,7 @@ fn listening(context: &SockOpsContext) {
     }
     // The newest comes first: those of a server that is being replaced are about to close. It stands at a second place too,
     // for when one that is newer closes before it.
-    // SAFETY: The pointer is the context.
-    let cookie = unsafe { bpf_get_socket_cookie(context.ops.cast()) };
+    let cookie = cookie(context);
     for sharer in [0, 1 + (cookie % u64::from(SHARERS - 1)) as u32] {
         // SAFETY: The pointer is the context.
         unsafe { LISTENING.put(context.ops, &ListeningKey { address, port, sharer }) };
@@ -100,12 +105,12 @@ fn opened(context: &SockOpsContext) {
         row.stage = stage::OPENED;
         sums::opened(&row.assignment);
         follow(context);
-        let row = *row;
         if let Some(socket) = socket(context) {
             // What a client has is not this subflow, and is what it asks of its peer.
             // SAFETY: The context gave the socket; the kernel gives null or the socket above it.
             let above = unsafe { bpf_skc_to_mptcp_sock(socket.cast()) };
             if !above.is_null() {
+                let row = *row;
                 // SAFETY: The kernel gave the socket.
                 unsafe { CONNECTIONS.set(above.cast(), &row) };
             }
@@ -137,16 +142,13 @@ fn accepted(context: &SockOpsContext) {
     if agent::now().saturating_sub(began) >= lookup::HOLDS {
         return;
     }
-    let Some(socket) = socket(context) else { return };
-    let row = ConnectionRow {
-        agent: agent::id(),
-        stage: stage::ESTABLISHED,
-        is_client: 0,
-        assignment,
-        ..ConnectionRow::default()
-    };
-    // SAFETY: The context gave the socket.
-    unsafe { CONNECTIONS.set(socket, &row) };
+    if !served::keep(cookie(context), &assignment) {
+        let Some(socket) = socket(context) else { return };
+        let row =
+            ConnectionRow { agent: agent::id(), stage: stage::ESTABLISHED, assignment, ..ConnectionRow::default() };
+        // SAFETY: The context gave the socket.
+        unsafe { CONNECTIONS.set(socket, &row) };
+    }
     sums::opened(&assignment);
     follow(context);
 }
@@ -158,11 +160,14 @@ fn changed(context: &SockOpsContext) {
     if state != CLOSE {
         return;
     }
-    let Some(row) = row(context) else { return };
-    match row.stage {
-        stage::OPENED => sums::failed(&row.assignment),
-        stage::ESTABLISHED => sums::closed(&row.assignment, context, row.is_client == 1),
-        _ => return,
+    if let Some(row) = row(context) {
+        match row.stage {
+            stage::OPENED => sums::failed(&row.assignment),
+            stage::ESTABLISHED => sums::closed(&row.assignment, context, row.is_client == 1),
+            _ => return,
+        }
+        row.stage = stage::CLOSED;
+    } else if let Some(assignment) = served::take(cookie(context)) {
+        sums::closed(&assignment, context, false);
     }
-    row.stage = stage::CLOSED;
 }

@@ -147,6 +147,7 @@ pub(super) struct Maps {
     pub(super) own_endpoints: Map<EndpointPlace, u32>,
     pub(super) sums: OwnedFd,
     pub(super) flows: OwnedFd,
+    pub(super) served: OwnedFd,
     pub(super) connections: OwnedFd,
     pub(super) listening: Map<ListeningKey, u64>,
     /// The types of all of them.
@@ -155,7 +156,7 @@ pub(super) struct Maps {
 
 impl Maps {
     /// The maps that live as long as the agent, by the names they are pinned under.
-    pub(super) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 22] {
+    pub(super) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 23] {
         [
             ("plan", self.plan.as_fd()),
             ("plan_listeners", self.listeners.outer.as_fd()),
@@ -177,6 +178,7 @@ impl Maps {
             ("own_endpoints", self.own_endpoints.as_fd()),
             ("sums", self.sums.as_fd()),
             ("flows", self.flows.as_fd()),
+            ("served", self.served.as_fd()),
             (CONNECTIONS, self.connections.as_fd()),
             ("listening", self.listening.as_fd()),
         ]
@@ -221,7 +223,7 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
         }
         // Nobody fills them.
         None => {
-            for map in ["flows", "listening", "own_endpoints"] {
+            for map in ["flows", "listening", "own_endpoints", "served"] {
                 loader.map_max_entries(map, UNUSED);
             }
         }
@@ -324,6 +326,7 @@ fn maps(ebpf: &Ebpf) -> Result<Maps> {
         own_endpoints: Map::new(map(ebpf, "own_endpoints")?)?,
         sums: map(ebpf, "sums")?,
         flows: map(ebpf, "flows")?,
+        served: map(ebpf, "served")?,
         connections: map(ebpf, CONNECTIONS)?,
         listening: Map::new(map(ebpf, "listening")?)?,
         types: sys::types(types).context("the types of the maps cannot be opened")?,

@@ -58,16 +58,14 @@ impl<T, const FLAGS: usize> Storage<T, FLAGS> {
     where
         T: Copy,
     {
+        // SAFETY: The caller's.
+        if let Some(stored) = unsafe { self.get(socket) } {
+            *stored = *row;
+            return;
+        }
         let value = ptr::from_ref(row).cast_mut().cast();
         // SAFETY: As above; the value is copied.
-        let stored = unsafe {
-            bpf_sk_storage_get(self.map(), socket.cast(), value, BPF_SK_STORAGE_GET_F_CREATE.into())
-                .cast::<T>()
-                .as_mut()
-        };
-        if let Some(stored) = stored {
-            *stored = *row;
-        }
+        unsafe { bpf_sk_storage_get(self.map(), socket.cast(), value, BPF_SK_STORAGE_GET_F_CREATE.into()) };
     }
 
     /// Forgets what is known of a socket.
