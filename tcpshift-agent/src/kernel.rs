@@ -102,11 +102,11 @@ impl Kernel {
             let known = steering::own_number_is_global().and_then(|()| steering::netns_cookie());
             known.map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
         });
-        let connections = Pins::connections().filter(|_| netns.is_ok());
+        let lasting = if netns.is_ok() { Pins::lasting() } else { Vec::new() };
         let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering {
             netns: *netns,
-            agent: sys::random(),
-            connections: connections.as_deref(),
+            agent: steering::now(),
+            lasting: &lasting,
         });
         let (mut ebpf, maps) = load::load(load::Purpose { room, speaks, steering: purpose })?;
         let maps = Arc::new(maps);

@@ -224,20 +224,18 @@ pub const SUM_WORDS: u32 = 8;
 pub mod stage {
     /// It was pointed at an endpoint.
     pub const STEERED: u32 = 1;
-    /// It is being opened, and counted.
+    /// It is being opened, or open, and counted.
     pub const OPENED: u32 = 2;
-    /// It was established.
-    pub const ESTABLISHED: u32 = 3;
     /// It is closed.
-    pub const CLOSED: u32 = 4;
+    pub const CLOSED: u32 = 3;
 }
 
-/// Map `connections`: what is known of a socket whose connection was steered. It dies with the socket, and outlives the
-/// agent.
+/// What is known of a socket whose connection was steered. In map `connections` are those that have no place in map `cookies`;
+/// a row there dies with the socket, and outlives the agent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionRow {
-    /// The agent whose numbers stand here.
+    /// The agent whose numbers stand here. A later one has a greater number.
     pub agent: u64,
     /// Address that the client asked for.
     pub asked: Address,
@@ -255,18 +253,18 @@ pub struct ConnectionRow {
     pub assignment: Assignment,
 }
 
-/// Places in map `served`.
-pub const SERVED: u32 = 65_536;
+/// Places in map `cookies`.
+pub const COOKIES: u32 = 65_536;
 
-/// Map `served`: what was decided for a connection that was handed over and is established, at the place that its socket's
-/// cookie has: cookies count up, so rows that are made one after the other are neighbours.
+/// Map `cookies`: what is known of a socket whose connection was steered, at the place that its cookie has, which is the rest
+/// of its division by [`COOKIES`]. It outlives the agent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServedRow {
-    /// Cookie of the server's socket; 0 if the place is free.
+pub struct CookieRow {
+    /// The socket's cookie; 0 if the place is free.
     pub cookie: u64,
-    /// What was decided.
-    pub assignment: Assignment,
+    /// What is known of it.
+    pub row: ConnectionRow,
 }
 
 /// Map `flows`: what was decided for a packet that asks for a connection, until that is established.
@@ -469,7 +467,7 @@ const _: () = {
     assert!(size_of::<AgentRow>() == 24);
     assert!(size_of::<SumRow>() == SUM_WORDS as usize * 8);
     assert!(size_of::<ConnectionRow>() == 96);
-    assert!(size_of::<ServedRow>() == 48);
+    assert!(size_of::<CookieRow>() == 104);
     assert!(size_of::<FlowRow>() == 72);
     assert!(size_of::<Event>() == 8);
     assert!(size_of::<Question>() == 112);

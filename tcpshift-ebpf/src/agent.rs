@@ -15,7 +15,7 @@ use crate::maps::AGENT;
 #[unsafe(no_mangle)]
 static NETNS: Global<u64> = Global::new(0);
 
-/// Sets this agent apart from those before it, whose numbers mean something else.
+/// Sets this agent apart from those before it, whose numbers for destinations mean something else. Theirs is less.
 #[unsafe(no_mangle)]
 static AGENT_ID: Global<u64> = Global::new(0);
 

@@ -14,9 +14,10 @@ use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
 use tcpshift_common::layout::{Assignment, ConnectionRow, CountRow, EndpointRow, datapath, event, loss, scope, stage};
 
+use crate::connections::Socket;
 use crate::flow::{read, v4, v6};
 use crate::inputs::Inputs;
-use crate::maps::{CONNECTIONS, COUNTS};
+use crate::maps::COUNTS;
 use crate::plan::{ANY, Decided, Missing, Plan};
 use crate::{agent, events, sums};
 
@@ -104,7 +105,11 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
     let Some(plan) = Plan::in_force() else { return Outcome::Untouched };
     let port = u32::from(u16::from_be(read!((*address).user_port) as u16));
     // SAFETY: The context is the kernel's, and the union has this one field.
-    let socket = unsafe { (*address).__bindgen_anon_1.sk };
+    let pointer = unsafe { (*address).__bindgen_anon_1.sk };
+    // SAFETY: The pointer is the context.
+    let cookie = unsafe { bpf_get_socket_cookie(address.cast()) };
+    // SAFETY: The context gave both.
+    let socket = unsafe { Socket::new(pointer, cookie) };
     let listener = plan.listener(scope::CONNECT, port, asked);
     // SAFETY: The pointer is the context.
     let is_here = || agent::is_here(unsafe { bpf_get_netns_cookie(address.cast()) }) && !agent::is_running();
@@ -116,10 +121,9 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
     // SAFETY: The row is this processor's own.
     let counts = unsafe { &mut *counts };
     let flow = Flow {
-        source: source(socket, is_v6),
+        source: source(pointer, is_v6),
         destination: asked,
-        // SAFETY: The pointer is the context.
-        source_port: unsafe { bpf_get_socket_cookie(address.cast()) } as u32,
+        source_port: cookie as u32,
         destination_port: port,
     };
     let decided = decide(plan, listener, &flow, counts);
@@ -136,8 +140,7 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
                 is_client: 1,
                 assignment,
             };
-            // SAFETY: The context gave the socket.
-            unsafe { CONNECTIONS.set(socket, &row) };
+            socket.set(&row);
             Outcome::To(endpoint)
         }
         Ok((assignment, None)) => {
@@ -165,14 +168,11 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
 /// Forgets an earlier connection of a socket. What another agent's program has just decided for this one is kept: for a
 /// moment the programs of two are attached.
 #[inline(always)]
-fn forget(socket: *mut bpf_sock, address: Address, port: u32) {
-    // SAFETY: The context gave the socket, and the row is not used when it is removed.
-    unsafe {
-        let Some(row) = CONNECTIONS.get(socket) else { return };
-        let is_new = row.stage == stage::STEERED && row.endpoint == address && row.endpoint_port == port;
-        if !is_new {
-            CONNECTIONS.remove(socket);
-        }
+fn forget(socket: Socket, address: Address, port: u32) {
+    let Some(row) = socket.get() else { return };
+    let is_new = row.stage == stage::STEERED && row.endpoint == address && row.endpoint_port == port;
+    if !is_new {
+        socket.forget();
     }
 }
 

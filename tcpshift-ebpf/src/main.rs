@@ -14,6 +14,8 @@ mod assign;
 #[cfg(target_arch = "bpf")]
 mod connect;
 #[cfg(target_arch = "bpf")]
+mod connections;
+#[cfg(target_arch = "bpf")]
 mod events;
 #[cfg(target_arch = "bpf")]
 mod explain;
@@ -33,8 +35,6 @@ mod plan;
 mod ports;
 #[cfg(target_arch = "bpf")]
 mod record;
-#[cfg(target_arch = "bpf")]
-mod served;
 #[cfg(target_arch = "bpf")]
 mod sums;
 

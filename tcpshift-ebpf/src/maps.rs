@@ -12,8 +12,8 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCp
 use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
-    AddressEntry, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, Event, FlowRow,
-    HashRow, ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SERVED, SIDES, ServedRow,
+    AddressEntry, AgentRow, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, Event, FlowRow,
+    HashRow, ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SIDES,
     SlotTable, SocketRow, SumRow,
 };
 use tcpshift_common::listener::Rule;
@@ -127,16 +127,12 @@ pub(crate) static SCRATCH: PerCpuArray<FlowRow, 1> = PerCpuArray::new();
 /// What is known of a socket of the agent's. An accepted socket begins with what its listening socket has.
 #[btf_map(name = "sockets")]
 pub(crate) static SOCKETS: Storage<SocketRow, { (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize }> = Storage::new();
-/// What was decided for connections that were handed over: see `served`.
-#[btf_map(name = "served")]
-pub(crate) static PLACES: Array<ServedRow, { SERVED as usize }> = Array::new();
-/// What is known of a socket whose connection is steered: a client's, and a server's that has no place in [`PLACES`].
+/// What is known of sockets whose connections are steered, by cookie: see `connections`.
+#[btf_map(name = "cookies")]
+pub(crate) static PLACES: Array<CookieRow, { COOKIES as usize }> = Array::new();
+/// The same of sockets that have no place in [`PLACES`].
 #[btf_map(name = "connections")]
 pub(crate) static CONNECTIONS: Storage<ConnectionRow, { BPF_F_NO_PREALLOC as usize }> = Storage::new();
-/// Endpoints of this host whose listening sockets are kept: nobody else's take room. The values say nothing.
-#[btf_map(name = "own_endpoints")]
-pub(crate) static OWN: HashMap<EndpointPlace, u32, { OWN_ENDPOINTS as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
 /// Listening sockets of endpoints: each in two places, and those at every address of the host beside them.
 #[btf_map(name = "listening")]
 pub(crate) static LISTENING: SocketHash<ListeningKey, 65_536> = SocketHash::new();

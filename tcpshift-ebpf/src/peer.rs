@@ -5,13 +5,14 @@
 
 use core::ptr::write_volatile;
 
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use tcpshift_common::address::Address;
 use tcpshift_common::layout::ConnectionRow;
 
+use crate::connections::Socket;
 use crate::flow::{read, v4, v6};
-use crate::maps::CONNECTIONS;
 
 /// Always 1: nothing is refused.
 #[cgroup_sock_addr(getpeername4)]
@@ -56,9 +57,8 @@ pub(crate) fn getpeername6(context: SockAddrContext) -> i32 {
 fn asked<'a>(context: &SockAddrContext, peer: Address) -> Option<&'a ConnectionRow> {
     let address = context.sock_addr;
     // SAFETY: The context is the kernel's, and the union has this one field.
-    let socket = unsafe { (*address).__bindgen_anon_1.sk };
-    // SAFETY: The context gave the socket, and the reference lives no longer than the program.
-    let row = unsafe { CONNECTIONS.get(socket) }?;
+    let socket = unsafe { Socket::new((*address).__bindgen_anon_1.sk, bpf_get_socket_cookie(address.cast())) };
+    let row = socket.get()?;
     let port = u32::from(u16::from_be(read!((*address).user_port) as u16));
     (row.is_client == 1 && row.endpoint == peer && row.endpoint_port == port).then_some(row)
 }

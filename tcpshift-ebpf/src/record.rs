@@ -5,7 +5,7 @@
 //! not decide anything.
 
 use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
     BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
 };
 use aya_ebpf::helpers::generated::{
@@ -15,10 +15,13 @@ use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use tcpshift_common::layout::{ConnectionRow, EndpointPlace, ListeningKey, SHARERS, event, stage};
 
+use crate::connections::Socket;
 use crate::flow::{self, read};
 use crate::maps::{CONNECTIONS, FLOWS, LISTENING, OWN};
-use crate::{agent, events, lookup, ports, served, sums};
+use crate::{agent, events, lookup, ports, sums};
 
+/// `BPF_TCP_SYN_SENT`.
+const SYN_SENT: u32 = 2;
 /// `BPF_TCP_CLOSE`.
 const CLOSE: u32 = 7;
 
@@ -28,7 +31,6 @@ pub(crate) fn record(context: SockOpsContext) -> u32 {
     match context.op() {
         BPF_SOCK_OPS_TCP_LISTEN_CB => listening(&context),
         BPF_SOCK_OPS_TCP_CONNECT_CB => opened(&context),
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(&context),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(&context),
         BPF_SOCK_OPS_STATE_CB => changed(&context),
         _ => {}
@@ -56,9 +58,9 @@ fn cookie(context: &SockOpsContext) -> u64 {
 }
 
 #[inline(always)]
-fn row<'a>(context: &SockOpsContext) -> Option<&'a mut ConnectionRow> {
-    // SAFETY: The context gave the socket, and the reference lives no longer than the program.
-    unsafe { CONNECTIONS.get(socket(context)?) }.filter(|row| row.agent == agent::id())
+fn own(context: &SockOpsContext) -> Socket {
+    // SAFETY: The context gives both.
+    unsafe { Socket::new((*context.ops).__bindgen_anon_2.sk, cookie(context)) }
 }
 
 /// Has the kernel call again when the state of the socket changes.
@@ -100,8 +102,8 @@ fn listening(context: &SockOpsContext) {
 /// A SYN is about to be sent.
 #[inline(always)]
 fn opened(context: &SockOpsContext) {
-    let Some(row) = row(context) else { return };
-    if row.stage == stage::STEERED {
+    let Some(row) = own(context).get() else { return };
+    if row.agent == agent::id() && row.stage == stage::STEERED {
         row.stage = stage::OPENED;
         sums::opened(&row.assignment);
         follow(context);
@@ -115,15 +117,6 @@ fn opened(context: &SockOpsContext) {
                 unsafe { CONNECTIONS.set(above.cast(), &row) };
             }
         }
-    }
-}
-
-#[inline(always)]
-fn established(context: &SockOpsContext) {
-    if let Some(row) = row(context)
-        && row.stage == stage::OPENED
-    {
-        row.stage = stage::ESTABLISHED;
     }
 }
 
@@ -142,13 +135,8 @@ fn accepted(context: &SockOpsContext) {
     if agent::now().saturating_sub(began) >= lookup::HOLDS {
         return;
     }
-    if !served::keep(cookie(context), &assignment) {
-        let Some(socket) = socket(context) else { return };
-        let row =
-            ConnectionRow { agent: agent::id(), stage: stage::ESTABLISHED, assignment, ..ConnectionRow::default() };
-        // SAFETY: The context gave the socket.
-        unsafe { CONNECTIONS.set(socket, &row) };
-    }
+    let row = ConnectionRow { agent: agent::id(), stage: stage::OPENED, assignment, ..ConnectionRow::default() };
+    own(context).set(&row);
     sums::opened(&assignment);
     follow(context);
 }
@@ -156,18 +144,23 @@ fn accepted(context: &SockOpsContext) {
 #[inline(always)]
 fn changed(context: &SockOpsContext) {
     // SAFETY: The context is the kernel's, and this call has its arguments there.
-    let state = read!((*context.ops).__bindgen_anon_1.args[1]);
+    let (before, state) = (read!((*context.ops).__bindgen_anon_1.args[0]), read!((*context.ops).__bindgen_anon_1.args[1]));
     if state != CLOSE {
         return;
     }
-    if let Some(row) = row(context) {
-        match row.stage {
-            stage::OPENED => sums::failed(&row.assignment),
-            stage::ESTABLISHED => sums::closed(&row.assignment, context, row.is_client == 1),
-            _ => return,
-        }
-        row.stage = stage::CLOSED;
-    } else if let Some(assignment) = served::take(cookie(context)) {
-        sums::closed(&assignment, context, false);
+    let socket = own(context);
+    let Some(row) = socket.get() else { return };
+    // The program of a later agent runs after this one. That of an earlier one has run, or is gone.
+    if row.agent > agent::id() {
+        return;
     }
+    if row.agent == agent::id() && row.stage == stage::OPENED {
+        if before == SYN_SENT {
+            sums::failed(&row.assignment);
+        } else {
+            sums::closed(&row.assignment, context, row.is_client == 1);
+        }
+    }
+    row.stage = stage::CLOSED;
+    socket.leave();
 }

@@ -5,7 +5,7 @@
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use aya::maps::MapData;
@@ -14,7 +14,7 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader};
 use tcpshift_common::layout::{
-    AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow, ListenerRow,
+    AddressKey, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow, ListenerRow,
     ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
 };
 use tcpshift_common::listener::Rule;
@@ -77,10 +77,10 @@ pub(super) struct Purpose<'a> {
 pub(super) struct Steering<'a> {
     /// Cookie of the network namespace.
     pub(super) netns: u64,
-    /// Sets this agent apart from others.
+    /// Sets this agent apart from others: a later one has a greater number.
     pub(super) agent: u64,
-    /// Storage of sockets that is gone on with, where an agent before has pinned it.
-    pub(super) connections: Option<&'a Path>,
+    /// Maps that are gone on with, where an agent before has pinned them: of [`LASTING`].
+    pub(super) lasting: &'a [(&'static str, PathBuf)],
 }
 
 /// A kind of table that is hung into an array of maps.
@@ -147,7 +147,7 @@ pub(super) struct Maps {
     pub(super) own_endpoints: Map<EndpointPlace, u32>,
     pub(super) sums: OwnedFd,
     pub(super) flows: OwnedFd,
-    pub(super) served: OwnedFd,
+    pub(super) cookies: OwnedFd,
     pub(super) connections: OwnedFd,
     pub(super) listening: Map<ListeningKey, u64>,
     /// The types of all of them.
@@ -178,7 +178,7 @@ impl Maps {
             ("own_endpoints", self.own_endpoints.as_fd()),
             ("sums", self.sums.as_fd()),
             ("flows", self.flows.as_fd()),
-            ("served", self.served.as_fd()),
+            (COOKIES, self.cookies.as_fd()),
             (CONNECTIONS, self.connections.as_fd()),
             ("listening", self.listening.as_fd()),
         ]
@@ -192,8 +192,10 @@ impl Maps {
     }
 }
 
-/// The name of the storage of sockets whose connections are steered.
-pub(super) const CONNECTIONS: &str = "connections";
+/// What is known of sockets whose connections are steered: by cookie, and in storage of theirs. They outlive agents.
+const COOKIES: &str = "cookies";
+const CONNECTIONS: &str = "connections";
+pub(super) const LASTING: [&str; 2] = [COOKIES, CONNECTIONS];
 
 /// Loads the object. Its program `assign` is loaded too, and nothing is attached.
 pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
@@ -217,13 +219,13 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
                 .map_max_entries("sums", room.destinations)
                 .override_global("NETNS", &steering.netns, true)
                 .override_global("AGENT_ID", &steering.agent, true);
-            if let Some(path) = steering.connections {
-                loader.map_pin_path(CONNECTIONS, path);
+            for (name, path) in steering.lasting {
+                loader.map_pin_path(name, path);
             }
         }
         // Nobody fills them.
         None => {
-            for map in ["flows", "listening", "own_endpoints", "served"] {
+            for map in ["flows", "listening", "own_endpoints", COOKIES] {
                 loader.map_max_entries(map, UNUSED);
             }
         }
@@ -243,12 +245,16 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
     Ok((ebpf, maps))
 }
 
-/// Whether a map is as this object has its storage of sockets, so that it can be gone on with.
-pub(super) fn is_storage_of_connections(map: BorrowedFd<'_>) -> bool {
+/// Whether a map is as this object has the one of [`LASTING`] with that name, so that it can be gone on with.
+pub(super) fn is_like(name: &str, map: BorrowedFd<'_>) -> bool {
     sys::map_info(map).is_ok_and(|info| {
-        info.is_socket_storage()
-            && info.key as usize == size_of::<i32>()
-            && info.value as usize == size_of::<ConnectionRow>()
+        let form = (info.is_socket_storage(), info.is_array(), info.key as usize, info.value as usize, info.entries);
+        let (storage, array) = (size_of::<ConnectionRow>(), size_of::<CookieRow>());
+        let entries = tcpshift_common::layout::COOKIES;
+        match name {
+            COOKIES => form == (false, true, size_of::<u32>(), array, entries),
+            _ => form == (true, false, size_of::<i32>(), storage, 0),
+        }
     })
 }
 
@@ -326,7 +332,7 @@ fn maps(ebpf: &Ebpf) -> Result<Maps> {
         own_endpoints: Map::new(map(ebpf, "own_endpoints")?)?,
         sums: map(ebpf, "sums")?,
         flows: map(ebpf, "flows")?,
-        served: map(ebpf, "served")?,
+        cookies: map(ebpf, COOKIES)?,
         connections: map(ebpf, CONNECTIONS)?,
         listening: Map::new(map(ebpf, "listening")?)?,
         types: sys::types(types).context("the types of the maps cannot be opened")?,

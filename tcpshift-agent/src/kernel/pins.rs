@@ -79,19 +79,22 @@ impl Pins {
         self.pin(&format!("links/{name}"), link)
     }
 
-    /// Where an agent has pinned storage of sockets that this one can go on with.
-    pub(super) fn connections() -> Option<PathBuf> {
+    /// Where an agent has pinned maps that this one can go on with, by their names.
+    pub(super) fn lasting() -> Vec<(&'static str, PathBuf)> {
         let folder = Path::new(FOLDER).join(ABI.to_string());
-        let path = folder.join(load::CONNECTIONS);
-        let map = owned(&folder).and_then(|()| Ok(sys::pinned(&path)?)).ok()?;
-        load::is_storage_of_connections(map.as_fd()).then_some(path)
+        let can_be = |name: &str, path: &Path| {
+            let map = owned(&folder).and_then(|()| Ok(sys::pinned(path)?));
+            map.is_ok_and(|map| load::is_like(name, map.as_fd()))
+        };
+        let paths = load::LASTING.into_iter().map(|name| (name, folder.join(name)));
+        paths.filter(|(name, path)| can_be(name, path)).collect()
     }
 
-    /// Removes what another agent has left, but for links, and for storage that is gone on with: until the own one has its
-    /// name, clients' sockets must not lose theirs.
+    /// Removes what another agent has left, but for links, and for maps that are gone on with: until the own ones have their
+    /// names, clients' sockets must not lose what is known of them.
     pub(super) fn clear(&self) -> Result<()> {
-        let stays = ["links", "slots", load::CONNECTIONS];
-        for name in names(&self.folder)?.into_iter().filter(|name| !stays.contains(&name.as_str())) {
+        let stays = |name: &str| ["links", "slots"].contains(&name) || load::LASTING.contains(&name);
+        for name in names(&self.folder)?.into_iter().filter(|name| !stays(name)) {
             remove(&self.folder.join(name))?;
         }
         let slots = self.folder.join("slots");

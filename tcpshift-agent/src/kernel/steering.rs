@@ -141,6 +141,12 @@ pub(super) fn detach(path: &Path, link: &OwnedFd) -> Result<()> {
     pins::remove(path)
 }
 
+/// The monotonic clock, in nanoseconds, as programs have it.
+pub(super) fn now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
 /// Says to the programs that this agent is there, and what holds if it is not.
 #[derive(Clone, Debug)]
 pub struct Heart {
@@ -155,8 +161,7 @@ impl Heart {
 
     /// To be called more often than the agent may be silent.
     pub fn beat(&self) -> Result<()> {
-        let now = clock_gettime(ClockId::Monotonic);
-        let beat = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
+        let beat = now();
         let on_loss = match self.asked.on_loss {
             OnLoss::Keep => loss::KEEP,
             OnLoss::First => loss::FIRST,

@@ -111,11 +111,18 @@ pub(super) struct MapInfo {
 
 /// `BPF_MAP_TYPE_SK_STORAGE` of `enum bpf_map_type`.
 const MAP_TYPE_SK_STORAGE: u32 = 24;
+/// `BPF_MAP_TYPE_ARRAY`.
+const MAP_TYPE_ARRAY: u32 = 2;
 
 impl MapInfo {
     /// Whether the map is storage that belongs to sockets.
     pub(super) fn is_socket_storage(&self) -> bool {
         self.kind == MAP_TYPE_SK_STORAGE
+    }
+
+    /// Whether the map is an array.
+    pub(super) fn is_array(&self) -> bool {
+        self.kind == MAP_TYPE_ARRAY
     }
 }
 
@@ -440,12 +447,6 @@ pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attributes = [number(link)];
     // SAFETY: No pointers.
     unsafe { bpf(LINK_DETACH, &mut attributes) }.map(drop)
-}
-
-/// A random number.
-pub(super) fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
 }
 
 /// The cookie of a socket's network namespace.
