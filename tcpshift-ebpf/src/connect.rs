@@ -120,12 +120,8 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
     let Some(counts) = COUNTS.get_ptr_mut(0) else { return Outcome::Untouched };
     // SAFETY: The row is this processor's own.
     let counts = unsafe { &mut *counts };
-    let flow = Flow {
-        source: source(pointer, is_v6),
-        destination: asked,
-        source_port: cookie as u32,
-        destination_port: port,
-    };
+    let flow =
+        Flow { source: source(pointer, is_v6), destination: asked, source_port: cookie as u32, destination_port: port };
     let decided = decide(plan, listener, &flow, counts);
     match decided {
         Ok((assignment, Some(endpoint))) => {

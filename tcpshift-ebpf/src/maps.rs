@@ -12,9 +12,9 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCp
 use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
-    AddressEntry, AgentRow, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, Event, FlowRow,
-    HashRow, ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SIDES,
-    SlotTable, SocketRow, SumRow,
+    AddressEntry, AgentRow, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow,
+    Event, FlowRow, HashRow, ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SIDES, SlotTable,
+    SocketRow, SumRow,
 };
 use tcpshift_common::listener::Rule;
 
@@ -133,6 +133,10 @@ pub(crate) static PLACES: Array<CookieRow, { COOKIES as usize }> = Array::new();
 /// The same of sockets that have no place in [`PLACES`].
 #[btf_map(name = "connections")]
 pub(crate) static CONNECTIONS: Storage<ConnectionRow, { BPF_F_NO_PREALLOC as usize }> = Storage::new();
+/// Endpoints of this host whose listening sockets are kept: nobody else's take room. The values say nothing.
+#[btf_map(name = "own_endpoints")]
+pub(crate) static OWN: HashMap<EndpointPlace, u32, { OWN_ENDPOINTS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 /// Listening sockets of endpoints: each in two places, and those at every address of the host beside them.
 #[btf_map(name = "listening")]
 pub(crate) static LISTENING: SocketHash<ListeningKey, 65_536> = SocketHash::new();

@@ -5,8 +5,8 @@
 //! not decide anything.
 
 use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
-    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
+    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+    BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skc_to_mptcp_sock, bpf_sock_ops_cb_flags_set,
@@ -144,7 +144,8 @@ fn accepted(context: &SockOpsContext) {
 #[inline(always)]
 fn changed(context: &SockOpsContext) {
     // SAFETY: The context is the kernel's, and this call has its arguments there.
-    let (before, state) = (read!((*context.ops).__bindgen_anon_1.args[0]), read!((*context.ops).__bindgen_anon_1.args[1]));
+    let (before, state) =
+        (read!((*context.ops).__bindgen_anon_1.args[0]), read!((*context.ops).__bindgen_anon_1.args[1]));
     if state != CLOSE {
         return;
     }

@@ -14,8 +14,8 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader};
 use tcpshift_common::layout::{
-    AddressKey, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow, ListenerRow,
-    ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
+    AddressKey, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow,
+    ListenerRow, ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
 };
 use tcpshift_common::listener::Rule;
 
