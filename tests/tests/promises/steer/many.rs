@@ -1,12 +1,18 @@
 //! A thousand edits under as many connections as a host has, half of them by either datapath: none of them is touched.
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use tcpshift_common::layout::COOKIES;
 use tcpshift_tests::crowd::{Crowd, Place};
 use tcpshift_tests::echo::tcp_echo;
+use tcpshift_tests::maps::{bpftool, path};
 use tcpshift_tests::world::World;
 
-use super::{ENTRANCE, GATEWAY, MESH, SERVICE, assert_split, await_datapath, ground, inside, route, start};
+use super::{
+    ENTRANCE, GATEWAY, MESH, ONE, SERVICE, TWO, assert_split, await_counted, await_datapath, direct, ground, inside,
+    route, start, versions,
+};
 
 /// Endpoints of each version, each a process; and processes of clients for each datapath.
 const PROCESSES: u16 = 3;
@@ -57,6 +63,36 @@ fn edits_under(each: usize, edits: u32) -> Figures {
         assert_split(&tally, 0.5);
     }
     Figures { connections, opened, edits, edited }
+}
+
+/// Gives every place in the map of cookies to somebody who never leaves.
+fn take_all_places(world: &World) {
+    let (cookie, rest) = ("1 0 0 0 0 0 0 0", "0 ".repeat(44));
+    // In the middle stands that its connection is open.
+    let row = format!("{cookie} {}2 0 0 0 {rest}", "0 ".repeat(48));
+    let mut lines = String::new();
+    for place in 0..COOKIES {
+        let [a, b, c, d] = place.to_le_bytes();
+        writeln!(lines, "map update pinned {} key {a} {b} {c} {d} value {row}", path("cookies")).unwrap();
+    }
+    let file = world.write("places", lines);
+    bpftool(world, &["batch", "file", &file.display().to_string()]);
+}
+
+#[test]
+fn sockets_that_find_no_place_are_steered_and_counted_alike() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    let agent = start(&world, &[]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
+    await_datapath(&agent, GATEWAY, "lookup");
+    take_all_places(&world);
+    let seen = inside(&world).ask(SERVICE, 200);
+    assert_split(&seen.tally(), 0.5);
+    assert_eq!(seen.peers.into_iter().collect::<Vec<_>>(), [SERVICE]);
+    assert_split(&Place::Here.tally(ENTRANCE, 200), 0.5);
+    await_counted(&agent, MESH, 200, 0);
+    await_counted(&agent, GATEWAY, 200, 0);
 }
 
 #[test]
