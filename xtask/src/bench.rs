@@ -32,7 +32,7 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
         words: Vec<String>,
     },
-    /// Datapaths that steer beside direct alone, on one host: two minutes; as root
+    /// Datapaths that steer beside direct alone, on one host: three minutes; as root
     #[command(disable_help_flag = true)]
     Steer {
         /// Words for the measurement, as of datapaths
@@ -43,7 +43,7 @@ enum What {
 
 /// What `steer` is, as words of `datapaths`: short samples, of which there are enough for shares of hundredths.
 const STEER: [&str; 8] =
-    ["--only", "tcpshift-connect,tcpshift-lookup", "--quick", "--check", "--rounds", "21", "--seconds", "0.15"];
+    ["--only", "tcpshift-connect,tcpshift-lookup", "--quick", "--check", "--rounds", "31", "--seconds", "0.2"];
 
 impl Bench {
     /// Measures, prints tables, and fails if a promise is not kept.
