@@ -117,6 +117,14 @@ impl<'a> Agent<'a> {
         self.process.pid()
     }
 
+    /// Waits until a route's subsets v1 and v2 have an endpoint each, as when their names are resolved.
+    #[track_caller]
+    pub fn await_endpoints(&self, route: &str) {
+        until_so("v1 and v2 have an endpoint each", seconds(5), || {
+            ["v1", "v2"].iter().all(|subset| self.destination(route, subset).endpoints == 1)
+        });
+    }
+
     /// What it logged until now.
     pub fn log(&self) -> String {
         self.process.stderr()

@@ -19,7 +19,7 @@ use tcpshift_common::layout::{
 };
 use tcpshift_common::listener::Rule;
 
-use super::sys::{self, Map, MapInfo, Row, Words};
+use super::sys::{self, Map, MapInfo, Row, Words, map_type};
 
 /// The object that `cargo xtask build-ebpf` built, if this agent was compiled with one.
 #[cfg(ebpf)]
@@ -248,13 +248,11 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
 /// Whether a map is as this object has the one of [`LASTING`] with that name, so that it can be gone on with.
 pub(super) fn is_like(name: &str, map: BorrowedFd<'_>) -> bool {
     sys::map_info(map).is_ok_and(|info| {
-        let form = (info.is_socket_storage(), info.is_array(), info.key as usize, info.value as usize, info.entries);
-        let (storage, array) = (size_of::<ConnectionRow>(), size_of::<CookieRow>());
-        let entries = tcpshift_common::layout::COOKIES;
-        match name {
-            COOKIES => form == (false, true, size_of::<u32>(), array, entries),
-            _ => form == (true, false, size_of::<i32>(), storage, 0),
-        }
+        let (kind, value, entries) = match name {
+            COOKIES => (map_type::ARRAY, size_of::<CookieRow>(), tcpshift_common::layout::COOKIES),
+            _ => (map_type::SK_STORAGE, size_of::<ConnectionRow>(), 0),
+        };
+        (info.kind, info.key as usize, info.value as usize, info.entries) == (kind, size_of::<u32>(), value, entries)
     })
 }
 

@@ -102,28 +102,20 @@ pub(super) struct MapInfo {
     pub(super) entries: u32,
     /// The number of its types.
     pub(super) btf: u32,
-    kind: u32,
+    /// One of [`map_type`], or another.
+    pub(super) kind: u32,
     flags: u32,
     name: [u8; 16],
     key_type: u32,
     value_type: u32,
 }
 
-/// `BPF_MAP_TYPE_SK_STORAGE` of `enum bpf_map_type`.
-const MAP_TYPE_SK_STORAGE: u32 = 24;
-/// `BPF_MAP_TYPE_ARRAY`.
-const MAP_TYPE_ARRAY: u32 = 2;
-
-impl MapInfo {
-    /// Whether the map is storage that belongs to sockets.
-    pub(super) fn is_socket_storage(&self) -> bool {
-        self.kind == MAP_TYPE_SK_STORAGE
-    }
-
-    /// Whether the map is an array.
-    pub(super) fn is_array(&self) -> bool {
-        self.kind == MAP_TYPE_ARRAY
-    }
+/// Kinds of maps, of `enum bpf_map_type`.
+pub(super) mod map_type {
+    /// `BPF_MAP_TYPE_ARRAY`
+    pub(in super::super) const ARRAY: u32 = 2;
+    /// `BPF_MAP_TYPE_SK_STORAGE`
+    pub(in super::super) const SK_STORAGE: u32 = 24;
 }
 
 /// Calls bpf(2).
@@ -311,11 +303,14 @@ impl<K: Row, V: Row> Map<K, V> {
         unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
     }
 
-    /// Removes a row.
+    /// Removes a row. That there is none is no error.
     pub(super) fn remove(&self, key: &K) -> io::Result<()> {
         let mut attributes = Element { map: number(self.as_fd()), padding: 0, key: address(key), value: 0, flags: 0 };
         // SAFETY: The kernel reads a key of the size that was checked.
-        unsafe { bpf(MAP_DELETE_ELEM, &mut attributes) }.map(drop)
+        match unsafe { bpf(MAP_DELETE_ELEM, &mut attributes) } {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The key after another, or the first one; none after the last. One that is gone has the first after it.

@@ -40,9 +40,7 @@ fn endpoints_follow_dns_and_live_connections_do_not() {
     agent.apply(&ground());
     agent.cli(&["delete", "service", "tcp-echo"]).expect(0);
     agent.apply(&together(&[SERVICE, &named("v1", 9000), &named("v2", 9100), &route(&[("v1", 70), ("v2", 30)])]));
-    until_so("names are resolved", seconds(5), || {
-        ["v1", "v2"].iter().all(|subset| agent.destination("default/tcp-echo", subset).endpoints == 1)
-    });
+    agent.await_endpoints("default/tcp-echo");
     let before = tally(GATEWAY, 600);
     assert_eq!(before["one"] + before["two"], 600, "{before:?}");
     assert_share("v2", before["two"], 600, 0.3);

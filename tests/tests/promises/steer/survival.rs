@@ -174,9 +174,7 @@ fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
     let mut agent = start(&world, &[]);
     agent.apply(&(ground(&named).replace("STATIC", "DNS") + &routes([70, 30])));
     let resolved = |agent: &Agent<'_>| {
-        until_so("names are resolved", seconds(5), || {
-            ["v1", "v2"].iter().all(|subset| agent.destination(MESH, subset).endpoints == 1)
-        });
+        agent.await_endpoints(MESH);
         await_datapath(agent, GATEWAY, "lookup");
     };
     resolved(&agent);
