@@ -32,7 +32,7 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
         words: Vec<String>,
     },
-    /// Datapaths that steer beside direct alone, on one host: three minutes; as root
+    /// Datapaths that steer beside direct alone, on one host: four minutes; as root
     #[command(disable_help_flag = true)]
     Steer {
         /// Words for the measurement, as of datapaths
