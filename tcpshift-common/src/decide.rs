@@ -170,13 +170,25 @@ pub fn endpoint<T: Table, I: Inputs>(
             }
             let second = find(place, destination, table, at)?;
             let other = table.endpoint(place, second)?;
-            // Loads are compared per weight, crosswise; the first wins a tie, so that idle endpoints are
-            // used as their weights say.
-            let first_load = u64::from(inputs.load(one.number)) * u64::from(other.weight);
-            let second_load = u64::from(inputs.load(other.number)) * u64::from(one.weight);
-            Some(if second_load < first_load { second } else { first })
+            let (one_load, other_load) = (inputs.load(one.number), inputs.load(other.number));
+            let is_less = is_less_loaded((other_load, other.weight), (one_load, one.weight));
+            Some(if is_less { second } else { first })
         }
     }
+}
+
+/// Whether the second of two endpoints, each with its live connections and its weight, gets a connection that was drawn for
+/// the first: if it has less load by weight, with half of this connection counted as its own.
+///
+/// Few connections are no measure of a weight. If none of this one counted, an endpoint of weight 5 would get every second
+/// connection as soon as one of weight 95 has one. If all of it counted, an endpoint of little weight would bear more than
+/// any other by its first connection, and never get one. Of equal weights the one with fewer connections is taken.
+#[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
+#[inline(always)]
+const fn is_less_loaded((second_load, second_weight): (u32, u32), (first_load, first_weight): (u32, u32)) -> bool {
+    // Crosswise instead of divided. (2^32 - 1)^2 + 2^31 is less than 2^64.
+    let weight = first_weight as u64;
+    second_load as u64 * weight + weight / 2 < first_load as u64 * second_weight as u64
 }
 
 /// The endpoint that a `SOURCE_HASH` destination's table has for a client, `step` places after the client's own:

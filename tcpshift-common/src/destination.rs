@@ -2,7 +2,7 @@
 
 /// How a destination chooses among its endpoints.
 pub mod policy {
-    /// Two drawn by weight, the one with fewer live connections for its weight is taken.
+    /// Two drawn by weight; the first is taken unless the second has fewer live connections for its weight.
     pub const LEAST_REQUEST: u32 = 0;
     /// In turn, each as often as its weight says.
     pub const ROUND_ROBIN: u32 = 1;

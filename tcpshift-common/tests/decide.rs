@@ -190,6 +190,49 @@ fn the_less_loaded_of_two_is_taken() {
     }
 }
 
+/// Shares of endpoints in percent, while `at_once` connections are open at a time, each of which lasts as long as any other.
+fn shares_at(at_once: usize, weights: &[u32]) -> Vec<f64> {
+    let route = Route { first: SLOTS, destinations: vec![destination(0, policy::LEAST_REQUEST, 1, weights)] };
+    let (mut world, mut open) = (World::default(), Vec::new());
+    let mut counts = vec![0.0; weights.len()];
+    for n in 0..40_000 {
+        if open.len() == at_once {
+            let ends = open.swap_remove(world.random() as usize % at_once);
+            *world.loads.get_mut(&ends).unwrap() -= 1;
+        }
+        let index = decide(1, &by(steer::CONNECTION), &flow(n), &route, &mut world).endpoint;
+        counts[index as usize] += 1.0 / 400.0;
+        *world.loads.entry(index).or_default() += 1;
+        open.push(index);
+    }
+    counts
+}
+
+#[test]
+fn few_connections_keep_the_weights_of_endpoints() {
+    for weights in [&[95, 5][..], &[50, 45, 5], &[70, 20, 10], &[10, 10, 10, 1, 1, 1, 1, 1]] {
+        let sum = f64::from(weights.iter().sum::<u32>());
+        for at_once in [1, 2, 3, 4, 5, 8, 16, 32, 100] {
+            let shares = shares_at(at_once, weights);
+            for (share, weight) in shares.iter().zip(weights) {
+                let due = f64::from(*weight) * 100.0 / sum;
+                let is_near = (due / 2.0..due * 1.5).contains(share) && (share - due).abs() < 8.5;
+                assert!(is_near, "{at_once} at once, weights {weights:?}: {shares:.1?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_greatest_loads_and_weights_are_compared_exactly() {
+    let most = u32::MAX / 2;
+    let route = Route { first: SLOTS, destinations: vec![destination(0, policy::LEAST_REQUEST, 1, &[most, most])] };
+    let mut world = World { loads: HashMap::from([(0, u32::MAX), (1, u32::MAX - 1)]), ..World::default() };
+    for n in 0..100 {
+        assert_eq!(decide(1, &by(steer::CONNECTION), &flow(n), &route, &mut world).endpoint, 1);
+    }
+}
+
 #[test]
 fn a_client_keeps_its_endpoint_whatever_its_port() {
     let mut one = destination(0, policy::SOURCE_HASH, 1, &[1, 1, 1, 1]);
