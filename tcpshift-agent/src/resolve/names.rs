@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Answers;
-use super::lookup::Found;
+use super::lookup::{Family, Found};
 
 /// An answer is used at least and at most this long before it is asked for again, whatever its time to live.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -28,12 +28,21 @@ pub(super) struct Names {
 
 #[derive(Debug)]
 struct Name {
-    /// Those of the last good answer; none before it.
+    /// Those of the last good answer of each family; none before it.
     addresses: Vec<IpAddr>,
-    /// Failures since then.
+    /// Lookups since the last one that was answered for both families.
     failures: u32,
+    /// What was said to be missing.
+    missing: Option<Missing>,
     /// When to ask; none while it is being asked for.
     due: Option<Instant>,
+}
+
+/// What of a name is not answered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    One(Family),
+    All,
 }
 
 impl Names {
@@ -51,7 +60,7 @@ impl Names {
             let known = &mut self.known;
             let mut new = || {
                 let addresses = known.remove(name).unwrap_or_default();
-                Name { addresses, failures: 0, due: Some(Instant::now()) }
+                Name { addresses, failures: 0, missing: None, due: Some(Instant::now()) }
             };
             self.all.entry(name.clone()).or_insert_with(&mut new);
         }
@@ -71,32 +80,34 @@ impl Names {
         self.all.values().filter_map(|known| known.due).min()
     }
 
-    /// Takes note of what a lookup found. Of failures only the first is said.
+    /// Takes note of what a lookup found. A family that was not answered for keeps its last addresses. What is missing is
+    /// said once.
     pub(super) fn answered(&mut self, name: &str, found: Result<Found, String>, now: Instant) {
         let Some(known) = self.all.get_mut(name) else { return };
         match found {
-            Ok(Found { addresses, valid }) => {
-                if known.failures > 0 {
-                    log::info!("DNS: {name} is resolved again");
-                }
-                known.failures = 0;
+            Ok(Found { mut addresses, unanswered, valid }) => {
                 known.due = Some(now + valid.clamp(SHORTEST, LONGEST));
-                if known.addresses != addresses {
+                let mut seen = BTreeSet::new();
+                addresses.retain(|ip| seen.insert(*ip));
+                match unanswered {
+                    None => known.is_answered(name),
+                    Some((family, reason)) => {
+                        let last = known.addresses.iter().copied().filter(|ip| Family::of(*ip) == family);
+                        addresses.extend(last);
+                        known.lacks(name, Missing::One(family), &reason, now);
+                    }
+                }
+                // The order says nothing: many servers turn it with every answer.
+                let is_other = known.addresses.len() != addresses.len()
+                    || addresses.iter().any(|ip| !known.addresses.contains(ip));
+                if is_other {
                     known.addresses = addresses;
                     self.changed = true;
                 }
             }
             Err(reason) => {
-                if known.failures == 0 {
-                    let kept = match known.addresses.len() {
-                        0 => "it has no endpoint until it is resolved",
-                        _ => "its last addresses are kept",
-                    };
-                    log::warn!("DNS: {name} cannot be resolved: {reason}; {kept}, and it is tried again");
-                }
-                let retry = FIRST_RETRY.saturating_mul(1 << known.failures.min(8)).min(LAST_RETRY);
-                known.failures = known.failures.saturating_add(1);
-                known.due = Some(now + retry);
+                known.due = None;
+                known.lacks(name, Missing::All, &reason, now);
             }
         }
     }
@@ -114,6 +125,38 @@ impl Names {
     }
 }
 
+impl Name {
+    /// Nothing is missing.
+    fn is_answered(&mut self, name: &str) {
+        if self.missing.take().is_some() {
+            log::info!("DNS: {name} is resolved again");
+        }
+        self.failures = 0;
+    }
+
+    /// Says that something is missing, and lets it be asked for again soon, or earlier if it is due.
+    fn lacks(&mut self, name: &str, missing: Missing, reason: &str, now: Instant) {
+        if self.missing.replace(missing) != Some(missing) {
+            let (what, is_known) = match missing {
+                Missing::All => (String::new(), !self.addresses.is_empty()),
+                Missing::One(family) => {
+                    let is_known = self.addresses.iter().any(|ip| Family::of(*ip) == family);
+                    (format!(" to {} addresses", family.name()), is_known)
+                }
+            };
+            let kept = match (is_known, missing) {
+                (true, _) => "its last addresses are kept",
+                (false, Missing::All) => "it has no endpoint until it is resolved",
+                (false, Missing::One(_)) => "it has none of them until it is resolved",
+            };
+            log::warn!("DNS: {name} cannot be resolved{what}: {reason}; {kept}, and it is tried again");
+        }
+        let retry = now + FIRST_RETRY.saturating_mul(1 << self.failures.min(8)).min(LAST_RETRY);
+        self.failures = self.failures.saturating_add(1);
+        self.due = Some(self.due.map_or(retry, |due| due.min(retry)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +170,15 @@ mod tests {
     }
 
     fn found(last: u8, seconds: u64) -> Found {
-        Found { addresses: vec![[10, 0, 0, last].into()], valid: Duration::from_secs(seconds) }
+        Found { addresses: vec![v4(last)], unanswered: None, valid: Duration::from_secs(seconds) }
+    }
+
+    fn v4(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    fn v6(last: u16) -> IpAddr {
+        [0x2001, 0xdb8, 0, 0, 0, 0, 0, last].into()
     }
 
     fn in_seconds(names: &Names, now: Instant) -> u64 {
@@ -157,6 +208,43 @@ mod tests {
         assert!(!names.changed(), "the same answer is no change");
         names.answered(NAME, Ok(found(2, 30)), now);
         assert!(names.changed() && in_seconds(&names, now) == 30);
+    }
+
+    #[test]
+    fn a_family_that_is_not_answered_for_keeps_its_addresses() {
+        let (mut names, now) = (names(), Instant::now());
+        let found = |addresses: &[IpAddr], missing: Option<Family>| {
+            let unanswered = missing.map(|family| (family, "SERVFAIL".to_owned()));
+            Ok(Found { addresses: addresses.to_vec(), unanswered, valid: Duration::from_secs(100) })
+        };
+        names.answered(NAME, found(&[v4(1), v4(2), v6(1)], None), now);
+        assert!(names.changed() && names.answers()[NAME].len() == 3);
+        names.answered(NAME, found(&[v6(1)], Some(Family::V4)), now);
+        assert!(!names.changed() && in_seconds(&names, now) == 5, "IPv4 is asked for again before IPv6 is due");
+        names.answered(NAME, found(&[v6(2)], Some(Family::V4)), now);
+        assert!(names.changed() && in_seconds(&names, now) == 10);
+        assert_eq!(names.answers()[NAME], [v6(2), v4(1), v4(2)], "the other family has its new answer");
+        names.answered(NAME, found(&[v4(1)], Some(Family::V6)), now);
+        assert_eq!(names.answers()[NAME], [v4(1), v6(2)]);
+        names.answered(NAME, found(&[v4(1)], None), now);
+        assert_eq!(names.answers()[NAME], [v4(1)], "that there is no IPv6 address is an answer");
+        assert_eq!(in_seconds(&names, now), 100);
+    }
+
+    #[test]
+    fn the_order_of_an_answer_says_nothing() {
+        let (mut names, now) = (names(), Instant::now());
+        let found = |addresses: [u8; 3]| {
+            Ok(Found { addresses: addresses.map(v4).to_vec(), unanswered: None, valid: Duration::from_secs(1) })
+        };
+        names.answered(NAME, found([1, 2, 3]), now);
+        names.answers();
+        for order in [[2, 3, 1], [3, 1, 2], [3, 2, 1]] {
+            names.answered(NAME, found(order), now);
+            assert!(!names.changed(), "{order:?}");
+        }
+        names.answered(NAME, found([1, 2, 4]), now);
+        assert!(names.changed());
     }
 
     #[test]
