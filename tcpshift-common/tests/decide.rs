@@ -198,7 +198,7 @@ fn shares_at(at_once: usize, weights: &[u32]) -> Vec<f64> {
     for n in 0..40_000 {
         if open.len() == at_once {
             let ends = open.swap_remove(world.random() as usize % at_once);
-            *world.loads.get_mut(&ends).unwrap() -= 1;
+            *world.loads.entry(ends).or_insert(1) -= 1;
         }
         let index = decide(1, &by(steer::CONNECTION), &flow(n), &route, &mut world).endpoint;
         counts[index as usize] += 1.0 / 400.0;

@@ -94,6 +94,7 @@ impl Names {
                     Some((family, reason)) => {
                         let last = known.addresses.iter().copied().filter(|ip| Family::of(*ip) == family);
                         addresses.extend(last);
+                        addresses.sort_by_key(IpAddr::is_ipv6);
                         known.lacks(name, Missing::One(family), &reason, now);
                     }
                 }
@@ -223,7 +224,7 @@ mod tests {
         assert!(!names.changed() && in_seconds(&names, now) == 5, "IPv4 is asked for again before IPv6 is due");
         names.answered(NAME, found(&[v6(2)], Some(Family::V4)), now);
         assert!(names.changed() && in_seconds(&names, now) == 10);
-        assert_eq!(names.answers()[NAME], [v6(2), v4(1), v4(2)], "the other family has its new answer");
+        assert_eq!(names.answers()[NAME], [v4(1), v4(2), v6(2)], "the other family has its new answer");
         names.answered(NAME, found(&[v4(1)], Some(Family::V6)), now);
         assert_eq!(names.answers()[NAME], [v4(1), v6(2)]);
         names.answered(NAME, found(&[v4(1)], None), now);
