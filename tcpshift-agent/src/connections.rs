@@ -38,6 +38,8 @@ pub struct Connections {
     pub turns: Words,
     /// Live connections, those that are still being opened included, by number of the endpoint.
     pub loads: Words,
+    /// Connections that are carried now, by number of the host's subset and port: what a limit of connections is for.
+    pub targets: Words,
     /// What kernel programs count of connections that they steer.
     pub steered: Steered,
     /// By number of the destination.

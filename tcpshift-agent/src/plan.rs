@@ -137,6 +137,8 @@ pub struct Destination {
     pub subset: Option<String>,
     /// Port of the service, not of the endpoint.
     pub port: u16,
+    /// Stable number of host, subset and port, which all destinations of all routes share that lead there.
+    pub target: u32,
     /// As the route file says.
     pub weight: u64,
     /// Slots of the route's table, `0..=10_000`.
@@ -167,7 +169,7 @@ pub struct Limits {
 pub struct Settings {
     /// How long its endpoints may take to accept, all attempts together.
     pub connect_timeout: Duration,
-    /// Connections at once; no limit by default.
+    /// Connections at once to the host's subset and port, of all routes that lead there; no limit by default.
     pub max_connections: Option<u32>,
     /// How its endpoints are asked whether they are still there; none for the agent's own way.
     pub keepalive: Option<Keepalive>,

@@ -412,6 +412,9 @@ pub struct DestinationStatus {
     pub achieved: Option<Achieved>,
     /// Live connections.
     pub active: u64,
+    /// How many may be carried to its host's subset and port; none if there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitStatus>,
     /// Connections that could not be served.
     pub failed: u64,
     /// The reasons, and how many of each; none that is 0.
@@ -422,6 +425,16 @@ pub struct DestinationStatus {
     /// What the kernel recorded of connections that it steered and that are closed; none before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steered: Option<SteeredStatus>,
+}
+
+/// A limit of connections (`maxConnections`), which all routes share that lead to the same host, subset and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitStatus {
+    /// Connections at once, at most.
+    pub most: u32,
+    /// Connections that are carried there now, of all routes.
+    pub carried: u64,
 }
 
 /// Connections of a destination that the kernel steered and that are closed.

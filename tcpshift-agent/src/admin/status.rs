@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::api::{Achieved, DestinationStatus, ListenerStatus, RouteStatus, SteeredStatus, Trouble};
+use super::api::{Achieved, DestinationStatus, LimitStatus, ListenerStatus, RouteStatus, SteeredStatus, Trouble};
 use crate::connections::Connections;
 use crate::plan::{Datapath, Destination, Listener, MeshListener, Plan, Route, steer_name};
 
@@ -106,6 +106,10 @@ fn destination(
         opened_since_change,
         achieved: achieved(opened_since_change, total),
         active: connections.active_of(number),
+        limit: destination.settings.max_connections.map(|most| LimitStatus {
+            most,
+            carried: connections.targets.get(destination.target).load(Relaxed),
+        }),
         failed: failures.iter().map(|trouble| trouble.count).sum(),
         failures,
         ended,

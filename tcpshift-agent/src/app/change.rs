@@ -301,6 +301,8 @@ impl App {
             connections.reset_destination(number);
             connections.turns.get(number).store(0, Relaxed);
         });
+        // Nobody is carried there yet.
+        drop(register.targets.take_fresh());
         register.endpoints.take_fresh().into_iter().for_each(|number| connections.endpoints.get(number).reset());
         mark(connections, &last, &plan);
         self.proxy.announce(Arc::clone(&plan));
@@ -325,17 +327,17 @@ impl App {
     fn sweep(&mut self) {
         let Self { memory: Memory { register, .. }, connections, retired, .. } = self;
         retired.retain(|route| route.strong_count() > 0);
-        let held: HashSet<u32> = retired
-            .iter()
-            .filter_map(Weak::upgrade)
-            .flat_map(|route| {
-                let endpoints = route.destinations.iter().flat_map(|destination| destination.endpoints.iter());
-                endpoints.map(|endpoint| endpoint.decides.number).collect::<Vec<_>>()
-            })
-            .collect();
+        let (mut held, mut led_to) = (HashSet::new(), HashSet::new());
+        for route in retired.iter().filter_map(Weak::upgrade) {
+            let endpoints = route.destinations.iter().flat_map(|destination| destination.endpoints.iter());
+            held.extend(endpoints.map(|endpoint| endpoint.decides.number));
+            led_to.extend(route.destinations.iter().map(|destination| destination.target));
+        }
         register.listeners.sweep(|_| false);
         register.routes.sweep(|_| false);
         register.destinations.sweep(|number| connections.active_of(number) > 0);
+        let is_carried = |number: u32| connections.targets.get(number).load(Relaxed) > 0;
+        register.targets.sweep(|number| led_to.contains(&number) || is_carried(number));
         register.endpoints.sweep(|number| held.contains(&number) || connections.loads.get(number).load(Relaxed) > 0);
     }
 }

@@ -21,7 +21,8 @@ says, SLOTS what it comes to of 10,000, SHARE the same in percent. OPENED counts
 destination since it is there; ACHIEVED is its share of those since the weights changed last (-o wide: \
 SINCE-CHANGE), with the 95 % interval: in 1 of 20 looks the interval misses the asked share by chance. A WEIGHT of - is \
 none: alone, a destination has everything. ACTIVE are open now, FAILED could not be served, and WHY says why, and \
-how often; it also says how many the agent ended by a timeout of their own.";
+how often; it also says how many the agent ended by a timeout of their own, and how much of maxConnections is in use: \
+all routes share it that lead to the same host, subset and port.";
 
 /// Said below the tables.
 const EXPLAINED: &str = "
@@ -210,12 +211,13 @@ fn achieved(Achieved { share, low, high }: Achieved) -> String {
     format!("{:.1} % [{:.1}, {:.1}]", share * 100.0, low * 100.0, high * 100.0)
 }
 
-/// Why nothing can be served, what failed, each reason once, and what the agent ended:
-/// `no endpoint (17); connection refused (2); 5 ended by idle timeout`
-fn why(DestinationStatus { unusable, failures, ended, .. }: &DestinationStatus) -> String {
+/// Why nothing can be served, what failed, each reason once, what the agent ended, and how much of a limit is used:
+/// `no endpoint (17); connection refused (2); 5 ended by idle timeout; 7 of maxConnections 50 in use`
+fn why(DestinationStatus { unusable, failures, ended, limit, .. }: &DestinationStatus) -> String {
     let uncounted = unusable.iter().filter(|reason| failures.iter().all(|failure| failure.reason != **reason));
     let ended = ended.iter().map(|ended| format!("{} ended by {}", ended.count, ended.reason));
-    uncounted.cloned().chain(failures.iter().map(counted)).chain(ended).collect::<Vec<_>>().join("; ")
+    let limit = limit.map(|limit| format!("{} of maxConnections {} in use", limit.carried, limit.most));
+    uncounted.cloned().chain(failures.iter().map(counted)).chain(ended).chain(limit).collect::<Vec<_>>().join("; ")
 }
 
 /// `no endpoint (17)`
@@ -231,6 +233,7 @@ fn line(text: &mut String, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::api::LimitStatus;
 
     fn destination(name: &str, weight: u64) -> DestinationStatus {
         DestinationStatus {
@@ -244,6 +247,7 @@ mod tests {
             opened_since_change: 203,
             achieved: Some(Achieved { share: 0.203, low: 0.181, high: 0.2271 }),
             active: 3,
+            limit: None,
             failed: 0,
             failures: Vec::new(),
             ended: Vec::new(),
@@ -370,6 +374,7 @@ default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [
         let failure = |reason: &str, count| Trouble { reason: reason.to_owned(), count };
         v2.failures = vec![failure("no endpoint", 3), failure("connect timeout", 1)];
         v2.ended = vec![failure("idle timeout", 5)];
+        v2.limit = Some(LimitStatus { most: 50, carried: 7 });
         listener.routes.push(RouteStatus { destinations: vec![destination("b", 0)], ..listener.routes[0].clone() });
         listener.routes[1].destinations[0].unusable = Some("unknown port".to_owned());
         let text = text(&status, true, true);
@@ -378,7 +383,8 @@ default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [
             "not served: port 31400 is served by nginx (pid 5)\n",
             "4 connections reset: no rule fitted\n",
             "SINCE-CHANGE   STEER-BY     DATAPATH   WHY\n",
-            "connection   proxy      no endpoint (3); connect timeout (1); 5 ended by idle timeout\n",
+            "connection   proxy      no endpoint (3); connect timeout (1); 5 ended by idle timeout; \
+             7 of maxConnections 50 in use\n",
             "\n1 connection still open to destinations",
             "Trouble:\n  no descriptors left (7)\n",
             "connection   proxy      unknown port\n",

@@ -27,8 +27,8 @@ pub struct Decided {
 pub struct Connection {
     connections: Arc<Connections>,
     decided: Decided,
-    /// Live connections that its destination had before it.
-    before: u64,
+    /// The host's subset and port that it is carried to.
+    target: Option<u32>,
     /// The endpoint it is attached to.
     endpoint: Option<u32>,
 }
@@ -39,8 +39,8 @@ impl Connection {
         connections.live.fetch_add(1, SeqCst);
         let count = connections.destinations.get(decided.destination);
         count.opened.fetch_add(1, Relaxed);
-        let before = count.active.fetch_add(1, Relaxed);
-        Self { connections, decided, before, endpoint: None }
+        count.active.fetch_add(1, Relaxed);
+        Self { connections, decided, target: None, endpoint: None }
     }
 
     /// What was decided for it.
@@ -48,9 +48,14 @@ impl Connection {
         self.decided
     }
 
-    /// Live connections that its destination had, of all workers, when it was counted in.
-    pub fn before(&self) -> u64 {
-        self.before
+    /// Makes it one of those that are carried to a host's subset and port, unless as many are as may be: `most`, of all
+    /// routes that lead there. To be called once at most.
+    #[must_use]
+    pub fn enter(&mut self, target: u32, most: Option<u32>) -> bool {
+        let room = |carried: u64| most.is_none_or(|most| carried < u64::from(most)).then_some(carried + 1);
+        let entered = self.connections.targets.get(target).fetch_update(Relaxed, Relaxed, room).is_ok();
+        self.target = entered.then_some(target);
+        entered
     }
 
     /// The endpoint it is attached to.
@@ -100,6 +105,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.detach();
+        if let Some(target) = self.target {
+            self.connections.targets.get(target).fetch_sub(1, Relaxed);
+        }
         self.connections.destinations.get(self.decided.destination).active.fetch_sub(1, Relaxed);
         if self.connections.live.fetch_sub(1, SeqCst) == 1 {
             self.connections.ended.notify_waiters();

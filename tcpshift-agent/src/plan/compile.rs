@@ -178,7 +178,7 @@ impl<'a> Compiler<'a> {
 
     /// A listener as it was compiled before.
     fn taken_over(&mut self, address: SocketAddr, remembered: Remembered) -> Option<Arc<Listener>> {
-        let Register { listeners, routes, destinations, endpoints: _ } = &mut self.memory.register;
+        let Register { listeners, routes, destinations, .. } = &mut self.memory.register;
         remembered.listener.iter().for_each(|listener| listeners.keep(listener.number));
         remembered.routes.iter().for_each(|number| routes.keep(*number));
         remembered.destinations.iter().for_each(|number| destinations.keep(*number));

@@ -1,7 +1,8 @@
 //! Stable numbers for listeners, routes, destinations and endpoints.
 //!
 //! A name keeps its number from plan to plan. A number that no plan names any more is given to another name
-//! only when its holder says that no connection holds it. Owned by app; it must not know what holds numbers.
+//! only when its holder says that no connection holds it; until then its own name gets it back. Owned by app; it must not
+//! know what holds numbers.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -14,6 +15,8 @@ pub struct Register {
     pub routes: Space,
     /// Numbers of destinations, each within one route.
     pub destinations: Space,
+    /// Numbers of hosts' subsets and ports, shared by all destinations that lead there.
+    pub targets: Space,
     /// Numbers of endpoints, shared by all destinations that have the endpoint.
     pub endpoints: Space,
 }
@@ -21,16 +24,16 @@ pub struct Register {
 impl Register {
     /// Begins a compilation: what an abandoned one asked for is forgotten.
     pub fn begin(&mut self) {
-        let Self { listeners, routes, destinations, endpoints } = self;
-        for space in [listeners, routes, destinations, endpoints] {
+        let Self { listeners, routes, destinations, targets, endpoints } = self;
+        for space in [listeners, routes, destinations, targets, endpoints] {
             space.asked.fill(false);
         }
     }
 
     /// The plan was given up: frees the numbers that were given out for it.
     pub fn give_up(&mut self) {
-        let Self { listeners, routes, destinations, endpoints } = self;
-        for space in [listeners, routes, destinations, endpoints] {
+        let Self { listeners, routes, destinations, targets, endpoints } = self;
+        for space in [listeners, routes, destinations, targets, endpoints] {
             space.give_up();
         }
     }
@@ -41,7 +44,7 @@ impl Register {
 pub struct Space {
     numbers: HashMap<String, u32>,
     /// Named by no plan any more, but perhaps still held.
-    unused: BTreeSet<u32>,
+    unused: HashMap<String, u32>,
     free: BTreeSet<u32>,
     next: u32,
     /// By number: whether its name was asked for since the compilation began.
@@ -53,6 +56,11 @@ impl Space {
     /// The number of a name, a new one if it has none.
     pub fn number(&mut self, name: &str) -> u32 {
         if let Some(&number) = self.numbers.get(name) {
+            self.keep(number);
+            return number;
+        }
+        if let Some((name, number)) = self.unused.remove_entry(name) {
+            self.numbers.insert(name, number);
             self.keep(number);
             return number;
         }
@@ -93,17 +101,11 @@ impl Space {
     /// numbers as soon as nobody holds them.
     pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) {
         let Self { numbers, unused, free, next: _, asked, fresh: _ } = self;
-        numbers.retain(|_, number| {
-            let keep = asked.get(*number as usize).copied().unwrap_or_default();
-            if !keep {
-                unused.insert(*number);
-            }
-            keep
-        });
-        unused.retain(|&number| {
-            let held = is_held(number);
+        unused.extend(numbers.extract_if(|_, number| !asked.get(*number as usize).copied().unwrap_or_default()));
+        unused.retain(|_, number| {
+            let held = is_held(*number);
             if !held {
-                free.insert(number);
+                free.insert(*number);
             }
             held
         });
@@ -111,6 +113,30 @@ impl Space {
 
     /// Numbers that no plan names any more and that somebody still holds.
     pub fn retired(&self) -> impl Iterator<Item = u32> + '_ {
-        self.unused.iter().copied()
+        self.unused.values().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_comes_back_gets_the_number_that_is_held() {
+        let mut space = Space::default();
+        let plan = |space: &mut Space, names: &[&str], held: &[u32]| {
+            space.asked.fill(false);
+            let numbers: Vec<u32> = names.iter().map(|name| space.number(name)).collect();
+            let fresh = space.take_fresh();
+            space.sweep(|number| held.contains(&number));
+            (numbers, fresh)
+        };
+        assert_eq!(plan(&mut space, &["a", "b"], &[]), (vec![0, 1], vec![0, 1]));
+        assert_eq!(plan(&mut space, &["b"], &[0]), (vec![1], vec![]));
+        assert_eq!(plan(&mut space, &["b", "c"], &[0]), (vec![1, 2], vec![2]), "what is held is no other name's");
+        assert_eq!(plan(&mut space, &["a", "b"], &[0]), (vec![0, 1], vec![]), "its counters go on");
+        assert_eq!(plan(&mut space, &["b"], &[]), (vec![1], vec![]));
+        assert_eq!(plan(&mut space, &["b", "a"], &[]).0, [1, 0]);
+        assert_eq!(space.retired().count(), 0);
     }
 }

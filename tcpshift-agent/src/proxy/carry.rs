@@ -39,7 +39,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
         counts.unrouted.fetch_add(1, Relaxed);
         return;
     };
-    let connection = worker.connections.open(Decided {
+    let mut connection = worker.connections.open(Decided {
         generation: plan.generation,
         listener: listener.number,
         route: route.number,
@@ -54,7 +54,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
         connection.fail(destination.unusable.as_ref().map_or(Failure::NoEndpoint, Failure::from));
         return;
     }
-    if destination.settings.max_connections.is_some_and(|most| connection.before() >= u64::from(most)) {
+    if !connection.enter(destination.target, destination.settings.max_connections) {
         return connection.fail(Failure::ConnectionLimit);
     }
     let Some(endpoint) = destination.endpoints.get(decision.endpoint as usize) else {

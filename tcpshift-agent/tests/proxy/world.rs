@@ -96,6 +96,7 @@ pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAdd
         host: "echo".to_owned(),
         subset: Some(format!("v{number}")),
         port: 9000,
+        target: number,
         weight,
         slots: 0,
         settings: Settings::default(),

@@ -15,6 +15,7 @@ mod empty;
 mod files;
 mod foretold;
 mod kernel;
+mod limits;
 mod live;
 mod matching;
 mod names;

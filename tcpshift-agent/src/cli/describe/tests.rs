@@ -17,6 +17,7 @@ fn destination(subset: &str, address: Option<&str>) -> DestinationStatus {
         opened_since_change: 0,
         achieved: None,
         active: 0,
+        limit: None,
         failed: 0,
         failures: Vec::new(),
         ended: Vec::new(),

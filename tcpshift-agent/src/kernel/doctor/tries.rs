@@ -198,6 +198,7 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
             host: name.clone(),
             subset: None,
             port: 9000,
+            target: number,
             weight: *weight,
             slots,
             settings: Settings::default(),

@@ -26,6 +26,7 @@ fn destination(name: &str, slots: u32, endpoints: &[&str]) -> Destination {
         host: name.to_owned(),
         subset: None,
         port: 1,
+        target: 0,
         weight: 1,
         slots,
         settings: Settings::default(),

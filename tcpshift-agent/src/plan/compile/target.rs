@@ -82,6 +82,8 @@ pub(super) struct Target {
     host: String,
     subset: Option<String>,
     port: u16,
+    /// Stable number of the three.
+    pub number: u32,
     settings: Settings,
     /// Why nothing can be served, where that is so.
     pub unusable: Option<Unusable>,
@@ -98,6 +100,7 @@ impl Target {
             host: self.host.clone(),
             subset: self.subset.clone(),
             port: self.port,
+            target: self.number,
             weight,
             slots,
             settings: self.settings,
@@ -112,6 +115,7 @@ impl Target {
     pub(super) fn is_of(&self, destination: &Destination) -> bool {
         let decides = destination::Destination { number: destination.decides.number, ..self.decides };
         self.name == destination.name
+            && self.number == destination.target
             && self.settings == destination.settings
             && self.unusable == destination.unusable
             && decides == destination.decides
@@ -174,6 +178,7 @@ impl<'a> Compiler<'a> {
             State::New => return false,
             State::Unused => {
                 known.state = State::Same;
+                self.memory.register.targets.keep(known.target.number);
                 let endpoints = known.target.endpoints.iter();
                 endpoints.for_each(|endpoint| self.memory.register.endpoints.keep(endpoint.decides.number));
                 return true;
@@ -230,9 +235,10 @@ impl<'a> Compiler<'a> {
         let (decides, endpoints, hashing) = endpoints::weigh(choice, endpoints, tables, |address| {
             self.memory.register.endpoints.number(&format!("{host}:{port}@{address}"))
         });
+        let number = self.memory.register.targets.number(&name);
         let subset = subset.map(str::to_owned);
         let (settings, endpoints) = (levels::settings(&policy), Arc::from(endpoints));
-        Target { name, limits, names, host, subset, port, settings, unusable, decides, endpoints, hashing }
+        Target { name, limits, names, host, subset, port, number, settings, unusable, decides, endpoints, hashing }
     }
 }
 

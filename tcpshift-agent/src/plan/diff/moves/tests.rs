@@ -17,6 +17,7 @@ fn route(by: u32, weights: &[(&str, u64)]) -> Route {
         host: (*name).to_owned(),
         subset: None,
         port: 1,
+        target: 0,
         weight: *weight,
         slots,
         settings: Settings::default(),

@@ -1,0 +1,124 @@
+//! `maxConnections` protects a host's subset and port, whoever leads there: rules, ports, and plans that come and go.
+
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+
+use tcpshift_tests::agent::Agent;
+use tcpshift_tests::client::{connect_from, converse};
+use tcpshift_tests::routes::together;
+use tcpshift_tests::server::Server;
+use tcpshift_tests::until::{seconds, until_so};
+use tcpshift_tests::world::World;
+
+/// Two ports, and a service that takes three connections.
+const GROUND: &str = "\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: doors}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 31400, name: front, protocol: TCP}, hosts: [\"*\"]}
+  - {port: {number: 31401, name: back, protocol: TCP}, hosts: [\"*\"]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db}
+spec:
+  hosts: [db.example.com]
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+  resolution: STATIC
+  endpoints: [{address: 127.0.0.1, ports: {tcp: 9000}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: db}
+spec:
+  host: db.example.com
+  trafficPolicy: {connectionPool: {tcp: {maxConnections: 3}}}
+";
+
+/// Three ways to the service.
+const ROUTE: &str = "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: db}
+spec:
+  hosts: [\"*\"]
+  gateways: [doors]
+  tcp:
+  - match: [{port: 31400, sourceSubnet: 127.0.0.2/32}]
+    route: [{destination: {host: db.example.com}}]
+  - match: [{port: 31400}]
+    route: [{destination: {host: db.example.com}}]
+  - match: [{port: 31401}]
+    route: [{destination: {host: db.example.com}}]
+";
+
+/// Clients, and the port that each asks.
+const WAYS: [([u8; 4], &str); 3] =
+    [([127, 0, 0, 2], "127.0.0.1:31400"), ([127, 0, 0, 3], "127.0.0.1:31400"), ([127, 0, 0, 1], "127.0.0.1:31401")];
+
+/// A connection by one of the ways that is served, if it is.
+fn served(way: usize) -> Option<TcpStream> {
+    let (source, address) = WAYS[way];
+    let stream = connect_from(IpAddr::V4(Ipv4Addr::from(source)), address).ok()?;
+    (converse(&stream, "hello").ok()? == "db").then_some(stream)
+}
+
+/// All that are served of one by each way, asked for twice.
+fn more() -> Vec<TcpStream> {
+    [0, 1, 2, 0, 1, 2].into_iter().filter_map(served).collect()
+}
+
+fn ground(world: &World) -> (Server, Agent<'_>) {
+    let server = Server::named("127.0.0.1:9000", "db");
+    let agent = Agent::start::<&str>(world, &[]);
+    agent.apply(&together(&[GROUND, ROUTE]));
+    (server, agent)
+}
+
+/// How many the agent says that it carries there, which all routes say alike.
+#[track_caller]
+fn carried(agent: &Agent<'_>) -> u64 {
+    let status = agent.status();
+    let routes = status.listeners.iter().flat_map(|listener| &listener.routes);
+    let limits: Vec<_> = routes.flat_map(|route| &route.destinations).map(|one| one.limit.unwrap()).collect();
+    assert!(limits.iter().all(|limit| *limit == limits[0] && limit.most == 3), "{limits:?}");
+    limits[0].carried
+}
+
+#[test]
+fn all_rules_and_ports_share_the_limit_of_the_host() {
+    let world = World::new();
+    let (_server, agent) = ground(&world);
+    let mut held = more();
+    assert_eq!((held.len(), carried(&agent)), (3, 3), "one by each way");
+    assert!(agent.cli(&["status"]).expect(0).stdout.contains("3 of maxConnections 3 in use"));
+    // Whoever goes makes room for one by any other way.
+    for way in [2, 0, 1] {
+        held.pop();
+        until_so("one has gone", seconds(5), || carried(&agent) == 2);
+        held.insert(0, served(way).expect("there is room for one"));
+        assert!(more().is_empty());
+    }
+}
+
+#[test]
+fn the_limit_holds_while_routes_come_and_go() {
+    let world = World::new();
+    let (_server, agent) = ground(&world);
+    let mut held = more();
+    let moved = ROUTE.replace("port: 31400, sourceSubnet: 127.0.0.2/32", "port: 31401, sourceSubnet: 127.0.0.9/32");
+    agent.apply(&moved);
+    assert!(more().is_empty(), "a rule is another");
+    agent.cli(&["delete", "vs", "db"]).expect(0);
+    agent.cli(&["delete", "dr", "db"]).expect(0);
+    held.pop();
+    agent.apply(&together(&[GROUND, ROUTE]));
+    until_so("one has gone", seconds(5), || carried(&agent) == 2);
+    held.extend(more());
+    assert_eq!(held.len(), 3, "of those before, two are open");
+    drop(held);
+    until_so("none is left", seconds(5), || carried(&agent) == 0);
+    assert_eq!(more().len(), 3);
+}
