@@ -106,10 +106,10 @@ fn destination(
         opened_since_change,
         achieved: achieved(opened_since_change, total),
         active: connections.active_of(number),
-        limit: destination.settings.max_connections.map(|most| LimitStatus {
-            most,
-            carried: connections.targets.get(destination.target).load(Relaxed),
-        }),
+        limit: destination
+            .settings
+            .max_connections
+            .map(|most| LimitStatus { most, carried: connections.targets.get(destination.target).load(Relaxed) }),
         failed: failures.iter().map(|trouble| trouble.count).sum(),
         failures,
         ended,

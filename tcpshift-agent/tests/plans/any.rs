@@ -1,11 +1,11 @@
 //! What holds for the plan of every set of objects, whatever they refer to.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use tcpshift_agent::plan::compile::{Memory, compile};
-use tcpshift_agent::plan::register::Register;
+use tcpshift_agent::plan::register::{Register, Space};
 use tcpshift_agent::plan::{EndpointAddress, MeshListener, Plan};
 use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::store::Store;
@@ -310,18 +310,20 @@ proptest! {
             prop_assert_eq!(&plan, &expected);
             // And the same numbers are asked for.
             for register in [&mut memory.register, &mut forgetful.register] {
-                let Register { listeners, routes, destinations, endpoints } = register;
-                for space in [listeners, routes, destinations, endpoints] {
+                let Register { listeners, routes, destinations, targets, endpoints } = register;
+                for space in [listeners, routes, destinations, targets, endpoints] {
                     space.sweep(|_| true);
                 }
             }
             for (one, other) in [
                 (&memory.register.routes, &forgetful.register.routes),
                 (&memory.register.destinations, &forgetful.register.destinations),
+                (&memory.register.targets, &forgetful.register.targets),
                 (&memory.register.endpoints, &forgetful.register.endpoints),
                 (&memory.register.listeners, &forgetful.register.listeners),
             ] {
-                prop_assert!(one.retired().eq(other.retired()));
+                let retired = |space: &Space| space.retired().collect::<BTreeSet<_>>();
+                prop_assert_eq!(retired(one), retired(other));
             }
         }
     }
