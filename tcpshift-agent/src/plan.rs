@@ -47,8 +47,8 @@ pub struct Plan {
     /// How new connections reach the endpoints of a route, by its number. A route that is not here has not been chosen
     /// for, and is carried.
     pub datapaths: BTreeMap<u32, Chosen>,
-    /// Addresses of this host, at which a listener at every address serves the host's own clients; empty if no route
-    /// has the datapath `connect` there.
+    /// Addresses of this host, at which a listener at every address serves the host's own clients; empty if no such
+    /// listener has one of the [`Plan::connect_ports`].
     pub local: Vec<Prefix>,
     /// What the objects ask for and this plan does not do, for the person who reads `status`.
     pub notes: Vec<String>,
@@ -339,6 +339,14 @@ impl Plan {
         found
     }
 
+    /// Ports at which programs of this host may be pointed elsewhere when they connect.
+    pub fn connect_ports(&self) -> BTreeSet<u16> {
+        let services = self.mesh.iter().filter(|listener| !listener.routes.is_empty()).map(|listener| listener.port);
+        let connects = |route: &Arc<Route>| self.datapath(route).0 == Some(Datapath::Connect);
+        let listeners = self.listeners.iter().filter(|listener| listener.routes.iter().any(connects));
+        services.chain(listeners.map(|listener| listener.address.port())).collect()
+    }
+
     /// How connections of a route reach its endpoints, and why, as it was chosen.
     pub fn datapath(&self, route: &Route) -> (Option<Datapath>, &str) {
         match self.datapaths.get(&route.number) {
@@ -371,6 +379,11 @@ impl MeshListener {
     /// The name people see: `host:port`.
     pub fn name(&self) -> String {
         format!("{}:{}", self.host, self.port)
+    }
+
+    /// Whether a VirtualService has a rule for it.
+    pub fn has_rules(&self) -> bool {
+        self.routes.iter().any(|route| route.kind == Kind::VirtualService)
     }
 
     /// Its addresses as people write them: `240.0.0.1, 240.1.0.0/16`.

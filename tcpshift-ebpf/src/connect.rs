@@ -181,8 +181,10 @@ fn decide<'a>(
     counts: &mut CountRow,
 ) -> Result<(Assignment, Option<&'a EndpointRow>), Missing> {
     let found = plan.route(listener, flow)?;
-    if found.row.datapath != datapath::CONNECT {
-        return Err(Missing::Left);
+    match found.row.datapath {
+        datapath::CONNECT => {}
+        datapath::REFUSED => return Ok((Assignment::default(), None)),
+        _ => return Err(Missing::Left),
     }
     let loss = agent::loss();
     if loss == loss::REFUSE {

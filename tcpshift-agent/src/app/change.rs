@@ -14,7 +14,7 @@ use crate::admin::api::{
 use crate::connections::Connections;
 use crate::kernel;
 use crate::plan::catalog::Catalog;
-use crate::plan::choice::withhold;
+use crate::plan::choice::{refusals, withhold};
 use crate::plan::compile::{Memory, compile};
 use crate::plan::{Plan, Route};
 use crate::proxy::ListenFailure;
@@ -312,6 +312,8 @@ impl App {
         self.down = down(failures);
         let known: HashSet<&String> = last.notes.iter().collect();
         plan.notes.iter().filter(|note| !known.contains(note)).for_each(|note| log::warn!("{note}"));
+        let known: HashSet<String> = refusals(&last).map(|(_, said)| said).collect();
+        refusals(&plan).filter(|(_, said)| !known.contains(said)).for_each(|(_, said)| log::warn!("{said}"));
         let listeners = plan.listeners.len() - self.down.len();
         let s = if listeners == 1 { "" } else { "s" };
         log::info!("generation {} is in force: {listeners} listener{s}", plan.generation);
@@ -343,9 +345,10 @@ impl App {
 }
 
 /// What somebody who has just applied objects should know: what is new among the notes of the plan and among
-/// the shares that are refused, and which shares of the routes applied are.
+/// the routes and shares that are refused, and which of the routes applied are.
 pub(super) fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<String> {
     let refused = |plan: &Plan, wanted: &dyn Fn(&Route) -> bool| {
+        let without = refusals(plan).filter(|(route, _)| wanted(route)).map(|(_, said)| said);
         let routes = plan.routes().filter(|route| wanted(route));
         let unusable = routes.flat_map(|route| {
             let destinations = route.destinations.iter().filter(|destination| destination.slots > 0);
@@ -354,7 +357,7 @@ pub(super) fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<Str
                 Some(format!("{} {}: {name}: {reason}; its share is refused", route.kind.name(), route.name()))
             })
         });
-        unusable.collect::<Vec<_>>()
+        without.chain(unusable).collect::<Vec<_>>()
     };
     let applied = |route: &Route| {
         let (namespace, name) = (route.namespace.clone(), route.object.clone());

@@ -32,12 +32,10 @@ impl App {
         let is_local = |ip: IpAddr| self.addresses.contains(ip);
         let ground = Ground { connect: steers(), lookup: steers(), is_local: &is_local, presence: &presence };
         plan.datapaths = choose(plan, &self.plan.borrow(), &ground);
-        let is_entrance = plan.listeners.iter().any(|listener| {
-            let routes = listener.routes.iter();
-            let mut datapaths = routes.filter_map(|route| plan.datapaths.get(&route.number)?.datapath);
-            listener.address.ip().is_unspecified() && datapaths.any(|datapath| datapath == Datapath::Connect)
-        });
-        plan.local = if is_entrance { entrances(&self.addresses) } else { Vec::new() };
+        let ports = plan.connect_ports();
+        let is_entrance = |address: SocketAddr| address.ip().is_unspecified() && ports.contains(&address.port());
+        let has_entrance = plan.listeners.iter().any(|listener| is_entrance(listener.address));
+        plan.local = if has_entrance { entrances(&self.addresses) } else { Vec::new() };
     }
 
     /// Has the kernel keep the sockets that a plan's connections may be handed to.

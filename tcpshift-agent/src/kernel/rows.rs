@@ -2,21 +2,22 @@
 //!
 //! It must not know where rows go.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+mod addresses;
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcpshift_common::SLOTS;
-use tcpshift_common::address::{Address, Prefix, family};
+use tcpshift_common::address::{Address, Prefix};
 use tcpshift_common::layout::{
-    self, AddressEntry, AddressKey, DestinationRow, EndpointRow, HashRow, ListenerRow, NONE, RouteRow, SlotTable,
-    datapath, scope, write,
+    self, DestinationRow, EndpointRow, HashRow, ListenerRow, NONE, RouteRow, SlotTable, datapath, write,
 };
 use tcpshift_common::listener::Rule;
 
-use crate::plan::{
-    Datapath, Destination, EndpointAddress, HashTable, Listener, MeshListener, Plan, Route, WeightTable,
-};
+use self::addresses::Table;
+use crate::plan::{Datapath, Destination, EndpointAddress, HashTable, MeshListener, Plan, Route, WeightTable};
 
 /// Everything of a plan but its slot tables and hash tables.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ pub(super) struct Rows {
     pub(super) destinations: Vec<DestinationRow>,
     pub(super) endpoints: Vec<EndpointRow>,
     /// Which listener an address belongs to. Each address is there once.
-    pub(super) addresses: BTreeMap<AddressKey, u32>,
+    pub(super) addresses: Table,
     /// Listeners that are left to the agent, since they have too many rules.
     pub(super) left: Vec<String>,
 }
@@ -59,52 +60,14 @@ impl Rows {
             let at = listener.address.to_string();
             let place = of(listener.address);
             rows.listener(plan, (listener.number, &at, place), (&listener.rules, &listener.routes), places);
-            rows.entrances(plan, listener);
         }
         for listener in &plan.mesh {
-            let MeshListener { number, host, port, addresses, rules: ways, routes } = &**listener;
-            let at = format!("{host}:{port}");
-            rows.listener(plan, (*number, &at, (Address::default(), (*port).into())), (ways, routes), places);
-            for prefix in addresses {
-                rows.entrance(scope::CONNECT, *port, prefix, *number);
-            }
+            let MeshListener { number, port, routes, .. } = &**listener;
+            let (at, ways) = (listener.name(), looked_at(plan, listener));
+            rows.listener(plan, (*number, &at, (Address::default(), (*port).into())), (&ways, routes), places);
         }
+        rows.addresses = addresses::of(plan, &ports(plan));
         rows
-    }
-
-    /// The addresses of a gateway's listener, for those who are served without the agent.
-    fn entrances(&mut self, plan: &Plan, listener: &Listener) {
-        let has = |datapath| {
-            listener
-                .routes
-                .iter()
-                .any(|route| plan.datapaths.get(&route.number).is_some_and(|chosen| chosen.datapath == Some(datapath)))
-        };
-        let (ip, port) = (listener.address.ip(), listener.address.port());
-        if has(Datapath::Lookup) {
-            let prefix = match ip {
-                IpAddr::V6(ip) if ip.is_unspecified() => Prefix::ANY,
-                IpAddr::V4(ip) if ip.is_unspecified() => Prefix::v4([0; 4], 0),
-                ip => ip.into(),
-            };
-            self.entrance(scope::LOOKUP, port, &prefix, listener.number);
-        }
-        if has(Datapath::Connect) {
-            let fits = |prefix: &Prefix| ip.is_ipv6() || prefix.family == family::V4;
-            let prefixes = if ip.is_unspecified() { plan.local.clone() } else { vec![ip.into()] };
-            for prefix in prefixes.iter().filter(|prefix| fits(prefix)) {
-                self.entrance(scope::CONNECT, port, prefix, listener.number);
-            }
-        }
-    }
-
-    fn entrance(&mut self, scope: u32, port: u16, prefix: &Prefix, listener: u32) {
-        let bits = match prefix.family {
-            family::V4 => 96 + prefix.bits,
-            _ => prefix.bits,
-        };
-        let at = AddressEntry::new(scope, port.into(), prefix.address);
-        self.addresses.entry(AddressKey { bits: AddressEntry::HEAD + bits, at }).or_insert(listener);
     }
 
     fn listener(
@@ -173,12 +136,22 @@ impl Rows {
 fn datapath(plan: &Plan, route: &Route) -> u32 {
     let Some(chosen) = plan.datapaths.get(&route.number) else { return datapath::PROXY };
     match chosen.datapath {
-        Some(Datapath::Proxy) => datapath::PROXY,
         Some(Datapath::Connect) => datapath::CONNECT,
         Some(Datapath::Lookup) if chosen.only => datapath::LOOKUP_ONLY,
         Some(Datapath::Lookup) => datapath::LOOKUP,
-        None => datapath::REFUSED,
+        None if chosen.only => datapath::REFUSED,
+        Some(Datapath::Proxy) | None => datapath::PROXY,
     }
+}
+
+/// The rules of a service as programs have them. If there are more than they look at, either one stands for all and
+/// leads to a route that is refused, or the listener has none and its connections go on untouched.
+fn looked_at<'a>(plan: &Plan, MeshListener { rules, routes, .. }: &'a MeshListener) -> Cow<'a, [Rule]> {
+    if rules.len() <= layout::RULES as usize {
+        return Cow::Borrowed(rules);
+    }
+    let refused = routes.iter().position(|route| datapath(plan, route) == datapath::REFUSED);
+    Cow::Owned(refused.into_iter().map(|at| Rule::new(Prefix::ANY, Prefix::ANY, at as u32)).collect())
 }
 
 /// The place of the first destination that has slots.

@@ -43,7 +43,7 @@ impl Datapath {
 pub struct Chosen {
     /// None if no datapath can serve it.
     pub datapath: Option<Datapath>,
-    /// Whether nothing else may do it: what this datapath cannot take is refused.
+    /// Whether nothing else may do it: what this datapath cannot take is refused, and everything if there is none.
     pub only: bool,
     /// Why, for people.
     pub reason: String,
@@ -93,7 +93,8 @@ pub fn choose(plan: &Plan, last: &Plan, ground: &Ground<'_>) -> BTreeMap<u32, Ch
         let excess = excess(&listener.rules);
         for route in &listener.routes {
             chosen.entry(route.number).or_insert_with(|| match &excess {
-                Some(why) => nothing(why.clone()),
+                Some(why) if route.asked == Asked::Auto => nobody(why.clone()),
+                Some(why) => refused(why.clone()),
                 None => in_mesh(route, ground),
             });
         }
@@ -111,6 +112,17 @@ pub fn withhold(plan: &mut Plan, address: SocketAddr) {
     }
 }
 
+/// Routes whose connections are refused since the datapath that they ask for cannot be had, in words.
+pub fn refusals(plan: &Plan) -> impl Iterator<Item = (&Route, String)> {
+    plan.routes().filter_map(|route| match plan.datapaths.get(&route.number)? {
+        Chosen { datapath: None, only: true, reason } => {
+            let (kind, name) = (route.kind.name(), route.name());
+            Some((&**route, format!("{kind} {name}: its connections are refused: {reason}")))
+        }
+        _ => None,
+    })
+}
+
 /// Why programs cannot serve a listener with these rules, if they are too many.
 fn excess(rules: &[Rule]) -> Option<Reason> {
     let most = layout::RULES;
@@ -121,8 +133,9 @@ fn excess(rules: &[Rule]) -> Option<Reason> {
 fn in_mesh(route: &Route, ground: &Ground<'_>) -> Chosen {
     let other = "clients inside a mesh are served by `connect` alone; remove the annotation tcpshift.io/datapath";
     match (route.asked, &ground.connect) {
-        (Asked::Proxy | Asked::Lookup, _) => nothing(other.into()),
-        (Asked::Auto | Asked::Connect, Err(why)) => nothing(why.clone().into()),
+        (Asked::Proxy | Asked::Lookup, _) => refused(other.into()),
+        (Asked::Auto, Err(why)) => nobody(why.clone().into()),
+        (Asked::Connect, Err(why)) => refused(why.clone().into()),
         (Asked::Auto, Ok(())) => by(Datapath::Connect, false, although("clients inside a mesh", needs_relay(route))),
         (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
     }
@@ -135,19 +148,15 @@ fn at_gateway<'a>(
     ground: &Ground<'_>,
 ) -> Chosen {
     if let Some(why) = excess.filter(|_| route.asked != Asked::Proxy) {
-        return if route.asked == Asked::Lookup {
-            nothing(why.clone())
-        } else {
-            by(Datapath::Proxy, false, why.clone())
-        };
+        return if route.asked == Asked::Auto { by(Datapath::Proxy, false, why.clone()) } else { refused(why.clone()) };
     }
     match (route.asked, &ground.connect) {
         (Asked::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
         (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
-        (Asked::Connect, Err(why)) => by(Datapath::Proxy, false, why.clone().into()),
+        (Asked::Connect, Err(why)) => refused(why.clone().into()),
         (Asked::Lookup, _) => {
             if let Some(why) = impossible(route, ground) {
-                return nothing(why);
+                return refused(why);
             }
             let less = needs_relay(route).or_else(|| absent(route, ground, || false));
             by(Datapath::Lookup, true, although("asked for", less))
@@ -169,8 +178,14 @@ fn by(datapath: Datapath, only: bool, reason: Reason) -> Chosen {
     Chosen { datapath: Some(datapath), only, reason: reason.into_owned() }
 }
 
-fn nothing(reason: Reason) -> Chosen {
+/// The datapath that was asked for cannot be had: its connections are refused.
+fn refused(reason: Reason) -> Chosen {
     Chosen { datapath: None, only: true, reason: reason.into_owned() }
+}
+
+/// Nobody serves its connections: they go where they were going.
+fn nobody(reason: Reason) -> Chosen {
+    Chosen { datapath: None, only: false, reason: reason.into_owned() }
 }
 
 /// Why something is chosen, and what of the route it cannot do.

@@ -8,6 +8,7 @@ mod empty;
 mod lookup;
 mod loss;
 mod many;
+mod overlap;
 mod real;
 mod reasons;
 mod scope;

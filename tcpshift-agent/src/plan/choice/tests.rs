@@ -171,7 +171,7 @@ fn what_is_asked_for_is_done_or_said() {
     let plan = |asked| at_gateway(local(asked));
     assert_chosen(&plan(Asked::Proxy), &all, Some(Datapath::Proxy), false, "asked for");
     assert_chosen(&plan(Asked::Connect), &all, Some(Datapath::Connect), false, "asked for");
-    assert_chosen(&plan(Asked::Connect), &none, Some(Datapath::Proxy), false, "no connect");
+    assert_chosen(&plan(Asked::Connect), &none, None, true, "no connect");
     assert_chosen(&plan(Asked::Lookup), &all, Some(Datapath::Lookup), true, "asked for");
     let said = "asked for, although nothing listens at 127.0.0.1:9001";
     assert_chosen(&plan(Asked::Lookup), &ground(&silent), Some(Datapath::Lookup), true, said);
@@ -190,10 +190,38 @@ fn clients_inside_a_mesh_are_steered_or_not_served() {
     let plan = |asked| in_mesh(local(asked));
     assert_chosen(&plan(Asked::Auto), &all, Some(Datapath::Connect), false, "clients inside a mesh");
     assert_chosen(&plan(Asked::Connect), &all, Some(Datapath::Connect), false, "asked for");
-    assert_chosen(&plan(Asked::Auto), &none, None, true, "no connect");
+    assert_chosen(&plan(Asked::Auto), &none, None, false, "no connect");
+    assert_chosen(&plan(Asked::Connect), &none, None, true, "no connect");
     for asked in [Asked::Proxy, Asked::Lookup] {
-        let (datapath, _, why) = chosen(&plan(asked), &Plan::empty(1), &all);
-        assert!(datapath.is_none() && why.ends_with("remove the annotation tcpshift.io/datapath"), "{why}");
+        let (datapath, only, why) = chosen(&plan(asked), &Plan::empty(1), &all);
+        assert!(datapath.is_none() && only && why.ends_with("remove the annotation tcpshift.io/datapath"), "{why}");
+    }
+}
+
+#[test]
+fn more_rules_than_programs_look_at_are_carried_only_if_no_other_datapath_is_asked_for() {
+    let all = ground(&listening);
+    let rules = vec![Rule::new(Prefix::ANY, Prefix::ANY, 0); layout::RULES as usize + 1];
+    let why = "its listener has more than 256 rules";
+    let gateway = |asked| {
+        let mut plan = at_gateway(local(asked));
+        plan.listeners[0] = Listener { rules: rules.clone(), ..Listener::clone(&plan.listeners[0]) }.into();
+        plan
+    };
+    assert_chosen(&gateway(Asked::Auto), &all, Some(Datapath::Proxy), false, why);
+    assert_chosen(&gateway(Asked::Proxy), &all, Some(Datapath::Proxy), false, "asked for");
+    let mesh = |asked| {
+        let mut plan = in_mesh(local(asked));
+        plan.mesh[0] = MeshListener { rules: rules.clone(), ..MeshListener::clone(&plan.mesh[0]) }.into();
+        plan
+    };
+    assert_chosen(&mesh(Asked::Auto), &all, None, false, why);
+    for asked in [Asked::Connect, Asked::Lookup] {
+        assert_chosen(&gateway(asked), &all, None, true, why);
+        let plan = Plan { datapaths: choose(&gateway(asked), &Plan::empty(1), &all), ..gateway(asked) };
+        let said: Vec<_> = refusals(&plan).map(|(_, said)| said).collect();
+        assert_eq!(said, [format!("VirtualService default/r: its connections are refused: {why}")]);
+        assert_chosen(&mesh(asked), &all, None, true, why);
     }
 }
 
