@@ -101,6 +101,8 @@ pub struct Options {
     pub labels: BTreeMap<String, String>,
     /// Whether to take over from the agent that has the admin socket.
     pub takeover: bool,
+    /// How long that agent may take for an answer.
+    pub timeout: Duration,
 }
 
 /// The agent at work.
@@ -180,6 +182,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         namespace,
         labels,
         takeover,
+        timeout,
     } = options;
     for path in &paths {
         let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -195,7 +198,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
     }
     listen_addresses = listen_addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let mut predecessor = succession::predecessor(takeover, &admin).await?;
+    let mut predecessor = succession::predecessor(takeover, &admin, timeout).await?;
     if takeover && predecessor.is_none() {
         assignment.begin().await?;
     }

@@ -27,11 +27,13 @@ mod unload;
 mod validate;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::admin::client::Client;
+use crate::logging;
 use outcome::{Done, Stop};
 use place::AdminAddress;
 
@@ -73,6 +75,13 @@ pub struct CommandLine {
     /// Default: /run/tcpshift/admin.sock as root, else tcpshift/admin.sock under `XDG_RUNTIME_DIR`.
     #[arg(long, global = true, env = "TCPSHIFT_ADMIN", value_name = "unix:PATH", value_parser = place::admin_address)]
     admin: Option<AdminAddress>,
+
+    /// Longest wait for an answer of the agent, as 10s, 1m30s or 500ms
+    ///
+    /// A command that gets none ends with exit code 1. `get --watch` waits so long for its first objects, and for
+    /// changes without a limit; `run --takeover` so long for the agent that it takes over from.
+    #[arg(long, global = true, value_name = "TIME", value_parser = limit, default_value = "40s")]
+    timeout: Duration,
 
     /// Whether `--admin` was typed, and not taken from the environment.
     #[arg(skip)]
@@ -149,52 +158,79 @@ fn is_typed(matches: &ArgMatches, name: &str) -> bool {
 }
 
 impl CommandLine {
-    /// What is logged unless `RUST_LOG` says otherwise.
-    pub fn log_level(&self) -> &'static str {
-        if matches!(self.command, Command::Run(_)) { "info" } else { "warn" }
+    /// Begins to log, does what was asked, prints it, and says with which exit code to end.
+    pub fn execute(self) -> ExitCode {
+        if !matches!(self.command, Command::Run(_)) {
+            logging::direct("warn");
+            return outcome::exit_code(self.done());
+        }
+        match logging::queued("info") {
+            Ok(log) => {
+                let code = outcome::exit_code(self.done());
+                drop(log);
+                code
+            }
+            Err(error) => {
+                let message = format!("cannot start the thread that writes the log: {error}");
+                outcome::exit_code(Err(Stop::Failed(message)))
+            }
+        }
     }
 
-    /// Does what was asked, prints it, and says with which exit code to end.
-    pub fn execute(self) -> ExitCode {
-        let Self { admin, admin_is_typed, command } = self;
-        let done = match command {
-            Command::Run(arguments) => run::execute(arguments, admin),
-            Command::Apply(arguments) => with_agent(admin, async |client| apply::execute(arguments, &client).await),
-            Command::Preview(arguments) => with_agent(admin, async |client| preview::execute(arguments, &client).await),
-            Command::Delete(arguments) => with_agent(admin, async |client| delete::execute(arguments, &client).await),
-            Command::Get(arguments) => with_agent(admin, async |client| get::execute(arguments, &client).await),
+    fn done(self) -> Result<Done, Stop> {
+        let Self { admin, timeout, admin_is_typed, command } = self;
+        let agent = Way { admin, timeout };
+        match command {
+            Command::Run(arguments) => run::execute(arguments, agent),
+            Command::Apply(arguments) => with_agent(agent, async |client| apply::execute(arguments, &client).await),
+            Command::Preview(arguments) => with_agent(agent, async |client| preview::execute(arguments, &client).await),
+            Command::Delete(arguments) => with_agent(agent, async |client| delete::execute(arguments, &client).await),
+            Command::Get(arguments) => with_agent(agent, async |client| get::execute(arguments, &client).await),
             Command::Describe(arguments) => {
-                with_agent(admin, async |client| describe::execute(arguments, &client).await)
+                with_agent(agent, async |client| describe::execute(arguments, &client).await)
             }
-            Command::Shift(arguments) => with_agent(admin, async |client| shift::execute(arguments, &client).await),
+            Command::Shift(arguments) => with_agent(agent, async |client| shift::execute(arguments, &client).await),
             Command::Validate(arguments) => validate::execute(&arguments),
-            Command::Analyze(arguments) if admin_is_typed => with_agent(admin, async |client| {
+            Command::Analyze(arguments) if admin_is_typed => with_agent(agent, async |client| {
                 let running = analyze::running(&client).await?;
                 analyze::execute(arguments, Some(running))
             }),
             Command::Analyze(arguments) => analyze::execute(arguments, None),
             Command::Hosts(arguments) if arguments.asks_agent() => {
-                with_agent(admin, async |client| hosts::of_agent(arguments, &client).await)
+                with_agent(agent, async |client| hosts::of_agent(arguments, &client).await)
             }
             Command::Hosts(arguments) => hosts::of_files(&arguments),
             Command::Doctor(arguments) => doctor::execute(&arguments),
             Command::Unload(arguments) => unload::execute(&arguments),
-            Command::Status(arguments) => with_agent(admin, async |client| status::execute(&arguments, &client).await),
-        };
-        outcome::exit_code(done)
+            Command::Status(arguments) => with_agent(agent, async |client| status::execute(&arguments, &client).await),
+        }
     }
 }
 
-fn with_agent(
+/// The agent that a command is for, and how long it is waited for.
+struct Way {
     admin: Option<AdminAddress>,
+    timeout: Duration,
+}
+
+fn with_agent(
+    Way { admin, timeout }: Way,
     command: impl AsyncFnOnce(Client) -> Result<Done, Stop>,
 ) -> Result<Done, Stop> {
-    let client = Client::new(place::admin(admin)?);
+    let client = Client::new(place::admin(admin)?).within(timeout);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Stop::Failed(format!("cannot start: {error}")))?;
     runtime.block_on(command(client))
+}
+
+/// Reads a time to wait.
+fn limit(text: &str) -> Result<Duration, String> {
+    quantity::duration(text).and_then(|limit| match limit {
+        Duration::ZERO => Err("no answer comes in no time: give a longer one".to_owned()),
+        limit => Ok(limit),
+    })
 }
 
 #[cfg(test)]

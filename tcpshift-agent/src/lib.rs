@@ -11,6 +11,7 @@ pub mod connections;
 pub mod handover;
 pub mod host;
 pub mod kernel;
+pub mod logging;
 pub mod plan;
 pub mod proxy;
 pub mod resolve;

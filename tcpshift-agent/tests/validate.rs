@@ -121,3 +121,28 @@ fn many_mistakes_of_one_document_are_said_at_once_and_none_twice() {
     }
     assert_eq!(err.lines().filter(|line| line.contains(": error: ")).count(), fields.len(), "{err}");
 }
+
+#[test]
+fn json_values_in_a_row_are_read_as_kubectl_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = |name: &str, host: &str| {
+        let metadata = json!({"name": name});
+        json!({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": metadata, "spec": {"host": host}})
+    };
+    // One is printed in a single line, and the other as by `jq .`.
+    let (a, b) = (rule("a", "a.example.com").to_string(), rule("b", "b.example.com"));
+    let pretty = serde_json::to_string_pretty(&b).unwrap();
+    let stream = file(&folder, "stream.json", format!("{a}{a}\n{pretty}\n").replacen("\"a\"", "\"c\"", 1).as_bytes());
+    let (code, out, err) = run(&["validate", &stream]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "1 file: no problem found\n", ""));
+    // A fault is named with its line, and hides neither that of the value behind it nor the value itself.
+    let faulty = format!("{a}\n{}\n{}\n{a}\n", "{\"kind\": [}", pretty.replace("\"host\"", "\"hots\""));
+    let (code, out, err) = run(&["validate", &file(&folder, "faulty.json", faulty.as_bytes())]);
+    assert_eq!(code, 65, "{out}{err}");
+    let line = 3 + pretty.lines().position(|line| line.contains("\"host\"")).unwrap();
+    for said in
+        ["faulty.json:2: error: this is not YAML", &format!("faulty.json:{line}: error: "), "stands twice: here and at"]
+    {
+        assert!(err.contains(said), "{said} is not in\n{err}");
+    }
+}

@@ -4,6 +4,8 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::api::{
     ApplyRequest, ChangeReply, DeleteRequest, Failure, GetReply, GetRequest, PreviewRequest, Reason, ShiftRequest,
@@ -24,10 +26,18 @@ use super::api::{
 };
 use super::server::MAX_BODY;
 
-/// Time to be let in.
-const CONNECT: Duration = Duration::from_secs(12);
-/// Time for the whole answer; longer than the agent takes before it gives up by itself.
-const ANSWER: Duration = Duration::from_secs(70);
+/// Time for a whole answer, unless [`Client::within`] says otherwise. An agent that works answers within 30 s, be it that
+/// it cannot do what is asked in that time.
+pub const ANSWER: Duration = Duration::from_secs(40);
+
+/// How often a client that finds the queue of the socket full tries again.
+const QUEUE_ROUND: Duration = Duration::from_millis(50);
+
+/// In the place of an agent's process id: nobody has let this client in yet.
+const NOT_IN: i32 = -1;
+/// The one request with a body that changes nothing.
+const PREVIEW: &str = "/v1/preview";
+
 /// Bytes of one line of a watch, at most.
 const LINE: usize = 2 * MAX_BODY;
 
@@ -42,6 +52,9 @@ pub enum Error {
     /// The socket is another user's.
     #[error("permission denied at {0}: the agent runs as another user; use sudo")]
     Denied(PathBuf),
+    /// The agent let this client in, or not even that, and then said nothing for too long.
+    #[error("no answer from the agent at {}{} within {:?}{}", .0.path.display(), .0.who(), .0.within, .0.consequence())]
+    Silent(Box<Silence>),
     /// The agent refuses, and says why.
     #[error("{}", .0.message)]
     Failure(Failure),
@@ -50,16 +63,52 @@ pub enum Error {
     Broken(String),
 }
 
+/// An agent that does not answer.
+#[derive(Clone, Debug)]
+pub struct Silence {
+    /// Its socket.
+    pub path: PathBuf,
+    /// Its process id; none if it let nobody in, or is in a pid namespace that cannot be seen from here.
+    pub pid: Option<i32>,
+    /// Whether it let this client in. If not, so many others wait that there is no room in the socket's queue.
+    pub is_in: bool,
+    /// How long it was waited for.
+    pub within: Duration,
+    /// Whether a change was asked for.
+    pub is_change: bool,
+}
+
+impl Silence {
+    fn who(&self) -> String {
+        self.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    }
+
+    fn consequence(&self) -> &'static str {
+        match self {
+            Self { is_in: false, .. } => ": the queue of its socket is full",
+            Self { is_change: true, .. } => "; the change may still come into force",
+            _ => "",
+        }
+    }
+}
+
 /// A way to an agent.
 #[derive(Clone, Debug)]
 pub struct Client {
     path: PathBuf,
+    within: Duration,
 }
 
 impl Client {
     /// A way to the agent at a socket; nothing is connected yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), within: ANSWER }
+    }
+
+    /// The same way, on which an answer is waited for so long. A watch may be silent longer once it has begun.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
     }
 
     /// The socket.
@@ -84,7 +133,7 @@ impl Client {
 
     /// Asks what storing or removing objects would change.
     pub async fn preview(&self, request: &PreviewRequest) -> Result<ChangeReply, Error> {
-        self.post("/v1/preview", request).await
+        self.post(PREVIEW, request).await
     }
 
     /// Reads objects.
@@ -104,12 +153,10 @@ impl Client {
         let WatchRequest { kind, namespace, name, resource_version } = request;
         let query = [("namespace", namespace), ("name", name), ("resourceVersion", resource_version)];
         let path = target("watch", kind, &query);
-        let begun = self.send(Method::GET, &path, Bytes::new());
-        let (response, connection) = timeout(ANSWER, begun).await.map_err(|_| silent())??;
-        if !response.status().is_success() {
-            return Err(refusal(response).await);
-        }
-        Ok(Watch { body: response.into_body(), read: Vec::new(), connection })
+        self.in_time(Method::GET, &path, Bytes::new(), async |response, connection| {
+            Ok(Watch { body: response.into_body(), read: Vec::new(), connection })
+        })
+        .await
     }
 
     async fn post<Q: Serialize, R: DeserializeOwned>(&self, path: &str, request: &Q) -> Result<R, Error> {
@@ -122,23 +169,56 @@ impl Client {
     }
 
     async fn whole<R: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<R, Error> {
-        let exchange = async {
-            let (response, _connection) = self.send(method, path, body).await?;
-            if !response.status().is_success() {
-                return Err(refusal(response).await);
-            }
+        self.in_time(method, path, body, async |response, _connection| {
             let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
             serde_json::from_slice(&bytes).map_err(|error| {
                 Error::Broken(format!(
                     "the agent's answer is not understood ({error}): are agent and client of one version?"
                 ))
             })
-        };
-        timeout(ANSWER, exchange).await.map_err(|_| silent())?
+        })
+        .await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<(Response<Incoming>, Connection), Error> {
+    /// Asks, and has an answer that is no refusal read, all of it in time.
+    async fn in_time<T>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        read: impl AsyncFnOnce(Response<Incoming>, Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let is_change = method == Method::POST && path != PREVIEW;
+        let agent = AtomicI32::new(NOT_IN);
+        let exchange = async {
+            let (response, connection) = self.send(method, path, body, &agent).await?;
+            if !response.status().is_success() {
+                return Err(refusal(response).await);
+            }
+            read(response, connection).await
+        };
+        timeout(self.within, exchange).await.map_err(|_| {
+            let pid = agent.load(Relaxed);
+            Error::Silent(Box::new(Silence {
+                path: self.path.clone(),
+                pid: Some(pid).filter(|pid| *pid > 0),
+                is_in: pid != NOT_IN,
+                within: self.within,
+                is_change,
+            }))
+        })?
+    }
+
+    /// `agent` gets the process id of whoever lets this client in, or 0 if that is not to be seen from here.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        agent: &AtomicI32,
+    ) -> Result<(Response<Incoming>, Connection), Error> {
         let stream = self.connect().await?;
+        agent.store(stream.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default(), Relaxed);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let connection = Connection(tokio::spawn(connection).abort_handle());
         let request = Request::builder()
@@ -153,7 +233,6 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<UnixStream, Error> {
-        let deadline = Instant::now() + CONNECT;
         loop {
             let error = match UnixStream::connect(&self.path).await {
                 Ok(stream) => return Ok(stream),
@@ -163,12 +242,9 @@ impl Client {
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused => Error::NoAgent(self.path.clone()),
                 ErrorKind::PermissionDenied => Error::Denied(self.path.clone()),
                 // The queue of a unix socket is full, and connect does not wait.
-                ErrorKind::WouldBlock if Instant::now() < deadline => {
-                    sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
                 ErrorKind::WouldBlock => {
-                    Error::Broken(format!("the agent at {} is too busy with other clients", self.path.display()))
+                    sleep(QUEUE_ROUND).await;
+                    continue;
                 }
                 _ => Error::Broken(format!("cannot connect to {}: {error}", self.path.display())),
             });
@@ -241,10 +317,6 @@ fn broken(error: hyper::Error) -> Error {
         Some(cause) => format!("the agent broke off: {cause}"),
         None => format!("the agent broke off: {error}"),
     })
-}
-
-fn silent() -> Error {
-    Error::Broken(format!("the agent has not answered within {ANSWER:?}; see its log"))
 }
 
 /// `/v1/WHAT/KIND?NAME=VALUE&…`

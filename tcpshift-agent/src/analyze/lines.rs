@@ -21,7 +21,7 @@ pub(super) fn refine(findings: &mut [Finding], documents: &[Document]) {
     for finding in findings.iter_mut().filter(|finding| !finding.field.is_empty()) {
         let Some(text) = texts.get(finding.file.as_str()) else { continue };
         if !read.contains_key(&finding.file) {
-            let nodes = yaml::read(text).unwrap_or_default();
+            let nodes = yaml::read(text).nodes;
             let mut found = HashMap::new();
             for (index, node) in nodes.iter().enumerate() {
                 collect(node, &mut vec![index], &mut found);

@@ -9,6 +9,7 @@ use crate::admin::api::{
 };
 use crate::admin::status;
 use crate::handover::give;
+use crate::logging;
 use crate::route::object::Object;
 use crate::route::store::Refusal;
 
@@ -91,6 +92,7 @@ impl App {
             retired_active: retired.map(|number| connections.active_of(number)).sum(),
             trouble: connections
                 .troubles()
+                .chain([("lines of the agent's log lost, since nobody reads its standard error", logging::lost())])
                 .filter(|(_, count)| *count > 0)
                 .map(|(reason, count)| Trouble { reason: reason.to_owned(), count })
                 .collect(),

@@ -93,12 +93,12 @@ impl Desk {
     }
 }
 
-/// The agent that there is already, if this one is to take over and there is one.
-pub(super) async fn predecessor(takeover: bool, admin: &Path) -> anyhow::Result<Option<Taken>> {
+/// The agent that there is already, if this one is to take over and there is one. It is waited for so long.
+pub(super) async fn predecessor(takeover: bool, admin: &Path, within: Duration) -> anyhow::Result<Option<Taken>> {
     if !takeover {
         return Ok(None);
     }
-    let taken = take::take(admin).await?;
+    let taken = take::take(admin, within).await?;
     match &taken {
         Some(taken) => {
             let pid = taken.pid().map_or_else(|| "gone by now".to_owned(), |pid| format!("pid {pid}"));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{place, screen};
 use crate::admin::api::{Failure, Reason};
-use crate::admin::client;
+use crate::admin::client::{self, Silence};
 use crate::route::problem::{Problem, Severity};
 
 /// A command that came to its end.
@@ -69,11 +69,37 @@ pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
             }
             1
         }
+        Err(Stop::Agent(client::Error::Silent(silence))) => {
+            let cure = cure(&silence);
+            screen::error(&client::Error::Silent(silence).to_string());
+            screen::complain(&format!("hint: {cure}"));
+            1
+        }
         Err(Stop::Agent(error)) => {
             screen::error(&error.to_string());
             1
         }
     })
+}
+
+/// What to do about an agent that does not answer.
+fn cure(Silence { path, pid, is_in, .. }: &Silence) -> String {
+    match pid {
+        Some(pid) if is_stopped(*pid) => {
+            format!("process {pid} is stopped, by SIGSTOP or a debugger: `kill -CONT {pid}` lets it go on")
+        }
+        Some(pid) => format!("see its log, and `top -p {pid}`; --timeout waits longer"),
+        None if *is_in => "see its log; --timeout waits longer".to_owned(),
+        None => format!("`ss -lxp src {}` shows its process; --timeout waits longer", path.display()),
+    }
+}
+
+/// Whether a process stands still until SIGCONT, or until a debugger lets it go on (proc(5), `/proc/PID/stat`).
+fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before the state may hold anything, a bracket too.
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, Some('T' | 't'))
 }
 
 fn refused(failure: &Failure) -> u8 {

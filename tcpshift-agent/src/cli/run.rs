@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::outcome::{Done, Stop};
-use super::place::{self, AdminAddress};
-use super::quantity;
+use super::place;
+use super::{Way, quantity};
 use crate::app::{self, Options};
 use crate::route::names;
 use crate::route::read::DEFAULT_NAMESPACE;
@@ -132,7 +132,7 @@ enum Assign {
     Agent,
 }
 
-pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Result<Done, Stop> {
+pub(super) fn execute(arguments: Arguments, Way { admin, timeout }: Way) -> Result<Done, Stop> {
     let options = Options {
         paths: arguments.paths,
         listen_addresses: arguments.listen_addresses,
@@ -163,6 +163,7 @@ pub(super) fn execute(arguments: Arguments, admin: Option<AdminAddress>) -> Resu
         namespace: arguments.namespace,
         labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
         takeover: arguments.takeover,
+        timeout,
     };
     // `#` prints the causes behind the message, one after the other.
     app::run(options).map(|()| Done::Well).map_err(|error| Stop::Failed(format!("{error:#}")))

@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use serde::Serialize;
 
 use super::outcome::Stop;
+use crate::logging;
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[33m";
@@ -23,9 +24,11 @@ pub(super) fn print(text: &str) -> Result<(), Stop> {
     })
 }
 
-/// A line on standard error. Nobody can be told if that fails.
+/// A line on standard error; an agent does not wait for whoever reads it. Nobody can be told if that fails.
 pub(super) fn complain(line: &str) {
-    drop(writeln!(io::stderr().lock(), "{line}"));
+    if !logging::say(line) {
+        drop(writeln!(io::stderr().lock(), "{line}"));
+    }
 }
 
 /// `error: MESSAGE`

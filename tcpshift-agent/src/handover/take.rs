@@ -7,17 +7,21 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{BATCH, Channel, Listening, Message, Names, PATH, PROTOCOL, READY_TIME, STEP_TIME, check};
 
 /// Bytes of the answer's head, and of a refusal's body.
 const LONGEST_HEAD: usize = 64 << 10;
+
+/// How often an agent that finds the queue of the admin socket full tries again.
+const QUEUE_ROUND: Duration = Duration::from_millis(50);
 
 /// Sockets of one hand-over, at most: more than a process can have open.
 const MOST: usize = 4 << 20;
@@ -39,11 +43,18 @@ pub struct Taken {
     pub names: Names,
 }
 
-/// Asks the agent at a path for all it holds. None if there is no agent. Errors: it is another user's, it knows
-/// no hand-over, it refuses, or what it sends is not what it says.
-pub async fn take(path: &Path) -> anyhow::Result<Option<Taken>> {
+/// Asks the agent at a path for all it holds, and waits so long for each answer. None if there is no agent. Errors: it is
+/// another user's, it knows no hand-over, it refuses, it does not answer, or what it sends is not what it says.
+pub async fn take(path: &Path, within: Duration) -> anyhow::Result<Option<Taken>> {
     let shown = path.display();
-    let stream = match UnixStream::connect(path).await {
+    let silent = |pid: String| {
+        format!(
+            "the running agent at {shown}{pid} does not answer within {within:?} and goes on as it is; \
+             end it and start this one instead"
+        )
+    };
+    let connecting = timeout(within, connect(path)).await;
+    let stream = match connecting.map_err(|_| anyhow::anyhow!("{}", silent(String::new())))? {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
         // It was in its queue when it died.
@@ -55,21 +66,32 @@ pub async fn take(path: &Path) -> anyhow::Result<Option<Taken>> {
     };
     // Before anything is said to it.
     let mut channel = None;
-    if let Err(reason) = super::peer(&stream) {
-        bail!("no takeover at {shown}: {reason}");
-    }
-    match timeout(STEP_TIME, switch(stream)).await {
+    let pid = match super::peer(&stream) {
+        Ok(peer) => format!(" (pid {})", peer.pid.as_raw_pid()),
+        Err(reason) => bail!("no takeover at {shown}: {reason}"),
+    };
+    match timeout(within, switch(stream)).await {
         Ok(Ok(Ok(stream))) => channel = Some(Channel::new(stream).map_err(anyhow::Error::msg)?),
         Ok(Ok(Err(refusal))) => {
             bail!("the running agent at {shown} does not hand over: {refusal}; stop it and start this one instead")
         }
         Ok(Err(error)) if is_gone(&error) => {}
         Ok(Err(error)) => return Err(error).with_context(|| format!("cannot talk to the agent at {shown}")),
-        Err(_) => bail!("the running agent at {shown} does not answer; stop it and start this one instead"),
+        Err(_) => bail!("{}", silent(pid)),
     }
     let mut taken = Taken { channel, ..Taken::default() };
-    taken.receive().await?;
+    taken.receive(within).await?;
     Ok(Some(taken))
+}
+
+/// Connects, and waits while the queue of the socket is full, for which connect(2) of a unix socket does not.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(QUEUE_ROUND).await,
+            done => return done,
+        }
+    }
 }
 
 /// How the admin API refuses.
@@ -116,8 +138,8 @@ impl Taken {
         self.channel.as_ref().filter(|channel| !channel.is_closed()).map(|channel| channel.pid)
     }
 
-    async fn receive(&mut self) -> anyhow::Result<()> {
-        while let Some((message, descriptors)) = self.next(STEP_TIME).await? {
+    async fn receive(&mut self, within: Duration) -> anyhow::Result<()> {
+        while let Some((message, descriptors)) = self.next(within).await? {
             match message {
                 Message::Hello { names } if self.admin.is_none() => {
                     let Ok([admin, lock, state]) = <[OwnedFd; 3]>::try_from(descriptors) else {
@@ -161,9 +183,15 @@ impl Taken {
     }
 
     /// The next message; none from an agent that is dead.
-    async fn next(&mut self, within: std::time::Duration) -> anyhow::Result<Option<(Message, Vec<OwnedFd>)>> {
+    async fn next(&mut self, within: Duration) -> anyhow::Result<Option<(Message, Vec<OwnedFd>)>> {
         let Some(channel) = &mut self.channel else { return Ok(None) };
-        let received = channel.receive(within).await.context("the running agent cannot be understood")?;
+        let received = match channel.receive(within).await {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let pid = channel.pid;
+                bail!("the running agent (pid {pid}) has said nothing for {within:?} and goes on as it is")
+            }
+            received => received.context("the running agent cannot be understood")?,
+        };
         if received.is_none() {
             log::warn!(
                 "the agent before this one (pid {}) is gone; going on with what it had handed over",

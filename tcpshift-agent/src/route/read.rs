@@ -86,9 +86,9 @@ pub struct Contents {
     pub entries: Vec<Entry>,
     /// All that is wrong and all that is worth knowing.
     pub problems: Vec<Problem>,
-    /// Whether the text is YAML at all.
+    /// Whether anything of the text could be read as YAML or JSON, or it is empty.
     pub is_yaml: bool,
-    /// Whether it holds a document that is invalid and cannot be named.
+    /// Whether it holds a document that is invalid and cannot be named, or a value that is no JSON.
     pub has_unnamed: bool,
 }
 
@@ -106,15 +106,16 @@ pub fn read_beside(name: &str, text: &str, namespace: &str) -> Contents {
 
 fn read_as(name: &str, text: &str, namespace: Option<&str>, only: bool) -> Contents {
     let mut report = Report::new(name);
-    let documents = match yaml::read(text) {
-        Ok(documents) => documents,
-        Err(yaml::Malformed { line, message }) => {
-            report.error(line, &Path::ROOT, message, "");
-            return Contents { problems: report.finish(), ..Contents::default() };
-        }
-    };
-    let mut reader = Reader { file: name.into(), namespace, only, entries: Vec::new(), report, has_unnamed: false };
-    for document in documents {
+    let yaml::Documents { nodes, malformed } = yaml::read(text);
+    let has_unnamed = !malformed.is_empty();
+    for yaml::Malformed { line, message } in malformed {
+        report.error(line, &Path::ROOT, message, "");
+    }
+    if has_unnamed && nodes.is_empty() {
+        return Contents { problems: report.finish(), ..Contents::default() };
+    }
+    let mut reader = Reader { file: name.into(), namespace, only, entries: Vec::new(), report, has_unnamed };
+    for document in nodes {
         let (before, entries) = (reader.report.errors(), reader.entries.len());
         reader.document(document, 0);
         reader.has_unnamed |= reader.report.errors() > before && reader.entries.len() == entries;

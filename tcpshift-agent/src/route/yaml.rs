@@ -1,8 +1,10 @@
-//! Reads YAML into [`Node`]s that know their lines. The only file that reads YAML.
+//! Reads YAML, and JSON values one behind the other, into [`Node`]s that know their lines. The only file that reads YAML.
 //!
 //! It takes what kubectl takes: any number of documents, JSON included, anchors and merge keys. `yes`, `no`,
 //! `on` and `off` are texts, as in YAML 1.2. Input is hostile: text, depth and the number of nodes (aliases expanded) are
 //! bounded. It must not know what a document means.
+
+mod json;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -17,6 +19,8 @@ use super::node::{Field, Node, Value};
 const MAX_DEPTH: usize = 64;
 /// How much one file may hold, aliases expanded: nodes, and one for every 64 bytes of text.
 const MAX_SIZE: usize = 1_000_000;
+/// How many values of a stream of JSON may be none before the rest is left alone.
+const MAX_MALFORMED: usize = 100;
 
 /// Why a text is no YAML that can be taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,34 +31,50 @@ pub struct Malformed {
     pub message: String,
 }
 
-/// Reads every document of a text. Empty documents are left out.
-pub fn read(text: &str) -> Result<Vec<Node>, Malformed> {
+/// What a text holds.
+#[derive(Debug, Default)]
+pub struct Documents {
+    /// Every document that can be read, in order. Empty ones are left out.
+    pub nodes: Vec<Node>,
+    /// What cannot be read: of a stream of JSON each value that is none, else the first fault of the text, and then
+    /// there are no documents.
+    pub malformed: Vec<Malformed>,
+}
+
+/// Reads every document of a text: YAML, or JSON values one behind the other.
+pub fn read(text: &str) -> Documents {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    read_yaml(text).or_else(|malformed| read_json(text).ok_or(malformed))
+    let mut reader = Reader::default();
+    let malformed = match reader.yaml_or_json(text, 0) {
+        Ok(()) => Vec::new(),
+        Err(malformed) => match json::values(text) {
+            // What the text holds before its fault is read again, value by value.
+            Some(values) => return read_stream(&values),
+            None => vec![malformed],
+        },
+    };
+    let nodes = if malformed.is_empty() { reader.documents } else { Vec::new() };
+    Documents { nodes, malformed }
 }
 
-/// JSON that is no YAML: with surrogate pairs, as many programs write what is beyond U+FFFF. All of it is said
-/// to stand on the first line.
-fn read_json(text: &str) -> Option<Vec<Node>> {
-    if !text.trim_start().starts_with('{') {
-        return None;
+fn read_stream(values: &[json::Part<'_>]) -> Documents {
+    let (mut reader, mut malformed) = (Reader::default(), Vec::new());
+    for json::Part { text, line } in values {
+        if malformed.len() == MAX_MALFORMED {
+            let message = format!("{MAX_MALFORMED} values cannot be read; what follows is not looked at");
+            malformed.push(Malformed { line: *line, message });
+            break;
+        }
+        let documents = reader.documents.len();
+        if let Err(fault) = reader.yaml_or_json(text, line - 1) {
+            reader.documents.truncate(documents);
+            malformed.push(fault);
+            if reader.size > MAX_SIZE {
+                break;
+            }
+        }
     }
-    let node = Node::from_json(&serde_json::from_str(text).ok()?, 1);
-    let (size, depth) = measure(&node);
-    (size <= MAX_SIZE && depth <= MAX_DEPTH).then(|| vec![node])
-}
-
-fn read_yaml(text: &str) -> Result<Vec<Node>, Malformed> {
-    let mut reader = Reader { documents: Vec::new(), open: Vec::new(), anchors: HashMap::new(), size: 0 };
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| Malformed {
-            line: error.marker().line().max(1),
-            message: format!("this is not YAML: {}", error.info()),
-        })?;
-        let line = span.start.line().max(1);
-        reader.take(event, line).map_err(|message| Malformed { line, message })?;
-    }
-    Ok(reader.documents)
+    Documents { nodes: reader.documents, malformed }
 }
 
 /// A list or map that is not complete yet.
@@ -76,6 +96,7 @@ enum Content {
     Map { fields: Vec<Field>, names: HashSet<String>, merged: Merged, key: Option<(usize, String)> },
 }
 
+#[derive(Default)]
 struct Reader {
     documents: Vec<Node>,
     open: Vec<Open>,
@@ -85,6 +106,48 @@ struct Reader {
 }
 
 impl Reader {
+    /// Reads a part of a text that begins behind `before` lines of it.
+    fn yaml_or_json(&mut self, text: &str, before: usize) -> Result<(), Malformed> {
+        let size = self.size;
+        self.yaml(text, before).or_else(|malformed| {
+            if self.size > MAX_SIZE {
+                return Err(malformed);
+            }
+            self.size = size;
+            self.json(text, before + 1).ok_or(malformed)
+        })
+    }
+
+    fn yaml(&mut self, text: &str, before: usize) -> Result<(), Malformed> {
+        self.open.clear();
+        self.anchors.clear();
+        for event in Parser::new_from_str(text) {
+            let (event, span) = event.map_err(|error| Malformed {
+                line: before + error.marker().line().max(1),
+                message: format!("this is not YAML: {}", error.info()),
+            })?;
+            let line = before + span.start.line().max(1);
+            self.take(event, line).map_err(|message| Malformed { line, message })?;
+        }
+        Ok(())
+    }
+
+    /// JSON that is no YAML: with surrogate pairs, as many programs write what is beyond U+FFFF. All of it is said
+    /// to stand on its first line.
+    fn json(&mut self, text: &str, line: usize) -> Option<()> {
+        if !text.trim_start().starts_with('{') {
+            return None;
+        }
+        let node = Node::from_json(&serde_json::from_str(text).ok()?, line);
+        let (size, depth) = measure(&node);
+        self.grow(size).ok()?;
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        self.documents.push(node);
+        Some(())
+    }
+
     fn take(&mut self, event: Event<'_>, line: usize) -> Result<(), String> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),

@@ -87,7 +87,7 @@ fn sockets_of_both_kinds_at_one_address_go_over() {
     agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let kinds = |agent: &Agent<'_>| {
-        let taken = runtime.block_on(take::take(&agent.socket())).unwrap().unwrap();
+        let taken = runtime.block_on(take::take(&agent.socket(), seconds(10))).unwrap().unwrap();
         (taken.sockets.len(), taken.activated.len())
     };
     let goes_on = |agent: &Agent<'_>| {

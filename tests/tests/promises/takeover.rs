@@ -290,7 +290,7 @@ fn one_takes_over_at_a_time_and_nothing_is_changed_meanwhile() {
     let rush = Rush::start(GATEWAY, 2);
     for round in 0..3_u32 {
         // An agent that asked for everything, has it, and is not ready yet.
-        let taken = runtime.block_on(take::take(&agent.socket())).unwrap().unwrap();
+        let taken = runtime.block_on(take::take(&agent.socket(), seconds(10))).unwrap().unwrap();
         assert!(taken.sockets.len() >= 2 || std::thread::available_parallelism().unwrap().get() == 1);
         let output = agent.cli_with(&["apply", "-f", "-"], route(&[("v1", 1), ("v2", round + 1)]).as_bytes());
         output.expect(1).complains("another agent is taking over");
@@ -326,7 +326,7 @@ fn an_agent_that_dies_when_it_is_ready_leaves_the_old_one_serving() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let rush = Rush::start(GATEWAY, 2);
     for round in 0..5_u32 {
-        let mut taken = runtime.block_on(take::take(&agent.socket())).unwrap().unwrap();
+        let mut taken = runtime.block_on(take::take(&agent.socket(), seconds(10))).unwrap().unwrap();
         // It says that it is ready to one that finds it dead when it reads that.
         agent.process().signal(Signal::STOP);
         until_so("every thread of it stands still", seconds(10), || stands_still(agent.pid()));
@@ -414,7 +414,7 @@ fn a_sighup_during_a_takeover_that_fails_is_obeyed_afterwards() {
     let world = World::new();
     let (agent, _server) = served(&world);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let taken = runtime.block_on(take::take(&agent.socket())).unwrap().unwrap();
+    let taken = runtime.block_on(take::take(&agent.socket(), seconds(10))).unwrap().unwrap();
     agent.reload();
     // Two answers later it has been told.
     agent.cli(&["status"]).expect(0);

@@ -3,20 +3,36 @@
 use crate::source::Source;
 
 /// Rooms of the agent, and which other rooms each may know. `main` and `lib` are its doors.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("route", &[]),
     ("plan", &["route"]),
     ("analyze", &["route", "plan"]),
     ("connections", &["plan"]),
     ("host", &[]),
+    ("logging", &[]),
     ("kernel", &["plan", "connections", "host"]),
     ("proxy", &["plan", "connections", "kernel", "host"]),
     ("resolve", &[]),
     ("metrics", &["plan", "connections"]),
     ("admin", &["route", "plan", "connections", "metrics", "handover"]),
     ("handover", &[]),
-    ("cli", &["admin", "analyze", "route", "plan", "kernel", "app"]),
-    ("app", &["route", "plan", "connections", "host", "kernel", "proxy", "resolve", "metrics", "admin", "handover"]),
+    ("cli", &["admin", "analyze", "route", "plan", "kernel", "app", "logging"]),
+    (
+        "app",
+        &[
+            "route",
+            "plan",
+            "connections",
+            "host",
+            "kernel",
+            "proxy",
+            "resolve",
+            "metrics",
+            "admin",
+            "handover",
+            "logging",
+        ],
+    ),
 ];
 
 /// Crates that only these files (or folders) may name.

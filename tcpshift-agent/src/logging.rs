@@ -1,0 +1,91 @@
+//! The logging room: log lines, panics and the last words of an agent, without ever waiting for whoever reads them.
+//!
+//! Standard error may be a full pipe that nobody reads, or a terminal that is stopped. So an agent puts its lines into a
+//! queue, and one thread writes them. Lines that find the queue full are lost and counted. `O_NONBLOCK` would be simpler
+//! and is wrong: it belongs to the file description, which a shell and other processes share. Commands other than `run`
+//! write by themselves, since a person or a pipe waits for every line of theirs. It must not know any other room.
+
+mod queue;
+mod writer;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use std::{env, panic, thread};
+
+use env_logger::{Builder, Env, Target, WriteStyle};
+
+use queue::{Lines, Queue};
+
+/// How long an agent that ends waits for its last lines to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The queue of this process; none unless it is an agent.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Writes what is left in the queue when it is dropped, for a second at most.
+#[derive(Debug)]
+#[must_use = "lines that are still in the queue are written when it is dropped"]
+pub struct Log(());
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(queue) = QUEUE.get() {
+            queue.wait_until_empty(LAST_WORDS);
+        }
+    }
+}
+
+/// Begins to log to standard error, each line before the call returns. `level` holds unless `RUST_LOG` says otherwise.
+pub fn direct(level: &str) {
+    builder(level).init();
+}
+
+/// Begins to log to standard error by way of a queue. Panics and [`say`] go the same way. Fails if the host gives no thread.
+pub fn queued(level: &str) -> io::Result<Log> {
+    let queue = Arc::<Queue>::default();
+    writer::start(Arc::clone(&queue))?;
+    QUEUE.get_or_init(|| Arc::clone(&queue));
+    let hook = Arc::clone(&queue);
+    panic::set_hook(Box::new(move |info| hook.push(&last_words(info))));
+    let mut builder = builder(level);
+    if env::var_os("RUST_LOG_STYLE").is_none_or(|style| style == "auto") {
+        // The logger sees a queue, and cannot tell whether a terminal is behind it.
+        builder.write_style(if wants_colour() { WriteStyle::Always } else { WriteStyle::Never });
+    }
+    builder.target(Target::Pipe(Box::new(Lines(queue)))).init();
+    Ok(Log(()))
+}
+
+/// Puts a line into the queue. Returns false if this process has none, and the caller writes by itself.
+pub fn say(line: &str) -> bool {
+    QUEUE.get().map(|queue| queue.push(format!("{line}\n").as_bytes())).is_some()
+}
+
+/// How many lines were lost so far, because standard error took none.
+pub fn lost() -> u64 {
+    QUEUE.get().map_or(0, |queue| queue.lost())
+}
+
+fn builder(level: &str) -> Builder {
+    Builder::from_env(Env::default().default_filter_or(level.to_owned()))
+}
+
+fn wants_colour() -> bool {
+    io::stderr().is_terminal()
+        && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && env::var_os("TERM").is_none_or(|value| value != "dumb")
+}
+
+/// What Rust's own hook prints, which would wait for standard error.
+fn last_words(info: &panic::PanicHookInfo<'_>) -> Vec<u8> {
+    let thread = thread::current();
+    let mut words = format!("thread '{}' {info}\n", thread.name().unwrap_or("unnamed"));
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => words.push_str(&format!("stack backtrace:\n{backtrace}\n")),
+        _ => words.push_str("note: RUST_BACKTRACE=1 in the environment adds a backtrace\n"),
+    }
+    words.into_bytes()
+}
