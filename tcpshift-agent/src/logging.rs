@@ -81,11 +81,10 @@ fn wants_colour() -> bool {
 /// What Rust's own hook prints, which would wait for standard error.
 fn last_words(info: &panic::PanicHookInfo<'_>) -> Vec<u8> {
     let thread = thread::current();
-    let mut words = format!("thread '{}' {info}\n", thread.name().unwrap_or("unnamed"));
     let backtrace = Backtrace::capture();
-    match backtrace.status() {
-        BacktraceStatus::Captured => words.push_str(&format!("stack backtrace:\n{backtrace}\n")),
-        _ => words.push_str("note: RUST_BACKTRACE=1 in the environment adds a backtrace\n"),
-    }
-    words.into_bytes()
+    let way = match backtrace.status() {
+        BacktraceStatus::Captured => format!("stack backtrace:\n{backtrace}"),
+        _ => "note: RUST_BACKTRACE=1 in the environment adds a backtrace".to_owned(),
+    };
+    format!("thread '{}' {info}\n{way}\n", thread.name().unwrap_or("unnamed")).into_bytes()
 }

@@ -68,7 +68,7 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     // Each of its 3,000 errors is a line, each time that it is read.
-    let hosts = ["a b"; 3_000].join(", ");
+    let hosts = vec!["a b"; 3_000].join(", ");
     let bad = world.write(
         "bad.yaml",
         format!(
