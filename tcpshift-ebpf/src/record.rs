@@ -6,10 +6,10 @@
 
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-    BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock,
+    BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, SO_REUSEADDR, SOL_SOCKET, bpf_sock,
 };
 use aya_ebpf::helpers::generated::{
-    bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skc_to_mptcp_sock, bpf_sock_ops_cb_flags_set,
+    bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_setsockopt, bpf_skc_to_mptcp_sock, bpf_sock_ops_cb_flags_set,
 };
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
@@ -127,6 +127,7 @@ fn accepted(context: &SockOpsContext) {
     if !ports::has_listener(port) || !is_here(context) {
         return;
     }
+    free_port(context);
     let flow = flow::of_socket(context);
     // SAFETY: The row is copied before anything else happens to the map.
     let Some((began, assignment)) = (unsafe { FLOWS.get(flow) }).map(|row| (row.began, row.assignment)) else { return };
@@ -139,6 +140,18 @@ fn accepted(context: &SockOpsContext) {
     own(context).set(&row);
     sums::opened(&assignment);
     follow(context);
+}
+
+/// Lets the agent bind the connection's port while the connection lives. What was handed over has the listener's port and
+/// the options of its server's socket: without `SO_REUSEADDR` on both, `bind` fails (`inet_bind_conflict`, 6.18,
+/// <https://elixir.bootlin.com/linux/v6.18/source/net/ipv4/inet_connection_sock.c>). Programs may set the option from 6.1 on
+/// (`sol_socket_sockopt`); before, the agent waits for the port.
+#[inline(always)]
+fn free_port(context: &SockOpsContext) {
+    let mut is_on = 1_i32;
+    let (level, option, length) = (SOL_SOCKET.cast_signed(), SO_REUSEADDR.cast_signed(), size_of::<i32>() as i32);
+    // SAFETY: The first pointer is the context, and the second is to a value that outlives the call.
+    unsafe { bpf_setsockopt(context.ops.cast(), level, option, (&raw mut is_on).cast(), length) };
 }
 
 #[inline(always)]
