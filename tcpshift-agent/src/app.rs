@@ -8,12 +8,13 @@
 mod answer;
 mod assignment;
 mod change;
+mod down;
 mod ground;
 mod preview;
 mod succession;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -40,6 +41,7 @@ use crate::route::state::State;
 use crate::route::store::Store;
 pub use assignment::Assign;
 use assignment::Assignment;
+use down::Down;
 use succession::Desk;
 
 /// How often a listener that could not be opened is tried again.
@@ -123,10 +125,12 @@ struct App {
     assignment: Assignment,
     /// Of this host, as they were seen last.
     addresses: Addresses,
+    /// Whether connections could be steered when the last plan was compiled.
+    could_steer: bool,
     proxy: Proxy,
     resolver: Resolver,
     /// Listeners of the plan that are not served, and why.
-    down: BTreeMap<SocketAddr, String>,
+    down: Down,
     watchers: Watchers,
     /// None before the agent is ready, and after its end.
     desk: Option<Desk>,
@@ -144,7 +148,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         Datapath::Proxy => Err("--datapath proxy".to_owned()),
     };
     let wanted = kernel::Wanted { max_routes: options.max_routes, steering };
-    let assignment = Assignment::start(options.assign, &wanted, options.takeover)?;
+    let assignment = Assignment::load(options.assign, &wanted)?;
     if options.steering.on_loss != OnLoss::Keep
         && let Err(why) = assignment.steers()
     {
@@ -199,9 +203,6 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
     listen_addresses = listen_addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut predecessor = succession::predecessor(takeover, &admin, timeout).await?;
-    if takeover && predecessor.is_none() {
-        assignment.begin().await?;
-    }
     let (socket, state) = succession::belongings(takeover, predecessor.as_mut(), &admin, &state_dir).await?;
     let inside = |path: &PathBuf| Ok::<_, std::io::Error>(path.canonicalize()?.starts_with(state_dir.canonicalize()?));
     if let Some(path) = paths.iter().find(|path| inside(path).unwrap_or(false)) {
@@ -212,6 +213,9 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
     }
     let (applied, version, problems) = state.load()?;
     problems.iter().for_each(say);
+    if predecessor.is_none() {
+        assignment.reserve(if takeover { succession::DEATH_TIME } else { Duration::ZERO }).await?;
+    }
     assignment.listen()?;
     let connections = Arc::new(assignment.connections()?);
     let sockets = assignment.sockets();
@@ -240,9 +244,10 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         connections,
         assignment,
         addresses: Addresses::now(),
+        could_steer: false,
         proxy,
         resolver: Resolver::start(resolve::Source::Host, names),
-        down: BTreeMap::new(),
+        down: Down::default(),
         watchers: Watchers::default(),
         desk: None,
     };
@@ -254,20 +259,22 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
     if takeover && predecessor.as_ref().is_none_or(|taken| taken.pid().is_none()) {
         app.outlast().await;
     }
-    // One port that is taken must not keep the others from being served; with none there is nothing to do. But in
+    // One port that is taken must not keep the others from being served; with nothing there is nothing to do. But in
     // the place of an agent that has died nobody else will serve.
     if app.serves_nothing() && predecessor.as_ref().is_none_or(|taken| taken.pid().is_some()) {
-        let reasons: Vec<_> = app.down.values().cloned().collect();
+        app.down.name().await;
+        let reasons: Vec<_> = app.down.failures().map(ToString::to_string).collect();
         bail!("nothing can be served: {}", reasons.join("; "));
     }
-    if predecessor.is_none() && !app.assignment.is_as_asked() {
-        bail!("--assign kernel: {}", app.assignment.reason());
-    }
-    // Before the agent before this one is told to let go: afterwards nothing may fail.
+    // Before the agent before this one is told to let go, and before what one that is gone has left is replaced: afterwards
+    // nothing may fail.
     let desk = Desk::prepare(socket)?;
-    if let Some(taken) = &mut predecessor {
-        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-        app.succeed(taken, (errors + app.files.errors().count(), &served), &mut signals).await?;
+    match &mut predecessor {
+        Some(taken) => {
+            let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+            app.succeed(taken, (errors + app.files.errors().count(), &served), &mut signals).await?;
+        }
+        None => app.begin().await?,
     }
     let (sender, mut commands) = mpsc::channel(64);
     app.desk = Some(Desk::open(desk, sender));
@@ -295,7 +302,7 @@ impl App {
         let mut tend_at = tend_from + TEND;
         let news = self.assignment.news();
         loop {
-            let some_down = !self.down.is_empty();
+            let some_down = self.down.len() > 0;
             tokio::select! {
                 Some(command) = commands.recv() => match command {
                     Command::HandOver(stream) => if self.hand_over(stream, signals, commands).await {
@@ -329,11 +336,10 @@ impl App {
                     tend_at = now + TEND.max((took * LOOK_SHARE).min(LONGEST));
                 }
                 () = sleep_until(open_at), if some_down => {
-                    let began = Instant::now();
                     self.open_again().await;
-                    // Who holds a port is looked up in the process table, which takes its time.
-                    open_at = tokio::time::Instant::now() + TRY_AGAIN.max((began.elapsed() * LOOK_SHARE).min(LONGEST));
+                    open_at = tokio::time::Instant::now() + TRY_AGAIN;
                 }
+                () = self.down.named() => {}
                 asked = signals.next() => match asked {
                     Asked::Reload => {
                         log::info!("SIGHUP: reading the files again");
@@ -349,10 +355,9 @@ impl App {
     }
 
     /// Lets connections end, answers questions meanwhile, and closes what is left after the timeout or a
-    /// second signal.
+    /// second signal. Programs go on steering until the agent is gone: nobody else would serve their clients.
     async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>) {
         self.draining = true;
-        self.assignment.rest();
         // After a hand-over this has been done, and finds nothing.
         self.proxy.drain().await;
         let connections = Arc::clone(&self.connections);
@@ -397,7 +402,7 @@ impl App {
         let plan = self.plan.borrow();
         let served = plan.listeners.iter().map(|listener| listener.address);
         let addresses: Vec<_> =
-            served.filter(|address| !self.down.contains_key(address)).map(|address| address.to_string()).collect();
+            served.filter(|address| !self.down.contains(*address)).map(|address| address.to_string()).collect();
         let listening = match addresses.as_slice() {
             [] => "no route yet".to_owned(),
             few if few.len() <= 8 => format!("listening on {}", few.join(", ")),

@@ -2,7 +2,7 @@
 //!
 //! It obeys plans like the proxy, and knows neither route files nor who accepts. aya is known only here, and `unsafe`
 //! code is in `sys` alone. `load` has the object, `publish` puts plans in force, `pins` names what `bpftool` shows,
-//! `cgroup` is where programs see sockets. `steering` has the programs that serve connections without the agent, and
+//! `seizure` puts this agent in the place of the one before, `cgroup` is where programs see sockets. `steering` has the programs that serve connections without the agent, and
 //! `listening` knows whose sockets they hand connections to.
 //!
 //! Nothing that an agent finds pinned is read but the storage of sockets whose connections are steered, if it has the right
@@ -17,6 +17,7 @@ mod load;
 mod pins;
 mod publish;
 mod rows;
+mod seizure;
 mod sockets;
 mod steering;
 mod sys;
@@ -24,6 +25,7 @@ mod sys;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +57,8 @@ pub const MAX_ROUTES: u32 = 10_000;
 /// How long a connection of one's own on the loopback interface may take.
 const TRIED: Duration = Duration::from_secs(5);
 
-/// The programs, and the maps they read. Dropping it detaches the programs and removes what is pinned.
+/// The programs, and the maps they read. Dropping it detaches the programs and removes what this agent pinned; what another
+/// agent pinned stays if no plan of this one was in force.
 #[derive(Debug)]
 pub struct Kernel {
     ebpf: Ebpf,
@@ -68,13 +71,19 @@ pub struct Kernel {
     heart: Option<Heart>,
     /// Who listens at endpoints of this host.
     pub listening: Listening,
-    /// None before [`Kernel::seize`] and after [`Kernel::let_go`].
+    /// None before [`Kernel::reserve`] and after [`Kernel::let_go`].
     pins: Option<Pins>,
+    /// `assign` at the cgroup of this process, from [`Kernel::reserve`] until [`Kernel::seize`].
+    trial: Option<OwnedFd>,
+    /// The links of an agent before have this one's program.
+    is_seized: bool,
     /// Maps are pinned, and those of an agent before are not any more.
     is_shown: bool,
     is_settled: bool,
     /// What is attached stays so if somebody removes the names.
     links: Vec<OwnedFd>,
+    /// Programs that steer which an agent before has left, to be detached when a plan of this one is in force.
+    left: Vec<(PathBuf, OwnedFd)>,
     processors: usize,
 }
 
@@ -130,50 +139,14 @@ impl Kernel {
             steering,
             heart,
             pins: None,
+            trial: None,
+            is_seized: false,
             is_shown: false,
             is_settled: false,
             links: Vec::new(),
+            left: Vec::new(),
             processors,
         })
-    }
-
-    /// Attaches `assign` and takes over what an agent before this one has pinned, if there was one. Fails if one runs.
-    pub fn seize(&mut self) -> Result<()> {
-        let pins = Pins::take()?;
-        let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?.as_fd();
-        let (mut is_attached, mut links) = (false, Vec::new());
-        for path in pins.links()? {
-            let refused = || format!("cannot take over {} (`tcpshift-agent unload` removes it)", path.display());
-            let link = sys::pinned(&path).with_context(refused)?;
-            if !pins::is_assign(&path) {
-                if let Ok(steering) = &mut self.steering {
-                    steering.inherit(path, link);
-                } else {
-                    // Nobody is to steer any more.
-                    steering::detach(&path, &link)?;
-                }
-                continue;
-            }
-            let cgroup = sys::link_cgroup(link.as_fd()).with_context(refused)?;
-            // A socket that is handed over stays with the cgroup of whoever made it. A cgroup that is gone has no number.
-            match sys::replace(link.as_fd(), program) {
-                Ok(()) => {
-                    is_attached |= cgroup == self.cgroup.number;
-                    links.push(link);
-                }
-                Err(error) => {
-                    log::debug!("{}: {error}; it is removed", path.display());
-                    pins::remove(&path)?;
-                }
-            }
-        }
-        if !is_attached {
-            let link = self.attach()?;
-            pins.pin_link(&format!("assign-{}", self.cgroup.number), link.as_fd())?;
-            links.push(link);
-        }
-        (self.pins, self.links) = (Some(pins), links);
-        Ok(())
     }
 
     /// Attaches the program to the cgroup of this process, for as long as the link lives.
@@ -219,33 +192,6 @@ impl Kernel {
     pub fn prepare(&mut self, plan: &Plan) -> Result<Prepared> {
         self.listening.serve(&rows::ports(plan)).context("cannot tell the programs of ports")?;
         self.publisher.prepare(plan, self.pins.as_ref())
-    }
-
-    /// Puts a plan in force by one write. Connections that are new from then on are decided by it.
-    pub fn publish(&mut self, prepared: Prepared) -> Result<()> {
-        if let Some(pins) = self.pins.as_ref().filter(|_| !self.is_shown) {
-            pins.clear()?;
-            for (name, map) in self.maps.named() {
-                pins.pin(name, map)?;
-            }
-            self.is_shown = true;
-        }
-        self.publisher.publish(prepared, self.pins.as_ref())
-    }
-
-    /// Whether a plan is in force and what steers is pinned. Until then an agent before this one, if it has left something,
-    /// steers too.
-    pub fn is_settled(&self) -> bool {
-        self.is_settled
-    }
-
-    /// Pins what steers by the plan in force, and detaches what an agent before has left.
-    pub fn settle(&mut self) -> Result<()> {
-        if let (Ok(steering), Some(pins)) = (&mut self.steering, &self.pins) {
-            steering.settle(pins)?;
-        }
-        self.is_settled = true;
-        Ok(())
     }
 
     /// Why connections cannot be served without the agent, if they cannot.
@@ -335,40 +281,12 @@ impl Kernel {
     pub fn listen(&mut self, listening: Arc<Notify>) -> Result<()> {
         events::listen(&mut self.ebpf, listening)
     }
-
-    /// Leaves everything that is pinned to another agent.
-    pub fn let_go(&mut self) {
-        self.links.clear();
-        self.pins = None;
-        // What is attached by now is the other one's to detach.
-        self.steering = Err("another agent steers".to_owned());
-    }
-
-    /// Whether the program is attached, and what is pinned is this agent's.
-    pub fn is_seized(&self) -> bool {
-        self.pins.is_some()
-    }
 }
 
 /// Whether programs of an agent that is gone are attached, which nobody has taken over.
 pub fn is_left_behind() -> bool {
     let is_left = |found: &pins::Found| found.holder.is_none() && found.links > 0;
     pins::found().is_ok_and(|found| found.iter().any(is_left))
-}
-
-/// An agent that ends, or cannot start, leaves nothing behind, unless another one has it, or another one's plan still
-/// steers connections that this one could not take over.
-impl Drop for Kernel {
-    fn drop(&mut self) {
-        if !self.is_settled && self.steering.as_ref().is_ok_and(Steering::has_left) {
-            return;
-        }
-        if let Some(pins) = self.pins.take()
-            && let Err(error) = pins.remove()
-        {
-            log::warn!("{error:#}; `tcpshift-agent unload` removes what is left");
-        }
-    }
 }
 
 fn error_at(path: &str, error: io::Error) -> anyhow::Error {

@@ -41,6 +41,9 @@ use crate::kernel::Sockets;
 use crate::plan::{Listener, Plan};
 pub use inherited::Lender;
 use inherited::{Inherited, Opened};
+use listen::Refused;
+pub use occupant::Obstacle;
+use occupant::Table;
 use plans::Plans;
 use worker::{Command, Common};
 
@@ -66,6 +69,8 @@ pub struct Proxy {
     plans: Arc<Plans>,
     /// Listeners that the workers serve.
     serving: HashSet<SocketAddr>,
+    /// The sockets of listeners that are open, as the kernel's tables name them.
+    inodes: HashMap<SocketAddr, Vec<u64>>,
 }
 
 /// The way to one worker.
@@ -84,11 +89,29 @@ pub struct ListenFailure {
     pub listener: String,
     /// Why, and what to do.
     pub reason: String,
+    /// What stands in the way.
+    pub obstacle: Obstacle,
+}
+
+impl ListenFailure {
+    /// Whether nobody else listens there: the port is to be had as soon as a connection has ended, and is nobody's until then.
+    pub fn is_passing(&self) -> bool {
+        self.obstacle == Obstacle::Connection
+    }
+}
+
+/// Has failures name who stands in the way. Reads the process table once, which may take long.
+pub fn name_occupants(failures: &mut [ListenFailure]) {
+    let obstacles: Vec<_> = failures.iter().map(|failure| (failure.address, &failure.obstacle)).collect();
+    let names = occupant::name(&obstacles);
+    for (failure, name) in failures.iter_mut().zip(names).filter(|(failure, _)| failure.obstacle != Obstacle::Other) {
+        failure.reason = name;
+    }
 }
 
 impl fmt::Display for ListenFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, listener, reason } = self;
+        let Self { address, listener, reason, .. } = self;
         write!(f, "cannot listen on {address} for {listener}: {reason}")
     }
 }
@@ -96,6 +119,11 @@ impl fmt::Display for ListenFailure {
 /// Whether an address is one of this host: only then a socket can be bound to it.
 pub fn is_local(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// The number of a socket in the kernel's tables.
+fn inode(socket: BorrowedFd<'_>) -> Option<u64> {
+    rustix::fs::fstat(socket).ok().map(|found| found.st_ino)
 }
 
 impl Proxy {
@@ -118,42 +146,77 @@ impl Proxy {
         };
         let workers = (0..workers).map(|number| Handle::start(number, common.clone())).collect::<io::Result<_>>()?;
         let (waiting, serving) = (HashMap::new(), HashSet::new());
-        Ok(Self { workers, waiting, inherited: Inherited::default(), held: false, sockets, plans, serving })
+        let inodes = HashMap::new();
+        Ok(Self { workers, waiting, inherited: Inherited::default(), held: false, sockets, plans, serving, inodes })
     }
 
     /// Opens the sockets that a plan needs and that are not open yet, and closes none. Who connects from then
     /// on waits until the plan is published. Returns the listeners that cannot be opened; they can be tried
     /// again.
     pub fn open(&mut self, plan: &Plan) -> Vec<ListenFailure> {
-        let mut failures = Vec::new();
+        let (mut failures, mut table) = (Vec::new(), Table::default());
         for listener in &plan.listeners {
             let address = listener.address;
             if self.is_open(address) {
                 continue;
             }
-            match self.inherited.take(address, self.workers.len()) {
+            let opened = match self.inherited.take(address, self.workers.len()) {
                 Some(Ok(sockets)) => {
                     for opened in &sockets {
                         self.serve(opened.socket.as_fd(), listener);
                     }
-                    self.waiting.insert(address, sockets);
-                    continue;
+                    Ok(sockets)
                 }
                 Some(Err(error)) => {
-                    let reason = format!("its sockets cannot be copied for each worker: {error}");
-                    failures.push(ListenFailure { address, listener: listener.name.clone(), reason });
-                    continue;
+                    Err((Obstacle::Other, format!("its sockets cannot be copied for each worker: {error}")))
                 }
-                None => {}
-            }
-            match listen::open(address, self.workers.len(), |socket| self.serve(socket, listener)) {
+                None => self.listen(listener, &mut table),
+            };
+            match opened {
                 Ok(sockets) => {
-                    self.waiting.insert(address, sockets.into_iter().map(Opened::from).collect());
+                    let inodes = sockets.iter().filter_map(|opened| inode(opened.socket.as_fd()));
+                    self.inodes.insert(address, inodes.collect());
+                    self.waiting.insert(address, sockets);
                 }
-                Err(reason) => failures.push(ListenFailure { address, listener: listener.name.clone(), reason }),
+                Err((obstacle, reason)) => {
+                    failures.push(ListenFailure { address, listener: listener.name.clone(), reason, obstacle });
+                }
             }
         }
         failures
+    }
+
+    /// Opens sockets of a listener anew.
+    fn listen(&self, listener: &Listener, table: &mut Table) -> Result<Vec<Opened>, (Obstacle, String)> {
+        let address = listener.address;
+        let open = |beside| listen::open(address, self.workers.len(), beside, |socket| self.serve(socket, listener));
+        let is_ours = || {
+            let mut open = self.serving.iter().chain(self.waiting.keys()).copied();
+            open.any(|own| occupant::overlap(own, address)) || self.inherited.is_at(address)
+        };
+        let refused = match open(false) {
+            Ok(sockets) => return Ok(sockets.into_iter().map(Opened::from).collect()),
+            Err(refused) => refused,
+        };
+        let obstacle = match refused {
+            Refused::Otherwise(reason) => return Err((Obstacle::Other, reason)),
+            Refused::Taken => {
+                let own = self.inodes.values().flatten().copied().chain(self.inherited.inodes()).collect();
+                let others = table.others(address, &own);
+                match (others.is_empty(), is_ours()) {
+                    (false, _) => Obstacle::Listener(others),
+                    (true, false) => Obstacle::Connection,
+                    // Another listener of ours covers the address, or is covered by it: both have to be served.
+                    (true, true) => match open(true) {
+                        Ok(sockets) => return Ok(sockets.into_iter().map(Opened::from).collect()),
+                        Err(Refused::Taken) => Obstacle::Ourselves,
+                        Err(Refused::Otherwise(reason)) => return Err((Obstacle::Other, reason)),
+                    },
+                }
+            }
+        };
+        let reason = occupant::explain(&obstacle);
+        Err((obstacle, reason))
     }
 
     /// Has programs decide for what a socket of a listener accepts, if they do.
@@ -179,6 +242,13 @@ impl Proxy {
     /// `plan`, the one in force, has no use for.
     pub fn close_unused(&mut self, plan: &Plan) {
         self.waiting.retain(|&address, _| plan.listener(address).is_some());
+        self.forget_closed();
+    }
+
+    /// Forgets the sockets of listeners that are not open any more.
+    fn forget_closed(&mut self) {
+        let Self { serving, waiting, inodes, .. } = self;
+        inodes.retain(|address, _| serving.contains(address) || waiting.contains_key(address));
     }
 
     /// Puts a plan in force: when this returns, every worker obeys it. Each switches whole, serves the
@@ -213,6 +283,7 @@ impl Proxy {
         })
         .await;
         self.plans.settle(generation);
+        self.forget_closed();
     }
 
     /// Stops accepting: serves what waits, then closes all listeners. What waits at a socket of systemd's is left

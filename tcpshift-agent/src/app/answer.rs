@@ -2,16 +2,32 @@
 
 use std::sync::Arc;
 
+use super::change::Unchanged;
+use super::down::with_names;
 use super::{App, change};
-use crate::admin::Command;
 use crate::admin::api::{
-    Failure, GetReply, GetRequest, Item, Reason, StatusReply, Trouble, WatchFilter, WatchReply, WatchRequest,
+    ChangeReply, Failure, GetReply, GetRequest, Item, Reason, StatusReply, Trouble, WatchFilter, WatchReply,
+    WatchRequest,
 };
 use crate::admin::status;
+use crate::admin::{Command, Reply};
 use crate::handover::give;
 use crate::logging;
 use crate::route::object::Object;
 use crate::route::store::Refusal;
+
+/// Answers a change. Who has a port that it needs is looked up beside the loop.
+fn tell(reply: Reply<ChangeReply>, done: Result<ChangeReply, Unchanged>) {
+    match done {
+        Ok(done) => drop(reply.send(Ok(done))),
+        Err(Unchanged::Failed(failure)) => drop(reply.send(Err(failure))),
+        Err(Unchanged::Taken(failures)) => drop(tokio::spawn(async move {
+            let reasons: Vec<_> = with_names(failures).await.iter().map(ToString::to_string).collect();
+            let failure = Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; ")));
+            drop(reply.send(Err(failure)));
+        })),
+    }
+}
 
 impl App {
     /// Carries out a command. Who does not wait for the answer any more does not get it.
@@ -19,9 +35,9 @@ impl App {
         match command {
             // Whoever gave up before it was begun does not expect it to happen any more.
             command if command.is_abandoned() => {}
-            Command::Apply(request, reply) => drop(reply.send(self.apply(request).await)),
-            Command::Delete(request, reply) => drop(reply.send(self.delete(request).await)),
-            Command::Shift(request, reply) => drop(reply.send(self.shift(request).await)),
+            Command::Apply(request, reply) => tell(reply, self.apply(request).await),
+            Command::Delete(request, reply) => tell(reply, self.delete(request).await),
+            Command::Shift(request, reply) => tell(reply, self.shift(request).await),
             Command::Preview(request, reply) => drop(reply.send(self.preview(request))),
             Command::Get(request, reply) => drop(reply.send(self.get(&request))),
             Command::Watch(request, reply) => drop(reply.send(self.watch(request))),
@@ -88,7 +104,7 @@ impl App {
             draining: self.draining,
             labels: self.identity.labels.clone(),
             objects: self.store.len() as u64,
-            listeners: status::listeners(&plan, connections, &self.down),
+            listeners: status::listeners(&plan, connections, &self.down.reasons()),
             retired_active: retired.map(|number| connections.active_of(number)).sum(),
             trouble: connections
                 .troubles()

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::sync::Notify;
 use tokio::time::interval;
 
@@ -19,6 +19,10 @@ use crate::plan::Plan;
 
 /// How often programs are told that the agent is there.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// How long is waited before what is pinned is tried again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// What stands before the reason where programs were asked for.
 const ASKED: &str = "--assign kernel (`tcpshift-agent doctor` says more)";
@@ -34,6 +38,14 @@ pub enum Assign {
     Agent,
 }
 
+/// What is pinned cannot be had, and is tried again.
+#[derive(Debug)]
+struct Lack {
+    why: String,
+    again: Instant,
+    pause: Duration,
+}
+
 /// Who decides.
 #[derive(Debug)]
 pub(super) struct Assignment {
@@ -43,8 +55,8 @@ pub(super) struct Assignment {
     is_on: bool,
     /// The plan in force steers clients who connect to services: nobody else can serve them.
     has_clients: bool,
-    /// The agent before this one has let go, and what is pinned could not be taken yet.
-    is_owed: bool,
+    /// Programs are loaded, and what is pinned could not be taken yet.
+    lack: Option<Lack>,
     /// Why it is as it is.
     reason: String,
     /// Somebody listens who may not be known yet.
@@ -52,13 +64,13 @@ pub(super) struct Assignment {
 }
 
 impl Assignment {
-    /// Loads and attaches what is needed. In a takeover nothing is attached before [`Assignment::succeed`].
+    /// Loads what is needed, and changes nothing for anybody before [`Assignment::begin`] or [`Assignment::succeed`].
     ///
     /// To be called before there are other threads: what is not needed for life is dropped after.
-    pub(super) fn start(asked: Assign, wanted: &Wanted, takeover: bool) -> Result<Self> {
+    pub(super) fn load(asked: Assign, wanted: &Wanted) -> Result<Self> {
         let (kernel, reason) = match asked {
             Assign::Agent => (None, "asked for".to_owned()),
-            Assign::Auto | Assign::Kernel => match load(wanted, takeover) {
+            Assign::Auto | Assign::Kernel => match load(wanted) {
                 Ok(kernel) => {
                     let reason = attached(&kernel);
                     (Some(kernel), reason)
@@ -67,13 +79,13 @@ impl Assignment {
                 Err(error) => return Err(error).context(ASKED),
             },
         };
-        Ok(Self { asked, kernel, is_on: false, has_clients: false, is_owed: false, reason, news: Arc::default() })
+        Ok(Self { asked, kernel, is_on: false, has_clients: false, lack: None, reason, news: Arc::default() })
     }
 
     /// Says, in a line, who decides and why.
     pub(super) fn say(&self) {
-        let Self { kernel, reason, .. } = self;
-        let who = if kernel.is_some() { "the kernel" } else { "the agent" };
+        let Self { kernel, reason, lack, .. } = self;
+        let who = if kernel.is_some() && lack.is_none() { "the kernel" } else { "the agent" };
         log::info!("{who} decides for new connections that are carried: {reason}");
         match self.steers() {
             Ok(()) => {
@@ -129,10 +141,11 @@ impl Assignment {
 
     /// Why connections cannot be served without the agent, if they cannot.
     pub(super) fn steers(&self) -> std::result::Result<(), &str> {
-        match &self.kernel {
-            Some(kernel) => kernel.steers(),
-            None if self.asked == Assign::Agent => Err("--assign agent: programs decide nothing"),
-            None => Err(&self.reason),
+        match (&self.kernel, &self.lack) {
+            (Some(_), Some(lack)) => Err(&lack.why),
+            (Some(kernel), None) => kernel.steers(),
+            (None, _) if self.asked == Assign::Agent => Err("--assign agent: programs decide nothing"),
+            (None, _) => Err(&self.reason),
         }
     }
 
@@ -148,22 +161,16 @@ impl Assignment {
 
     /// Makes the tables of a plan. Fails only where programs were asked for and decide: else the agent does.
     pub(super) fn prepare(&mut self, plan: &Plan) -> Result<Option<Prepared>> {
-        if self.is_owed
-            && let Err(error) = self.seize()
+        if self.lack.is_some()
+            && let Err(error) = self.take()
         {
-            self.stand_aside(&error);
+            self.lack(&error);
             return Ok(None);
         }
         let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.is_seized()) else { return Ok(None) };
         match kernel.prepare(plan) {
             Ok(prepared) => {
-                if !prepared.left.is_empty() {
-                    log::warn!(
-                        "the agent decides at {}: more than {} rules",
-                        prepared.left.join(", "),
-                        tcpshift_common::layout::RULES
-                    );
-                }
+                say_left(&prepared);
                 Ok(Some(prepared))
             }
             Err(error) if self.is_on && (self.asked == Assign::Kernel || self.has_clients) => Err(error),
@@ -197,12 +204,14 @@ impl Assignment {
         }
     }
 
-    /// Tries again to take what the agent before has let go of, if that could not be done.
+    /// Tries again to take what is pinned, if that could not be done and it is time.
     pub(super) fn retry(&mut self, plan: &Plan) {
-        if self.is_owed
-            && let Ok(Some(prepared)) = self.prepare(plan)
-        {
-            self.publish(Some(prepared));
+        if self.lack.as_ref().is_none_or(|lack| Instant::now() < lack.again) {
+            return;
+        }
+        match self.enforce(plan) {
+            Ok(()) => log::info!("the kernel decides for new connections from now on: {}", self.reason),
+            Err(error) => self.lack(&error),
         }
     }
 
@@ -213,51 +222,78 @@ impl Assignment {
         }
     }
 
-    /// Whether programs decide, or nobody asked for that and no more.
-    pub(super) fn is_as_asked(&self) -> bool {
-        self.is_on || self.asked != Assign::Kernel
-    }
-
-    /// Why it is as it is.
-    pub(super) fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    /// In a takeover in which there is nobody to take over from: attaches what is loaded. An agent that was killed a
-    /// moment ago may still have the lock.
-    pub(super) async fn begin(&mut self) -> Result<()> {
+    /// Takes note that no agent has what is pinned but this one, and that its program decides, which is tried. Nothing of an
+    /// agent before is touched. Fails if programs were asked for. One that was killed a moment ago may still have the lock:
+    /// it has `patience`.
+    pub(super) async fn reserve(&mut self, patience: Duration) -> Result<()> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        match succession::patiently(succession::DEATH_TIME, || attach(kernel)).await {
+        let reserved = succession::patiently(patience, || kernel.reserve()).await;
+        self.unless_asked(reserved)
+    }
+
+    /// Puts the first plan in force, where there is no agent to take over from. Fails if programs were asked for: then what
+    /// an agent before has left goes on.
+    pub(super) fn begin(&mut self, plan: &Plan) -> Result<()> {
+        if self.kernel.is_none() || self.lack.is_some() {
+            return Ok(());
+        }
+        let begun = self.enforce(plan).and_then(|()| if self.is_on { Ok(()) } else { bail!("{}", self.reason) });
+        self.unless_asked(begun)
+    }
+
+    fn unless_asked(&mut self, done: Result<()>) -> Result<()> {
+        match done {
             Err(error) if self.asked == Assign::Auto => {
-                self.stand_aside(&error);
+                self.lack(&error);
                 Ok(())
             }
-            attached => attached.context(ASKED),
+            done => done.context(ASKED),
         }
     }
 
     /// The agent before lets go: takes its links, and puts the plan in force. It has said so before it does, or may
-    /// have been killed, so it has a moment.
+    /// have been killed, so it has a moment. What cannot be done is said, and tried again.
     pub(super) async fn succeed(&mut self, plan: &Plan) {
-        if self.kernel.is_none() {
-            return;
-        }
-        self.is_owed = true;
-        if let Err(error) = succession::patiently(succession::DEATH_TIME, || self.seize()).await {
-            self.stand_aside(&error);
-            return;
-        }
-        // What goes wrong here is said, and tried again at the next change.
-        if let Ok(prepared) = self.prepare(plan) {
-            self.publish(prepared);
+        let Some(kernel) = &mut self.kernel else { return };
+        let reserved = succession::patiently(succession::DEATH_TIME, || kernel.reserve()).await;
+        if let Err(error) = reserved.and_then(|()| self.enforce(plan)) {
+            self.lack(&error);
         }
     }
 
-    fn seize(&mut self) -> Result<()> {
+    /// Puts a plan in force in the place of whatever is in force. All that may fail comes before the other's is touched.
+    fn enforce(&mut self, plan: &Plan) -> Result<()> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        kernel.seize()?;
-        self.is_owed = false;
+        kernel.reserve()?;
+        let prepared = kernel.prepare(plan)?;
+        if let Err(error) = kernel.seize() {
+            kernel.abandon(prepared);
+            return Err(error);
+        }
+        self.lack = None;
+        say_left(&prepared);
+        self.publish(Some(prepared));
         Ok(())
+    }
+
+    fn take(&mut self) -> Result<()> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        kernel.reserve()?;
+        kernel.seize()?;
+        self.lack = None;
+        Ok(())
+    }
+
+    /// Has the agent decide until what is pinned can be had. A reason is said once.
+    fn lack(&mut self, error: &anyhow::Error) {
+        let why = format!("{error:#}");
+        let last = self.lack.take();
+        if last.as_ref().is_none_or(|last| last.why != why) {
+            log::error!("the agent decides for new connections: {why}; it is tried again");
+        }
+        let pause = last.map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        (self.is_on, self.reason) = (false, why.clone());
+        self.lack = Some(Lack { why, again: Instant::now() + pause, pause });
     }
 
     /// Leaves what is pinned to the agent that takes over.
@@ -292,16 +328,6 @@ impl Assignment {
         }
     }
 
-    /// Has nothing steered any more, since the agent ends; unless another one goes on with what there is.
-    pub(super) fn rest(&mut self) {
-        self.is_on = false;
-        if let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.is_seized())
-            && let Err(error) = kernel.stand_aside()
-        {
-            log::warn!("{error:#}");
-        }
-    }
-
     /// Has the agent decide until a plan can be put in force again.
     pub(super) fn stand_aside(&mut self, error: &anyhow::Error) {
         self.is_on = false;
@@ -315,22 +341,22 @@ impl Assignment {
     }
 }
 
-fn load(wanted: &Wanted, takeover: bool) -> Result<Kernel> {
-    let mut kernel = Kernel::load(wanted)?;
+fn load(wanted: &Wanted) -> Result<Kernel> {
+    let kernel = Kernel::load(wanted)?;
     // Later there may be no right to it.
     kernel::see_to_bpffs()?;
-    if !takeover {
-        attach(&mut kernel)?;
-    }
     Ok(kernel)
+}
+
+/// Says which listeners have too many rules for programs.
+fn say_left(prepared: &Prepared) {
+    if !prepared.left.is_empty() {
+        let left = prepared.left.join(", ");
+        log::warn!("the agent decides at {left}: more than {} rules", tcpshift_common::layout::RULES);
+    }
 }
 
 /// Why programs decide.
 fn attached(kernel: &Kernel) -> String {
     format!("`assign` is attached to the cgroup {}", kernel.cgroup().display())
-}
-
-fn attach(kernel: &mut Kernel) -> Result<()> {
-    kernel.seize()?;
-    kernel.try_out()
 }

@@ -1,7 +1,7 @@
 //! How one generation follows another: a store becomes a plan, its sockets are opened, it is made durable,
 //! and only then every worker obeys it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
@@ -17,7 +17,7 @@ use crate::plan::catalog::Catalog;
 use crate::plan::choice::{refusals, withhold};
 use crate::plan::compile::{Memory, compile};
 use crate::plan::{Plan, Route};
-use crate::proxy::ListenFailure;
+use crate::proxy::{ListenFailure, Obstacle};
 use crate::route::kind::{self, Kind};
 use crate::route::model::Spec;
 use crate::route::object::{Key, Object};
@@ -39,9 +39,24 @@ pub(super) struct Changed {
     pub(super) reply: ChangeReply,
 }
 
+/// Why a change was not made.
+#[derive(Debug)]
+pub(super) enum Unchanged {
+    /// What is answered.
+    Failed(Failure),
+    /// These listeners cannot be opened.
+    Taken(Vec<ListenFailure>),
+}
+
+impl From<Failure> for Unchanged {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl App {
     /// Stores the objects of a request, all or none.
-    pub(super) async fn apply(&mut self, request: ApplyRequest) -> Result<ChangeReply, Failure> {
+    pub(super) async fn apply(&mut self, request: ApplyRequest) -> Result<ChangeReply, Unchanged> {
         let ApplyRequest { documents, namespace, dry_run } = request;
         let Changed { store, durable: (changed, _), mut reply } = self.stored(&documents, namespace.as_deref())?;
         if dry_run {
@@ -50,8 +65,11 @@ impl App {
         if !changed.is_empty() {
             let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
             let last = Arc::clone(&self.plan.borrow());
+            let were_down = self.down.reasons();
             self.advance(store, (changed, Vec::new())).await?;
             reply.warnings.extend(cautions(&keys, &last, &self.plan.borrow()).into_iter().map(Problem::note));
+            let down = self.down.failures().filter(|failure| !were_down.contains_key(&failure.address));
+            reply.warnings.extend(down.map(|failure| Problem::note(failure.to_string())));
         }
         reply.generation = self.plan.borrow().generation;
         Ok(reply)
@@ -102,7 +120,7 @@ impl App {
     }
 
     /// Removes the objects of a request, all or none.
-    pub(super) async fn delete(&mut self, request: DeleteRequest) -> Result<ChangeReply, Failure> {
+    pub(super) async fn delete(&mut self, request: DeleteRequest) -> Result<ChangeReply, Unchanged> {
         let Changed { store, durable, mut reply } = self.deleted(request)?;
         if !durable.1.is_empty() {
             self.advance(store, durable).await?;
@@ -156,10 +174,10 @@ impl App {
     }
 
     /// Edits the weights of an applied route.
-    pub(super) async fn shift(&mut self, request: ShiftRequest) -> Result<ChangeReply, Failure> {
+    pub(super) async fn shift(&mut self, request: ShiftRequest) -> Result<ChangeReply, Unchanged> {
         let ShiftRequest { object, namespace, rule, shares } = request;
         let key = key(&object, namespace.as_deref(), &self.store)?;
-        let Some(stored) = self.store.get(&key) else { return Err(refused(&Refusal::NotFound(key))) };
+        let Some(stored) = self.store.get(&key) else { return Err(refused(&Refusal::NotFound(key)).into()) };
         let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
         let subsets = self.subsets(stored);
         let document = shift::shift(stored, rule, &wanted, &subsets);
@@ -185,38 +203,36 @@ impl App {
     }
 
     /// Puts a changed store in force and makes it durable, or leaves everything as it is.
-    async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<(), Failure> {
+    async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<(), Unchanged> {
         // Also once it has: whoever got through to this one finds the other by then.
         if self.handing_over {
-            return Err(Failure::new(Reason::Unavailable, succession::HANDING_OVER));
+            return Err(Failure::new(Reason::Unavailable, succession::HANDING_OVER).into());
         }
         if self.draining {
-            return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed"));
+            return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed").into());
         }
         let mut plan = self.compile(&store);
         let failures = self.proxy.open(&plan);
-        let new: Vec<_> = failures.iter().filter(|failure| !self.down.contains_key(&failure.address)).collect();
+        let is_new = |failure: &&ListenFailure| !failure.is_passing() && !self.down.contains(failure.address);
+        let new: Vec<ListenFailure> = failures.iter().filter(is_new).cloned().collect();
         if !new.is_empty() {
-            let reasons: Vec<_> = new.iter().map(ToString::to_string).collect();
             self.give_up();
-            return Err(Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; "))));
+            return Err(Unchanged::Taken(new));
         }
-        for failure in &failures {
-            withhold(&mut plan, failure.address);
-        }
+        leave(&mut plan, &failures);
         let prepared = match self.prepare(&plan) {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.give_up();
-                return Err(Failure::new(Reason::Failed, format!("{error:#}; nothing is changed")));
+                return Err(Failure::new(Reason::Failed, format!("{error:#}; nothing is changed")).into());
             }
         };
         if let Err(error) = self.state.write(&stored, &deleted, store.version()) {
             self.assignment.abandon(prepared);
             self.give_up();
-            return Err(Failure::new(Reason::Failed, format!("{error:#}")));
+            return Err(Failure::new(Reason::Failed, format!("{error:#}")).into());
         }
-        self.publish(store, plan, prepared, &failures).await;
+        self.publish(store, plan, prepared, failures).await;
         Ok(())
     }
 
@@ -230,17 +246,12 @@ impl App {
     pub(super) async fn follow(&mut self, store: Store) {
         let mut plan = self.compile(&store);
         let failures = self.proxy.open(&plan);
-        for failure in &failures {
-            withhold(&mut plan, failure.address);
-        }
-        for failure in failures.iter().filter(|failure| !self.down.contains_key(&failure.address)) {
-            log::error!("{failure}");
-        }
+        leave(&mut plan, &failures);
         let prepared = self.prepare(&plan).unwrap_or_else(|error| {
             self.assignment.fall_behind(&error);
             None
         });
-        self.publish(store, plan, prepared, &failures).await;
+        self.publish(store, plan, prepared, failures).await;
     }
 
     /// Makes the tables that programs need for a plan, if they decide and it is another plan.
@@ -258,21 +269,28 @@ impl App {
     pub(super) async fn open_again(&mut self) {
         let plan = Arc::clone(&self.plan.borrow());
         let failures = self.proxy.open(&plan);
+        let is_passing = |obstacle: &Obstacle| *obstacle == Obstacle::Connection;
+        let has_changed = |failure: &ListenFailure| {
+            self.down.obstacle(failure.address).is_none_or(|last| is_passing(last) != failure.is_passing())
+        };
+        let is_other = failures.len() < self.down.len() || failures.iter().any(has_changed);
         if failures.len() < self.down.len() {
-            let opened = self.down.keys().filter(|address| self.proxy.is_open(**address));
+            let opened = self.down.failures().map(|failure| failure.address);
+            let opened = opened.filter(|address| self.proxy.is_open(*address));
             opened.for_each(|address| log::info!("listening on {address} now"));
             self.proxy.publish(plan).await;
-            self.down = down(&failures);
-            // What was withheld from it can be had now.
+        }
+        self.down.set(failures);
+        if is_other {
+            // What was withheld from a listener can be had now, or the other way round.
             self.follow(self.store.clone()).await;
-        } else {
-            self.down = down(&failures);
         }
     }
 
     fn compile(&mut self, store: &Store) -> Plan {
         let last = Arc::clone(&self.plan.borrow());
         let mut plan = compile(store.iter(), &self.identity, &mut self.memory, &last);
+        self.could_steer = self.assignment.steers().is_ok();
         self.want(&plan);
         self.choose(&mut plan);
         plan
@@ -283,13 +301,14 @@ impl App {
         store: Store,
         plan: Plan,
         prepared: Option<kernel::Prepared>,
-        failures: &[ListenFailure],
+        failures: Vec<ListenFailure>,
     ) {
         let last = Arc::clone(&self.plan.borrow());
         let changes = self.store.changes(&store);
         self.watchers.record(&changes, store.version());
         self.store = store;
         self.resolver.want(&plan.names);
+        self.down.set(failures);
         if self.is_in_force(&plan) {
             return;
         }
@@ -309,7 +328,6 @@ impl App {
         self.assignment.publish(prepared);
         self.proxy.publish(Arc::clone(&plan)).await;
         self.narrow(&plan);
-        self.down = down(failures);
         let known: HashSet<&String> = last.notes.iter().collect();
         plan.notes.iter().filter(|note| !known.contains(note)).for_each(|note| log::warn!("{note}"));
         let known: HashSet<String> = refusals(&last).map(|(_, said)| said).collect();
@@ -390,8 +408,12 @@ fn mark(connections: &Connections, last: &Plan, next: &Plan) {
     }
 }
 
-fn down(failures: &[ListenFailure]) -> BTreeMap<std::net::SocketAddr, String> {
-    failures.iter().map(|failure| (failure.address, failure.to_string())).collect()
+/// Leaves the ports of listeners that are not served to whoever listens there. Where nobody does, programs go on handing
+/// connections over.
+fn leave(plan: &mut Plan, failures: &[ListenFailure]) {
+    for failure in failures.iter().filter(|failure| !failure.is_passing()) {
+        withhold(plan, failure.address);
+    }
 }
 
 /// The object that a person names. Where kinds share a name, it is the one that is there.

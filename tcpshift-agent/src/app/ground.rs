@@ -86,6 +86,11 @@ impl App {
         }
     }
 
+    /// Whether connections can be steered now that could not when the last plan was compiled, or the other way round.
+    pub(super) fn abilities_changed(&self) -> bool {
+        self.assignment.steers().is_ok() != self.could_steer
+    }
+
     /// Looks what has changed on the host, and follows it.
     pub(super) async fn tend(&mut self) {
         let addresses = Addresses::now();
@@ -99,7 +104,7 @@ impl App {
         let plan = Arc::clone(&self.plan.borrow());
         self.assignment.retry(&plan);
         self.settle();
-        if have_moved || have_changed {
+        if have_moved || have_changed || self.abilities_changed() {
             self.follow(self.store.clone()).await;
         }
     }

@@ -22,7 +22,8 @@ use crate::admin::{Command, Commands};
 use crate::handover::give::{self, Estate};
 use crate::handover::take::Taken;
 use crate::handover::{Channel, Listening, take};
-use crate::proxy::Proxy;
+use crate::plan::Route;
+use crate::proxy::{ListenFailure, Proxy};
 use crate::route::state::State;
 
 /// How long an agent that was just killed may keep its locks and its sockets: the kernel takes its time to free all
@@ -151,6 +152,7 @@ pub(super) fn furnish(
     activated: Vec<Listening>,
 ) -> HashSet<SocketAddr> {
     let mut served = HashSet::new();
+    proxy.hold();
     if let Some(taken) = predecessor {
         served.extend(taken.sockets.iter().chain(&taken.activated).map(|(address, _)| *address));
         proxy.adopt(taken.sockets.drain(..));
@@ -161,9 +163,34 @@ pub(super) fn furnish(
 }
 
 impl App {
-    /// Whether there are listeners, and none of them can be served.
+    /// Whether there are listeners, none of them can be served before another program lets go, and no client is steered
+    /// without one.
     pub(super) fn serves_nothing(&self) -> bool {
-        !self.down.is_empty() && self.down.len() == self.plan.borrow().listeners.len()
+        let plan = self.plan.borrow();
+        let is_served = |route: &Arc<Route>| plan.datapath(route).0.is_some();
+        let has_clients = plan.mesh.iter().any(|listener| listener.routes.iter().any(is_served));
+        let mut down = self.down.failures();
+        self.down.len() > 0
+            && self.down.len() == plan.listeners.len()
+            && !has_clients
+            && !down.any(ListenFailure::is_passing)
+    }
+
+    /// The last step of a start that takes nothing over: the plan in force is the kernel's too, and what waits is accepted.
+    pub(super) async fn begin(&mut self) -> anyhow::Result<()> {
+        let plan = Arc::clone(&self.plan.borrow());
+        self.assignment.begin(&plan)?;
+        self.proxy.accept(plan).await;
+        self.follow_abilities().await;
+        self.settle();
+        Ok(())
+    }
+
+    /// What was planned for the kernel is carried if the kernel could not be had.
+    async fn follow_abilities(&mut self) {
+        if self.abilities_changed() {
+            self.follow(self.store.clone()).await;
+        }
     }
 
     /// Waits a moment for the sockets of an agent that is dying, if nothing can be served without them.
@@ -184,10 +211,10 @@ impl App {
         (problems, served): (usize, &HashSet<SocketAddr>),
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
-        if let Some((_, reason)) = self.down.iter().find(|(address, _)| served.contains(address))
-            && taken.pid().is_some()
-        {
-            bail!("{reason}; the running agent goes on serving");
+        if taken.pid().is_some() && self.down.failures().any(|failure| served.contains(&failure.address)) {
+            self.down.name().await;
+            let failure = self.down.failures().find(|failure| served.contains(&failure.address));
+            bail!("{}; the running agent goes on serving", failure.map(ToString::to_string).unwrap_or_default());
         }
         if problems > 0 && taken.pid().is_some() {
             bail!(
@@ -205,6 +232,7 @@ impl App {
         self.proxy.accept(Arc::clone(&self.plan.borrow())).await;
         let plan = Arc::clone(&self.plan.borrow());
         self.assignment.succeed(&plan).await;
+        self.follow_abilities().await;
         self.settle();
         self.state.catch_up();
         if let Some(pid) = taken.pid() {

@@ -55,11 +55,7 @@ impl Pins {
             make(&folder.join(inside))?;
         }
         // Of an agent that was killed before it could show them.
-        for folder in [folder.clone(), folder.join("slots"), folder.join("links")] {
-            for name in names(&folder)?.into_iter().filter(|name| name.ends_with(NEW)) {
-                remove(&folder.join(name))?;
-            }
-        }
+        discard_new(&folder)?;
         Ok(Self { folder, lock })
     }
 
@@ -147,6 +143,19 @@ impl Pins {
 
     fn slots(&self, route: u32, suffix: &str) -> PathBuf {
         self.folder.join("slots").join(format!("{route}{suffix}"))
+    }
+
+    /// Leaves what is pinned as [`Pins::take`] found it, but for what is not shown yet. Folders go if nothing is in them.
+    pub(super) fn give_back(self) {
+        let gone = discard_new(&self.folder);
+        if let Err(error) = gone {
+            log::debug!("{error:#}");
+        }
+        let folders = ["slots", "links", ""].map(|inside| self.folder.join(inside));
+        for folder in folders.iter().map(PathBuf::as_path).chain([Path::new(FOLDER)]) {
+            // One that is not empty is another agent's.
+            fs::remove_dir(folder).ok();
+        }
     }
 
     /// Removes everything, and detaches what is attached.
@@ -276,6 +285,16 @@ fn sweep(folder: &Path) -> Result<()> {
                 return Err(error).with_context(|| format!("cannot remove {}", folder.display()));
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is not shown yet.
+fn discard_new(folder: &Path) -> Result<()> {
+    for folder in [folder.to_owned(), folder.join("slots"), folder.join("links")] {
+        for name in names(&folder)?.into_iter().filter(|name| name.ends_with(NEW)) {
+            remove(&folder.join(name))?;
         }
     }
     Ok(())

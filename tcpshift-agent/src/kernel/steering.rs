@@ -20,7 +20,7 @@ use tcpshift_common::layout::{AgentRow, loss};
 
 use super::cgroup::Cgroup;
 use super::load::{self, Maps};
-use super::pins::{self, Pins};
+use super::pins::Pins;
 use super::sys::{self, hook};
 
 /// What becomes of new connections that the kernel steers when the agent is lost.
@@ -50,8 +50,6 @@ pub struct Asked {
 pub(super) struct Steering {
     /// By the names that they are pinned under.
     links: Vec<(String, OwnedFd)>,
-    /// What an agent before has left, to be detached when a plan of this one is in force.
-    left: Vec<(PathBuf, OwnedFd)>,
     /// The folder of the clients' cgroup.
     pub(super) cgroup: PathBuf,
 }
@@ -98,47 +96,24 @@ impl Steering {
             attach(name, hook, clients.as_fd(), clients.number, &clients.named())?;
         }
         attach("lookup", hook::SK_LOOKUP, netns.as_fd(), namespace, "this network namespace")?;
-        Ok(Self { links, left: Vec::new(), cgroup: clients.path })
+        Ok(Self { links, cgroup: clients.path })
     }
 
-    /// Takes note of a link that an agent before has left.
-    pub(super) fn inherit(&mut self, path: PathBuf, link: OwnedFd) {
-        self.left.push((path, link));
-    }
-
-    /// Whether an agent before has left something that has not been detached.
-    pub(super) fn has_left(&self) -> bool {
-        !self.left.is_empty()
-    }
-
-    /// A plan is in force: pins what is attached, and then detaches what was left, so that something is pinned at any time.
-    pub(super) fn settle(&mut self, pins: &Pins) -> Result<()> {
+    /// Pins what is attached. Returns under which paths.
+    pub(super) fn pin(&self, pins: &Pins) -> Result<Vec<PathBuf>> {
         for (name, link) in &self.links {
             pins.pin_link(name, link.as_fd())?;
         }
-        let own: Vec<PathBuf> = self.links.iter().map(|(name, _)| pins.link(name)).collect();
-        for (path, link) in std::mem::take(&mut self.left) {
-            if let Err(error) = sys::detach(link.as_fd()) {
-                // Its cgroup or its network namespace is gone.
-                log::debug!("{}: {error}", path.display());
-            }
-            if !own.contains(&path)
-                && let Err(error) = pins::remove(&path)
-            {
-                log::warn!("{error:#}");
-            }
-        }
-        Ok(())
+        Ok(self.links.iter().map(|(name, _)| pins.link(name)).collect())
     }
 }
 
-/// Detaches a link that is pinned, and removes its name.
-pub(super) fn detach(path: &Path, link: &OwnedFd) -> Result<()> {
+/// Detaches a link that is pinned.
+pub(super) fn detach(path: &Path, link: &OwnedFd) {
     if let Err(error) = sys::detach(link.as_fd()) {
         // Its cgroup or its network namespace is gone.
         log::debug!("{}: {error}", path.display());
     }
-    pins::remove(path)
 }
 
 /// The monotonic clock, in nanoseconds, as programs have it.

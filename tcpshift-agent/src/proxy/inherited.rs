@@ -12,8 +12,9 @@ use std::os::fd::AsFd;
 use socket2::SockRef;
 use tokio::sync::{mpsc, oneshot};
 
+use super::occupant::overlap;
 use super::worker::{Command, Lent};
-use super::{Proxy, socket};
+use super::{Proxy, inode, socket};
 use crate::plan::Plan;
 
 /// A socket that is open and that a worker is to accept from.
@@ -73,6 +74,18 @@ impl Inherited {
             .map(Some)
     }
 
+    /// Whether one of them has the port of an address, and keeps it from being listened at.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        let mut there = self.handed_over.keys().chain(self.activated.keys());
+        there.any(|other| overlap(*other, address))
+    }
+
+    /// Their numbers in the kernel's tables.
+    pub(super) fn inodes(&self) -> impl Iterator<Item = u64> {
+        let sockets = self.handed_over.values().chain(self.activated.values()).flatten();
+        sockets.filter_map(|socket| inode(socket.as_fd()))
+    }
+
     /// What came from systemd.
     pub(super) fn activated(&self) -> impl Iterator<Item = (SocketAddr, &TcpListener)> {
         self.activated.iter().flat_map(|(address, sockets)| sockets.iter().map(|socket| (*address, socket)))
@@ -80,10 +93,15 @@ impl Inherited {
 }
 
 impl Proxy {
-    /// Takes the sockets that an agent before this one listens at. Until [`Proxy::accept`] no plan makes this one
-    /// accept anything, so that the other can go on if this one comes to nothing.
-    pub fn adopt(&mut self, sockets: impl IntoIterator<Item = (SocketAddr, TcpListener)>) {
+    /// Has no plan make this agent accept anything until [`Proxy::accept`], so that no client is lost if its start comes to
+    /// nothing.
+    pub fn hold(&mut self) {
         self.held = true;
+    }
+
+    /// Takes the sockets that an agent before this one listens at, to be held until [`Proxy::accept`].
+    pub fn adopt(&mut self, sockets: impl IntoIterator<Item = (SocketAddr, TcpListener)>) {
+        self.hold();
         for (address, socket) in sockets {
             self.inherited.handed_over.entry(address).or_default().push(socket);
         }

@@ -10,24 +10,33 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::occupant::{self, Occupant};
 use super::{limits, socket};
 
 /// Connections that may wait to be accepted, for each worker; the host's `net.core.somaxconn` may lower it.
 pub(super) const BACKLOG: i32 = 4096;
 
-/// Opens `count` sockets at an address; `mark` sees each before anybody can connect to it. The error is for people: why
-/// it cannot be, and what to do.
+/// Why an address cannot be listened at.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Another socket has the port.
+    Taken,
+    /// In words for people, with the cure.
+    Otherwise(String),
+}
+
+/// Opens `count` sockets at an address; `mark` sees each before anybody can connect to it. With `beside` the port may be one
+/// that a socket of this agent has, which covers the address or is covered by it.
 pub(super) fn open(
     address: SocketAddr,
     count: usize,
+    beside: bool,
     mark: impl Fn(BorrowedFd<'_>),
-) -> Result<Vec<TcpListener>, String> {
-    match open_at(address, count, &mark) {
+) -> Result<Vec<TcpListener>, Refused> {
+    match open_at(address, count, beside, &mark) {
         // A host without IPv6: every address is every IPv4 address.
         Err(error) if address.ip().is_unspecified() && address.is_ipv6() && is_without(&error) => {
             let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-            open_at(address, count, &mark).map_err(|error| explain(address, &error))
+            open_at(address, count, beside, &mark).map_err(|error| explain(address, &error))
         }
         opened => opened.map_err(|error| explain(address, &error)),
     }
@@ -37,23 +46,20 @@ fn is_without(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
-fn open_at(address: SocketAddr, count: usize, mark: &impl Fn(BorrowedFd<'_>)) -> io::Result<Vec<TcpListener>> {
+fn open_at(
+    address: SocketAddr,
+    count: usize,
+    beside: bool,
+    mark: &impl Fn(BorrowedFd<'_>),
+) -> io::Result<Vec<TcpListener>> {
     let bind = |shared| bind(address, shared, mark);
-    let first = match bind(false) {
-        // Another listener of ours covers the address, or is covered by it: both have to be served.
-        Err(error) if is_occupied(&error) && occupant::find(address) == Occupant::Ourselves => bind(true)?,
-        bound => bound?,
-    };
+    let first = bind(beside)?;
     first.set_reuse_port(true)?;
     let mut sockets = vec![first.into()];
     for _ in 1..count {
         sockets.push(bind(true)?.into());
     }
     Ok(sockets)
-}
-
-fn is_occupied(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrInUse
 }
 
 /// Binds and listens: only the two together exclude others.
@@ -74,10 +80,13 @@ fn bind(address: SocketAddr, shared: bool, mark: &impl Fn(BorrowedFd<'_>)) -> io
     Ok(listener)
 }
 
+fn explain(address: SocketAddr, error: &io::Error) -> Refused {
+    if error.kind() == io::ErrorKind::AddrInUse { Refused::Taken } else { Refused::Otherwise(cure(address, error)) }
+}
+
 /// In words, with the cure.
-fn explain(address: SocketAddr, error: &io::Error) -> String {
+fn cure(address: SocketAddr, error: &io::Error) -> String {
     match Errno::from_io_error(error) {
-        Some(Errno::ADDRINUSE) => occupant::find(address).to_string(),
         Some(Errno::ADDRNOTAVAIL) => {
             format!("{} is not an address of this host; choose another `bind` or --listen-address", address.ip())
         }
@@ -114,7 +123,7 @@ mod tests {
     #[test]
     fn every_socket_of_the_group_is_given_connections() {
         let (_held, address) = reserve();
-        let sockets = open(address, 3, |_| {}).unwrap();
+        let sockets = open(address, 3, false, |_| {}).unwrap();
         let clients: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
         let accepted: Vec<usize> =
             sockets.iter().map(|socket| std::iter::from_fn(|| socket.accept().ok()).count()).collect();
@@ -125,7 +134,7 @@ mod tests {
     #[test]
     fn accepted_streams_inherit_the_options() {
         let (_held, address) = reserve();
-        let sockets = open(address, 1, |_| {}).unwrap();
+        let sockets = open(address, 1, false, |_| {}).unwrap();
         let _client = TcpStream::connect(address).unwrap();
         let (stream, _) = sockets[0].accept().unwrap();
         let stream = SockRef::from(&stream);
@@ -136,16 +145,17 @@ mod tests {
     #[test]
     fn a_listener_opens_again_while_its_connections_live() {
         let (_held, address) = reserve();
-        let sockets = open(address, 2, |_| {}).unwrap();
+        let sockets = open(address, 2, false, |_| {}).unwrap();
         let _client = TcpStream::connect(address).unwrap();
         let _stream = sockets.iter().find_map(|socket| socket.accept().ok()).unwrap();
         drop(sockets);
-        assert_eq!(open(address, 2, |_| {}).map(|sockets| sockets.len()), Ok(2));
+        assert_eq!(open(address, 2, false, |_| {}).unwrap().len(), 2);
     }
 
     #[test]
     fn a_foreign_address_and_a_foreign_family_are_named() {
-        let error = open("192.0.2.1:31400".parse().unwrap(), 1, |_| {}).unwrap_err();
+        let refused = open("192.0.2.1:31400".parse().unwrap(), 1, false, |_| {}).unwrap_err();
+        let Refused::Otherwise(error) = refused else { panic!("{refused:?}") };
         assert!(error.contains("192.0.2.1 is not an address of this host"), "{error}");
     }
 
@@ -155,8 +165,9 @@ mod tests {
         let port = address.port();
         let wide: SocketAddr = format!("[::]:{port}").parse().unwrap();
         let narrow: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
-        let _wide = open(wide, 2, |_| {}).unwrap();
-        let sockets = open(narrow, 2, |_| {}).unwrap();
+        let _wide = open(wide, 2, false, |_| {}).unwrap();
+        assert!(matches!(open(narrow, 2, false, |_| {}), Err(Refused::Taken)));
+        let sockets = open(narrow, 2, true, |_| {}).unwrap();
         let _client = TcpStream::connect(narrow).unwrap();
         assert!(sockets.iter().any(|socket| socket.accept().is_ok()), "the narrow one takes what is its own");
     }

@@ -184,7 +184,8 @@ async fn another_process_that_serves_the_port_is_named() {
             let plan =
                 simple(1, address.parse().unwrap(), steer::CONNECTION, vec![destination(1, 1, &[(1, one.address)])]);
             let mut world = World::new(&crate::world::plan(0, vec![])).await;
-            let failures = world.proxy.open(&plan);
+            let mut failures = world.proxy.open(&plan);
+            tcpshift_agent::proxy::name_occupants(&mut failures);
             let [failure] = &failures[..] else { panic!("{how} {address}: {failures:?}") };
             let text = failure.to_string();
             assert!(text.starts_with(&format!("cannot listen on {address} for default/gw:tcp-0: already served by ")));

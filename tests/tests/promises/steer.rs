@@ -12,6 +12,7 @@ mod overlap;
 mod real;
 mod reasons;
 mod scope;
+mod starts;
 mod survival;
 mod walk;
 

@@ -192,23 +192,6 @@ fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
 }
 
 #[test]
-fn a_start_that_fails_leaves_what_survived() {
-    let world = World::new();
-    let (mut agent, _servers) = served(&world);
-    agent.process().kill();
-    let before = links(&world).len();
-    let mut launcher = command(built("tcpshift-agent"));
-    launcher.arg("run").args(options(&world, &["/nowhere/at-all.yaml"]));
-    launcher.env("TCPSHIFT_ADMIN", format!("unix:{}", world.path("other.sock").display()));
-    run(grouped(world.cgroup(), &launcher), b"", seconds(30)).expect(1).complains("/nowhere/at-all.yaml");
-    assert_eq!(links(&world).len(), before, "{:?}", links(&world));
-    assert_ways(&world, 0.3);
-    let agent = agent.kill_and_restart();
-    agent.apply(&routes([0, 100]));
-    assert_ways(&world, 1.0);
-}
-
-#[test]
 fn doctor_changes_nothing_for_clients() {
     let world = World::new();
     let (_agent, _servers) = served(&world);

@@ -1,0 +1,142 @@
+//! How an agent takes the place of the one before it in the kernel, and how it leaves that place.
+//!
+//! After `kill -9` the programs of the agent before go on steering by its last plan. So all that may fail comes first, and
+//! touches nothing of the other's: [`Kernel::reserve`], then [`Kernel::prepare`]. [`Kernel::seize`], [`Kernel::publish`] and
+//! [`Kernel::settle`] follow, in this order. It must not know plans.
+
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+
+use super::pins::{self, Pins};
+use super::{Kernel, Prepared, load, steering, sys};
+
+impl Kernel {
+    /// Locks what is pinned for this agent, and attaches `assign` to the cgroup of this process to try it with a connection.
+    /// What an agent before this one has pinned stays as it is. Fails if an agent runs that has it, or if the program does not
+    /// decide; may be called again.
+    pub fn reserve(&mut self) -> Result<()> {
+        if self.pins.is_some() {
+            return Ok(());
+        }
+        let pins = Pins::take()?;
+        self.trial = Some(self.attach()?);
+        if let Err(error) = self.try_out() {
+            self.trial = None;
+            return Err(error);
+        }
+        self.pins = Some(pins);
+        Ok(())
+    }
+
+    /// Puts `assign` into the links that an agent before this one has pinned, and takes note of its programs that steer,
+    /// which go on until [`Kernel::settle`].
+    pub fn seize(&mut self) -> Result<()> {
+        let pins = self.pins.as_ref().context("what is pinned is not this agent's")?;
+        let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?.as_fd();
+        let opened: Vec<_> = pins
+            .links()?
+            .into_iter()
+            .map(|path| {
+                let refused = || format!("cannot take over {} (`tcpshift-agent unload` removes it)", path.display());
+                let link = sys::pinned(&path).with_context(refused)?;
+                let is_assign = pins::is_assign(&path);
+                // A cgroup that is gone has no number.
+                let cgroup = is_assign.then(|| sys::link_cgroup(link.as_fd()).with_context(refused)).transpose()?;
+                Ok((path, link, cgroup))
+            })
+            .collect::<Result<_>>()?;
+        let (mut is_attached, mut links, mut left) = (false, Vec::new(), Vec::new());
+        for (path, link, cgroup) in opened {
+            let Some(cgroup) = cgroup else {
+                left.push((path, link));
+                continue;
+            };
+            // A socket that is handed over stays with the cgroup of whoever made it.
+            match sys::replace(link.as_fd(), program) {
+                Ok(()) => {
+                    is_attached |= cgroup == self.cgroup.number;
+                    links.push(link);
+                }
+                Err(error) => {
+                    log::debug!("{}: {error}; it is removed", path.display());
+                    pins::remove(&path)?;
+                }
+            }
+        }
+        // Once the link of the agent before has the program, the one that it was tried by would run it twice.
+        if let Some(trial) = self.trial.take().filter(|_| !is_attached) {
+            pins.pin_link(&format!("assign-{}", self.cgroup.number), trial.as_fd())?;
+            links.push(trial);
+        }
+        (self.links, self.left, self.is_seized) = (links, left, true);
+        Ok(())
+    }
+
+    /// Puts a plan in force by one write. Connections that are new from then on are decided by it.
+    pub fn publish(&mut self, prepared: Prepared) -> Result<()> {
+        if let Some(pins) = self.pins.as_ref().filter(|_| !self.is_shown) {
+            pins.clear()?;
+            for (name, map) in self.maps.named() {
+                pins.pin(name, map)?;
+            }
+            self.is_shown = true;
+        }
+        self.publisher.publish(prepared, self.pins.as_ref())
+    }
+
+    /// Whether a plan is in force and what steers is pinned. Until then an agent before this one, if it has left something,
+    /// steers too.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
+    /// Pins what steers by the plan in force, and then detaches what an agent before has left, so that something is pinned
+    /// at any time.
+    pub fn settle(&mut self) -> Result<()> {
+        let Some(pins) = &self.pins else { return Ok(()) };
+        let own = match &self.steering {
+            Ok(steering) => steering.pin(pins)?,
+            // Nobody is to steer any more.
+            Err(_) => Vec::new(),
+        };
+        for (path, link) in std::mem::take(&mut self.left) {
+            steering::detach(&path, &link);
+            if !own.contains(&path)
+                && let Err(error) = pins::remove(&path)
+            {
+                log::warn!("{error:#}");
+            }
+        }
+        self.is_settled = true;
+        Ok(())
+    }
+
+    /// Leaves everything that is pinned to another agent.
+    pub fn let_go(&mut self) {
+        self.links.clear();
+        self.left.clear();
+        (self.pins, self.is_seized) = (None, false);
+        // What is attached by now is the other one's to detach.
+        self.steering = Err("another agent steers".to_owned());
+    }
+
+    /// Whether `assign` is attached for good, and what is pinned is this agent's.
+    pub fn is_seized(&self) -> bool {
+        self.is_seized
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let Some(pins) = self.pins.take() else { return };
+        // No plan of this agent was in force, or that of an agent before is too: what the other left goes on.
+        if !self.is_shown || !self.is_settled && !self.left.is_empty() {
+            pins.give_back();
+            return;
+        }
+        if let Err(error) = pins.remove() {
+            log::warn!("{error:#}; `tcpshift-agent unload` removes what is left");
+        }
+    }
+}
