@@ -77,8 +77,13 @@ impl Connections {
 
     /// Connections decided for a destination, by the agent or by kernel programs.
     pub fn opened(&self, destination: u32) -> u64 {
+        self.destinations.get(destination).opened.load(Relaxed) + self.steered_to(destination)
+    }
+
+    /// Of those, decided by kernel programs that steer: the agent never saw them.
+    pub fn steered_to(&self, destination: u32) -> u64 {
         let steered = self.steered.get(destination);
-        self.destinations.get(destination).opened.load(Relaxed) + steered.opened + steered.refused
+        steered.opened + steered.refused
     }
 
     /// Of those, decided since the weights changed last.

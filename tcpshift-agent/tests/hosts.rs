@@ -67,6 +67,27 @@ fd00::1 one.example.com two.example.com
     assert!(code == 1 && out.is_empty(), "{out}");
 }
 
+#[test]
+fn a_host_file_has_the_lines_once_however_often_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, hosts) = (folder.path().join("routes.yaml"), folder.path().join("hosts"));
+    std::fs::write(&file, ENTRIES).unwrap();
+    std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+    let (file_name, hosts_name) = (file.display().to_string(), hosts.display().to_string());
+    let words = ["hosts", "--write", &hosts_name, &file_name];
+    assert_eq!(run(folder.path(), &words), (0, format!("{hosts_name} written\n"), String::new()));
+    let text = std::fs::read_to_string(&hosts).unwrap();
+    assert!(text.starts_with("127.0.0.1 localhost\n# BEGIN") && text.contains("\n240.0.0.1 one.example.com"), "{text}");
+    assert_eq!(run(folder.path(), &words), (0, format!("{hosts_name} unchanged\n"), String::new()));
+    assert_eq!(std::fs::read_to_string(&hosts).unwrap(), text);
+    // What is gone goes, and what is somebody else's stays.
+    std::fs::write(&file, ENTRIES.replace("240.0.0.1", "240.0.0.7")).unwrap();
+    assert_eq!(run(folder.path(), &words).0, 0);
+    assert_eq!(std::fs::read_to_string(&hosts).unwrap(), text.replace("240.0.0.1", "240.0.0.7"));
+    let (code, out, err) = run(folder.path(), &["hosts", "--write", "/nowhere/hosts", &file_name]);
+    assert!(code == 1 && out.is_empty() && err.contains("/nowhere/hosts"), "{out}{err}");
+}
+
 fn entry() -> Value {
     json!({
         "apiVersion": "networking.istio.io/v1",

@@ -1,7 +1,5 @@
 //! What an agent says when it panics, which goes the way of its log.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use std::process::Command;
 
 use tcpshift_agent::logging;

@@ -107,6 +107,10 @@ pub struct AssignmentStatus {
     pub kernel: u64,
     /// Connections that the agent decided for though kernel programs are there: they were not seen, or their plan was gone.
     pub agent: u64,
+    /// Connections that kernel programs steered, or refused since there was no endpoint, by the destinations that the plan has:
+    /// the agent never saw them.
+    #[serde(default)]
+    pub steered: u64,
 }
 
 /// What apply, delete, shift and preview answer.

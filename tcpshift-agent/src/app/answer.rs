@@ -100,7 +100,7 @@ impl App {
             generation: plan.generation,
             seed: plan.seed,
             datapath: status::datapaths(&plan),
-            assignment: self.assignment.status(connections),
+            assignment: self.assignment.status(connections, &plan),
             draining: self.draining,
             labels: self.identity.labels.clone(),
             objects: self.store.len() as u64,

@@ -15,7 +15,7 @@ use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
 use crate::kernel::{self, Kernel, Listening, Prepared, Sockets, Wanted};
-use crate::plan::Plan;
+use crate::plan::{Destination, Plan};
 
 /// How often programs are told that the agent is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -309,12 +309,14 @@ impl Assignment {
     }
 
     /// For people.
-    pub(super) fn status(&self, connections: &Connections) -> AssignmentStatus {
+    pub(super) fn status(&self, connections: &Connections, plan: &Plan) -> AssignmentStatus {
+        let steered = |destination: &Destination| connections.steered_to(destination.decides.number);
         AssignmentStatus {
             by: if self.is_on { "kernel" } else { "agent" }.to_owned(),
             reason: self.reason.clone(),
             kernel: connections.obeyed.load(Relaxed),
             agent: connections.decided.load(Relaxed),
+            steered: plan.routes().flat_map(|route| &route.destinations).map(steered).sum(),
         }
     }
 

@@ -77,7 +77,7 @@ impl App {
 
     /// A copy of the store with the objects of documents in it.
     pub(super) fn stored(&self, documents: &[Document], namespace: Option<&str>) -> Result<Changed, Failure> {
-        let (entries, problems) = read::read_all(documents, namespace);
+        let (entries, problems) = read::read_in_order(documents, namespace);
         let (errors, warnings): (Vec<_>, Vec<_>) =
             problems.into_iter().partition(|problem| problem.severity == Severity::Error);
         if !errors.is_empty() {
@@ -134,7 +134,7 @@ impl App {
         let DeleteRequest { documents, objects, namespace, ignore_not_found } = request;
         let mut reply = ChangeReply::default();
         let mut keys = Vec::new();
-        let (entries, problems) = read::read_all(&documents, namespace.as_deref());
+        let (entries, problems) = read::read_in_order(&documents, namespace.as_deref());
         // An object that is invalid by now can be deleted all the same, as long as it can be named.
         let unnamed = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
         let unnamed: Vec<_> = unnamed.collect();

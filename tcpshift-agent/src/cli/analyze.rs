@@ -22,11 +22,12 @@ Examples:
   tcpshift-agent analyze routes/
   cat route.yaml | tcpshift-agent analyze -
   tcpshift-agent analyze --admin unix:/run/tcpshift/admin.sock route.yaml
+  tcpshift-agent analyze --admin unix:/run/tcpshift/admin.sock
   tcpshift-agent analyze -S 'IST0101=VirtualService tcp-echo.default' routes/
   tcpshift-agent analyze --list
 
 With --admin typed here, the files are laid over the objects of the running agent: what would happen if they were \
-applied. Codes beginning with IST are Istio's.
+applied. Without files it looks at those objects as they are. Codes beginning with IST are Istio's.
 
 Exit codes: 0 nothing at or above the failure threshold, 79 something, 65 a file that is no YAML, 1 a file that \
 cannot be read, or no agent.";
@@ -35,8 +36,8 @@ cannot be read, or no agent.";
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
 pub(super) struct Arguments {
-    /// Files, folders, or - for standard input
-    #[arg(value_name = "PATH", required_unless_present = "list")]
+    /// Files, folders, or - for standard input; none is needed with --admin
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 
     /// Namespace of objects that name none; only findings of this one are printed
@@ -162,6 +163,9 @@ pub(super) fn execute(arguments: Arguments, running: Option<Running>) -> Result<
         screen::print(&table())?;
         return Ok(Done::Well);
     }
+    if paths.is_empty() && running.is_none() {
+        return Err(Stop::Usage("name files or folders, or a running agent by --admin unix:PATH".to_owned()));
+    }
     let names = documents::files(&paths)?;
     let Each { documents, unusable: mut unreadable, has_failed: failed } = documents::each(&names)?;
     let only = namespace.clone().filter(|_| !all_namespaces);
@@ -178,7 +182,10 @@ pub(super) fn execute(arguments: Arguments, running: Option<Running>) -> Result<
     findings.retain(|finding| finding.level >= prints);
     outcome::problems(&unreadable);
     screen::print(&text(&findings, output)?)?;
-    let what: Vec<_> = names.iter().map(|name| name.display().to_string()).collect();
+    let mut what: Vec<_> = names.iter().map(|name| name.display().to_string()).collect();
+    if what.is_empty() {
+        what.push("the objects of the running agent".to_owned());
+    }
     if findings.is_empty() && !found && unreadable.is_empty() && !failed {
         screen::note(&format!("✔ No validation issues found when analyzing {}.", what.join(", ")));
     }

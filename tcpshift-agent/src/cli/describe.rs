@@ -1,15 +1,17 @@
 //! `describe`: one object, what it says, and what became of it in the plan in force.
 //!
 //! It puts the answers of `get` and `status` together. Which part of the plan belongs to the object is known
-//! to [`part`], what an object of a kind says to [`saying`].
+//! to [`part`], and for a WorkloadEntry to [`used`]; what an object of a kind says to [`saying`].
 
 mod part;
 mod saying;
+mod used;
 
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::used::Ways;
 use super::outcome::{Done, Stop};
 use super::{JsonOnly, Namespace, column, quantity, screen, status, target};
 use crate::admin::api::{GetRequest, Item, ListenerStatus, Reason, StatusReply};
@@ -99,15 +101,21 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
 async fn description(kind: Kind, item: Item, status: &StatusReply, client: &Client) -> Result<Description, Stop> {
     let (namespace, name) =
         (column::plain(&item.object, "/metadata/namespace"), column::plain(&item.object, "/metadata/name"));
-    let mut neighbours = Vec::new();
+    let (mut neighbours, mut ways) = (Vec::new(), Ways::default());
     for other in saying::neighbours(kind) {
         let request = GetRequest { kind: other.qualified(), namespace: Some(namespace.clone()), name: None };
         let items = client.get(&request).await?.items;
         let tied = items.iter().filter(|other_item| saying::tied(kind, &item.object, *other, &other_item.object));
-        neighbours
-            .extend(tied.map(|tied| format!("{}/{}", other.singular(), column::plain(&tied.object, "/metadata/name"))));
+        for tied in tied {
+            neighbours.push(format!("{}/{}", other.singular(), column::plain(&tied.object, "/metadata/name")));
+            ways.services.push((*other, tied.object.clone()));
+        }
     }
-    let listeners = part::of(kind, &item.object, &status.listeners);
+    if kind == Kind::WorkloadEntry {
+        let request = GetRequest { kind: Kind::DestinationRule.qualified(), namespace: None, name: None };
+        ways.rules.extend(client.get(&request).await?.items.into_iter().map(|item| item.object));
+    }
+    let listeners = part::of(kind, &item.object, &ways, &status.listeners);
     let key = Key { kind, namespace, name }.to_string();
     let notes = status.notes.iter().filter(|note| names(note, &key)).cloned().collect();
     Ok(Description { kind, item, listeners, notes, neighbours })

@@ -1,7 +1,9 @@
 //! `hosts`: lines of a host file for the hosts of ServiceEntries, so that clients of this host find their addresses
 //! without a DNS server of their own.
 
-use std::path::PathBuf;
+mod block;
+
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ipnet::IpNet;
@@ -21,7 +23,8 @@ use crate::route::read::{self, Entry};
 const AFTER: &str = "\
 Examples:
   tcpshift-agent hosts
-  tcpshift-agent hosts routes/ >> /etc/hosts
+  tcpshift-agent hosts --write /etc/hosts
+  tcpshift-agent hosts routes/
 
 Each line is an address and the hosts that have it. A host whose addresses are subnets, or that has none, is named in \
 a comment; one with a wildcard cannot stand in a host file and is left out. Files with errors give no line: exit code 65.";
@@ -33,6 +36,12 @@ pub(super) struct Arguments {
     /// Files, folders, or - for standard input; without any, the objects of the running agent
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+
+    /// Put the lines into a host file, in the place of those that stand there from before, instead of printing them
+    ///
+    /// They stand between two comments; what is around them is left as it is.
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
 
     #[command(flatten)]
     namespace: Namespace,
@@ -51,15 +60,14 @@ pub(super) async fn of_agent(arguments: Arguments, client: &Client) -> Result<Do
     let request = GetRequest { kind: Kind::ServiceEntry.qualified(), namespace, name: None };
     let items = client.get(&request).await?.items;
     let objects = items.iter().filter_map(|item| analyze::present(&item.object, &item.origin));
-    screen::print(&text(objects.collect()))?;
-    Ok(Done::Well)
+    say(&text(objects.collect()), arguments.write.as_deref())
 }
 
 /// Of the objects in files.
 pub(super) fn of_files(arguments: &Arguments) -> Result<Done, Stop> {
-    let Arguments { paths, namespace } = arguments;
+    let Arguments { paths, write, namespace } = arguments;
     let Each { documents, unusable, has_failed } = documents::each(&documents::files(paths)?)?;
-    let (entries, problems) = read::read_all(&documents, namespace.namespace.as_deref());
+    let (entries, problems) = read::read_in_order(&documents, namespace.namespace.as_deref());
     let errors = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
     let errors: Vec<Problem> = errors.chain(unusable).collect();
     if has_failed || !errors.is_empty() {
@@ -70,7 +78,18 @@ pub(super) fn of_files(arguments: &Arguments) -> Result<Done, Stop> {
         Entry::Valid(object) => Some(*object),
         _ => None,
     });
-    screen::print(&text(objects.collect()))?;
+    say(&text(objects.collect()), write.as_deref())
+}
+
+/// Prints the lines, or puts them into a file.
+fn say(lines: &str, file: Option<&Path>) -> Result<Done, Stop> {
+    match file {
+        None => screen::print(lines)?,
+        Some(file) => {
+            let what = if block::write(file, lines).map_err(Stop::Failed)? { "written" } else { "unchanged" };
+            screen::print(&format!("{} {what}\n", screen::clean(&file.display().to_string())))?;
+        }
+    }
     Ok(Done::Well)
 }
 

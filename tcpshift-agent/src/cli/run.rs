@@ -23,7 +23,8 @@ Examples:
   tcpshift-agent run routes/ --listen-address 127.0.0.1 --state-dir ./state
         from a folder and its own state, for this machine alone
   tcpshift-agent run --takeover
-        in place of the agent that runs, say after an upgrade: no connection is refused or reset
+        in place of the agent that runs, say after an upgrade: no new connection is refused or reset, and those that the \
+agent carries have its --drain-timeout to end
 
 SIGHUP reads the files again. SIGTERM stops accepting, lets open connections end until --drain-timeout, and \
 closes the rest.";
@@ -98,8 +99,9 @@ pub(super) struct Arguments {
     /// Take over from the agent that answers at the admin socket, without a gap
     ///
     /// The new agent gets the listening sockets and the state directory of the running one, and begins to accept in
-    /// the moment in which that one lets go; connections that are open there end there. If the new one cannot
-    /// start, the running one goes on. With no agent running it starts as usual.
+    /// the moment in which that one lets go. Connections that the old one carries stay with it until its --drain-timeout, and
+    /// those that have not ended by then are reset; steered ones go on. If the new one cannot start, the running one goes
+    /// on. With no agent running it starts as usual.
     #[arg(long)]
     takeover: bool,
 }

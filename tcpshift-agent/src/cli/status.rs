@@ -113,15 +113,22 @@ fn header(status: &StatusReply, wide: bool) -> String {
     header
 }
 
-/// Why the agent decides, if it does, and for how many connections it did in the place of the kernel.
-fn of_assignment(AssignmentStatus { by, reason, kernel, agent }: &AssignmentStatus, wide: bool) -> String {
+/// Why the agent decides, if it does; and how many connections were steered, and who decided for those that the agent carried.
+fn of_assignment(AssignmentStatus { by, reason, kernel, agent, steered }: &AssignmentStatus, wide: bool) -> String {
     let mut text = String::new();
     if by != "kernel" {
         line(&mut text, &format!("assignment by the agent: {reason}"));
     }
+    let mut counts = Vec::new();
+    if *steered > 0 {
+        counts.push(format!("{} steered", quantity::count(*steered, "connection")));
+    }
     if *agent > 0 || (wide && by == "kernel") {
-        let all = quantity::count(kernel + agent, "connection");
-        line(&mut text, &format!("{agent} of {all} decided by the agent"));
+        let all = quantity::count(kernel + agent, "carried connection");
+        counts.push(format!("{agent} of {all} decided by the agent"));
+    }
+    if !counts.is_empty() {
+        line(&mut text, &counts.join(", "));
     }
     text
 }
@@ -263,7 +270,13 @@ mod tests {
             generation: 4,
             seed: 0x1f,
             datapath: "proxy".to_owned(),
-            assignment: AssignmentStatus { by: "kernel".to_owned(), reason: String::new(), kernel: 406, agent: 0 },
+            assignment: AssignmentStatus {
+                by: "kernel".to_owned(),
+                reason: String::new(),
+                kernel: 406,
+                agent: 0,
+                steered: 0,
+            },
             draining: false,
             labels: std::collections::BTreeMap::new(),
             objects: 5,
@@ -326,14 +339,24 @@ default/tcp-echo   tcp-echo:9000/v2   20       2000    20 %    203      20.3 % [
         let mut status = status();
         let second_line = |status: &StatusReply, wide| text(status, wide, false).lines().nth(1).unwrap().to_owned();
         assert_eq!(second_line(&status, false), "");
-        assert_eq!(second_line(&status, true), "0 of 406 connections decided by the agent");
+        assert_eq!(second_line(&status, true), "0 of 406 carried connections decided by the agent");
         status.assignment.agent = 3;
-        assert_eq!(second_line(&status, false), "3 of 409 connections decided by the agent");
+        assert_eq!(second_line(&status, false), "3 of 409 carried connections decided by the agent");
+        status.assignment.steered = 1;
+        assert_eq!(
+            second_line(&status, false),
+            "1 connection steered, 3 of 409 carried connections decided by the agent"
+        );
+        status.assignment.agent = 0;
+        assert_eq!(second_line(&status, false), "1 connection steered");
         let reason = "this process lacks CAP_BPF".to_owned();
-        status.assignment = AssignmentStatus { by: "agent".to_owned(), reason, kernel: 0, agent: 0 };
+        status.assignment = AssignmentStatus { by: "agent".to_owned(), reason, kernel: 0, agent: 0, steered: 12 };
         let text = text(&status, true, false);
         assert!(text.contains(", assignment agent, 5 objects"), "{text}");
-        assert!(text.contains("\nassignment by the agent: this process lacks CAP_BPF\n\n"), "{text}");
+        assert!(
+            text.contains("\nassignment by the agent: this process lacks CAP_BPF\n12 connections steered\n\n"),
+            "{text}"
+        );
     }
 
     #[test]

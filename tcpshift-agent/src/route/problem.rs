@@ -56,6 +56,18 @@ impl Problem {
         Self { severity: Severity::Warning, ..Self::of_file("", message) }
     }
 
+    /// The warning of an object that gives way to one that is read later, each a file and a line; it is reported at the first.
+    pub fn replaced(object: &impl fmt::Display, first: (&str, usize), second: (&str, usize)) -> Self {
+        let message = format!("the same object stands at {}:{} too, and the last one counts", second.0, second.1);
+        Self {
+            severity: Severity::Warning,
+            line: first.1,
+            object: object.to_string(),
+            cure: "remove one of them, or apply this file alone".to_owned(),
+            ..Self::of_file(first.0, message)
+        }
+    }
+
     /// The error of an object that stands at two places, each a file and a line; it is reported at the second.
     pub fn twice(object: &impl fmt::Display, first: (&str, usize), second: (&str, usize)) -> Self {
         Self {

@@ -126,23 +126,44 @@ fn read_as(name: &str, text: &str, namespace: Option<&str>, only: bool) -> Conte
 
 /// Reads several files that belong together: an object that stands twice is an error.
 pub fn read_all(documents: &[Document], namespace: Option<&str>) -> (Vec<Entry>, Vec<Problem>) {
-    let (mut entries, mut problems) = (Vec::new(), Vec::new());
-    let mut places: HashMap<Key, (&str, usize)> = HashMap::new();
-    for Document { name, text } in documents {
+    read_each(documents, namespace, |_, _| false)
+}
+
+/// Reads several files in the order in which they are applied: of an object that stands in more than one the last counts, as
+/// with kubectl, and a warning says so. One that stands twice in one file is an error.
+pub fn read_in_order(documents: &[Document], namespace: Option<&str>) -> (Vec<Entry>, Vec<Problem>) {
+    read_each(documents, namespace, |first, second| first != second)
+}
+
+/// `replaces` says by their numbers whether an object of the first file gives way to that of the second.
+fn read_each(
+    documents: &[Document],
+    namespace: Option<&str>,
+    replaces: fn(usize, usize) -> bool,
+) -> (Vec<Entry>, Vec<Problem>) {
+    let (mut entries, mut problems): (Vec<Option<Entry>>, Vec<Problem>) = (Vec::new(), Vec::new());
+    // By key: the number of the file, its name, the line, and the index among the entries.
+    let mut places: HashMap<Key, (usize, &str, usize, usize)> = HashMap::new();
+    for (file, Document { name, text }) in documents.iter().enumerate() {
         let contents = read(name, text, namespace);
         problems.extend(contents.problems);
         for entry in contents.entries {
             if let Some(key) = entry.key() {
-                let place = (name.as_str(), entry.line());
-                match places.get(key) {
-                    Some(first) => problems.push(Problem::twice(key, *first, place)),
-                    None => drop(places.insert(key.clone(), place)),
+                let (line, index) = (entry.line(), entries.len());
+                match places.get_mut(key) {
+                    Some(first) if replaces(first.0, file) => {
+                        problems.push(Problem::replaced(key, (first.1, first.2), (name, line)));
+                        entries[first.3] = None;
+                        *first = (file, name, line, index);
+                    }
+                    Some(first) => problems.push(Problem::twice(key, (first.1, first.2), (name, line))),
+                    None => drop(places.insert(key.clone(), (file, name, line, index))),
                 }
             }
-            entries.push(entry);
+            entries.push(Some(entry));
         }
     }
-    (entries, problems)
+    (entries.into_iter().flatten().collect(), problems)
 }
 
 struct Reader<'a> {

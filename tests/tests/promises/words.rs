@@ -231,3 +231,48 @@ fn status_shows_the_split_and_its_interval() {
         assert!(table.contains(part), "{part} is not in\n{table}");
     }
 }
+
+#[test]
+fn a_folder_is_applied_in_the_order_of_its_files() {
+    let world = World::new();
+    let _servers = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
+    let agent = Agent::start::<&str>(&world, &[]);
+    let folder = example("");
+    let folder = folder.to_str().unwrap();
+    // It has the route twice, and the file that comes last counts.
+    for time in ["created", "unchanged"] {
+        let output = agent.cli(&["apply", "-f", folder]).expect(0);
+        assert!(output.stdout.contains(&format!("virtualservice.networking.istio.io/tcp-echo {time}\n")), "{output:?}");
+        let warned = output.stderr.lines().any(|line| line.contains("20-v2.yaml:") && line.contains("all-v1.yaml:"));
+        assert!(warned, "{output:?}");
+    }
+    assert_eq!(answers(GATEWAY, 20), ["one"; 20]);
+    agent.apply_file(&example("20-v2.yaml"));
+    assert_eq!(agent.destination("default/tcp-echo", "v2").weight, 20);
+    agent.cli(&["delete", "-f", folder]).expect(0);
+    assert!(agent.objects("all").is_empty() && agent.status().listeners.is_empty());
+}
+
+#[test]
+fn a_workload_entry_is_described_with_what_leads_to_it() {
+    let world = World::new();
+    let agent = served(&world);
+    // Both versions are at one address.
+    for (name, own, other) in [("tcp-echo-v1", "9000/v1", "9000/v2"), ("tcp-echo-v2", "9000/v2", "9000/v1")] {
+        let text = agent.cli(&["describe", "we", name]).expect(0).stdout;
+        assert!(text.contains(own) && !text.contains(other), "{name}:\n{text}");
+    }
+}
+
+#[test]
+fn analyze_looks_at_what_an_agent_has() {
+    let world = World::new();
+    let agent = served(&world);
+    let socket = socket_word(&world, "agent");
+    let output = cli(&[], &["analyze", "--admin", &socket], b"").expect(0);
+    assert!(output.stdout.is_empty() && output.stderr.contains("the objects of the running agent"), "{output:?}");
+    agent.cli(&["delete", "dr", "tcp-echo-destination"]).expect(0);
+    let output = cli(&[], &["analyze", "--admin", &socket], b"").expect(79);
+    assert!(output.stdout.contains("VirtualService default/tcp-echo"), "{output:?}");
+    agent.cli(&["analyze"]).expect(2).complains("--admin");
+}

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
+use super::used::Ways;
 use crate::admin::api::{DestinationStatus, ListenerStatus, RouteStatus};
 use crate::cli::column::{list, plain};
 use crate::route::kind::Kind;
@@ -13,7 +14,7 @@ use crate::route::names;
 const DOMAIN: &str = "svc.cluster.local";
 
 /// The listeners, routes and destinations that are there because of the object.
-pub(super) fn of(kind: Kind, object: &Value, listeners: &[ListenerStatus]) -> Vec<ListenerStatus> {
+pub(super) fn of(kind: Kind, object: &Value, ways: &Ways, listeners: &[ListenerStatus]) -> Vec<ListenerStatus> {
     let full = format!("{}/{}", plain(object, "/metadata/namespace"), plain(object, "/metadata/name"));
     match kind {
         Kind::Gateway | Kind::GatewayApiGateway => {
@@ -23,10 +24,7 @@ pub(super) fn of(kind: Kind, object: &Value, listeners: &[ListenerStatus]) -> Ve
         Kind::VirtualService | Kind::TcpRoute => {
             narrowed(listeners, |route, _| route.name.split('#').next().is_some_and(|name| name == full))
         }
-        Kind::WorkloadEntry => {
-            let Ok(ip) = plain(object, "/spec/address").parse() else { return Vec::new() };
-            narrowed(listeners, |_, destination| reaches(destination, ip))
-        }
+        Kind::WorkloadEntry => narrowed(listeners, |_, destination| ways.lead(destination, object)),
         Kind::EndpointSlice => {
             let addresses = list(object, "/endpoints").iter().flat_map(|one| list(one, "/addresses"));
             let addresses: Vec<IpAddr> = addresses.filter_map(|ip| plain(ip, "").parse().ok()).collect();
@@ -36,15 +34,20 @@ pub(super) fn of(kind: Kind, object: &Value, listeners: &[ListenerStatus]) -> Ve
             let hosts = hosts(kind, object);
             narrowed(listeners, |_, destination| {
                 let host = destination.name.split(':').next().unwrap_or_default();
-                hosts.iter().any(|wide| wide == host || (wide.starts_with('*') && names::covers(wide, host)))
+                is_for(&hosts, host)
             })
         }
         Kind::WorkloadGroup | Kind::ReferenceGrant => Vec::new(),
     }
 }
 
+/// Whether a host is one of these, or covered by one with a wildcard.
+pub(super) fn is_for(hosts: &[String], host: &str) -> bool {
+    hosts.iter().any(|wide| wide == host || (wide.starts_with('*') && names::covers(wide, host)))
+}
+
 /// Full names of the hosts that an object speaks of.
-fn hosts(kind: Kind, object: &Value) -> Vec<String> {
+pub(super) fn hosts(kind: Kind, object: &Value) -> Vec<String> {
     let namespace = plain(object, "/metadata/namespace");
     let full = |host: &str| {
         let host = host.trim_end_matches('.').to_ascii_lowercase();

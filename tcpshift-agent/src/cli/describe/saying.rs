@@ -69,10 +69,18 @@ pub(super) fn tied(kind: Kind, object: &Value, other_kind: Kind, other: &Value) 
     let (service_kind, service, workload) =
         if kind == Kind::WorkloadEntry { (other_kind, other, object) } else { (kind, object, other) };
     let place = if service_kind == Kind::Service { "/spec/selector" } else { "/spec/workloadSelector/labels" };
-    let map =
-        |object: &Value, place: &str| object.pointer(place).and_then(Value::as_object).cloned().unwrap_or_default();
-    let (selector, own): (Map<_, _>, Map<_, _>) = (map(service, place), map(workload, "/spec/labels"));
-    !selector.is_empty() && selector.iter().all(|(key, value)| own.get(key) == Some(value))
+    let selector = labels_of(service, place);
+    !selector.is_empty() && is_selected(&selector, &labels_of(workload, "/spec/labels"))
+}
+
+/// A map in an object; an empty one where there is none.
+pub(super) fn labels_of(object: &Value, place: &str) -> Map<String, Value> {
+    object.pointer(place).and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+/// Whether all labels of a selector are among those of a workload.
+pub(super) fn is_selected(selector: &Map<String, Value>, labels: &Map<String, Value>) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// `key=value`, one a line.

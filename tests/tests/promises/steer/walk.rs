@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tcpshift_tests::crowd::Place;
+use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
@@ -28,6 +29,9 @@ fn the_whole_task_for_clients_of_this_host() {
         assert_eq!(seen.tally(), only("one", 300), "{address}");
         assert_eq!(seen.peers, BTreeSet::from([address.to_owned()]), "whom it asked for is its peer");
     }
+    until_so("the steered connections are counted", seconds(10), || agent.status().assignment.steered == 900);
+    let text = agent.cli(&["status"]).expect(0).stdout;
+    assert!(text.lines().nth(1).unwrap().starts_with("900 connections steered"), "{text}");
     agent.apply(&route(MESH, [80, 20]));
     for address in [SERVICE, SERVICE6, MAPPED] {
         assert_split(&clients.tally(address, 1_500), 0.2);
