@@ -10,6 +10,7 @@ mod assignment;
 mod change;
 mod down;
 mod ground;
+mod prepare;
 mod preview;
 mod succession;
 
@@ -105,6 +106,8 @@ pub struct Options {
     pub takeover: bool,
     /// How long that agent may take for an answer.
     pub timeout: Duration,
+    /// Whether to read files that others than root and this agent's user could have written.
+    pub trust_files: bool,
 }
 
 /// The agent at work.
@@ -116,6 +119,8 @@ struct App {
     handing_over: bool,
     store: Store,
     state: State,
+    /// Where the admin socket is.
+    admin: PathBuf,
     files: Files,
     memory: Memory,
     /// Routes of earlier plans that a connection may still be using.
@@ -139,6 +144,7 @@ struct App {
 /// Runs an agent until it is told to end. Fails if it cannot start.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let activated = activation::take();
+    prepare::prepare(&options)?;
     // The kernel's maps take descriptors too.
     if let Some(warning) = limits::raise().warning {
         log::warn!("{warning}");
@@ -157,7 +163,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     if options.steering.cgroup.is_some() {
         assignment.steers().map_err(|why| anyhow::anyhow!("--cgroup: no client can be steered: {why}"))?;
     }
-    kernel::drop_unneeded()?;
+    kernel::drop_unneeded(assignment.steers().is_ok())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("admin")
@@ -187,6 +193,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         labels,
         takeover,
         timeout,
+        trust_files,
     } = options;
     for path in &paths {
         let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -204,6 +211,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut predecessor = succession::predecessor(takeover, &admin, timeout).await?;
     let (socket, state) = succession::belongings(takeover, predecessor.as_mut(), &admin, &state_dir).await?;
+    proxy::avoid(&socket.name()?);
     let inside = |path: &PathBuf| Ok::<_, std::io::Error>(path.canonicalize()?.starts_with(state_dir.canonicalize()?));
     if let Some(path) = paths.iter().find(|path| inside(path).unwrap_or(false)) {
         bail!(
@@ -237,7 +245,8 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         handing_over: false,
         store: Store::new(applied, version),
         state,
-        files: Files::new(paths, state_dir),
+        admin: admin.clone(),
+        files: Files::new(paths, state_dir).trusting_all(trust_files),
         memory: Memory::default(),
         retired: Vec::new(),
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),

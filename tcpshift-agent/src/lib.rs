@@ -16,3 +16,4 @@ pub mod plan;
 pub mod proxy;
 pub mod resolve;
 pub mod route;
+pub mod trust;

@@ -15,6 +15,7 @@ mod lifetime;
 pub mod limits;
 mod listen;
 mod occupant;
+mod own;
 mod pipe;
 mod plans;
 mod pool;
@@ -44,6 +45,7 @@ use inherited::{Inherited, Opened};
 use listen::Refused;
 pub use occupant::Obstacle;
 use occupant::Table;
+pub use own::avoid;
 use plans::Plans;
 use worker::{Command, Common};
 

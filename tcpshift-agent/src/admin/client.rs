@@ -25,6 +25,7 @@ use super::api::{
     StatusReply, WatchEvent, WatchRequest,
 };
 use super::server::MAX_BODY;
+use crate::trust::peer;
 
 /// Time for a whole answer, unless [`Client::within`] says otherwise. An agent that works answers within 30 s, be it that
 /// it cannot do what is asked in that time.
@@ -55,6 +56,9 @@ pub enum Error {
     /// The agent let this client in, or not even that, and then said nothing for too long.
     #[error("no answer from the agent at {}{} within {:?}{}", .0.path.display(), .0.who(), .0.within, .0.consequence())]
     Silent(Box<Silence>),
+    /// Somebody else answers than who may be talked to; in words.
+    #[error("{0}")]
+    Stranger(String),
     /// The agent refuses, and says why.
     #[error("{}", .0.message)]
     Failure(Failure),
@@ -235,7 +239,10 @@ impl Client {
     async fn connect(&self) -> Result<UnixStream, Error> {
         loop {
             let error = match UnixStream::connect(&self.path).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    peer::check(&stream, &self.path).map_err(Error::Stranger)?;
+                    return Ok(stream);
+                }
                 Err(error) => error,
             };
             return Err(match error.kind() {

@@ -78,6 +78,11 @@ impl Default for Limits {
     }
 }
 
+/// Makes the folder of a socket (mode 0700) where it is missing.
+pub fn prepare(path: &Path) -> anyhow::Result<()> {
+    claim::prepare(path)
+}
+
 /// Claims the socket of an agent at a path; clients are refused until [`Listener::listen`].
 ///
 /// The folder is made with mode 0700 if it is missing, the socket has mode 0600. A dead agent's socket is

@@ -57,22 +57,30 @@ impl From<Failure> for Unchanged {
 impl App {
     /// Stores the objects of a request, all or none.
     pub(super) async fn apply(&mut self, request: ApplyRequest) -> Result<ChangeReply, Unchanged> {
+        let (mut reply, caution) = self.replace(request).await?;
+        reply.warnings.extend(caution.map(Problem::note));
+        Ok(reply)
+    }
+
+    /// As [`App::apply`], and what a person should know of how durable it is.
+    async fn replace(&mut self, request: ApplyRequest) -> Result<(ChangeReply, Option<String>), Unchanged> {
         let ApplyRequest { documents, namespace, dry_run } = request;
         let Changed { store, durable: (changed, _), mut reply } = self.stored(&documents, namespace.as_deref())?;
         if dry_run {
-            return Ok(self.foretell(&store, &changed, reply));
+            return Ok((self.foretell(&store, &changed, reply), None));
         }
+        let mut caution = None;
         if !changed.is_empty() {
             let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
             let last = Arc::clone(&self.plan.borrow());
             let were_down = self.down.reasons();
-            self.advance(store, (changed, Vec::new())).await?;
+            caution = self.advance(store, (changed, Vec::new())).await?;
             reply.warnings.extend(cautions(&keys, &last, &self.plan.borrow()).into_iter().map(Problem::note));
             let down = self.down.failures().filter(|failure| !were_down.contains_key(&failure.address));
             reply.warnings.extend(down.map(|failure| Problem::note(failure.to_string())));
         }
         reply.generation = self.plan.borrow().generation;
-        Ok(reply)
+        Ok((reply, caution))
     }
 
     /// A copy of the store with the objects of documents in it.
@@ -123,7 +131,7 @@ impl App {
     pub(super) async fn delete(&mut self, request: DeleteRequest) -> Result<ChangeReply, Unchanged> {
         let Changed { store, durable, mut reply } = self.deleted(request)?;
         if !durable.1.is_empty() {
-            self.advance(store, durable).await?;
+            reply.warnings.extend(self.advance(store, durable).await?.map(Problem::note));
         }
         reply.generation = self.plan.borrow().generation;
         Ok(reply)
@@ -186,8 +194,8 @@ impl App {
         let version = object.resource_version.unwrap_or_else(|| stored.resource_version.to_string());
         document["metadata"]["resourceVersion"] = version.into();
         let documents = vec![Document { name: key.to_string(), text: write::yaml(&document) }];
-        let mut reply = self.apply(ApplyRequest { documents, namespace: None, dry_run: false }).await?;
-        reply.warnings.clear();
+        let (mut reply, caution) = self.replace(ApplyRequest { documents, namespace: None, dry_run: false }).await?;
+        reply.warnings = caution.map(Problem::note).into_iter().collect();
         Ok(reply)
     }
 
@@ -202,8 +210,9 @@ impl App {
         hosts.flat_map(|host| catalog.subsets(&object.key.namespace, host)).collect()
     }
 
-    /// Puts a changed store in force and makes it durable, or leaves everything as it is.
-    async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<(), Unchanged> {
+    /// Puts a changed store in force and makes it durable, or leaves everything as it is. The text is what a person should
+    /// know of how durable it is.
+    async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<Option<String>, Unchanged> {
         // Also once it has: whoever got through to this one finds the other by then.
         if self.handing_over {
             return Err(Failure::new(Reason::Unavailable, succession::HANDING_OVER).into());
@@ -227,13 +236,16 @@ impl App {
                 return Err(Failure::new(Reason::Failed, format!("{error:#}; nothing is changed")).into());
             }
         };
-        if let Err(error) = self.state.write(&stored, &deleted, store.version()) {
-            self.assignment.abandon(prepared);
-            self.give_up();
-            return Err(Failure::new(Reason::Failed, format!("{error:#}")).into());
-        }
+        let caution = match self.state.write(&stored, &deleted, store.version()) {
+            Ok(caution) => caution,
+            Err(error) => {
+                self.assignment.abandon(prepared);
+                self.give_up();
+                return Err(Failure::new(Reason::Failed, format!("{error:#}")).into());
+            }
+        };
         self.publish(store, plan, prepared, failures).await;
-        Ok(())
+        Ok(caution)
     }
 
     /// Leaves nothing of the plan that was compiled last.
@@ -291,6 +303,7 @@ impl App {
         let last = Arc::clone(&self.plan.borrow());
         let mut plan = compile(store.iter(), &self.identity, &mut self.memory, &last);
         self.could_steer = self.assignment.steers().is_ok();
+        self.note_own_socket(&mut plan);
         self.want(&plan);
         self.choose(&mut plan);
         plan

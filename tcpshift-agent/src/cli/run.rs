@@ -104,6 +104,14 @@ pub(super) struct Arguments {
     /// on. With no agent running it starts as usual.
     #[arg(long)]
     takeover: bool,
+
+    /// Read files too that other users could have written
+    ///
+    /// Without it, files have to belong to root, to the agent's user, or to who started it by sudo, and neither they nor a
+    /// folder on the way may be writable by others: whoever writes a route sends connections where they like. With it, such
+    /// files may still name no unix socket.
+    #[arg(long)]
+    trust_files: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -166,6 +174,7 @@ pub(super) fn execute(arguments: Arguments, Way { admin, timeout }: Way) -> Resu
         labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
         takeover: arguments.takeover,
         timeout,
+        trust_files: arguments.trust_files,
     };
     // `#` prints the causes behind the message, one after the other.
     app::run(options).map(|()| Done::Well).map_err(|error| Stop::Failed(format!("{error:#}")))

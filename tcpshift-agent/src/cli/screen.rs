@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::outcome::Stop;
 use crate::logging;
+pub(super) use crate::trust::text::clean;
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[33m";
@@ -75,11 +76,6 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, Stop> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The text with control characters replaced, except line breaks.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
-}
-
 /// Whether a person reads standard output, and not a program or a file.
 pub(super) fn is_read_by_a_person() -> bool {
     io::stdout().is_terminal()
@@ -93,14 +89,4 @@ fn wants_colour(output: &impl IsTerminal) -> bool {
 
 fn coloured(text: &str, colour: &str, wanted: bool) -> String {
     if wanted { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escape_sequences_do_not_reach_the_terminal() {
-        assert_eq!(clean("a\x1b[2Jb\rc"), "a\u{fffd}[2Jb\u{fffd}c");
-    }
 }

@@ -14,6 +14,8 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
+use crate::trust::text;
+
 /// State of a listening socket in the kernel's table.
 const LISTEN: &str = "0A";
 
@@ -77,8 +79,9 @@ impl Holder {
 
     /// Name and number of the process.
     pub fn process(&self) -> String {
-        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-        format!("{} (pid {})", name.trim(), self.pid)
+        // Whoever runs the process chose its name, byte for byte (prctl(2), PR_SET_NAME).
+        let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
+        format!("{} (pid {})", text::name(&String::from_utf8_lossy(&name)), self.pid)
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::inputs::Inputs;
+use super::own;
 use super::socket::{self, Socket};
 use super::source::Sources;
 use super::spare;
@@ -120,7 +121,7 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
                 return Ok(stream);
             }
             Err(error) => {
-                reason = Failure::from(&error);
+                reason = own::failure(&error);
                 log::debug!("{} of {}: {reason}: {error}", endpoint.address, destination.name);
                 // That is no fault of the endpoint, and another one would fare no better.
                 if reason == Failure::NoDescriptors {
@@ -207,7 +208,11 @@ async fn connect_unix(path: &str) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(abstract_name.as_deref().unwrap_or(path)).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(QUEUE_FULL_REST).await,
-            connected => return connected,
+            connected => {
+                let stream = connected?;
+                own::refuse(&stream, path)?;
+                return Ok(stream);
+            }
         }
     }
 }

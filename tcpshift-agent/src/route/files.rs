@@ -3,8 +3,9 @@
 //! The unit is the object: one that is invalid now keeps its last valid version, the others advance. A file
 //! that is no YAML any more, or cannot be read, keeps all of its objects. A change has to stand for a moment,
 //! and for longer if it takes objects away, since an editor may be in the middle of writing. [`watch`] tells
-//! when to look.
+//! when to look. What somebody else could have written is not read (see [`trust`]).
 
+mod trusted;
 pub mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 use super::object::{Key, Object};
 use super::problem::{Problem, Severity};
 use super::read::{self, Contents, Entry};
+use crate::trust::owners::Owners;
+use crate::trust::{self, Untrusted, text};
+use trusted::{NotRead, distrust, read_watched, refuse_sockets};
 
 /// The largest file that is read, in bytes.
 pub const LARGEST: u64 = 32 << 20;
@@ -35,9 +39,14 @@ pub fn expand(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut listing = Listing::default();
     listing.path(path)?;
     match listing.unlisted.into_values().next() {
-        Some(error) => Err(error),
+        Some(error) => Err(error.into()),
         None => Ok(listing.files.into_keys().collect()),
     }
+}
+
+/// Whether a file of a folder is read, by its name.
+pub fn is_read(path: &Path) -> bool {
+    path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known))
 }
 
 /// What there is below some paths.
@@ -45,7 +54,9 @@ pub fn expand(path: &Path) -> io::Result<Vec<PathBuf>> {
 struct Listing {
     files: BTreeMap<PathBuf, Option<Stamp>>,
     /// Folders that cannot be listed, and why.
-    unlisted: BTreeMap<PathBuf, io::Error>,
+    unlisted: BTreeMap<PathBuf, trust::Error>,
+    /// Whose folders are listed; everybody's if it is not said.
+    owners: Option<Owners>,
     /// Folders and files that were seen, by device and number.
     seen: HashSet<(u64, u64)>,
 }
@@ -71,13 +82,19 @@ impl Listing {
         if !self.seen.insert((metadata.dev(), metadata.ino())) {
             return;
         }
+        if let Some(owners) = &self.owners
+            && let Err(error @ trust::Error::Untrusted(_)) = trust::path::check(folder, owners)
+        {
+            self.unlisted.insert(folder.to_owned(), error);
+            return;
+        }
         let listed = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let mut entries = match listed {
             Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
             // It has just gone.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => {
-                self.unlisted.insert(folder.to_owned(), error);
+                self.unlisted.insert(folder.to_owned(), error.into());
                 return;
             }
         };
@@ -88,10 +105,9 @@ impl Listing {
             }
             // A link that leads nowhere is nothing.
             let Ok(metadata) = fs::metadata(&path) else { continue };
-            let ends = |known: &&str| path.extension().is_some_and(|end| end == *known);
             if metadata.is_dir() {
                 self.folder(&path, &metadata);
-            } else if metadata.is_file() && ["yaml", "yml", "json"].iter().any(ends) {
+            } else if metadata.is_file() && is_read(&path) {
                 self.file(path, &metadata);
             }
         }
@@ -134,14 +150,6 @@ pub fn text_of(input: impl Read) -> Result<String, Unread> {
         let line = before.split(|byte| *byte == b'\n').count();
         Unread::Unusable(format!("is no text: line {line} holds bytes that are not UTF-8"))
     })
-}
-
-/// The text of a file that is watched. What is no file could be read for ever.
-fn read_regular(path: &Path) -> Result<String, Unread> {
-    if !fs::metadata(path).map_err(Unread::Unreadable)?.is_file() {
-        return Err(Unread::Unusable("is no regular file".to_owned()));
-    }
-    read_text(path)
 }
 
 /// What tells one version of a file from another without reading it.
@@ -210,6 +218,13 @@ pub struct Files {
     twice: Vec<Problem>,
     /// Folders that cannot be listed.
     unlisted: Vec<Problem>,
+    owners: Owners,
+    /// Files of others are read too.
+    trusts_all: bool,
+    /// Files and folders that are not read, since others could have written them.
+    distrusted: BTreeMap<PathBuf, Problem>,
+    /// It is not the first look.
+    has_looked: bool,
 }
 
 /// What a look at the files found.
@@ -226,8 +241,41 @@ pub struct Look {
 impl Files {
     /// The files below these paths, a folder among them excluded.
     pub fn new(paths: Vec<PathBuf>, excluded: PathBuf) -> Self {
-        let (loaded, valid) = (BTreeMap::new(), HashMap::new());
-        Self { paths, excluded, loaded, valid, twice: Vec::new(), unlisted: Vec::new() }
+        Self {
+            paths,
+            excluded,
+            loaded: BTreeMap::new(),
+            valid: HashMap::new(),
+            twice: Vec::new(),
+            unlisted: Vec::new(),
+            owners: Owners::of_this_process(),
+            trusts_all: false,
+            distrusted: BTreeMap::new(),
+            has_looked: false,
+        }
+    }
+
+    /// Whether files are read that others could have written; those may name no unix socket.
+    #[must_use]
+    pub fn trusting_all(self, trusts_all: bool) -> Self {
+        Self { trusts_all, ..self }
+    }
+
+    /// Which files and folders would not be read now, since others could have written them.
+    pub fn would_distrust(&self) -> Vec<Problem> {
+        if self.trusts_all {
+            return Vec::new();
+        }
+        let listing = self.listed();
+        let folders = listing.unlisted.iter().filter_map(|(path, error)| match error {
+            trust::Error::Untrusted(untrusted) => Some(distrust(path, untrusted)),
+            trust::Error::System(_) => None,
+        });
+        let files = listing.files.keys().filter_map(|path| match trust::path::open(path, &self.owners) {
+            Err(trust::Error::Untrusted(untrusted)) => Some(distrust(path, &untrusted)),
+            _ => None,
+        });
+        folders.chain(files).collect()
     }
 
     /// Looks at every file, and reads those that changed. With `sure` all are read, and changes need not stand
@@ -250,29 +298,42 @@ impl Files {
         if changed {
             look.objects = Some(self.merge(&mut look.problems));
         }
+        self.has_looked = true;
         look
     }
 
-    fn list(&mut self, look: &mut Look) -> Listing {
-        let mut listing = Listing::default();
+    /// What there is below the paths.
+    fn listed(&self) -> Listing {
+        let mut listing = Listing { owners: (!self.trusts_all).then_some(self.owners), ..Listing::default() };
         if let Ok(metadata) = fs::metadata(&self.excluded) {
             listing.seen.insert((metadata.dev(), metadata.ino()));
         }
         for path in &self.paths {
             match listing.path(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    listing.unlisted.insert(path.clone(), error);
+                    listing.unlisted.insert(path.clone(), error.into());
                 }
                 _ => {}
             }
         }
-        let problem = |(folder, error): (&PathBuf, &io::Error)| {
-            Problem::of_file(
-                &folder.display().to_string(),
-                format!("cannot be listed, and keeps what it said: {error}"),
-            )
-        };
-        let unlisted: Vec<_> = listing.unlisted.iter().map(problem).collect();
+        listing
+    }
+
+    fn list(&mut self, look: &mut Look) -> Listing {
+        let listing = self.listed();
+        let is_there = |path: &PathBuf| listing.files.contains_key(path) || listing.unlisted.contains_key(path);
+        self.distrusted.retain(|path, _| is_there(path));
+        let mut unlisted = Vec::new();
+        for (folder, error) in &listing.unlisted {
+            match error {
+                trust::Error::Untrusted(untrusted) => self.distrust(folder, untrusted, look),
+                trust::Error::System(error) => {
+                    self.distrusted.remove(folder);
+                    let message = format!("cannot be listed, and keeps what it said: {error}");
+                    unlisted.push(Problem::of_file(&text::shown(folder), message));
+                }
+            }
+        }
         look.problems.extend(unlisted.iter().filter(|problem| !self.unlisted.contains(problem)).cloned());
         self.unlisted = unlisted;
         listing
@@ -281,8 +342,23 @@ impl Files {
     /// Errors of the files as they are now.
     pub fn errors(&self) -> impl Iterator<Item = &Problem> {
         let problems = self.loaded.values().flat_map(|loaded| &loaded.contents.problems);
-        let problems = problems.chain(&self.twice).chain(&self.unlisted);
+        let problems = problems.chain(&self.twice).chain(&self.unlisted).chain(self.distrusted.values());
         problems.filter(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Takes note of what is not read, since others could have written it, and says it once: at the start there is nothing
+    /// in its place, later what was read before stays.
+    fn distrust(&mut self, path: &Path, untrusted: &Untrusted, look: &mut Look) {
+        let problem = distrust(path, untrusted);
+        if self.distrusted.insert(path.to_owned(), problem.clone()).as_ref() == Some(&problem) {
+            return;
+        }
+        look.problems.push(if self.has_looked {
+            let cure = format!("what was read before stays; {}", problem.cure);
+            Problem { severity: Severity::Warning, cure, ..problem }
+        } else {
+            problem
+        });
     }
 
     /// Looks at one file; whether it says something else now.
@@ -295,10 +371,25 @@ impl Files {
         if !sure && !loaded.stands(stamp, SETTLES, look) {
             return false;
         }
-        let name = path.display().to_string();
-        let (contents, stamp) = match read_regular(path) {
-            Ok(text) => (read::read(&name, &text, None), stamp),
-            Err(unread) => {
+        let name = text::shown(path);
+        let read = read_watched(path, &self.owners, self.trusts_all);
+        if let Err(NotRead::Untrusted(untrusted)) = &read {
+            // The cure may be one of a folder's, which this file does not show.
+            (loaded.stamp, loaded.pending) = (None, None);
+            self.distrust(path, untrusted, look);
+            return false;
+        }
+        self.distrusted.remove(path);
+        let (contents, stamp) = match read {
+            Ok((text, untrusted)) => {
+                let mut contents = read::read(&name, &text, None);
+                if let Some(untrusted) = untrusted {
+                    refuse_sockets(&name, &mut contents, &untrusted);
+                }
+                (contents, stamp)
+            }
+            Err(NotRead::Untrusted(_)) => return false,
+            Err(NotRead::Unread(unread)) => {
                 // What the system does not give now it may give at the next look.
                 let stamp = if matches!(unread, Unread::Unreadable(_)) { None } else { stamp };
                 (Contents { problems: vec![Problem::of_file(&name, unread.to_string())], ..Contents::default() }, stamp)

@@ -63,6 +63,18 @@ pub enum Spec {
     ReferenceGrant(gateway_api::ReferenceGrant),
 }
 
+impl Spec {
+    /// Whether an endpoint of it is a unix socket.
+    pub fn names_unix_socket(&self) -> bool {
+        let is_unix = |endpoint: &WorkloadEntry| matches!(endpoint.address, WorkloadAddress::Unix(_));
+        match self {
+            Self::WorkloadEntry(endpoint) => is_unix(endpoint),
+            Self::ServiceEntry(service) => service.endpoints.iter().any(is_unix),
+            _ => false,
+        }
+    }
+}
+
 /// Labels of a workload, or what a selector asks of them.
 pub type Labels = BTreeMap<String, String>;
 

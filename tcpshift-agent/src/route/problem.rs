@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::trust::text;
+
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,7 +84,10 @@ impl Problem {
 /// `FILE:LINE: error: OBJECT: FIELD: MESSAGE (CURE)`, on one line.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { severity, file, line, object, field, message, cure } = self;
+        let clean = |text: &String| text::clean_line(text);
+        let Self { severity, line, .. } = self;
+        let [file, object, field, message, cure] =
+            [&self.file, &self.object, &self.field, &self.message, &self.cure].map(clean);
         match (file.as_str(), line) {
             ("", _) => {}
             (file, 0) => write!(f, "{file}: ")?,
@@ -92,12 +97,12 @@ impl fmt::Display for Problem {
             Severity::Warning => "warning: ",
             Severity::Error => "error: ",
         })?;
-        for part in [object, field] {
+        for part in [&object, &field] {
             if !part.is_empty() {
                 write!(f, "{part}: ")?;
             }
         }
-        f.write_str(message)?;
+        f.write_str(&message)?;
         if !cure.is_empty() {
             write!(f, " ({cure})")?;
         }

@@ -5,23 +5,43 @@
 //! So a transaction that was acknowledged is there, and none is there by half. Only one agent may use a directory at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Write};
+use std::fs::{File, TryLockError};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::object::{Key, Object, Origin};
 use super::problem::Problem;
 use super::read::{self, Entry};
 use super::{files, write};
+use crate::trust::folder::Folder;
+use crate::trust::{self, Doubt, text};
+
+/// The folder of objects.
+const OBJECTS: &str = "objects";
+
+/// What several objects are written to before they are changed.
+const JOURNAL: &str = "journal.json";
+
+/// What is written here is renamed when it is whole.
+const WRITING: &str = "writing";
+
+/// What is locked.
+const LOCK: &str = "lock";
 
 /// Where the version of the store is kept, among the objects.
 const VERSION: &str = "version";
+
+/// Bytes of the file of the version that are looked at.
+const LONGEST_VERSION: u64 = 64;
+
+/// Bytes of a journal that are read: more than a request may have ([`files::LARGEST`] is that of one file).
+const LONGEST_JOURNAL: u64 = 16 * files::LARGEST;
 
 /// Longest name of an object that is a file name as it is.
 const LONGEST_NAME: usize = 200;
@@ -32,9 +52,7 @@ const ONE_BY_ONE: usize = 64;
 /// An open state directory.
 #[derive(Debug)]
 pub struct State {
-    objects: PathBuf,
-    journal: PathBuf,
-    root: PathBuf,
+    root: Folder,
     /// What the journal holds and could not be carried out yet.
     unfinished: Journal,
     /// Held for as long as the directory is used.
@@ -42,7 +60,7 @@ pub struct State {
 }
 
 /// What a transaction does to the directory: files relative to it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Journal {
     write: BTreeMap<PathBuf, String>,
     remove: BTreeSet<PathBuf>,
@@ -63,6 +81,11 @@ impl Journal {
 }
 
 impl State {
+    /// Makes a directory where it is missing, and looks whether it may be used.
+    pub fn prepare(root: &Path) -> anyhow::Result<()> {
+        Folder::make(root).map(drop).map_err(|error| refused(root, error))
+    }
+
     /// Opens a directory, makes it (mode 0700) where it is missing, and finishes what a crash left.
     pub fn open(root: &Path) -> anyhow::Result<Self> {
         Self::open_as(root, None)
@@ -71,18 +94,12 @@ impl State {
     /// As [`State::open`], by the lock of an agent that hands the directory over: that of another directory is
     /// of no use. Until the other agent gives up its part, nothing must be written; what a crash left is read, and
     /// waits for [`State::catch_up`].
-    pub fn open_as(root: &Path, handed_over: Option<OwnedFd>) -> anyhow::Result<Self> {
-        let make = |path: &Path| {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.with_context(|| format!("cannot make the state directory {} (see `run --state-dir`)", path.display()))
-        };
-        make(root)?;
-        let objects = root.join("objects");
-        make(&objects)?;
-        sync_folder(root).with_context(|| format!("cannot sync {}", root.display()))?;
-        let lock_path = root.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
-        let lock = lock.with_context(|| format!("cannot open {} (see `run --state-dir`)", lock_path.display()))?;
+    pub fn open_as(path: &Path, handed_over: Option<OwnedFd>) -> anyhow::Result<Self> {
+        let refused = |error| refused(path, error);
+        let root = Folder::make(path).map_err(refused)?;
+        root.make_inside(Path::new(OBJECTS)).map_err(refused)?;
+        root.sync(Path::new("")).map_err(refused)?;
+        let lock = root.lock_file(LOCK).map_err(refused)?;
         let is_same = |other: &File| {
             let (one, other) = (lock.metadata().ok(), other.metadata().ok());
             one.zip(other).is_some_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()))
@@ -94,15 +111,13 @@ impl State {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                bail!("another agent uses the state directory {}; give this one another by --state-dir", root.display())
+                bail!("another agent uses the state directory {}; give this one another by --state-dir", path.display())
             }
             Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", lock_path.display()));
+                return Err(error).with_context(|| format!("cannot lock {}", path.join(LOCK).display()));
             }
         }
-        let journal = root.join("journal.json");
-        let mut state =
-            Self { objects, journal, root: root.to_owned(), unfinished: Journal::default(), lock: Some(lock) };
+        let mut state = Self { root, unfinished: Journal::default(), lock: Some(lock) };
         state.recover()?;
         if !is_shared {
             state.catch_up();
@@ -123,17 +138,17 @@ impl State {
 
     /// Reads the journal, if there is one.
     fn recover(&mut self) -> anyhow::Result<()> {
-        let text = match fs::read(&self.journal) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.journal.display())),
+        let text = match self.root.read(Path::new(JOURNAL), LONGEST_JOURNAL) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(refused(self.root.path(), error)),
         };
         let journal: Journal = serde_json::from_slice(&text).with_context(|| {
-            format!("{} is damaged; move it away to start without the change it holds", self.journal.display())
+            format!("{} is damaged; move it away to start without the change it holds", self.journal().display())
         })?;
         let inside = |path: &Path| path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if !journal.write.keys().chain(&journal.remove).all(|path| inside(path)) {
-            bail!("{} names files outside of its directory; move it away", self.journal.display());
+            bail!("{} names files outside of its directory; move it away", self.journal().display());
         }
         self.unfinished = journal;
         Ok(())
@@ -142,7 +157,7 @@ impl State {
     /// Finishes what the journal holds, as far as it can be done now.
     pub fn catch_up(&mut self) {
         if self.unfinished.len() > 0 {
-            log::info!("finishing the change that an earlier agent had begun in {}", self.root.display());
+            log::info!("finishing the change that an earlier agent had begun in {}", self.root.path().display());
             let journal = std::mem::take(&mut self.unfinished);
             self.finish(journal);
         }
@@ -156,27 +171,50 @@ impl State {
             Ok(()) => self.unfinished = Journal::default(),
             Err(error) => log::error!(
                 "cannot write to {}: {error}; {} keeps the change, and it is tried again with the next",
-                self.objects.display(),
-                self.journal.display()
+                self.root.path().join(OBJECTS).display(),
+                self.journal().display()
             ),
         }
     }
 
+    /// For messages.
+    fn journal(&self) -> PathBuf {
+        self.root.path().join(JOURNAL)
+    }
+
     /// Every object, and what is wrong with files that are none; those are left where they are.
-    /// The number is the version that the store had at least.
+    /// The number is the version that the store had at least. Fails if a file or a folder is somebody else's, a link, or can
+    /// be written by others.
     pub fn load(&self) -> anyhow::Result<(Vec<Object>, u64, Vec<Problem>)> {
+        let refused = |error| refused(self.root.path(), error);
         let waiting = self.unfinished.write.get(Path::new(VERSION)).cloned();
-        let version = waiting.or_else(|| fs::read_to_string(self.objects.join(VERSION)).ok());
+        let version = match waiting {
+            Some(version) => Some(version),
+            None => self
+                .root
+                .read(&object(VERSION), LONGEST_VERSION)
+                .map_err(refused)?
+                .and_then(|text| String::from_utf8(text).ok()),
+        };
         let version = version.and_then(|text| text.trim().parse().ok());
         let (mut objects, mut problems) = (Vec::new(), Vec::new());
-        let paths = files::expand(&self.objects).with_context(|| format!("cannot list {}", self.objects.display()))?;
-        let waiting = self.unfinished.write.iter().map(|(path, text)| (self.objects.join(path), Some(text)));
+        let paths = self.root.files(Path::new(OBJECTS), files::is_read).map_err(refused)?;
+        let waiting = self.unfinished.write.iter().map(|(path, text)| (object(path), Some(text)));
         let mut texts: BTreeMap<PathBuf, Option<&String>> = paths.into_iter().map(|path| (path, None)).collect();
         texts.extend(waiting.filter(|(path, _)| path.extension().is_some()));
-        texts.retain(|path, _| !self.unfinished.remove.iter().any(|removed| self.objects.join(removed) == *path));
+        texts.retain(|path, _| !self.unfinished.remove.iter().any(|removed| object(removed) == *path));
         for (path, text) in texts {
-            let name = path.display().to_string();
-            let text = match text.map_or_else(|| files::read_text(&path), |text| Ok(text.clone())) {
+            let name = text::shown(&self.root.path().join(&path));
+            let read = match text {
+                Some(text) => Ok(text.clone()),
+                None => match self.root.read(&path, files::LARGEST) {
+                    Ok(Some(bytes)) => files::text_of(bytes.as_slice()),
+                    Ok(None) => continue,
+                    Err(trust::Error::System(error)) => Err(files::Unread::Unreadable(error)),
+                    Err(error) => return Err(refused(error)),
+                },
+            };
+            let text = match read {
                 Ok(text) => text,
                 Err(unread) => {
                     problems.push(Problem::of_file(&name, unread.to_string()));
@@ -201,104 +239,137 @@ impl State {
         Ok((objects, version.unwrap_or(0), problems))
     }
 
-    /// Makes a transaction durable. After an error nothing of it is there.
+    /// Makes a transaction durable. After an error nothing of it is there, now and after a restart. The text is what a
+    /// person should know: it is there, and the disk has not confirmed that it lasts.
     ///
     /// `version` is the store's: objects carry theirs, but with a deleted object the highest would be forgotten.
-    pub fn write(&mut self, stored: &[Arc<Object>], deleted: &[Key], version: u64) -> anyhow::Result<()> {
+    pub fn write(&mut self, stored: &[Arc<Object>], deleted: &[Key], version: u64) -> anyhow::Result<Option<String>> {
         let write = stored.iter().map(|object| (file_of(&object.key), write::yaml(&object.document()))).collect();
         let mut journal = Journal { write, remove: deleted.iter().map(file_of).collect() };
         if journal.len() == 0 {
-            return Ok(());
+            return Ok(None);
+        }
+        let is_waiting = self.unfinished.len() > 0;
+        // One file is replaced or removed whole as it is.
+        if !is_waiting && journal.len() == 1 {
+            let caution = match (journal.write.pop_first(), journal.remove.pop_first()) {
+                (Some((path, text)), _) => self.change(&object(path), Some(text.as_bytes()))?,
+                (None, Some(path)) => self.change(&object(path), None)?,
+                (None, None) => None,
+            };
+            if !deleted.is_empty()
+                && let Err(error) = self.root.replace(&object(VERSION), version.to_string().as_bytes(), WRITING, true)
+            {
+                log::warn!("cannot write the version to {}: {error}", self.root.path().join(OBJECTS).display());
+            }
+            return Ok(caution);
         }
         if !deleted.is_empty() {
             journal.write.insert(VERSION.into(), version.to_string());
         }
-        let mut waiting = std::mem::take(&mut self.unfinished);
-        let is_waiting = waiting.len() > 0;
-        // One file is replaced or removed whole as it is.
-        if !is_waiting && stored.len() + deleted.len() == 1 {
-            let version = journal.write.remove(Path::new(VERSION));
-            self.carry_out(&journal).with_context(|| format!("cannot write to {}", self.objects.display()))?;
-            if let Some(Err(error)) =
-                version.map(|text| self.replace(&self.objects.join(VERSION), text.as_bytes(), true))
-            {
-                log::warn!("cannot write the version to {}: {error}", self.objects.display());
-            }
-            return Ok(());
-        }
-        waiting.then(journal);
-        let written = serde_json::to_vec(&waiting)
-            .map_err(io::Error::other)
-            .and_then(|text| self.replace(&self.journal, &text, true).and_then(|()| sync_folder(&self.root)));
-        if let Err(error) = written {
-            if !is_waiting {
-                // A journal that may or may not be durable must not be found by the next start.
-                fs::remove_file(&self.journal).ok();
-            } else if let Ok(text) = fs::read(&self.journal) {
-                self.unfinished = serde_json::from_slice(&text).unwrap_or_default();
-            }
-            return Err(error).with_context(|| format!("cannot write {}; nothing is changed", self.journal.display()));
-        }
-        // From here on the transaction is durable, whatever becomes of the files.
-        self.finish(waiting);
-        Ok(())
+        let mut together = self.unfinished.clone();
+        together.then(journal);
+        let text = serde_json::to_vec(&together).context("cannot write the journal")?;
+        let caution = self.change(Path::new(JOURNAL), Some(&text))?;
+        // From here on the transaction is there, whatever becomes of the files.
+        self.finish(together);
+        Ok(caution)
     }
 
-    fn carry_out(&self, journal: &Journal) -> io::Result<()> {
+    /// Replaces or removes a file durably, or leaves it as it was. The text is as that of [`State::write`].
+    fn change(&self, path: &Path, text: Option<&[u8]>) -> anyhow::Result<Option<String>> {
+        let shown = || self.root.path().join(path).display().to_string();
+        let nothing = || format!("cannot write {}; nothing is changed", shown());
+        let before = self.root.read(path, u64::MAX - 1).with_context(nothing)?;
+        let is_new = path.parent().is_some_and(|folder| !self.root.has_folder(folder));
+        self.put(path, text, true).with_context(nothing)?;
+        let synced = match path.parent() {
+            Some(folder) if is_new => self.sync_up(folder),
+            folder => self.root.sync(folder.unwrap_or(Path::new(""))),
+        };
+        let Err(error) = synced else { return Ok(None) };
+        // What is renamed is seen by every later start, though the disk has not confirmed it. So it is taken back.
+        if let Err(second) = self.put(path, before.as_deref(), false) {
+            let caution = format!(
+                "stored, but the disk has not confirmed it: {}: {error}, and it could not be taken back: {second}; after \
+                 a power failure it may be gone",
+                shown()
+            );
+            log::error!("{caution}");
+            return Ok(Some(caution));
+        }
+        let unsure = match self.root.sync(path.parent().unwrap_or(Path::new(""))) {
+            Ok(()) => "",
+            Err(_) => "; the disk confirms that neither, so after a power failure the change may be there",
+        };
+        Err(anyhow!("cannot write {}: {error}; nothing is changed{unsure}", shown()))
+    }
+
+    fn put(&self, path: &Path, text: Option<&[u8]>, durable: bool) -> Result<(), trust::Error> {
+        match text {
+            Some(text) => self.root.replace(path, text, WRITING, durable),
+            None => self.root.remove(path).map(drop),
+        }
+    }
+
+    /// Makes durable what was made in a folder, and the folder itself.
+    fn sync_up(&self, folder: &Path) -> Result<(), trust::Error> {
+        folder.ancestors().try_for_each(|folder| self.root.sync(folder))
+    }
+
+    fn carry_out(&self, journal: &Journal) -> Result<(), trust::Error> {
         let one_by_one = journal.len() <= ONE_BY_ONE;
         let mut folders = BTreeSet::new();
         // First what makes room.
         for path in &journal.remove {
-            let path = self.objects.join(path);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => folders.extend(path.parent().filter(|folder| folder.is_dir()).map(Path::to_owned)),
-            }
+            let path = object(path);
+            self.root.remove(&path)?;
+            folders.extend(path.parent().map(Path::to_owned));
         }
         for (path, text) in &journal.write {
-            let path = self.objects.join(path);
+            let path = object(path);
             if let Some(folder) = path.parent() {
-                if !folder.is_dir() {
-                    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-                    folders.extend(
-                        folder.ancestors().take_while(|above| above.starts_with(&self.objects)).map(Path::to_owned),
-                    );
-                }
-                folders.insert(folder.to_owned());
+                let made = if self.root.has_folder(folder) { 1 } else { usize::MAX };
+                folders.extend(folder.ancestors().take(made).map(Path::to_owned));
             }
-            self.replace(&path, text.as_bytes(), one_by_one)?;
+            self.root.replace(&path, text.as_bytes(), WRITING, one_by_one)?;
         }
         // The journal may go only when all that it says is on the disk.
         if one_by_one {
-            folders.iter().try_for_each(|folder| sync_folder(folder))?;
+            folders.iter().try_for_each(|folder| self.root.sync(folder))?;
         } else {
-            rustix::fs::syncfs(File::open(&self.root)?)?;
+            self.root.sync_all()?;
         }
-        match fs::remove_file(&self.journal) {
-            // And it must not come back after a later change.
-            Ok(()) => sync_folder(&self.root),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Replaces a file as a whole.
-    fn replace(&self, path: &Path, text: &[u8], durable: bool) -> io::Result<()> {
-        let temporary = self.root.join("writing");
-        let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-        let written = file.write_all(text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
-        let renamed = written.and_then(|()| fs::rename(&temporary, path));
-        if renamed.is_err() {
-            // Half a file is of no use, and takes room.
-            fs::remove_file(&temporary).ok();
-        }
-        renamed
+        // And it must not come back after a later change.
+        if self.root.remove(Path::new(JOURNAL))? { self.root.sync(Path::new("")) } else { Ok(()) }
     }
 }
 
-/// Makes what was renamed in a folder durable.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Why the state directory is not used, for people.
+fn refused(root: &Path, error: trust::Error) -> anyhow::Error {
+    let shown = text::shown(root);
+    match error {
+        trust::Error::System(error) => {
+            anyhow::Error::new(error).context(format!("cannot use the state directory {shown} (see `run --state-dir`)"))
+        }
+        trust::Error::Untrusted(untrusted) => {
+            let cure = match untrusted.doubt {
+                Doubt::Owner { .. } if untrusted.path == root => {
+                    format!("look what is in it; if all of it is yours, type: {} -R", untrusted.cure())
+                }
+                Doubt::Owner { .. } => "look who made it, and remove it".to_owned(),
+                _ => untrusted.cure(),
+            };
+            anyhow!(
+                "the state directory {shown} is not safe to use: {untrusted}; {cure}; or choose another by --state-dir"
+            )
+        }
+    }
+}
+
+/// Where a file of the folder of objects is, relative to the state directory.
+fn object(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(OBJECTS).join(path)
 }
 
 /// Where an object is kept, relative to the folder of objects.

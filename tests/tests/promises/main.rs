@@ -28,5 +28,6 @@ mod steer;
 mod takeover;
 mod task;
 mod trouble;
+mod trust;
 mod wire;
 mod words;

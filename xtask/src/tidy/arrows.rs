@@ -3,20 +3,21 @@
 use crate::source::Source;
 
 /// Rooms of the agent, and which other rooms each may know. `main` and `lib` are its doors.
-const ROOMS: [(&str, &[&str]); 14] = [
-    ("route", &[]),
+const ROOMS: [(&str, &[&str]); 15] = [
+    ("trust", &[]),
+    ("route", &["trust"]),
     ("plan", &["route"]),
     ("analyze", &["route", "plan"]),
     ("connections", &["plan"]),
-    ("host", &[]),
-    ("logging", &[]),
-    ("kernel", &["plan", "connections", "host"]),
-    ("proxy", &["plan", "connections", "kernel", "host"]),
+    ("host", &["trust"]),
+    ("logging", &["trust"]),
+    ("kernel", &["plan", "connections", "host", "trust"]),
+    ("proxy", &["plan", "connections", "kernel", "host", "trust"]),
     ("resolve", &[]),
     ("metrics", &["plan", "connections"]),
-    ("admin", &["route", "plan", "connections", "metrics", "handover"]),
-    ("handover", &[]),
-    ("cli", &["admin", "analyze", "route", "plan", "kernel", "app", "logging"]),
+    ("admin", &["route", "plan", "connections", "metrics", "handover", "trust"]),
+    ("handover", &["trust"]),
+    ("cli", &["admin", "analyze", "route", "plan", "kernel", "app", "logging", "trust"]),
     (
         "app",
         &[
@@ -31,6 +32,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "admin",
             "handover",
             "logging",
+            "trust",
         ],
     ),
 ];

@@ -71,6 +71,13 @@ impl Listener {
         &self.path
     }
 
+    /// By which name it was bound, which is what the other ends of its connections see. An agent that takes over has the
+    /// socket by the name that the first one gave it.
+    pub fn name(&self) -> io::Result<PathBuf> {
+        let address = self.socket.local_addr()?;
+        Ok(address.as_pathname().map_or_else(|| self.path.clone(), Path::to_owned))
+    }
+
     /// From now on the path is this agent's alone: what is there goes when this one ends.
     pub(super) fn own(&self) {
         self.handed_over.store(false, Ordering::Release);
@@ -100,18 +107,21 @@ impl Drop for Listener {
     }
 }
 
+/// See [`super::prepare`].
+pub(super) fn prepare(path: &Path) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.with_context(|| format!("cannot make {} for the admin socket", folder.display()))?;
+    }
+    Ok(())
+}
+
 /// See [`super::bind`].
 pub(super) fn bind(path: &Path) -> anyhow::Result<Listener> {
     let shown = path.display();
     let address = SockAddr::unix(path)
         .with_context(|| format!("{shown} cannot name a socket (107 bytes at most): choose another by --admin"))?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .with_context(|| format!("cannot make {} for the admin socket", folder.display()))?;
-    }
+    prepare(path)?;
     let handed_over = Arc::default();
     let lock = Lock::take(path, &handed_over)?;
     clear(path)?;

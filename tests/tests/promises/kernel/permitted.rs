@@ -4,6 +4,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySet};
+use tcpshift_agent::trust::rights;
 use tcpshift_tests::agent::{Agent, cli};
 use tcpshift_tests::client::{GATEWAY, answers, ask};
 use tcpshift_tests::maps::{attached, bpftool, ours, path, pinned};
@@ -69,10 +71,10 @@ fn three_capabilities_suffice_and_two_are_given_up() {
         assert_eq!(ask(GATEWAY).unwrap(), "one");
     }
     assert_eq!(assigned(&agent), (20, 0));
-    for set in ["CapEff", "CapPrm", "CapInh"] {
+    for (set, kept) in [("CapEff", 1 << 39), ("CapPrm", 1 << 39), ("CapInh", 0), ("CapAmb", 0)] {
         let threads = capabilities(agent.pid(), set);
         assert!(threads.len() > 2, "{threads:?}");
-        assert!(threads.iter().all(|held| *held == 1 << 39), "{set} {threads:x?}: only CAP_BPF is for life");
+        assert!(threads.iter().all(|held| *held == kept), "{set} {threads:x?}: only CAP_BPF is for life");
     }
     agent.terminate();
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
@@ -80,16 +82,46 @@ fn three_capabilities_suffice_and_two_are_given_up() {
     assert_eq!(attached(&world).len(), 0);
 }
 
+/// What root's agent keeps for life, by number: maps, low ports, files in private folders, large pipes.
+const FOR_LIFE: u64 = 1 << 39 | 1 << 10 | 1 << 2 | 1 << 24;
+
+/// Copying sockets that listen already; only where connections are handed over.
+const TO_COPY: u64 = 1 << 19;
+
 #[test]
-fn an_agent_of_root_gives_up_what_it_needs_no_more() {
+fn an_agent_of_root_gives_up_for_good_what_it_needs_no_more() {
     let world = World::new();
-    let agent = start(&world);
-    let threads = capabilities(agent.pid(), "CapEff");
-    assert!(threads.len() > 2, "{threads:?}");
-    for (name, place) in &NEEDED[1..] {
-        assert!(threads.iter().all(|held| held & (1 << place) == 0), "{name}: {threads:x?}");
+    for (options, kept) in [(&["--datapath", "proxy"][..], FOR_LIFE), (&["--datapath", "auto"], FOR_LIFE | TO_COPY)] {
+        let options: Vec<&str> = KERNEL.iter().chain(options).copied().collect();
+        let mut agent = Agent::start(&world, &options);
+        // A container may not have all of them.
+        let kept = kept & capabilities(std::process::id(), "CapBnd")[0];
+        for (set, kept) in [("CapEff", kept), ("CapPrm", kept), ("CapBnd", kept), ("CapInh", 0), ("CapAmb", 0)] {
+            let threads = capabilities(agent.pid(), set);
+            assert!(threads.len() > 2, "{threads:?}");
+            assert!(threads.iter().all(|held| *held == kept), "{options:?} {set}: {threads:x?}, not {kept:x}");
+        }
+        assert!(capabilities(agent.pid(), "NoNewPrivs").iter().all(|set| *set == 1));
+        agent.terminate();
+        assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
     }
-    assert!(threads.iter().all(|held| held & (1 << 39) != 0), "{threads:x?}");
+}
+
+#[test]
+fn root_regains_nothing_by_starting_a_program() {
+    // Rights are of a thread, and so is what is given up.
+    let status = std::thread::spawn(|| {
+        rights::keep(CapabilitySet::NET_BIND_SERVICE).unwrap();
+        let locked = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
+        assert!(rustix::thread::capabilities_secure_bits().unwrap().contains(locked));
+        Command::new("cat").arg("/proc/self/status").output().unwrap().stdout
+    });
+    let status = String::from_utf8(status.join().unwrap()).unwrap();
+    let has = |line: &str| status.lines().any(|found| found.split_whitespace().collect::<Vec<_>>().join(" ") == line);
+    for line in ["Uid: 0 0 0 0", "CapEff: 0000000000000000", "CapPrm: 0000000000000000", "NoNewPrivs: 1"] {
+        assert!(has(line), "{line}: {status}");
+    }
+    assert!(has("CapBnd: 0000000000000400"), "{status}");
 }
 
 #[test]

@@ -1,0 +1,227 @@
+//! A folder that is this process's own, held by its descriptor: what is in it is reached from there, no link is followed,
+//! and nothing is taken that somebody else put there or may write.
+//!
+//! What is done to a file is atomic or not done: [`Folder::replace`] puts a whole file in the place of another. Who says
+//! when it is durable is the caller ([`Folder::sync`]).
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, fsync, mkdirat, openat, renameat, syncfs, unlinkat};
+use rustix::io::Errno;
+
+use super::owners::Owners;
+use super::{Doubt, Error, Untrusted, path};
+
+/// Neither follows a link nor waits for the other end of a pipe.
+const PLAIN: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// A folder of this process's user or of root, which nobody else may write.
+#[derive(Debug)]
+pub struct Folder {
+    descriptor: OwnedFd,
+    /// For messages.
+    path: PathBuf,
+    owners: Owners,
+}
+
+impl Folder {
+    /// Opens a folder, and makes it (mode 0700) with all above it where they are missing. Links above it are followed.
+    /// Errors: the system refuses, it is no folder, or somebody else may write it or put another in its place.
+    pub fn make(path: &Path) -> Result<Self, Error> {
+        let owners = Owners::of_this_process();
+        let found = path::walk(path, &owners, true)?;
+        // It may be read by its user alone, so it is not opened by its name again.
+        let descriptor =
+            openat(&found.descriptor, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let folder = Self { descriptor, path: path.to_owned(), owners: owners.without_sudo() };
+        folder.check(&folder.path, &folder.descriptor)?;
+        Ok(folder)
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a file of it to be locked, and makes it (mode 0600) where it is missing.
+    pub fn lock_file(&self, name: &str) -> Result<File, Error> {
+        let file = self.plain(&self.descriptor, name, OFlags::RDWR | OFlags::CREATE, Path::new(name))?;
+        Ok(file)
+    }
+
+    /// The bytes of a file, `most` at most and one more if there are. None if it is not there.
+    pub fn read(&self, name: &Path, most: u64) -> Result<Option<Vec<u8>>, Error> {
+        let opened = self
+            .parent(name, false)
+            .and_then(|(folder, last)| self.plain(self.or_this(folder.as_ref()), last, OFlags::RDONLY, name));
+        match opened {
+            Ok(file) => {
+                let mut bytes = Vec::new();
+                file.take(most + 1).read_to_end(&mut bytes)?;
+                Ok(Some(bytes))
+            }
+            Err(Error::System(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a whole file (mode 0600) in the place of another, by a file `beside` in this folder; with `durable` its bytes
+    /// are on the disk before. Makes folders on the way. After an error the file is as it was.
+    pub fn replace(&self, name: &Path, text: &[u8], beside: &str, durable: bool) -> Result<(), Error> {
+        let (folder, last) = self.parent(name, true)?;
+        // One that a crash left may be anything.
+        remove_at(self.descriptor.as_fd(), beside)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let mut file = self.plain(&self.descriptor, beside, flags, Path::new(beside))?;
+        let written = file.write_all(text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
+        let folder = self.or_this(folder.as_ref());
+        if let Err(error) = written {
+            // Half a file is of no use, and takes room.
+            remove_at(self.descriptor.as_fd(), beside).ok();
+            return Err(error.into());
+        }
+        match renameat(&self.descriptor, beside, folder, last) {
+            Ok(()) => Ok(()),
+            // Renamed all the same, and the answer was lost, as a file system of the network may do.
+            Err(_) if remove_at(self.descriptor.as_fd(), beside).is_ok_and(|was_there| !was_there) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a file; whether it was there.
+    pub fn remove(&self, name: &Path) -> Result<bool, Error> {
+        match self.parent(name, false) {
+            Ok((folder, last)) => Ok(remove_at(self.or_this(folder.as_ref()), last)?),
+            Err(Error::System(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes durable what was made, renamed and removed in this folder, or in one inside it.
+    pub fn sync(&self, name: &Path) -> Result<(), Error> {
+        match self.inside(name, false) {
+            Ok(Some(folder)) => Ok(fsync(folder)?),
+            Ok(None) => Ok(fsync(&self.descriptor)?),
+            Err(Error::System(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a folder inside (mode 0700), and all above it, where they are missing.
+    pub fn make_inside(&self, inside: &Path) -> Result<(), Error> {
+        self.inside(inside, true).map(drop)
+    }
+
+    /// Whether there is a folder inside.
+    pub fn has_folder(&self, inside: &Path) -> bool {
+        self.inside(inside, false).is_ok()
+    }
+
+    /// Makes durable all that is in its file system.
+    pub fn sync_all(&self) -> io::Result<()> {
+        Ok(syncfs(&self.descriptor)?)
+    }
+
+    /// The files below a folder inside that `wanted` has by name, sorted, relative to this one. Hidden ones are left out.
+    pub fn files(&self, inside: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Error> {
+        let (mut found, mut left) = (Vec::new(), vec![inside.to_owned()]);
+        while let Some(folder) = left.pop() {
+            let Some(opened) = self.inside(&folder, false)? else { continue };
+            for entry in Dir::read_from(&opened)? {
+                let entry = entry?;
+                let name = OsStr::from_bytes(entry.file_name().to_bytes());
+                if name.as_bytes().starts_with(b".") {
+                    continue;
+                }
+                let path = folder.join(name);
+                let stat = rustix::fs::statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Directory => left.push(path),
+                    // Left out, it would hide what it leads to.
+                    FileType::Symlink => return Err(Untrusted::new(&self.path.join(path), Doubt::Link).into()),
+                    _ if wanted(&path) => found.push(path),
+                    _ => {}
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The folder that a file is in, none for this one, and the file's name in it.
+    fn parent<'a>(&self, name: &'a Path, make: bool) -> Result<(Option<OwnedFd>, &'a OsStr), Error> {
+        let last = name.file_name().ok_or(Errno::INVAL)?;
+        Ok((self.inside(name.parent().unwrap_or(Path::new("")), make)?, last))
+    }
+
+    /// A folder inside; none for this one.
+    fn inside(&self, inside: &Path, make: bool) -> Result<Option<OwnedFd>, Error> {
+        let mut folder: Option<OwnedFd> = None;
+        let mut so_far = PathBuf::new();
+        for part in inside.components() {
+            // Nothing outside has a name here.
+            let Component::Normal(name) = part else { return Err(Errno::INVAL.into()) };
+            so_far.push(name);
+            let at = self.or_this(folder.as_ref());
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | PLAIN;
+            let opened = match openat(at, name, flags, Mode::empty()) {
+                Err(Errno::NOENT) if make => {
+                    mkdirat(at, name, Mode::RWXU)?;
+                    openat(at, name, flags, Mode::empty())
+                }
+                opened => opened,
+            };
+            let next = opened.map_err(|error| self.refusal(error, &so_far))?;
+            self.check(&self.path.join(&so_far), &next)?;
+            folder = Some(next);
+        }
+        Ok(folder)
+    }
+
+    /// Opens a file that is no link, no device and nobody else's.
+    fn plain(&self, folder: impl AsFd, name: impl AsRef<OsStr>, flags: OFlags, shown: &Path) -> Result<File, Error> {
+        let opened = openat(folder, name.as_ref(), flags | PLAIN, Mode::RUSR | Mode::WUSR);
+        let file = opened.map_err(|error| self.refusal(error, shown))?;
+        let path = self.path.join(shown);
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(Untrusted::new(&path, Doubt::Link).into());
+        }
+        self.check(&path, &file)?;
+        Ok(file.into())
+    }
+
+    fn or_this<'a>(&'a self, inside: Option<&'a OwnedFd>) -> BorrowedFd<'a> {
+        inside.map_or(self.descriptor.as_fd(), AsFd::as_fd)
+    }
+
+    fn check(&self, path: &Path, descriptor: impl AsFd) -> Result<(), Error> {
+        match self.owners.doubt(&fstat(&descriptor)?, descriptor) {
+            Some(doubt) => Err(Untrusted::new(path, doubt).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// A link is refused by the kernel: ELOOP, or ENOTDIR where a folder is wanted.
+    fn refusal(&self, error: Errno, inside: &Path) -> Error {
+        match error {
+            Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::ISDIR => {
+                Untrusted::new(&self.path.join(inside), Doubt::Link).into()
+            }
+            error => error.into(),
+        }
+    }
+}
+
+/// Removes a file of a folder; whether it was there.
+fn remove_at(folder: BorrowedFd<'_>, name: impl AsRef<OsStr>) -> io::Result<bool> {
+    match unlinkat(folder, name.as_ref(), AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

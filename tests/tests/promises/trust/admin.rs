@@ -1,0 +1,79 @@
+//! The admin socket: root's commands talk to nobody who may be another user, and no route leads to it.
+
+use std::os::unix::fs::{chown, symlink};
+
+use tcpshift_tests::agent::{Agent, cli, socket_word};
+use tcpshift_tests::client::{GATEWAY, ask};
+use tcpshift_tests::process::built;
+use tcpshift_tests::routes::{entry, ground, route, together};
+use tcpshift_tests::until::{seconds, until_so};
+use tcpshift_tests::world::World;
+
+use super::{STRANGER, give_away, set_mode, stranger};
+
+const AGENT: [&str; 4] = ["--assign", "agent", "--datapath", "proxy"];
+
+#[test]
+fn commands_of_root_say_nothing_to_an_agent_of_another_user() {
+    let world = World::new();
+    let address = socket_word(&world, "agent");
+    let status = |environment: &[(&str, &str)]| {
+        let environment: Vec<_> = environment.iter().copied().chain([("TCPSHIFT_ADMIN", address.as_str())]).collect();
+        cli(&environment, &["status"], b"")
+    };
+    // In a folder of the other user's own, as one below /tmp is.
+    give_away(world.path(""));
+    let agent = Agent::launch(&world, "agent", stranger(built("tcpshift-agent")), &AGENT).ready();
+    let said = format!("is user {STRANGER}, and this command is of user 0: nothing was sent");
+    status(&[]).expect(1).complains(&said).complains("--admin unix:PATH");
+    status(&[("SUDO_UID", &STRANGER.to_string())]).expect(0);
+    let mut successor = agent.successor("successor", tcpshift_tests::process::command(built("tcpshift-agent")), &AGENT);
+    assert_eq!(successor.process().wait(seconds(20)).code(), Some(1), "{}", successor.log());
+    assert!(
+        successor.log().contains("belongs to user") || successor.log().contains("no takeover"),
+        "{}",
+        successor.log()
+    );
+    // In a folder that root gave to that user's group nobody else can have put it.
+    chown(world.path(""), Some(0), Some(STRANGER)).unwrap();
+    set_mode(world.path(""), 0o770);
+    status(&[]).expect(0);
+    set_mode(world.path(""), 0o777);
+    status(&[]).expect(1).complains(&said);
+}
+
+#[test]
+fn no_route_leads_to_the_agents_own_admin_socket() {
+    let world = World::new();
+    let agent = Agent::start(&world, &AGENT);
+    let socket = agent.socket();
+    let link = world.path("link.sock");
+    symlink(&socket, &link).unwrap();
+    symlink(world.path(""), world.path("folder")).unwrap();
+    let mounted = world.folder("mounted");
+    rustix::mount::mount_bind(world.path(""), &mounted).unwrap();
+    let said = "endpoint is a listener of this agent";
+    for path in [
+        socket,
+        link,
+        world.path("folder/agent.sock"),
+        mounted.join("agent.sock"),
+        world.path("../").join(world.path("").file_name().unwrap()).join("agent.sock"),
+    ] {
+        let endpoint = entry("v1-of-the-agent", "v1", &format!("unix://{}", path.display()), 9000);
+        let endpoint = endpoint.replace("  ports: {tcp: 9000}\n", "");
+        agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+        let others: Vec<String> =
+            agent.objects("we").iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+        for other in others {
+            agent.cli(&["delete", "we", &other]).expect(0);
+        }
+        agent.apply(&endpoint);
+        assert!(ask(GATEWAY).is_err(), "{}", path.display());
+        until_so(&format!("the reason is said: {}", path.display()), seconds(5), || {
+            agent.cli(&["status", "-o", "json"]).expect(0).stdout.contains(said)
+        });
+    }
+    drop(agent);
+    rustix::mount::unmount(&mounted, rustix::mount::UnmountFlags::DETACH).unwrap();
+}
