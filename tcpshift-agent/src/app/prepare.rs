@@ -26,7 +26,11 @@ pub(super) fn prepare(options: &Options) -> anyhow::Result<()> {
         );
     }
     State::prepare(&options.state_dir)?;
-    server::prepare(&options.admin)
+    if let Err(error) = server::prepare(&options.admin) {
+        // Whoever binds the socket is told again, unless it is taken over.
+        log::debug!("{error:#}");
+    }
+    Ok(())
 }
 
 impl App {

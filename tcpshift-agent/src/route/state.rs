@@ -81,9 +81,13 @@ impl Journal {
 }
 
 impl State {
-    /// Makes a directory where it is missing, and looks whether it may be used.
+    /// Makes a directory where it is missing, and looks whether somebody else could have. What the system refuses here, it
+    /// refuses [`State::open`] too.
     pub fn prepare(root: &Path) -> anyhow::Result<()> {
-        Folder::make(root).map(drop).map_err(|error| refused(root, error))
+        match Folder::make(root) {
+            Err(error @ trust::Error::Untrusted(_)) => Err(refused(root, error)),
+            Ok(_) | Err(trust::Error::System(_)) => Ok(()),
+        }
     }
 
     /// Opens a directory, makes it (mode 0700) where it is missing, and finishes what a crash left.
