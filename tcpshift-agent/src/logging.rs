@@ -3,13 +3,14 @@
 //! Standard error may be a full pipe that nobody reads, or a terminal that is stopped. So an agent puts its lines into a
 //! queue, and one thread writes them. Lines that find the queue full are lost and counted. `O_NONBLOCK` would be simpler
 //! and is wrong: it belongs to the file description, which a shell and other processes share. Commands other than `run`
-//! write by themselves, since a person or a pipe waits for every line of theirs. It must not know any other room.
+//! write by themselves, since a person or a pipe waits for every line of theirs. It must know no other room
+//! but `trust`.
 
 mod queue;
 mod writer;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{env, panic, thread};
@@ -17,6 +18,8 @@ use std::{env, panic, thread};
 use env_logger::{Builder, Env, Target, WriteStyle};
 
 use queue::{Lines, Queue};
+
+use crate::trust::text;
 
 /// How long an agent that ends waits for its last lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -68,8 +71,17 @@ pub fn lost() -> u64 {
     QUEUE.get().map_or(0, |queue| queue.lost())
 }
 
+/// A line begins as `env_logger` has it. What a message holds of names that others chose is cleaned, and what follows a line
+/// break in it is indented, so that no message looks like a line of its own.
 fn builder(level: &str) -> Builder {
-    Builder::from_env(Env::default().default_filter_or(level.to_owned()))
+    let mut builder = Builder::from_env(Env::default().default_filter_or(level.to_owned()));
+    builder.format(|line, record| {
+        let (level, time) = (record.level(), line.timestamp_seconds());
+        let style = line.default_level_style(level);
+        let message = text::clean(&record.args().to_string()).replace('\n', "\n    ");
+        writeln!(line, "[{time} {style}{level:<5}{style:#} {}] {message}", record.target())
+    });
+    builder
 }
 
 fn wants_colour() -> bool {

@@ -10,9 +10,10 @@ use std::thread;
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+use rustix::thread::CapabilitySet;
 
 use super::queue::{Entry, Queue};
+use crate::trust::rights;
 
 /// Starts it. It ends with the process.
 pub(super) fn start(queue: Arc<Queue>) -> io::Result<()> {
@@ -36,10 +37,7 @@ pub(super) fn start(queue: Arc<Queue>) -> io::Result<()> {
 
 /// Capabilities belong to a thread, and this one begins before the agent drops what it does not need.
 fn drop_rights() {
-    let none = CapabilitySet::empty();
-    let dropped = set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
-        .and_then(|()| set_no_new_privs(true));
-    if let Err(error) = dropped {
+    if let Err(error) = rights::keep(CapabilitySet::empty()) {
         log::warn!("the thread that writes the log cannot drop its capabilities: {error}");
     }
 }

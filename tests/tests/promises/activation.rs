@@ -3,23 +3,26 @@
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 use tcpshift_agent::handover::take;
 use tcpshift_tests::admin::documents;
-use tcpshift_tests::agent::Agent;
+use tcpshift_tests::agent::{Agent, socket_word};
 use tcpshift_tests::client::{GATEWAY, ask, connect, converse};
 use tcpshift_tests::echo::tcp_echo;
-use tcpshift_tests::process::{built, command};
+use tcpshift_tests::process::{Process, built, command};
 use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::rush::Rush;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 const NONE: [&str; 0] = [];
+
+const BY_ITSELF: [&str; 4] = ["--assign", "agent", "--datapath", "proxy"];
 
 /// An agent that has standard input as its only socket from systemd, and may open no port below 1024.
 fn activated<'a>(world: &'a World, process: &str, socket: &TcpListener) -> Agent<'a> {
@@ -160,4 +163,45 @@ fn systemd_is_told_who_is_ready() {
     assert_eq!(told(), format!("MAINPID={}\nREADY=1", agent.pid()));
     let second = agent.successor("second", launcher(), &NONE).answers();
     assert_eq!(told(), format!("MAINPID={}\nREADY=1", second.pid()));
+}
+
+/// A process that nobody waits for is killed with this.
+struct Orphan(u32);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(self.0.cast_signed()).unwrap();
+        kill_process(pid, Signal::KILL).ok();
+    }
+}
+
+/// What the unit's `ExecReload=` has `sh` do, with the agent that was built here in the place of the one installed
+/// (systemd.service(5), "Command lines").
+fn reload(world: &World, agent: &Agent<'_>, options: &[&str]) -> Process {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/systemd/tcpshift.service");
+    let unit = std::fs::read_to_string(unit).unwrap().replace("\\\n", " ");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecReload=/bin/sh -c '")?.strip_suffix('\'')).unwrap();
+    let program = built("tcpshift-agent").display().to_string();
+    let script = line.replace("$$", "$").replace("\\\\", "\\").replace("/usr/local/bin/tcpshift-agent", &program);
+    let state = agent.state().display().to_string();
+    let run = [&["run", "--takeover", "--state-dir", &state], &BY_ITSELF[..], options].concat().join(" ");
+    let mut shell = command("sh");
+    shell.args(["-c", &script]).env("TCPSHIFT_RUN", run).env("TCPSHIFT_ADMIN", socket_word(world, "agent"));
+    Process::start(world, "reload", shell)
+}
+
+#[test]
+fn a_reload_of_the_unit_says_what_became_of_the_takeover() {
+    let world = World::new();
+    let agent = Agent::start(&world, &BY_ITSELF);
+    let broken = world.write("broken.yaml", "a: [");
+    let mut failed = reload(&world, &agent, &[broken.to_str().unwrap()]);
+    assert_eq!(failed.wait(seconds(30)).code(), Some(1), "{}", failed.stderr());
+    assert!(failed.stderr().contains("broken.yaml:1"), "{}", failed.stderr());
+    assert_eq!(agent.status().pid, agent.pid());
+    let mut done = reload(&world, &agent, &[]);
+    let code = done.wait(seconds(30)).code();
+    let next = Orphan(agent.status().pid);
+    assert_eq!(code, Some(0), "{}", done.stderr());
+    assert_ne!(next.0, agent.pid());
 }

@@ -31,14 +31,16 @@ fn limited<'a>(capabilities: impl Iterator<Item = &'a str>) -> Command {
     launcher
 }
 
-/// A set of capabilities of each thread of a process, as `CapEff` says.
+/// A set of capabilities of each thread of a process, as `CapEff` says; the thread that writes the log is left out where it
+/// has none.
 fn capabilities(pid: u32, set: &str) -> Vec<u64> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
         // A thread may have ended by now.
         let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let is_log = status.starts_with("Name:\tlog\n");
         let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'))?;
-        Some(u64::from_str_radix(line.trim(), 16).unwrap())
+        Some(u64::from_str_radix(line.trim(), 16).unwrap()).filter(|held| *held != 0 || !is_log)
     };
     threads.filter_map(of_thread).collect()
 }
