@@ -158,7 +158,7 @@ fn compiled(store: &Store) -> Plan {
         labels: BTreeMap::new(),
         listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         seed: 1,
-        is_local: |_| false,
+        local: Vec::new(),
         names: HashMap::new(),
     };
     compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(1))

@@ -87,7 +87,7 @@ fn in_process(documents: &[Document]) -> Duration {
         labels: BTreeMap::new(),
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
-        is_local: |_| false,
+        local: Vec::new(),
         names: HashMap::new(),
     };
     let mut memory = Memory::default();

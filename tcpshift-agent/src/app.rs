@@ -29,11 +29,11 @@ use crate::admin::Command;
 use crate::admin::watch::Watchers;
 use crate::connections::Connections;
 use crate::handover::{Listening, activation, notify};
-use crate::host::addresses::Addresses;
+use crate::host::addresses::Sight;
 use crate::kernel;
 use crate::plan::compile::{Identity, Memory};
 use crate::plan::{Plan, Route};
-use crate::proxy::{self, Proxy, limits};
+use crate::proxy::{Proxy, limits};
 use crate::resolve::{self, Resolver};
 use crate::route::files::Files;
 use crate::route::files::watch::{SETTLE, SHORTEST_ROUND, Watch};
@@ -129,7 +129,7 @@ struct App {
     connections: Arc<Connections>,
     assignment: Assignment,
     /// Of this host, as they were seen last.
-    addresses: Addresses,
+    addresses: Sight,
     /// Whether connections could be steered when the last plan was compiled.
     could_steer: bool,
     proxy: Proxy,
@@ -201,7 +201,8 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
             bail!("{} is neither a file nor a folder", path.display());
         }
     }
-    if let Some(address) = source_addresses.iter().find(|address| !proxy::is_local(**address)) {
+    let addresses = Sight::new();
+    if let Some(address) = source_addresses.iter().find(|address| !addresses.last().contains(**address)) {
         bail!("--source-address {address} is not an address of this host");
     }
     if listen_addresses.is_empty() {
@@ -237,7 +238,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
             labels,
             listen_addresses,
             seed,
-            is_local: proxy::is_local,
+            local: addresses.last().networks().collect(),
             names: names.clone(),
         },
         started: Instant::now(),
@@ -252,7 +253,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,
         assignment,
-        addresses: Addresses::now(),
+        addresses,
         could_steer: false,
         proxy,
         resolver: Resolver::start(resolve::Source::Host, names),

@@ -27,7 +27,7 @@ mod stream;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -116,11 +116,6 @@ impl fmt::Display for ListenFailure {
         let Self { address, listener, reason, .. } = self;
         write!(f, "cannot listen on {address} for {listener}: {reason}")
     }
-}
-
-/// Whether an address is one of this host: only then a socket can be bound to it.
-pub fn is_local(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// The number of a socket in the kernel's tables.

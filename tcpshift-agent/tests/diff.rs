@@ -43,7 +43,7 @@ fn plan(texts: &[&str]) -> Plan {
         labels: BTreeMap::new(),
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
-        is_local: |_| false,
+        local: Vec::new(),
         names: HashMap::new(),
     };
     // Each with numbers of its own: names alone count.

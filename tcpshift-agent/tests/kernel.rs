@@ -118,7 +118,7 @@ fn compiled() -> Plan {
         labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
         listen_addresses: vec![IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)],
         seed: 0x5eed,
-        is_local: |_| false,
+        local: Vec::new(),
         names: HashMap::new(),
     };
     let plan = compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(1));

@@ -53,7 +53,7 @@ fn next(endpoints: &str, v1: u32, memory: &mut Memory, last: &Plan) -> Plan {
         labels: BTreeMap::new(),
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
-        is_local: |_| false,
+        local: Vec::new(),
         names: HashMap::new(),
     };
     let mut plan = compile(store.iter(), &identity, memory, last);

@@ -24,7 +24,7 @@ impl World {
             labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
             listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             seed: DEFAULT_SEED,
-            is_local: |ip| ip.is_loopback(),
+            local: Vec::new(),
             names: HashMap::new(),
         };
         Self { memory: Memory::default(), plan: Plan::empty(DEFAULT_SEED), identity }

@@ -4,10 +4,11 @@
 //! It carries what the kernel and the host say to the plan's choice, and chooses nothing itself.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tcpshift_common::address::Prefix;
 
 use super::App;
@@ -29,13 +30,13 @@ impl App {
             Some(kernel::Presence::Unfit(why)) => Presence::Unfit(why.to_owned()),
             Some(kernel::Presence::Nobody) | None => Presence::Silent,
         };
-        let is_local = |ip: IpAddr| self.addresses.contains(ip);
+        let is_local = |ip: IpAddr| self.addresses.last().contains(ip);
         let ground = Ground { connect: steers(), lookup: steers(), is_local: &is_local, presence: &presence };
         plan.datapaths = choose(plan, &self.plan.borrow(), &ground);
         let ports = plan.connect_ports();
         let is_entrance = |address: SocketAddr| address.ip().is_unspecified() && ports.contains(&address.port());
         let has_entrance = plan.listeners.iter().any(|listener| is_entrance(listener.address));
-        plan.local = if has_entrance { entrances(&self.addresses) } else { Vec::new() };
+        plan.local = if has_entrance { entrances(self.addresses.last()) } else { Vec::new() };
     }
 
     /// Has the kernel keep the sockets that a plan's connections may be handed to.
@@ -68,7 +69,7 @@ impl App {
         let endpoints = routes.flat_map(|route| &route.destinations).flat_map(|destination| &*destination.endpoints);
         endpoints
             .filter_map(|endpoint| match &endpoint.address {
-                EndpointAddress::Tcp(address) if self.addresses.contains(address.ip()) => Some(*address),
+                EndpointAddress::Tcp(address) if self.addresses.last().contains(address.ip()) => Some(*address),
                 _ => None,
             })
             .collect()
@@ -93,9 +94,10 @@ impl App {
 
     /// Looks what has changed on the host, and follows it.
     pub(super) async fn tend(&mut self) {
-        let addresses = Addresses::now();
-        let have_moved = addresses != self.addresses;
-        self.addresses = addresses;
+        let have_moved = self.addresses.look();
+        if have_moved {
+            self.identity.local = self.addresses.last().networks().collect();
+        }
         let looked = self.assignment.listening_mut().map_or(Ok(false), kernel::Listening::look);
         let have_changed = looked.unwrap_or_else(|error| {
             log::warn!("listening sockets cannot be looked at: {error}");
@@ -112,8 +114,12 @@ impl App {
 
 /// Where this host's own programs reach a listener at every address.
 fn entrances(addresses: &Addresses) -> Vec<Prefix> {
-    let mut ips: Vec<IpAddr> = addresses.iter().filter(|ip| !ip.is_loopback()).collect();
-    ips.sort_unstable();
-    let loopback = [Prefix::v4([127, 0, 0, 0], 8), Prefix::from(IpAddr::V6(Ipv6Addr::LOCALHOST))];
-    loopback.into_iter().chain(ips.into_iter().map(Prefix::from)).collect()
+    let prefix = |network: IpNet| {
+        let bits = network.prefix_len().into();
+        match network.network() {
+            IpAddr::V4(ip) => Prefix::v4(ip.octets(), bits),
+            IpAddr::V6(ip) => Prefix::v6(ip.octets(), bits),
+        }
+    };
+    addresses.networks().map(prefix).collect()
 }

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use tcpshift_common::address::Prefix;
 use tcpshift_common::listener::Rule;
 
@@ -41,10 +42,18 @@ pub struct Identity {
     pub listen_addresses: Vec<IpAddr>,
     /// Seeds every hash.
     pub seed: u64,
-    /// Whether an address is one of this host.
-    pub is_local: fn(IpAddr) -> bool,
+    /// The addresses of this host beside the loopback ones, as networks. An IPv4 address is not written as an IPv6 address.
+    pub local: Vec<IpNet>,
     /// Addresses of host names in lower case, as DNS answered last, in its order.
     pub names: HashMap<String, Vec<IpAddr>>,
+}
+
+impl Identity {
+    /// Whether an address is one of this host.
+    fn is_local(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        ip.is_loopback() || self.local.iter().any(|network| network.contains(&ip))
+    }
 }
 
 /// Compiles the next plan. Numbers, tables, routes and listeners that stay as they are are taken over from the last

@@ -48,7 +48,7 @@ pub(crate) fn compiles(text: &str) -> usize {
         labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
-        is_local: |ip| ip.is_loopback(),
+        local: Vec::new(),
         names: HashMap::new(),
     };
     let mut memory = Memory::default();

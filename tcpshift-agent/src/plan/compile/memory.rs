@@ -62,14 +62,13 @@ pub(super) struct Ground {
 /// Whether all objects are the same ones, not only alike.
 impl PartialEq for Ground {
     fn eq(&self, other: &Self) -> bool {
-        // What addresses the host has is left out: it is looked at again as soon as anything here changes.
-        let Identity { namespace, labels, listen_addresses, seed, is_local: _, names } = &self.identity;
+        let Identity { namespace, labels, listen_addresses, seed, local, names } = &self.identity;
         let there = &other.identity;
         self.objects.len() == other.objects.len()
             && self.objects.iter().zip(&other.objects).all(|(one, other)| Arc::ptr_eq(one, other))
             && self.own == other.own
             && (namespace, labels, listen_addresses) == (&there.namespace, &there.labels, &there.listen_addresses)
-            && (seed, names) == (&there.seed, &there.names)
+            && (seed, local, names) == (&there.seed, &there.local, &there.names)
     }
 }
 

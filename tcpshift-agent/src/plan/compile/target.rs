@@ -66,7 +66,7 @@ impl<'a> Lookup<'a> {
     fn is_own(&self, address: SocketAddr) -> bool {
         let at = |ip: IpAddr| self.own.contains(&SocketAddr::new(ip, address.port()));
         let everywhere = at(Ipv6Addr::UNSPECIFIED.into()) || (address.is_ipv4() && at(Ipv4Addr::UNSPECIFIED.into()));
-        at(address.ip()) || (everywhere && (self.identity.is_local)(address.ip()))
+        at(address.ip()) || (everywhere && self.identity.is_local(address.ip()))
     }
 }
 

@@ -73,7 +73,7 @@ fn plan(text: String) -> Plan {
         labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
         listen_addresses: vec![Ipv6Addr::UNSPECIFIED.into()],
         seed: DEFAULT_SEED,
-        is_local: |ip| ip.is_loopback(),
+        local: Vec::new(),
         names: HashMap::new(),
     };
     let (entries, _) = read_all(&[Document { name: "test.yaml".to_owned(), text }], None);
