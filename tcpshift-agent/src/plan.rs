@@ -100,8 +100,10 @@ pub struct Route {
     pub namespace: String,
     /// Name of the object.
     pub object: String,
-    /// Which of the object's rules this is, from 0.
+    /// Which of the object's rules this is now, from 0.
     pub rule: usize,
+    /// Who it is among those that the object has or had: it stays while rules before it come and go.
+    pub id: u32,
     /// What leads a connection to its slot.
     pub steer: Steer,
     /// What becomes of the share of a destination without endpoints.

@@ -480,3 +480,51 @@ fn a_listener_that_another_gateway_had_meanwhile_is_compiled_anew() {
     assert_eq!(compile(&[service, rule, GATEWAY, &route, &entry("10.0.0.8"), &other]), "10.0.0.8:9901");
     assert_eq!(compile(&[service, rule, GATEWAY, &route, &entry("10.0.0.8")]), "10.0.0.8:7000");
 }
+
+/// Numbers of the routes at the only listener and of their destinations, by the subset that a route leads to first.
+fn numbers(plan: &Plan) -> BTreeMap<&str, (u32, Vec<u32>)> {
+    let routes = plan.listeners[0].routes.iter().map(|route| {
+        let subset = route.destinations[0].subset.as_deref().unwrap();
+        (subset, (route.number, route.destinations.iter().map(|one| one.decides.number).collect()))
+    });
+    routes.collect()
+}
+
+/// A rule for clients of a network, or for all.
+fn rule(clients: Option<&str>, weights: &[(&str, u32)]) -> String {
+    let matches = clients.map(|subnet| format!("match: [{{sourceSubnet: {subnet}}}], ")).unwrap_or_default();
+    let to: Vec<_> = weights.iter().map(|(subset, weight)| to(subset, *weight)).collect();
+    format!("{{{matches}route: [{}]}}", to.join(", "))
+}
+
+#[test]
+fn numbers_stay_with_a_rule_while_rules_before_it_come_and_go() {
+    let mut world = World::new();
+    let mut compile = |rules: &[&str]| {
+        let plan = world.compile(&[SERVICE, GATEWAY, &route("r", &format!("[{}]", rules.join(", ")))]);
+        let names = plan.listeners[0].routes.iter().map(|route| route.rule).collect::<Vec<_>>();
+        assert_eq!(names, (0..rules.len()).collect::<Vec<_>>(), "people see the index");
+        let numbers = numbers(plan).into_iter().map(|(subset, numbers)| (subset.to_owned(), numbers));
+        numbers.collect::<BTreeMap<String, _>>()
+    };
+    let one = &rule(Some("10.1.0.0/16"), &[("v1", 1)]);
+    let two = &rule(Some("10.2.0.0/16"), &[("v2", 1)]);
+    let rest = &rule(None, &[("v3", 1)]);
+    let first = compile(&[two, rest]);
+    // One before, one between, another order, and back.
+    let more = compile(&[one, two, rest]);
+    assert_eq!((&more["v2"], &more["v3"]), (&first["v2"], &first["v3"]));
+    assert!(first.values().all(|(number, to)| *number != more["v1"].0 && !to.contains(&more["v1"].1[0])));
+    assert_eq!(compile(&[two, one, rest]), more);
+    assert_eq!(compile(&[rest, two, one]), more);
+    assert_eq!(compile(&[two, rest]), first);
+    // Other weights, one destination more, and another match: it is the same rule.
+    let wider = compile(&[one, &rule(Some("10.2.0.0/16"), &[("v2", 90), ("v1", 10)]), rest]);
+    assert_eq!((wider["v2"].0, wider["v2"].1[0]), (first["v2"].0, first["v2"].1[0]));
+    assert_eq!(wider["v3"], first["v3"]);
+    let moved = compile(&[rest, &rule(Some("10.9.0.0/16"), &[("v2", 5), ("v1", 95)])]);
+    assert_eq!((&moved["v2"], &moved["v3"]), (&wider["v2"], &wider["v3"]));
+    // A rule with the match of one that is gone leads elsewhere: the destinations are others.
+    let other = compile(&[rest, &rule(Some("10.9.0.0/16"), &[("v1", 1)])]);
+    assert!(!other["v1"].1.contains(&wider["v2"].1[0]));
+}

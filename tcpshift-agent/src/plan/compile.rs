@@ -7,6 +7,7 @@
 
 mod bound;
 mod family;
+mod lineage;
 mod memory;
 mod mesh;
 mod rule;
@@ -22,6 +23,7 @@ use tcpshift_common::address::Prefix;
 use tcpshift_common::listener::Rule;
 
 use self::bound::Opening;
+use self::lineage::Lineage;
 pub use self::memory::Memory;
 use self::memory::{Ground, Remembered};
 use self::target::Lookup;
@@ -74,7 +76,7 @@ pub fn compile<'a>(
     let objects = ground.iter().copied().map(Arc::clone).collect();
     memory.begin(Ground { objects, own: own.clone(), identity: identity.clone() });
     let lookup = Lookup::new(ground, own, identity);
-    let mut compiler = Compiler { memory, last, lookup, previous: HashMap::new(), used: Vec::new(), notes };
+    let mut compiler = Compiler { memory, last, lookup, previous: HashMap::new(), lineage: Lineage::default(), used: Vec::new(), notes };
     let mut listeners = Vec::new();
     for (address, (gateway, opening)) in &openings {
         let key = (gateway.key.namespace.as_str(), gateway.key.name.as_str());
@@ -129,6 +131,8 @@ struct Compiler<'a> {
     lookup: Lookup<'a>,
     /// Routes that the listener at hand has in the last plan, by number.
     previous: HashMap<u32, &'a Arc<Route>>,
+    /// Routes that the object at hand has there.
+    lineage: Lineage<'a>,
     /// Places of the targets that the listener at hand leads to.
     used: Vec<usize>,
     notes: Vec<String>,
@@ -229,6 +233,7 @@ impl<'a> Compiler<'a> {
     ) -> (Vec<Rule>, Vec<Arc<Route>>) {
         let here = GatewayRef::Gateway { namespace: gateway.key.namespace.clone(), name: gateway.key.name.clone() };
         let at = address.to_string();
+        let last = self.last.listener(address).map(|last| (&*last.rules, &*last.routes)).unwrap_or_default();
         let mut ways = Ways::default();
         for (object, service) in services {
             if !bound::admits(gateway, server, object, service) {
@@ -238,6 +243,8 @@ impl<'a> Compiler<'a> {
                 ));
                 continue;
             }
+            let all = service.tcp.iter().map(|rule| entrances(rule, server.port, &here, |_| true));
+            self.lineage = Lineage::new(object, last, all);
             for (index, rule) in service.tcp.iter().enumerate() {
                 let entrances = entrances(rule, server.port, &here, |_| true);
                 let blocked = ways.add(&entrances, || self.route(&at, server.port, object, service, index, rule));

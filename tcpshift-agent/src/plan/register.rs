@@ -19,12 +19,21 @@ pub struct Register {
     pub targets: Space,
     /// Numbers of endpoints, shared by all destinations that have the endpoint.
     pub endpoints: Space,
+    /// Rules that were seen so far.
+    rules: u32,
 }
 
 impl Register {
+    /// What tells a rule apart from all others of its object, those that are gone too.
+    pub fn new_rule(&mut self) -> u32 {
+        let id = self.rules;
+        self.rules = self.rules.wrapping_add(1);
+        id
+    }
+
     /// Begins a compilation: what an abandoned one asked for is forgotten.
     pub fn begin(&mut self) {
-        let Self { listeners, routes, destinations, targets, endpoints } = self;
+        let Self { listeners, routes, destinations, targets, endpoints, rules: _ } = self;
         for space in [listeners, routes, destinations, targets, endpoints] {
             space.asked.fill(false);
         }
@@ -32,7 +41,7 @@ impl Register {
 
     /// The plan was given up: frees the numbers that were given out for it.
     pub fn give_up(&mut self) {
-        let Self { listeners, routes, destinations, targets, endpoints } = self;
+        let Self { listeners, routes, destinations, targets, endpoints, rules: _ } = self;
         for space in [listeners, routes, destinations, targets, endpoints] {
             space.give_up();
         }

@@ -310,7 +310,7 @@ proptest! {
             prop_assert_eq!(&plan, &expected);
             // And the same numbers are asked for.
             for register in [&mut memory.register, &mut forgetful.register] {
-                let Register { listeners, routes, destinations, targets, endpoints } = register;
+                let Register { listeners, routes, destinations, targets, endpoints, .. } = register;
                 for space in [listeners, routes, destinations, targets, endpoints] {
                     space.sweep(|_| true);
                 }

@@ -127,6 +127,7 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
         namespace: "default".to_owned(),
         object: format!("route-{number}"),
         rule: 0,
+        id: 0,
         steer: Steer { by, v4_bits: 32, v6_bits: 128 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),

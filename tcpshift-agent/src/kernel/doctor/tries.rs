@@ -221,6 +221,7 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
         namespace: "doctor".to_owned(),
         object: "doctor".to_owned(),
         rule: 0,
+        id: 0,
         steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),

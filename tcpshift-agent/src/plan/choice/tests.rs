@@ -44,6 +44,7 @@ fn route(asked: Asked, destinations: Vec<Destination>) -> Route {
         namespace: "default".to_owned(),
         object: "r".to_owned(),
         rule: 0,
+        id: 0,
         steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),

@@ -21,8 +21,8 @@ impl Compiler<'_> {
             return Arc::clone(route);
         }
         let mut variant = Route::clone(route);
-        let Route { kind, namespace, object, rule, .. } = &**route;
-        variant.number = self.memory.register.routes.number(&rule::name(*kind, namespace, object, *rule, at));
+        let Route { kind, namespace, object, id, .. } = &**route;
+        variant.number = self.memory.register.routes.number(&rule::name(*kind, namespace, object, *id, at));
         for destination in &mut variant.destinations {
             if destination.endpoints.iter().any(|endpoint| !reaches(&endpoint.address)) {
                 self.keep(destination, reaches);

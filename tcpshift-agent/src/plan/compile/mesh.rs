@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::listener::Rule;
 
+use super::lineage::Lineage;
 use super::ways::{self, Ways, entrances};
 use super::{Compiler, Identity};
 use crate::plan::MeshListener;
@@ -42,6 +43,9 @@ impl<'a> Compiler<'a> {
         for (object, service) in services {
             for (host, port, addresses) in self.ports(object, service) {
                 let at = format!("mesh {host}:{port}");
+                // Those of the other family have the same rules.
+                let last = self.last.mesh(&host, port).first();
+                let last = last.map(|last| (&*last.rules, &*last.routes)).unwrap_or_default();
                 let order = places.len();
                 let place = places.entry((host, port)).or_insert_with(|| Place {
                     addresses,
@@ -49,6 +53,8 @@ impl<'a> Compiler<'a> {
                     first: &object.key,
                     order,
                 });
+                let all = service.tcp.iter().map(|rule| entrances(rule, port, &GatewayRef::Mesh, fits));
+                self.lineage = Lineage::new(object, last, all);
                 for (index, rule) in service.tcp.iter().enumerate() {
                     let entrances = entrances(rule, port, &GatewayRef::Mesh, fits);
                     let blocked = place.ways.add(&entrances, || self.route(&at, port, object, service, index, rule));

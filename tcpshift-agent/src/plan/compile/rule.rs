@@ -18,8 +18,10 @@ use crate::route::object::{Key, Object};
 /// A rule whose destinations are found, but not weighed.
 struct Found<'a> {
     object: &'a Object,
-    /// Place of the rule.
+    /// Index of the rule.
     rule: usize,
+    /// Who the rule is among those of the object.
+    id: u32,
     steering: Steering,
     limits: Limits,
     /// With the weights that the rule gives them.
@@ -43,7 +45,9 @@ impl<'a> Compiler<'a> {
             .map(|destination| (self.target(&object.key.namespace, port, destination), u64::from(destination.weight)));
         let targets: Vec<_> = targets.collect();
         let limits = targets.first().map(|(first, _)| first.limits).unwrap_or_default();
-        self.finish(at, Found { object, rule: index, steering: service.steering, limits, targets })
+        let last = self.lineage.take(index, &targets).map(|last| last.id);
+        let id = last.unwrap_or_else(|| self.memory.register.new_rule());
+        self.finish(at, Found { object, rule: index, id, steering: service.steering, limits, targets })
     }
 
     /// The route of the rule of a TCPRoute.
@@ -60,23 +64,23 @@ impl<'a> Compiler<'a> {
         let targets: Vec<_> = targets.collect();
         let limits = targets.first().map(|(first, _)| first.limits).unwrap_or_default();
         let steering = Steering { asked: route.asked, ..Steering::default() };
-        self.finish(at, Found { object, rule: 0, steering, limits, targets })
+        self.finish(at, Found { object, rule: 0, id: 0, steering, limits, targets })
     }
 
     /// Weighs the destinations of a route, if anything about it is new.
     fn finish(&mut self, at: &str, found: Found<'_>) -> Arc<Route> {
-        let Found { object, rule, steering, limits, targets } = found;
+        let Found { object, rule, id, steering, limits, targets } = found;
         let targets = summed(&targets);
         let Key { kind, namespace, name } = &object.key;
-        let name = self::name(*kind, namespace, name, rule, at);
+        let name = self::name(*kind, namespace, name, id, at);
         let number = self.memory.register.routes.number(&name);
         let steer = steer(steering.by);
         let on_empty = if steering.redistribute { OnEmpty::Redistribute } else { OnEmpty::Refuse };
         let previous = self.previous.get(&number).copied();
         let same =
             |previous: &&Arc<Route>| {
-                (previous.steer, previous.on_empty, previous.limits, previous.asked)
-                    == (steer, on_empty, limits, steering.asked)
+                (previous.rule, previous.steer, previous.on_empty, previous.limits, previous.asked)
+                    == (rule, steer, on_empty, limits, steering.asked)
                     && previous.destinations.len() == targets.len()
                     && previous.destinations.iter().zip(&targets).all(|(destination, (target, weight))| {
                         destination.weight == *weight && target.is_of(destination)
@@ -101,6 +105,7 @@ impl<'a> Compiler<'a> {
             namespace: object.key.namespace.clone(),
             object: object.key.name.clone(),
             rule,
+            id,
             steer,
             on_empty,
             limits,
@@ -112,10 +117,10 @@ impl<'a> Compiler<'a> {
 }
 
 /// The name that a route's number belongs to.
-pub(super) fn name(kind: Kind, namespace: &str, name: &str, rule: usize, at: &str) -> String {
+pub(super) fn name(kind: Kind, namespace: &str, name: &str, id: u32, at: &str) -> String {
     match kind {
         Kind::TcpRoute => format!("TCPRoute {namespace}/{name}@{at}"),
-        _ => format!("{namespace}/{name}#{rule}@{at}"),
+        _ => format!("{namespace}/{name}#{id}@{at}"),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::route::model::{GatewayRef, RouteMatch, TcpRoute};
 const MAPPED_BITS: u32 = 96;
 
 /// A prefix, as something that is ordered.
-type Key = (u32, u32, Address);
+pub(super) type Key = (u32, u32, Address);
 
 /// Rules and routes of one listener, while they are collected.
 #[derive(Default)]
@@ -77,7 +77,7 @@ pub(super) fn entrances(
     entrances
 }
 
-fn key(prefix: &Prefix) -> Key {
+pub(super) fn key(prefix: &Prefix) -> Key {
     (prefix.family, prefix.bits, prefix.address)
 }
 

@@ -32,6 +32,7 @@ fn route(by: u32, weights: &[(&str, u64)]) -> Route {
         namespace: "default".to_owned(),
         object: "r".to_owned(),
         rule: 0,
+        id: 0,
         steer: Steer { by, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
