@@ -5,12 +5,12 @@
 //! who writes and who reads.
 
 use crate::SLOTS;
-use crate::address::Address;
+use crate::address::{Address, family};
 use crate::decide::{Decision, Steer};
 use crate::destination;
 
 /// The layout's number. It stands in the path of everything that is pinned, so that two layouts never meet.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// Bytes of a name, its end included: a namespace, an object's name and a rule's place, or a host, a port and a
 /// subset.
@@ -89,17 +89,28 @@ pub struct RouteRow {
     /// Place of the first destination that has slots; [`NONE`] if none has. All connections go there if that is what was
     /// asked for in case that the agent is lost.
     pub first: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Clients who are steered, by the family of the address that they ask for: one of [`family`]. Others are carried.
+    pub family: u32,
+}
+
+impl RouteRow {
+    /// Whether clients are steered who ask for an address.
+    pub const fn steers(&self, asked: Address) -> bool {
+        match self.family {
+            family::V4 => asked.is_v4(),
+            family::V6 => !asked.is_v4(),
+            _ => true,
+        }
+    }
 }
 
 /// How connections of a route reach its endpoints.
 pub mod datapath {
     /// The agent carries them.
     pub const PROXY: u32 = 0;
-    /// They are pointed at the endpoint when a client of this host connects. Others are carried.
+    /// They are pointed at the endpoint when a client of this host connects. Those of other clients are carried.
     pub const CONNECT: u32 = 1;
-    /// They are handed to the endpoint's listening socket, and carried where that cannot take them.
+    /// They are handed to the endpoint's listening socket.
     pub const LOOKUP: u32 = 2;
     /// They are handed to the endpoint's listening socket, or refused.
     pub const LOOKUP_ONLY: u32 = 3;

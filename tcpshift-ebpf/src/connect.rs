@@ -182,7 +182,7 @@ fn decide<'a>(
 ) -> Result<(Assignment, Option<&'a EndpointRow>), Missing> {
     let found = plan.route(listener, flow)?;
     match found.row.datapath {
-        datapath::CONNECT => {}
+        datapath::CONNECT if found.row.steers(flow.destination) => {}
         datapath::REFUSED => return Ok((Assignment::default(), None)),
         _ => return Err(Missing::Left),
     }
@@ -198,7 +198,7 @@ fn decide<'a>(
         return Ok((assignment, None));
     };
     let endpoint = plan.endpoint(destination, assignment.decision.endpoint)?;
-    // At a gateway there are unix sockets and endpoints of the other family too; the agent carries there. A service has none.
+    // The plan has no such endpoint for clients who are steered; to go on would be to connect somewhere else.
     if endpoint.port == 0 || flow.destination.is_v4() && !endpoint.address.is_v4() {
         return Err(Missing::Left);
     }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcpshift_common::SLOTS;
-use tcpshift_common::address::{Address, Prefix};
+use tcpshift_common::address::{Address, Prefix, family};
 use tcpshift_common::layout::{
     self, DestinationRow, EndpointRow, HashRow, ListenerRow, NONE, RouteRow, SlotTable, datapath, write,
 };
@@ -106,7 +106,7 @@ impl Rows {
                 steer: route.steer,
                 datapath: datapath(plan, route),
                 first: first(route),
-                reserved: 0,
+                family: plan.datapaths.get(&route.number).map_or(family::ANY, |chosen| chosen.family),
             });
             for destination in &route.destinations {
                 self.destinations.push(DestinationRow {

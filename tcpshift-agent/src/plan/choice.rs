@@ -2,6 +2,7 @@
 //!
 //! Pure: what this host can do, and who listens on it, is handed in. It must not know how any datapath works.
 
+mod family;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tcpshift_common::decide::steer;
-use tcpshift_common::layout;
+use tcpshift_common::{address, layout};
 use tcpshift_common::listener::Rule;
 
 use super::{Asked, Destination, EndpointAddress, Plan, Route};
@@ -45,6 +46,9 @@ pub struct Chosen {
     pub datapath: Option<Datapath>,
     /// Whether nothing else may do it: what this datapath cannot take is refused, and everything if there is none.
     pub only: bool,
+    /// Clients who are steered, by the family of the address that they ask for: one of [`family`](tcpshift_common::address::family).
+    /// Others are carried.
+    pub family: u32,
     /// Why, for people.
     pub reason: String,
 }
@@ -86,7 +90,7 @@ pub fn choose(plan: &Plan, last: &Plan, ground: &Ground<'_>) -> BTreeMap<u32, Ch
                 Some((was, routes.iter().find(|last| last.number == route.number)?))
             };
             let excess = excess(&listener.rules);
-            chosen.insert(route.number, at_gateway(route, before, excess.as_ref(), ground));
+            chosen.insert(route.number, at_gateway(route, listener.address.ip(), before, excess.as_ref(), ground));
         }
     }
     for listener in &plan.mesh {
@@ -115,7 +119,7 @@ pub fn withhold(plan: &mut Plan, address: SocketAddr) {
 /// Routes whose connections are refused since the datapath that they ask for cannot be had, in words.
 pub fn refusals(plan: &Plan) -> impl Iterator<Item = (&Route, String)> {
     plan.routes().filter_map(|route| match plan.datapaths.get(&route.number)? {
-        Chosen { datapath: None, only: true, reason } => {
+        Chosen { datapath: None, only: true, reason, .. } => {
             let (kind, name) = (route.kind.name(), route.name());
             Some((&**route, format!("{kind} {name}: its connections are refused: {reason}")))
         }
@@ -143,6 +147,7 @@ fn in_mesh(route: &Route, ground: &Ground<'_>) -> Chosen {
 
 fn at_gateway<'a>(
     route: &Route,
+    at: IpAddr,
     before: impl Fn() -> Option<(Datapath, &'a Arc<Route>)>,
     excess: Option<&Reason>,
     ground: &Ground<'_>,
@@ -152,7 +157,13 @@ fn at_gateway<'a>(
     }
     match (route.asked, &ground.connect) {
         (Asked::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
-        (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
+        (Asked::Connect, Ok(())) => match family::connected(route, at) {
+            Ok((family, less)) => {
+                let less = less.or_else(|| needs_relay(route));
+                Chosen { family, ..by(Datapath::Connect, false, although("asked for", less)) }
+            }
+            Err(why) => by(Datapath::Proxy, false, format!("`connect` is asked for, and {why}: all are carried").into()),
+        },
         (Asked::Connect, Err(why)) => refused(why.clone().into()),
         (Asked::Lookup, _) => {
             if let Some(why) = impossible(route, ground) {
@@ -166,26 +177,29 @@ fn at_gateway<'a>(
             let stays =
                 || before().is_some_and(|(was, last)| was == Datapath::Lookup && have_same_endpoints(last, route));
             let hindered = impossible(route, ground).or_else(|| needs_relay(route));
-            match hindered.or_else(|| absent(route, ground, stays)) {
-                Some(why) => by(Datapath::Proxy, false, why),
-                None => by(Datapath::Lookup, false, "every endpoint listens on this host".into()),
+            let family = hindered.or_else(|| absent(route, ground, stays)).map_or_else(|| family::handed(route, at), Err);
+            match family {
+                Err(why) => by(Datapath::Proxy, false, why),
+                Ok(family) => {
+                    Chosen { family, ..by(Datapath::Lookup, false, "every endpoint listens on this host".into()) }
+                }
             }
         }
     }
 }
 
 fn by(datapath: Datapath, only: bool, reason: Reason) -> Chosen {
-    Chosen { datapath: Some(datapath), only, reason: reason.into_owned() }
+    Chosen { datapath: Some(datapath), only, family: address::family::ANY, reason: reason.into_owned() }
 }
 
 /// The datapath that was asked for cannot be had: its connections are refused.
 fn refused(reason: Reason) -> Chosen {
-    Chosen { datapath: None, only: true, reason: reason.into_owned() }
+    Chosen { datapath: None, only: true, family: address::family::ANY, reason: reason.into_owned() }
 }
 
 /// Nobody serves its connections: they go where they were going.
 fn nobody(reason: Reason) -> Chosen {
-    Chosen { datapath: None, only: false, reason: reason.into_owned() }
+    Chosen { datapath: None, only: false, family: address::family::ANY, reason: reason.into_owned() }
 }
 
 /// Why something is chosen, and what of the route it cannot do.

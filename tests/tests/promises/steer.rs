@@ -8,6 +8,7 @@ mod empty;
 mod lookup;
 mod loss;
 mod many;
+mod mixed;
 mod overlap;
 mod real;
 mod reasons;

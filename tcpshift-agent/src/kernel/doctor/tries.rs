@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use socket2::{Domain, Socket, Type};
-use tcpshift_common::address::{Flow, Prefix};
+use tcpshift_common::address::{Flow, Prefix, family};
 use tcpshift_common::decide::{self, Decision, Inputs, Steer, steer};
 use tcpshift_common::destination::{self, policy};
 use tcpshift_common::listener::Rule;
@@ -237,7 +237,8 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
         rules: vec![everyone],
         routes: vec![Arc::new(route)],
     };
-    let chosen = datapath.map(|datapath| (0, Chosen { datapath: Some(datapath), only: true, reason: String::new() }));
+    let chosen = |datapath| Chosen { datapath: Some(datapath), only: true, family: family::ANY, reason: String::new() };
+    let chosen = datapath.map(|datapath| (0, chosen(datapath)));
     Plan {
         generation: 1,
         listeners: vec![Arc::new(listener)],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tcpshift_common::address::Prefix;
+use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::decide::Steer;
 use tcpshift_common::destination;
 
@@ -101,7 +101,7 @@ fn incapable(presence: &dyn Fn(SocketAddr) -> Presence) -> Ground<'_> {
 fn chosen(plan: &Plan, last: &Plan, ground: &Ground<'_>) -> (Option<Datapath>, bool, String) {
     let all = choose(plan, last, ground);
     assert_eq!(all.len(), 1);
-    let Chosen { datapath, only, reason } = all[&7].clone();
+    let Chosen { datapath, only, reason, .. } = all[&7].clone();
     (datapath, only, reason)
 }
 
@@ -235,4 +235,59 @@ fn nobody_is_looked_for_where_that_decides_nothing() {
         choose(&at_gateway(local(asked)), &Plan::empty(1), &ground);
         choose(&in_mesh(local(asked)), &Plan::empty(1), &ground);
     }
+}
+
+/// Datapath, the family of clients who are steered, and why, of a route at a gateway's address.
+fn steered(at: &str, route: Route) -> (Option<Datapath>, u32, String) {
+    let mut plan = at_gateway(route);
+    Arc::make_mut(&mut plan.listeners[0]).address = at.parse().unwrap();
+    let Chosen { datapath, family, reason, .. } = choose(&plan, &Plan::empty(1), &ground(&listening))[&7].clone();
+    (datapath, family, reason)
+}
+
+#[test]
+fn connect_steers_clients_who_reach_every_endpoint() {
+    let to = |endpoints: &[&str]| route(Asked::Connect, vec![destination("v1", 10_000, endpoints)]);
+    let (four, six) = ("192.0.2.7:9000", "[2001:db8::7]:9000");
+    let [any, mapped] = ["[::]:1", "[::ffff:192.0.2.1]:1"];
+    let connect = |at, endpoints| {
+        let (datapath, family, reason) = steered(at, to(endpoints));
+        assert_eq!(datapath, Some(Datapath::Connect), "{reason}");
+        (family, reason.contains("IPv4 clients are carried"))
+    };
+    assert_eq!(connect(any, &[four]), (family::ANY, false));
+    assert_eq!(connect("192.0.2.1:1", &[four]), (family::ANY, false));
+    assert_eq!(connect(any, &[four, six]), (family::V6, true));
+    assert_eq!(connect(any, &[six]), (family::V6, true));
+    assert_eq!(connect("[2001:db8::1]:1", &[four, six]), (family::V6, false));
+    for (at, endpoints, said) in [
+        ("192.0.2.1:1", &[four, six][..], "no IPv4 client can connect to [2001:db8::7]:9000"),
+        ("0.0.0.0:1", &[six], "no IPv4 client"),
+        (mapped, &[six], "no IPv4 client"),
+        (any, &[four, "/run/x.sock"], "unix:///run/x.sock is no TCP address"),
+    ] {
+        let (datapath, _, reason) = steered(at, to(endpoints));
+        assert_eq!(datapath, Some(Datapath::Proxy), "{at}");
+        assert!(reason.contains(said) && reason.ends_with("all are carried"), "{reason}");
+    }
+    // What gets nothing does not matter.
+    let mut other = to(&[four]);
+    other.destinations.push(destination("v2", 0, &[six, "/run/x.sock"]));
+    assert_eq!(steered(any, other).1, family::ANY);
+}
+
+#[test]
+fn clients_are_handed_over_whose_family_every_endpoint_has() {
+    let to = |endpoints: &[&str]| route(Asked::Auto, vec![destination("v1", 10_000, endpoints)]);
+    let (four, six) = (AT, "[::1]:9000");
+    let at = |at, endpoints| {
+        let (datapath, family, _) = steered(at, to(endpoints));
+        (datapath, family)
+    };
+    let (lookup, proxy) = (Some(Datapath::Lookup), (Some(Datapath::Proxy), family::ANY));
+    assert_eq!(at("[::]:1", &[four]), (lookup, family::V4));
+    assert_eq!(at("[::]:1", &[six]), (lookup, family::V6));
+    assert_eq!(at("127.0.0.1:1", &[four]), (lookup, family::V4));
+    assert_eq!(at("[::1]:1", &[six]), (lookup, family::V6));
+    assert_eq!([at("[::]:1", &[four, six]), at("[::1]:1", &[four]), at("0.0.0.0:1", &[six])], [proxy; 3]);
 }

@@ -1,0 +1,86 @@
+//! Shares where some endpoints cannot be reached by every client: each connection is decided for once, wherever that is.
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::net::UnixListener;
+
+use tcpshift_tests::client::tally;
+use tcpshift_tests::world::World;
+
+use super::{
+    ENTRANCE, ENTRANCE6, GATEWAY, ONE, annotated, assert_split, await_datapath, datapath, ground, inside, route, start,
+    version,
+};
+
+/// A version at a unix socket.
+fn at_unix(path: &std::path::Path, name: &'static str) {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            // What becomes of a client is what the test judges.
+            BufReader::new(&stream).read_line(&mut line).ok();
+            stream.write_all(format!("{name} {line}").as_bytes()).ok();
+        }
+    });
+}
+
+#[test]
+fn connect_keeps_shares_beside_a_unix_socket() {
+    let world = World::new();
+    let path = world.path("two.sock");
+    let (_one, _two) = (version("127.0.0.1:9001", "one"), at_unix(&path, "two"));
+    let agent = start(&world, &[]);
+    let two = format!("unix://{}", path.display());
+    let wanted = annotated(GATEWAY, &[("datapath", "connect")], [80, 20]);
+    let text = ground(&[ONE, ("v2", &two, 9002)]).replace(", ports: {tcp: 9002}", "");
+    agent.apply(&(text + &wanted));
+    assert_split(&inside(&world).tally(ENTRANCE, 1_000), 0.2);
+    assert_split(&tally(ENTRANCE, 300), 0.2);
+    let (by, reason) = datapath(&agent, GATEWAY);
+    assert_eq!(by, "proxy");
+    assert!(reason.contains("`connect` is asked for") && reason.contains(&two), "{reason}");
+}
+
+#[test]
+fn connect_keeps_shares_of_both_families() {
+    let world = World::new();
+    let _versions = [version("127.0.0.1:9001", "one"), version("[::1]:9002", "two")];
+    let agent = start(&world, &[]);
+    let wanted = annotated(GATEWAY, &[("datapath", "connect")], [80, 20]);
+    agent.apply(&(ground(&[ONE, ("v2", "::1", 9002)]) + &wanted));
+    // Who cannot be pointed at each endpoint is carried, whatever endpoint it gets.
+    assert_split(&inside(&world).tally(ENTRANCE, 1_000), 0.2);
+    let before = agent.status().assignment;
+    assert_split(&inside(&world).tally(ENTRANCE6, 1_000), 0.2);
+    let after = agent.status().assignment;
+    assert_eq!((after.kernel, after.agent), (before.kernel, before.agent), "none of IPv6 is carried");
+    let (by, reason) = datapath(&agent, GATEWAY);
+    assert_eq!(by, "connect");
+    assert!(reason.contains("IPv4 clients are carried") && reason.contains("[::1]:9002"), "{reason}");
+}
+
+#[test]
+fn endpoints_in_turn_have_their_turns_whoever_is_carried() {
+    let world = World::new();
+    let _versions = [version("127.0.0.1:9001", "one"), version("127.0.0.1:9002", "two"), version("[::1]:9002", "two")];
+    let agent = start(&world, &[]);
+    let in_turn = |text: String| {
+        text.replace("subsets: [{", "trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}\n  subsets: [{")
+    };
+    // Handed over for clients of IPv4 alone.
+    agent.apply(&(in_turn(ground(&[ONE, ("v1", "127.0.0.1", 9002)])) + &route(GATEWAY, [100, 0])));
+    await_datapath(&agent, GATEWAY, "lookup");
+    for address in [ENTRANCE6, ENTRANCE] {
+        let tally = tally(address, 100);
+        assert_eq!((tally["one"], tally["two"]), (50, 50), "{address}");
+    }
+    // Nobody is handed over, as nobody could be to both.
+    agent.apply(&in_turn(ground(&[ONE, ("v1", "::1", 9002)])));
+    await_datapath(&agent, GATEWAY, "proxy");
+    for address in [ENTRANCE6, ENTRANCE] {
+        let tally = tally(address, 100);
+        assert_eq!((tally["one"], tally["two"]), (50, 50), "{address}");
+    }
+    let reason = datapath(&agent, GATEWAY).1;
+    assert!(reason.contains("two address families"), "{reason}");
+}
