@@ -135,7 +135,8 @@ mod tests {
         assert!(sight.see(Ok(addresses.clone())));
         for _ in 0..3 {
             assert!(!sight.see(Err(io::ErrorKind::OutOfMemory.into())), "no address has gone");
-            assert!(sight.is_blind && *sight.last, &addresses);
+            assert!(sight.is_blind);
+            assert_eq!(**sight.last(), addresses);
         }
         assert!(!sight.see(Ok(addresses)) && !sight.is_blind);
         assert!(sight.see(Ok(Addresses::default())));

@@ -12,8 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tcpshift_common::decide::steer;
-use tcpshift_common::{address, layout};
 use tcpshift_common::listener::Rule;
+use tcpshift_common::{address, layout};
 
 use super::{Asked, Destination, EndpointAddress, Plan, Route};
 
@@ -162,7 +162,9 @@ fn at_gateway<'a>(
                 let less = less.or_else(|| needs_relay(route));
                 Chosen { family, ..by(Datapath::Connect, false, although("asked for", less)) }
             }
-            Err(why) => by(Datapath::Proxy, false, format!("`connect` is asked for, and {why}: all are carried").into()),
+            Err(why) => {
+                by(Datapath::Proxy, false, format!("`connect` is asked for, and {why}: all are carried").into())
+            }
         },
         (Asked::Connect, Err(why)) => refused(why.clone().into()),
         (Asked::Lookup, _) => {
@@ -177,7 +179,8 @@ fn at_gateway<'a>(
             let stays =
                 || before().is_some_and(|(was, last)| was == Datapath::Lookup && have_same_endpoints(last, route));
             let hindered = impossible(route, ground).or_else(|| needs_relay(route));
-            let family = hindered.or_else(|| absent(route, ground, stays)).map_or_else(|| family::handed(route, at), Err);
+            let family =
+                hindered.or_else(|| absent(route, ground, stays)).map_or_else(|| family::handed(route, at), Err);
             match family {
                 Err(why) => by(Datapath::Proxy, false, why),
                 Ok(family) => {

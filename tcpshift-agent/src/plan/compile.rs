@@ -76,7 +76,15 @@ pub fn compile<'a>(
     let objects = ground.iter().copied().map(Arc::clone).collect();
     memory.begin(Ground { objects, own: own.clone(), identity: identity.clone() });
     let lookup = Lookup::new(ground, own, identity);
-    let mut compiler = Compiler { memory, last, lookup, previous: HashMap::new(), lineage: Lineage::default(), used: Vec::new(), notes };
+    let mut compiler = Compiler {
+        memory,
+        last,
+        lookup,
+        previous: HashMap::new(),
+        lineage: Lineage::default(),
+        used: Vec::new(),
+        notes,
+    };
     let mut listeners = Vec::new();
     for (address, (gateway, opening)) in &openings {
         let key = (gateway.key.namespace.as_str(), gateway.key.name.as_str());

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod activation;
+mod addresses;
 mod bad_input;
 mod bytes;
 mod crash;

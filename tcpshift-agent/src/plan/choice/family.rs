@@ -37,10 +37,13 @@ pub(super) fn connected(route: &Route, at: IpAddr) -> Result<(u32, Option<Reason
 ///
 /// Whether a socket takes connections of the other family is not known before it is tried.
 pub(super) fn handed(route: &Route, at: IpAddr) -> Result<u32, Reason> {
-    let is_v4 = |address: &&EndpointAddress| matches!(address, EndpointAddress::Tcp(tcp) if tcp.ip().to_canonical().is_ipv4());
+    let is_v4 =
+        |address: &&EndpointAddress| matches!(address, EndpointAddress::Tcp(tcp) if tcp.ip().to_canonical().is_ipv4());
     match (addresses(route).find(is_v4), addresses(route).find(|address| !is_v4(address))) {
         (Some(four), Some(six)) => Err(format!("{four} and {six} are of two address families").into()),
-        (Some(four), None) if !takes_v4(at) => Err(format!("{four} is of another address family than the listener").into()),
+        (Some(four), None) if !takes_v4(at) => {
+            Err(format!("{four} is of another address family than the listener").into())
+        }
         (Some(_), None) => Ok(family::V4),
         (None, Some(six)) if takes_v4_alone(at) => {
             Err(format!("{six} is of another address family than the listener").into())

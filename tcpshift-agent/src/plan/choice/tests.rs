@@ -250,7 +250,7 @@ fn connect_steers_clients_who_reach_every_endpoint() {
     let to = |endpoints: &[&str]| route(Asked::Connect, vec![destination("v1", 10_000, endpoints)]);
     let (four, six) = ("192.0.2.7:9000", "[2001:db8::7]:9000");
     let [any, mapped] = ["[::]:1", "[::ffff:192.0.2.1]:1"];
-    let connect = |at, endpoints| {
+    let connect = |at: &str, endpoints: &[&str]| {
         let (datapath, family, reason) = steered(at, to(endpoints));
         assert_eq!(datapath, Some(Datapath::Connect), "{reason}");
         (family, reason.contains("IPv4 clients are carried"))
@@ -280,7 +280,7 @@ fn connect_steers_clients_who_reach_every_endpoint() {
 fn clients_are_handed_over_whose_family_every_endpoint_has() {
     let to = |endpoints: &[&str]| route(Asked::Auto, vec![destination("v1", 10_000, endpoints)]);
     let (four, six) = (AT, "[::1]:9000");
-    let at = |at, endpoints| {
+    let at = |at: &str, endpoints: &[&str]| {
         let (datapath, family, _) = steered(at, to(endpoints));
         (datapath, family)
     };

@@ -26,6 +26,7 @@ fn a_route() -> Route {
         namespace: "default".to_owned(),
         object: "r".to_owned(),
         rule: 0,
+        id: 0,
         steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
@@ -52,7 +53,7 @@ fn plan(Port { listeners, services }: &Port<'_>) -> Plan {
         let address = SocketAddr::new(ip.parse().unwrap(), 9000);
         let routes = vec![Arc::new(Route { number, ..route.clone() })];
         plan.listeners.push(Arc::new(Listener { number, name: String::new(), address, rules: Vec::new(), routes }));
-        let chosen = Chosen { datapath: Some(*datapath), only: false, reason: String::new() };
+        let chosen = Chosen { datapath: Some(*datapath), only: false, family: family::ANY, reason: String::new() };
         plan.datapaths.insert(number, chosen);
         number += 1;
     }
