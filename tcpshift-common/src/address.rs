@@ -47,6 +47,12 @@ impl Address {
         self.high == 0 && self.low >> 32 == V4 >> 32
     }
 
+    /// 0 if this stands for an IPv4 address, else 1, as a number that is come to without a branch.
+    pub const fn is_v6(self) -> u32 {
+        let differs = self.high | (self.low ^ V4) >> 32;
+        ((differs | differs.wrapping_neg()) >> 63) as u32
+    }
+
     /// The address with all but its first bits cleared: `v4_bits` (0 to 32) of an IPv4 address, `v6_bits`
     /// (0 to 128) of any other. More bits than there are keep the whole address.
     #[must_use]

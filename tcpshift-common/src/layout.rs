@@ -5,7 +5,7 @@
 //! who writes and who reads.
 
 use crate::SLOTS;
-use crate::address::{Address, family};
+use crate::address::Address;
 use crate::decide::{Decision, Steer};
 use crate::destination;
 
@@ -89,18 +89,25 @@ pub struct RouteRow {
     /// Place of the first destination that has slots; [`NONE`] if none has. All connections go there if that is what was
     /// asked for in case that the agent is lost.
     pub first: u32,
-    /// Clients who are steered, by the family of the address that they ask for: one of [`family`]. Others are carried.
-    pub family: u32,
+    /// Clients who are not steered but carried, by the family of the address that they ask for: bits of [`left`].
+    pub left: u32,
+}
+
+/// Families of clients who are left to the agent.
+pub mod left {
+    /// Those of IPv4.
+    pub const V4: u32 = 1;
+    /// Those of IPv6.
+    pub const V6: u32 = 2;
 }
 
 impl RouteRow {
-    /// Whether clients are steered who ask for an address.
-    pub const fn steers(&self, asked: Address) -> bool {
-        match self.family {
-            family::V4 => asked.is_v4(),
-            family::V6 => !asked.is_v4(),
-            _ => true,
-        }
+    /// Whether clients who ask for an address are left to the agent. Without a branch, since the kernel's verifier follows
+    /// each of them through the whole decision.
+    #[allow(clippy::inline_always, reason = "the verifier follows each call for itself")]
+    #[inline(always)]
+    pub const fn leaves(&self, asked: Address) -> bool {
+        self.left >> asked.is_v6() & 1 != 0
     }
 }
 

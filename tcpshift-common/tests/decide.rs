@@ -331,4 +331,13 @@ proptest! {
         prop_assert!(prefix.contains(Address::v4(address.to_be_bytes())));
         prop_assert_eq!(prefix.contains(Address::v4(other.to_be_bytes())), other & mask == address & mask);
     }
+
+    #[test]
+    fn a_family_is_told_alike_with_a_branch_and_without(high in any::<u64>(), low in any::<u64>(), ip in any::<[u8; 4]>()) {
+        let others = [(high, low), (0, low), (0, 0), (0, 1), (high, low & 0xffff_ffff | 0xffff_0000_0000)];
+        let others = others.map(|(high, low)| Address { high, low });
+        for address in others.into_iter().chain([Address::v4(ip)]) {
+            prop_assert_eq!(address.is_v6() == 0, address.is_v4(), "{:?}", address);
+        }
+    }
 }

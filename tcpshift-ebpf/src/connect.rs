@@ -182,7 +182,7 @@ fn decide<'a>(
 ) -> Result<(Assignment, Option<&'a EndpointRow>), Missing> {
     let found = plan.route(listener, flow)?;
     match found.row.datapath {
-        datapath::CONNECT if found.row.steers(flow.destination) => {}
+        datapath::CONNECT if !found.row.leaves(flow.destination) => {}
         datapath::REFUSED => return Ok((Assignment::default(), None)),
         _ => return Err(Missing::Left),
     }

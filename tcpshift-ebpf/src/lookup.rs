@@ -121,7 +121,7 @@ fn decide<'a>(
     let found = plan.route(listener, flow)?;
     let is_only = match found.row.datapath {
         // What the agent carries is decided for where it is carried, and not here too.
-        datapath::LOOKUP if found.row.steers(flow.destination) => false,
+        datapath::LOOKUP if !found.row.leaves(flow.destination) => false,
         datapath::LOOKUP_ONLY => true,
         datapath::REFUSED => return Ok(Decision::Verdict(SK_DROP)),
         _ => return Ok(Decision::Verdict(SK_PASS)),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tcpshift_common::SLOTS;
 use tcpshift_common::address::{Address, Prefix, family};
 use tcpshift_common::layout::{
-    self, DestinationRow, EndpointRow, HashRow, ListenerRow, NONE, RouteRow, SlotTable, datapath, write,
+    self, DestinationRow, EndpointRow, HashRow, ListenerRow, NONE, RouteRow, SlotTable, datapath, left, write,
 };
 use tcpshift_common::listener::Rule;
 
@@ -106,7 +106,7 @@ impl Rows {
                 steer: route.steer,
                 datapath: datapath(plan, route),
                 first: first(route),
-                family: plan.datapaths.get(&route.number).map_or(family::ANY, |chosen| chosen.family),
+                left: left(plan, route),
             });
             for destination in &route.destinations {
                 self.destinations.push(DestinationRow {
@@ -152,6 +152,15 @@ fn looked_at<'a>(plan: &Plan, MeshListener { rules, routes, .. }: &'a MeshListen
     }
     let refused = routes.iter().position(|route| datapath(plan, route) == datapath::REFUSED);
     Cow::Owned(refused.into_iter().map(|at| Rule::new(Prefix::ANY, Prefix::ANY, at as u32)).collect())
+}
+
+/// What programs are told of whom they leave to the agent.
+fn left(plan: &Plan, route: &Route) -> u32 {
+    match plan.datapaths.get(&route.number).map(|chosen| chosen.family) {
+        Some(family::V4) => left::V6,
+        Some(family::V6) => left::V4,
+        _ => 0,
+    }
 }
 
 /// The place of the first destination that has slots.
