@@ -33,7 +33,7 @@ use crate::host::addresses::Sight;
 use crate::kernel;
 use crate::plan::compile::{Identity, Memory};
 use crate::plan::{Plan, Route};
-use crate::proxy::{Proxy, limits};
+use crate::proxy::{self, Proxy, limits};
 use crate::resolve::{self, Resolver};
 use crate::route::files::Files;
 use crate::route::files::watch::{SETTLE, SHORTEST_ROUND, Watch};
