@@ -19,6 +19,7 @@ mod own;
 mod pipe;
 mod plans;
 mod pool;
+mod queue;
 mod relay;
 mod socket;
 mod source;

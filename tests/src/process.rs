@@ -121,6 +121,17 @@ impl Process {
         text(&self.stderr)
     }
 
+    /// Processor time that it has used, in user and kernel mode, in steps of 10 ms.
+    pub fn processor_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.pid());
+        let stat = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        // The name of the program, in parentheses, may have spaces.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        let ticks: Vec<u64> = fields.skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+        // USER_HZ is 100 on every architecture that Linux still has.
+        Duration::from_millis(ticks.iter().sum::<u64>() * 10)
+    }
+
     /// A number of kilobytes from its `/proc/PID/status`, such as `VmRSS` or `VmHWM`.
     pub fn kilobytes(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());

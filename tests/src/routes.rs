@@ -65,6 +65,27 @@ pub fn entry(name: &str, version: &str, address: &str, port: u16) -> String {
     )
 }
 
+/// A host whose endpoints are unix sockets, and the example's route to it. The policy is a `trafficPolicy` in flow style,
+/// as `{connectionPool: {tcp: {connectTimeout: 1s}}}`.
+pub fn to_unix_sockets(paths: &[&Path], policy: &str) -> String {
+    let endpoints: String = paths.iter().fold(String::new(), |mut text, path| {
+        writeln!(text, "  - {{address: \"unix://{}\", labels: {{version: v1}}}}", path.display())
+            .expect("a string takes all");
+        text
+    });
+    let entry = format!(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: local}}\nspec:\n  \
+         hosts: [local.example.com]\n  ports: [{{number: 9000, name: tcp, protocol: TCP}}]\n  resolution: STATIC\n  \
+         endpoints:\n{endpoints}"
+    );
+    let rule = format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: local}}\nspec:\n  \
+         host: local.example.com\n  trafficPolicy: {policy}\n  subsets: [{{name: v1, labels: {{version: v1}}}}]\n"
+    );
+    let route = route(&[("v1", 1)]).replace("host: tcp-echo", "host: local.example.com");
+    together(&[&entry, &rule, &route])
+}
+
 /// Several texts as one file of several documents.
 pub fn together(documents: &[&str]) -> String {
     documents.join("\n---\n")

@@ -73,8 +73,8 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
 }
 
 /// Opens the way to the endpoint and carries bytes until both directions have ended or the connection has
-/// lasted as long as it may; that is a close, as in Envoy. On every other end both sockets are dropped as they
-/// are, which resets them.
+/// lasted as long as it may; that is a close, as in Envoy, unless bytes are on their way. On every other end both
+/// sockets are dropped as they are, which resets them.
 async fn carry(worker: Rc<Worker>, mut client: Socket, target: Target, mut connection: Connection) {
     let mut lifetime = Lifetime::new(&target.route.limits);
     let mut endpoint = match dial::dial(&worker, &client.stream, target, &mut connection).await {
@@ -88,7 +88,12 @@ async fn carry(worker: Rc<Worker>, mut client: Socket, target: Target, mut conne
     }
     match relay::relay(&mut client.stream, &mut endpoint.stream, (&worker.pool, &worker.pipes), lifetime).await {
         Ending::Reset => return,
-        Ending::Expired(reason) => connection.end(reason),
+        Ending::Expired { reason, cut } => {
+            connection.end(reason);
+            if cut {
+                return;
+            }
+        }
         Ending::InOrder => {}
     }
     client.end();

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ use tcpshift_common::address::Address;
 use tcpshift_common::decide;
 use tcpshift_common::destination::policy;
 use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use super::inputs::Inputs;
 use super::own;
+use super::queue::Queues;
 use super::socket::{self, Socket};
 use super::source::Sources;
 use super::spare;
@@ -28,9 +30,6 @@ use crate::plan::{Destination, EndpointAddress, Keepalive, Route};
 
 /// Endpoints tried in all.
 const ATTEMPTS: usize = 3;
-
-/// How long a full queue of a unix socket is left alone.
-const QUEUE_FULL_REST: Duration = Duration::from_millis(10);
 /// Places of a hash table that are looked at for an endpoint that was not tried.
 const WALK: u32 = 1_000;
 
@@ -67,7 +66,7 @@ pub(super) async fn dial(worker: &Worker, client: &Stream, target: Target, conne
     let timed_out = tokio::select! {
         biased;
         attempt = attempts(worker, target, connection) => match attempt {
-            Ok(stream) => return Dialled::Open(Socket::new(stream)),
+            Ok(socket) => return Dialled::Open(socket),
             Err(reason) => return Dialled::Failed(reason),
         },
         // A client that has only finished sending may still want its answer; one that has reset does not.
@@ -81,14 +80,15 @@ pub(super) async fn dial(worker: &Worker, client: &Stream, target: Target, conne
     Dialled::ClientGone
 }
 
-async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<Stream, Failure> {
+async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<Socket, Failure> {
     let Target { route, place, first, seed, client, socket } = target;
     let Some(destination) = route.destinations.get(place as usize) else { return Err(Failure::NoEndpoint) };
     let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
     let mut socket = Some(socket);
     let mut tried = [0; ATTEMPTS];
     let mut reason = Failure::NoEndpoint;
-    for attempt in 0..ATTEMPTS.min(destination.endpoints.len()) {
+    let most = ATTEMPTS.min(destination.endpoints.len());
+    for attempt in 0..most {
         let index = match attempt {
             0 => first,
             _ if destination.decides.policy == policy::SOURCE_HASH => {
@@ -108,17 +108,19 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
         let reached = match &endpoint.address {
             EndpointAddress::Tcp(address) => {
                 let keepalive = destination.settings.keepalive.as_ref();
-                connect(socket.take(), *address, keepalive, &worker.sources).await.map(Stream::Tcp)
+                connect(socket.take(), *address, keepalive, &worker.sources).await
             }
             EndpointAddress::Unix(path) => {
                 drop(socket.take());
-                connect_unix(path).await.map(Stream::Unix)
+                // The last one is waited for as long as the client is.
+                let patience = (attempt + 1 < most).then(|| destination.settings.connect_timeout / most as u32);
+                connect_unix(&worker.queues, path, patience).await
             }
         };
         match reached {
-            Ok(stream) => {
+            Ok(socket) => {
                 connection.reach();
-                return Ok(stream);
+                return Ok(socket);
             }
             Err(error) => {
                 reason = own::failure(&error);
@@ -145,7 +147,7 @@ async fn connect(
     address: SocketAddr,
     keepalive: Option<&Keepalive>,
     sources: &Sources,
-) -> io::Result<TcpStream> {
+) -> io::Result<Socket> {
     let mut socket = socket.map_or_else(|| spare::socket_for(address), Ok)?;
     for attempt in 0..sources.attempts(address) {
         prepare(&socket, address, keepalive)?;
@@ -177,42 +179,37 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE))
 }
 
-/// Connects a socket and waits until the endpoint has answered.
-async fn open(socket: socket2::Socket, address: SocketAddr) -> io::Result<TcpStream> {
+/// Connects a socket and waits until the endpoint has answered. If nobody waits for it any more, the endpoint sees a
+/// reset.
+async fn open(socket: socket2::Socket, address: SocketAddr) -> io::Result<Socket> {
     match socket.connect(&address.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
         _ => {}
     }
     // An endpoint of this host has answered already: there is nothing to wait for, and no timer to set.
     let is_open = socket.peer_addr().is_ok();
-    let stream = TcpStream::from_std(socket.into())?;
+    let socket = Socket::new(Stream::Tcp(TcpStream::from_std(socket.into())?));
     if !is_open {
-        stream.writable().await?;
-        if let Some(error) = stream.take_error()? {
+        socket.stream.ready(Interest::WRITABLE).await?;
+        if let Some(error) = socket.stream.take_error()? {
             return Err(error);
         }
     }
     // On the loopback, a port nobody listens at can be drawn as the near end too: TCP then connects the socket
     // with itself.
-    if stream.local_addr()? == address {
-        stream.set_zero_linger()?;
+    if socket.stream.local_address() == Some(address) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    Ok(stream)
+    Ok(socket)
 }
 
-/// Connects to a unix socket: a path, or `@` and an abstract name. Where its queue is full there is nothing to wait
-/// for, so it is tried again for as long as whoever asked waits.
-async fn connect_unix(path: &str) -> io::Result<UnixStream> {
-    let abstract_name = path.strip_prefix('@').map(|name| format!("\0{name}"));
-    loop {
-        match UnixStream::connect(abstract_name.as_deref().unwrap_or(path)).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(QUEUE_FULL_REST).await,
-            connected => {
-                let stream = connected?;
-                own::refuse(&stream, path)?;
-                return Ok(stream);
-            }
-        }
-    }
+/// Connects to a unix socket. With `patience` a full backlog is waited for no longer than that.
+async fn connect_unix(queues: &Rc<Queues>, path: &str, patience: Option<Duration>) -> io::Result<Socket> {
+    let connected = queues.connect(path);
+    let stream = match patience {
+        Some(patience) => tokio::time::timeout(patience, connected).await.map_err(|_| Errno::TIMEDOUT)??,
+        None => connected.await?,
+    };
+    own::refuse(&stream, path)?;
+    Ok(Socket::new(Stream::Unix(stream)))
 }

@@ -54,31 +54,26 @@ pub(super) fn keep_alive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Res
     socket.set_tcp_keepalive(&wanted)
 }
 
-/// One side of a connection. Dropped as it is, it sends RST and forgets what is unsent: that is what a
-/// connection that could not be served, was cut off, or broke on the other side has to look like.
+/// One side of a connection. Closed as it is, it sends RST and forgets what is unsent: that is what a connection
+/// that could not be served, was cut off, or broke on the other side has to look like, and one whose agent was killed.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) stream: Stream,
-    in_order: bool,
 }
 
 impl Socket {
+    /// From now on whoever closes the stream resets it, be it the kernel after a `kill -9`.
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, in_order: false }
+        if let Err(error) = stream.reset_on_close(true) {
+            log::debug!("a connection will be closed without RST: {error}");
+        }
+        Self { stream }
     }
 
     /// Closes without RST: both directions have come to their end.
-    pub(super) fn end(mut self) {
-        self.in_order = true;
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if !self.in_order
-            && let Err(error) = self.stream.break_off()
-        {
-            log::debug!("a connection is closed without RST: {error}");
+    pub(super) fn end(self) {
+        if let Err(error) = self.stream.reset_on_close(false) {
+            log::debug!("a connection is closed with RST: {error}");
         }
     }
 }

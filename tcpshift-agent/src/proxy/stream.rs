@@ -7,8 +7,9 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, Interest, ReadBuf, Ready};
@@ -38,11 +39,20 @@ impl Stream {
         }
     }
 
-    /// Has the stream end with RST and forget what is unsent. A unix socket knows no such end: it is closed.
-    pub(super) fn break_off(&self) -> io::Result<()> {
+    /// Whether a close ends the stream with RST and forgets what is unsent, or sends it and ends with FIN. A unix
+    /// socket knows no reset: its peer reads what was sent, and then an end of stream.
+    pub(super) fn reset_on_close(&self, resets: bool) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream.set_zero_linger(),
+            Self::Tcp(stream) => SockRef::from(stream).set_linger(resets.then_some(Duration::ZERO)),
             Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// The error that the socket has to give, which is taken thereby.
+    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
         }
     }
 
@@ -137,6 +147,30 @@ impl Writer<'_> {
                 done => Ok(done?),
             },
         }
+    }
+
+    /// Whether it is a unix socket.
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// Whether bytes wait to be read.
+    pub(super) fn has_unread(&self) -> bool {
+        let count = match self {
+            Self::Tcp(half) => ioctl_fionread(half.as_ref()),
+            Self::Unix(half) => ioctl_fionread(half.as_ref()),
+        };
+        count.is_ok_and(|count| count > 0)
+    }
+
+    /// Whether no error waits to be said, such as a reset that came after the end of the stream. One that waits is
+    /// taken.
+    pub(super) fn is_sound(&self) -> bool {
+        let error = match self {
+            Self::Tcp(half) => half.as_ref().take_error(),
+            Self::Unix(half) => half.as_ref().take_error(),
+        };
+        matches!(error, Ok(None))
     }
 
     pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {

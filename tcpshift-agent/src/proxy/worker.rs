@@ -20,6 +20,7 @@ use super::listen::BACKLOG;
 use super::pipe::Pipes;
 use super::plans::Plans;
 use super::pool::Pool;
+use super::queue::Queues;
 use super::source::Sources;
 use super::spare::Spare;
 use crate::connections::Connections;
@@ -67,6 +68,8 @@ pub(super) struct Worker {
     pub(super) pipes: Pipes,
     pub(super) random: Random,
     pub(super) spare: Spare,
+    /// Unix endpoints whose backlog is full.
+    pub(super) queues: Rc<Queues>,
     pub(super) sources: Sources,
     /// What programs decided, if they do.
     pub(super) sockets: Option<Arc<Sockets>>,
@@ -99,6 +102,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
         pipes: Pipes::new(),
         random: Random::new(),
         spare: Spare::new(),
+        queues: Rc::default(),
         sources: Sources::new(&sources),
         sockets,
         plans,

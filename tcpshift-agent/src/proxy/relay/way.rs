@@ -1,0 +1,278 @@
+//! One direction of a connection.
+//!
+//! Messages are copied; once the direction has become bulk its bytes go through a pipe, until they are few again. It
+//! must not know what the other direction does.
+
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use rustix::io::Errno;
+use tokio::io::AsyncReadExt;
+
+use super::super::pipe::{Pipe, Pipes};
+use super::super::pool::{Class, Pool};
+use super::super::stream::{Reader, Writer};
+
+/// Bytes carried before others have their turn.
+const TURN: usize = 1 << 20;
+/// What a pass counts for at least.
+const PASS: usize = TURN / 32;
+
+/// Which end of a way broke.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Broken {
+    /// It cannot be read from; all it sent is read.
+    Source,
+    /// It cannot be written to.
+    Sink {
+        /// Whether the write may have taken the error from the socket. To a read the socket then looks as if its peer
+        /// had ended its stream.
+        told: bool,
+    },
+}
+
+/// What a way waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Its next turn, or bytes to read.
+    Bytes,
+    /// Room for the bytes it holds.
+    Room,
+    /// Nothing any more: its end of stream is carried.
+    Nothing,
+}
+
+impl Waits {
+    /// Whether nothing is being read.
+    pub(super) fn is_blind(self) -> bool {
+        matches!(self, Self::Room | Self::Nothing)
+    }
+}
+
+/// One direction.
+pub(super) struct Way<'a> {
+    reader: Reader<'a>,
+    from: &'a Writer<'a>,
+    to: &'a Writer<'a>,
+    pool: &'a Pool,
+    pipes: &'a Pipes,
+    class: Class,
+    held: Held,
+    state: State,
+    /// Whether its streams cannot be spliced.
+    copies: bool,
+    /// Whether bytes were spliced into the sink.
+    spliced: bool,
+    /// Whether bytes went in or out since somebody looked.
+    pub(super) moved: bool,
+}
+
+/// Bytes that are read and not written; nothing is kept while there are none.
+enum Held {
+    Nothing,
+    /// And how many of them are written.
+    Buffer(BytesMut, usize),
+    Pipe(Pipe),
+}
+
+/// How far a way has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The source is broken: the end of its stream is none.
+    Cut,
+    Ended,
+}
+
+impl<'a> Way<'a> {
+    pub(super) fn new(
+        reader: Reader<'a>,
+        from: &'a Writer<'a>,
+        to: &'a Writer<'a>,
+        pool: &'a Pool,
+        pipes: &'a Pipes,
+    ) -> Self {
+        Self {
+            reader,
+            from,
+            to,
+            pool,
+            pipes,
+            class: Class::default(),
+            held: Held::Nothing,
+            state: State::Open,
+            copies: false,
+            spliced: false,
+            moved: false,
+        }
+    }
+
+    /// Whether its end of stream is carried.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Whether it reads from a unix socket.
+    pub(super) fn is_from_unix(&self) -> bool {
+        self.from.is_unix()
+    }
+
+    /// Whether bytes that its source has sent are not written yet, as far as this host has them.
+    pub(super) fn has_bytes(&self) -> bool {
+        let held = match &self.held {
+            Held::Nothing => false,
+            Held::Buffer(bytes, written) => *written < bytes.len(),
+            Held::Pipe(pipe) => !pipe.is_empty(),
+        };
+        held || self.from.has_unread()
+    }
+
+    /// The source is known to be broken: the end of what can be read is no end of its stream.
+    pub(super) fn cut(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Cut;
+        }
+    }
+
+    /// Carries what can be carried now. The last way of two leaves its end to the close that follows.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, is_last: bool) -> Result<Waits, Broken> {
+        if self.is_over() {
+            return Ok(Waits::Nothing);
+        }
+        let mut carried = 0;
+        while carried < TURN {
+            if self.write(cx)?.is_pending() {
+                return Ok(Waits::Room);
+            }
+            self.release();
+            match self.read(cx)? {
+                Poll::Pending => return Ok(Waits::Bytes),
+                Poll::Ready(0) if self.state == State::Cut => return Err(Broken::Source),
+                Poll::Ready(0) => {
+                    self.release();
+                    if !is_last {
+                        self.to.shutdown().map_err(|_| Broken::Sink { told: self.spliced })?;
+                    }
+                    self.state = State::Ended;
+                    return Ok(Waits::Nothing);
+                }
+                Poll::Ready(count) => {
+                    self.class = self.class.after(count);
+                    self.moved = true;
+                    carried += count.max(PASS);
+                }
+            }
+        }
+        // There may be more; others have their turn first, those too whom only the next look at the sockets wakes.
+        let _pending = pin!(tokio::task::yield_now()).poll(cx);
+        Ok(Waits::Bytes)
+    }
+
+    /// Writes all that is held.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
+        loop {
+            let moved = match &mut self.held {
+                Held::Nothing => return Ok(Poll::Ready(())),
+                Held::Buffer(bytes, written) if *written == bytes.len() => return Ok(Poll::Ready(())),
+                Held::Pipe(pipe) if pipe.is_empty() => return Ok(Poll::Ready(())),
+                Held::Buffer(bytes, written) => self.to.try_write(&bytes[*written..]).map(|count| *written += count),
+                Held::Pipe(pipe) => self.to.try_empty(pipe).map(|_| self.spliced = true),
+            };
+            match moved {
+                Ok(()) => self.moved = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.to.poll_write_ready(cx).map_err(|_| Broken::Sink { told: true })?.is_pending() {
+                        return Ok(Poll::Pending);
+                    }
+                }
+                Err(error) if is_unspliceable(&error) && matches!(self.held, Held::Pipe(_)) => {
+                    self.copy_from_now_on()?;
+                }
+                Err(error) => return Err(self.broken_sink(&error)),
+            }
+        }
+    }
+
+    /// Reads once; how many bytes, 0 at the end. Nothing may be held.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, Broken> {
+        // Only who has something to read is given a buffer or a pipe.
+        if self.from.poll_read_ready(cx).map_err(|_| Broken::Source)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        if self.class.is_bulk()
+            && !self.copies
+            && let Some(count) = self.splice()?
+        {
+            return Ok(Poll::Ready(count));
+        }
+        let mut buffer = self.pool.take(self.class);
+        let read = pin!(self.reader.read_buf(&mut buffer)).poll(cx).map_err(|_| Broken::Source);
+        self.held = Held::Buffer(buffer, 0);
+        if !matches!(read, Poll::Ready(Ok(_))) {
+            self.release();
+        }
+        Ok(read?)
+    }
+
+    /// Reads once, into a pipe. None if nothing came of it: that is neither an end nor a lack of bytes yet, since
+    /// splice(2) stops before urgent data and says either. What a copy says is true.
+    fn splice(&mut self) -> Result<Option<usize>, Broken> {
+        let Some(mut pipe) = self.pipes.take() else { return Ok(None) };
+        let filled = self.from.fill(&mut pipe);
+        self.held = Held::Pipe(pipe);
+        match filled {
+            Ok(count) if count > 0 => return Ok(Some(count)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_unspliceable(&error) => self.copies = true,
+            Err(_) => return Err(Broken::Source),
+        }
+        self.release();
+        Ok(None)
+    }
+
+    /// What is in the pipe cannot be spliced out of it.
+    fn copy_from_now_on(&mut self) -> Result<(), Broken> {
+        self.copies = true;
+        if let Held::Pipe(pipe) = &mut self.held {
+            let bytes = pipe.take_out().map_err(|_| Broken::Sink { told: true })?;
+            self.release();
+            self.held = Held::Buffer(bytes, 0);
+        }
+        Ok(())
+    }
+
+    /// What a failed write says.
+    ///
+    /// EPIPE is what the socket says that has no error to give: a unix socket whose peer does not read any more, or a
+    /// TCP socket whose peer had ended its stream before the reset (`tcp_reset`, since Linux 2.6). What it sent before
+    /// can be read, and its end is true. But of two writes in one splice(2) the second may have taken the error, and
+    /// the call then tells of the first alone (`splice_to_socket`, Linux 6.5).
+    fn broken_sink(&self, error: &io::Error) -> Broken {
+        Broken::Sink { told: self.spliced || Errno::from_io_error(error) != Some(Errno::PIPE) }
+    }
+
+    /// Gives the buffer or the pipe back.
+    fn release(&mut self) {
+        match mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing => {}
+            Held::Buffer(buffer, _) => self.pool.give(buffer),
+            Held::Pipe(pipe) => self.pipes.give(pipe),
+        }
+    }
+}
+
+/// Whether an error of splice(2) says that it cannot be done with these streams at all.
+fn is_unspliceable(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
+}
+
+impl Drop for Way<'_> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
