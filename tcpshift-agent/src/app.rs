@@ -12,6 +12,7 @@ mod down;
 mod ground;
 mod prepare;
 mod preview;
+mod resources;
 mod succession;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -43,6 +44,7 @@ use crate::route::store::Store;
 pub use assignment::Assign;
 use assignment::Assignment;
 use down::Down;
+pub use resources::MORE_THREADS;
 use succession::Desk;
 
 /// How often a listener that could not be opened is tried again.
@@ -92,6 +94,8 @@ pub struct Options {
     pub assign: Assign,
     /// Routes that the kernel's maps have room for.
     pub max_routes: u32,
+    /// Bytes that carried connections may hold; half of what the process may use if it is not given.
+    pub max_memory: Option<u64>,
     /// How connections are steered, where they are.
     pub steering: kernel::Asked,
     /// Seed of decisions.
@@ -143,7 +147,12 @@ struct App {
 
 /// Runs an agent until it is told to end. Fails if it cannot start.
 pub fn run(options: Options) -> anyhow::Result<()> {
+    start(options).map_err(resources::explain)
+}
+
+fn start(options: Options) -> anyhow::Result<()> {
     let activated = activation::take();
+    let workers = resources::workers()?;
     prepare::prepare(&options)?;
     // The kernel's maps take descriptors too.
     if let Some(warning) = limits::raise().warning {
@@ -154,7 +163,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         Datapath::Proxy => Err("--datapath proxy".to_owned()),
     };
     let wanted = kernel::Wanted { max_routes: options.max_routes, steering };
-    let assignment = Assignment::load(options.assign, &wanted)?;
+    let assignment = Assignment::load(options.assign, &wanted, workers)?;
     if options.steering.on_loss != OnLoss::Keep
         && let Err(why) = assignment.steers()
     {
@@ -165,18 +174,23 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     kernel::drop_unneeded(assignment.steers().is_ok())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(resources::RUNTIME)
         .thread_name("admin")
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let done = runtime.block_on(serve(options, activated, assignment));
+    let done = runtime.block_on(serve(options, activated, assignment, workers));
     // Whoever still waits for an answer is not waited for.
     runtime.shutdown_background();
     done
 }
 
-async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assignment) -> anyhow::Result<()> {
+async fn serve(
+    options: Options,
+    activated: Vec<Listening>,
+    mut assignment: Assignment,
+    workers: usize,
+) -> anyhow::Result<()> {
     let Options {
         paths,
         mut listen_addresses,
@@ -186,6 +200,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         datapath: Datapath::Auto | Datapath::Proxy,
         assign: _,
         max_routes: _,
+        max_memory,
         steering: _,
         seed,
         drain_timeout,
@@ -228,7 +243,8 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
     assignment.listen()?;
     let connections = Arc::new(assignment.connections()?);
     let sockets = assignment.sockets();
-    let mut proxy = Proxy::start(&connections, 0, &source_addresses, sockets).context("cannot start the proxy")?;
+    let mut proxy = Proxy::start(&connections, workers, &source_addresses, sockets, resources::memory(max_memory))
+        .context("cannot start the proxy")?;
     let served = succession::furnish(&mut proxy, predecessor.as_mut(), activated);
     let names = predecessor.as_mut().map(|taken| std::mem::take(&mut taken.names)).unwrap_or_default();
     let mut watch = Watch::new(paths.clone());
@@ -276,6 +292,7 @@ async fn serve(options: Options, activated: Vec<Listening>, mut assignment: Assi
         let reasons: Vec<_> = app.down.failures().map(ToString::to_string).collect();
         bail!("nothing can be served: {}", reasons.join("; "));
     }
+    limits::enough(workers).map_err(anyhow::Error::msg)?;
     // Before the agent before this one is told to let go, and before what one that is gone has left is replaced: afterwards
     // nothing may fail.
     let desk = Desk::prepare(socket)?;

@@ -171,7 +171,8 @@ impl CommandLine {
                 code
             }
             Err(error) => {
-                let message = format!("cannot start the thread that writes the log: {error}");
+                let message =
+                    format!("cannot start the thread that writes the log ({error}); {}", crate::app::MORE_THREADS);
                 outcome::exit_code(Err(Stop::Failed(message)))
             }
         }

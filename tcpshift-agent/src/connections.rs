@@ -52,6 +52,8 @@ pub struct Connections {
     pub decided: AtomicU64,
     /// Times that nothing could be accepted for want of descriptors or memory.
     pub accept_exhausted: AtomicU64,
+    /// Connections that were refused since those that are open hold all the memory that they may.
+    pub out_of_memory: AtomicU64,
     /// Connections that were gone or broken when they were accepted.
     pub accept_failed: AtomicU64,
     live: AtomicU64,
@@ -125,6 +127,7 @@ impl Connections {
     pub fn troubles(&self) -> impl Iterator<Item = (&'static str, u64)> {
         [
             ("accept stopped for want of descriptors or memory", self.accept_exhausted.load(Relaxed)),
+            ("connection refused for want of memory (--max-memory)", self.out_of_memory.load(Relaxed)),
             ("connection broken before it was accepted", self.accept_failed.load(Relaxed)),
         ]
         .into_iter()

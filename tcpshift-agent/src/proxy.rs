@@ -14,6 +14,7 @@ mod inputs;
 mod lifetime;
 pub mod limits;
 mod listen;
+mod memory;
 mod occupant;
 mod own;
 mod pipe;
@@ -44,6 +45,7 @@ use crate::plan::{Listener, Plan};
 pub use inherited::Lender;
 use inherited::{Inherited, Opened};
 use listen::Refused;
+use memory::Memory;
 pub use occupant::Obstacle;
 use occupant::Table;
 pub use own::avoid;
@@ -52,6 +54,9 @@ use worker::{Command, Common};
 
 /// How long the workers may take to end. They have nothing to wait for, so that it is never reached.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often is looked whether they have ended.
+const END_ROUND: Duration = Duration::from_millis(2);
 
 /// How many tasks are polled before sockets are looked at again, if that many are ready.
 const TURNS: u32 = 256;
@@ -124,23 +129,31 @@ fn inode(socket: BorrowedFd<'_>) -> Option<u64> {
     rustix::fs::fstat(socket).ok().map(|found| found.st_ino)
 }
 
+/// Workers that an agent has on this host: one for each processor that it may use.
+pub fn workers_here() -> io::Result<usize> {
+    Ok(thread::available_parallelism()?.get())
+}
+
 impl Proxy {
     /// Starts the workers, one per core if `workers` is 0. They dial from `sources`, in turn, or from where the
     /// kernel chooses if there are none, and serve nothing before the first plan. With `sockets` kernel programs decide,
-    /// and the workers obey. Fails if the host gives no thread or no descriptor for them.
+    /// and the workers obey. What they carry holds `memory` bytes at most. Fails if the host gives no thread or no
+    /// descriptor for them.
     pub fn start(
         connections: &Arc<Connections>,
         workers: usize,
         sources: &[IpAddr],
         sockets: Option<Arc<Sockets>>,
+        memory: u64,
     ) -> io::Result<Self> {
-        let workers = if workers == 0 { thread::available_parallelism()?.get() } else { workers };
+        let workers = if workers == 0 { workers_here()? } else { workers };
         let (plans, sources) = (Arc::<Plans>::default(), sources.to_vec());
         let common = Common {
             connections: Arc::clone(connections),
             sources,
             sockets: sockets.clone(),
             plans: Arc::clone(&plans),
+            memory: Memory::new(memory),
         };
         let workers = (0..workers).map(|number| Handle::start(number, common.clone())).collect::<io::Result<_>>()?;
         let (waiting, serving) = (HashMap::new(), HashSet::new());
@@ -329,12 +342,17 @@ impl Proxy {
                 thread
             })
             .collect();
-        let joined =
-            tokio::task::spawn_blocking(|| threads.into_iter().filter_map(|thread| thread.join().err()).count());
-        match tokio::time::timeout(END_TIMEOUT, joined).await {
-            Ok(Ok(0)) => {}
-            Ok(_) => log::error!("a worker ended by a panic"),
-            Err(_) => log::error!("the workers have not ended after {} s", END_TIMEOUT.as_secs()),
+        // Looked at rather than joined by a further thread, which the host may not give.
+        let end = tokio::time::Instant::now() + END_TIMEOUT;
+        while !threads.iter().all(JoinHandle::is_finished) {
+            if tokio::time::Instant::now() > end {
+                log::error!("the workers have not ended after {} s", END_TIMEOUT.as_secs());
+                return;
+            }
+            tokio::time::sleep(END_ROUND).await;
+        }
+        if threads.into_iter().filter_map(|thread| thread.join().err()).count() > 0 {
+            log::error!("a worker ended by a panic");
         }
     }
 

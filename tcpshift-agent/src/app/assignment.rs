@@ -16,6 +16,7 @@ use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
 use crate::kernel::{self, Kernel, Listening, Prepared, Sockets, Wanted};
 use crate::plan::{Destination, Plan};
+use crate::proxy::limits;
 
 /// How often programs are told that the agent is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -63,14 +64,19 @@ pub(super) struct Assignment {
     news: Arc<Notify>,
 }
 
+/// Whether programs leave descriptors for connections.
+fn room(workers: usize) -> Result<()> {
+    limits::enough_for_programs(workers).map_err(anyhow::Error::msg)
+}
+
 impl Assignment {
     /// Loads what is needed, and changes nothing for anybody before [`Assignment::begin`] or [`Assignment::succeed`].
     ///
     /// To be called before there are other threads: what is not needed for life is dropped after.
-    pub(super) fn load(asked: Assign, wanted: &Wanted) -> Result<Self> {
+    pub(super) fn load(asked: Assign, wanted: &Wanted, workers: usize) -> Result<Self> {
         let (kernel, reason) = match asked {
             Assign::Agent => (None, "asked for".to_owned()),
-            Assign::Auto | Assign::Kernel => match load(wanted) {
+            Assign::Auto | Assign::Kernel => match room(workers).and_then(|()| load(wanted)) {
                 Ok(kernel) => {
                     let reason = attached(&kernel);
                     (Some(kernel), reason)

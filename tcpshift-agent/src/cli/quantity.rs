@@ -48,6 +48,24 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is no duration: write it with units (h, m, s, ms), as 10s, 1m30s or 500ms"))
 }
 
+/// Reads a number of bytes, as `256MiB` or `1G`: suffixes are powers of 1,024, with and without `iB`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let malformed = || format!("`{text}` is no size: write bytes, or with a unit (K, M, G, T), as 256M or 1GiB");
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].strip_suffix("iB").unwrap_or(&text[digits.len()..]) {
+        "" if text.len() == digits.len() => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(malformed()),
+    };
+    if digits.starts_with('+') {
+        return Err(malformed());
+    }
+    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or_else(malformed)
+}
+
 /// Reads a seed, decimal or hexadecimal behind `0x`.
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -103,6 +121,15 @@ pub(super) fn short(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        let read = ["0", "4096", "2K", "256MiB", "1G", "1TiB"].map(|text| size(text).unwrap());
+        assert_eq!(read, [0, 4096, 2048, 256 << 20, 1 << 30, 1 << 40]);
+        for malformed in ["", "M", "iB", "1iB", "1MB", "1m", "+1M", "-1", "1.5G", "99999999T", "1 M", "１M"] {
+            assert!(size(malformed).is_err(), "{malformed}");
+        }
+    }
 
     #[test]
     fn shares_are_read_exactly() {

@@ -65,6 +65,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = crate::app::MAX_ROUTES, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_routes: u32,
 
+    /// Memory that connections may hold, as 256M or 1G [default: half of what the agent may use]
+    ///
+    /// That is half of the least limit of its cgroup and of those above it, or of the host's memory. It is for the
+    /// buffers, pipes and sockets of connections that the agent carries. Near it they have small buffers only, so that
+    /// senders are held back; past it new connections are refused, which `status` counts.
+    #[arg(long, value_name = "SIZE", value_parser = max_memory)]
+    max_memory: Option<u64>,
+
     /// Cgroup whose programs are steered when they connect to a service [default: the root of all]
     #[arg(long, value_name = "D")]
     cgroup: Option<PathBuf>,
@@ -159,6 +167,7 @@ pub(super) fn execute(arguments: Arguments, Way { admin, timeout }: Way) -> Resu
             Assign::Agent => app::Assign::Agent,
         },
         max_routes: arguments.max_routes,
+        max_memory: arguments.max_memory,
         steering: app::Steering {
             cgroup: arguments.cgroup,
             on_loss: match arguments.on_agent_loss {
@@ -178,6 +187,12 @@ pub(super) fn execute(arguments: Arguments, Way { admin, timeout }: Way) -> Resu
     };
     // `#` prints the causes behind the message, one after the other.
     app::run(options).map(|()| Done::Well).map_err(|error| Stop::Failed(format!("{error:#}")))
+}
+
+/// With less than that next to nobody would be served.
+fn max_memory(text: &str) -> Result<u64, String> {
+    let bytes = quantity::size(text)?;
+    if bytes < 1 << 20 { Err("1M is the least".to_owned()) } else { Ok(bytes) }
 }
 
 /// The agent is heard once a second.
@@ -204,6 +219,12 @@ fn namespace(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_has_a_least() {
+        assert_eq!(max_memory("1M").unwrap(), 1 << 20);
+        assert!(max_memory("1023K").is_err() && max_memory("x").is_err());
+    }
 
     #[test]
     fn labels_have_a_key() {

@@ -13,6 +13,7 @@ use tcpshift_common::decide::outcome;
 use super::choice::{self, Choice};
 use super::dial::{self, Dialled, Target};
 use super::lifetime::Lifetime;
+use super::memory::Grant;
 use super::relay::{self, Ending};
 use super::socket::Socket;
 use super::worker::Worker;
@@ -26,6 +27,10 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     let Some(listener) = plan.listener(address) else { return };
     let counts = worker.connections.listeners.get(listener.number);
     counts.accepted.fetch_add(1, Relaxed);
+    let Some(grant) = worker.memory.connection() else {
+        worker.connections.out_of_memory.fetch_add(1, Relaxed);
+        return;
+    };
     let Choice { plan, route, decision } = choice::choose(worker, &plan, listener, &client.stream, peer);
     let Some(route) = route else {
         counts.unrouted.fetch_add(1, Relaxed);
@@ -66,7 +71,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
             let client_address = peer.ip().into();
             let target =
                 Target { route: Arc::clone(&route), place, first, seed: plan.seed, client: client_address, socket };
-            tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection));
+            tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection, grant));
         }
         Err(error) => connection.fail(Failure::from(&error)),
     }
@@ -75,7 +80,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
 /// Opens the way to the endpoint and carries bytes until both directions have ended or the connection has
 /// lasted as long as it may; that is a close, as in Envoy, unless bytes are on their way. On every other end both
 /// sockets are dropped as they are, which resets them.
-async fn carry(worker: Rc<Worker>, mut client: Socket, target: Target, mut connection: Connection) {
+async fn carry(worker: Rc<Worker>, mut client: Socket, target: Target, mut connection: Connection, _granted: Grant) {
     let mut lifetime = Lifetime::new(&target.route.limits);
     let mut endpoint = match dial::dial(&worker, &client.stream, target, &mut connection).await {
         Dialled::Open(endpoint) => endpoint,

@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Below this the limit is worth a warning: 32,000 connections or so.
@@ -28,6 +29,47 @@ pub fn raise() -> Descriptors {
     }
     let limit = current_limit();
     Descriptors { limit, warning: limit.and_then(warning) }
+}
+
+/// Descriptors that must be left when a start is done, beside those that are reserved: for each worker a listening
+/// socket, a client, and the sockets to dial with; and some for the tables of the next plan.
+const FIRST_PER_WORKER: u64 = 4;
+const NEXT_PLAN: u64 = 8;
+/// Descriptors of a worker's runtime.
+const RUNTIME_PER_WORKER: u64 = 5;
+/// Descriptors of all kernel programs, their maps and links, and of the agent itself.
+const PROGRAMS: u64 = 100;
+
+/// Fails if so few descriptors are left that nobody could be served: how many there are, and how many it takes.
+pub fn enough(workers: usize) -> Result<(), String> {
+    check("a start", used() + RESERVED + NEXT_PLAN + FIRST_PER_WORKER * workers as u64)
+}
+
+/// Fails if kernel programs would leave too few descriptors to serve anybody. To be asked before they are loaded.
+pub fn enough_for_programs(workers: usize) -> Result<(), String> {
+    let of_workers = (RUNTIME_PER_WORKER + FIRST_PER_WORKER) * workers as u64;
+    check("a start with kernel programs", used() + PROGRAMS + RESERVED + NEXT_PLAN + of_workers)
+}
+
+/// What to say of an error that a start ended with, if it is that no descriptor was left.
+pub fn explain(error: &str) -> Option<String> {
+    let is_that = error.contains(&format!("os error {}", Errno::MFILE.raw_os_error()));
+    // It had all that may be open, and wants some of each worker beside.
+    let needed = current_limit()? + RESERVED + NEXT_PLAN;
+    if is_that { check("a start", needed).err() } else { None }
+}
+
+fn used() -> u64 {
+    // The folder itself is open while it is read.
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count).saturating_sub(1) as u64
+}
+
+fn check(what: &str, needed: u64) -> Result<(), String> {
+    let Some(limit) = current_limit().filter(|limit| *limit < needed) else { return Ok(()) };
+    Err(format!(
+        "only {limit} descriptors may be open at once (RLIMIT_NOFILE), and {what} takes {needed} here: raise the hard \
+         limit (LimitNOFILE=1048576 in the systemd unit, or `ulimit -n`)"
+    ))
 }
 
 /// The soft limit of open descriptors; none if there is no limit.
@@ -85,6 +127,16 @@ mod tests {
             assert_eq!(is_reserved(file.as_fd(), limit), reserved, "{number} of {limit:?}");
         }
         assert!(is_reserved(file.as_fd(), Some(number + 1)));
+    }
+
+    #[test]
+    fn too_few_descriptors_are_named_with_how_many_it_takes() {
+        let error = enough(1 << 40).unwrap_err();
+        assert!(error.contains("RLIMIT_NOFILE") && error.contains("a start takes"), "{error}");
+        assert_eq!(enough(0), Ok(()));
+        let error = std::io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()).to_string();
+        assert!(explain(&format!("cannot start the proxy: {error}")).is_some_and(|text| text.contains("ulimit -n")));
+        assert_eq!(explain("cannot start the proxy: Permission denied (os error 13)"), None);
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Pipes of one worker, through which bulk goes from socket to socket without being copied.
 //!
 //! A pipe costs two descriptors, so their number is bounded, and one is held only while bytes are on their way
-//! through it. It must not know of connections.
+//! through it. For as long as it is held, what it has room for is granted by the bound of all workers. It must not know
+//! of connections.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 
 use super::limits;
+use super::memory::{Grant, Memory};
+use super::pool::Buffer;
 
 /// Bytes that a pipe is asked to hold. The system may give less: users other than root have 64 MiB of pipes in all
 /// (`fs.pipe-user-pages-soft`), and one page for each pipe beyond.
@@ -31,6 +35,8 @@ pub(super) struct Pipe {
     entry: OwnedFd,
     capacity: usize,
     held: usize,
+    /// None while it is free.
+    grant: Option<Grant>,
 }
 
 /// The pipes that there are.
@@ -41,19 +47,28 @@ pub(super) struct Pipes {
     count: Cell<usize>,
     /// For how many passes none is asked for, since none was to be had.
     rest: Cell<u32>,
+    memory: Arc<Memory>,
 }
 
 impl Pipes {
     /// None yet.
-    pub(super) fn new() -> Self {
-        Self { free: RefCell::default(), count: Cell::new(0), rest: Cell::new(0) }
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        Self { free: RefCell::default(), count: Cell::new(0), rest: Cell::new(0), memory }
     }
 
-    /// An empty pipe; none if there are too many, or the system gives none that is worth it.
+    /// An empty pipe; none if there are too many, memory is short, or the system gives none that is worth it.
     pub(super) fn take(&self) -> Option<Pipe> {
-        if let Some(pipe) = self.free.borrow_mut().pop() {
-            return Some(pipe);
-        }
+        let grant = self.memory.buffer(CAPACITY)?;
+        let mut pipe = self.take_free().or_else(|| self.take_new())?;
+        pipe.grant = Some(grant);
+        Some(pipe)
+    }
+
+    fn take_free(&self) -> Option<Pipe> {
+        self.free.borrow_mut().pop()
+    }
+
+    fn take_new(&self) -> Option<Pipe> {
         if self.rest.get() > 0 {
             self.rest.set(self.rest.get() - 1);
             return None;
@@ -67,7 +82,8 @@ impl Pipes {
     }
 
     /// Takes a pipe back. One that still holds something is closed: that was for nobody else.
-    pub(super) fn give(&self, pipe: Pipe) {
+    pub(super) fn give(&self, mut pipe: Pipe) {
+        pipe.grant = None;
         let mut free = self.free.borrow_mut();
         if pipe.held == 0 && free.len() < KEPT {
             free.push(pipe);
@@ -95,7 +111,7 @@ fn make() -> Option<Pipe> {
     if capacity < WORTHWHILE {
         return None;
     }
-    Some(Pipe { exit, entry, capacity, held: 0 })
+    Some(Pipe { exit, entry, capacity: capacity.min(CAPACITY), held: 0, grant: None })
 }
 
 impl Pipe {
@@ -121,7 +137,7 @@ impl Pipe {
     }
 
     /// Takes what is in it out, to be written as it is.
-    pub(super) fn take_out(&mut self) -> io::Result<BytesMut> {
+    pub(super) fn take_out(&mut self) -> io::Result<Buffer> {
         let mut bytes = BytesMut::zeroed(self.held);
         let mut taken = 0;
         while taken < bytes.len() {
@@ -131,7 +147,7 @@ impl Pipe {
             }
         }
         self.held = 0;
-        Ok(bytes)
+        Ok(Buffer::new(bytes, self.grant.take()))
     }
 }
 
@@ -144,7 +160,7 @@ mod tests {
 
     #[test]
     fn bytes_go_through_and_a_pipe_is_used_again() {
-        let pipes = Pipes::new();
+        let pipes = Pipes::new(Memory::new(1 << 40));
         let (mut one, from) = UnixStream::pair().unwrap();
         let (to, mut other) = UnixStream::pair().unwrap();
         let mut pipe = pipes.take().unwrap();
@@ -165,12 +181,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_spliced_is_taken_out_and_a_pipe_with_a_residue_is_closed() {
-        let pipes = Pipes::new();
+        let pipes = Pipes::new(Memory::new(1 << 40));
         let (mut one, from) = UnixStream::pair().unwrap();
         one.write_all(b"rest").unwrap();
         let mut pipe = pipes.take().unwrap();
         pipe.fill(&from).unwrap();
-        assert_eq!(&pipe.take_out().unwrap()[..], b"rest");
+        assert_eq!(&pipe.take_out().unwrap().bytes[..], b"rest");
         assert!(pipe.is_empty());
         one.write_all(b"residue").unwrap();
         pipe.fill(&from).unwrap();
@@ -180,7 +196,7 @@ mod tests {
 
     #[test]
     fn there_are_no_more_than_the_most() {
-        let pipes = Pipes::new();
+        let pipes = Pipes::new(Memory::new(1 << 40));
         let taken: Vec<_> = std::iter::from_fn(|| pipes.take()).take(MOST + 1).collect();
         assert!(taken.len() <= MOST);
         for pipe in taken {

@@ -1,10 +1,15 @@
 //! Buffers of one worker, in four sizes, kept for whoever has something to carry next.
 //!
-//! An idle connection holds no buffer; what is free here is bounded. It must not know of connections.
+//! An idle connection holds no buffer; what is free here is bounded, and all but the smallest size is granted by the
+//! bound of all workers. Where that is reached, a buffer is smaller than the one asked for. It must not know of
+//! connections.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::BytesMut;
+
+use super::memory::{Grant, Memory};
 
 /// Bytes of each size class. A direction begins with the first and climbs while its reads fill the buffer. Above the
 /// last there is one more, of bulk, which needs no buffer: it is spliced.
@@ -50,30 +55,64 @@ impl Class {
     }
 }
 
+/// Bytes in memory that was granted.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    pub(super) bytes: BytesMut,
+    /// None for the smallest size, which is part of what its connection was granted.
+    grant: Option<Grant>,
+}
+
+impl Buffer {
+    /// Bytes, and the grant for them.
+    pub(super) fn new(bytes: BytesMut, grant: Option<Grant>) -> Self {
+        Self { bytes, grant }
+    }
+}
+
 /// The free buffers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
-    free: RefCell<[Vec<BytesMut>; SIZES.len()]>,
+    free: RefCell<[Vec<Buffer>; SIZES.len()]>,
+    memory: Arc<Memory>,
 }
 
 impl Pool {
-    /// An empty buffer.
-    pub(super) fn take(&self, Class(class): Class) -> BytesMut {
-        let class = class.min(Class::LAST);
-        let free = self.free.borrow_mut()[class].pop();
-        free.unwrap_or_else(|| BytesMut::with_capacity(SIZES[class]))
+    /// Without a buffer yet.
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        Self { free: RefCell::default(), memory }
     }
 
-    /// Gives a buffer back.
-    pub(super) fn give(&self, mut buffer: BytesMut) {
-        buffer.clear();
-        let class = SIZES.iter().rposition(|&size| buffer.capacity() >= size);
-        // What was taken out of a pipe may be larger than any class.
-        if let Some(class) = class.filter(|class| buffer.capacity() < SIZES[*class] * 2) {
-            let mut free = self.free.borrow_mut();
-            if free[class].len() < KEPT[class] {
-                free[class].push(buffer);
+    /// An empty buffer, of a class or a smaller one.
+    pub(super) fn take(&self, Class(class): Class) -> Buffer {
+        for class in (1..=class.min(Class::LAST)).rev() {
+            if let Some(buffer) = self.free.borrow_mut()[class].pop() {
+                return buffer;
             }
+            if let Some(grant) = self.memory.buffer(SIZES[class]) {
+                return Buffer::new(BytesMut::with_capacity(SIZES[class]), Some(grant));
+            }
+        }
+        let free = self.free.borrow_mut()[0].pop();
+        free.unwrap_or_else(|| Buffer::new(BytesMut::with_capacity(SIZES[0]), None))
+    }
+
+    /// Gives a buffer back. Where memory is short, none of those that were granted is kept.
+    pub(super) fn give(&self, mut buffer: Buffer) {
+        buffer.bytes.clear();
+        let capacity = buffer.bytes.capacity();
+        let mut free = self.free.borrow_mut();
+        if buffer.grant.is_some() && self.memory.is_short() {
+            free[1..].iter_mut().for_each(Vec::clear);
+            return;
+        }
+        let class = SIZES.iter().rposition(|&size| capacity >= size);
+        // What was taken out of a pipe may be larger than any class.
+        if let Some(class) = class.filter(|class| capacity < SIZES[*class] * 2)
+            && (class == 0) == buffer.grant.is_none()
+            && free[class].len() < KEPT[class]
+        {
+            free[class].push(buffer);
         }
     }
 }
@@ -100,16 +139,32 @@ mod tests {
 
     #[test]
     fn what_is_free_is_bounded_and_used_again() {
-        let pool = Pool::default();
+        let pool = Pool::new(Memory::new(1 << 30));
         let big = Class(3);
-        for _ in 0..100 {
-            pool.give(BytesMut::with_capacity(SIZES[3]));
+        let taken: Vec<_> = (0..100).map(|_| pool.take(big)).collect();
+        for buffer in taken {
+            pool.give(buffer);
         }
         assert_eq!(pool.free.borrow()[3].len(), KEPT[3]);
         let mut buffer = pool.take(big);
         assert_eq!(pool.free.borrow()[3].len(), KEPT[3] - 1);
-        buffer.extend_from_slice(b"left over");
+        buffer.bytes.extend_from_slice(b"left over");
         pool.give(buffer);
-        assert!(pool.take(big).is_empty());
+        assert!(pool.take(big).bytes.is_empty());
+    }
+
+    #[test]
+    fn where_memory_is_short_buffers_are_small_and_none_is_kept() {
+        let memory = Memory::new(1 << 20);
+        let pool = Pool::new(Arc::clone(&memory));
+        let taken: Vec<_> = (0..50).map(|_| pool.take(Class(3))).collect();
+        let sizes: Vec<_> = taken.iter().map(|buffer| buffer.bytes.capacity()).collect();
+        assert_eq!(sizes[..3], [SIZES[3]; 3]);
+        assert!(sizes[3..].iter().all(|&size| size == SIZES[0]), "{sizes:?}");
+        for buffer in taken {
+            pool.give(buffer);
+        }
+        assert!(!memory.is_short());
+        assert!(pool.free.borrow()[3].len() <= 2, "{:?}", pool.free.borrow()[3].len());
     }
 }

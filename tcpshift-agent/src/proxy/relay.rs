@@ -23,7 +23,7 @@ use crate::connections::Ended;
 use way::{Broken, Waits, Way};
 
 /// How long a side that takes no more bytes may be silent before its stream counts as broken too.
-const LAST_SILENCE: Duration = Duration::from_secs(60);
+const LAST_SILENCE: Duration = Duration::from_mins(1);
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,8 @@ async fn rest(mut last: Way<'_>, told: bool, sink: &Writer<'_>, mut lifetime: Op
         match last.poll(cx, false) {
             Ok(Waits::Bytes) => {}
             Ok(Waits::Room) if waits_for_room => {}
+            // A unix socket has told its true end, and knows no reset. A close in order sends what is unsent.
+            Ok(Waits::Nothing) if last.is_from_unix() => return Poll::Ready(Ending::InOrder),
             Ok(Waits::Room | Waits::Nothing) | Err(_) => return Poll::Ready(Ending::Reset),
         }
         if sink_broken.as_mut().poll(cx).is_ready() {

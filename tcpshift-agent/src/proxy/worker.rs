@@ -17,6 +17,7 @@ use super::accept::Served;
 use super::inherited::Opened;
 use super::inputs::Random;
 use super::listen::BACKLOG;
+use super::memory::Memory;
 use super::pipe::Pipes;
 use super::plans::Plans;
 use super::pool::Pool;
@@ -64,6 +65,8 @@ pub(super) struct Worker {
     /// The plan in force. A connection looks at it once.
     pub(super) plan: RefCell<Arc<Plan>>,
     pub(super) connections: Arc<Connections>,
+    /// The bound of all workers.
+    pub(super) memory: Arc<Memory>,
     pub(super) pool: Pool,
     pub(super) pipes: Pipes,
     pub(super) random: Random,
@@ -84,6 +87,7 @@ pub(super) struct Common {
     pub(super) sources: Vec<IpAddr>,
     pub(super) sockets: Option<Arc<Sockets>>,
     pub(super) plans: Arc<Plans>,
+    pub(super) memory: Arc<Memory>,
 }
 
 /// Runs a worker on this thread until it is told to end, or nobody is left to tell it.
@@ -94,12 +98,13 @@ pub(super) fn run(runtime: LocalRuntime, common: Common, commands: mpsc::Unbound
 }
 
 async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let Common { connections, sources, sockets, plans } = common;
+    let Common { connections, sources, sockets, plans, memory } = common;
     let worker = Rc::new(Worker {
         plan: RefCell::new(Arc::new(Plan::empty(0))),
         connections,
-        pool: Pool::default(),
-        pipes: Pipes::new(),
+        pool: Pool::new(Arc::clone(&memory)),
+        pipes: Pipes::new(Arc::clone(&memory)),
+        memory,
         random: Random::new(),
         spare: Spare::new(),
         queues: Rc::default(),

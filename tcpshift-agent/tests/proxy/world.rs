@@ -172,7 +172,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new(plan: &Arc<Plan>) -> Self {
         let connections = Arc::new(Connections::default());
-        let mut proxy = Proxy::start(&connections, 2, &[], None).unwrap();
+        let mut proxy = Proxy::start(&connections, 2, &[], None, 1 << 30).unwrap();
         assert_eq!(proxy.open(plan), []);
         soon(proxy.publish(Arc::clone(plan))).await;
         Self { proxy, connections }

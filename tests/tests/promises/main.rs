@@ -21,6 +21,7 @@ mod limits;
 mod live;
 mod log;
 mod matching;
+mod memory;
 mod names;
 mod resets;
 mod shares;

@@ -179,7 +179,9 @@ fn a_unix_endpoint_that_stopped_reading_and_is_silent_keeps_no_client_that_reset
     let (agent, deaf) = deaf_and_silent(&world, USUAL);
     let active = || agent.destination("default/tcp-echo", "v1").active;
     let streams: Vec<_> = (0..5).map(|_| connect(GATEWAY).unwrap()).collect();
-    streams.iter().for_each(|_| deaf.recv_timeout(seconds(10)).unwrap());
+    for _ in &streams {
+        deaf.recv_timeout(seconds(10)).unwrap();
+    }
     for mut stream in &streams {
         stream.write_all(b"to nobody").unwrap();
     }

@@ -157,6 +157,57 @@ fn a_low_limit_is_raised_as_far_as_allowed_and_named() {
     assert_eq!(ask(GATEWAY).unwrap(), "one");
 }
 
+/// An agent that starts with a limit.
+fn limited<'a>(world: &'a World, name: &str, launcher: &[&str]) -> Agent<'a> {
+    let mut command = command(launcher[0]);
+    command.args(&launcher[1..]).arg(built("tcpshift-agent"));
+    Agent::launch(world, name, command, &["--datapath", "proxy", "--assign", "auto"])
+}
+
+#[test]
+fn an_agent_that_starts_with_few_descriptors_serves_or_says_how_many_it_takes() {
+    let world = World::new();
+    let _server = Server::named("127.0.0.1:9000", "one");
+    let mut refused = 0;
+    for limit in [24, 60, 105, 125, 145, 165, 185] {
+        let mut agent = limited(&world, &format!("agent-{limit}"), &["prlimit", &format!("--nofile={limit}:{limit}")]);
+        let mut ended = None;
+        until_so("it is ready or has ended", seconds(20), || {
+            ended = agent.process().ended();
+            ended.is_some() || agent.log().contains("ready: ")
+        });
+        if let Some(status) = ended {
+            refused += 1;
+            assert_eq!(status.code(), Some(1), "{}", agent.log());
+            for part in ["RLIMIT_NOFILE", "a start takes", "LimitNOFILE="] {
+                assert!(agent.log().contains(part), "{part} is not in what {limit} say:\n{}", agent.log());
+            }
+        } else {
+            agent.apply(&all());
+            let held: Vec<_> = (0..3).map(|_| connect(GATEWAY).unwrap()).collect();
+            for stream in &held {
+                assert_eq!(converse(stream, "with few").unwrap(), "one", "{limit} descriptors");
+            }
+        }
+    }
+    assert!(refused > 0, "24 descriptors are enough for no agent");
+}
+
+#[test]
+fn an_agent_that_gets_too_few_threads_says_so_and_ends() {
+    let world = World::new();
+    // The limit is that of a user, and root has none. Nobody must be able to make files there.
+    std::fs::set_permissions(world.path("."), std::fs::Permissions::from_mode(0o777)).unwrap();
+    for limit in 1..=4 {
+        let limit_of_nobody = format!("--nproc={limit}:{limit}");
+        let launcher = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", &limit_of_nobody];
+        let mut agent = limited(&world, &format!("agent-{limit}"), &launcher);
+        assert_eq!(agent.process().wait(seconds(10)).code(), Some(1), "{limit} threads: {}", agent.log());
+        let log = agent.log();
+        assert!(log.contains("thread") && log.contains("ulimit -u") && !log.contains("panicked"), "{limit}: {log}");
+    }
+}
+
 #[test]
 fn a_dying_endpoint_is_counted_and_survived() {
     let world = World::new();

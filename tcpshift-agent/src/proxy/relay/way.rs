@@ -9,12 +9,11 @@ use std::mem;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use rustix::io::Errno;
 use tokio::io::AsyncReadExt;
 
 use super::super::pipe::{Pipe, Pipes};
-use super::super::pool::{Class, Pool};
+use super::super::pool::{Buffer, Class, Pool};
 use super::super::stream::{Reader, Writer};
 
 /// Bytes carried before others have their turn.
@@ -75,7 +74,7 @@ pub(super) struct Way<'a> {
 enum Held {
     Nothing,
     /// And how many of them are written.
-    Buffer(BytesMut, usize),
+    Buffer(Buffer, usize),
     Pipe(Pipe),
 }
 
@@ -125,7 +124,7 @@ impl<'a> Way<'a> {
     pub(super) fn has_bytes(&self) -> bool {
         let held = match &self.held {
             Held::Nothing => false,
-            Held::Buffer(bytes, written) => *written < bytes.len(),
+            Held::Buffer(buffer, written) => *written < buffer.bytes.len(),
             Held::Pipe(pipe) => !pipe.is_empty(),
         };
         held || self.from.has_unread()
@@ -177,9 +176,11 @@ impl<'a> Way<'a> {
         loop {
             let moved = match &mut self.held {
                 Held::Nothing => return Ok(Poll::Ready(())),
-                Held::Buffer(bytes, written) if *written == bytes.len() => return Ok(Poll::Ready(())),
+                Held::Buffer(buffer, written) if *written == buffer.bytes.len() => return Ok(Poll::Ready(())),
                 Held::Pipe(pipe) if pipe.is_empty() => return Ok(Poll::Ready(())),
-                Held::Buffer(bytes, written) => self.to.try_write(&bytes[*written..]).map(|count| *written += count),
+                Held::Buffer(buffer, written) => {
+                    self.to.try_write(&buffer.bytes[*written..]).map(|count| *written += count)
+                }
                 Held::Pipe(pipe) => self.to.try_empty(pipe).map(|_| self.spliced = true),
             };
             match moved {
@@ -210,7 +211,7 @@ impl<'a> Way<'a> {
             return Ok(Poll::Ready(count));
         }
         let mut buffer = self.pool.take(self.class);
-        let read = pin!(self.reader.read_buf(&mut buffer)).poll(cx).map_err(|_| Broken::Source);
+        let read = pin!(self.reader.read_buf(&mut buffer.bytes)).poll(cx).map_err(|_| Broken::Source);
         self.held = Held::Buffer(buffer, 0);
         if !matches!(read, Poll::Ready(Ok(_))) {
             self.release();
@@ -239,9 +240,9 @@ impl<'a> Way<'a> {
     fn copy_from_now_on(&mut self) -> Result<(), Broken> {
         self.copies = true;
         if let Held::Pipe(pipe) = &mut self.held {
-            let bytes = pipe.take_out().map_err(|_| Broken::Sink { told: true })?;
+            let buffer = pipe.take_out().map_err(|_| Broken::Sink { told: true })?;
             self.release();
-            self.held = Held::Buffer(bytes, 0);
+            self.held = Held::Buffer(buffer, 0);
         }
         Ok(())
     }
