@@ -54,7 +54,7 @@ pub enum Error {
     #[error("permission denied at {0}: the agent runs as another user; use sudo")]
     Denied(PathBuf),
     /// The agent let this client in, or not even that, and then said nothing for too long.
-    #[error("no answer from the agent at {}{} within {:?}{}", .0.path.display(), .0.who(), .0.within, .0.consequence())]
+    #[error("no answer from the agent at {}{} within {:?}", .0.path.display(), .0.who(), .0.within)]
     Silent(Box<Silence>),
     /// Somebody else answers than who may be talked to; in words.
     #[error("{0}")]
@@ -87,11 +87,12 @@ impl Silence {
         self.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
     }
 
-    fn consequence(&self) -> &'static str {
+    /// What else there is to know; nothing in some cases.
+    pub fn consequence(&self) -> Option<&'static str> {
         match self {
-            Self { is_in: false, .. } => ": the queue of its socket is full",
-            Self { is_change: true, .. } => "; the change may still come into force",
-            _ => "",
+            Self { is_in: false, .. } => Some("the queue of its socket is full; nothing was asked"),
+            Self { is_change: true, .. } => Some("the change may still come into force"),
+            _ => None,
         }
     }
 }

@@ -70,9 +70,10 @@ pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
             1
         }
         Err(Stop::Agent(client::Error::Silent(silence))) => {
-            let cure = cure(&silence);
+            let (cure, consequence) = (cure(&silence), silence.consequence());
             screen::error(&client::Error::Silent(silence).to_string());
-            screen::complain(&format!("hint: {cure}"));
+            consequence.into_iter().for_each(screen::note);
+            screen::note(&format!("hint: {cure}"));
             1
         }
         Err(Stop::Agent(error)) => {
