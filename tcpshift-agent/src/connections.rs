@@ -103,10 +103,10 @@ impl Connections {
         self.destinations.get(destination).active.load(Relaxed) + self.steered.get(destination).active
     }
 
-    /// Starts the counters of a destination from zero, live connections aside.
-    pub fn reset_destination(&self, destination: u32) {
+    /// Starts the counters of a destination from zero, live connections aside. Its number is new in a generation.
+    pub fn reset_destination(&self, destination: u32, generation: u64) {
         self.destinations.get(destination).reset();
-        self.steered.reset(destination);
+        self.steered.reset(destination, generation);
     }
 
     /// Waits until no connection lives. New ones may begin at any time: close the listeners first.

@@ -3,5 +3,6 @@
 //! It must not know of plans, nor why anybody asks.
 
 pub mod addresses;
+pub mod cookies;
 pub mod memory;
 pub mod sockets;

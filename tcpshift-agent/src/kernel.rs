@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod listening;
 mod load;
+mod lost;
 mod pins;
 mod publish;
 mod rows;
@@ -112,17 +113,17 @@ impl Kernel {
             known.map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
         });
         let lasting = if netns.is_ok() { Pins::lasting() } else { Vec::new() };
-        let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering {
-            netns: *netns,
-            agent: steering::now(),
-            lasting: &lasting,
-        });
+        let agent = steering::now();
+        let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering { netns: *netns, agent, lasting: &lasting });
         let (mut ebpf, maps) = load::load(load::Purpose { room, speaks, steering: purpose })?;
         let maps = Arc::new(maps);
         let (steering, heart) = match netns {
             Err(reason) => (Err(reason), None),
             Ok((asked, _)) => {
-                let attached = Steering::attach(&mut ebpf, &asked);
+                let attached = Steering::attach(&mut ebpf, &maps, &asked);
+                if attached.is_ok() {
+                    lost::watch(&maps, agent);
+                }
                 (attached.map_err(|error| format!("{error:#}")), Some(Heart::new(Arc::clone(&maps), asked)))
             }
         };
@@ -131,7 +132,7 @@ impl Kernel {
         let publisher = Publisher::new(Arc::clone(&maps), room);
         Ok(Self {
             ebpf,
-            listening: Listening::new(Arc::clone(&maps)),
+            listening: Listening::new(Arc::clone(&maps))?,
             maps,
             cgroup,
             publisher,
@@ -209,14 +210,9 @@ impl Kernel {
         self.heart.clone().filter(|_| self.steering.is_ok())
     }
 
-    /// Gives up a plan that was prepared.
-    pub fn abandon(&mut self, prepared: Prepared) {
-        self.publisher.abandon(prepared, self.pins.as_ref());
-    }
-
     /// Leaves decisions to the agent until the next plan is published.
-    pub fn stand_aside(&mut self) -> Result<()> {
-        self.publisher.stand_aside()
+    pub fn stand_aside(&mut self) {
+        self.publisher.stand_aside();
     }
 
     /// What became of new connections, of all processors together.

@@ -4,10 +4,18 @@
 //! sides and `bpftool map dump` can print it. A change of any of them is a change of [`ABI`]. This file must not know
 //! who writes and who reads.
 
+mod connections;
+mod listening;
+
+pub use self::connections::{COOKIES, ConnectionRow, CookieRow, FlowRow, SUM_WORDS, SumRow, end, fate, stage};
+pub use self::listening::{
+    EndpointPlace, GROUP_WORDS, GROUPS, GroupRow, LISTENING, ListeningKey, OWN_ENDPOINTS, SHARERS, TRIES,
+};
 use crate::SLOTS;
 use crate::address::Address;
 use crate::decide::{Decision, Steer};
 use crate::destination;
+use crate::listener::Rule;
 
 /// The layout's number. It stands in the path of everything that is pinned, so that two layouts never meet.
 pub const ABI: u32 = 3;
@@ -40,7 +48,7 @@ pub type Place = [i8; PLACE];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanRow {
     /// Counts the plans that were published, from 1; 0 if programs leave decisions to the agent. Divided by [`SIDES`] it
-    /// leaves the side that is the plan's. Programs read this word alone, since a row is not written in one piece.
+    /// leaves the side that is the plan's. It is written last, as one word; programs that read it decide by this word alone.
     pub index: u64,
     /// Generation of the plan in force.
     pub generation: u64,
@@ -163,28 +171,6 @@ impl AddressEntry {
     }
 }
 
-/// Places for sockets of one address and port, if several share it (`SO_REUSEPORT`): any of them stands for all. The first
-/// is the newest one's, and each has one of the others by its cookie.
-pub const SHARERS: u32 = 4;
-
-/// Endpoints of a destination that are tried at most if nobody listens at the one that was chosen.
-pub const TRIES: u32 = 8;
-
-/// Key of map `listening`, which holds listening sockets of endpoints.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ListeningKey {
-    /// What it is bound to; unspecified if it takes connections to every address.
-    pub address: Address,
-    /// Host order.
-    pub port: u32,
-    /// Which of those that share both, below [`SHARERS`].
-    pub sharer: u32,
-}
-
-/// Endpoints of this host that there may be at a time in map `own_endpoints`.
-pub const OWN_ENDPOINTS: u32 = 32_768;
-
 /// Words of map `ports`: a bit for each port that an endpoint of this host has, and then one for each that a listener has
 /// whose connections may be handed over.
 pub const PORT_WORDS: u32 = 1024;
@@ -211,102 +197,6 @@ pub struct AgentRow {
     pub on_loss: u32,
     /// Its process: what it connects to itself is never steered.
     pub process: u32,
-}
-
-/// Map `sums`, by the number of a destination: its connections that the kernel steers.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SumRow {
-    /// Connections begun.
-    pub opened: u64,
-    /// Those of them that are not closed yet.
-    pub active: u64,
-    /// Connections that were never established.
-    pub failed: u64,
-    /// Connections refused, since there was no endpoint for them.
-    pub refused: u64,
-    /// Connections that were established and are closed.
-    pub closed: u64,
-    /// Bytes that clients sent, of closed connections.
-    pub sent: u64,
-    /// Bytes that clients were sent, of closed connections.
-    pub received: u64,
-    /// Smoothed round-trip times in microseconds, summed up over closed connections.
-    pub rtt: u64,
-}
-
-/// Words of a [`SumRow`].
-pub const SUM_WORDS: u32 = 8;
-
-/// Where a connection is in its life.
-pub mod stage {
-    /// It was pointed at an endpoint.
-    pub const STEERED: u32 = 1;
-    /// It is being opened, or open, and counted.
-    pub const OPENED: u32 = 2;
-    /// It is closed.
-    pub const CLOSED: u32 = 3;
-}
-
-/// What is known of a socket whose connection was steered. In map `connections` are those that have no place in map `cookies`;
-/// a row there dies with the socket, and outlives the agent.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ConnectionRow {
-    /// The agent whose numbers stand here. A later one has a greater number.
-    pub agent: u64,
-    /// Address that the client asked for.
-    pub asked: Address,
-    /// Address of the endpoint.
-    pub endpoint: Address,
-    /// Port that the client asked for, host order.
-    pub asked_port: u32,
-    /// Port of the endpoint, host order.
-    pub endpoint_port: u32,
-    /// One of [`stage`].
-    pub stage: u32,
-    /// Whether the socket is the client's; else it is the server's.
-    pub is_client: u32,
-    /// What was decided.
-    pub assignment: Assignment,
-}
-
-/// Places in map `cookies`.
-pub const COOKIES: u32 = 65_536;
-
-/// Map `cookies`: what is known of a socket whose connection was steered, at the place that its cookie has, which is the rest
-/// of its division by [`COOKIES`]. It outlives the agent.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CookieRow {
-    /// The socket's cookie; 0 if the place is free.
-    pub cookie: u64,
-    /// What is known of it.
-    pub row: ConnectionRow,
-}
-
-/// Map `flows`: what was decided for a packet that asks for a connection, until that is established.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowRow {
-    /// When, in nanoseconds of the monotonic clock.
-    pub began: u64,
-    /// Where the endpoint is in `endpoints` of its plan.
-    pub endpoint: EndpointPlace,
-    /// What was decided.
-    pub assignment: Assignment,
-}
-
-/// An address and port; the key of map `own_endpoints`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EndpointPlace {
-    /// Address.
-    pub address: Address,
-    /// Host order.
-    pub port: u32,
-    /// Always 0.
-    pub reserved: u32,
 }
 
 /// Map `destinations`, in the order of the plan: what a route's weights are, and what comes of them.
@@ -401,11 +291,12 @@ pub struct Assignment {
     pub decision: Decision,
 }
 
-/// Map `counts`, of each processor: what became of new connections at served listeners.
+/// Map `counts`, of each processor: what became of new connections at served listeners. Programs add atomically: one that runs
+/// in connect(2) may be preempted by another on its processor.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CountRow {
-    /// Connections that were given a destination and an endpoint.
+    /// Connections that were given a destination and an endpoint. Of those that are handed over, the ones established.
     pub assigned: u64,
     /// Connections that no route is for.
     pub unrouted: u64,
@@ -481,12 +372,10 @@ const _: () = {
     assert!(size_of::<SocketRow>() == 48);
     assert!(size_of::<CountRow>() == 48);
     assert!(size_of::<AddressKey>() == 24);
-    assert!(size_of::<ListeningKey>() == 24);
     assert!(size_of::<AgentRow>() == 24);
-    assert!(size_of::<SumRow>() == SUM_WORDS as usize * 8);
-    assert!(size_of::<ConnectionRow>() == 96);
-    assert!(size_of::<CookieRow>() == 104);
-    assert!(size_of::<FlowRow>() == 72);
+    assert!(size_of::<Rule>() == 88);
+    assert!(size_of::<HashRow>() == 8);
+    assert!(size_of::<SlotTable>() == 2 * SLOTS as usize);
     assert!(size_of::<Event>() == 8);
     assert!(size_of::<Question>() == 112);
 };

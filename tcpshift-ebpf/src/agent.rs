@@ -45,7 +45,7 @@ pub(crate) fn now() -> u64 {
 #[inline(always)]
 pub(crate) fn loss() -> u32 {
     let Some(row) = AGENT.get_ptr(0) else { return loss::KEEP };
-    // SAFETY: Words of a map's row, which are written whole.
+    // SAFETY: Aligned words of a map's row, which the agent writes whole.
     let on_loss = unsafe { read_volatile(&raw const (*row).on_loss) };
     // SAFETY: As above.
     if on_loss != loss::KEEP && unsafe { is_silent(row, read_volatile(&raw const (*row).patience)) } {
@@ -69,6 +69,6 @@ pub(crate) fn is_running() -> bool {
 /// The pointer must be a row of a map.
 #[inline(always)]
 unsafe fn is_silent(row: *const AgentRow, patience: u64) -> bool {
-    // SAFETY: A word of a map's row, which is written whole.
+    // SAFETY: An aligned word of a map's row, which the agent writes whole.
     now().saturating_sub(unsafe { read_volatile(&raw const (*row).beat) }) > patience
 }

@@ -10,7 +10,8 @@ use aya_ebpf::programs::SockOpsContext;
 use tcpshift_common::decide::outcome;
 use tcpshift_common::layout::{event, socket};
 
-use crate::maps::{COUNTS, SOCKETS};
+use crate::counts::Counts;
+use crate::maps::SOCKETS;
 use crate::plan::{Missing, Plan};
 use crate::{events, flow};
 
@@ -34,29 +35,24 @@ fn established(context: &SockOpsContext) {
     if socket.state != socket::SERVED {
         return;
     }
-    let Some(counts) = COUNTS.get_ptr_mut(0) else { return };
-    // SAFETY: The row is this processor's own, and a program is not interrupted by another one of its kind.
-    let counts = unsafe { &mut *counts };
-    let Some(plan) = Plan::in_force() else {
-        counts.left += 1;
-        return;
-    };
+    let Some(counts) = Counts::here() else { return };
+    let Some(plan) = Plan::in_force() else { return counts.left() };
     match plan.assign(socket.listener, &flow::of_socket(context), |inputs| inputs) {
         Ok(assignment) => {
             match assignment.decision.outcome {
-                outcome::CHOSEN => counts.assigned += 1,
-                outcome::NO_ENDPOINT => counts.without_endpoint += 1,
-                _ => counts.unrouted += 1,
+                outcome::CHOSEN => counts.assigned(),
+                outcome::NO_ENDPOINT => counts.without_endpoint(),
+                _ => counts.unrouted(),
             }
             socket.assignment = assignment;
             socket.state = socket::ASSIGNED;
         }
         Err(Missing::Left | Missing::Unrouted) => {
-            counts.left += 1;
+            counts.left();
             aya_log_ebpf::debug!(context, "listener {} is left to the agent", socket.listener);
         }
         Err(Missing::Torn) => {
-            counts.left += 1;
+            counts.left();
             aya_log_ebpf::error!(context, "listener {}: a table of the plan is torn", socket.listener);
             events::tell(event::TORN, socket.listener);
         }

@@ -12,12 +12,12 @@ use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
-use tcpshift_common::layout::{Assignment, ConnectionRow, CountRow, EndpointRow, datapath, event, loss, scope, stage};
+use tcpshift_common::layout::{Assignment, ConnectionRow, EndpointRow, datapath, event, loss, scope, stage};
 
 use crate::connections::Socket;
+use crate::counts::Counts;
 use crate::flow::{read, v4, v6};
 use crate::inputs::Inputs;
-use crate::maps::COUNTS;
 use crate::plan::{ANY, Decided, Missing, Plan};
 use crate::{agent, events, sums};
 
@@ -117,15 +117,13 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
         forget(socket, asked, port);
         return Outcome::Untouched;
     };
-    let Some(counts) = COUNTS.get_ptr_mut(0) else { return Outcome::Untouched };
-    // SAFETY: The row is this processor's own.
-    let counts = unsafe { &mut *counts };
+    let Some(counts) = Counts::here() else { return Outcome::Untouched };
     let flow =
         Flow { source: source(pointer, is_v6), destination: asked, source_port: cookie as u32, destination_port: port };
     let decided = decide(plan, listener, &flow, counts);
     match decided {
         Ok((assignment, Some(endpoint))) => {
-            counts.assigned += 1;
+            counts.assigned();
             let row = ConnectionRow {
                 agent: agent::id(),
                 asked,
@@ -134,6 +132,8 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
                 endpoint_port: endpoint.port,
                 stage: stage::STEERED,
                 is_client: 1,
+                ends: 0,
+                far_end: 0,
                 assignment,
             };
             socket.set(&row);
@@ -142,10 +142,10 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
         Ok((assignment, None)) => {
             match assignment.decision.outcome {
                 outcome::NO_ENDPOINT => {
-                    counts.without_endpoint += 1;
+                    counts.without_endpoint();
                     sums::refused(assignment.destination);
                 }
-                outcome::NO_DESTINATION => counts.unrouted += 1,
+                outcome::NO_DESTINATION => counts.unrouted(),
                 // It was refused before there was anything to decide.
                 _ => {}
             }
@@ -153,7 +153,7 @@ fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<
         }
         Err(missing) => {
             if matches!(missing, Missing::Torn) {
-                counts.left += 1;
+                counts.left();
                 events::tell(event::TORN, listener);
             }
             Outcome::Untouched
@@ -178,7 +178,7 @@ fn decide<'a>(
     plan: Plan,
     listener: u32,
     flow: &Flow,
-    counts: &mut CountRow,
+    counts: Counts,
 ) -> Result<(Assignment, Option<&'a EndpointRow>), Missing> {
     let found = plan.route(listener, flow)?;
     match found.row.datapath {
@@ -188,7 +188,7 @@ fn decide<'a>(
     }
     let loss = agent::loss();
     if loss == loss::REFUSE {
-        counts.lost += 1;
+        counts.lost();
         return Ok((Assignment::default(), None));
     }
     let sole = if loss == loss::FIRST { found.row.first } else { ANY };

@@ -7,7 +7,9 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use tcpshift_common::decide;
 
+use crate::flow::read;
 use crate::maps::{LOADS, SEQUENCES, TURNS};
+use crate::pending::{Pending, Turn};
 
 /// Takes the next number of a counter. With a weaker order LLVM 22 makes an addition of it that does not give the number.
 #[inline(always)]
@@ -62,6 +64,46 @@ impl decide::Inputs for Told {
     #[inline(always)]
     fn turn(&mut self, destination: u32) -> u64 {
         self.counted.turn(destination)
+    }
+
+    #[inline(always)]
+    fn random(&mut self) -> u32 {
+        let [next, after] = self.random;
+        self.random = [after, 0];
+        next
+    }
+
+    #[inline(always)]
+    fn load(&self, endpoint: u32) -> u32 {
+        self.counted.load(endpoint)
+    }
+}
+
+/// The inputs of a decision for a packet that may ask for no connection, and for which may be decided again.
+pub(crate) struct Kept<'a> {
+    /// As of a real connection.
+    pub(crate) counted: Inputs,
+    /// The words that are left, the next one first: the same for every packet of a flow.
+    pub(crate) random: [u32; 2],
+    /// Keeps a turn that nobody has had yet.
+    pub(crate) pending: &'a mut Pending,
+}
+
+impl decide::Inputs for Kept<'_> {
+    #[inline(always)]
+    fn sequence(&mut self) -> u64 {
+        self.counted.sequence()
+    }
+
+    #[inline(always)]
+    fn turn(&mut self, destination: u32) -> u64 {
+        // A turn that was taken for a packet before is still to be had if that asked for no connection. While SYN cookies are in
+        // use any packet may have asked for one.
+        let counter = u64::from(destination) + 1;
+        if self.pending.turn.counter != counter || self.pending.is_by_cookies != 0 {
+            self.pending.turn = Turn { number: self.counted.turn(destination), counter };
+        }
+        read!(self.pending.turn.number)
     }
 
     #[inline(always)]

@@ -16,6 +16,12 @@ mod connect;
 #[cfg(target_arch = "bpf")]
 mod connections;
 #[cfg(target_arch = "bpf")]
+mod counts;
+#[cfg(target_arch = "bpf")]
+mod endpoints;
+#[cfg(target_arch = "bpf")]
+mod ends;
+#[cfg(target_arch = "bpf")]
 mod events;
 #[cfg(target_arch = "bpf")]
 mod explain;
@@ -30,11 +36,15 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod peer;
 #[cfg(target_arch = "bpf")]
+mod pending;
+#[cfg(target_arch = "bpf")]
 mod plan;
 #[cfg(target_arch = "bpf")]
 mod ports;
 #[cfg(target_arch = "bpf")]
 mod record;
+#[cfg(target_arch = "bpf")]
+mod refuse;
 #[cfg(target_arch = "bpf")]
 mod sums;
 

@@ -4,7 +4,7 @@
 //! in is never written again. Kinds of maps that aya lacks are in files of their own. This file must not know what programs
 //! do.
 
-mod hash;
+pub(crate) mod hash;
 mod storage;
 
 use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
@@ -13,13 +13,14 @@ use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
     AddressEntry, AgentRow, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow,
-    Event, FlowRow, HashRow, ListenerRow, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, PlanRow, RouteRow, SIDES, SlotTable,
-    SocketRow, SumRow,
+    Event, FlowRow, GROUPS, GroupRow, HashRow, LISTENING as SOCKETS_KEPT, ListenerRow, ListeningKey, PORT_WORDS,
+    PlanRow, RouteRow, SIDES, SlotTable, SocketRow, SumRow,
 };
 use tcpshift_common::listener::Rule;
 
 use self::hash::SocketHash;
 use self::storage::Storage;
+use crate::pending::Pending;
 
 /// A table that is hung in somewhere may have any number of rows.
 const INNER: usize = BPF_F_INNER_MAP as usize;
@@ -33,7 +34,7 @@ pub(crate) type Sides<T> = ArrayOfMaps<Table<T>, { SIDES as usize }>;
 
 /// Which plan is in force.
 #[btf_map(name = "plan")]
-pub(crate) static PLAN: Array<PlanRow, 1> = Array::new();
+pub(crate) static PLAN: Array<PlanRow, 1, SHARED> = Array::new();
 
 /// What is hung in before the first plan, and in the place of what is taken out.
 #[btf_map(name = "listeners")]
@@ -115,28 +116,39 @@ pub(crate) static PORTS: Array<u64, { 2 * PORT_WORDS as usize }> = Array::new();
 /// What is counted of connections that are steered, by number of the destination.
 #[btf_map(name = "sums")]
 pub(crate) static SUMS: Array<SumRow, 1, SHARED> = Array::new();
-/// Connections that are asked for and not established, of those that are handed to endpoints.
+/// What was decided for SYNs whose handshakes the kernel holds. It holds so many for each listening socket and answers others
+/// by SYN cookies (`inet_csk_reqsk_queue_is_full`), so that a flood of SYNs does not displace those of others here.
 #[btf_map(name = "flows")]
 pub(crate) static FLOWS: LruHashMap<Flow, FlowRow, 16_384> = LruHashMap::new();
+/// While SYN cookies are in use, what was decided for packets of which the kernel holds no handshake.
+#[btf_map(name = "unheld")]
+pub(crate) static UNHELD: LruHashMap<Flow, FlowRow, 16_384> = LruHashMap::new();
 
-/// What was decided for the packet at hand. What the verifier knows of values does not outlive being written here, so that
-/// it follows what comes after once, and not once for each way to a decision.
-#[btf_map(name = "scratch")]
-pub(crate) static SCRATCH: PerCpuArray<FlowRow, 1> = PerCpuArray::new();
+/// What `lookup` has decided for the packet at hand, for the programs that run for it later. What the verifier knows of
+/// values does not outlive being written here, so that it follows what comes after once, and not once for each way to a
+/// decision.
+#[btf_map(name = "pending")]
+pub(crate) static PENDING: PerCpuArray<Pending, 1> = PerCpuArray::new();
+/// When a connection was last established by a SYN cookie, in nanoseconds of the monotonic clock; 0 if none was.
+#[btf_map(name = "syn_cookie")]
+pub(crate) static SYN_COOKIE: Array<u64, 1> = Array::new();
 
 /// What is known of a socket of the agent's. An accepted socket begins with what its listening socket has.
 #[btf_map(name = "sockets")]
 pub(crate) static SOCKETS: Storage<SocketRow, { (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize }> = Storage::new();
 /// What is known of sockets whose connections are steered, by cookie: see `connections`.
 #[btf_map(name = "cookies")]
-pub(crate) static PLACES: Array<CookieRow, { COOKIES as usize }> = Array::new();
+pub(crate) static PLACES: Array<CookieRow, { COOKIES as usize }, SHARED> = Array::new();
 /// The same of sockets that have no place in [`PLACES`].
 #[btf_map(name = "connections")]
 pub(crate) static CONNECTIONS: Storage<ConnectionRow, { BPF_F_NO_PREALLOC as usize }> = Storage::new();
-/// Endpoints of this host whose listening sockets are kept: nobody else's take room. The values say nothing.
+/// Addresses and ports whose listening sockets are kept, and the index of each in [`GROUPS_KEPT`]: nobody else's take room.
 #[btf_map(name = "own_endpoints")]
-pub(crate) static OWN: HashMap<EndpointPlace, u32, { OWN_ENDPOINTS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+pub(crate) static OWN: HashMap<EndpointPlace, u32, { GROUPS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
-/// Listening sockets of endpoints: each in two places, and those at every address of the host beside them.
+/// Which cells of [`LISTENING`] the sockets of an address and port may have.
+#[btf_map(name = "groups")]
+pub(crate) static GROUPS_KEPT: Array<GroupRow, { GROUPS as usize }, SHARED> = Array::new();
+/// Listening sockets of endpoints, and those at every address of the host beside them, each in one cell.
 #[btf_map(name = "listening")]
-pub(crate) static LISTENING: SocketHash<ListeningKey, 65_536> = SocketHash::new();
+pub(crate) static LISTENING: SocketHash<ListeningKey, { SOCKETS_KEPT as usize }> = SocketHash::new();

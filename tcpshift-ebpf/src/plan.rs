@@ -11,6 +11,7 @@ use aya_ebpf::btf_maps::lpm_trie::Key;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::{self, outcome};
 use tcpshift_common::destination::{Destination, Endpoint};
+use tcpshift_common::hash;
 use tcpshift_common::layout::{self, AddressEntry, Assignment, DestinationRow, EndpointRow, ListenerRow, RouteRow};
 use tcpshift_common::listener;
 
@@ -19,6 +20,9 @@ use crate::maps::{ADDRESSES, DESTINATIONS, ENDPOINTS, HASH_TABLES, LISTENERS, PL
 
 /// Says that slots are as the table has them. A number, since the verifier takes no part of an `Option` that is not set.
 pub(crate) const ANY: u32 = u32::MAX - 1;
+
+/// Sets the hash that stands for random words apart from those that lead to a slot. The bytes read `drawn`.
+const DRAWN: u64 = 0x64_7261_776e;
 
 /// The plan in force.
 #[derive(Clone, Copy)]
@@ -63,13 +67,26 @@ pub(crate) enum Missing {
     Torn,
 }
 
+/// The generation of the plan in force.
+#[inline(always)]
+pub(crate) fn generation() -> u64 {
+    // SAFETY: An aligned word of a map's row, which the agent writes whole.
+    PLAN.get_ptr(0).map_or(0, |row| unsafe { read_volatile(&raw const (*row).generation) })
+}
+
 impl Plan {
     /// The plan in force, if programs are to decide.
     #[inline(always)]
     pub(crate) fn in_force() -> Option<Self> {
-        // SAFETY: A word of a map's row, which the kernel writes whole.
+        // SAFETY: An aligned word of a map's row, which the agent writes whole.
         let index = unsafe { read_volatile(&raw const (*PLAN.get_ptr(0)?).index) };
         (index != 0).then_some(Self { side: (index % u64::from(layout::SIDES)) as u32 })
+    }
+
+    /// Which of the tables of each kind are its own.
+    #[inline(always)]
+    pub(crate) fn side(self) -> u32 {
+        self.side
     }
 
     /// The number of the listener that an address and port belong to, for clients of a scope.
@@ -151,6 +168,17 @@ impl Plan {
             }
             Err(missing) => Err(missing),
         }
+    }
+}
+
+impl Found<'_> {
+    /// Random words for a decision that comes out the same for every packet of a flow.
+    #[inline(always)]
+    pub(crate) fn words(&self, flow: &Flow) -> [u32; 2] {
+        let ([a, b], [c, d]) = (flow.source.words(), flow.destination.words());
+        let ports = u64::from(flow.source_port) << 32 | u64::from(flow.destination_port);
+        let hash = hash::words(self.listener.seed, &[a, b, c, d, ports, DRAWN]);
+        [(hash >> 32) as u32, hash as u32]
     }
 }
 

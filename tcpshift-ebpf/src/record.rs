@@ -5,25 +5,29 @@
 //! not decide anything.
 
 use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-    BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, SO_REUSEADDR, SOL_SOCKET, bpf_sock,
+    BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG, BPF_SOCK_OPS_PARSE_HDR_OPT_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
+    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB,
+    BPF_SOCK_OPS_TIMEOUT_INIT, SO_REUSEADDR, SOL_SOCKET, bpf_sock,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_setsockopt, bpf_skc_to_mptcp_sock, bpf_sock_ops_cb_flags_set,
 };
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
-use tcpshift_common::layout::{ConnectionRow, EndpointPlace, ListeningKey, SHARERS, event, stage};
+use tcpshift_common::address::Flow;
+use tcpshift_common::layout::{ConnectionRow, FlowRow, event, fate, stage};
 
 use crate::connections::Socket;
+use crate::counts::Counts;
 use crate::flow::{self, read};
-use crate::maps::{CONNECTIONS, FLOWS, LISTENING, OWN};
-use crate::{agent, events, lookup, ports, sums};
+use crate::maps::{CONNECTIONS, FLOWS, UNHELD};
+use crate::pending::{self, Pending};
+use crate::{agent, endpoints, ends, events, ports, sums};
 
 /// `BPF_TCP_SYN_SENT`.
 const SYN_SENT: u32 = 2;
 /// `BPF_TCP_CLOSE`.
-const CLOSE: u32 = 7;
+pub(crate) const CLOSE: u32 = 7;
 
 /// Always 1: the kernel asks nothing that it could refuse.
 #[sock_ops]
@@ -31,8 +35,10 @@ pub(crate) fn record(context: SockOpsContext) -> u32 {
     match context.op() {
         BPF_SOCK_OPS_TCP_LISTEN_CB => listening(&context),
         BPF_SOCK_OPS_TCP_CONNECT_CB => opened(&context),
+        BPF_SOCK_OPS_TIMEOUT_INIT => held(&context),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(&context),
         BPF_SOCK_OPS_STATE_CB => changed(&context),
+        BPF_SOCK_OPS_PARSE_HDR_OPT_CB => ends::look(&context, own(&context)),
         _ => {}
     }
     1
@@ -63,11 +69,11 @@ fn own(context: &SockOpsContext) -> Socket {
     unsafe { Socket::new((*context.ops).__bindgen_anon_2.sk, cookie(context)) }
 }
 
-/// Has the kernel call again when the state of the socket changes.
+/// Has the kernel call again: when the state of the socket changes, or when a packet comes.
 #[inline(always)]
-fn follow(context: &SockOpsContext) {
+fn follow(context: &SockOpsContext, flag: u32) {
     // Others may have asked for other calls.
-    let flags = read!((*context.ops).bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
+    let flags = read!((*context.ops).bpf_sock_ops_cb_flags) | flag;
     // SAFETY: The pointer is the context.
     unsafe { bpf_sock_ops_cb_flags_set(context.ops, flags.cast_signed()) };
 }
@@ -86,27 +92,25 @@ fn listening(context: &SockOpsContext) {
     // Nobody is at the far end.
     let address = flow::of_socket(context).destination;
     // What others listen at beside an endpoint takes no room.
-    if !lookup::EVERYWHERE.contains(&address) && OWN.get_ptr(EndpointPlace { address, port, reserved: 0 }).is_none() {
-        return;
+    if endpoints::keep(context.ops, address, port) {
+        events::tell(event::LISTENING, port);
     }
-    // The newest comes first: those of a server that is being replaced are about to close. It stands at a second place too,
-    // for when one that is newer closes before it.
-    let cookie = cookie(context);
-    for sharer in [0, 1 + (cookie % u64::from(SHARERS - 1)) as u32] {
-        // SAFETY: The pointer is the context.
-        unsafe { LISTENING.put(context.ops, &ListeningKey { address, port, sharer }) };
-    }
-    events::tell(event::LISTENING, port);
 }
 
 /// A SYN is about to be sent.
 #[inline(always)]
 fn opened(context: &SockOpsContext) {
-    let Some(row) = own(context).get() else { return };
+    let own = own(context);
+    let Some(row) = own.get() else { return };
     if row.agent == agent::id() && row.stage == stage::STEERED {
+        let far = flow::of_socket(context);
+        if row.endpoint != far.source || row.endpoint_port != far.source_port {
+            // It was steered before, to no avail, and goes elsewhere now.
+            return own.forget();
+        }
         row.stage = stage::OPENED;
-        sums::opened(&row.assignment);
-        follow(context);
+        sums::opened(&mut row.assignment);
+        follow(context, BPF_SOCK_OPS_STATE_CB_FLAG);
         if let Some(socket) = socket(context) {
             // What a client has is not this subflow, and is what it asks of its peer.
             // SAFETY: The context gave the socket; the kernel gives null or the socket above it.
@@ -120,26 +124,69 @@ fn opened(context: &SockOpsContext) {
     }
 }
 
+/// The kernel is about to hold a handshake, or a client to send a SYN.
+#[inline(always)]
+fn held(context: &SockOpsContext) {
+    if read!((*context.ops).is_fullsock) != 0 || !is_asked_for(context) {
+        return;
+    }
+    let flow = flow::of_socket(context);
+    if let Some(pending) = Pending::of(&flow) {
+        let row = &pending.row;
+        // Without it the connection is not counted, and no more.
+        FLOWS.insert(flow, row, 0).ok();
+        pending.close();
+    } else {
+        // Of an earlier handshake between the same ends that came to nothing.
+        FLOWS.remove(flow).ok();
+    }
+}
+
+/// Whether the near end is where packets may be handed over.
+#[inline(always)]
+fn is_asked_for(context: &SockOpsContext) -> bool {
+    ports::has_listener(read!((*context.ops).local_port)) && is_here(context)
+}
+
 /// A listening socket has a connection: what was decided for it when it was asked for is now the socket's.
 #[inline(always)]
 fn accepted(context: &SockOpsContext) {
-    let port = read!((*context.ops).local_port);
-    if !ports::has_listener(port) || !is_here(context) {
+    if !is_asked_for(context) {
         return;
     }
     free_port(context);
     let flow = flow::of_socket(context);
-    // SAFETY: The row is copied before anything else happens to the map.
-    let Some((began, assignment)) = (unsafe { FLOWS.get(flow) }).map(|row| (row.began, row.assignment)) else { return };
-    FLOWS.remove(flow).ok();
-    // Of an earlier connection between the same ends that came to nothing.
-    if agent::now().saturating_sub(began) >= lookup::HOLDS {
-        return;
+    let Some(decided) = decided(&flow) else { return };
+    let Some(counts) = Counts::here() else { return };
+    if decided.fate != fate::HANDED {
+        return counts.carried();
     }
+    counts.assigned();
+    let mut assignment = decided.assignment;
+    sums::opened(&mut assignment);
     let row = ConnectionRow { agent: agent::id(), stage: stage::OPENED, assignment, ..ConnectionRow::default() };
     own(context).set(&row);
-    sums::opened(&assignment);
-    follow(context);
+    follow(context, BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+/// What was decided for a flow whose handshake is complete.
+#[inline(always)]
+fn decided(flow: &Flow) -> Option<FlowRow> {
+    // SAFETY: The row is copied before anything else happens to the map.
+    let held = unsafe { FLOWS.get(flow) }.copied();
+    if held.is_some() {
+        FLOWS.remove(flow).ok();
+    }
+    let Some(pending) = Pending::of(flow) else { return held };
+    let row = pending.row;
+    // What was decided later is of this very packet: it has answered a SYN cookie, or opens a connection at once.
+    if held.is_some_and(|held| held.began > row.began) {
+        return held;
+    }
+    pending.close();
+    pending::met_cookie();
+    UNHELD.remove(flow).ok();
+    Some(row)
 }
 
 /// Lets the agent bind the connection's port while the connection lives. What was handed over has the listener's port and
@@ -159,11 +206,15 @@ fn changed(context: &SockOpsContext) {
     // SAFETY: The context is the kernel's, and this call has its arguments there.
     let (before, state) =
         (read!((*context.ops).__bindgen_anon_1.args[0]), read!((*context.ops).__bindgen_anon_1.args[1]));
+    let socket = own(context);
+    let Some(row) = socket.get() else { return };
+    ends::changed(row, context, before, state);
+    if ends::are_to_be_looked_for(state) {
+        follow(context, BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG);
+    }
     if state != CLOSE {
         return;
     }
-    let socket = own(context);
-    let Some(row) = socket.get() else { return };
     // The program of a later agent runs after this one. That of an earlier one has run, or is gone.
     if row.agent > agent::id() {
         return;
@@ -172,7 +223,7 @@ fn changed(context: &SockOpsContext) {
         if before == SYN_SENT {
             sums::failed(&row.assignment);
         } else {
-            sums::closed(&row.assignment, context, row.is_client == 1);
+            sums::closed(row, context);
         }
     }
     row.stage = stage::CLOSED;

@@ -5,10 +5,11 @@
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::programs::SockOpsContext;
-use tcpshift_common::layout::{Assignment, SumRow};
+use tcpshift_common::layout::{Assignment, ConnectionRow, NONE, SumRow, end};
 
 use crate::flow::read;
 use crate::maps::{LOADS, SUMS};
+use crate::plan;
 
 #[inline(always)]
 fn add(counter: *mut u64, number: u64) {
@@ -36,12 +37,20 @@ pub(crate) fn refused(destination: u32) {
     }
 }
 
-/// A connection begins, and is a load of its endpoint until it is closed.
+/// A connection begins, and is a load of its endpoint until it is closed. What stands for somebody else by now is taken out of
+/// the assignment: a plan may have followed since it was decided, and its numbers may have been given out again.
 #[inline(always)]
-pub(crate) fn opened(assignment: &Assignment) {
+pub(crate) fn opened(assignment: &mut Assignment) {
     if let Some(row) = row(assignment.destination) {
-        add(counter!(row, opened), 1);
-        add(counter!(row, active), 1);
+        if read!((*row).since) > assignment.generation {
+            assignment.destination = NONE;
+        } else {
+            add(counter!(row, opened), 1);
+            add(counter!(row, active), 1);
+        }
+    }
+    if assignment.generation != plan::generation() {
+        assignment.endpoint = NONE;
     }
     if let Some(load) = LOADS.get_ptr_mut(assignment.endpoint) {
         add(load, 1);
@@ -58,20 +67,26 @@ pub(crate) fn failed(assignment: &Assignment) {
 }
 
 /// A connection ends. What the client's socket has sent, the server's has received.
+///
+/// The kernel counts sequence numbers, of which a SYN and a FIN have one each: what is acknowledged of a client's begins with its
+/// SYN (`tcp_snd_una_update`, `tcp_rcv_nxt_update`, 6.18, <https://elixir.bootlin.com/linux/v6.18/source/net/ipv4/tcp_input.c>).
 #[inline(always)]
-pub(crate) fn closed(assignment: &Assignment, context: &SockOpsContext, is_client: bool) {
+pub(crate) fn closed(known: &ConnectionRow, context: &SockOpsContext) {
     let ops = context.ops;
-    let (sent, received) = (read!((*ops).bytes_acked), read!((*ops).bytes_received));
-    let (sent, received) = if is_client { (sent, received) } else { (received, sent) };
+    let (fin, far_fin) = (u64::from(known.ends & end::NEAR != 0), u64::from(known.ends & end::FAR != 0));
+    let syn = u64::from(known.is_client);
+    let sent = read!((*ops).bytes_acked).saturating_sub(syn + fin);
+    let received = read!((*ops).bytes_received).saturating_sub(far_fin);
+    let (sent, received) = if known.is_client == 1 { (sent, received) } else { (received, sent) };
     // The kernel keeps eighths of a microsecond.
     let rtt = u64::from(read!((*ops).srtt_us) >> 3);
-    if let Some(row) = row(assignment.destination) {
+    if let Some(row) = row(known.assignment.destination) {
         add(counter!(row, closed), 1);
         add(counter!(row, sent), sent);
         add(counter!(row, received), received);
         add(counter!(row, rtt), rtt);
     }
-    ended(assignment);
+    ended(&known.assignment);
 }
 
 #[inline(always)]

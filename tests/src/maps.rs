@@ -28,6 +28,18 @@ pub fn dump(world: &World, name: &str) -> Vec<Value> {
     elements
 }
 
+/// The bytes of an element, as `bpftool map update` reads them.
+#[track_caller]
+pub fn bytes(world: &World, name: &str, key: &[u8]) -> Vec<String> {
+    let key = key.iter().map(u8::to_string).collect::<Vec<_>>();
+    let path = path(name);
+    let words: Vec<&str> =
+        ["map", "lookup", "pinned", &path, "key"].into_iter().chain(key.iter().map(String::as_str)).collect();
+    let element = asked(world, &words);
+    let value = element["value"].as_array().unwrap_or_else(|| panic!("no value in {element}"));
+    value.iter().map(|byte| byte.as_str().expect("a byte is a text").to_owned()).collect()
+}
+
 /// Everything that the agent has pinned and every folder it has for that, below [`PINS`], in order. The kernel pins
 /// things of its own beside it.
 pub fn pinned(_: &World) -> Vec<String> {

@@ -31,7 +31,7 @@ pub(crate) struct Tool {
 pub(crate) const BUILD: [Tool; 1] = [Tool { program: "cc", package: "gcc libc6-dev", purpose: "Rust links by it" }];
 
 /// What building and testing need.
-pub(crate) const ALL: [Tool; 13] = [
+pub(crate) const ALL: [Tool; 14] = [
     BUILD[0],
     Tool { program: "ip", package: "iproute2", purpose: "each test has a network namespace of its own" },
     Tool { program: "setpriv", package: "util-linux", purpose: "processes of a test end with it" },
@@ -40,6 +40,7 @@ pub(crate) const ALL: [Tool; 13] = [
     Tool { program: "python3", package: "python3", purpose: "real programs are carried" },
     Tool { program: "bpftool", package: "bpftool", purpose: "what the kernel holds is looked at by a stranger" },
     Tool { program: "strace", package: "strace", purpose: "it kills the agent at a step of its start" },
+    Tool { program: "hping3", package: "hping3", purpose: "it sends packets that no client sends" },
     Tool { program: "redis-server", package: "redis-server", purpose: "a real server is steered to" },
     Tool { program: "redis-benchmark", package: "redis-tools", purpose: "it loads that server" },
     Tool { program: "postgres", package: "postgresql", purpose: "a real server is steered to" },

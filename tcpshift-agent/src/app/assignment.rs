@@ -126,14 +126,12 @@ impl Assignment {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
         kernel.listen(Arc::clone(&self.news))?;
         if let Some(heart) = kernel.heart() {
-            heart.beat()?;
+            heart.beat();
             tokio::spawn(async move {
                 let mut rounds = interval(BEAT);
                 loop {
                     rounds.tick().await;
-                    if let Err(error) = heart.beat() {
-                        log::warn!("{error:#}");
-                    }
+                    heart.beat();
                 }
             });
         }
@@ -221,13 +219,6 @@ impl Assignment {
         }
     }
 
-    /// Gives up a plan that was prepared.
-    pub(super) fn abandon(&mut self, prepared: Option<Prepared>) {
-        if let (Some(kernel), Some(prepared)) = (self.kernel.as_mut(), prepared) {
-            kernel.abandon(prepared);
-        }
-    }
-
     /// Takes note that no agent has what is pinned but this one, and that its program decides, which is tried. Nothing of an
     /// agent before is touched. Fails if programs were asked for. One that was killed a moment ago may still have the lock:
     /// it has `patience`.
@@ -272,10 +263,7 @@ impl Assignment {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
         kernel.reserve()?;
         let prepared = kernel.prepare(plan)?;
-        if let Err(error) = kernel.seize() {
-            kernel.abandon(prepared);
-            return Err(error);
-        }
+        kernel.seize()?;
         self.lack = None;
         say_left(&prepared);
         self.publish(Some(prepared));
@@ -341,10 +329,8 @@ impl Assignment {
         self.is_on = false;
         self.reason = format!("{error:#}");
         log::error!("the agent decides for new connections: {}; the next change tries again", self.reason);
-        if let Some(kernel) = &mut self.kernel
-            && let Err(error) = kernel.stand_aside()
-        {
-            log::error!("{error:#}; what programs decide is passed over where it fits no plan");
+        if let Some(kernel) = &mut self.kernel {
+            kernel.stand_aside();
         }
     }
 }

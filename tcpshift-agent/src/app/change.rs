@@ -239,7 +239,6 @@ impl App {
         let caution = match self.state.write(&stored, &deleted, store.version()) {
             Ok(caution) => caution,
             Err(error) => {
-                self.assignment.abandon(prepared);
                 self.give_up();
                 return Err(Failure::new(Reason::Failed, format!("{error:#}")).into());
             }
@@ -330,7 +329,7 @@ impl App {
         register.listeners.take_fresh().into_iter().for_each(|number| connections.listeners.get(number).reset());
         register.routes.take_fresh().into_iter().for_each(|number| connections.sequences.get(number).store(0, Relaxed));
         register.destinations.take_fresh().into_iter().for_each(|number| {
-            connections.reset_destination(number);
+            connections.reset_destination(number, plan.generation);
             connections.turns.get(number).store(0, Relaxed);
         });
         // Nobody is carried there yet.

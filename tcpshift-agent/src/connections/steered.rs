@@ -24,15 +24,17 @@ impl Steered {
     /// What has been counted of a destination.
     pub fn get(&self, destination: u32) -> SumRow {
         let words = self.words(destination).map(|words| words.each_ref().map(|word| word.load(Relaxed)));
-        let Some([opened, active, failed, refused, closed, sent, received, rtt]) = words else {
+        let Some([opened, active, failed, refused, closed, sent, received, rtt, since]) = words else {
             return SumRow::default();
         };
-        SumRow { opened, active, failed, refused, closed, sent, received, rtt }
+        SumRow { opened, active, failed, refused, closed, sent, received, rtt, since }
     }
 
-    /// Starts from zero, live connections aside.
-    pub fn reset(&self, destination: u32) {
-        if let Some([opened, _, failed, refused, closed, sent, received, rtt]) = self.words(destination) {
+    /// Starts from zero, live connections aside, with the first generation in which the number is this destination's. What was
+    /// decided for whoever had it before, and is not established yet, is not counted.
+    pub fn reset(&self, destination: u32, generation: u64) {
+        if let Some([opened, _, failed, refused, closed, sent, received, rtt, since]) = self.words(destination) {
+            since.store(generation, Relaxed);
             for word in [opened, failed, refused, closed, sent, received, rtt] {
                 word.store(0, Relaxed);
             }
@@ -61,12 +63,13 @@ mod tests {
 
     #[test]
     fn words_are_those_of_the_row() {
-        let steered = Steered::shared(Box::new((0..24).map(AtomicU64::new).collect::<Vec<_>>()));
-        let row = SumRow { opened: 8, active: 9, failed: 10, refused: 11, closed: 12, sent: 13, received: 14, rtt: 15 };
+        let steered = Steered::shared(Box::new((0..27).map(AtomicU64::new).collect::<Vec<_>>()));
+        let [opened, active, failed, refused, closed, sent, received, rtt, since] = [9, 10, 11, 12, 13, 14, 15, 16, 17];
+        let row = SumRow { opened, active, failed, refused, closed, sent, received, rtt, since };
         assert_eq!(steered.get(1), row);
-        steered.reset(1);
-        assert_eq!(steered.get(1), SumRow { active: 9, ..SumRow::default() });
-        assert_eq!(steered.get(2).opened, 16);
+        steered.reset(1, 5);
+        assert_eq!(steered.get(1), SumRow { active: 10, since: 5, ..SumRow::default() });
+        assert_eq!(steered.get(2).opened, 18);
         assert_eq!(steered.get(3), SumRow::default());
         assert_eq!(Steered::default().get(0), SumRow::default());
     }

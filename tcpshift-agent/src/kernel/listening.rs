@@ -1,8 +1,10 @@
 //! Listening sockets of endpoints of this host, as `lookup` finds them: who is there, and who is put there.
 //!
 //! A socket that begins to listen is put there by `record`, and leaves when it is closed, whether or not there is an agent.
-//! Those that listened before the agent came are found in the host's tables and copied for a moment. This file must not
-//! know routes.
+//! Those that listened before the agent came are found in the host's tables and copied for a moment. Each has a cell. This
+//! file must not know routes.
+
+mod groups;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
@@ -10,13 +12,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
+use anyhow::{Context, Result};
 use rustix::net::sockopt::{socket_cookie, socket_protocol};
 use socket2::SockRef;
-use tcpshift_common::layout::{EndpointPlace, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, SHARERS};
+use tcpshift_common::layout::{LISTENING, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, SHARERS};
 
+use self::groups::Groups;
 use super::load::Maps;
 use super::sys::Map;
 use crate::host::sockets::{self, Entry};
+
+/// How often the map is walked at most, if sockets leave it meanwhile.
+const WALKS: u32 = 8;
 
 /// `IPPROTO_MPTCP`
 const MPTCP: u32 = 262;
@@ -25,6 +32,8 @@ const MPTCP: u32 = 262;
 #[derive(Debug)]
 pub struct Listening {
     maps: Arc<Maps>,
+    /// What sockets may be bound to that are kept.
+    groups: Groups,
     /// Endpoints of this host.
     endpoints: BTreeSet<SocketAddr>,
     /// Ports of listeners whose connections may be handed over.
@@ -49,15 +58,17 @@ pub enum Presence<'a> {
 }
 
 impl Listening {
-    pub(super) fn new(maps: Arc<Maps>) -> Self {
-        Self {
+    pub(super) fn new(maps: Arc<Maps>) -> Result<Self> {
+        let groups = Groups::new(Arc::clone(&maps)).context("the map `groups` cannot be mapped as memory")?;
+        Ok(Self {
             maps,
+            groups,
             endpoints: BTreeSet::new(),
             listeners: BTreeSet::new(),
             fit: HashSet::new(),
             unfit: HashMap::new(),
             seen: HashMap::new(),
-        }
+        })
     }
 
     /// Has sockets kept that listen at these endpoints, and looks for them if any is new. Returns whether something changed.
@@ -70,10 +81,8 @@ impl Listening {
             let message = format!("of this host there may be {OWN_ENDPOINTS} endpoints at a time, and there are more");
             return Err(io::Error::other(message));
         }
-        for at in new {
-            self.maps.own_endpoints.set(&place(at), &1)?;
-            self.endpoints.insert(at);
-        }
+        self.groups.add(&new)?;
+        self.endpoints.extend(new);
         self.maps.set_ports(0, &ports(&self.endpoints))?;
         self.look()
     }
@@ -90,12 +99,9 @@ impl Listening {
     /// Has no others looked at than these endpoints, and ports of listeners whose connections may be handed over.
     pub fn narrow(&mut self, endpoints: BTreeSet<SocketAddr>, listeners: BTreeSet<u16>) -> io::Result<()> {
         let endpoints = canonical(endpoints);
-        let gone: Vec<SocketAddr> = self.endpoints.difference(&endpoints).copied().collect();
-        if !gone.is_empty() {
-            for at in gone {
-                self.maps.own_endpoints.remove(&place(at))?;
-                self.endpoints.remove(&at);
-            }
+        if !self.endpoints.is_subset(&endpoints) {
+            self.endpoints.retain(|at| endpoints.contains(at));
+            self.groups.narrow(&self.endpoints)?;
             self.maps.set_ports(0, &ports(&self.endpoints))?;
         }
         if listeners != self.listeners {
@@ -110,31 +116,30 @@ impl Listening {
         if self.endpoints.is_empty() {
             return Ok(false);
         }
-        let mut held = self.held()?;
-        let ports = ports(&self.endpoints);
-        let concerns =
-            |at: SocketAddr| self.endpoints.contains(&at) || at.ip().is_unspecified() && ports.contains(&at.port());
+        let held = self.held()?;
         let entries: Vec<Entry> = sockets::listening()
             .into_iter()
             .map(|entry| Entry { local: plain(entry.local), ..entry })
-            .filter(|entry| concerns(entry.local))
+            .filter(|entry| self.groups.has(entry.local))
             .collect();
         let inodes: HashSet<u64> = entries.iter().map(|entry| entry.inode).collect();
         self.seen.retain(|inode, _| inodes.contains(inode));
-        // One that was known may have been displaced by another that is gone by now.
+        // One that was known may have been taken out by an update that was refused.
         let is_missing = |entry: &&Entry| match self.seen.get(&entry.inode) {
             None => true,
-            Some(why) => why.is_none() && !held.contains(&entry.local),
+            Some(why) => why.is_none() && !held.contains_key(&entry.local),
         };
         let missing: HashMap<u64, SocketAddr> =
             entries.iter().filter(is_missing).map(|entry| (entry.inode, entry.local)).collect();
+        let mut fit: HashSet<SocketAddr> = held.keys().copied().collect();
         if !missing.is_empty() {
+            let mut kept = self.kept(&held);
             for holder in sockets::holders(&missing.keys().copied().collect::<HashSet<_>>()) {
                 let Some(at) = missing.get(&holder.inode) else { continue };
-                match holder.copy().map_err(io::Error::from).and_then(|socket| self.put(&socket, *at)) {
+                match holder.copy().map_err(io::Error::from).and_then(|socket| self.put(&socket, *at, &mut kept)) {
                     Ok(why) => {
                         if why.is_none() {
-                            held.insert(*at);
+                            fit.insert(*at);
                         }
                         self.seen.insert(holder.inode, why);
                     }
@@ -144,7 +149,7 @@ impl Listening {
             }
         }
         let there: HashSet<SocketAddr> = entries.iter().map(|entry| entry.local).collect();
-        let fit: HashSet<SocketAddr> = held.into_iter().filter(|at| there.contains(at)).collect();
+        fit.retain(|at| there.contains(at));
         let reasons = entries.iter().filter_map(|entry| Some((entry.local, self.seen.get(&entry.inode)?.clone()?)));
         let unfit: HashMap<SocketAddr, String> = reasons.filter(|(at, _)| !fit.contains(at)).collect();
         let changed = fit != self.fit || unfit != self.unfit;
@@ -152,39 +157,59 @@ impl Listening {
         Ok(changed)
     }
 
-    /// Puts a socket into the map where nobody is. Returns why it cannot be there, if so.
-    fn put(&self, socket: &OwnedFd, at: SocketAddr) -> io::Result<Option<String>> {
+    /// Puts a socket into the map where nobody is, unless it is there. Returns why it cannot be there, if so.
+    fn put(&self, socket: &OwnedFd, at: SocketAddr, kept: &mut HashSet<u64>) -> io::Result<Option<String>> {
         if socket_protocol(socket)?.is_some_and(|protocol| protocol.as_raw().get() == MPTCP) {
             return Ok(Some("it listens with MPTCP, whose connections the kernel cannot hand over".to_owned()));
         }
         if SockRef::from(socket).device()?.is_some() {
             return Ok(Some("it is bound to an interface, and takes the connections of that one alone".to_owned()));
         }
+        if !kept.insert(socket_cookie(socket)?) {
+            return Ok(None);
+        }
         let value = u64::from(socket.as_raw_fd().cast_unsigned());
-        let second = 1 + (socket_cookie(socket)? % u64::from(SHARERS - 1)) as u32;
-        for sharer in [0, second] {
-            // An update that is refused takes the socket out of places it has, so that is not tried.
-            if self.maps.listening.get(&key(at, sharer)).is_err()
-                && let Err(error) = self.maps.listening.set(&key(at, sharer), &value)
-            {
-                return Ok(Some(format!("the kernel does not take its socket: {error}")));
+        for sharer in 0..SHARERS {
+            if self.maps.listening.get(&key(at, sharer)).is_ok() {
+                continue;
+            }
+            match self.maps.listening.add(&key(at, sharer), &value) {
+                Ok(()) => {
+                    self.groups.raise(at, sharer + 1);
+                    return Ok(None);
+                }
+                // Another one has begun to listen.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Ok(Some(format!("the kernel does not take its socket: {error}"))),
             }
         }
-        Ok(None)
+        Ok(Some(format!("{SHARERS} sockets that share its address and port are kept already")))
     }
 
-    /// What sockets in the map are bound to.
-    fn held(&self) -> io::Result<HashSet<SocketAddr>> {
+    /// The cookies of all sockets in the map.
+    fn kept(&self, held: &HashMap<SocketAddr, u32>) -> HashSet<u64> {
+        let keys = held.iter().flat_map(|(at, upto)| (0..*upto).map(|sharer| key(*at, sharer)));
+        // A cell may be empty by now.
+        keys.filter_map(|key| self.maps.listening.get(&key).ok()).collect()
+    }
+
+    /// What sockets in the map are bound to, each with the number that their cells are below.
+    fn held(&self) -> io::Result<HashMap<SocketAddr, u32>> {
         let map: &Map<ListeningKey, u64> = &self.maps.listening;
-        let (mut held, mut met) = (HashSet::new(), HashSet::new());
+        let mut held: HashMap<SocketAddr, u32> = HashMap::new();
         let mut last = None;
-        while let Some(key) = map.next_key(last.as_ref())? {
-            // A key that is gone meanwhile has the first one after it.
-            if !met.insert(key) {
-                break;
+        // A key that is gone meanwhile has the first one after it, so that some are met again.
+        for _ in 0..WALKS * LISTENING {
+            let Some(key) = map.next_key(last.as_ref())? else { break };
+            if key != ListeningKey::REFUSER {
+                let upto = held.entry(address(&key)).or_default();
+                *upto = (*upto).max(key.sharer + 1);
             }
-            held.insert(address(&key));
             last = Some(key);
+        }
+        // Of a group that was not kept for a time nobody else knows where they are.
+        for (at, upto) in &held {
+            self.groups.raise(*at, *upto);
         }
         Ok(held)
     }
@@ -230,10 +255,6 @@ fn canonical(endpoints: BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
 
 fn ports(endpoints: &BTreeSet<SocketAddr>) -> BTreeSet<u16> {
     endpoints.iter().map(SocketAddr::port).collect()
-}
-
-fn place(at: SocketAddr) -> EndpointPlace {
-    EndpointPlace { address: at.ip().into(), port: at.port().into(), reserved: 0 }
 }
 
 fn key(at: SocketAddr, sharer: u32) -> ListeningKey {

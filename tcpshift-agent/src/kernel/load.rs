@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use aya::maps::MapData;
 use aya::programs::{
-    CgroupSockAddr, Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, SkLookup, SockOps,
+    CgroupSockAddr, Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, SkLookup, SkReuseport, SockOps,
 };
 use aya::{Ebpf, EbpfLoader};
 use tcpshift_common::layout::{
@@ -127,7 +127,8 @@ impl<R: Row, K: Row> Tables<R, K> {
 /// Every map of the object.
 #[derive(Debug)]
 pub(super) struct Maps {
-    pub(super) plan: Map<u32, PlanRow>,
+    plan: OwnedFd,
+    plan_row: Words,
     pub(super) addresses: Tables<u32, AddressKey>,
     pub(super) listeners: Tables<ListenerRow>,
     pub(super) rules: Tables<Rule>,
@@ -142,11 +143,14 @@ pub(super) struct Maps {
     pub(super) counts: Map<u32, CountRow>,
     pub(super) events: OwnedFd,
     pub(super) sockets: Map<i32, SocketRow>,
-    pub(super) agent: Map<u32, AgentRow>,
+    agent: OwnedFd,
+    agent_row: Words,
     pub(super) ports: Map<u32, u64>,
     pub(super) own_endpoints: Map<EndpointPlace, u32>,
+    pub(super) groups: OwnedFd,
     pub(super) sums: OwnedFd,
     pub(super) flows: OwnedFd,
+    pub(super) unheld: OwnedFd,
     pub(super) cookies: OwnedFd,
     pub(super) connections: OwnedFd,
     pub(super) listening: Map<ListeningKey, u64>,
@@ -156,7 +160,7 @@ pub(super) struct Maps {
 
 impl Maps {
     /// The maps that live as long as the agent, by the names they are pinned under.
-    pub(super) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 23] {
+    pub(super) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 25] {
         [
             ("plan", self.plan.as_fd()),
             ("plan_listeners", self.listeners.outer.as_fd()),
@@ -176,12 +180,24 @@ impl Maps {
             ("agent", self.agent.as_fd()),
             ("ports", self.ports.as_fd()),
             ("own_endpoints", self.own_endpoints.as_fd()),
+            ("groups", self.groups.as_fd()),
             ("sums", self.sums.as_fd()),
             ("flows", self.flows.as_fd()),
+            ("unheld", self.unheld.as_fd()),
             (COOKIES, self.cookies.as_fd()),
             (CONNECTIONS, self.connections.as_fd()),
             ("listening", self.listening.as_fd()),
         ]
+    }
+
+    /// Switches all programs to a plan, by one write of its index.
+    pub(super) fn switch(&self, plan: PlanRow) {
+        self.plan_row.write(&plan);
+    }
+
+    /// Says to the programs that the agent is there.
+    pub(super) fn beat(&self, agent: AgentRow) {
+        self.agent_row.write(&agent);
     }
 
     /// The counters that are shared, as memory: sequences, turns, loads and sums.
@@ -225,7 +241,7 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
         }
         // Nobody fills them.
         None => {
-            for map in ["flows", "listening", "own_endpoints", COOKIES] {
+            for map in ["flows", "unheld", "listening", "own_endpoints", "groups", COOKIES] {
                 loader.map_max_entries(map, UNUSED);
             }
         }
@@ -279,6 +295,11 @@ pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd> {
             program.load().with_context(refused)?;
             fd(program.fd()?)
         }
+        "refuse" => {
+            let program: &mut SkReuseport = program(ebpf, name)?;
+            program.load().with_context(refused)?;
+            fd(program.fd()?)
+        }
         "lookup" => {
             let program: &mut SkLookup = program(ebpf, name)?;
             program.load().with_context(refused)?;
@@ -299,6 +320,12 @@ pub(super) fn info(ebpf: &Ebpf, name: &str) -> Result<ProgramInfo> {
     program.info().with_context(|| format!("the program `{name}` says nothing of itself"))
 }
 
+/// Attaches the program `refuse`, which the kernel has, to the group of a socket that others may share the port with.
+pub(super) fn attach_refuse(ebpf: &mut Ebpf, socket: BorrowedFd<'_>) -> Result<()> {
+    let program: &mut SkReuseport = program(ebpf, "refuse")?;
+    program.attach(socket).context("cannot attach `refuse` to a socket of the agent")
+}
+
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
@@ -310,7 +337,8 @@ where
 fn maps(ebpf: &Ebpf) -> Result<Maps> {
     let types = sys::map_info(map(ebpf, "plan")?.as_fd())?.btf;
     Ok(Maps {
-        plan: Map::new(map(ebpf, "plan")?)?,
+        plan_row: row::<PlanRow>(ebpf, "plan")?,
+        plan: map(ebpf, "plan")?,
         addresses: tables(ebpf, "plan_addresses", "addresses")?,
         listeners: tables(ebpf, "plan_listeners", "listeners")?,
         rules: tables(ebpf, "plan_rules", "rules")?,
@@ -325,16 +353,28 @@ fn maps(ebpf: &Ebpf) -> Result<Maps> {
         counts: Map::new(map(ebpf, "counts")?)?,
         events: map(ebpf, "events")?,
         sockets: Map::new(map(ebpf, "sockets")?)?,
-        agent: Map::new(map(ebpf, "agent")?)?,
+        agent_row: row::<AgentRow>(ebpf, "agent")?,
+        agent: map(ebpf, "agent")?,
         ports: Map::new(map(ebpf, "ports")?)?,
         own_endpoints: Map::new(map(ebpf, "own_endpoints")?)?,
+        groups: map(ebpf, "groups")?,
         sums: map(ebpf, "sums")?,
         flows: map(ebpf, "flows")?,
+        unheld: map(ebpf, "unheld")?,
         cookies: map(ebpf, COOKIES)?,
         connections: map(ebpf, CONNECTIONS)?,
         listening: Map::new(map(ebpf, "listening")?)?,
         types: sys::types(types).context("the types of the maps cannot be opened")?,
     })
+}
+
+/// The one row of a map as memory, since programs read words of it while it is written: what bpf(2) writes, it copies, and
+/// nothing says in which pieces (`array_map_update_elem`, 6.18,
+/// <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/arraymap.c>).
+fn row<R: Row>(ebpf: &Ebpf, name: &str) -> Result<Words> {
+    let map = map(ebpf, name)?;
+    Map::<u32, R>::new(map.try_clone()?).with_context(|| format!("map `{name}`"))?;
+    Words::new(map.as_fd()).with_context(|| format!("the map `{name}` cannot be mapped as memory"))
 }
 
 fn tables<R: Row, K: Row>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<Tables<R, K>> {

@@ -109,9 +109,11 @@ impl Pins {
             .with_context(|| format!("cannot pin {}", path.display()))
     }
 
-    /// Pins the next slot table of a route, which is not shown yet.
-    pub(super) fn prepare(&self, route: u32, table: BorrowedFd<'_>) -> io::Result<()> {
-        pin(table, &self.slots(route, NEW))
+    /// Pins the next slot table of a route, which is not shown yet. Returns its name until then.
+    pub(super) fn prepare(&self, route: u32, table: BorrowedFd<'_>) -> io::Result<PathBuf> {
+        let name = self.slots(route, NEW);
+        pin(table, &name)?;
+        Ok(name)
     }
 
     /// Shows the tables of a plan that is in force. What cannot be shown is in force all the same.
@@ -130,14 +132,6 @@ impl Pins {
         }
         if let Some(error) = failed {
             log::warn!("not all slot tables are shown under {}: {error}", self.folder.join("slots").display());
-        }
-    }
-
-    /// Forgets slot tables that were prepared.
-    pub(super) fn forget(&self, routes: impl Iterator<Item = u32>) {
-        for route in routes {
-            // One that was not prepared is not there.
-            fs::remove_file(self.slots(route, NEW)).ok();
         }
     }
 

@@ -7,6 +7,10 @@
 //! plan's tables were hung in since, and that waited for whoever did. Such a call takes some 10 ms, so those of one plan
 //! are made at once. It must not know where tables are pinned.
 
+mod numbers;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
@@ -14,10 +18,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tcpshift_common::layout::{AddressKey, PlanRow, SIDES};
 
-use super::load::{Maps, Room, Tables};
+use self::numbers::{Fresh, Numbers, Tables};
+use super::load::{self, Maps, Room};
 use super::pins::Pins;
 use super::rows::{self, Places, Rows};
 use super::sys::Row;
@@ -26,33 +31,6 @@ use crate::plan::{HashTable, Plan, Route};
 /// Tables made before they are hung in together: a descriptor is held for each.
 const AT_ONCE: usize = 256;
 
-/// Numbers of tables that are free.
-#[derive(Debug)]
-struct Free {
-    again: Vec<u32>,
-    next: u32,
-    most: u32,
-}
-
-impl Free {
-    /// From 1 on: what hangs at 0 is never taken away.
-    fn new(most: u32) -> Self {
-        Self { again: Vec::new(), next: 1, most }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.again.is_empty() && self.next >= self.most
-    }
-
-    fn take(&mut self) -> Option<u32> {
-        self.again.pop().or_else(|| {
-            let number = self.next;
-            (number < self.most).then(|| self.next += 1)?;
-            Some(number)
-        })
-    }
-}
-
 /// Who publishes. There is one for the maps of an agent.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -60,8 +38,7 @@ pub(super) struct Publisher {
     room: Room,
     /// Plans published.
     index: u64,
-    free_slots: Free,
-    free_hashes: Free,
+    numbers: Arc<Numbers>,
     /// By number of the route: the route as it was when its table was made, and the table.
     slots: HashMap<u32, (Arc<Route>, u32)>,
     /// By the numbers of a route and a destination: variants of a route share destinations.
@@ -69,31 +46,26 @@ pub(super) struct Publisher {
     /// Tables of routes of which one destination has all, by its place: such routes share one.
     soles: HashMap<u32, OwnedFd>,
     settling: Option<Settling>,
+    /// What could not be taken away, and is with the next that is.
+    owed: Tables,
 }
 
 /// A switch whose old tables are being taken away.
 #[derive(Debug)]
 struct Settling {
     thread: JoinHandle<io::Result<()>>,
-    /// Numbers that are free when the thread has ended.
-    waste: Waste,
+    /// Free when the thread has ended.
+    old: Tables,
 }
 
-/// Tables that nobody will need.
-#[derive(Clone, Debug, Default)]
-struct Waste {
-    slots: Vec<u32>,
-    hashes: Vec<u32>,
-}
-
-/// A plan whose tables are made, and that is not in force.
+/// A plan whose tables are made, and that is not in force. What was made for it is given back when it is dropped.
 #[derive(Debug)]
 pub struct Prepared {
     generation: u64,
     slots: HashMap<u32, (Arc<Route>, u32)>,
     hashes: HashMap<(u32, u32), (HashTable, u32)>,
     /// The tables that were made for it.
-    fresh: Waste,
+    fresh: Fresh,
     /// Numbers of routes whose slot table is new, and whose is gone.
     changed: Vec<u32>,
     gone: Vec<u32>,
@@ -108,8 +80,7 @@ pub struct Prepared {
 impl Publisher {
     pub(super) fn new(maps: Arc<Maps>, room: Room) -> Self {
         Self {
-            free_slots: Free::new(room.slot_tables),
-            free_hashes: Free::new(room.hash_tables),
+            numbers: Arc::new(Numbers::new(room.slot_tables, room.hash_tables)),
             maps,
             room,
             index: 0,
@@ -117,88 +88,70 @@ impl Publisher {
             hashes: HashMap::new(),
             soles: HashMap::new(),
             settling: None,
+            owed: Tables::default(),
         }
     }
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
     pub(super) fn prepare(&mut self, plan: &Plan, pins: Option<&Pins>) -> Result<Prepared> {
         self.check(plan)?;
-        self.reap(false)?;
-        let mut fresh = Waste::default();
-        let made = self.make(plan, pins, &mut fresh);
-        if made.is_err() {
-            if let Some(pins) = pins {
-                pins.forget(plan.routes().map(|route| route.number));
-            }
-            self.discard(fresh);
-        }
-        made
+        self.reap(false);
+        self.make(plan, pins)
     }
 
-    /// Puts a plan in force by one write.
-    pub(super) fn publish(&mut self, prepared: Prepared, pins: Option<&Pins>) -> Result<()> {
-        let Prepared { generation, slots, hashes, changed, gone, tables, .. } = prepared;
+    /// Puts a plan in force by one write. Nothing can fail then: what cannot be shown or taken away is said.
+    pub(super) fn publish(&mut self, prepared: Prepared, pins: Option<&Pins>) {
+        let Prepared { generation, slots, hashes, mut fresh, changed, gone, tables, .. } = prepared;
         self.index += 1;
-        self.maps.plan.set(&0, &PlanRow { index: self.index, generation }).context("cannot switch to the plan")?;
+        self.maps.switch(PlanRow { index: self.index, generation });
+        fresh.keep();
         if let Some(pins) = pins {
             pins.show(&tables, &changed, &gone);
         }
-        let old = Waste {
+        let mut old = Tables {
             slots: replaced(std::mem::replace(&mut self.slots, slots), &self.slots),
             hashes: replaced(std::mem::replace(&mut self.hashes, hashes), &self.hashes),
         };
-        self.reap(true)?;
-        let (maps, waste) = (Arc::clone(&self.maps), old.clone());
-        if let Ok(thread) = Builder::new().spawn(move || settle(&maps, &waste)) {
-            self.settling = Some(Settling { thread, waste: old });
+        self.reap(true);
+        old.add(std::mem::take(&mut self.owed));
+        let (maps, gone) = (Arc::clone(&self.maps), old.clone());
+        if let Ok(thread) = Builder::new().spawn(move || settle(&maps, &gone)) {
+            self.settling = Some(Settling { thread, old });
         } else {
             // The host gives no thread.
-            settle(&self.maps, &old).context("cannot take old tables away")?;
-            self.free(old);
+            let done = settle(&self.maps, &old).map_err(Into::into);
+            self.settled(done, old);
         }
-        Ok(())
-    }
-
-    /// Gives up a plan that was prepared.
-    pub(super) fn abandon(&mut self, prepared: Prepared, pins: Option<&Pins>) {
-        if let Some(pins) = pins {
-            pins.forget(prepared.changed.iter().copied());
-        }
-        self.discard(prepared.fresh);
     }
 
     /// Leaves decisions to the agent from now on.
-    pub(super) fn stand_aside(&mut self) -> Result<()> {
-        self.maps.plan.set(&0, &PlanRow::default()).context("cannot switch the programs off")
+    pub(super) fn stand_aside(&mut self) {
+        self.maps.switch(PlanRow::default());
     }
 
     /// Frees the numbers of old tables if they are gone, or waits for that.
-    fn reap(&mut self, wait: bool) -> Result<()> {
-        let Some(Settling { thread, waste }) = self.settling.take_if(|settling| wait || settling.thread.is_finished())
+    fn reap(&mut self, wait: bool) {
+        let Some(Settling { thread, old }) = self.settling.take_if(|settling| wait || settling.thread.is_finished())
         else {
-            return Ok(());
+            return;
         };
-        match thread.join() {
-            Ok(done) => done.context("cannot take old tables away")?,
-            Err(_) => bail!("the thread that takes old tables away has ended by a panic"),
-        }
-        self.free(waste);
-        Ok(())
+        let done = match thread.join() {
+            Ok(done) => done.map_err(Into::into),
+            Err(_) => Err(anyhow!("the thread for it has ended by a panic")),
+        };
+        self.settled(done, old);
     }
 
-    /// Takes back tables that were never in force.
-    fn discard(&mut self, waste: Waste) {
-        for done in [self.maps.slots.clear(&waste.slots), self.maps.places.clear(&waste.hashes)] {
-            if let Err(error) = done {
-                log::debug!("tables of a plan that was given up stay until they are used again: {error}");
+    fn settled(&mut self, done: Result<()>, old: Tables) {
+        match done {
+            Ok(()) => self.numbers.give_back(&old),
+            Err(error) => {
+                log::warn!(
+                    "old tables in the kernel stay until the next change, since they cannot be taken away: {error:#}"
+                );
+                self.owed.add(old);
             }
         }
-        self.free(waste);
-    }
-
-    fn free(&mut self, Waste { slots, hashes }: Waste) {
-        self.free_slots.again.extend(slots);
-        self.free_hashes.again.extend(hashes);
     }
 
     /// Whether every number of a plan has its row in the maps that are made once.
@@ -219,10 +172,11 @@ impl Publisher {
         Ok(())
     }
 
-    fn make(&mut self, plan: &Plan, pins: Option<&Pins>, fresh: &mut Waste) -> Result<Prepared> {
+    fn make(&mut self, plan: &Plan, pins: Option<&Pins>) -> Result<Prepared> {
+        let mut fresh = Fresh::new(Arc::clone(&self.maps), Arc::clone(&self.numbers));
         let (mut made_slots, mut made_hashes) = (Vec::new(), Vec::new());
-        let (slots, changed) = self.slot_tables(plan, pins, fresh, &mut made_slots)?;
-        let hashes = self.hash_tables(plan, fresh, &mut made_hashes)?;
+        let (slots, changed) = self.slot_tables(plan, pins, &mut fresh, &mut made_slots)?;
+        let hashes = self.hash_tables(plan, &mut fresh, &mut made_hashes)?;
         let gone = self.slots.keys().filter(|number| !slots.contains_key(number)).copied().collect();
         let Rows { listeners, rules, routes, destinations, endpoints, addresses, left } =
             Rows::new(plan, &Places { slots: &slots, hashes: &hashes });
@@ -254,23 +208,24 @@ impl Publisher {
             ("destinations", destinations),
             ("endpoints", endpoints),
         ];
-        let fresh = std::mem::take(fresh);
         let (generation, has_clients) = (plan.generation, rows::has_clients(plan));
         Ok(Prepared { generation, slots, hashes, fresh, changed, gone, has_clients, left, tables })
     }
 
-    fn free_slot(&mut self) -> Result<u32> {
-        if self.free_slots.is_empty() {
-            self.reap(true)?;
-        }
-        self.free_slots.take().context("no slot table is free; raise --max-routes")
+    fn free_slot(&mut self, fresh: &mut Fresh) -> Result<u32> {
+        let number = fresh.slot().or_else(|| {
+            self.reap(true);
+            fresh.slot()
+        });
+        number.context("no slot table is free; raise --max-routes")
     }
 
-    fn free_hash(&mut self) -> Result<u32> {
-        if self.free_hashes.is_empty() {
-            self.reap(true)?;
-        }
-        self.free_hashes.take().context("no hash table is free; raise --max-routes")
+    fn free_hash(&mut self, fresh: &mut Fresh) -> Result<u32> {
+        let number = fresh.hash().or_else(|| {
+            self.reap(true);
+            fresh.hash()
+        });
+        number.context("no hash table is free; raise --max-routes")
     }
 
     /// The slot tables of a plan, and which routes have new ones. Those stay in `made` that are not hung in yet.
@@ -279,7 +234,7 @@ impl Publisher {
         &mut self,
         plan: &Plan,
         pins: Option<&Pins>,
-        fresh: &mut Waste,
+        fresh: &mut Fresh,
         made: &mut Vec<(u32, OwnedFd)>,
     ) -> Result<(HashMap<u32, (Arc<Route>, u32)>, Vec<u32>)> {
         let (mut slots, mut changed) = (HashMap::new(), Vec::new());
@@ -291,14 +246,14 @@ impl Publisher {
             let at = match self.slots.get(&route.number) {
                 Some((last, at)) if Arc::ptr_eq(last, route) || last.table == route.table => *at,
                 _ => {
-                    let at = self.free_slot()?;
-                    fresh.slots.push(at);
+                    let at = self.free_slot(fresh)?;
                     let table = self.slot_table(&maps, route)?;
-                    if let Some(pins) = pins
-                        && let Err(error) = pins.prepare(route.number, table.as_fd())
-                    {
-                        // It is in force without a name, and then that is said.
-                        log::debug!("cannot pin the slot table of route {}: {error}", route.number);
+                    if let Some(pins) = pins {
+                        match pins.prepare(route.number, table.as_fd()) {
+                            Ok(name) => fresh.named(name),
+                            // It is in force without a name, and then that is said.
+                            Err(error) => log::debug!("cannot pin the slot table of route {}: {error}", route.number),
+                        }
                     }
                     changed.push(route.number);
                     made.push((at, table));
@@ -330,7 +285,7 @@ impl Publisher {
     fn hash_tables(
         &mut self,
         plan: &Plan,
-        fresh: &mut Waste,
+        fresh: &mut Fresh,
         made: &mut Vec<(u32, OwnedFd)>,
     ) -> Result<HashMap<(u32, u32), (HashTable, u32)>> {
         let mut hashes = HashMap::new();
@@ -346,8 +301,7 @@ impl Publisher {
             let at = match self.hashes.get(&number) {
                 Some((last, at)) if last == table => *at,
                 _ => {
-                    let at = self.free_hash()?;
-                    fresh.hashes.push(at);
+                    let at = self.free_hash(fresh)?;
                     let rows = maps.places.create(maps.types.as_fd(), &rows::places(table));
                     made.push((at, rows.context("the kernel makes no hash table")?));
                     at
@@ -363,11 +317,11 @@ impl Publisher {
 }
 
 /// Takes tables away that were in force until the last switch.
-fn settle(maps: &Maps, waste: &Waste) -> io::Result<()> {
+fn settle(maps: &Maps, old: &Tables) -> io::Result<()> {
     // Nothing changes by this; it returns when every program that began before the switch has ended.
     maps.slots.clear(&[0])?;
-    maps.slots.clear(&waste.slots)?;
-    maps.places.clear(&waste.hashes)
+    maps.slots.clear(&old.slots)?;
+    maps.places.clear(&old.hashes)
 }
 
 /// Does several things at once; what the host gives no thread for is done after the others have begun.
@@ -386,17 +340,17 @@ fn at_once<const N: usize>(all: &[&(dyn Fn() -> Result<()> + Sync); N]) -> Resul
 const NO_TABLE: &str = "the kernel makes no table for the plan";
 
 /// Makes a table of a plan.
-fn fill<R: Row>(maps: &Maps, tables: &Tables<R>, rows: &[R]) -> Result<OwnedFd> {
+fn fill<R: Row>(maps: &Maps, tables: &load::Tables<R>, rows: &[R]) -> Result<OwnedFd> {
     tables.create(maps.types.as_fd(), rows).context(NO_TABLE)
 }
 
 /// Hangs in a table of a plan on a side that no program reads.
-fn turn<R: Row, K: Row>(tables: &Tables<R, K>, side: u32, table: &OwnedFd) -> Result<()> {
+fn turn<R: Row, K: Row>(tables: &load::Tables<R, K>, side: u32, table: &OwnedFd) -> Result<()> {
     tables.hang(&[side], &[table.as_fd()]).context("cannot hang in a table of the plan")
 }
 
 /// Hangs in tables that were made.
-fn hang<R: Row>(tables: &Tables<R>, made: &[(u32, OwnedFd)]) -> Result<()> {
+fn hang<R: Row>(tables: &load::Tables<R>, made: &[(u32, OwnedFd)]) -> Result<()> {
     let at: Vec<u32> = made.iter().map(|(at, _)| *at).collect();
     let made: Vec<BorrowedFd<'_>> = made.iter().map(|(_, table)| table.as_fd()).collect();
     tables.hang(&at, &made).context("cannot hang in tables of routes")

@@ -73,7 +73,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// Puts a plan in force by one write. Connections that are new from then on are decided by it.
+    /// Puts a plan in force by one write. Connections that are new from then on are decided by it. If it
+    /// fails, nothing has changed.
     pub fn publish(&mut self, prepared: Prepared) -> Result<()> {
         if let Some(pins) = self.pins.as_ref().filter(|_| !self.is_shown) {
             pins.clear()?;
@@ -82,7 +83,8 @@ impl Kernel {
             }
             self.is_shown = true;
         }
-        self.publisher.publish(prepared, self.pins.as_ref())
+        self.publisher.publish(prepared, self.pins.as_ref());
+        Ok(())
     }
 
     /// Whether a plan is in force and what steers is pinned. Until then an agent before this one, if it has left something,

@@ -6,7 +6,9 @@
 //! know plans.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +18,8 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 use rustix::time::{ClockId, clock_gettime};
-use tcpshift_common::layout::{AgentRow, loss};
+use socket2::{Domain, Protocol, Socket, Type};
+use tcpshift_common::layout::{AgentRow, ListeningKey, loss};
 
 use super::cgroup::Cgroup;
 use super::load::{self, Maps};
@@ -52,6 +55,8 @@ pub(super) struct Steering {
     links: Vec<(String, OwnedFd)>,
     /// The folder of the clients' cgroup.
     pub(super) cgroup: PathBuf,
+    /// What `lookup` hands packets to whose connections are refused. When it is closed, they are refused without being counted.
+    _refuser: Socket,
 }
 
 /// Programs for the clients' cgroup.
@@ -63,18 +68,19 @@ const CLIENTS: [(&str, u32); 4] = [
 ];
 
 /// All programs that steer, by name and type.
-pub(super) const PROGRAMS: [(&str, &str); 6] = [
+pub(super) const PROGRAMS: [(&str, &str); 7] = [
     ("connect4", "cgroup_sock_addr"),
     ("connect6", "cgroup_sock_addr"),
     ("getpeername4", "cgroup_sock_addr"),
     ("getpeername6", "cgroup_sock_addr"),
     ("lookup", "sk_lookup"),
     ("record", "sock_ops"),
+    ("refuse", "sk_reuseport"),
 ];
 
 impl Steering {
     /// Has the kernel take the programs, and attaches them.
-    pub(super) fn attach(ebpf: &mut Ebpf, asked: &Asked) -> Result<Self> {
+    pub(super) fn attach(ebpf: &mut Ebpf, maps: &Maps, asked: &Asked) -> Result<Self> {
         let root = Cgroup::root()?;
         let clients = match &asked.cgroup {
             Some(path) => Cgroup::open(path)?,
@@ -83,20 +89,21 @@ impl Steering {
         let netns = File::open("/proc/self/ns/net").context("cannot open /proc/self/ns/net")?;
         let namespace = netns.metadata().context("cannot look at /proc/self/ns/net")?.ino();
         let mut links = Vec::new();
-        let mut attach = |name: &str, hook, target: BorrowedFd<'_>, number: u64, place: &str| -> Result<()> {
+        let mut attach = |ebpf: &mut Ebpf, name: &str, hook, target: BorrowedFd<'_>, number: u64, place: &str| {
             let program = load::take(ebpf, name)?;
             let link = sys::attach(program.as_fd(), target, hook)
                 .with_context(|| format!("cannot attach `{name}` to {place}"))?;
             links.push((format!("{name}-{number}"), link));
-            Ok(())
+            anyhow::Ok(())
         };
+        let refuser = refuser(ebpf, maps)?;
         // First what counts, then what there is to be counted.
-        attach("record", hook::SOCK_OPS, root.as_fd(), root.number, &root.named())?;
+        attach(ebpf, "record", hook::SOCK_OPS, root.as_fd(), root.number, &root.named())?;
         for (name, hook) in CLIENTS {
-            attach(name, hook, clients.as_fd(), clients.number, &clients.named())?;
+            attach(ebpf, name, hook, clients.as_fd(), clients.number, &clients.named())?;
         }
-        attach("lookup", hook::SK_LOOKUP, netns.as_fd(), namespace, "this network namespace")?;
-        Ok(Self { links, cgroup: clients.path })
+        attach(ebpf, "lookup", hook::SK_LOOKUP, netns.as_fd(), namespace, "this network namespace")?;
+        Ok(Self { links, cgroup: clients.path, _refuser: refuser })
     }
 
     /// Pins what is attached. Returns under which paths.
@@ -106,6 +113,29 @@ impl Steering {
         }
         Ok(self.links.iter().map(|(name, _)| pins.link(name)).collect())
     }
+}
+
+/// A listening socket whose group has the program `refuse`: nobody is ever accepted at it. It is of IPv6 and takes both
+/// families, or of IPv4 where there is no IPv6.
+fn refuser(ebpf: &mut Ebpf, maps: &Maps) -> Result<Socket> {
+    let listen = |ip: IpAddr| -> io::Result<Socket> {
+        let at = SocketAddr::new(ip, 0);
+        let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+        if ip.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_reuse_port(true)?;
+        socket.bind(&at.into())?;
+        Ok(socket)
+    };
+    load::take(ebpf, "refuse")?;
+    let socket = listen(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into()).or_else(|_| listen(Ipv4Addr::LOCALHOST.into()));
+    let socket = socket.context("cannot open a socket on 127.0.0.1 to refuse connections by")?;
+    load::attach_refuse(ebpf, socket.as_fd())?;
+    socket.listen(1).context("cannot listen on 127.0.0.1 to refuse connections by")?;
+    let value = u64::from(socket.as_raw_fd().cast_unsigned());
+    maps.listening.set(&ListeningKey::REFUSER, &value).context("cannot tell the programs how to refuse")?;
+    Ok(socket)
 }
 
 /// Detaches a link that is pinned.
@@ -135,7 +165,7 @@ impl Heart {
     }
 
     /// To be called more often than the agent may be silent.
-    pub fn beat(&self) -> Result<()> {
+    pub fn beat(&self) {
         let beat = now();
         let on_loss = match self.asked.on_loss {
             OnLoss::Keep => loss::KEEP,
@@ -144,7 +174,7 @@ impl Heart {
         };
         let patience = u64::try_from(self.asked.patience.as_nanos()).unwrap_or(u64::MAX);
         let row = AgentRow { beat, patience, on_loss, process: std::process::id() };
-        self.maps.agent.set(&0, &row).context("cannot say to the programs that the agent is there")
+        self.maps.beat(row);
     }
 }
 

@@ -37,6 +37,9 @@ const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
 const LINK_DETACH: u32 = 34;
 
+/// `BPF_NOEXIST`
+const NO_EXIST: u64 = 1;
+
 /// Where programs are attached, of `enum bpf_attach_type`.
 pub(super) mod hook {
     /// `BPF_CGROUP_SOCK_OPS`
@@ -297,8 +300,17 @@ impl<K: Row, V: Row> Map<K, V> {
 
     /// Writes a row.
     pub(super) fn set(&self, key: &K, value: &V) -> io::Result<()> {
+        self.update(key, value, 0)
+    }
+
+    /// Writes a row that is not there. Fails with `AlreadyExists` if it is.
+    pub(super) fn add(&self, key: &K, value: &V) -> io::Result<()> {
+        self.update(key, value, NO_EXIST)
+    }
+
+    fn update(&self, key: &K, value: &V, flags: u64) -> io::Result<()> {
         let (key, value) = (address(key), address(value));
-        let mut attributes = Element { map: number(self.as_fd()), padding: 0, key, value, flags: 0 };
+        let mut attributes = Element { map: number(self.as_fd()), padding: 0, key, value, flags };
         // SAFETY: The kernel reads a key and a value of the sizes that were checked.
         unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
     }

@@ -5,8 +5,11 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use aya_ebpf::bindings::{BPF_ANY, bpf_map_type, bpf_sk_lookup, bpf_sock_ops};
+use aya_ebpf::bindings::{BPF_NOEXIST, bpf_map_type, bpf_sk_lookup, bpf_sock_ops};
 use aya_ebpf::helpers::generated::{bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release, bpf_sock_hash_update};
+
+/// `EEXIST`, as the kernel returns it.
+pub(crate) const EXISTS: i64 = -17;
 
 /// A socket leaves by itself when it is closed.
 #[repr(C)]
@@ -29,17 +32,20 @@ impl<K, const ENTRIES: usize> SocketHash<K, ENTRIES> {
         ptr::from_ref(self).cast_mut().cast()
     }
 
-    /// Puts the socket of a callback under a key, in the place of one that is there. One that the kernel does not take, as it
-    /// takes none of MPTCP, is not there afterwards.
+    /// Puts the socket of a callback under a key that no socket has. Fails with [`EXISTS`] if one has it, and with another
+    /// error if the kernel does not take the socket, as it takes none of MPTCP.
     ///
     /// # Safety
     ///
     /// The pointer must be the context of the program.
     #[inline(always)]
-    pub(crate) unsafe fn put(&self, socket: *mut bpf_sock_ops, key: &K) {
+    pub(crate) unsafe fn add(&self, socket: *mut bpf_sock_ops, key: &K) -> Result<(), i64> {
         let key = ptr::from_ref(key).cast_mut().cast();
         // SAFETY: The kernel checks all of them.
-        unsafe { bpf_sock_hash_update(socket, self.map(), key, BPF_ANY.into()) };
+        match unsafe { bpf_sock_hash_update(socket, self.map(), key, BPF_NOEXIST.into()) } {
+            0 => Ok(()),
+            error => Err(error),
+        }
     }
 
     /// Hands the packet of a lookup to the socket under a key. None if there is no such socket; the error is the

@@ -5,6 +5,7 @@
 
 mod clients;
 mod empty;
+mod exact;
 mod lookup;
 mod loss;
 mod many;
@@ -14,6 +15,7 @@ mod real;
 mod reasons;
 mod scope;
 mod starts;
+mod stray;
 mod survival;
 mod walk;
 

@@ -7,10 +7,11 @@ use std::mem::{size_of, size_of_val};
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Release;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::map_info;
+use super::{Row, bytes, map_info};
 
 /// A map of counters as memory, shared with kernel programs.
 #[derive(Debug)]
@@ -39,6 +40,18 @@ impl Words {
         let memory = unsafe { mmap(std::ptr::null_mut(), length, protection, flags, map, 0) }?;
         let first = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { first, count })
+    }
+}
+
+impl Words {
+    /// Writes the one row of a map, each word whole and the first one last: whoever reads it new reads the others new.
+    pub(in crate::kernel) fn write<R: Row>(&self, row: &R) {
+        let words = bytes(row).chunks_exact(size_of::<u64>()).zip(self.as_ref());
+        for (bytes, word) in words.rev() {
+            let mut value = [0; size_of::<u64>()];
+            value.copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(value), Release);
+        }
     }
 }
 

@@ -124,7 +124,7 @@ fn the_server_sees_its_client() {
 }
 
 /// A listening socket that others may share the port with.
-fn sharing(address: &str) -> Socket {
+pub(super) fn sharing(address: &str) -> Socket {
     let address: SocketAddr = address.parse().unwrap();
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.set_reuse_port(true).unwrap();
@@ -134,7 +134,7 @@ fn sharing(address: &str) -> Socket {
 }
 
 /// Answers as v1 at a listening socket, until it is shut down.
-fn answer(listener: &Socket) {
+pub(super) fn answer(listener: &Socket) {
     let listener = std::net::TcpListener::from(listener.try_clone().unwrap());
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {

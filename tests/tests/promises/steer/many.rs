@@ -67,7 +67,7 @@ fn edits_under(each: usize, edits: u32) -> Figures {
 
 /// Gives every place in the map of cookies to somebody who never leaves.
 fn take_all_places(world: &World) {
-    let (cookie, rest) = ("1 0 0 0 0 0 0 0", "0 ".repeat(44));
+    let (cookie, rest) = ("1 0 0 0 0 0 0 0", "0 ".repeat(52));
     // In the middle stands that its connection is open.
     let row = format!("{cookie} {}2 0 0 0 {rest}", "0 ".repeat(48));
     let mut lines = String::new();

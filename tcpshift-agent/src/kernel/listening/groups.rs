@@ -1,0 +1,117 @@
+//! Addresses and ports whose listening sockets are kept, each with a row of map `groups`, which says where they may be.
+//!
+//! Programs and the agent write those rows as words, since several sockets of a group may begin to listen at once. It must not
+//! know sockets.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use tcpshift_common::layout::{EndpointPlace, GROUP_WORDS, GROUPS};
+
+use crate::kernel::load::Maps;
+use crate::kernel::sys::Words;
+
+/// The groups that are kept.
+#[derive(Debug)]
+pub(super) struct Groups {
+    maps: Arc<Maps>,
+    words: Words,
+    /// The row of each.
+    rows: HashMap<SocketAddr, u32>,
+    free: Vec<u32>,
+    next: u32,
+}
+
+impl Groups {
+    pub(super) fn new(maps: Arc<Maps>) -> io::Result<Self> {
+        let words = Words::new(maps.groups.as_fd())?;
+        Ok(Self { maps, words, rows: HashMap::new(), free: Vec::new(), next: 0 })
+    }
+
+    /// Whether sockets that are bound to an address and port are kept.
+    pub(super) fn has(&self, at: SocketAddr) -> bool {
+        self.rows.contains_key(&at)
+    }
+
+    /// Has sockets kept that listen at these endpoints, or at every address of their ports.
+    pub(super) fn add(&mut self, endpoints: &BTreeSet<SocketAddr>) -> io::Result<()> {
+        for at in with_every_address(endpoints) {
+            if self.has(at) {
+                continue;
+            }
+            let row = self.free.pop().or_else(|| {
+                let row = self.next;
+                (row < GROUPS).then(|| self.next += 1)?;
+                Some(row)
+            });
+            let row = row.ok_or_else(|| io::Error::other(format!("{GROUPS} addresses and ports are kept already")))?;
+            self.rows.insert(at, row);
+            let [upto, hint] = self.words(row)?;
+            hint.store(0, Relaxed);
+            upto.store(0, SeqCst);
+            self.maps.own_endpoints.set(&place(at), &row)?;
+        }
+        Ok(())
+    }
+
+    /// Has no others kept than those of these endpoints.
+    pub(super) fn narrow(&mut self, endpoints: &BTreeSet<SocketAddr>) -> io::Result<()> {
+        let kept = with_every_address(endpoints);
+        let gone: Vec<SocketAddr> = self.rows.keys().filter(|at| !kept.contains(at)).copied().collect();
+        for at in gone {
+            self.maps.own_endpoints.remove(&place(at))?;
+            self.free.extend(self.rows.remove(&at));
+        }
+        Ok(())
+    }
+
+    /// Has programs look for sockets of a group in all cells below a number.
+    pub(super) fn raise(&self, at: SocketAddr, to: u32) {
+        if let Some(row) = self.rows.get(&at)
+            && let Ok([upto, _]) = self.words(*row)
+        {
+            upto.fetch_max(to.into(), SeqCst);
+        }
+    }
+
+    /// In the order of a [`GroupRow`](tcpshift_common::layout::GroupRow).
+    fn words(&self, row: u32) -> io::Result<&[AtomicU64; GROUP_WORDS as usize]> {
+        let first = row as usize * GROUP_WORDS as usize;
+        let words = self.words.as_ref().get(first..first + GROUP_WORDS as usize);
+        words
+            .and_then(|words| words.try_into().ok())
+            .ok_or_else(|| io::Error::other("the map `groups` has no such row"))
+    }
+}
+
+/// Endpoints, and every address of their ports.
+fn with_every_address(endpoints: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
+    let every = endpoints.iter().flat_map(|at| {
+        let v4 = at.is_ipv4().then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let ips = [Some(at.ip()), v4, Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED))];
+        ips.into_iter().flatten().map(|ip| SocketAddr::new(ip, at.port()))
+    });
+    every.collect()
+}
+
+fn place(at: SocketAddr) -> EndpointPlace {
+    EndpointPlace { address: at.ip().into(), port: at.port().into(), reserved: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_rows_for_as_many_endpoints_as_are_promised() {
+        let endpoints: BTreeSet<SocketAddr> = (0..tcpshift_common::layout::OWN_ENDPOINTS)
+            .map(|number| SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(1 + number).unwrap())))
+            .collect();
+        assert_eq!(with_every_address(&endpoints).len(), GROUPS as usize);
+    }
+}

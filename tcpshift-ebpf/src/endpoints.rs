@@ -1,0 +1,212 @@
+//! Listening sockets of endpoints: where they are kept, and how a packet is handed to one.
+//!
+//! Those that share an address and port (`SO_REUSEPORT`) are a group; any of them stands for all, since the kernel chooses among
+//! the group itself. Each has a cell, the first that is free when it begins to listen, and leaves it when it is closed. It must
+//! not know who is chosen.
+
+use core::hint::black_box;
+use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+use core::ptr::{read_volatile, write_volatile};
+
+use aya_ebpf::bindings::{bpf_sk_lookup, bpf_sock_ops};
+use aya_ebpf::programs::SkLookupContext;
+use tcpshift_common::address::Address;
+use tcpshift_common::layout::{EndpointPlace, GroupRow, ListeningKey, SHARERS, TRIES};
+
+use crate::flow::{self, read};
+use crate::maps::hash::EXISTS;
+use crate::maps::{ENDPOINTS, GROUPS_KEPT, LISTENING, OWN};
+
+/// Both forms of the unspecified address that a socket may be bound to.
+const EVERYWHERE: [Address; 2] = [Address::v4([0; 4]), Address { high: 0, low: 0 }];
+
+/// What became of handing a packet over: nobody listens there.
+pub(crate) const NOBODY: u32 = 0;
+/// A socket has it.
+pub(crate) const OVER: u32 = 1;
+/// Whoever listens there is of another address family.
+pub(crate) const OTHER_FAMILY: u32 = 2;
+
+/// How often two sockets of a group that begin to listen at once may be in each other's way.
+const RACES: u32 = 64;
+
+/// Keeps the socket of a callback that listens at an address and port. Returns whether anybody wants to know of it.
+#[inline(always)]
+pub(crate) fn keep(context: *mut bpf_sock_ops, address: Address, port: u32) -> bool {
+    let Some(group) = group(&EndpointPlace { address, port, reserved: 0 }) else { return false };
+    for sharer in 0..SHARERS {
+        let sharer = black_box(sharer);
+        // SAFETY: The pointer is the context.
+        match unsafe { LISTENING.add(context, &ListeningKey { address, port, sharer }) } {
+            Err(EXISTS) => {}
+            Ok(()) => {
+                raise(group, u64::from(sharer) + 1);
+                break;
+            }
+            // The agent looks for it, and says why.
+            Err(_) => break,
+        }
+    }
+    true
+}
+
+/// Who shares an address and port, if their sockets are kept.
+#[inline(always)]
+fn group(at: &EndpointPlace) -> Option<*mut GroupRow> {
+    // SAFETY: The value is copied at once.
+    let index = unsafe { OWN.get(at) }.copied()?;
+    GROUPS_KEPT.get_ptr_mut(index)
+}
+
+/// Has all cells below a number looked at.
+#[inline(always)]
+fn raise(group: *mut GroupRow, to: u64) {
+    for _ in 0..RACES {
+        // SAFETY: An aligned word in the row of a map, which is written whole.
+        let upto = unsafe { read_volatile(&raw const (*group).upto) };
+        if upto >= to {
+            return;
+        }
+        // SAFETY: As above; all who write it do so atomically.
+        unsafe {
+            let word = &raw mut (*group).upto;
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, upto, to);
+        }
+    }
+}
+
+/// Hands the packet to a socket that listens at an endpoint: at its own address, else at every one, as the kernel would find
+/// it. The first that is there is whom clients of the endpoint mean. The verifier follows a global function once, and not for
+/// each call.
+///
+/// An IPv6 packet is not for an IPv4 endpoint. A socket at `[::]` may take both, or belong to somebody else who takes IPv6
+/// alone; which of them is not known here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn hand_over(lookup: *mut bpf_sk_lookup, endpoint: *mut EndpointPlace) -> u32 {
+    if endpoint.is_null() {
+        return NOBODY;
+    }
+    // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
+    let mut at = unsafe { *endpoint };
+    let is_v4 = at.address.is_v4();
+    if is_v4 && read!((*lookup).family) != flow::INET {
+        return OTHER_FAMILY;
+    }
+    let handed = hand_to(lookup, &raw mut at);
+    if handed != NOBODY {
+        return handed;
+    }
+    // The IPv4 form takes IPv4 connections alone.
+    if is_v4 {
+        at.address = EVERYWHERE[0];
+        let handed = hand_to(lookup, &raw mut at);
+        if handed != NOBODY {
+            return handed;
+        }
+    }
+    at.address = EVERYWHERE[1];
+    hand_to(lookup, &raw mut at)
+}
+
+/// Endpoints of a destination to hand a packet to, and which of them has got it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Tries {
+    /// The side of the plan.
+    pub(crate) side: u32,
+    /// The destination's first endpoint in `endpoints`.
+    pub(crate) first: u32,
+    /// How many endpoints it has.
+    pub(crate) endpoints: u32,
+    /// The endpoint that is tried first; afterwards the one that was tried last.
+    pub(crate) at: u32,
+    /// Number of the one that was tried last.
+    pub(crate) number: u32,
+    /// Always 0.
+    pub(crate) reserved: u32,
+    /// Where it is.
+    pub(crate) endpoint: EndpointPlace,
+}
+
+/// [`hand_over_to_any`]: a table has no row where the plan says that there is one.
+pub(crate) const TORN: u32 = 3;
+
+/// Hands the packet to an endpoint, or to the next one of its destination at which somebody listens.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn hand_over_to_any(lookup: *mut bpf_sk_lookup, tries: *mut Tries) -> u32 {
+    if tries.is_null() {
+        return NOBODY;
+    }
+    // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
+    let tries = unsafe { &mut *tries };
+    let (side, first, endpoints, chosen) = (tries.side, tries.first, tries.endpoints, tries.at);
+    for round in 0..TRIES {
+        let round = black_box(round);
+        if round >= endpoints {
+            break;
+        }
+        // Of one that is gone another of its destination takes the connection. What is read back is unknown to the verifier,
+        // which would follow all rounds again for each in which the last endpoint is met.
+        let at = chosen + round;
+        tries.at = if at < endpoints { at } else { at - endpoints };
+        let at = read!(tries.at);
+        let Some(row) = ENDPOINTS.get_value(side, &(first + at)) else { return TORN };
+        tries.number = row.decides.number;
+        tries.endpoint = EndpointPlace { address: row.address, port: row.port, reserved: 0 };
+        let handed = hand_over(lookup, &raw mut tries.endpoint);
+        if handed != NOBODY {
+            return handed;
+        }
+    }
+    NOBODY
+}
+
+/// Hands the packet to a socket that is bound to an address and port.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn hand_to(lookup: *mut bpf_sk_lookup, at: *mut EndpointPlace) -> u32 {
+    if at.is_null() {
+        return NOBODY;
+    }
+    // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
+    let at = unsafe { *at };
+    let Some(group) = group(&at) else { return NOBODY };
+    // SAFETY: Aligned words in the row of a map, which are written whole.
+    let (upto, hint) =
+        unsafe { (read_volatile(&raw const (*group).upto), read_volatile(&raw const (*group).hint) as u32) };
+    if upto == 0 {
+        return NOBODY;
+    }
+    let mut handed = NOBODY;
+    for round in 0..=SHARERS {
+        let round = black_box(round);
+        // First where somebody was last.
+        let sharer = if round == 0 { hint } else { round - 1 };
+        if u64::from(round) > upto {
+            break;
+        }
+        let key = ListeningKey { address: at.address, port: at.port, sharer };
+        // SAFETY: The pointer is the context.
+        match unsafe { LISTENING.hand_over(lookup, &key) } {
+            Some(Ok(())) => {
+                if round != 0 {
+                    // SAFETY: As above.
+                    unsafe { write_volatile(&raw mut (*group).hint, u64::from(sharer)) };
+                }
+                return OVER;
+            }
+            Some(Err(_)) => handed = OTHER_FAMILY,
+            None => {}
+        }
+    }
+    handed
+}
+
+/// Hands the packet to the agent's socket that refuses. Returns whether it is there.
+#[inline(always)]
+pub(crate) fn hand_to_refuser(context: &SkLookupContext) -> bool {
+    // SAFETY: The pointer is the context.
+    unsafe { LISTENING.hand_over(context.lookup, &ListeningKey::REFUSER) == Some(Ok(())) }
+}

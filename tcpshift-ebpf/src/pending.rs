@@ -1,0 +1,87 @@
+//! What `lookup` has decided for the packet that this processor is at, until it is known what the packet is.
+//!
+//! `lookup` sees no flags: a packet that no connection has may ask for one, complete a handshake by a SYN cookie, or be
+//! stray. The programs that run for it later, on the same processor and before any other packet there, know. So what is counted
+//! is counted by them: `record` when the kernel holds the handshake (`tcp_conn_request` calls `tcp_timeout_init`, 6.18,
+//! <https://elixir.bootlin.com/linux/v6.18/source/net/ipv4/tcp_input.c>) or has a connection, `refuse` when a SYN is refused. A
+//! stray packet leaves nothing behind.
+
+use core::ptr::{read_volatile, write_volatile};
+
+use tcpshift_common::address::Flow;
+use tcpshift_common::layout::FlowRow;
+
+use crate::agent;
+use crate::endpoints::Tries;
+use crate::maps::{PENDING, SYN_COOKIE};
+
+/// How long a SYN cookie may be answered, in nanoseconds (`TCP_SYNCOOKIE_VALID`).
+const COOKIES_VALID: u64 = 120_000_000_000;
+
+/// The row of map `pending`, of each processor.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Pending {
+    /// Both ends of the packet.
+    pub(crate) flow: Flow,
+    /// What was decided for it.
+    pub(crate) row: FlowRow,
+    /// Whom it may be handed to.
+    pub(crate) tries: Tries,
+    /// A turn that was taken, and that nobody has had yet.
+    pub(crate) turn: Turn,
+    /// Whether nobody knows yet what the packet is. A number.
+    pub(crate) is_open: u32,
+    /// Whether SYN cookies are in use. A number, which the verifier does not know here.
+    pub(crate) is_by_cookies: u32,
+}
+
+/// A turn of a destination.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Turn {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Number of the destination, plus 1; 0 if there is no turn.
+    pub(crate) counter: u64,
+}
+
+impl Pending {
+    /// The row of this processor.
+    #[inline(always)]
+    pub(crate) fn here<'a>() -> Option<&'a mut Self> {
+        // SAFETY: Softirqs do not interrupt each other on a processor, and only programs that run there use it.
+        PENDING.get_ptr_mut(0).map(|row| unsafe { &mut *row })
+    }
+
+    /// The row of this processor, if it is about a flow and nobody knows yet what the packet is.
+    #[inline(always)]
+    pub(crate) fn of<'a>(flow: &Flow) -> Option<&'a mut Self> {
+        Self::here().filter(|pending| pending.is_open != 0 && pending.flow == *flow)
+    }
+
+    /// The packet asks for a connection, which is counted: it has had its turn.
+    #[inline(always)]
+    pub(crate) fn close(&mut self) {
+        self.is_open = 0;
+        self.turn.counter = 0;
+    }
+}
+
+/// Whether the kernel may be answering SYNs by cookies: one was answered a short time ago.
+#[inline(always)]
+pub(crate) fn is_by_cookies() -> bool {
+    let Some(last) = SYN_COOKIE.get_ptr(0) else { return false };
+    // SAFETY: An aligned word in the row of a map, which is written whole.
+    let last = unsafe { read_volatile(last) };
+    last != 0 && agent::now().saturating_sub(last) < COOKIES_VALID
+}
+
+/// A connection was established by a SYN cookie.
+#[inline(always)]
+pub(crate) fn met_cookie() {
+    if let Some(last) = SYN_COOKIE.get_ptr_mut(0) {
+        // SAFETY: As above.
+        unsafe { write_volatile(last, agent::now()) };
+    }
+}
