@@ -39,7 +39,7 @@ impl Table {
 /// What is said of an obstacle as long as nobody knows whose it is, or at all.
 pub(super) fn explain(obstacle: &Obstacle) -> String {
     match obstacle {
-        Obstacle::Listener(_) => served_by("another process"),
+        Obstacle::Listener(_) => served_by("another process (`ss -tlnp`, as root, names it)"),
         Obstacle::Connection => busy_with("a connection"),
         Obstacle::Ourselves => "already served by this agent".to_owned(),
         Obstacle::Other => "the port is in use; choose another port".to_owned(),

@@ -3,6 +3,7 @@
 
 mod admin;
 mod files;
+mod names;
 mod state;
 
 use std::os::unix::fs::{PermissionsExt, chown};
