@@ -17,12 +17,15 @@ fn all() -> String {
     together(&[&ground(), &route(&[("v1", 1)])])
 }
 
+/// An agent that hands connections over may look into other processes.
+const MAY_LOOK: [&str; 4] = ["--assign", "kernel", "--datapath", "auto"];
+
 #[test]
 fn a_port_that_somebody_serves_is_an_error_that_names_the_process() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     let mut taken = tcp_echo(&world, "31400", "squatter", "0.0.0.0");
-    let agent = Agent::start::<&str>(&world, &[]);
+    let agent = Agent::start(&world, &MAY_LOOK);
     let output = agent.cli_with(&["apply", "-f", "-"], all().as_bytes()).expect(1);
     for part in ["31400", "tcp-echo", &taken.pid().to_string()] {
         assert!(output.stderr.contains(part), "{part:?} is not in: {}", output.stderr);
@@ -38,10 +41,17 @@ fn a_port_taken_at_start_ends_the_start_and_is_named() {
     let world = World::new();
     let taken = tcp_echo(&world, "31400", "squatter", "0.0.0.0");
     let file = world.write("all.yaml", all());
-    let mut agent = Agent::launch(&world, "agent", command(built("tcpshift-agent")), &[&file]);
-    assert_eq!(agent.process().wait(seconds(10)).code(), Some(1), "{}", agent.log());
-    for part in ["31400", "tcp-echo", &taken.pid().to_string()] {
-        assert!(agent.log().contains(part), "{part:?} is not in: {}", agent.log());
+    let pid = taken.pid().to_string();
+    let may_not_look = ["--assign", "agent", "--datapath", "proxy"];
+    for (options, parts) in
+        [(MAY_LOOK, ["31400", "tcp-echo", &pid]), (may_not_look, ["31400", "another process", "ss -tlnp"])]
+    {
+        let words: Vec<&str> = options.into_iter().chain([file.to_str().unwrap()]).collect();
+        let mut agent = Agent::launch(&world, "agent", command(built("tcpshift-agent")), &words);
+        assert_eq!(agent.process().wait(seconds(10)).code(), Some(1), "{}", agent.log());
+        for part in parts {
+            assert!(agent.log().contains(part), "{part:?} is not in: {}", agent.log());
+        }
     }
 }
 
@@ -51,7 +61,8 @@ fn a_port_taken_by_a_watched_file_is_down_until_it_is_free() {
     let _server = Server::named("127.0.0.1:9000", "one");
     let mut taken = tcp_echo(&world, "31500", "squatter", "0.0.0.0");
     let file = world.write("all.yaml", all());
-    let agent = Agent::start(&world, &[&file]);
+    let words: Vec<&str> = MAY_LOOK.into_iter().chain([file.to_str().unwrap()]).collect();
+    let agent = Agent::start(&world, &words);
     let second = "    hosts: [\"*\"]\n  - port: {number: 31500, name: second, protocol: TCP}\n    hosts: [\"*\"]\n";
     let gateway = ground().replace("  - hosts: [\"*\"]\n", "  - name: first\n    hosts: [\"*\"]\n");
     let gateway = gateway

@@ -66,7 +66,7 @@ fn whatever_a_start_fails_for_clients_are_steered_as_before() {
     fs::remove_file(&journal).unwrap();
     fs::rename(&state, &aside).unwrap();
     fs::write(&state, "").unwrap();
-    assert_fails(&world, &[], "cannot make the state directory");
+    assert_fails(&world, &[], "cannot use the state directory");
     fs::remove_file(&state).unwrap();
     fs::rename(&aside, &state).unwrap();
     // The last start has removed it.
