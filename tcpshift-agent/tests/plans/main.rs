@@ -7,6 +7,7 @@
 //! `TCPSHIFT_WRITE_PLANS=1` the expected plans are written anew, to be read before they are committed.
 
 mod any;
+mod numbers;
 mod render;
 
 use std::collections::{BTreeMap, HashMap};
