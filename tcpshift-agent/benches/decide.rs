@@ -159,6 +159,7 @@ fn compiled(store: &Store) -> Plan {
         listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         seed: 1,
         local: Vec::new(),
+        room: 0,
         names: HashMap::new(),
     };
     compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(1))

@@ -88,6 +88,7 @@ fn in_process(documents: &[Document]) -> Duration {
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
         local: Vec::new(),
+        room: 0,
         names: HashMap::new(),
     };
     let mut memory = Memory::default();

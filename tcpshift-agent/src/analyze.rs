@@ -9,6 +9,7 @@ mod gateway_api;
 mod gateways;
 mod lines;
 mod mesh;
+mod original;
 mod provider;
 mod reach;
 mod references;
@@ -112,6 +113,7 @@ pub fn analyze(input: Input) -> Analysis {
     gateways::check(&world, agent.as_ref(), &mut out);
     let alive = reach::check(&world, &mut out);
     mesh::check(&world, &mut out);
+    original::check(&world, &mut out);
     gateway_api::check(&world, &mut out);
     let keys: Vec<Key> = named.into_keys().collect();
     schema::add(&problems, &keys, &alive, &mut out);

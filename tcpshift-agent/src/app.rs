@@ -117,6 +117,8 @@ pub struct Options {
 /// The agent at work.
 struct App {
     identity: Identity,
+    /// Routes that the kernel's maps have room for.
+    max_routes: u32,
     started: Instant,
     draining: bool,
     /// Another agent reads the state; nothing is changed.
@@ -199,7 +201,7 @@ async fn serve(
         admin,
         datapath: Datapath::Auto | Datapath::Proxy,
         assign: _,
-        max_routes: _,
+        max_routes,
         max_memory,
         steering: _,
         seed,
@@ -255,8 +257,10 @@ async fn serve(
             listen_addresses,
             seed,
             local: addresses.last().networks().collect(),
+            room: 0,
             names: names.clone(),
         },
+        max_routes,
         started: Instant::now(),
         draining: false,
         handing_over: false,

@@ -71,7 +71,8 @@ pub struct Listener {
     pub routes: Vec<Arc<Route>>,
 }
 
-/// A port of a service, as clients inside a mesh connect to it. What no rule fits goes to the service as it is.
+/// A port of a service, as clients inside a mesh connect to it. What no rule fits goes on as if there were no agent; if the
+/// service has an endpoint, the last rule fits everything and leads there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeshListener {
     /// Stable number, of those that listeners have.
@@ -94,7 +95,8 @@ pub struct MeshListener {
 pub struct Route {
     /// Stable number.
     pub number: u32,
-    /// Kind of the object that it is a rule of: a VirtualService or a TCPRoute.
+    /// Kind of the object that it is a rule of: a VirtualService or a TCPRoute. Of the route of a service itself, kind of
+    /// the service: where no rule fits, its address leads to its own endpoints.
     pub kind: Kind,
     /// Namespace of the object.
     pub namespace: String,
@@ -199,6 +201,8 @@ pub enum EndpointAddress {
     Tcp(SocketAddr),
     /// A unix socket of this host: its path, or `@` and its abstract name.
     Unix(Arc<str>),
+    /// Where the client asked to go: its connection is left as it is, but for the port, if one is given.
+    Original(Option<u16>),
 }
 
 impl From<SocketAddr> for EndpointAddress {
@@ -213,6 +217,8 @@ impl fmt::Display for EndpointAddress {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix://{path}"),
+            Self::Original(None) => f.write_str("the address asked for"),
+            Self::Original(Some(port)) => write!(f, "the address asked for, port {port}"),
         }
     }
 }
@@ -238,6 +244,9 @@ pub enum Unusable {
     OwnListener,
     /// Clients have addresses of a family from which no endpoint can be reached.
     OtherFamily,
+    /// A ServiceEntry with resolution NONE leaves connections with the address that clients asked for, and at a gateway
+    /// that is the gateway's own.
+    NoAddress,
 }
 
 impl fmt::Display for Unusable {
@@ -252,14 +261,22 @@ impl fmt::Display for Unusable {
             Self::NotGranted => "no ReferenceGrant allows it",
             Self::OwnListener => "endpoint is a listener of this agent",
             Self::OtherFamily => "no endpoint of the client's address family",
+            Self::NoAddress => "resolution NONE leads nowhere from a gateway",
         })
     }
 }
 
 impl Route {
-    /// The name people see: `namespace/name`, with the place of the rule where it is not the first.
+    /// Whether it is that of a service itself, which no object has a rule for.
+    pub fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Service | Kind::ServiceEntry)
+    }
+
+    /// The name people see: `namespace/name`, with the place of the rule where it is not the first; that of a service
+    /// itself with the kind of the service in front, since a VirtualService may have the same name.
     pub fn name(&self) -> String {
         match self.rule {
+            _ if self.is_own() => format!("{} {}/{}", self.kind.name(), self.namespace, self.object),
             0 => format!("{}/{}", self.namespace, self.object),
             rule => format!("{}/{}#{rule}", self.namespace, self.object),
         }
@@ -385,7 +402,7 @@ impl MeshListener {
 
     /// Whether a VirtualService has a rule for it.
     pub fn has_rules(&self) -> bool {
-        self.routes.iter().any(|route| route.kind == Kind::VirtualService)
+        self.routes.iter().any(|route| !route.is_own())
     }
 
     /// Its addresses as people write them: `240.0.0.1, 240.1.0.0/16`.

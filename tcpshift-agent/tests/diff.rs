@@ -44,6 +44,7 @@ fn plan(texts: &[&str]) -> Plan {
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
         local: Vec::new(),
+        room: 10_000,
         names: HashMap::new(),
     };
     // Each with numbers of its own: names alone count.
@@ -163,4 +164,32 @@ fn asking_for_a_datapath_changes_settings() {
     let diff = diff(&plan(&[GROUND, TWO, GATEWAY, &route("r", PORT, 80)]), &plan(&[GROUND, TWO, GATEWAY, &asking]));
     let [route] = &diff.routes[..] else { panic!("{diff:#?}") };
     assert!(route.settings && route.moves.is_empty(), "{diff:#?}");
+}
+
+#[test]
+fn clients_of_a_service_go_from_its_rules_to_the_service_and_back() {
+    let entry = |endpoints: &str| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: x}}, spec: {{hosts: [x.example.com], \
+             addresses: [240.0.0.1, 'fd00::1'], ports: [{{number: 9000, name: tcp}}], resolution: STATIC, endpoints: {endpoints}}}}}"
+        )
+    };
+    let ruled = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: x}, spec: {hosts: [x.example.com], \
+        tcp: [{route: [{destination: {host: echo, port: {number: 9000}}}]}]}}";
+    let some = entry("[{address: 10.0.0.9}]");
+    let (with, without) = (plan(&[GROUND, &some, ruled]), plan(&[GROUND, &some]));
+    let Diff { listeners, mesh, routes, entrances } = diff(&with, &without);
+    assert!(listeners.is_empty() && mesh.is_empty(), "{mesh:#?}");
+    let [one] = &entrances[..] else { panic!("{entrances:#?}") };
+    assert_eq!(
+        (one.in_mesh, one.from.as_deref(), one.to.as_deref(), one.moved),
+        (true, Some("default/x"), Some("ServiceEntry default/x"), 10_000)
+    );
+    let changes: Vec<_> = routes.iter().map(|route| (route.change, route.name.as_str())).collect();
+    assert_eq!(changes, [(Change::Removed, "default/x"), (Change::Added, "ServiceEntry default/x")]);
+    // Without an endpoint of its own nobody is led anywhere.
+    let empty = entry("[]");
+    let Diff { mesh, entrances, .. } = diff(&plan(&[GROUND, &empty]), &without);
+    assert_eq!((mesh.len(), mesh[0].change, entrances.len()), (1, Change::Added, 0));
+    assert!(diff(&plan(&[GROUND]), &plan(&[GROUND, &empty])).is_empty(), "nothing is served");
 }

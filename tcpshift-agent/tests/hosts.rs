@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use tcpshift_agent::admin::api::{GetReply, Item};
+use tcpshift_agent::admin::api::{GetReply, Item, StatusReply};
 use tcpshift_agent::admin::{self, server};
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,14 +88,32 @@ fn a_host_file_has_the_lines_once_however_often_they_are_written() {
     assert!(code == 1 && out.is_empty() && err.contains("/nowhere/hosts"), "{out}{err}");
 }
 
-fn entry() -> Value {
+/// One service is served, one asks for what cannot be had, and of the third there is nothing.
+fn status() -> StatusReply {
+    let listener = |host: &str, address: &str, datapath: &str| {
+        let route = json!({
+            "name": format!("default/{host}"), "steerBy": "connection", "datapath": datapath, "reason": "",
+            "destinations": [],
+        });
+        json!({"name": format!("{host}.example.com:9000"), "address": address, "unrouted": 0, "routes": [route]})
+    };
+    serde_json::from_value(json!({
+        "version": "1", "pid": 1, "uptimeSeconds": 1, "generation": 1, "seed": 1, "datapath": "connect",
+        "assignment": {"by": "kernel", "reason": "", "kernel": 0, "agent": 0}, "draining": false, "objects": 3,
+        "listeners": [listener("a", "240.0.0.1, fd00::1", "connect"), listener("b", "240.0.0.2", "none")],
+        "retiredActive": 0, "trouble": [], "notes": [],
+    }))
+    .unwrap()
+}
+
+fn entry(name: &str, address: &str) -> Value {
     json!({
         "apiVersion": "networking.istio.io/v1",
         "kind": "ServiceEntry",
-        "metadata": {"name": "a", "namespace": "default"},
+        "metadata": {"name": name, "namespace": "default"},
         "spec": {
-            "hosts": ["one.example.com"],
-            "addresses": ["240.0.0.1"],
+            "hosts": [format!("{name}.example.com")],
+            "addresses": [address],
             "ports": [{"number": 9000, "name": "tcp", "protocol": "TCP"}],
             "resolution": "STATIC",
             "endpoints": [{"address": "10.0.0.1"}],
@@ -113,13 +131,24 @@ fn the_agent_is_asked_where_no_file_is_named() {
     let (commands, mut inbox) = mpsc::channel(8);
     runtime.spawn(async move {
         while let Some(command) = inbox.recv().await {
-            let admin::Command::Get(request, reply) = command else { panic!("{command:?}") };
-            assert_eq!((request.kind.as_str(), request.name), ("serviceentry.networking.istio.io", None));
-            let items = vec![Item { object: entry(), origin: "applied".to_owned() }];
-            drop(reply.send(Ok(GetReply { items, resource_version: "1".to_owned() })));
+            match command {
+                admin::Command::Get(request, reply) => {
+                    assert_eq!((request.kind.as_str(), request.name), ("serviceentry.networking.istio.io", None));
+                    let items = [("a", "240.0.0.1"), ("b", "240.0.0.2"), ("c", "240.0.0.3")];
+                    let items = items.map(|(name, ip)| Item { object: entry(name, ip), origin: "applied".to_owned() });
+                    drop(reply.send(Ok(GetReply { items: items.to_vec(), resource_version: "1".to_owned() })));
+                }
+                admin::Command::Status(reply) => drop(reply.send(Ok(status()))),
+                command => panic!("{command:?}"),
+            }
         }
     });
     let socket = runtime.block_on(async { listener.listen() }).unwrap();
     runtime.spawn(server::serve(listener, socket, commands, std::future::pending(), oneshot::channel().0));
-    assert_eq!(run(folder.path(), &["hosts"]), (0, "240.0.0.1 one.example.com\n".to_owned(), String::new()));
+    let expected = "\
+240.0.0.1 a.example.com
+# b.example.com: ServiceEntry default/b is not served: it has no endpoint, or this host steers nothing
+# c.example.com: ServiceEntry default/c is not served: it has no endpoint, or this host steers nothing
+";
+    assert_eq!(run(folder.path(), &["hosts"]), (0, expected.to_owned(), String::new()));
 }

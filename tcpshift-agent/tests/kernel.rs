@@ -119,6 +119,7 @@ fn compiled() -> Plan {
         listen_addresses: vec![IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)],
         seed: 0x5eed,
         local: Vec::new(),
+        room: 0,
         names: HashMap::new(),
     };
     let plan = compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(1));

@@ -40,7 +40,12 @@ fn route(v1: u32) -> String {
 }
 
 fn next(endpoints: &str, v1: u32, memory: &mut Memory, last: &Plan) -> Plan {
-    let text = [SUBSETS, &entry(endpoints), &route(v1)].join("\n---\n");
+    let store = store(&[SUBSETS, &entry(endpoints), &route(v1)]);
+    planned(&store, 10_000, memory, last)
+}
+
+fn store(texts: &[&str]) -> Store {
+    let text = texts.join("\n---\n");
     let (entries, problems) = read_all(&[Document { name: "test.yaml".to_owned(), text }], None);
     let objects = entries.into_iter().map(|entry| match entry {
         Entry::Valid(object) => *object,
@@ -48,12 +53,17 @@ fn next(endpoints: &str, v1: u32, memory: &mut Memory, last: &Plan) -> Plan {
     });
     let mut store = Store::default();
     store.replace_files(objects.collect());
+    store
+}
+
+fn planned(store: &Store, room: u32, memory: &mut Memory, last: &Plan) -> Plan {
     let identity = Identity {
         namespace: "default".to_owned(),
         labels: BTreeMap::new(),
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
         local: Vec::new(),
+        room,
         names: HashMap::new(),
     };
     let mut plan = compile(store.iter(), &identity, memory, last);
@@ -123,4 +133,75 @@ fn an_edit_keeps_numbers_and_what_it_does_not_change() {
     assert_eq!(memory.register.routes.retired().count(), 0);
     assert_eq!(memory.register.destinations.retired().count(), 0);
     assert_eq!(memory.register.listeners.retired().count(), 0);
+}
+
+/// So many services without rules.
+fn plain(count: usize) -> String {
+    let each = (0..count).map(|at| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: s{at}, creationTimestamp: \
+             '2026-01-01T00:00:{at:02}Z'}}, spec: {{hosts: [s{at}.example.com], addresses: [240.2.0.{at}], ports: [{{number: \
+             9000, name: tcp}}], resolution: STATIC, endpoints: [{{address: 10.0.0.1}}, {{address: 10.0.0.2}}]}}}}"
+        )
+    });
+    each.collect::<Vec<_>>().join("\n---\n")
+}
+
+fn served(plan: &Plan) -> Vec<String> {
+    plan.mesh.iter().filter(|one| !one.routes.is_empty()).map(|one| one.name()).collect()
+}
+
+#[test]
+fn services_get_what_rules_leave_of_the_room() {
+    let store = store(&[SUBSETS, &entry(ALIKE), &route(80), &plain(5)]);
+    let plan = |room| planned(&store, room, &mut Memory::default(), &Plan::empty(1));
+    let all = plan(100);
+    assert_eq!((served(&all).len(), all.notes.as_slice()), (7, [].as_slice()));
+    // The rule may need two routes, one for the clients of each family, and each service has IPv4 addresses alone.
+    let some = plan(4);
+    assert_eq!(
+        served(&some),
+        ["s0.example.com:9000", "s1.example.com:9000", "x.example.com:9000", "x.example.com:9000"],
+        "the oldest have it"
+    );
+    let [note] = &some.notes[..] else { panic!("{:#?}", some.notes) };
+    assert!(note.starts_with("ServiceEntry default/s2 and 2 ports more: ") && note.contains("--max-routes"), "{note}");
+    assert_eq!(some.mesh.len(), 7, "the others keep their addresses");
+    let nothing = plan(0);
+    assert_eq!((served(&nothing).len(), nothing.mesh.len(), nothing.notes.len()), (2, 2, 0), "nothing is steered");
+}
+
+#[test]
+fn what_services_meet_is_taken_over_while_nothing_changes() {
+    let mut memory = Memory::default();
+    let objects = store(&[SUBSETS, &entry(ALIKE), &route(80), &plain(5)]);
+    let first = planned(&objects, 100, &mut memory, &Plan::empty(1));
+    let second = planned(&objects, 100, &mut memory, &first);
+    assert!(second.mesh.iter().zip(&first.mesh).all(|(one, other)| Arc::ptr_eq(one, other)));
+    assert!(second.is_like(&first) && second.mesh.len() == 7);
+    for space in [&mut memory.register.routes, &mut memory.register.destinations, &mut memory.register.endpoints] {
+        space.sweep(|_| true);
+        assert_eq!(space.retired().count(), 0, "what is taken over keeps its numbers");
+    }
+    // Less room, and none.
+    assert_eq!(served(&planned(&objects, 4, &mut memory, &second)).len(), 4);
+    let third = planned(&objects, 100, &mut memory, &second);
+    assert_eq!(served(&third).len(), 7);
+    assert_eq!(served(&planned(&objects, 0, &mut memory, &third)).len(), 2);
+    // A rule that goes leaves its clients to the service.
+    let without = store(&[SUBSETS, &entry(ALIKE), &plain(5)]);
+    let last = planned(&without, 100, &mut memory, &third);
+    let names: Vec<_> = last.routes().map(|route| route.name()).collect();
+    assert_eq!(names.len(), 6);
+    assert!(names.iter().all(|name| name.starts_with("ServiceEntry default/")), "{names:?}");
+}
+
+#[test]
+fn a_service_that_clients_of_one_family_reach_is_shown_for_them_alone() {
+    let only_v6 = "[{address: '2001:db8::2'}]";
+    let plan = planned(&store(&[&entry(only_v6)]), 100, &mut Memory::default(), &Plan::empty(1));
+    let listeners = status::listeners(&plan, &Connections::default(), &BTreeMap::new());
+    let [one] = &listeners[..] else { panic!("{listeners:#?}") };
+    assert_eq!((one.address.as_str(), one.routes[0].name.as_str()), ("fd00::1", "ServiceEntry default/x"));
+    assert_eq!((one.routes[0].destinations[0].slots, one.routes[0].datapath.as_str()), (10_000, "connect"));
 }

@@ -25,6 +25,7 @@ impl World {
             listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             seed: DEFAULT_SEED,
             local: Vec::new(),
+            room: 0,
             names: HashMap::new(),
         };
         Self { memory: Memory::default(), plan: Plan::empty(DEFAULT_SEED), identity }
@@ -104,7 +105,7 @@ fn addresses(destination: &Destination) -> Vec<SocketAddr> {
         .iter()
         .filter_map(|endpoint| match endpoint.address {
             EndpointAddress::Tcp(address) => Some(address),
-            EndpointAddress::Unix(_) => None,
+            EndpointAddress::Unix(_) | EndpointAddress::Original(_) => None,
         })
         .collect()
 }

@@ -229,13 +229,16 @@ pub struct DestinationRow {
 pub struct EndpointRow {
     /// As it is shown: `192.0.2.1:9000`, or the path of a unix socket, cut if it is long.
     pub at: Place,
-    /// Where it is; all zero for a unix socket.
+    /// Where it is; all zero for a unix socket, and for [`ORIGINAL`].
     pub address: Address,
-    /// Host order; 0 for a unix socket.
+    /// Host order; 0 for a unix socket. With [`ORIGINAL`] it is added to that, 0 for the port that was asked for.
     pub port: u32,
     /// What the decision reads of it.
     pub decides: destination::Endpoint,
 }
+
+/// In the port of an [`EndpointRow`]: the endpoint is the address that the client asked for.
+pub const ORIGINAL: u32 = 1 << 16;
 
 /// Map `slots`, one for each route: for each slot the place of its destination in the route.
 #[repr(C)]

@@ -12,7 +12,7 @@ use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
-use tcpshift_common::layout::{Assignment, ConnectionRow, EndpointRow, datapath, event, loss, scope, stage};
+use tcpshift_common::layout::{Assignment, ConnectionRow, ORIGINAL, datapath, event, loss, scope, stage};
 
 use crate::connections::Socket;
 use crate::counts::Counts;
@@ -29,13 +29,20 @@ const PROTOCOLS: [u32; 2] = [6, 262];
 const REFUSED: i32 = -111;
 
 /// What becomes of a connect(2).
-enum Outcome<'a> {
+enum Outcome {
     /// It goes where it was going.
     Untouched,
     /// It goes to an endpoint.
-    To(&'a EndpointRow),
+    To(Target),
     /// It fails.
     Refused,
+}
+
+/// Where an endpoint is.
+struct Target {
+    address: Address,
+    /// Host order.
+    port: u32,
 }
 
 /// 1 lets it go on, 0 makes it fail.
@@ -97,7 +104,7 @@ fn refuse() -> i32 {
 }
 
 #[inline(always)]
-fn steer<'a>(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome<'a> {
+fn steer(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome {
     let address = context.sock_addr;
     if read!((*address).type_) != STREAM || !PROTOCOLS.contains(&read!((*address).protocol)) {
         return Outcome::Untouched;
@@ -174,12 +181,7 @@ fn forget(socket: Socket, address: Address, port: u32) {
 
 /// What was decided, and the endpoint if there is one.
 #[inline(always)]
-fn decide<'a>(
-    plan: Plan,
-    listener: u32,
-    flow: &Flow,
-    counts: Counts,
-) -> Result<(Assignment, Option<&'a EndpointRow>), Missing> {
+fn decide(plan: Plan, listener: u32, flow: &Flow, counts: Counts) -> Result<(Assignment, Option<Target>), Missing> {
     let found = plan.route(listener, flow)?;
     match found.row.datapath {
         datapath::CONNECT if !found.row.leaves(flow.destination) => {}
@@ -198,11 +200,16 @@ fn decide<'a>(
         return Ok((assignment, None));
     };
     let endpoint = plan.endpoint(destination, assignment.decision.endpoint)?;
+    if endpoint.port & ORIGINAL != 0 {
+        let port = endpoint.port & !ORIGINAL;
+        let port = if port == 0 { flow.destination_port } else { port };
+        return Ok((assignment, Some(Target { address: flow.destination, port })));
+    }
     // The plan has no such endpoint for clients who are steered; to go on would be to connect somewhere else.
     if endpoint.port == 0 || flow.destination.is_v4() && !endpoint.address.is_v4() {
         return Err(Missing::Left);
     }
-    Ok((assignment, Some(endpoint)))
+    Ok((assignment, Some(Target { address: endpoint.address, port: endpoint.port })))
 }
 
 /// What the socket is bound to; unspecified if to nothing.

@@ -19,15 +19,20 @@ pub fn datapaths(plan: &Plan) -> String {
 }
 
 /// Everything that is listened on, and then what clients inside a mesh connect to: a port of a service once, or once
-/// for each family if their clients do not have the same routes.
+/// for each family if their clients do not have the same routes. A port from which no route leads is not there.
 pub fn listeners(plan: &Plan, connections: &Connections, down: &BTreeMap<SocketAddr, String>) -> Vec<ListenerStatus> {
     let served = plan.listeners.iter().map(|one| listener(plan, one, connections, down.get(&one.address)));
     let mut listeners: Vec<_> = served.collect();
-    for families in plan.mesh.chunk_by(|one, other| (&one.host, one.port) == (&other.host, other.port)) {
-        let alike = |other: &MeshListener| other.routes.iter().zip(&families[0].routes).all(|(a, b)| Arc::ptr_eq(a, b));
+    let services: Vec<_> = plan.mesh.iter().filter(|one| !one.routes.is_empty()).collect();
+    for families in services.chunk_by(|one, other| (&one.host, one.port) == (&other.host, other.port)) {
+        let first = &families[0].routes;
+        let alike = |other: &MeshListener| {
+            let mut both = other.routes.iter().zip(first);
+            other.routes.len() == first.len() && both.all(|(a, b)| Arc::ptr_eq(a, b))
+        };
         if families.iter().all(|other| alike(other)) {
             let addresses: Vec<_> = families.iter().map(|one| one.written()).collect();
-            listeners.push(in_mesh(plan, &families[0], addresses.join(", "), connections));
+            listeners.push(in_mesh(plan, families[0], addresses.join(", "), connections));
         } else {
             listeners.extend(families.iter().map(|one| in_mesh(plan, one, one.written(), connections)));
         }

@@ -136,6 +136,8 @@ codes! {
         "Clients inside a mesh cannot connect to a service: it has no address.";
     MESH_FAMILY "TS0028" "MeshFamilyUnreached" Warning
         "Clients inside a mesh reach no endpoint of a destination from their address family.";
+    NO_ADDRESS "TS0029" "ResolutionNoneAtGateway" Error
+        "A destination leaves connections with the address that clients asked for; at a gateway its share is refused.";
 }
 
 /// The code with this id.

@@ -33,12 +33,14 @@ pub(super) fn text(diff: &Diff) -> String {
 }
 
 fn of_entrance(entrance: &EntranceDiff) -> String {
-    let EntranceDiff { address, clients, from, to, moved, moves } = entrance;
+    let EntranceDiff { address, clients, in_mesh, from, to, moved, moves } = entrance;
+    // What becomes of connections that have no route.
+    let (past, present) = if *in_mesh { ("left alone", "are left alone") } else { ("reset", "are reset") };
     let clients = if clients.is_empty() { "all clients" } else { clients };
     let what = match (from, to) {
         (Some(from), Some(to)) => format!("route {from} -> {to}, {}", movement(*moved, moves)),
-        (Some(from), None) => format!("route {from} -> none: they are reset"),
-        (None, Some(to)) => format!("no route (reset) -> {to}"),
+        (Some(from), None) => format!("route {from} -> none: they {present}"),
+        (None, Some(to)) => format!("no route ({past}) -> {to}"),
         (None, None) => "no route".to_owned(),
     };
     format!("{address}: {clients}: {what}")
@@ -188,6 +190,7 @@ mod tests {
             entrances: vec![EntranceDiff {
                 address,
                 clients: "10.0.0.0/8".to_owned(),
+                in_mesh: false,
                 from: Some("default/a".to_owned()),
                 to: None,
                 moved: 0,

@@ -2,7 +2,9 @@
 //! without a DNS server of their own.
 
 mod block;
+mod served;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -26,8 +28,9 @@ Examples:
   tcpshift-agent hosts --write /etc/hosts
   tcpshift-agent hosts routes/
 
-Each line is an address and the hosts that have it. A host whose addresses are subnets, or that has none, is named in \
-a comment; one with a wildcard cannot stand in a host file and is left out. Files with errors give no line: exit code 65.";
+Each line is an address and the hosts that have it, if the agent serves its connections: there is an endpoint, or a rule. \
+A host that has no such address, or subnets alone, is named in a comment; one with a wildcard cannot stand in a host file \
+and is left out. Of files, names that DNS is asked for count as endpoints. Files with errors give no line: exit code 65.";
 
 /// Print host-file lines for the hosts and addresses of ServiceEntries
 #[derive(Args, Debug)]
@@ -59,8 +62,9 @@ pub(super) async fn of_agent(arguments: Arguments, client: &Client) -> Result<Do
     let namespace = arguments.namespace.namespace;
     let request = GetRequest { kind: Kind::ServiceEntry.qualified(), namespace, name: None };
     let items = client.get(&request).await?.items;
+    let status = client.status().await?;
     let objects = items.iter().filter_map(|item| analyze::present(&item.object, &item.origin));
-    say(&text(objects.collect()), arguments.write.as_deref())
+    say(&text(objects.collect(), |host, ip| served::by_agent(&status, host, ip)), arguments.write.as_deref())
 }
 
 /// Of the objects in files.
@@ -78,7 +82,9 @@ pub(super) fn of_files(arguments: &Arguments) -> Result<Done, Stop> {
         Entry::Valid(object) => Some(*object),
         _ => None,
     });
-    say(&text(objects.collect()), write.as_deref())
+    let objects: Vec<Object> = objects.collect();
+    let served = served::Planned::of(&objects, namespace.namespace.as_deref());
+    say(&text(objects, |host, ip| served.has(host, ip)), write.as_deref())
 }
 
 /// Prints the lines, or puts them into a file.
@@ -93,7 +99,7 @@ fn say(lines: &str, file: Option<&Path>) -> Result<Done, Stop> {
     Ok(Done::Well)
 }
 
-fn text(mut objects: Vec<Object>) -> String {
+fn text(mut objects: Vec<Object>, is_served: impl Fn(&str, IpAddr) -> bool) -> String {
     objects.sort_by(|one, other| one.key.cmp(&other.key));
     let mut lines = Vec::new();
     for object in &objects {
@@ -105,8 +111,15 @@ fn text(mut objects: Vec<Object>) -> String {
         let single = entry.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
         let mut addresses: Vec<_> = single.map(IpNet::addr).collect();
         addresses.dedup();
+        let why = if addresses.is_empty() {
+            "has no single address"
+        } else {
+            "is not served: it has no endpoint, or this host steers nothing"
+        };
+        // Several hosts of one object have its addresses together.
+        addresses.retain(|ip| entry.hosts.iter().any(|host| is_served(host, *ip)));
         if addresses.is_empty() {
-            lines.extend(hosts.iter().map(|host| format!("# {host}: {} has no single address", object.key)));
+            lines.extend(hosts.iter().map(|host| format!("# {host}: {} {why}", object.key)));
         }
         lines.extend(addresses.iter().map(|address| format!("{address} {}", hosts.join(" "))));
     }

@@ -9,8 +9,9 @@ use super::documents::Each;
 use super::outcome::{self, Done, Stop};
 use super::place::{self, AdminAddress};
 use super::{JsonOnly, Namespace, documents, quantity, screen};
+use crate::analyze::{self, Input, code};
 use crate::route::problem::{Problem, Severity};
-use crate::route::read;
+use crate::route::read::{self, Document};
 
 const AFTER: &str = "\
 Examples:
@@ -49,6 +50,7 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     let files = documents.len() + unusable.len();
     let (_, mut problems) = read::read_all(&documents, namespace.namespace.as_deref());
     problems.extend(unusable);
+    problems.extend(refused(documents, namespace.namespace.clone()));
     let places: HashMap<String, usize> =
         paths.iter().enumerate().map(|(at, path)| (documents::name(path), at)).collect();
     problems.sort_by_key(|problem| (places.get(&problem.file).copied(), problem.line));
@@ -65,6 +67,20 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
         (true, _) => Done::Failed,
         (false, 0) => Done::Well,
         (false, _) => Done::Invalid,
+    })
+}
+
+/// Shares that are refused although every object is valid by itself, since a field is not honoured where they are used.
+fn refused(documents: Vec<Document>, namespace: Option<String>) -> impl Iterator<Item = Problem> {
+    let findings = analyze::analyze(Input { documents, namespace, ..Input::default() }).findings;
+    findings.into_iter().filter(|finding| finding.code == code::NO_ADDRESS).map(|finding| Problem {
+        severity: Severity::Warning,
+        object: finding.origin(),
+        file: finding.file,
+        line: finding.line,
+        field: finding.field,
+        message: finding.message,
+        cure: finding.cure,
     })
 }
 

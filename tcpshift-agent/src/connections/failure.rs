@@ -41,11 +41,13 @@ pub enum Failure {
     NoDatapath,
     /// No endpoint can be reached from the family of the client's address.
     OtherFamily,
+    /// The destination leaves connections with an address that clients of a gateway do not ask for.
+    NoAddress,
 }
 
 impl Failure {
     /// How many reasons there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
 
     /// Every reason, each at the place of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -64,6 +66,7 @@ impl Failure {
         Self::NoDescriptors,
         Self::NoDatapath,
         Self::OtherFamily,
+        Self::NoAddress,
     ];
 }
 
@@ -74,6 +77,7 @@ impl From<&Unusable> for Failure {
             Unusable::UnknownSubset => Self::UnknownSubset,
             Unusable::UnknownPort => Self::UnknownPort,
             Unusable::NoEndpoint => Self::NoEndpoint,
+            Unusable::NoAddress => Self::NoAddress,
             Unusable::Unresolved => Self::Unresolved,
             Unusable::OwnListener => Self::OwnListener,
             Unusable::OtherFamily => Self::OtherFamily,
@@ -114,6 +118,7 @@ impl fmt::Display for Failure {
             Self::NoDescriptors => "no file descriptor left",
             Self::NoDatapath => "its datapath cannot be had",
             Self::OtherFamily => "no endpoint of the client's address family",
+            Self::NoAddress => "resolution NONE leads nowhere from a gateway",
         })
     }
 }

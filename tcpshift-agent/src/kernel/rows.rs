@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tcpshift_common::SLOTS;
 use tcpshift_common::address::{Address, Prefix, family};
 use tcpshift_common::layout::{
-    self, DestinationRow, EndpointRow, HashRow, ListenerRow, NONE, RouteRow, SlotTable, datapath, left, write,
+    self, DestinationRow, EndpointRow, HashRow, ListenerRow, NONE, ORIGINAL, RouteRow, SlotTable, datapath, left, write,
 };
 use tcpshift_common::listener::Rule;
 
@@ -124,6 +124,9 @@ impl Rows {
                     let (address, port) = match &endpoint.address {
                         EndpointAddress::Tcp(address) => of(*address),
                         EndpointAddress::Unix(_) => (Address::default(), 0),
+                        EndpointAddress::Original(port) => {
+                            (Address::default(), ORIGINAL | u32::from(port.unwrap_or(0)))
+                        }
                     };
                     EndpointRow { at: write(&endpoint.address.to_string()), address, port, decides: endpoint.decides }
                 }));

@@ -17,12 +17,13 @@ use self::located::Located;
 use self::rules::Rules;
 use super::compile::Identity;
 use super::{EndpointAddress, Limits, Unusable, levels};
+use crate::route::model::protocol::Protocol;
 use crate::route::model::{
     EndpointSlice, HashAlgorithm, Labels, LoadBalancer, Policy, Resolution, Service, ServiceEntry, Spec, TargetPort,
     WorkloadEntry, selects,
 };
 use crate::route::names;
-use crate::route::object::Object;
+use crate::route::object::{Key, Object};
 
 /// A destination as a rule names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,18 +38,21 @@ pub struct Wanted<'a> {
     pub port: Option<u16>,
     /// Port of the listener.
     pub listener_port: u16,
+    /// Whether clients inside a mesh are led there: they have asked for an address that a service may leave them.
+    pub in_mesh: bool,
 }
 
 impl Wanted<'_> {
     /// The same, on its own.
     pub fn into_owned(self) -> Wanted<'static> {
-        let Self { namespace, host, subset, port, listener_port } = self;
+        let Self { namespace, host, subset, port, listener_port, in_mesh } = self;
         Wanted {
             namespace: Cow::Owned(namespace.into_owned()),
             host: Cow::Owned(host.into_owned()),
             subset: subset.map(|subset| Cow::Owned(subset.into_owned())),
             port,
             listener_port,
+            in_mesh,
         }
     }
 }
@@ -106,14 +110,16 @@ struct Workloads<'a> {
 /// What provides a host.
 #[derive(Clone, Copy, Debug)]
 struct Provider<'a> {
-    namespace: &'a str,
+    /// Of its object.
+    key: &'a Key,
+    /// How many objects are older.
+    age: usize,
     kind: ProviderKind<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum ProviderKind<'a> {
-    /// With its name.
-    Service(&'a str, &'a Service),
+    Service(&'a Service),
     Entry(&'a ServiceEntry),
 }
 
@@ -123,6 +129,7 @@ struct Port<'a> {
     name: &'a str,
     target: Option<&'a TargetPort>,
     target_number: Option<u16>,
+    is_udp: bool,
 }
 
 impl<'a> Catalog<'a> {
@@ -136,18 +143,19 @@ impl<'a> Catalog<'a> {
             slices: HashMap::new(),
             rules: Rules::default(),
         };
-        for object in objects {
+        for (age, object) in objects.enumerate() {
+            let key = &object.key;
             let namespace = object.key.namespace.as_str();
             match &object.spec {
                 // A Service beats a ServiceEntry of the same host, which only adds to it in Istio.
                 Spec::Service(service) => {
                     let host = names::service_host(&object.key.name, namespace);
-                    let kind = ProviderKind::Service(&object.key.name, service);
-                    catalog.services.insert(host, Provider { namespace, kind });
+                    let kind = ProviderKind::Service(service);
+                    catalog.services.insert(host, Provider { key, age, kind });
                 }
                 Spec::ServiceEntry(entry) if entry.export.reaches(&identity.namespace) => {
                     for host in &entry.hosts {
-                        let provider = Provider { namespace, kind: ProviderKind::Entry(entry) };
+                        let provider = Provider { key, age, kind: ProviderKind::Entry(entry) };
                         let host = host.to_ascii_lowercase();
                         if entry.resolution == Resolution::DynamicDns {
                             catalog.dynamic.push((host.clone(), provider));
@@ -176,9 +184,9 @@ impl<'a> Catalog<'a> {
 
     /// What a destination of a route in a namespace means.
     pub fn resolve(&self, wanted: &Wanted<'_>) -> Resolved {
-        let Wanted { namespace, host, subset, port, listener_port } = wanted;
+        let Wanted { namespace, host, subset, port, listener_port, in_mesh } = wanted;
         let (host, provider) = self.provider(names::full_host(host, namespace));
-        let service = provider.map_or(namespace.as_ref(), |provider| provider.namespace);
+        let service = provider.map_or(namespace.as_ref(), |provider| &provider.key.namespace);
         let rules = self.rules.find(self.identity, service, namespace, &host);
         let number = port.unwrap_or(*listener_port);
         let limits = levels::limits(rules.policy);
@@ -209,6 +217,12 @@ impl<'a> Catalog<'a> {
         policy.load_balancer = policy.load_balancer.or(provider.affinity());
         let none = Labels::new();
         let labels = subset.map_or(&none, |subset| &subset.labels);
+        if provider.leaves_address() {
+            let target = found.target_number.filter(|target| *target != found.number);
+            let endpoint = (EndpointAddress::Original(target), 1);
+            let endpoints = if *in_mesh { Ok(vec![endpoint]) } else { Err(Unusable::NoAddress) };
+            return Resolved { port: found.number, policy, endpoints, names: Vec::new(), host, limits };
+        }
         let located = self.endpoints(&host, &provider, found, labels);
         let endpoints = match located.endpoints.is_empty() {
             true if located.unanswered => Err(Unusable::Unresolved),
@@ -235,10 +249,22 @@ impl<'a> Catalog<'a> {
         self.services.get(&host).map(|provider| reached(host, provider)).into_iter().collect()
     }
 
+    /// Every service that clients inside a mesh can connect to, with its object; the oldest first.
+    pub fn reached(&self) -> Vec<(&'a Key, Reached<'a>)> {
+        let all = self.services.iter().filter(|(_, provider)| !provider.addresses().is_empty());
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable_by_key(|(host, provider)| (provider.age, *host));
+        let reached = all.into_iter().map(|(host, provider)| {
+            let ports = provider.ports().iter().filter(|port| !port.is_udp).map(|port| port.number).collect();
+            (provider.key, Reached { host: host.clone(), ports, addresses: provider.addresses() })
+        });
+        reached.collect()
+    }
+
     /// Names of the subsets that are declared for a host, as a route in `namespace` names it.
     pub fn subsets(&self, namespace: &str, host: &str) -> Vec<String> {
         let (host, provider) = self.provider(names::full_host(host, namespace));
-        let service = provider.map_or(namespace, |provider| provider.namespace);
+        let service = provider.map_or(namespace, |provider| provider.key.namespace.as_str());
         let rules = self.rules.find(self.identity, service, namespace, &host);
         rules.subsets.iter().map(|subset| subset.name.clone()).collect()
     }
@@ -251,8 +277,8 @@ impl<'a> Catalog<'a> {
             let dynamic = fitting.max_by_key(|(wild, _)| wild.len()).map(|(_, provider)| *provider);
             return (host, dynamic);
         };
-        if let ProviderKind::Service(_, Service { external_name: Some(name), .. }) = provider.kind {
-            let target = names::full_host(name, provider.namespace);
+        if let ProviderKind::Service(Service { external_name: Some(name), .. }) = provider.kind {
+            let target = names::full_host(name, &provider.key.namespace);
             if let Some(&other) = self.services.get(&target) {
                 return (target, Some(other));
             }
@@ -272,8 +298,9 @@ impl<'a> Catalog<'a> {
         if provider.is_named() && labels.is_empty() {
             located.add_name(host, port.target_number.unwrap_or(port.number), 1);
         }
-        if let ProviderKind::Service(name, service) = provider.kind {
-            let slices = self.slices.get(&(provider.namespace, name)).into_iter().flatten();
+        if let ProviderKind::Service(service) = provider.kind {
+            let slices =
+                self.slices.get(&(provider.key.namespace.as_str(), provider.key.name.as_str())).into_iter().flatten();
             for slice in slices.filter(|slice| selects(labels, &slice.labels)) {
                 sliced(slice, service, port, &mut located.endpoints);
             }
@@ -282,10 +309,10 @@ impl<'a> Catalog<'a> {
     }
 
     fn workloads(&self, provider: &Provider<'a>) -> Vec<&'a WorkloadEntry> {
-        let selected = |selector| self.workloads.get(provider.namespace).map(|all| all.selected(selector));
+        let selected = |selector| self.workloads.get(provider.key.namespace.as_str()).map(|all| all.selected(selector));
         let found = match provider.kind {
-            ProviderKind::Service(_, service) if service.selector.is_empty() => None,
-            ProviderKind::Service(_, service) => selected(&service.selector),
+            ProviderKind::Service(service) if service.selector.is_empty() => None,
+            ProviderKind::Service(service) => selected(&service.selector),
             ProviderKind::Entry(entry) if matches!(entry.resolution, Resolution::None | Resolution::DynamicDns) => None,
             ProviderKind::Entry(entry) => match &entry.selector {
                 Some(selector) => selected(selector),
@@ -317,8 +344,13 @@ impl<'a> Workloads<'a> {
 impl<'a> Provider<'a> {
     /// How endpoints are chosen where no DestinationRule says it: `sessionAffinity: ClientIP` keeps a client's.
     fn affinity(&self) -> Option<LoadBalancer> {
-        let ProviderKind::Service(_, Service { session_affinity: Some(_), .. }) = self.kind else { return None };
+        let ProviderKind::Service(Service { session_affinity: Some(_), .. }) = self.kind else { return None };
         Some(LoadBalancer::SourceHash(HashAlgorithm::Ring { places: 1 }))
+    }
+
+    /// Whether its clients know where to go: connections stay with the address that they asked for.
+    fn leaves_address(&self) -> bool {
+        matches!(self.kind, ProviderKind::Entry(entry) if entry.resolution == Resolution::None)
     }
 
     /// Whether its endpoints are what DNS says of its own host.
@@ -334,14 +366,14 @@ impl<'a> Provider<'a> {
     /// Where clients inside a mesh connect.
     fn addresses(&self) -> &'a [IpNet] {
         match self.kind {
-            ProviderKind::Service(_, service) => &service.addresses,
+            ProviderKind::Service(service) => &service.addresses,
             ProviderKind::Entry(entry) => &entry.addresses,
         }
     }
 
     fn ports(&self) -> Vec<Port<'a>> {
         match self.kind {
-            ProviderKind::Service(_, service) => {
+            ProviderKind::Service(service) => {
                 let ports = service.ports.iter();
                 ports
                     .map(|port| Port {
@@ -349,6 +381,7 @@ impl<'a> Provider<'a> {
                         name: &port.name,
                         target: port.target.as_ref(),
                         target_number: None,
+                        is_udp: false,
                     })
                     .collect()
             }
@@ -360,6 +393,7 @@ impl<'a> Provider<'a> {
                         name: &port.name,
                         target: None,
                         target_number: port.target,
+                        is_udp: port.protocol == Some(Protocol::Udp),
                     })
                     .collect()
             }

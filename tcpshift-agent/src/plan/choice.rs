@@ -224,7 +224,7 @@ fn impossible(route: &Route, ground: &Ground<'_>) -> Option<Reason> {
         match &endpoint.address {
             EndpointAddress::Tcp(address) if (ground.is_local)(address.ip()) => {}
             EndpointAddress::Tcp(address) => return Some(format!("{address} is not an address of this host").into()),
-            unix @ EndpointAddress::Unix(_) => return Some(format!("{unix} is no TCP address").into()),
+            other => return Some(format!("{other} is no TCP address").into()),
         }
     }
     (!any).then_some("there is no endpoint".into())

@@ -11,6 +11,7 @@ mod lineage;
 mod memory;
 mod mesh;
 mod rule;
+mod service;
 mod target;
 mod ways;
 
@@ -26,6 +27,7 @@ use self::bound::Opening;
 use self::lineage::Lineage;
 pub use self::memory::Memory;
 use self::memory::{Ground, Remembered};
+use self::rule::Site;
 use self::target::Lookup;
 use self::ways::{Ways, entrances};
 use super::register::Register;
@@ -46,6 +48,9 @@ pub struct Identity {
     pub seed: u64,
     /// The addresses of this host beside the loopback ones, as networks. An IPv4 address is not written as an IPv6 address.
     pub local: Vec<IpNet>,
+    /// Routes that there is room for if programs of this host can be pointed at endpoints when they connect; else 0. The
+    /// routes of services themselves get what others leave.
+    pub room: u32,
     /// Addresses of host names in lower case, as DNS answered last, in its order.
     pub names: HashMap<String, Vec<IpAddr>>,
 }
@@ -105,8 +110,8 @@ pub fn compile<'a>(
             }
         });
     }
-    compiler.turn_to(last.mesh.iter().flat_map(|last| &last.routes));
-    let mesh = compiler.mesh(&bound.mesh, identity);
+    let routes = listeners.iter().map(|listener| listener.routes.len()).sum();
+    let mesh = compiler.mesh(&bound.mesh, identity, routes);
     let Compiler { memory, notes, .. } = compiler;
     memory.listeners.retain(|address, _| openings.contains_key(address));
     let names = memory.targets.sweep();
@@ -242,6 +247,7 @@ impl<'a> Compiler<'a> {
         let here = GatewayRef::Gateway { namespace: gateway.key.namespace.clone(), name: gateway.key.name.clone() };
         let at = address.to_string();
         let last = self.last.listener(address).map(|last| (&*last.rules, &*last.routes)).unwrap_or_default();
+        let site = Site { at: &at, port: server.port, in_mesh: false };
         let mut ways = Ways::default();
         for (object, service) in services {
             if !bound::admits(gateway, server, object, service) {
@@ -255,7 +261,7 @@ impl<'a> Compiler<'a> {
             self.lineage = Lineage::new(object, last, all);
             for (index, rule) in service.tcp.iter().enumerate() {
                 let entrances = entrances(rule, server.port, &here, |_| true);
-                let blocked = ways.add(&entrances, || self.route(&at, server.port, object, service, index, rule));
+                let blocked = ways.add(&entrances, || self.route(site, object, service, index, rule));
                 if let Some(first) = blocked {
                     self.notes.push(format!(
                         "{}: tcp rule {index} is never reached at port {}: {first} comes before it",

@@ -130,10 +130,13 @@ pub struct EntranceDiff {
     pub address: String,
     /// Which clients, and which addresses connected to, where not all are meant: `10.0.0.0/8 to 192.0.2.1/32`.
     pub clients: String,
-    /// The route before; none if they were reset.
+    /// Whether they are clients inside a mesh: without a route their connections go on untouched. Others are reset.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub in_mesh: bool,
+    /// The route before; none if they had none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from: Option<String>,
-    /// The route after; none if they are reset.
+    /// The route after; none if they have none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<String>,
     /// Slots of these clients, of 10,000, that get another destination, where there are both routes.
@@ -189,8 +192,10 @@ fn mesh(last: &Plan, next: &Plan, diff: &mut Diff) {
             continue;
         }
         let address = format!("{host}:{port}");
-        let written = |all: &[Arc<MeshListener>]| all.iter().map(|one| one.written()).collect::<Vec<_>>().join(", ");
-        let (was, is) = (written(before), written(after));
+        // What no route leads from is nothing to clients.
+        let (before, after) = (with_routes(before), with_routes(after));
+        let written = |all: &[&MeshListener]| all.iter().map(|one| one.written()).collect::<Vec<_>>().join(", ");
+        let (was, is) = (written(&before), written(&after));
         if was != is {
             let change = change(!before.is_empty(), !after.is_empty());
             let at = if after.is_empty() { was } else { is };
@@ -199,7 +204,8 @@ fn mesh(last: &Plan, next: &Plan, diff: &mut Diff) {
         let mut found: Vec<Diff> = Vec::new();
         for family in [family::V4, family::V6] {
             let mut own = Diff::default();
-            compare(&address, ways_of(before, family), ways_of(after, family), &mut own);
+            compare(&address, ways_of(&before, family), ways_of(&after, family), &mut own);
+            own.entrances.iter_mut().for_each(|entrance| entrance.in_mesh = true);
             found.push(own);
         }
         found.dedup();
@@ -210,8 +216,12 @@ fn mesh(last: &Plan, next: &Plan, diff: &mut Diff) {
     }
 }
 
-fn ways_of(all: &[Arc<MeshListener>], family: u32) -> Option<Ways<'_>> {
-    all.iter().find(|one| one.family() == family).map(|one| Ways::from(&**one))
+fn with_routes(all: &[Arc<MeshListener>]) -> Vec<&MeshListener> {
+    all.iter().map(|one| &**one).filter(|one| !one.routes.is_empty()).collect()
+}
+
+fn ways_of<'a>(all: &[&'a MeshListener], family: u32) -> Option<Ways<'a>> {
+    all.iter().find(|one| one.family() == family).map(|one| Ways::from(*one))
 }
 
 /// Rules and routes of a listener.
@@ -244,15 +254,17 @@ fn compare(address: &str, before: Option<Ways<'_>>, after: Option<Ways<'_>>, dif
 
 /// Routes of a listener by name, in the order of names and rules.
 fn routes_of(ways: Ways<'_>) -> Routes<'_> {
-    ways.routes.iter().map(|route| ((route.namespace.as_str(), route.object.as_str(), route.rule), &**route)).collect()
+    let key = |route: &Arc<Route>| (route.is_own(), route.namespace.clone(), route.object.clone(), route.rule);
+    ways.routes.iter().map(|route| (key(route), &**route)).collect()
 }
 
-type Routes<'a> = BTreeMap<(&'a str, &'a str, usize), &'a Route>;
+/// By whether they are of services themselves, which come last, and by name.
+type Routes<'a> = BTreeMap<(bool, String, String, usize), &'a Route>;
 
 fn routes(address: &str, before: &Routes<'_>, after: &Routes<'_>, found: &mut Vec<RouteDiff>) {
-    let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     for key in keys {
-        found.extend(route(address, before.get(&key).copied(), after.get(&key).copied()));
+        found.extend(route(address, before.get(key).copied(), after.get(key).copied()));
     }
 }
 
@@ -364,6 +376,7 @@ fn entrances(address: &str, before: Ways<'_>, after: Ways<'_>, found: &mut Vec<E
         found.push(EntranceDiff {
             address: address.to_owned(),
             clients: clients(rule),
+            in_mesh: false,
             from: names.0,
             to: names.1,
             moved: moved(&moves),

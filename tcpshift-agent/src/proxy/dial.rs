@@ -116,6 +116,8 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
                 let patience = (attempt + 1 < most).then(|| destination.settings.connect_timeout / most as u32);
                 connect_unix(&worker.queues, path, patience).await
             }
+            // A gateway has no such endpoint: its clients ask for the gateway.
+            EndpointAddress::Original(_) => Err(io::ErrorKind::Unsupported.into()),
         };
         match reached {
             Ok(socket) => {

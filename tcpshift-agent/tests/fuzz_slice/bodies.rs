@@ -49,6 +49,7 @@ pub(crate) fn compiles(text: &str) -> usize {
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: 1,
         local: Vec::new(),
+        room: 10_000,
         names: HashMap::new(),
     };
     let mut memory = Memory::default();

@@ -3,7 +3,8 @@
 //! Plans as data: each `plans/NAME.yaml` is a set of objects, and `plans/NAME.txt` what its plan is.
 //!
 //! A set may begin with lines `# with: BASE…`, which put `plans/base/BASE.yaml` in front of it,
-//! `# namespace: NS`, the agent's namespace, and `# label: K=V`, one more label of the agent. With
+//! `# namespace: NS`, the agent's namespace, `# label: K=V`, one more label of the agent, and `# room: N`, routes that
+//! an agent has room for that steers its host's programs. With
 //! `TCPSHIFT_WRITE_PLANS=1` the expected plans are written anew, to be read before they are committed.
 
 mod any;
@@ -96,6 +97,9 @@ fn plan(documents: &[String], path: &Path) -> Plan {
     for (key, value) in said(&text, "label").iter().filter_map(|label| label.split_once('=')) {
         identity.labels.insert(key.to_owned(), value.to_owned());
     }
+    if let Some(room) = said(&text, "room").first() {
+        identity.room = room.parse().expect("a number of routes");
+    }
     let (store, errors) = store(documents);
     assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
     compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(DEFAULT_SEED))
@@ -108,6 +112,7 @@ fn identity() -> Identity {
         listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         seed: DEFAULT_SEED,
         local: Vec::new(),
+        room: 0,
         names: HashMap::new(),
     }
 }

@@ -61,7 +61,8 @@ fn prefix(prefix: &Prefix) -> String {
 
 fn route(text: &mut String, place: usize, route: &Route) {
     let Route { number: _, kind, steer, on_empty, limits, asked, destinations, .. } = route;
-    let mut about = format!("route {place}: {} {} by {}", kind.name(), route.name(), steer_name(steer));
+    let kind = if route.is_own() { String::new() } else { format!("{} ", kind.name()) };
+    let mut about = format!("route {place}: {kind}{} by {}", route.name(), steer_name(steer));
     if *on_empty == OnEmpty::Redistribute {
         about.push_str(", redistributed");
     }

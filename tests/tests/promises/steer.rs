@@ -14,6 +14,7 @@ mod overlap;
 mod real;
 mod reasons;
 mod scope;
+mod service;
 mod starts;
 mod stray;
 mod survival;

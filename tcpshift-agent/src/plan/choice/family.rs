@@ -18,7 +18,9 @@ pub(super) fn connected(route: &Route, at: IpAddr) -> Result<(u32, Option<Reason
     let mut six = None;
     for address in addresses(route) {
         match address {
-            EndpointAddress::Unix(_) => return Err(format!("{address} is no TCP address").into()),
+            EndpointAddress::Unix(_) | EndpointAddress::Original(_) => {
+                return Err(format!("{address} is no TCP address").into());
+            }
             EndpointAddress::Tcp(tcp) if !tcp.ip().to_canonical().is_ipv4() => six = six.or(Some(address)),
             EndpointAddress::Tcp(_) => {}
         }

@@ -69,9 +69,16 @@ impl Compiler<'_> {
     }
 }
 
+/// Whether clients of a family can reach some endpoint of a route.
+pub(super) fn reaches_any(route: &Route, family: u32) -> bool {
+    let mut all = route.destinations.iter().flat_map(|destination| &*destination.endpoints);
+    all.any(|endpoint| is_reached(&endpoint.address, family))
+}
+
 fn is_reached(address: &EndpointAddress, family: u32) -> bool {
     match address {
         EndpointAddress::Tcp(address) => family == family::V6 || address.ip().to_canonical().is_ipv4(),
         EndpointAddress::Unix(_) => false,
+        EndpointAddress::Original(_) => true,
     }
 }

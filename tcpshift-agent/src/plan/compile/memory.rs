@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use super::Identity;
 use super::target::Target;
-use crate::plan::Listener;
 use crate::plan::catalog::Wanted;
 use crate::plan::register::Register;
+use crate::plan::{Listener, MeshListener, Route};
+use crate::route::model::VirtualService;
 use crate::route::object::Object;
 
 /// What a compilation leaves for the next. It belongs to whoever holds the plan.
@@ -22,7 +23,10 @@ pub struct Memory {
     pub register: Register,
     pub(super) targets: Targets,
     pub(super) listeners: HashMap<SocketAddr, Remembered>,
+    pub(super) mesh: Option<RememberedMesh>,
     ground: Option<Ground>,
+    /// Whether the ground is that of the compilation before.
+    pub(super) is_same_ground: bool,
 }
 
 impl Memory {
@@ -43,6 +47,7 @@ impl Memory {
         self.register.begin();
         let same = self.ground.as_ref() == Some(&ground);
         self.targets.begin(same);
+        self.is_same_ground = same;
         if !same {
             self.ground = Some(ground);
         }
@@ -62,7 +67,7 @@ pub(super) struct Ground {
 /// Whether all objects are the same ones, not only alike.
 impl PartialEq for Ground {
     fn eq(&self, other: &Self) -> bool {
-        let Identity { namespace, labels, listen_addresses, seed, local, names } = &self.identity;
+        let Identity { namespace, labels, listen_addresses, seed, local, room: _, names } = &self.identity;
         let there = &other.identity;
         self.objects.len() == other.objects.len()
             && self.objects.iter().zip(&other.objects).all(|(one, other)| Arc::ptr_eq(one, other))
@@ -86,6 +91,33 @@ pub(super) struct Remembered {
     pub routes: Vec<u32>,
     /// Numbers of their destinations.
     pub destinations: Vec<u32>,
+}
+
+/// What clients inside a mesh met, and what it was compiled from beside the ground.
+#[derive(Debug)]
+pub(super) struct RememberedMesh {
+    /// The VirtualServices, the oldest first.
+    pub services: Vec<Arc<Object>>,
+    /// Whether services had routes of their own.
+    pub steers: bool,
+    /// How many routes that needed; none if there was no room for all.
+    pub needed: Option<usize>,
+    /// Places of what all destinations lead to.
+    pub targets: Vec<usize>,
+    pub listeners: Vec<Arc<MeshListener>>,
+    /// Routes of rules and services, which have numbers too where clients of a family have variants of them.
+    pub routes: Vec<Arc<Route>>,
+    pub notes: Vec<String>,
+}
+
+impl RememberedMesh {
+    /// Whether the same would come out, on the same ground.
+    pub(super) fn is_of(&self, services: &[(&Arc<Object>, &VirtualService)], steers: bool, room: usize) -> bool {
+        self.steers == steers
+            && (!steers || self.needed.is_some_and(|needed| needed <= room))
+            && services.len() == self.services.len()
+            && services.iter().zip(&self.services).all(|((one, _), other)| Arc::ptr_eq(one, other))
+    }
 }
 
 /// What destinations lead to, by how rules name them. Each has a place, and keeps it.

@@ -15,25 +15,36 @@ use crate::route::kind::Kind;
 use crate::route::model::{TcpRoute, VirtualService, gateway_api};
 use crate::route::object::{Key, Object};
 
-/// A rule whose destinations are found, but not weighed.
-struct Found<'a> {
-    object: &'a Object,
+/// Where a rule of a VirtualService is served.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'a> {
+    /// A name for it, which numbers of routes belong to.
+    pub(super) at: &'a str,
+    /// Port that clients connect to.
+    pub(super) port: u16,
+    /// Whether clients inside a mesh meet it, and not those of a gateway.
+    pub(super) in_mesh: bool,
+}
+
+/// A rule, or a service that none fits, whose destinations are found, but not weighed.
+pub(super) struct Found<'a> {
+    /// Of its object.
+    pub(super) key: &'a Key,
     /// Index of the rule.
-    rule: usize,
+    pub(super) rule: usize,
     /// Who the rule is among those of the object.
-    id: u32,
-    steering: Steering,
-    limits: Limits,
+    pub(super) id: u32,
+    pub(super) steering: Steering,
+    pub(super) limits: Limits,
     /// With the weights that the rule gives them.
-    targets: Vec<(Arc<Target>, u64)>,
+    pub(super) targets: Vec<(Arc<Target>, u64)>,
 }
 
 impl<'a> Compiler<'a> {
-    /// The route of a rule of a VirtualService; `at` says where it is served.
+    /// The route of a rule of a VirtualService.
     pub(super) fn route(
         &mut self,
-        at: &str,
-        port: u16,
+        site: Site<'_>,
         object: &'a Object,
         service: &'a VirtualService,
         index: usize,
@@ -42,12 +53,13 @@ impl<'a> Compiler<'a> {
         let targets = rule
             .route
             .iter()
-            .map(|destination| (self.target(&object.key.namespace, port, destination), u64::from(destination.weight)));
+            .map(|destination| (self.target(site, &object.key.namespace, destination), u64::from(destination.weight)));
         let targets: Vec<_> = targets.collect();
         let limits = targets.first().map(|(first, _)| first.limits).unwrap_or_default();
         let last = self.lineage.take(index, &targets).map(|last| last.id);
         let id = last.unwrap_or_else(|| self.memory.register.new_rule());
-        self.finish(at, Found { object, rule: index, id, steering: service.steering, limits, targets })
+        let key = &object.key;
+        self.finish(site.at, Found { key, rule: index, id, steering: service.steering, limits, targets })
     }
 
     /// The route of the rule of a TCPRoute.
@@ -64,14 +76,14 @@ impl<'a> Compiler<'a> {
         let targets: Vec<_> = targets.collect();
         let limits = targets.first().map(|(first, _)| first.limits).unwrap_or_default();
         let steering = Steering { asked: route.asked, ..Steering::default() };
-        self.finish(at, Found { object, rule: 0, id: 0, steering, limits, targets })
+        self.finish(at, Found { key: &object.key, rule: 0, id: 0, steering, limits, targets })
     }
 
     /// Weighs the destinations of a route, if anything about it is new.
-    fn finish(&mut self, at: &str, found: Found<'_>) -> Arc<Route> {
-        let Found { object, rule, id, steering, limits, targets } = found;
+    pub(super) fn finish(&mut self, at: &str, found: Found<'_>) -> Arc<Route> {
+        let Found { key, rule, id, steering, limits, targets } = found;
         let targets = summed(&targets);
-        let Key { kind, namespace, name } = &object.key;
+        let Key { kind, namespace, name } = key;
         let name = self::name(*kind, namespace, name, id, at);
         let number = self.memory.register.routes.number(&name);
         let steer = steer(steering.by);
@@ -101,9 +113,9 @@ impl<'a> Compiler<'a> {
         });
         Arc::new(Route {
             number,
-            kind: object.key.kind,
-            namespace: object.key.namespace.clone(),
-            object: object.key.name.clone(),
+            kind: key.kind,
+            namespace: key.namespace.clone(),
+            object: key.name.clone(),
             rule,
             id,
             steer,
@@ -119,8 +131,8 @@ impl<'a> Compiler<'a> {
 /// The name that a route's number belongs to.
 pub(super) fn name(kind: Kind, namespace: &str, name: &str, id: u32, at: &str) -> String {
     match kind {
-        Kind::TcpRoute => format!("TCPRoute {namespace}/{name}@{at}"),
-        _ => format!("{namespace}/{name}#{id}@{at}"),
+        Kind::VirtualService => format!("{namespace}/{name}#{id}@{at}"),
+        kind => format!("{} {namespace}/{name}@{at}", kind.name()),
     }
 }
 
@@ -140,8 +152,8 @@ fn summed(targets: &[(Arc<Target>, u64)]) -> Vec<(Arc<Target>, u64)> {
 
 /// Weighs destinations, each with its name, its weight, and whether it can serve anything.
 pub(super) fn table(kind: Kind, targets: &[(&str, u64, bool)], steer: Steer, on_empty: OnEmpty) -> WeightTable {
-    // The only destination of a VirtualService gets everything, even with weight 0; that of a TCPRoute does not.
-    let sole = targets.len() == 1 && kind == Kind::VirtualService;
+    // The only destination of a VirtualService or a service gets everything, even with weight 0; that of a TCPRoute does not.
+    let sole = targets.len() == 1 && kind != Kind::TcpRoute;
     let weight = |weight: u64| if sole { 1 } else { weight };
     let mut weights: Vec<(String, u64)> =
         targets.iter().map(|(name, own, _)| ((*name).to_owned(), weight(*own))).collect();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tcpshift_common::destination;
 
 use super::memory::{Known, State};
+use super::rule::Site;
 use super::{Compiler, Identity};
 use crate::plan::catalog::{Catalog, Resolved, Wanted};
 use crate::plan::hashing::Shelf;
@@ -93,6 +94,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// How many endpoints it has.
+    pub(super) fn endpoint_count(&self) -> usize {
+        self.endpoints.len()
+    }
+
     /// As a destination of a route.
     pub(super) fn destination(&self, number: u32, weight: u64, slots: u32) -> Destination {
         Destination {
@@ -128,14 +134,14 @@ impl<'a> Compiler<'a> {
     /// What a destination of a VirtualService in `namespace` leads to.
     pub(super) fn target(
         &mut self,
+        Site { at: _, port: listener_port, in_mesh }: Site<'_>,
         namespace: &'a str,
-        listener_port: u16,
         destination: &'a RouteDestination,
     ) -> Arc<Target> {
         let RouteDestination { host, subset, port, weight: _ } = destination;
         let (namespace, host) = (Cow::Borrowed(namespace), Cow::Borrowed(host.as_str()));
         let subset = subset.as_deref().map(Cow::Borrowed);
-        self.found(Wanted { namespace, host, subset, port: *port, listener_port })
+        self.found(Wanted { namespace, host, subset, port: *port, listener_port, in_mesh })
     }
 
     /// What a backend of a TCPRoute leads to.
@@ -145,7 +151,8 @@ impl<'a> Compiler<'a> {
         match self.refused(object, backend) {
             None => {
                 let (namespace, host) = (Cow::Borrowed(object.key.namespace.as_str()), Cow::Owned(host));
-                self.found(Wanted { namespace, host, subset: None, port: *port, listener_port })
+                let in_mesh = false;
+                self.found(Wanted { namespace, host, subset: None, port: *port, listener_port, in_mesh })
             }
             Some(unusable) => {
                 // A name that no service has.
@@ -158,7 +165,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn found(&mut self, wanted: Wanted<'a>) -> Arc<Target> {
+    pub(super) fn found(&mut self, wanted: Wanted<'a>) -> Arc<Target> {
         let place = if let Some(place) = self.memory.targets.place(&wanted) {
             self.is_same(place);
             place

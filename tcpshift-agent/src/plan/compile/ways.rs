@@ -28,6 +28,11 @@ pub(super) struct Ways {
 }
 
 impl Ways {
+    /// Whether every connection has a way.
+    pub(super) fn has_all(&self) -> bool {
+        self.taken.contains_key(&(key(&Prefix::ANY), key(&Prefix::ANY)))
+    }
+
     /// Adds a route with those of its entrances that are not taken yet. If all are, the route is not made, and
     /// the name of one that has them is returned.
     pub(super) fn add(&mut self, entrances: &[(Prefix, Prefix)], route: impl FnOnce() -> Arc<Route>) -> Option<String> {

@@ -74,6 +74,7 @@ fn plan(text: String) -> Plan {
         listen_addresses: vec![Ipv6Addr::UNSPECIFIED.into()],
         seed: DEFAULT_SEED,
         local: Vec::new(),
+        room: 0,
         names: HashMap::new(),
     };
     let (entries, _) = read_all(&[Document { name: "test.yaml".to_owned(), text }], None);

@@ -43,7 +43,9 @@ fn the_whole_task_for_clients_of_this_host() {
     agent.apply(&route(MESH, [100, 0]));
     assert_eq!(clients.tally(SERVICE, 300), only("one", 300));
     agent.cli(&["delete", "vs", "echo"]).expect(0);
-    assert_eq!(clients.tally(SERVICE, 20).len(), 1, "the service has no route, and one answer");
+    assert_split(&clients.tally(SERVICE, 300), 0.5);
+    agent.cli(&["delete", "se", "echo"]).expect(0);
+    assert_eq!(clients.tally(SERVICE, 20), only("direct", 20), "there is no service any more");
 }
 
 #[test]
