@@ -195,10 +195,12 @@ fn decided(flow: &Flow) -> Option<FlowRow> {
 /// (`sol_socket_sockopt`); before, the agent waits for the port.
 #[inline(always)]
 fn free_port(context: &SockOpsContext) {
+    // Bytes of an `int`.
+    const LENGTH: i32 = 4;
     let mut is_on = 1_i32;
-    let (level, option, length) = (SOL_SOCKET.cast_signed(), SO_REUSEADDR.cast_signed(), size_of::<i32>() as i32);
+    let (level, option) = (SOL_SOCKET.cast_signed(), SO_REUSEADDR.cast_signed());
     // SAFETY: The first pointer is the context, and the second is to a value that outlives the call.
-    unsafe { bpf_setsockopt(context.ops.cast(), level, option, (&raw mut is_on).cast(), length) };
+    unsafe { bpf_setsockopt(context.ops.cast(), level, option, (&raw mut is_on).cast(), LENGTH) };
 }
 
 #[inline(always)]
