@@ -167,7 +167,8 @@ impl App {
     /// without one.
     pub(super) fn serves_nothing(&self) -> bool {
         let plan = self.plan.borrow();
-        let is_served = |route: &Arc<Route>| plan.datapath(route).0.is_some();
+        // Services without rules are no reason to start: nobody has asked for them.
+        let is_served = |route: &Arc<Route>| !route.is_own() && plan.datapath(route).0.is_some();
         let has_clients = plan.mesh.iter().any(|listener| listener.routes.iter().any(is_served));
         let mut down = self.down.failures();
         self.down.len() > 0
