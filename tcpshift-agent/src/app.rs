@@ -14,6 +14,7 @@ mod prepare;
 mod preview;
 mod resources;
 mod succession;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
@@ -46,6 +47,7 @@ use assignment::Assignment;
 use down::Down;
 pub use resources::MORE_THREADS;
 use succession::Desk;
+use upkeep::Missing;
 
 /// How often a listener that could not be opened is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -142,6 +144,8 @@ struct App {
     resolver: Resolver,
     /// Listeners of the plan that are not served, and why.
     down: Down,
+    /// What others took away and cannot be made again.
+    missing: Missing,
     watchers: Watchers,
     /// None before the agent is ready, and after its end.
     desk: Option<Desk>,
@@ -278,6 +282,7 @@ async fn serve(
         proxy,
         resolver: Resolver::start(resolve::Source::Host, names),
         down: Down::default(),
+        missing: Missing::default(),
         watchers: Watchers::default(),
         desk: None,
     };
@@ -286,12 +291,12 @@ async fn serve(
     if app.plan.borrow().generation == 0 {
         app.follow(app.store.clone()).await;
     }
-    if takeover && predecessor.as_ref().is_none_or(|taken| taken.pid().is_none()) {
+    if takeover && predecessor.as_ref().is_none_or(|taken| taken.peer().is_none()) {
         app.outlast().await;
     }
     // One port that is taken must not keep the others from being served; with nothing there is nothing to do. But in
     // the place of an agent that has died nobody else will serve.
-    if app.serves_nothing() && predecessor.as_ref().is_none_or(|taken| taken.pid().is_some()) {
+    if app.serves_nothing() && predecessor.as_ref().is_none_or(|taken| taken.peer().is_some()) {
         app.down.name().await;
         let reasons: Vec<_> = app.down.failures().map(ToString::to_string).collect();
         bail!("nothing can be served: {}", reasons.join("; "));
@@ -331,6 +336,7 @@ impl App {
         let mut open_at = tokio::time::Instant::now() + TRY_AGAIN;
         let mut tend_from = tokio::time::Instant::now();
         let mut tend_at = tend_from + TEND;
+        let mut keep_at = tend_at;
         let news = self.assignment.news();
         loop {
             let some_down = self.down.len() > 0;
@@ -371,6 +377,10 @@ impl App {
                     open_at = tokio::time::Instant::now() + TRY_AGAIN;
                 }
                 () = self.down.named() => {}
+                () = sleep_until(keep_at) => {
+                    self.look_after();
+                    keep_at = tokio::time::Instant::now() + TEND;
+                }
                 asked = signals.next() => match asked {
                     Asked::Reload => {
                         log::info!("SIGHUP: reading the files again");

@@ -17,8 +17,10 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::net::sockopt::{socket_acceptconn, socket_type};
-use rustix::net::{SocketType, UCred, sockopt};
+use rustix::net::{SocketType, sockopt};
 use serde::{Deserialize, Serialize};
 
 pub use channel::Channel;
@@ -95,12 +97,29 @@ fn listening(socket: OwnedFd) -> Result<TcpListener, String> {
     }
 }
 
+/// A process at the other end of a unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// None if it is in a pid namespace that this one cannot see: the kernel says 0 then (`pid_vnr`, 6.18).
+    pid: Option<i32>,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "pid {pid}"),
+            None => f.write_str("in another pid namespace"),
+        }
+    }
+}
+
 /// Who is at the other end of a unix socket; an error for people if that is another user.
-fn peer(socket: impl AsFd) -> Result<UCred, String> {
-    let peer = sockopt::socket_peercred(socket).map_err(|error| format!("who asks cannot be told: {error}"))?;
-    let (theirs, ours) = (peer.uid.as_raw(), rustix::process::geteuid().as_raw());
+fn peer(socket: &impl AsFd) -> Result<Peer, String> {
+    // Not by rustix, for which a process id of 0 is no value.
+    let peer = getsockopt(socket, PeerCredentials).map_err(|error| format!("who asks cannot be told: {error}"))?;
+    let (theirs, ours) = (peer.uid(), rustix::process::geteuid().as_raw());
     if theirs == ours {
-        Ok(peer)
+        Ok(Peer { pid: Some(peer.pid()).filter(|pid| *pid > 0) })
     } else {
         Err(format!("the other agent runs as user {theirs} and this one as user {ours}; both have to be the same"))
     }
@@ -111,6 +130,14 @@ mod tests {
     use std::net::UdpSocket;
 
     use super::*;
+
+    #[test]
+    fn a_process_of_another_pid_namespace_has_no_number() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let own = std::process::id().cast_signed();
+        assert_eq!(peer(&one).unwrap(), Peer { pid: Some(own) });
+        assert_eq!(Peer { pid: None }.to_string(), "in another pid namespace");
+    }
 
     #[test]
     fn only_a_socket_that_listens_where_it_is_said_to_is_taken() {

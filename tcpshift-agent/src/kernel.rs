@@ -10,6 +10,7 @@
 
 mod capabilities;
 mod cgroup;
+mod clients;
 mod doctor;
 mod events;
 mod listening;
@@ -22,6 +23,7 @@ mod seizure;
 mod sockets;
 mod steering;
 mod sys;
+mod upkeep;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -54,6 +56,10 @@ use crate::plan::Plan;
 
 /// Routes that maps have rows for, unless the operator says otherwise.
 pub const MAX_ROUTES: u32 = 10_000;
+
+/// How often, and with which pauses, maps of an agent before are asked for.
+const LASTING_TRIES: u32 = 5;
+const LASTING_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a connection of one's own on the loopback interface may take.
 const TRIED: Duration = Duration::from_secs(5);
@@ -112,10 +118,12 @@ impl Kernel {
             let known = steering::own_number_is_global().and_then(|()| steering::netns_cookie());
             known.map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
         });
-        let lasting = if netns.is_ok() { Pins::lasting() } else { Vec::new() };
         let agent = steering::now();
-        let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering { netns: *netns, agent, lasting: &lasting });
-        let (mut ebpf, maps) = load::load(load::Purpose { room, speaks, steering: purpose })?;
+        let load = |lasting: &[(&'static str, PathBuf)]| {
+            let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering { netns: *netns, agent, lasting });
+            load::load(load::Purpose { room, speaks, steering: purpose })
+        };
+        let (mut ebpf, maps) = if netns.is_ok() { load_lasting(load)? } else { load(&[])? };
         let maps = Arc::new(maps);
         let (steering, heart) = match netns {
             Err(reason) => (Err(reason), None),
@@ -202,7 +210,7 @@ impl Kernel {
 
     /// Whose programs are clients, if they are steered.
     pub fn clients(&self) -> Option<&std::path::Path> {
-        self.steering.as_ref().ok().map(|steering| &*steering.cgroup)
+        self.steering.as_ref().ok().map(|steering| &*steering.clients.folder)
     }
 
     /// What says to the programs that the agent is there, if they steer.
@@ -277,6 +285,21 @@ impl Kernel {
     pub fn listen(&mut self, listening: Arc<Notify>) -> Result<()> {
         events::listen(&mut self.ebpf, listening)
     }
+}
+
+/// Loads with the maps that an agent before has pinned, which may go, or be put in the place of others, at that very moment:
+/// then it is tried again, and at last without them. Clients whose connections were steered are then told the endpoint.
+fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Result<T> {
+    for _ in 0..LASTING_TRIES {
+        let lasting = Pins::lasting();
+        match load(&lasting) {
+            Err(error) if !lasting.is_empty() => log::debug!("what an agent before has pinned: {error:#}"),
+            done => return done,
+        }
+        std::thread::sleep(LASTING_PAUSE);
+    }
+    log::warn!("what is known of steered connections begins anew: the maps of the agent before cannot be opened");
+    load(&[])
 }
 
 /// Whether programs of an agent that is gone are attached, which nobody has taken over.

@@ -29,7 +29,8 @@ fn world() -> World {
     let (commands, inbox) = mpsc::channel(8);
     runtime.spawn(app(inbox));
     let socket = runtime.block_on(async { listener.listen() }).unwrap();
-    runtime.spawn(server::serve(listener, socket, commands, std::future::pending(), oneshot::channel().0));
+    let (served, renewed) = ((listener, socket), mpsc::channel(1).1);
+    runtime.spawn(server::serve(served, renewed, commands, std::future::pending(), oneshot::channel().0));
     let world = World { folder, _runtime: runtime };
     for _ in 0..100 {
         if std::os::unix::net::UnixStream::connect(world.folder.path().join("admin.sock")).is_ok() {

@@ -144,7 +144,8 @@ fn the_agent_is_asked_where_no_file_is_named() {
         }
     });
     let socket = runtime.block_on(async { listener.listen() }).unwrap();
-    runtime.spawn(server::serve(listener, socket, commands, std::future::pending(), oneshot::channel().0));
+    let (served, renewed) = ((listener, socket), mpsc::channel(1).1);
+    runtime.spawn(server::serve(served, renewed, commands, std::future::pending(), oneshot::channel().0));
     let expected = "\
 240.0.0.1 a.example.com
 # b.example.com: ServiceEntry default/b is not served: it has no endpoint, or this host steers nothing

@@ -28,7 +28,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use log::{debug, warn};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -104,20 +104,24 @@ pub fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<List
 /// any more.
 ///
 /// Clients are let in as soon as this future is polled for the first time, so start it when the first plan is in
-/// force. From then on the path is this agent's alone.
+/// force. From then on the path is this agent's alone. A socket of `renewed` takes the place of the one before: somebody
+/// removed that one's file.
 pub async fn serve(
-    listener: Listener,
-    socket: UnixListener,
+    listening: Listening,
+    renewed: mpsc::Receiver<Listening>,
     commands: Commands,
     shutdown: impl Future<Output = ()>,
     left: oneshot::Sender<()>,
 ) {
-    serve_within(Limits::default(), (listener, socket), commands, shutdown, left).await;
+    serve_within(Limits::default(), (listening, renewed), commands, shutdown, left).await;
 }
+
+/// A claimed path, and its socket that listens.
+pub type Listening = (Listener, UnixListener);
 
 async fn serve_within(
     limits: Limits,
-    (listener, socket): (Listener, UnixListener),
+    ((mut listener, mut socket), mut renewed): (Listening, mpsc::Receiver<Listening>),
     commands: Commands,
     shutdown: impl Future<Output = ()>,
     left: oneshot::Sender<()>,
@@ -135,6 +139,11 @@ async fn serve_within(
                 connections.spawn(connection(stream, permit, api.clone(), limits.clone(), ended.clone()));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            Some(next) = renewed.recv() => {
+                listener.retire();
+                (listener, socket) = next;
+                listener.own();
+            }
         }
     }
     // The path goes first, so that nobody new finds an agent that ends.

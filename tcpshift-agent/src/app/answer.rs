@@ -93,6 +93,7 @@ impl App {
         let mut notes = plan.notes.clone();
         notes.extend(self.files.errors().map(ToString::to_string));
         notes.extend(self.store.hidden());
+        notes.extend(self.missing.notes());
         StatusReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

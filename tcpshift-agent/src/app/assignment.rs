@@ -58,6 +58,8 @@ pub(super) struct Assignment {
     has_clients: bool,
     /// Programs are loaded, and what is pinned could not be taken yet.
     lack: Option<Lack>,
+    /// Why what steers could not be pinned yet.
+    unsettled: Option<String>,
     /// Why it is as it is.
     reason: String,
     /// Somebody listens who may not be known yet.
@@ -85,7 +87,16 @@ impl Assignment {
                 Err(error) => return Err(error).context(ASKED),
             },
         };
-        Ok(Self { asked, kernel, is_on: false, has_clients: false, lack: None, reason, news: Arc::default() })
+        Ok(Self {
+            asked,
+            kernel,
+            is_on: false,
+            has_clients: false,
+            lack: None,
+            unsettled: None,
+            reason,
+            news: Arc::default(),
+        })
     }
 
     /// Says, in a line, who decides and why.
@@ -199,13 +210,18 @@ impl Assignment {
         }
     }
 
-    /// Lets go of what an agent before has left, if a plan of this one is in force.
+    /// Lets go of what an agent before has left, if a plan of this one is in force. What cannot be done is tried again, and
+    /// [`Assignment::look_after`] says it.
     pub(super) fn settle(&mut self) {
-        if let Some(kernel) = self.kernel.as_mut().filter(|kernel| self.is_on && !kernel.is_settled())
-            && let Err(error) = kernel.settle()
-        {
-            log::error!("what steers is not pinned: {error:#}; it is tried again");
+        if let Some(kernel) = self.kernel.as_mut().filter(|kernel| self.is_on && !kernel.is_settled()) {
+            self.unsettled = kernel.settle().err().map(|error| format!("what steers is not pinned: {error:#}"));
         }
+    }
+
+    /// Looks whether what is attached and pinned is there still. Returns what is not, for people.
+    pub(super) fn look_after(&mut self) -> Vec<String> {
+        let missing = self.kernel.as_mut().map(Kernel::look_after).unwrap_or_default();
+        missing.into_iter().chain(self.unsettled.clone()).collect()
     }
 
     /// Tries again to take what is pinned, if that could not be done and it is time.

@@ -45,6 +45,8 @@ pub(super) const HANDING_OVER: &str =
 pub(super) struct Desk {
     /// None once it is another agent's.
     claim: Option<Claim>,
+    /// For a socket that takes the place of one that somebody removed.
+    renewed: mpsc::Sender<server::Listening>,
     task: tokio::task::JoinHandle<()>,
     end: Option<oneshot::Sender<()>>,
     left: Option<oneshot::Receiver<()>>,
@@ -73,8 +75,19 @@ impl Desk {
         let shutdown = async {
             ended.await.ok();
         };
-        let task = tokio::spawn(server::serve(listener, socket, commands, shutdown, leave));
-        Self { claim: Some(claim), task, end: Some(end), left: Some(left) }
+        let (renewed, renewals) = mpsc::channel(1);
+        let task = tokio::spawn(server::serve((listener, socket), renewals, commands, shutdown, leave));
+        Self { claim: Some(claim), renewed, task, end: Some(end), left: Some(left) }
+    }
+
+    /// Makes the admin socket again if somebody removed it. The error says why no command reaches this agent.
+    pub(super) fn look(&mut self) -> anyhow::Result<()> {
+        let Some(listener) = self.claim.as_ref().map(Claim::renew).transpose()?.flatten() else { return Ok(()) };
+        let (claim, socket) = (listener.claim()?, listener.listen()?);
+        log::warn!("somebody removed the admin socket {}; it is there again", listener.path().display());
+        self.renewed.try_send((listener, socket)).map_err(|_| anyhow::anyhow!("the admin server has ended"))?;
+        self.claim = Some(claim);
+        Ok(())
     }
 
     /// Has the server let nobody in any more.
@@ -102,8 +115,8 @@ pub(super) async fn predecessor(takeover: bool, admin: &Path, within: Duration) 
     let taken = take::take(admin, within).await?;
     match &taken {
         Some(taken) => {
-            let pid = taken.pid().map_or_else(|| "gone by now".to_owned(), |pid| format!("pid {pid}"));
-            log::info!("taking over {} sockets from the running agent ({pid})", taken.sockets.len());
+            let peer = taken.peer().map_or_else(|| "gone by now".to_owned(), |peer| peer.to_string());
+            log::info!("taking over {} sockets from the running agent ({peer})", taken.sockets.len());
         }
         None => log::info!("no agent answers at {}, so there is none to take over: starting as usual", admin.display()),
     }
@@ -212,12 +225,12 @@ impl App {
         (problems, served): (usize, &HashSet<SocketAddr>),
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
-        if taken.pid().is_some() && self.down.failures().any(|failure| served.contains(&failure.address)) {
+        if taken.peer().is_some() && self.down.failures().any(|failure| served.contains(&failure.address)) {
             self.down.name().await;
             let failure = self.down.failures().find(|failure| served.contains(&failure.address));
             bail!("{}; the running agent goes on serving", failure.map(ToString::to_string).unwrap_or_default());
         }
-        if problems > 0 && taken.pid().is_some() {
+        if problems > 0 && taken.peer().is_some() {
             bail!(
                 "{problems} of the problems above are errors, and the running agent may still have what they cost this \
                  one: it goes on serving. Mend them, or stop it and start this one without --takeover"
@@ -236,8 +249,8 @@ impl App {
         self.follow_abilities().await;
         self.settle();
         self.state.catch_up();
-        if let Some(pid) = taken.pid() {
-            log::info!("taken over; the agent before this one (pid {pid}) lets its connections end");
+        if let Some(peer) = taken.peer() {
+            log::info!("taken over; the agent before this one ({peer}) lets its connections end");
         }
         Ok(())
     }
@@ -270,17 +283,17 @@ impl App {
                 return false;
             }
         };
-        let pid = channel.pid();
+        let peer = channel.peer();
         let estate = match self.estate() {
             Ok(estate) => estate,
             Err(error) => {
                 let reason = format!("descriptors cannot be copied: {error}");
                 give::give_up(&mut channel, &reason).await;
-                log::error!("no hand-over to the agent with pid {pid}: {reason}");
+                log::error!("no hand-over to the agent ({peer}): {reason}");
                 return false;
             }
         };
-        log::info!("handing over to another agent (pid {pid}); changes have to wait");
+        log::info!("handing over to another agent ({peer}); changes have to wait");
         self.handing_over = true;
         let mut end = None;
         let mut given = {
@@ -311,7 +324,7 @@ impl App {
                 give::give_up(&mut channel, &reason).await;
                 self.handing_over = false;
                 let onward = if end.is_some() { "Ending" } else { "Going on as before" };
-                log::warn!("no hand-over to the agent with pid {pid}: {reason}. {onward}");
+                log::warn!("no hand-over to the agent ({peer}): {reason}. {onward}");
                 signals.again = end;
                 return false;
             }
@@ -331,7 +344,7 @@ impl App {
             desk.close().await;
         }
         give::see_off(channel).await;
-        log::info!("handed over to the agent with pid {pid}; no new connections are accepted here");
+        log::info!("handed over to the agent ({peer}); no new connections are accepted here");
         true
     }
 

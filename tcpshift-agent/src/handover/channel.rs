@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
-use super::{BATCH, Message};
+use super::{BATCH, Message, Peer};
 
 /// Bytes of one message, at most: the addresses of 100,000 host names, say.
 const LONGEST: usize = 16 << 20;
@@ -29,8 +29,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Channel {
     stream: UnixStream,
-    /// Process id of the other one.
-    pub(super) pid: i32,
+    /// The other one.
+    pub(super) peer: Peer,
 }
 
 impl Channel {
@@ -38,12 +38,12 @@ impl Channel {
     /// another user's.
     pub fn new(stream: UnixStream) -> Result<Self, String> {
         let peer = super::peer(&stream)?;
-        Ok(Self { stream, pid: peer.pid.as_raw_nonzero().get() })
+        Ok(Self { stream, peer })
     }
 
-    /// Process id of the other agent.
-    pub fn pid(&self) -> i32 {
-        self.pid
+    /// The other agent.
+    pub fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// Whether the other end is closed; what it said before may still be read.

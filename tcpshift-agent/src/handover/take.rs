@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
-use super::{BATCH, Channel, Listening, Message, Names, PATH, PROTOCOL, READY_TIME, STEP_TIME, check};
+use super::{BATCH, Channel, Listening, Message, Names, PATH, PROTOCOL, Peer, READY_TIME, STEP_TIME, check};
 
 /// Bytes of the answer's head, and of a refusal's body.
 const LONGEST_HEAD: usize = 64 << 10;
@@ -67,7 +67,7 @@ pub async fn take(path: &Path, within: Duration) -> anyhow::Result<Option<Taken>
     // Before anything is said to it.
     let mut channel = None;
     let pid = match super::peer(&stream) {
-        Ok(peer) => format!(" (pid {})", peer.pid.as_raw_pid()),
+        Ok(peer) => format!(" ({peer})"),
         Err(reason) => bail!("no takeover at {shown}: {reason}"),
     };
     match timeout(within, switch(stream)).await {
@@ -133,9 +133,9 @@ async fn switch(mut stream: UnixStream) -> io::Result<Result<UnixStream, String>
 }
 
 impl Taken {
-    /// Process id of the agent before, if it is still there.
-    pub fn pid(&self) -> Option<i32> {
-        self.channel.as_ref().filter(|channel| !channel.is_closed()).map(|channel| channel.pid)
+    /// The agent before, if it is still there.
+    pub fn peer(&self) -> Option<Peer> {
+        self.channel.as_ref().filter(|channel| !channel.is_closed()).map(|channel| channel.peer)
     }
 
     async fn receive(&mut self, within: Duration) -> anyhow::Result<()> {
@@ -187,16 +187,13 @@ impl Taken {
         let Some(channel) = &mut self.channel else { return Ok(None) };
         let received = match channel.receive(within).await {
             Err(error) if error.kind() == ErrorKind::TimedOut => {
-                let pid = channel.pid;
-                bail!("the running agent (pid {pid}) has said nothing for {within:?} and goes on as it is")
+                let peer = channel.peer;
+                bail!("the running agent ({peer}) has said nothing for {within:?} and goes on as it is")
             }
             received => received.context("the running agent cannot be understood")?,
         };
         if received.is_none() {
-            log::warn!(
-                "the agent before this one (pid {}) is gone; going on with what it had handed over",
-                channel.pid
-            );
+            log::warn!("the agent before this one ({}) is gone; going on with what it had handed over", channel.peer);
             self.channel = None;
         }
         Ok(received)

@@ -31,7 +31,6 @@ const NEW: &str = "-new";
 pub(super) struct Pins {
     folder: PathBuf,
     /// Locked.
-    #[allow(dead_code, reason = "it holds the lock")]
     lock: File,
 }
 
@@ -57,6 +56,18 @@ impl Pins {
         // Of an agent that was killed before it could show them.
         discard_new(&folder)?;
         Ok(Self { folder, lock })
+    }
+
+    /// Whether the folder is there still, and is the one that is locked.
+    pub(super) fn is_there(&self) -> bool {
+        let there = fs::symlink_metadata(&self.folder).ok().zip(self.lock.metadata().ok());
+        there.is_some_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()))
+            && ["slots", "links"].iter().all(|inside| self.folder.join(inside).is_dir())
+    }
+
+    /// Where something is pinned under a name.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// The links that are pinned, by path.

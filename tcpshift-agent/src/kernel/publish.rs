@@ -48,6 +48,8 @@ pub(super) struct Publisher {
     settling: Option<Settling>,
     /// What could not be taken away, and is with the next that is.
     owed: Tables,
+    /// Those of the plan in force, by the names they are pinned under; none before the first.
+    tables: Vec<(&'static str, OwnedFd)>,
 }
 
 /// A switch whose old tables are being taken away.
@@ -89,7 +91,13 @@ impl Publisher {
             soles: HashMap::new(),
             settling: None,
             owed: Tables::default(),
+            tables: Vec::new(),
         }
+    }
+
+    /// Shows the tables of the plan in force again. A route's slot table follows when its weights change.
+    pub(super) fn show(&self, pins: &Pins) {
+        pins.show(&self.tables, &[], &[]);
     }
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
@@ -108,6 +116,7 @@ impl Publisher {
         if let Some(pins) = pins {
             pins.show(&tables, &changed, &gone);
         }
+        self.tables = tables.into();
         let mut old = Tables {
             slots: replaced(std::mem::replace(&mut self.slots, slots), &self.slots),
             hashes: replaced(std::mem::replace(&mut self.hashes, hashes), &self.hashes),

@@ -22,6 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tcpshift_common::layout::{AgentRow, ListeningKey, loss};
 
 use super::cgroup::Cgroup;
+use super::clients::Clients;
 use super::load::{self, Maps};
 use super::pins::Pins;
 use super::sys::{self, hook};
@@ -51,21 +52,13 @@ pub struct Asked {
 /// Programs that steer, attached.
 #[derive(Debug)]
 pub(super) struct Steering {
-    /// By the names that they are pinned under.
+    /// Those of no cgroup of clients, by the names that they are pinned under.
     links: Vec<(String, OwnedFd)>,
-    /// The folder of the clients' cgroup.
-    pub(super) cgroup: PathBuf,
+    /// Those in connect(2).
+    pub(super) clients: Clients,
     /// What `lookup` hands packets to whose connections are refused. When it is closed, they are refused without being counted.
     _refuser: Socket,
 }
-
-/// Programs for the clients' cgroup.
-const CLIENTS: [(&str, u32); 4] = [
-    ("connect4", hook::CONNECT4),
-    ("connect6", hook::CONNECT6),
-    ("getpeername4", hook::GETPEERNAME4),
-    ("getpeername6", hook::GETPEERNAME6),
-];
 
 /// All programs that steer, by name and type.
 pub(super) const PROGRAMS: [(&str, &str); 7] = [
@@ -88,30 +81,32 @@ impl Steering {
         };
         let netns = File::open("/proc/self/ns/net").context("cannot open /proc/self/ns/net")?;
         let namespace = netns.metadata().context("cannot look at /proc/self/ns/net")?.ino();
-        let mut links = Vec::new();
-        let mut attach = |ebpf: &mut Ebpf, name: &str, hook, target: BorrowedFd<'_>, number: u64, place: &str| {
-            let program = load::take(ebpf, name)?;
-            let link = sys::attach(program.as_fd(), target, hook)
-                .with_context(|| format!("cannot attach `{name}` to {place}"))?;
-            links.push((format!("{name}-{number}"), link));
-            anyhow::Ok(())
-        };
+        let mut attach =
+            |ebpf: &mut Ebpf, name: &str, hook, target: BorrowedFd<'_>, number: u64, place: &str| -> Result<_> {
+                let program = load::take(ebpf, name)?;
+                let link = sys::attach(program.as_fd(), target, hook)
+                    .with_context(|| format!("cannot attach `{name}` to {place}"))?;
+                Ok((format!("{name}-{number}"), link))
+            };
         let refuser = refuser(ebpf, maps)?;
         // First what counts, then what there is to be counted.
-        attach(ebpf, "record", hook::SOCK_OPS, root.as_fd(), root.number, &root.named())?;
-        for (name, hook) in CLIENTS {
-            attach(ebpf, name, hook, clients.as_fd(), clients.number, &clients.named())?;
-        }
-        attach(ebpf, "lookup", hook::SK_LOOKUP, netns.as_fd(), namespace, "this network namespace")?;
-        Ok(Self { links, cgroup: clients.path, _refuser: refuser })
+        let record = attach(ebpf, "record", hook::SOCK_OPS, root.as_fd(), root.number, &root.named())?;
+        let lookup = attach(ebpf, "lookup", hook::SK_LOOKUP, netns.as_fd(), namespace, "this network namespace")?;
+        let clients = Clients::attach(ebpf, &clients)?;
+        Ok(Self { links: vec![record, lookup], clients, _refuser: refuser })
     }
 
     /// Pins what is attached. Returns under which paths.
     pub(super) fn pin(&self, pins: &Pins) -> Result<Vec<PathBuf>> {
-        for (name, link) in &self.links {
+        for (name, link) in self.links() {
             pins.pin_link(name, link.as_fd())?;
         }
-        Ok(self.links.iter().map(|(name, _)| pins.link(name)).collect())
+        Ok(self.links().map(|(name, _)| pins.link(name)).collect())
+    }
+
+    /// All links, by the names that they are pinned under.
+    pub(super) fn links(&self) -> impl Iterator<Item = &(String, OwnedFd)> {
+        self.links.iter().chain(&self.clients.links)
     }
 }
 

@@ -129,6 +129,31 @@ impl State {
         Ok(state)
     }
 
+    /// Makes the directory again if somebody removed it or all that is in it, with these objects, and returns whether it did. The
+    /// error says that what is applied would not outlast this agent. One in which something else is by now is left alone.
+    pub fn renew<'a>(&mut self, applied: impl Iterator<Item = &'a Arc<Object>>) -> anyhow::Result<bool> {
+        let Some(lock) = &self.lock else { return Ok(false) };
+        let path = self.root.path().to_owned();
+        let there = std::fs::symlink_metadata(path.join(LOCK)).ok().zip(lock.metadata().ok());
+        if there.is_some_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino())) {
+            return Ok(false);
+        }
+        let shown = path.display();
+        let lost = || format!("the state directory {shown} is gone, and what is applied is lost when this agent ends");
+        let folder = Folder::make(&path).map_err(|error| refused(&path, error)).with_context(lost)?;
+        let objects = Path::new(OBJECTS);
+        let has_objects =
+            folder.has_folder(objects) && !folder.files(objects, |_| true).is_ok_and(|all| all.is_empty());
+        if has_objects || !matches!(folder.read(Path::new(JOURNAL), 0), Ok(None)) {
+            bail!("the state directory {shown} is another one by now: start the agent again to read it");
+        }
+        let mut state = Self::open(&path).with_context(lost)?;
+        let applied: Vec<_> = applied.cloned().collect();
+        state.write(&applied, &[], 0).with_context(lost)?;
+        *self = state;
+        Ok(true)
+    }
+
     /// A copy of the directory's lock, for the agent that takes over.
     pub fn lend(&self) -> io::Result<OwnedFd> {
         let lock = self.lock.as_ref().ok_or(io::ErrorKind::NotFound)?;

@@ -110,6 +110,11 @@ impl Store {
         self.files.values().chain(self.applied.iter().filter(move |(key, _)| !hidden(key)).map(|(_, object)| object))
     }
 
+    /// What was applied, whether or not a file has the same object.
+    pub fn applied(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.applied.values()
+    }
+
     /// The objects of one kind, by namespace and name.
     pub fn of_kind(&self, kind: Kind) -> Vec<&Arc<Object>> {
         let mut objects: Vec<_> = self.iter().filter(|object| object.key.kind == kind).collect();

@@ -23,6 +23,7 @@ mod log;
 mod matching;
 mod memory;
 mod names;
+mod removed;
 mod resets;
 mod shares;
 mod shutdown;

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use log::{debug, info};
 use rustix::fs::Mode;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -37,6 +37,8 @@ pub struct Listener {
 /// What another agent needs to answer in this one's place: the socket and the lock of its path.
 #[derive(Debug)]
 pub struct Claim {
+    path: PathBuf,
+    identity: (u64, u64),
     socket: OwnedFd,
     lock: OwnedFd,
     handed_over: Arc<AtomicBool>,
@@ -46,6 +48,31 @@ impl Claim {
     /// Copies of both, the socket first.
     pub fn lend(&self) -> io::Result<(OwnedFd, OwnedFd)> {
         Ok((self.socket.try_clone()?, self.lock.try_clone()?))
+    }
+
+    /// Makes the socket again if somebody has removed its file, and its lock too if that is gone. None if it is there. Fails
+    /// if something else is there by now, or if another agent has the path.
+    pub fn renew(&self) -> anyhow::Result<Option<Listener>> {
+        let shown = self.path.display();
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == self.identity => return Ok(None),
+            Ok(_) => bail!("{shown} is not the admin socket of this agent any more; move it away"),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot look at {shown}")),
+        }
+        // By its name the agent knows its own socket where an endpoint leads to it.
+        if SockRef::from(&self.socket).local_addr()?.as_pathname() != Some(&*self.path) {
+            bail!("{shown} is gone, and was made by another name: start the agent again");
+        }
+        prepare(&self.path)?;
+        let (handed_over, path, file) = (Arc::default(), Lock::path(&self.path), File::from(self.lock.try_clone()?));
+        let lock = if is_at(&path, &file) {
+            Lock { path, file, handed_over: Arc::clone(&handed_over) }
+        } else {
+            Lock::take(&self.path, &handed_over)?
+        };
+        let (socket, identity) = make_socket(&self.path)?;
+        Ok(Some(Listener { path: self.path.clone(), socket, identity, handed_over, lock }))
     }
 
     /// From now on they belong to the other agent: this one removes neither when it ends.
@@ -58,7 +85,8 @@ impl Listener {
     /// Copies for another agent, should there be one.
     pub fn claim(&self) -> io::Result<Claim> {
         let (socket, lock) = (self.socket.try_clone()?.into(), self.lock.file.try_clone()?.into());
-        Ok(Claim { socket, lock, handed_over: Arc::clone(&self.handed_over) })
+        let (path, identity) = (self.path.clone(), self.identity);
+        Ok(Claim { path, identity, socket, lock, handed_over: Arc::clone(&self.handed_over) })
     }
 
     /// Whether another agent has them now.
@@ -76,6 +104,11 @@ impl Listener {
     pub fn name(&self) -> io::Result<PathBuf> {
         let address = self.socket.local_addr()?;
         Ok(address.as_pathname().map_or_else(|| self.path.clone(), Path::to_owned))
+    }
+
+    /// Another socket has the path: nothing that is there goes with this one.
+    pub(super) fn retire(&self) {
+        self.handed_over.store(true, Ordering::Release);
     }
 
     /// From now on the path is this agent's alone: what is there goes when this one ends.
@@ -119,23 +152,34 @@ pub(super) fn prepare(path: &Path) -> anyhow::Result<()> {
 /// See [`super::bind`].
 pub(super) fn bind(path: &Path) -> anyhow::Result<Listener> {
     let shown = path.display();
-    let address = SockAddr::unix(path)
+    SockAddr::unix(path)
         .with_context(|| format!("{shown} cannot name a socket (107 bytes at most): choose another by --admin"))?;
     prepare(path)?;
     let handed_over = Arc::default();
     let lock = Lock::take(path, &handed_over)?;
     clear(path)?;
-    let claimed = || {
+    let (socket, identity) = make_socket(path)?;
+    Ok(Listener { path: path.to_owned(), socket, identity, handed_over, lock })
+}
+
+/// Makes the socket at a path, and says what file it is.
+fn make_socket(path: &Path) -> anyhow::Result<(Socket, (u64, u64))> {
+    let made = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         // Before bind, so that the file never has another mode.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-        socket.bind(&address)?;
+        socket.bind(&SockAddr::unix(path)?)?;
         let file = fs::symlink_metadata(path)?;
         Ok::<_, std::io::Error>((socket, (file.dev(), file.ino())))
     };
-    let (socket, identity) = claimed().with_context(|| format!("cannot make the admin socket {shown}"))?;
-    Ok(Listener { path: path.to_owned(), socket, identity, handed_over, lock })
+    made().with_context(|| format!("cannot make the admin socket {}", path.display()))
+}
+
+/// Whether a path leads to a file that is open.
+fn is_at(path: &Path, file: &File) -> bool {
+    let there = fs::symlink_metadata(path).ok().zip(file.metadata().ok());
+    there.is_some_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
 /// See [`super::adopt`].

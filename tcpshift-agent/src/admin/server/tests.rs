@@ -47,7 +47,7 @@ async fn world(limits: Limits) -> World {
     tokio::spawn(app(inbox, events.clone()));
     let served = tokio::spawn(serve_within(
         limits,
-        (listener, socket),
+        ((listener, socket), mpsc::channel(1).1),
         commands,
         async { drop(ended.await) },
         oneshot::channel().0,

@@ -7,10 +7,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{GATEWAY, answers};
-use tcpshift_tests::maps::attached;
+use tcpshift_tests::maps::{attached, links, pinned};
 use tcpshift_tests::process::{built, command};
 use tcpshift_tests::routes::{entry, ground, route, together};
 use tcpshift_tests::server::Server;
+use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::{PINS, World};
 
 use super::{assigned, start};
@@ -34,19 +35,22 @@ fn a_change_that_is_too_large_takes_no_room_from_the_next() {
 }
 
 #[test]
-fn names_that_somebody_removes_are_missed_by_nobody_else() {
+fn names_that_somebody_removes_are_there_again() {
     let world = World::new();
     let _versions = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let mut agent = start(&world);
     agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    let before = links(&world);
     std::fs::remove_dir_all(format!("{PINS}/tcpshift")).unwrap();
     assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    until_so("names are there again", seconds(10), || links(&world) == before);
+    until_so("all of them", seconds(5), || pinned(&world).iter().any(|path| path.ends_with("/endpoints")));
     agent.apply(&route(&[("v2", 1)]));
     assert_eq!(answers(GATEWAY, 5), ["two"; 5]);
     assert_eq!(assigned(&agent), (10, 0));
-    assert!(agent.log().contains("not all slot tables are shown"), "{}", agent.log());
+    assert!(agent.log().contains("it is pinned again"), "{}", agent.log());
     agent.process().kill();
-    assert_eq!(attached(&world).len(), 0);
+    assert_eq!(attached(&world).len(), 1, "what is pinned outlives the agent");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::crowd::Place;
+use tcpshift_tests::maps::links;
 use tcpshift_tests::process::{built, command, run};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -26,6 +27,38 @@ fn clients_in_no_group_of_the_agents_are_left_alone() {
     agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [100, 0])));
     assert_eq!(who(inside(&world), SERVICE), "one");
     assert_eq!(who(Place::Here, SERVICE), "direct");
+}
+
+#[test]
+fn clients_of_a_group_that_was_removed_and_made_again_are_steered_again() {
+    let world = World::new();
+    let (_direct, _versions) = (direct(), versions());
+    let mut name = world.cgroup().file_name().unwrap().to_owned();
+    name.push("-clients");
+    let group = world.cgroup().with_file_name(name);
+    std::fs::create_dir(&group).unwrap();
+    let mut agent =
+        Agent::start(&world, &["--assign", "kernel", "--datapath", "auto", "--cgroup", group.to_str().unwrap()]);
+    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [100, 0])));
+    assert_eq!(who(Place::Group(&group), SERVICE), "one");
+    let removed = |group: &std::path::Path| {
+        // Whoever was in it may still be dying.
+        until_so("the group goes", seconds(5), || std::fs::remove_dir(group).is_ok());
+    };
+    removed(&group);
+    let is_noted = || agent.status().notes.iter().any(|note| note.contains("no client is steered"));
+    until_so("it is said", seconds(10), is_noted);
+    agent.apply(&route(MESH, [0, 100]));
+    std::fs::create_dir(&group).unwrap();
+    until_so("it is over", seconds(10), || !is_noted());
+    assert_eq!(who(Place::Group(&group), SERVICE), "two");
+    assert_eq!(agent.log().matches("no client is steered").count(), 2, "{}", agent.log());
+    // The new links outlive the agent, and the old ones are not there.
+    let now = links(&world);
+    assert_eq!(now.len(), 7, "{now:?}");
+    agent.process().kill();
+    assert_eq!(who(Place::Group(&group), SERVICE), "two");
+    removed(&group);
 }
 
 #[test]
