@@ -15,11 +15,13 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use rustix::thread::CapabilitySet;
 use tcpshift_common::layout::{Assignment, ConnectionRow, CookieRow, SumRow, stage};
 
 use super::load::Maps;
 use super::sys::Words;
 use crate::host::cookies;
+use crate::trust::rights;
 
 /// The pause between two looks, if few connections are steered; as much more for each so many of them.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -49,6 +51,14 @@ pub(super) fn watch(maps: &Arc<Maps>, agent: u64) {
 }
 
 fn look_again(maps: &Weak<Maps>, agent: u64) {
+    // It begins before the agent drops what it does not need, and capabilities belong to a thread.
+    if let Err(error) = rights::keep(CapabilitySet::BPF) {
+        log::warn!(
+            "connections whose end another program hides stay counted as active: the thread that looks for them cannot \
+             drop capabilities: {error}"
+        );
+        return;
+    }
     let (mut suspects, mut pause, mut was_said) = (HashSet::new(), PAUSE, false);
     loop {
         thread::sleep(pause);

@@ -70,9 +70,10 @@ fn a_port_taken_by_a_watched_file_is_down_until_it_is_free() {
         .replace("      protocol: TCP\n", &format!("      protocol: TCP\n{second}"));
     world.write("all.yaml", together(&[&gateway, &route(&[("v1", 1)]).replace("port: 31400", "")]));
     let down = || agent.status().listeners.iter().find_map(|listener| listener.down.clone());
-    until_so("a listener is down", seconds(3), || down().is_some());
-    let reason = down().unwrap_or_default();
-    assert!(reason.contains("tcp-echo") && reason.contains(&taken.pid().to_string()), "{reason}");
+    let named = format!("tcp-echo (pid {})", taken.pid());
+    until_so("a listener is down, and the process is named", seconds(5), || {
+        down().is_some_and(|reason| reason.contains(&named))
+    });
     assert!(agent.log().contains("31500"), "{}", agent.log());
     assert_eq!(ask(GATEWAY).unwrap(), "one", "the other port suffers");
     taken.kill();
