@@ -119,8 +119,6 @@ pub struct Options {
 /// The agent at work.
 struct App {
     identity: Identity,
-    /// Routes that the kernel's maps have room for.
-    max_routes: u32,
     started: Instant,
     draining: bool,
     /// Another agent reads the state; nothing is changed.
@@ -205,7 +203,7 @@ async fn serve(
         admin,
         datapath: Datapath::Auto | Datapath::Proxy,
         assign: _,
-        max_routes,
+        max_routes: _,
         max_memory,
         steering: _,
         seed,
@@ -264,7 +262,6 @@ async fn serve(
             room: 0,
             names: names.clone(),
         },
-        max_routes,
         started: Instant::now(),
         draining: false,
         handing_over: false,

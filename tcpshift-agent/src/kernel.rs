@@ -208,6 +208,11 @@ impl Kernel {
         self.steering.as_ref().map(drop).map_err(String::as_str)
     }
 
+    /// Routes that its maps have room for.
+    pub fn routes(&self) -> u32 {
+        self.publisher.routes()
+    }
+
     /// Whose programs are clients, if they are steered.
     pub fn clients(&self) -> Option<&std::path::Path> {
         self.steering.as_ref().ok().map(|steering| &*steering.clients.folder)

@@ -154,6 +154,11 @@ impl Assignment {
         Arc::clone(&self.news)
     }
 
+    /// Routes that there is room for if programs of this host can be pointed at endpoints; else 0.
+    pub(super) fn routes(&self) -> u32 {
+        self.kernel.as_ref().filter(|_| self.steers().is_ok()).map_or(0, Kernel::routes)
+    }
+
     /// Why connections cannot be served without the agent, if they cannot.
     pub(super) fn steers(&self) -> std::result::Result<(), &str> {
         match (&self.kernel, &self.lack) {

@@ -300,7 +300,7 @@ impl App {
 
     fn compile(&mut self, store: &Store) -> Plan {
         let last = Arc::clone(&self.plan.borrow());
-        self.identity.room = if self.assignment.steers().is_ok() { self.max_routes } else { 0 };
+        self.identity.room = self.assignment.routes();
         let mut plan = compile(store.iter(), &self.identity, &mut self.memory, &last);
         self.could_steer = self.assignment.steers().is_ok();
         self.note_own_socket(&mut plan);

@@ -100,6 +100,11 @@ impl Publisher {
         pins.show(&self.tables, &[], &[]);
     }
 
+    /// Routes that a plan may have: of their numbers there are twice as many.
+    pub(super) fn routes(&self) -> u32 {
+        self.room.routes / 2
+    }
+
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
     pub(super) fn prepare(&mut self, plan: &Plan, pins: Option<&Pins>) -> Result<Prepared> {
         self.check(plan)?;
