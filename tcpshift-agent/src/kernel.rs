@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use tcpshift_common::address::Flow;
@@ -257,8 +257,10 @@ impl Kernel {
 
     /// The program `explain`, loaded when it is first asked for.
     fn load_explain(&mut self) -> Result<&mut SchedClassifier> {
+        let is_released = self.ebpf.maps().next().is_none();
         let program = load::explain(&mut self.ebpf)?;
         if program.fd().is_err() {
+            ensure!(!is_released, "`explain` cannot be loaded by an agent that is at work");
             program.load().context("the kernel does not take the program `explain`")?;
         }
         Ok(program)
@@ -286,9 +288,11 @@ impl Kernel {
     }
 
     /// Logs what the programs say, for as long as the agent lives, and wakes whoever waits for new listening sockets. Must
-    /// be called within a runtime.
+    /// be called within a runtime. No further program can be loaded.
     pub fn listen(&mut self, listening: Arc<Notify>) -> Result<()> {
-        events::listen(&mut self.ebpf, listening)
+        events::listen(&mut self.ebpf, listening)?;
+        load::release(&mut self.ebpf);
+        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ mod plans;
 mod pool;
 mod queue;
 mod relay;
+mod share;
 mod socket;
 mod source;
 mod spare;
@@ -154,6 +155,7 @@ impl Proxy {
             sockets: sockets.clone(),
             plans: Arc::clone(&plans),
             memory: Memory::new(memory),
+            carried: share::All::new(workers),
         };
         let workers = (0..workers).map(|number| Handle::start(number, common.clone())).collect::<io::Result<_>>()?;
         let (waiting, serving) = (HashMap::new(), HashSet::new());

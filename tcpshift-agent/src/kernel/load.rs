@@ -261,6 +261,13 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
     Ok((ebpf, maps))
 }
 
+/// Closes the object's own descriptors of its maps, since [`Maps`] has others and two descriptors are a connection. A
+/// program that is not loaded by now cannot be loaded any more: its instructions name maps by these descriptors.
+pub(super) fn release(ebpf: &mut Ebpf) {
+    let names: Vec<String> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+    names.iter().for_each(|name| drop(ebpf.take_map(name)));
+}
+
 /// Whether a map is as this object has the one of [`LASTING`] with that name, so that it can be gone on with.
 pub(super) fn is_like(name: &str, map: BorrowedFd<'_>) -> bool {
     sys::map_info(map).is_ok_and(|info| {

@@ -30,6 +30,8 @@ const BATCH: usize = 64;
 const QUEUE: usize = 65_536;
 /// How long accepting rests when nothing can be accepted: the first time, and at most.
 const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long accepting rests, and how many it then accepts, when this worker has its share and others may want theirs.
+const OTHERS: (Duration, usize) = (Duration::from_millis(100), 8);
 /// How often at most the process complains about that.
 const COMPLAINT: Duration = Duration::from_secs(10);
 
@@ -49,6 +51,8 @@ struct Door {
     socket: RefCell<Option<TcpListener>>,
     /// How long to rest if nothing can be accepted.
     rest: Cell<Duration>,
+    /// How many may be accepted though this worker has its share.
+    more: Cell<usize>,
 }
 
 /// Why a batch is over.
@@ -57,6 +61,8 @@ enum Batch {
     Full,
     /// Nothing can be accepted now.
     Exhausted,
+    /// This worker has its share of descriptors.
+    Enough,
     /// The door is closed.
     Closed,
 }
@@ -66,7 +72,7 @@ impl Served {
     pub(super) fn new(worker: &Rc<Worker>, address: SocketAddr, opened: Opened) -> io::Result<Self> {
         let Opened { socket, is_activated } = opened;
         let socket = RefCell::new(Some(TcpListener::from_std(socket)?));
-        let door = Rc::new(Door { address, socket, rest: Cell::new(REST.0) });
+        let door = Rc::new(Door { address, socket, rest: Cell::new(REST.0), more: Cell::new(0) });
         let task = tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&door)));
         Ok(Self { door, task, is_activated })
     }
@@ -124,6 +130,10 @@ async fn serve(worker: Rc<Worker>, door: Rc<Door>) {
                 door.rest.set((rest * 2).min(REST.1));
                 tokio::time::sleep(rest).await;
             }
+            Batch::Enough => {
+                tokio::time::sleep(OTHERS.0).await;
+                door.more.set(OTHERS.1);
+            }
             Batch::Closed => return,
         }
     }
@@ -134,7 +144,12 @@ impl Door {
         let socket = self.socket.borrow();
         let Some(socket) = &*socket else { return Poll::Ready(Batch::Closed) };
         for _ in 0..BATCH {
-            let accepted = match worker.spare.provide() {
+            let provided = worker.spare.provide();
+            let more = self.more.get();
+            if provided.is_ok() && more == 0 && worker.share.is_had(worker.spare.free()) {
+                return Poll::Ready(Batch::Enough);
+            }
+            let accepted = match provided {
                 Ok(()) => ready!(socket.poll_accept(cx)),
                 Err(error) => Err(error),
             };
@@ -142,6 +157,7 @@ impl Door {
                 return Poll::Ready(Batch::Exhausted);
             }
             self.rest.set(REST.0);
+            self.more.set(more.saturating_sub(1));
         }
         Poll::Ready(Batch::Full)
     }

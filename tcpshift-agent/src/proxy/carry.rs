@@ -15,6 +15,7 @@ use super::dial::{self, Dialled, Target};
 use super::lifetime::Lifetime;
 use super::memory::Grant;
 use super::relay::{self, Ending};
+use super::share::Counted;
 use super::socket::Socket;
 use super::worker::Worker;
 use crate::connections::{Connection, Decided, Failure};
@@ -71,7 +72,8 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
             let client_address = peer.ip().into();
             let target =
                 Target { route: Arc::clone(&route), place, first, seed: plan.seed, client: client_address, socket };
-            tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection, grant));
+            let held = (grant, worker.share.count());
+            tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection, held));
         }
         Err(error) => connection.fail(Failure::from(&error)),
     }
@@ -80,7 +82,13 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
 /// Opens the way to the endpoint and carries bytes until both directions have ended or the connection has
 /// lasted as long as it may; that is a close, as in Envoy, unless bytes are on their way. On every other end both
 /// sockets are dropped as they are, which resets them.
-async fn carry(worker: Rc<Worker>, mut client: Socket, target: Target, mut connection: Connection, _granted: Grant) {
+async fn carry(
+    worker: Rc<Worker>,
+    mut client: Socket,
+    target: Target,
+    mut connection: Connection,
+    _held: (Grant, Counted),
+) {
     let mut lifetime = Lifetime::new(&target.route.limits);
     let mut endpoint = match dial::dial(&worker, &client.stream, target, &mut connection).await {
         Dialled::Open(endpoint) => endpoint,

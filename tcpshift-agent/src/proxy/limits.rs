@@ -84,8 +84,17 @@ const RESERVED: u64 = 32;
 /// Whether a descriptor is one of those left to the rest of the process. The kernel gives the lowest that is
 /// free, so all below it are in use.
 pub(super) fn is_reserved(descriptor: BorrowedFd<'_>, limit: Option<u64>) -> bool {
+    limit.is_some_and(|limit| number(descriptor) >= unreserved(limit))
+}
+
+/// How many descriptors are left to connections, by the one that was had last.
+pub(super) fn free(descriptor: BorrowedFd<'_>, limit: Option<u64>) -> u64 {
+    limit.map_or(u64::MAX, |limit| unreserved(limit).saturating_sub(number(descriptor)))
+}
+
+fn unreserved(limit: u64) -> u64 {
     // With very few in all a quarter of them has to do.
-    limit.is_some_and(|limit| number(descriptor) >= limit - RESERVED.min(limit / 4))
+    limit - RESERVED.min(limit / 4)
 }
 
 /// Whether more than three quarters of all descriptors are in use: what can do without one should.

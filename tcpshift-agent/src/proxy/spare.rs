@@ -26,12 +26,19 @@ pub(super) struct Spare {
     limit: Cell<Option<u64>>,
     /// How often that was relied on.
     relied: Cell<u32>,
+    /// Descriptors that were left to connections when the last one in reserve was made.
+    free: Cell<u64>,
 }
 
 impl Spare {
     /// None yet.
     pub(super) fn new() -> Self {
-        Self { socket: RefCell::new(None), limit: Cell::new(limits::current_limit()), relied: Cell::new(0) }
+        Self {
+            socket: RefCell::new(None),
+            limit: Cell::new(limits::current_limit()),
+            relied: Cell::new(0),
+            free: Cell::new(u64::MAX),
+        }
     }
 
     /// Makes sure that there is one.
@@ -49,9 +56,15 @@ impl Spare {
             if is_reserved() {
                 return Err(Errno::MFILE.into());
             }
+            self.free.set(limits::free(new.as_fd(), self.limit.get()));
             *socket = Some(new);
         }
         Ok(())
+    }
+
+    /// Descriptors that are left to connections.
+    pub(super) fn free(&self) -> u64 {
+        self.free.get()
     }
 
     /// A socket for an address: the one in reserve, or one in its place.

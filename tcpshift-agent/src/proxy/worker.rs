@@ -22,6 +22,7 @@ use super::pipe::Pipes;
 use super::plans::Plans;
 use super::pool::Pool;
 use super::queue::Queues;
+use super::share::{All, Share};
 use super::source::Sources;
 use super::spare::Spare;
 use crate::connections::Connections;
@@ -71,6 +72,7 @@ pub(super) struct Worker {
     pub(super) pipes: Pipes,
     pub(super) random: Random,
     pub(super) spare: Spare,
+    pub(super) share: Share,
     /// Unix endpoints whose backlog is full.
     pub(super) queues: Rc<Queues>,
     pub(super) sources: Sources,
@@ -88,6 +90,8 @@ pub(super) struct Common {
     pub(super) sockets: Option<Arc<Sockets>>,
     pub(super) plans: Arc<Plans>,
     pub(super) memory: Arc<Memory>,
+    /// Connections of all workers.
+    pub(super) carried: Arc<All>,
 }
 
 /// Runs a worker on this thread until it is told to end, or nobody is left to tell it.
@@ -98,7 +102,7 @@ pub(super) fn run(runtime: LocalRuntime, common: Common, commands: mpsc::Unbound
 }
 
 async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let Common { connections, sources, sockets, plans, memory } = common;
+    let Common { connections, sources, sockets, plans, memory, carried } = common;
     let worker = Rc::new(Worker {
         plan: RefCell::new(Arc::new(Plan::empty(0))),
         connections,
@@ -107,6 +111,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
         memory,
         random: Random::new(),
         spare: Spare::new(),
+        share: Share::new(carried),
         queues: Rc::default(),
         sources: Sources::new(&sources),
         sockets,
