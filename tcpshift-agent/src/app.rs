@@ -13,6 +13,7 @@ mod ground;
 mod prepare;
 mod preview;
 mod resources;
+mod signals;
 mod succession;
 mod upkeep;
 
@@ -23,7 +24,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
@@ -46,6 +46,7 @@ pub use assignment::Assign;
 use assignment::Assignment;
 use down::Down;
 pub use resources::MORE_THREADS;
+use signals::{Asked, Signals};
 use succession::Desk;
 use upkeep::Missing;
 
@@ -456,56 +457,4 @@ fn say(problem: &Problem) {
         Severity::Error => log::error!("{problem}"),
         Severity::Warning => log::warn!("{problem}"),
     }
-}
-
-/// The signals that an agent obeys.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    /// One that was taken when it could not be obeyed.
-    again: Option<&'static str>,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            again: None,
-        })
-    }
-
-    /// Waits for the next signal.
-    async fn next(&mut self) -> Asked {
-        let Self { terminate, interrupt, hangup, again } = self;
-        tokio::select! {
-            signal = Self::end(terminate, interrupt, again) => Asked::End(signal),
-            _ = hangup.recv() => Asked::Reload,
-        }
-    }
-
-    /// Waits until the agent is to end, and says by which signal. A SIGHUP is kept for later.
-    async fn ended(&mut self) -> &'static str {
-        Self::end(&mut self.terminate, &mut self.interrupt, &mut self.again).await
-    }
-
-    async fn end(terminate: &mut Signal, interrupt: &mut Signal, again: &mut Option<&'static str>) -> &'static str {
-        if let Some(signal) = again.take() {
-            return signal;
-        }
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
-/// What a signal asks for.
-enum Asked {
-    /// To read the files again.
-    Reload,
-    /// To end; by which signal.
-    End(&'static str),
 }

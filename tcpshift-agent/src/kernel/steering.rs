@@ -81,7 +81,7 @@ impl Steering {
         };
         let netns = File::open("/proc/self/ns/net").context("cannot open /proc/self/ns/net")?;
         let namespace = netns.metadata().context("cannot look at /proc/self/ns/net")?.ino();
-        let mut attach =
+        let attach =
             |ebpf: &mut Ebpf, name: &str, hook, target: BorrowedFd<'_>, number: u64, place: &str| -> Result<_> {
                 let program = load::take(ebpf, name)?;
                 let link = sys::attach(program.as_fd(), target, hook)

@@ -1,0 +1,56 @@
+//! The signals that an agent obeys: SIGHUP to read the files again, SIGTERM and SIGINT to end.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that an agent obeys.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    /// One that was taken when it could not be obeyed.
+    pub(super) again: Option<&'static str>,
+}
+
+impl Signals {
+    /// Fails if the host gives no way to hear of them.
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            again: None,
+        })
+    }
+
+    /// Waits for the next signal.
+    pub(super) async fn next(&mut self) -> Asked {
+        let Self { terminate, interrupt, hangup, again } = self;
+        tokio::select! {
+            signal = Self::end(terminate, interrupt, again) => Asked::End(signal),
+            _ = hangup.recv() => Asked::Reload,
+        }
+    }
+
+    /// Waits until the agent is to end, and says by which signal. A SIGHUP is kept for later.
+    pub(super) async fn ended(&mut self) -> &'static str {
+        Self::end(&mut self.terminate, &mut self.interrupt, &mut self.again).await
+    }
+
+    async fn end(terminate: &mut Signal, interrupt: &mut Signal, again: &mut Option<&'static str>) -> &'static str {
+        if let Some(signal) = again.take() {
+            return signal;
+        }
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// What a signal asks for.
+pub(super) enum Asked {
+    /// To read the files again.
+    Reload,
+    /// To end; by which signal.
+    End(&'static str),
+}
