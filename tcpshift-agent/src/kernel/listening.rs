@@ -4,6 +4,7 @@
 //! Those that listened before the agent came are found in the host's tables and copied for a moment. Each has a cell. This
 //! file must not know routes.
 
+mod copies;
 mod groups;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -17,6 +18,7 @@ use rustix::net::sockopt::{socket_cookie, socket_protocol};
 use socket2::SockRef;
 use tcpshift_common::layout::{LISTENING, ListeningKey, OWN_ENDPOINTS, PORT_WORDS, SHARERS};
 
+use self::copies::Copies;
 use self::groups::Groups;
 use super::load::Maps;
 use super::sys::Map;
@@ -44,6 +46,7 @@ pub struct Listening {
     unfit: HashMap<SocketAddr, String>,
     /// Sockets that were looked at; why one cannot be put into the map, if so.
     seen: HashMap<u64, Option<String>>,
+    copies: Copies,
 }
 
 /// Who listens at an address.
@@ -68,6 +71,7 @@ impl Listening {
             fit: HashSet::new(),
             unfit: HashMap::new(),
             seen: HashMap::new(),
+            copies: Copies::default(),
         })
     }
 
@@ -111,7 +115,7 @@ impl Listening {
         Ok(())
     }
 
-    /// Looks who is there now. Returns whether something changed.
+    /// Looks who is there now. Returns whether something changed. What takes long is there at a later look.
     pub fn look(&mut self) -> io::Result<bool> {
         if self.endpoints.is_empty() {
             return Ok(false);
@@ -132,20 +136,19 @@ impl Listening {
         let missing: HashMap<u64, SocketAddr> =
             entries.iter().filter(is_missing).map(|entry| (entry.inode, entry.local)).collect();
         let mut fit: HashSet<SocketAddr> = held.keys().copied().collect();
-        if !missing.is_empty() {
-            let mut kept = self.kept(&held);
-            for holder in sockets::holders(&missing.keys().copied().collect::<HashSet<_>>()) {
-                let Some(at) = missing.get(&holder.inode) else { continue };
-                match holder.copy().map_err(io::Error::from).and_then(|socket| self.put(&socket, *at, &mut kept)) {
-                    Ok(why) => {
-                        if why.is_none() {
-                            fit.insert(*at);
-                        }
-                        self.seen.insert(holder.inode, why);
+        let copies = self.copies.of(&missing.keys().copied().collect());
+        let mut kept = if copies.is_empty() { HashSet::new() } else { self.kept(&held) };
+        for (inode, socket) in copies {
+            // It may have been closed, or be at an endpoint that nobody wants any more.
+            let Some(at) = missing.get(&inode) else { continue };
+            match self.put(&socket, *at, &mut kept) {
+                Ok(why) => {
+                    if why.is_none() {
+                        fit.insert(*at);
                     }
-                    // It has been closed meanwhile, or this agent may not look.
-                    Err(error) => log::debug!("the socket that listens at {at} cannot be copied: {error}"),
+                    self.seen.insert(inode, why);
                 }
+                Err(error) => drop(self.seen.insert(inode, Some(format!("its socket cannot be looked at: {error}")))),
             }
         }
         let there: HashSet<SocketAddr> = entries.iter().map(|entry| entry.local).collect();

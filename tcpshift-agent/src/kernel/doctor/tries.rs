@@ -5,7 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use socket2::{Domain, Socket, Type};
@@ -22,6 +23,9 @@ use crate::plan::{
     Chosen, Datapath, Destination, Endpoint, Kind, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings,
     WeightTable,
 };
+
+/// How often is looked whether a listening socket is known by now.
+const ROUND: Duration = Duration::from_millis(10);
 
 /// Loads, attaches and runs.
 pub(super) fn programs() -> Vec<Program> {
@@ -100,6 +104,11 @@ fn try_lookup(kernel: &mut Kernel) -> Result<String> {
     reserved.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).context("cannot bind to 127.0.0.1")?;
     let Some(front) = reserved.local_addr()?.as_socket() else { bail!("a socket has no address") };
     kernel.listening.want([endpoint].into()).context("listening sockets cannot be looked at")?;
+    let until = Instant::now() + TRIED;
+    while kernel.listening.presence(endpoint) == Presence::Nobody && Instant::now() < until {
+        thread::sleep(ROUND);
+        kernel.listening.look().context("listening sockets cannot be looked at")?;
+    }
     let presence = kernel.listening.presence(endpoint);
     ensure!(presence == Presence::Fit, "a listening socket of this process is not found: {presence:?}");
     let mut plan = plan(endpoint, Some(Datapath::Lookup));
@@ -122,8 +131,8 @@ fn put_in_force(kernel: &mut Kernel, plan: &Plan) -> Result<()> {
 
 /// Attaches it to the cgroup of this process, and looks whether a connection is assigned as a plan says.
 fn try_assign(kernel: &mut Kernel) -> Result<String> {
-    let _link = kernel.attach()?;
-    kernel.try_out()?;
+    let _link = Kernel::attach(&mut kernel.ebpf, &kernel.cgroup)?;
+    kernel.try_out(TRIED)?;
     let plan = plan(ENDPOINT, None);
     put_in_force(kernel, &plan)?;
     let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
