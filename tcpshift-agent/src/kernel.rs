@@ -61,8 +61,8 @@ pub const MAX_ROUTES: u32 = 10_000;
 const LASTING_TRIES: u32 = 5;
 const LASTING_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a connection of one's own on the loopback interface may take.
-const TRIED: Duration = Duration::from_secs(5);
+/// How long a connection of one's own on the loopback interface may take at a start.
+pub const TRIED: Duration = Duration::from_secs(5);
 
 /// The programs, and the maps they read. Dropping it detaches the programs and removes what this agent pinned; what another
 /// agent pinned stays if no plan of this one was in force.
@@ -158,20 +158,20 @@ impl Kernel {
         })
     }
 
-    /// Attaches the program to the cgroup of this process, for as long as the link lives.
-    fn attach(&mut self) -> Result<OwnedFd> {
-        let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?;
-        sys::attach(program.as_fd(), self.cgroup.as_fd(), sys::hook::SOCK_OPS)
-            .with_context(|| format!("cannot attach `assign` to {}", self.cgroup.named()))
+    /// Attaches the program `assign` to a cgroup, for as long as the link lives.
+    fn attach(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<OwnedFd> {
+        let program = load::assign(ebpf)?.fd().context("`assign` is not loaded")?;
+        sys::attach(program.as_fd(), cgroup.as_fd(), sys::hook::SOCK_OPS)
+            .with_context(|| format!("cannot attach `assign` to {}", cgroup.named()))
     }
 
     /// Whether the program decides for what this process accepts, tried with a connection of its own on the loopback
-    /// interface. The program has to be attached.
-    pub fn try_out(&self) -> Result<()> {
+    /// interface, for which it waits so long. The program has to be attached.
+    pub fn try_out(&self, within: Duration) -> Result<()> {
         let tried = || -> io::Result<()> {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             self.sockets.serve(listener.as_fd(), u32::MAX)?;
-            TcpStream::connect_timeout(&listener.local_addr()?, TRIED)?;
+            TcpStream::connect_timeout(&listener.local_addr()?, within)?;
             listener.accept().map(drop)
         };
         let before = self.counts()?.left;

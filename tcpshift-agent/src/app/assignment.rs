@@ -25,6 +25,9 @@ const BEAT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
+/// How long the connection may take by which the program is tried again: whoever waits for an answer waits meanwhile.
+const BRIEFLY: Duration = Duration::from_millis(200);
+
 /// What stands before the reason where programs were asked for.
 const ASKED: &str = "--assign kernel (`tcpshift-agent doctor` says more)";
 
@@ -245,7 +248,7 @@ impl Assignment {
     /// it has `patience`.
     pub(super) async fn reserve(&mut self, patience: Duration) -> Result<()> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        let reserved = succession::patiently(patience, || kernel.reserve()).await;
+        let reserved = succession::patiently(patience, || kernel.reserve(kernel::TRIED)).await;
         self.unless_asked(reserved)
     }
 
@@ -273,7 +276,7 @@ impl Assignment {
     /// have been killed, so it has a moment. What cannot be done is said, and tried again.
     pub(super) async fn succeed(&mut self, plan: &Plan) {
         let Some(kernel) = &mut self.kernel else { return };
-        let reserved = succession::patiently(succession::DEATH_TIME, || kernel.reserve()).await;
+        let reserved = succession::patiently(succession::DEATH_TIME, || kernel.reserve(kernel::TRIED)).await;
         if let Err(error) = reserved.and_then(|()| self.enforce(plan)) {
             self.lack(&error);
         }
@@ -282,7 +285,7 @@ impl Assignment {
     /// Puts a plan in force in the place of whatever is in force. All that may fail comes before the other's is touched.
     fn enforce(&mut self, plan: &Plan) -> Result<()> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        kernel.reserve()?;
+        kernel.reserve(BRIEFLY)?;
         let prepared = kernel.prepare(plan)?;
         kernel.seize()?;
         self.lack = None;
@@ -293,7 +296,7 @@ impl Assignment {
 
     fn take(&mut self) -> Result<()> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        kernel.reserve()?;
+        kernel.reserve(BRIEFLY)?;
         kernel.seize()?;
         self.lack = None;
         Ok(())

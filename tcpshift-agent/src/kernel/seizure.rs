@@ -5,6 +5,7 @@
 //! [`Kernel::settle`] follow, in this order. It must not know plans.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -12,16 +13,16 @@ use super::pins::{self, Pins};
 use super::{Kernel, Prepared, load, steering, sys};
 
 impl Kernel {
-    /// Locks what is pinned for this agent, and attaches `assign` to the cgroup of this process to try it with a connection.
-    /// What an agent before this one has pinned stays as it is. Fails if an agent runs that has it, or if the program does not
-    /// decide; may be called again.
-    pub fn reserve(&mut self) -> Result<()> {
+    /// Locks what is pinned for this agent, and attaches `assign` to the cgroup of this process to try it with a connection,
+    /// for which it waits so long. What an agent before this one has pinned stays as it is. Fails if an agent runs that has it,
+    /// or if the program does not decide; may be called again.
+    pub fn reserve(&mut self, within: Duration) -> Result<()> {
         if self.pins.is_some() {
             return Ok(());
         }
         let pins = Pins::take()?;
-        self.trial = Some(self.attach()?);
-        if let Err(error) = self.try_out() {
+        self.trial = Some(Self::attach(&mut self.ebpf, &self.cgroup)?);
+        if let Err(error) = self.try_out(within) {
             self.trial = None;
             return Err(error);
         }
@@ -65,10 +66,15 @@ impl Kernel {
             }
         }
         // Once the link of the agent before has the program, the one that it was tried by would run it twice.
-        if let Some(trial) = self.trial.take().filter(|_| !is_attached) {
+        if !is_attached {
+            let trial = match &self.trial {
+                Some(trial) => trial,
+                // It was pinned already, and somebody has removed the name.
+                None => &*self.trial.insert(Self::attach(&mut self.ebpf, &self.cgroup)?),
+            };
             pins.pin_link(&format!("assign-{}", self.cgroup.number), trial.as_fd())?;
-            links.push(trial);
         }
+        links.extend(self.trial.take().filter(|_| !is_attached));
         (self.links, self.left, self.is_seized) = (links, left, true);
         Ok(())
     }
