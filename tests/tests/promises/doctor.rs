@@ -47,7 +47,7 @@ fn doctor_finds_that_the_kernel_can_decide() {
         assert!(program["loaded"] == true && program["works"] == true, "{program:#}");
         assert!(program["verified"].as_u64().is_some_and(|count| count > 10), "{program:#}");
     }
-    assert_eq!(report["programs"].as_array().unwrap().len(), 8, "{report:#}");
+    assert_eq!(report["programs"].as_array().unwrap().len(), 9, "{report:#}");
     for (place, datapath) in ["proxy", "connect", "lookup"].into_iter().enumerate() {
         assert_eq!(report["datapaths"][place]["name"], datapath);
         assert_eq!(report["datapaths"][place]["works"], true, "{report:#}");
