@@ -28,6 +28,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     let Some(listener) = plan.listener(address) else { return };
     let counts = worker.connections.listeners.get(listener.number);
     counts.accepted.fetch_add(1, Relaxed);
+    worker.pool.relieve();
     let Some(grant) = worker.memory.connection() else {
         worker.connections.out_of_memory.fetch_add(1, Relaxed);
         return;

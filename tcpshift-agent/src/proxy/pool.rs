@@ -97,15 +97,22 @@ impl Pool {
         free.unwrap_or_else(|| Buffer::new(BytesMut::with_capacity(SIZES[0]), None))
     }
 
+    /// Gives back what was granted for free buffers, if memory is short.
+    pub(super) fn relieve(&self) {
+        if self.memory.is_short() {
+            self.free.borrow_mut()[1..].iter_mut().for_each(Vec::clear);
+        }
+    }
+
     /// Gives a buffer back. Where memory is short, none of those that were granted is kept.
     pub(super) fn give(&self, mut buffer: Buffer) {
+        self.relieve();
+        if buffer.grant.is_some() && self.memory.is_short() {
+            return;
+        }
         buffer.bytes.clear();
         let capacity = buffer.bytes.capacity();
         let mut free = self.free.borrow_mut();
-        if buffer.grant.is_some() && self.memory.is_short() {
-            free[1..].iter_mut().for_each(Vec::clear);
-            return;
-        }
         let class = SIZES.iter().rposition(|&size| capacity >= size);
         // What was taken out of a pipe may be larger than any class.
         if let Some(class) = class.filter(|class| capacity < SIZES[*class] * 2)
@@ -166,5 +173,18 @@ mod tests {
         }
         assert!(!memory.is_short());
         assert!(pool.free.borrow()[3].len() <= 2, "{:?}", pool.free.borrow()[3].len());
+    }
+
+    #[test]
+    fn what_is_free_gives_way_to_connections() {
+        let memory = Memory::new(1 << 20);
+        let pool = Pool::new(Arc::clone(&memory));
+        pool.give(pool.take(Class(3)));
+        assert_eq!(pool.free.borrow()[3].len(), 1);
+        let mut connections: Vec<_> = std::iter::from_fn(|| memory.connection()).collect();
+        assert_eq!(connections.len(), 48);
+        pool.relieve();
+        connections.extend(std::iter::from_fn(|| memory.connection()));
+        assert_eq!(connections.len(), 64);
     }
 }
