@@ -41,7 +41,8 @@ pub enum Doubt {
         /// The group that may, unless everybody may.
         group: Option<u32>,
     },
-    /// Everybody may put files into this folder (it has the sticky bit, as /tmp has).
+    /// Everybody may put files into this folder: it has the sticky bit, as /tmp has, or is a volume that is mounted
+    /// read-only.
     Shared {
         /// Its mode, as chmod(1) takes it.
         mode: u32,

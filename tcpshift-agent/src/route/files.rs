@@ -83,7 +83,7 @@ impl Listing {
             return;
         }
         if let Some(owners) = &self.owners
-            && let Err(error @ trust::Error::Untrusted(_)) = trust::path::check(folder, owners)
+            && let Err(error @ trust::Error::Untrusted(_)) = trust::path::check_folder(folder, owners)
         {
             self.unlisted.insert(folder.to_owned(), error);
             return;

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use rustix::fs::{Mode, Stat, getxattr};
+use rustix::fs::{AtFlags, Mode, Stat, StatVfsMountFlags, StatxAttributes, StatxFlags, fstatvfs, getxattr, statx};
 use rustix::io::Errno;
 
 use super::Doubt;
@@ -58,15 +58,31 @@ impl Owners {
     }
 
     /// As [`Owners::doubt`], for a folder on the way to something. [`Doubt::Shared`] is a folder such as /tmp, in which
-    /// nobody can replace what is another one's.
+    /// nobody can replace what is another one's, or a volume ([`is_volume`]).
     pub(super) fn doubt_on_the_way(&self, stat: &Stat, descriptor: impl AsFd) -> Option<Doubt> {
         if !self.contain(stat.st_uid) && stat.st_uid != self.root {
             return Some(owned(stat));
         }
-        let doubt = writable(stat, descriptor)?;
+        let doubt = writable(stat, &descriptor)?;
         let is_sticky = Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX);
-        Some(if is_sticky { Doubt::Shared { mode: mode(stat) } } else { doubt })
+        Some(if is_sticky || is_volume(descriptor) { Doubt::Shared { mode: mode(stat) } } else { doubt })
     }
+
+    /// As [`Owners::doubt`], for a folder whose files are looked for and looked at one by one.
+    pub(super) fn doubt_of_list(&self, stat: &Stat, descriptor: impl AsFd) -> Option<Doubt> {
+        let doubt = self.doubt(stat, &descriptor)?;
+        (matches!(doubt, Doubt::Owner { .. }) || !is_volume(descriptor)).then_some(doubt)
+    }
+}
+
+/// Whether a folder is the top of a mount that takes no writes. Kubernetes mounts the volume of a `ConfigMap` and of a
+/// `Secret` so, and the folder has mode 0777 or 1777 (`setupDir` of `pkg/volume/emptydir/empty_dir.go`, Kubernetes 1.34,
+/// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/pkg/volume/emptydir/empty_dir.go>). Another mount may show
+/// the same folder and take writes, so what is in it still has to belong to a user who is believed.
+fn is_volume(folder: impl AsFd) -> bool {
+    let is_top = statx(&folder, "", AtFlags::EMPTY_PATH, StatxFlags::empty())
+        .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+    is_top && fstatvfs(&folder).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 fn mode(stat: &Stat) -> u32 {

@@ -27,7 +27,7 @@ const STEP: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 struct Step {
     folder: OwnedFd,
     path: PathBuf,
-    /// Everybody may put files into it, and nobody replace another one's.
+    /// Everybody may put files into it, so what is in it has to belong to a user who is believed.
     is_shared: bool,
 }
 
@@ -56,10 +56,11 @@ pub fn open(path: &Path, owners: &Owners) -> Result<File, Error> {
     Ok(file.into())
 }
 
-/// Looks whether somebody else may change a file, or what is in a folder. Errors: the same as of [`open`].
-pub fn check(path: &Path, owners: &Owners) -> Result<(), Error> {
+/// Looks whether somebody else may add files to a folder. Its files are still to be opened by [`open`]. Errors: the same
+/// as of [`open`].
+pub fn check_folder(path: &Path, owners: &Owners) -> Result<(), Error> {
     let Found { descriptor, stat, path, .. } = walk(path, owners, false)?;
-    match owners.doubt(&stat, descriptor) {
+    match owners.doubt_of_list(&stat, descriptor) {
         Some(doubt) => Err(Untrusted::new(&path, doubt).into()),
         None => Ok(()),
     }

@@ -8,7 +8,7 @@ use super::{Unread, text_of};
 use crate::route::problem::Problem;
 use crate::route::read::{Contents, Entry};
 use crate::trust::owners::Owners;
-use crate::trust::{self, Untrusted, text};
+use crate::trust::{self, Doubt, Untrusted, text};
 
 /// The text of a file that is watched, and what lets others change it, where such files are read all the same.
 pub(super) type Watched = Result<(String, Option<Untrusted>), NotRead>;
@@ -45,9 +45,17 @@ pub(super) fn read_watched(path: &Path, owners: &Owners, trusts_all: bool) -> Wa
     Ok((text_of(file)?, untrusted))
 }
 
+/// What to do. A folder of another user, such as a home, stays that user's.
+fn cure(untrusted: &Untrusted) -> String {
+    match untrusted.doubt {
+        Doubt::Owner { .. } if untrusted.path.is_dir() => "copy the files to a folder of your own".to_owned(),
+        _ => format!("type: {}", untrusted.cure()),
+    }
+}
+
 /// Says that a file or a folder may be somebody else's text.
 pub(super) fn distrust(path: &Path, untrusted: &Untrusted) -> Problem {
-    let cure = format!("type: {}; or `run --trust-files`", untrusted.cure());
+    let cure = format!("{}; or `run --trust-files`", cure(untrusted));
     let message = format!("is not read, since others could have written it: {untrusted}");
     Problem { cure, ..Problem::of_file(&text::shown(path), message) }
 }
@@ -63,7 +71,7 @@ pub(super) fn refuse_sockets(name: &str, contents: &mut Contents, untrusted: &Un
         contents.problems.push(Problem {
             line,
             object: key.to_string(),
-            cure: format!("type: {}", untrusted.cure()),
+            cure: cure(untrusted),
             ..Problem::of_file(name, format!("unix sockets are refused in files that others may write: {untrusted}"))
         });
         *entry = Entry::Invalid { key, line };

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::process::{built, command};
 use tcpshift_tests::routes::entry;
@@ -73,7 +74,9 @@ fn files_and_folders_that_others_could_have_written_end_a_start() {
         }
         set_mode(&folder, 0o755);
         give_away(&folder);
-        assert!(refused(&world, path).contains(&format!("{} belongs to user {STRANGER}", folder.display())));
+        let log = refused(&world, path);
+        assert!(log.contains(&format!("{} belongs to user {STRANGER}", folder.display())), "{log}");
+        assert!(log.contains("copy the files") && !log.contains("type: chown"), "{log}");
         std::os::unix::fs::chown(&folder, Some(0), Some(0)).unwrap();
     }
     let agent = launch(&world, &[folder.to_str().unwrap()]).ready();
@@ -119,6 +122,37 @@ fn a_folder_of_links_as_a_configmap_has_it_is_followed_and_each_target_looked_at
     let said = format!("{} belongs to user {STRANGER}", stranger.display());
     until_so("it is said", seconds(5), || agent.log().contains(&said));
     assert_eq!(addresses(&agent), ["10.0.0.2"]);
+}
+
+#[test]
+fn a_volume_mounted_read_only_may_have_any_mode_and_what_is_in_it_is_looked_at() {
+    let world = World::new();
+    let volume = world.folder("volume");
+    world.folder("volume/..1");
+    world.write("volume/..1/one.yaml", one("10.0.0.1"));
+    symlink("..1", volume.join("..data")).unwrap();
+    symlink("..data/one.yaml", volume.join("one.yaml")).unwrap();
+    let mounted = world.folder("mounted");
+    mount_bind(&volume, &mounted).unwrap();
+    for mode in [0o777, 0o1777] {
+        set_mode(&volume, mode);
+        assert!(refused(&world, &mounted).contains("can be written by everybody"));
+    }
+    mount_remount(&mounted, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
+    for mode in [0o1777, 0o777] {
+        set_mode(&volume, mode);
+        let agent = launch(&world, &[mounted.to_str().unwrap()]).ready();
+        assert_eq!(addresses(&agent), ["10.0.0.1"]);
+        assert!(agent.status().notes.is_empty(), "{:?}", agent.status().notes);
+        // By another way into the volume.
+        let hostile = world.write("volume/two.yaml", entry("two", "v1", "10.0.0.9", 9000));
+        give_away(&hostile);
+        let said = format!("two.yaml belongs to user {STRANGER}");
+        until_so("it is said", seconds(5), || agent.log().contains(&said));
+        assert_eq!(addresses(&agent), ["10.0.0.1"]);
+        fs::remove_file(hostile).unwrap();
+    }
+    unmount(&mounted, UnmountFlags::DETACH).unwrap();
 }
 
 #[test]
