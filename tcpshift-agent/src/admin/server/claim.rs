@@ -233,6 +233,20 @@ fn taken(path: &Path) -> String {
     format!("another agent answers at {}: stop it first, or name another place by --admin unix:PATH", path.display())
 }
 
+/// What else to say where an agent of root can make no file: the folder is another user's, and the right to write there is
+/// given up before.
+fn foreign(file: &Path) -> String {
+    let own = rustix::process::geteuid();
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match fs::metadata(folder).map(|found| found.uid()) {
+        Ok(uid) if own.is_root() && uid != own.as_raw() => format!(
+            ", whose folder belongs to user {uid}: an agent of root writes in folders of root alone; choose one by --admin \
+             unix:PATH"
+        ),
+        _ => String::new(),
+    }
+}
+
 /// The lock of a path; the file goes with it.
 #[derive(Debug)]
 struct Lock {
@@ -260,7 +274,7 @@ impl Lock {
                 .mode(0o600)
                 .custom_flags(no_follow)
                 .open(&path)
-                .with_context(|| format!("cannot open the lock {}", path.display()))?;
+                .with_context(|| format!("cannot open the lock {}{}", path.display(), foreign(&path)))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => bail!(taken(socket)),

@@ -43,6 +43,19 @@ fn commands_of_root_say_nothing_to_an_agent_of_another_user() {
 }
 
 #[test]
+fn an_agent_of_root_that_can_make_no_socket_in_a_folder_of_another_user_says_so() {
+    let world = World::new();
+    let theirs = world.folder("theirs");
+    give_away(&theirs);
+    let address = format!("unix:{}", theirs.join("admin.sock").display());
+    let words: Vec<&str> = AGENT.into_iter().chain(["--admin", &address]).collect();
+    let mut agent = Agent::launch(&world, "agent", tcpshift_tests::process::command(built("tcpshift-agent")), &words);
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(1), "{}", agent.log());
+    let said = format!("whose folder belongs to user {STRANGER}");
+    assert!(agent.log().contains(&said) && agent.log().contains("--admin unix:PATH"), "{}", agent.log());
+}
+
+#[test]
 fn no_route_leads_to_the_agents_own_admin_socket() {
     let world = World::new();
     let agent = Agent::start(&world, &AGENT);
