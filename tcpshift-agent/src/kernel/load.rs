@@ -265,7 +265,9 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
 /// program that is not loaded by now cannot be loaded any more: its instructions name maps by these descriptors.
 pub(super) fn release(ebpf: &mut Ebpf) {
     let names: Vec<String> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
-    names.iter().for_each(|name| drop(ebpf.take_map(name)));
+    for name in names {
+        drop(ebpf.take_map(&name));
+    }
 }
 
 /// Whether a map is as this object has the one of [`LASTING`] with that name, so that it can be gone on with.
