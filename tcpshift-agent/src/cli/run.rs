@@ -115,7 +115,7 @@ pub(super) struct Arguments {
 
     /// Read files too that other users could have written
     ///
-    /// Without it, files have to belong to root, to the agent's user, or to the user in SUDO_UID, and neither they nor a
+    /// Without it, files have to belong to root, to the agent's user, or to the user in `SUDO_UID`, and neither they nor a
     /// folder on the way may be writable by others: whoever writes a route sends connections where they like. With it, such
     /// files may still name no unix socket.
     #[arg(long)]
