@@ -1,0 +1,112 @@
+//! Writes the lists of docs/analyze.md from the examples, and finds out whether they stand there.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use super::form::{self, Example, Line, Part, When};
+
+/// Folders of examples, each with the head of its tables.
+const LISTS: [(&str, &str); 2] =
+    [("validate", "| | field | message | cure | example |"), ("analyze", "| | field | message | cure | example |")];
+
+#[test]
+fn every_message_is_in_the_documentation() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/analyze.md");
+    let old = fs::read_to_string(&path).unwrap();
+    let mut new = old.clone();
+    for (folder, head) in LISTS {
+        let mark = |end| format!("<!-- {end} of the messages of {folder} -->\n");
+        let (before, rest) = new.split_once(&mark("begin")).expect("the mark is there");
+        let (_, after) = rest.split_once(&mark("end")).expect("the mark is there");
+        new = format!("{before}{}\n{}{}{after}", mark("begin"), list(folder, head), mark("end"));
+    }
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        fs::write(path, new).unwrap();
+        return;
+    }
+    let differs = old.lines().zip(new.lines()).find(|(old, new)| old != new);
+    assert!(old == new, "docs/analyze.md is not up to date (see tests/messages/main.rs): {differs:#?}");
+}
+
+fn list(folder: &str, head: &str) -> String {
+    let mut text = String::new();
+    for chapter in form::chapters(folder) {
+        let mut in_table = false;
+        write!(text, "### {}\n\n", chapter.title).unwrap();
+        if !chapter.text.is_empty() {
+            write!(text, "{}\n\n", chapter.text).unwrap();
+        }
+        for part in &chapter.parts {
+            match part {
+                Part::Heading(title) => {
+                    let gap = if in_table { "\n" } else { "" };
+                    write!(text, "{gap}#### {title}\n\n").unwrap();
+                    in_table = false;
+                }
+                Part::Example(example) => {
+                    if !in_table {
+                        let columns = head.matches('|').count() - 1;
+                        write!(text, "{head}\n|{}\n", "---|".repeat(columns)).unwrap();
+                    }
+                    in_table = true;
+                    writeln!(text, "{}", row(example)).unwrap();
+                }
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn row(example: &Example) -> String {
+    let field = if example.field.is_empty() { String::new() } else { code(&example.field) };
+    let message = example.message.split('«').map(|part| match part.split_once('»') {
+        Some((variable, rest)) => format!("*{}*{}", escaped(variable), escaped(rest)),
+        None => escaped(part),
+    });
+    let message: String = message.collect();
+    format!("| {} | {field} | {message} | {} | {} |", example.level, escaped(&example.cure), change(example))
+}
+
+/// The lines that the cure changes, without the indentation that they share and the beginning of a document.
+fn change(example: &Example) -> String {
+    let is_shown = |line: &&Line| !line.text.starts_with("apiVersion:") && line.text != "---";
+    let of = |when| example.lines.iter().filter(is_shown).filter(move |line: &&Line| line.when == when);
+    let blank = |text: &str| text.len() - text.trim_start().len();
+    let indent = [When::Before, When::After].into_iter().flat_map(of).map(|line| blank(&line.text)).min().unwrap_or(0);
+    let joined = |when| {
+        let cell = |line: &Line| {
+            let times = line.times.map(|times| format!(" ({times} times)")).unwrap_or_default();
+            format!("{}{times}", code(&line.text[indent..]))
+        };
+        of(when).map(cell).collect::<Vec<_>>().join("<br>")
+    };
+    match (joined(When::Before), joined(When::After)) {
+        (before, after) if after.is_empty() => format!("{before} → remove"),
+        (before, after) if before.is_empty() => format!("add {after}"),
+        (before, after) => format!("{before} → {after}"),
+    }
+}
+
+/// Text as it is, in a cell of a table.
+fn code(text: &str) -> String {
+    let ticks = if text.contains('`') { "``" } else { "`" };
+    let space = if text.contains('`') || text.is_empty() { " " } else { "" };
+    format!("{ticks}{space}{}{space}{ticks}", text.replace('|', "\\|"))
+}
+
+/// Prose with code between backticks, as Markdown.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    let mut is_code = false;
+    for letter in text.chars() {
+        is_code ^= letter == '`';
+        let special = matches!(letter, '*' | '_' | '<' | '~' | '[' | '\\');
+        if letter == '|' || special && !is_code {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}

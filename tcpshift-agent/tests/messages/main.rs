@@ -1,0 +1,143 @@
+//! Every message of `validate` and `analyze` with its cure: the cure is applied, and the problem is gone.
+//!
+//! `validate/*.txt` has the messages about single objects and files, `analyze/*.txt` the findings about objects together.
+//! A file is a chapter of the list in docs/analyze.md, which is written anew from these files by
+//! `WRITE_DOCS=1 cargo test -p tcpshift-agent --test messages`. Its paragraphs are separated by empty lines:
+//!
+//! * `# TITLE`, and a text for the list; `## HEADING` begins a section.
+//! * Lines that begin with `|`: the first lines of the documents of all examples that follow, but of those with an `apiVersion`
+//!   of their own.
+//! * An example:
+//!
+//! ```text
+//! error: weight «-1» < 0
+//! field: spec.tcp[0].route[0].weight
+//! cure: write 0 or more
+//!  |spec:
+//!  |  tcp:
+//!  |  - route:
+//!  |    - destination: {host: echo}
+//! ->      weight: -1
+//! +|      weight: 0
+//! ```
+//!
+//! The head gives the level (`error` or `warning`; `Error [IST0101]` for a finding), the message with its variable parts in
+//! «», the field, and the cure, all as they are printed. `namespace: NAME` is the namespace of the command; `beside: FILE`
+//! adds that file of the folder to the documents. The body begins with the first line that has a sign: ` ` for a line that
+//! stands before and after, `-` for one that the cure removes, `+` for one that it adds. `|` ends the sign; `>` instead of it
+//! marks a line that the message names. `-9|` is a line nine times, with `#` for its number. `@FILE` begins another file.
+//!
+//! Before the cure the message has to be there for every marked line, with exactly this text. After it no problem of this
+//! message may be left, and none may be new.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod docs;
+mod form;
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use form::{Example, File, When};
+use tcpshift_agent::analyze::{self, Input};
+use tcpshift_agent::route::problem::Severity;
+use tcpshift_agent::route::read::{self, Document};
+
+/// A problem or a finding.
+#[derive(Debug)]
+struct Said {
+    level: String,
+    object: String,
+    place: (String, usize),
+    field: String,
+    message: String,
+    cure: String,
+}
+
+#[test]
+fn each_cure_of_validate_removes_its_problem_and_makes_no_new_one() {
+    all_are_right("validate", |example, documents| {
+        let (_, problems) = read::read_in_order(&documents, example.option("namespace"));
+        let said = |problem: tcpshift_agent::route::problem::Problem| Said {
+            level: if problem.severity == Severity::Error { "error" } else { "warning" }.to_owned(),
+            object: problem.object,
+            place: (problem.file, problem.line),
+            field: problem.field,
+            message: problem.message,
+            cure: problem.cure,
+        };
+        problems.into_iter().map(said).collect()
+    });
+}
+
+#[test]
+fn each_cure_of_analyze_removes_its_finding_and_makes_no_new_one() {
+    all_are_right("analyze", |example, documents| {
+        let namespace = example.option("namespace").map(str::to_owned);
+        let analysis = analyze::analyze(Input { documents, namespace, ..Input::default() });
+        assert!(analysis.unreadable.is_empty(), "{}: {:?}", example.place, analysis.unreadable);
+        let said = |finding: analyze::Finding| Said {
+            level: format!("{} [{}]", finding.level.name(), finding.code.id),
+            object: finding.origin(),
+            place: (finding.file, finding.line),
+            field: finding.field,
+            message: finding.message,
+            cure: finding.cure,
+        };
+        analysis.findings.into_iter().map(said).collect()
+    });
+}
+
+/// Judges every example of a folder by what `read` says of its documents.
+fn all_are_right(folder: &str, read: impl Fn(&Example, Vec<Document>) -> Vec<Said>) {
+    let chapters = form::chapters(folder);
+    let examples: Vec<&Example> = chapters.iter().flat_map(form::Chapter::examples).collect();
+    let wrong: Vec<String> = examples
+        .iter()
+        .filter_map(|example| judge(folder, example, &read).err().map(|why| format!("{}: {why}", example.place)))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), examples.len(), wrong.join("\n"));
+}
+
+fn judge(folder: &str, example: &Example, read: &impl Fn(&Example, Vec<Document>) -> Vec<Said>) -> Result<(), String> {
+    if example.cure.is_empty() || !example.lines.iter().any(|line| line.when != When::Always) {
+        return Err("no cure is given, or none applied".to_owned());
+    }
+    let documents = |files: &[File]| {
+        let mut documents: Vec<Document> =
+            files.iter().map(|file| Document { name: file.name.clone(), text: file.text.clone() }).collect();
+        if let Some(name) = example.option("beside") {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/messages").join(folder).join(name);
+            documents.push(Document { name: name.to_owned(), text: fs::read_to_string(path).expect(name) });
+        }
+        documents
+    };
+    let files = example.files(When::Before);
+    let before = read(example, documents(&files));
+    let printed = |said: &[Said]| {
+        let line = |said: &Said| {
+            let Said { level, place, field, message, cure, .. } = said;
+            format!("\n    {}:{}: {level}: {message}\n        field: {field}\n        cure: {cure}", place.0, place.1)
+        };
+        said.iter().map(line).collect::<String>()
+    };
+    let is_it = |said: &&Said| {
+        said.level == example.level
+            && said.field == example.field
+            && said.message == example.said()
+            && said.cure == example.cure
+    };
+    let found: HashSet<_> = before.iter().filter(is_it).map(|said| said.place.clone()).collect();
+    let named = files.iter().flat_map(|file| file.named.iter().map(|line| (file.name.clone(), *line)));
+    if found.is_empty() || found.iter().any(|place| place.1 > 0) && found != named.collect() {
+        return Err(format!("the message is not there, or for other lines; said is{}", printed(&before)));
+    }
+    let after = read(example, documents(&example.files(When::After)));
+    let key = |said: &Said| (said.level.clone(), said.object.clone(), said.field.clone(), said.message.clone());
+    let known: HashSet<_> = before.iter().map(key).collect();
+    let bad =
+        |said: &Said| said.level == example.level && example.is_message(&said.message) || !known.contains(&key(said));
+    let after: Vec<Said> = after.into_iter().filter(bad).collect();
+    if after.is_empty() { Ok(()) } else { Err(format!("the cure leaves{}", printed(&after))) }
+}
