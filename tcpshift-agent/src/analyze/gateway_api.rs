@@ -48,7 +48,8 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
                     "{} is attached to {} of {} too, is older, and is served",
                     oldest.key, listener.name, object.key
                 );
-                out.push(code::SHARED_LISTENER, route, "spec.parentRefs", message, "attach it to another listener");
+                let cure = "attach it to another listener, or remove it";
+                out.push(code::SHARED_LISTENER, route, "spec.parentRefs", message, cure);
             }
         }
     }
@@ -65,7 +66,10 @@ fn parent(
     let Some(place) = world.api_gateway(&parent.namespace, &parent.name) else {
         let cure = match world.gateway(&parent.namespace, &parent.name) {
             Some((istio, _)) => format!("{} is Istio's, of another group; bind a VirtualService to that", istio.key),
-            None => "add the Gateway, or correct the name".to_owned(),
+            None => match world.api_gateway_for(&parent.name, &object.key.namespace) {
+                Some(namespace) => format!("write `namespace: {namespace}`, or add the Gateway"),
+                None => "add the Gateway, or correct the name".to_owned(),
+            },
         };
         let written = format!("{}/{}", parent.namespace, parent.name);
         let message = format!("Referenced gateway not found: {written:?}");
@@ -81,10 +85,16 @@ fn parent(
         spec.listeners.iter().enumerate().filter(|(_, listener)| meant(listener)).collect();
     if found.is_empty() {
         let wanted = parent.section.clone().or(parent.port.map(|port| format!("port {port}"))).unwrap_or_default();
-        let known: Vec<_> = spec.listeners.iter().map(|one| format!("{} ({})", one.name, one.port)).collect();
+        let takes = |one: &&Listener| allows(one, &gateway.key.namespace, &object.key.namespace);
+        let known: Vec<_> =
+            spec.listeners.iter().filter(takes).map(|one| format!("{} at port {}", one.name, one.port)).collect();
+        let cure = match known.as_slice() {
+            [] => "add the listener to the Gateway".to_owned(),
+            known => format!("name another listener ({}), or add this one to the Gateway", known.join(", ")),
+        };
         let field = if parent.section.is_some() { format!("{path}.sectionName") } else { format!("{path}.port") };
         let message = format!("Referenced listener not found: {:?}", format!("{}/{wanted}", gateway.key.name));
-        out.push(code::NOT_FOUND, object, field, message, format!("its listeners are {}", known.join(", ")));
+        out.push(code::NOT_FOUND, object, field, message, cure);
         return Vec::new();
     }
     let allowed: Vec<_> =
@@ -92,22 +102,44 @@ fn parent(
     if allowed.is_empty() {
         let message =
             format!("no listener that is meant of {} takes a TCPRoute of {}", gateway.key, object.key.namespace);
-        let cure = "let its `allowedRoutes` take it, at a listener with protocol TCP";
+        let cure = admission(&found, &gateway.key.namespace, &object.key.namespace);
         out.push(code::NOT_ALLOWED, object, path, message, cure);
     }
     allowed.into_iter().map(|(at, _)| (place, *at)).collect()
 }
 
 /// Whether a listener takes TCPRoutes of a namespace.
-fn allows(listener: &Listener, own: &str, other: &str) -> bool {
-    let namespace = match &listener.namespaces {
+pub(super) fn allows(listener: &Listener, own: &str, other: &str) -> bool {
+    listener.protocol == "TCP" && takes_namespace(listener, own, other) && takes_kind(listener)
+}
+
+fn takes_namespace(listener: &Listener, own: &str, other: &str) -> bool {
+    match &listener.namespaces {
         Namespaces::Same => own == other,
         Namespaces::All => true,
-        Namespaces::Selected(labels) => labels.iter().all(|(key, value)| key == NAMESPACE_LABEL && value == other),
+        Namespaces::Selected(labels) => {
+            !labels.is_empty() && labels.iter().all(|(key, value)| key == NAMESPACE_LABEL && value == other)
+        }
+    }
+}
+
+fn takes_kind(Listener { kinds, .. }: &Listener) -> bool {
+    kinds.is_empty() || kinds.iter().any(|(group, kind)| group == GROUP && kind == "TCPRoute")
+}
+
+/// What one of these listeners needs to take a TCPRoute of a namespace.
+fn admission(listeners: &[(usize, &Listener)], own: &str, other: &str) -> String {
+    let Some((_, listener)) = listeners.iter().find(|(_, one)| one.protocol == "TCP") else {
+        return "attach it to a listener with `protocol: TCP`".to_owned();
     };
-    let kinds = &listener.kinds;
-    let kind = kinds.is_empty() || kinds.iter().any(|(group, kind)| group == GROUP && kind == "TCPRoute");
-    listener.protocol == "TCP" && namespace && kind
+    let mut needed = Vec::new();
+    if !takes_namespace(listener, own, other) {
+        needed.push("`namespaces: {from: All}`");
+    }
+    if !takes_kind(listener) {
+        needed.push("TCPRoute as one of its `kinds`");
+    }
+    format!("write {} in `allowedRoutes` of the listener {}", needed.join(" and "), listener.name)
 }
 
 fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Findings) {
@@ -122,7 +154,7 @@ fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Find
             if backend.namespace != own && !granted(world, object, &backend.namespace, &backend.name) {
                 let message =
                     format!("no ReferenceGrant of {} lets a TCPRoute of {own} refer to {written}", backend.namespace);
-                let cure = "add one there, from TCPRoute and this namespace, to Service";
+                let cure = format!("add one there, from TCPRoute of {own} to Service");
                 out.push(code::NOT_GRANTED, object, format!("{path}.namespace"), message, cure);
             }
             let key = |provider: &&super::provider::Provider<'_>| {
@@ -148,7 +180,10 @@ fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Find
             {
                 let known: Vec<_> = service.ports.iter().map(|port| port.number.to_string()).collect();
                 let message = format!("Referenced host:port not found: {:?}", format!("{}:{port}", backend.name));
-                let cure = format!("ports of the Service: {}", known.join(", "));
+                let cure = match known.as_slice() {
+                    [] => "add the port to the Service".to_owned(),
+                    known => format!("name a port of the Service ({}), or add this one to it", known.join(", ")),
+                };
                 out.push(code::NOT_FOUND, object, format!("{path}.port"), message, cure);
             }
         }

@@ -21,7 +21,8 @@ pub(super) fn check(world: &World<'_>, agent: Option<&Labels>, out: &mut Finding
             && !selects(&gateway.selector, labels)
         {
             let message = format!("the running agent has not the labels {}", text(&gateway.selector));
-            let cure = "start it with `run --label`, or correct the selector";
+            let labels: Vec<_> = gateway.selector.iter().map(|(key, value)| format!("--label {key}={value}")).collect();
+            let cure = format!("start it with `run {}`, or correct the selector", labels.join(" "));
             out.push(code::SELECTOR_FOREIGN, object, "spec.selector", message, cure);
         }
         for (index, server) in gateway.servers.iter().enumerate().filter(|(_, server)| server.port > 0) {

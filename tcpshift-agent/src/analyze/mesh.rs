@@ -11,7 +11,7 @@ use super::code;
 use super::finding::Findings;
 use super::provider::{Endpoint, Provider};
 use super::world::World;
-use crate::route::model::{GatewayRef, RouteDestination, VirtualService, WorkloadAddress, selects};
+use crate::route::model::{GatewayRef, RouteDestination, Spec, VirtualService, WorkloadAddress, selects};
 use crate::route::names;
 use crate::route::object::Object;
 
@@ -37,12 +37,25 @@ fn addresses(world: &World<'_>, object: &Object, service: &VirtualService, out: 
         let own: Vec<&IpNet> = meant.iter().flat_map(|provider| provider.addresses()).collect();
         if own.is_empty() && !meant.is_empty() {
             let message = format!("{host} has no address that clients inside a mesh could connect to");
-            let cure = "add `addresses` to its ServiceEntry, or `clusterIP` to the Service";
+            let cure = address_cure(meant[0]);
             out.push(code::MESH_NO_ADDRESS, object, format!("spec.hosts[{at}]"), message, cure);
         }
         families.extend(own.iter().map(|net| net.addr().to_canonical().is_ipv4()));
     }
     families
+}
+
+/// How a service gets an address.
+fn address_cure(provider: &Provider<'_>) -> String {
+    let key = &provider.object.key;
+    match &provider.object.spec {
+        Spec::Service(_) if provider.external => {
+            format!("write a ServiceEntry with `addresses` in place of {key}, which leads to another host")
+        }
+        Spec::Service(_) => format!("give {key} a `clusterIP`"),
+        _ if provider.resolves_each() => format!("give {key} `addresses`, endpoints and `resolution: STATIC`"),
+        _ => format!("add `addresses` to {key}"),
+    }
 }
 
 fn destinations(
@@ -64,11 +77,15 @@ fn destinations(
             let reached = |v4: bool| endpoints.iter().flatten().any(|ip| !v4 || ip.to_canonical().is_ipv4());
             if let Some(v4) = families.iter().find(|v4| !endpoints.is_empty() && !reached(**v4)) {
                 let family = if *v4 { "IPv4" } else { "IPv6" };
-                let message = format!("clients that connect to an {family} address reach no endpoint of it");
-                let cure = if *v4 {
-                    "give it an IPv4 endpoint, or the service IPv6 addresses alone"
-                } else {
-                    "give it an endpoint with an IP address"
+                let name = destination.subset.as_ref().map_or_else(String::new, |name| format!(" subset {name}"));
+                let host = &destination.host;
+                let message = format!("clients that connect to an {family} address reach no endpoint of {host}{name}");
+                // Sockets of the host are reached by the agent alone.
+                let has_ip = endpoints.iter().any(Option::is_some);
+                let cure = match (*v4, has_ip) {
+                    (true, true) => "add an endpoint with an IPv4 address, or leave the service IPv6 addresses alone",
+                    (true, false) => "add an endpoint with an IPv4 address",
+                    (false, _) => "add an endpoint with an IP address",
                 };
                 let field = format!("spec.tcp[{index}].route[{at}].destination.host");
                 out.push(code::MESH_FAMILY, object, field, message, cure);

@@ -213,6 +213,12 @@ fn owner(taken: &HashMap<Pair, (usize, usize)>, (source, destination): Pair) -> 
         })
 }
 
+/// Whether a rule is for some ports only.
+fn has_port(service: &VirtualService, rule: usize) -> bool {
+    let blocks = &service.tcp[rule].matches;
+    !blocks.is_empty() && blocks.iter().all(|block| block.port.is_some())
+}
+
 /// Rules and blocks that got nothing anywhere.
 fn dead(services: &[(&Object, &VirtualService)], fate: &Fate, out: &mut Findings) {
     let mut done: HashSet<(usize, usize)> = HashSet::new();
@@ -231,15 +237,21 @@ fn dead(services: &[(&Object, &VirtualService)], fate: &Fate, out: &mut Findings
                 format!("the port is listened on at {ip} alone, which its destinationSubnets leave out")
             }
         };
+        let cure = match *blocker {
+            Blocker::Rule(other, first) if has_port(services[other].1, first) => {
+                "remove it, or match another port or narrower subnets"
+            }
+            Blocker::Rule(..) => "remove it, or match narrower subnets",
+            Blocker::Bind(_) => "remove it, or name that address in `destinationSubnets`",
+        };
         let lives = |at: usize| fate.alive.contains(&(service, rule, at));
         if (0..blocks).any(lives) {
             let message = format!("rule #{rule} match #{at} adds nothing: {why}");
             let field = format!("spec.tcp[{rule}].match[{at}]");
-            out.push(code::INEFFECTIVE, object, field, message, "remove it, or make it narrower");
+            out.push(code::INEFFECTIVE, object, field, message, cure);
         } else if (0..blocks).all(|at| fate.blocked.contains_key(&(service, rule, at))) && done.insert((service, rule))
         {
             let message = format!("rule #{rule} is never reached: {why}");
-            let cure = "remove it, put it before the other, or give it a narrower match";
             out.push(code::UNREACHABLE, object, format!("spec.tcp[{rule}]"), message, cure);
         }
     }

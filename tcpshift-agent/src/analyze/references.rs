@@ -1,11 +1,13 @@
 //! What VirtualServices refer to: hosts, ports and subsets of destinations, and gateways.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::slice;
 
 use super::code;
 use super::finding::Findings;
 use super::provider::Provider;
-use super::world::{World, admits};
+use super::world::{ROOT_NAMESPACE, Rule, World, admits};
+use crate::route::model::gateway::{self, Protocol};
 use crate::route::model::{GatewayRef, RouteDestination, RouteMatch, VirtualService};
 use crate::route::names;
 use crate::route::object::Object;
@@ -15,12 +17,13 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
         gateways(world, object, service, out);
         for (index, rule) in service.tcp.iter().enumerate() {
             let path = format!("spec.tcp[{index}]");
-            matches(world, object, service, &path, rule.matches.iter(), out);
+            matches(world, object, service, (&path, Protocol::Tcp), rule.matches.iter(), out);
             destinations(world, object, &path, &rule.route, out);
         }
         for (index, rule) in service.tls.iter().enumerate() {
             let path = format!("spec.tls[{index}]");
-            matches(world, object, service, &path, rule.matches.iter().map(|block| &block.connection), out);
+            let blocks = rule.matches.iter().map(|block| &block.connection);
+            matches(world, object, service, (&path, Protocol::Tls), blocks, out);
             destinations(world, object, &path, &rule.route, out);
         }
     }
@@ -48,18 +51,32 @@ fn gateways(world: &World<'_>, object: &Object, service: &VirtualService, out: &
             && !found.servers.iter().any(|server| admits(owner, &server.hosts, object, service))
         {
             let message = format!("no server of {} admits {}", owner.key, service.hosts.join(", "));
-            let cure = "add one of the hosts to a server, or a host of a server here";
+            let own = names::full_host(&service.hosts[0], &object.key.namespace);
+            let mut cure = format!("add {own} to `hosts` of a server of the Gateway");
+            if let Some(host) = found.servers.iter().find_map(|server| admitted(owner, &server.hosts, object)) {
+                cure = format!("{cure}, or {host} here");
+            }
             out.push(code::HOST_NOT_IN_GATEWAY, object, "spec.hosts", message, cure);
         }
     }
 }
 
-/// What each match asks for that its gateways cannot give.
+/// A host of a server that a VirtualService of this namespace may have.
+fn admitted(gateway: &Object, hosts: &[String], object: &Object) -> Option<String> {
+    hosts.iter().find_map(|entry| {
+        let host = entry.split_once('/').map_or(entry.as_str(), |(_, host)| host);
+        let own = [host.to_owned()];
+        let takes = gateway::admits(slice::from_ref(entry), &gateway.key.namespace, &object.key.namespace, &own);
+        takes.then(|| host.to_owned())
+    })
+}
+
+/// What each match of the rules for a protocol asks for that its gateways cannot give.
 fn matches<'m>(
     world: &World<'_>,
     object: &Object,
     service: &VirtualService,
-    path: &str,
+    (path, protocol): (&str, Protocol),
     blocks: impl Iterator<Item = &'m RouteMatch>,
     out: &mut Findings,
 ) {
@@ -78,12 +95,18 @@ fn matches<'m>(
                 && world.gateway(namespace, short).is_none()
             {
                 let message = format!("Referenced gateway not found: {name:?}");
-                out.push(code::NOT_FOUND, object, field, message, "add the Gateway, or correct the name");
+                let cure = "add the Gateway and name it in `spec.gateways` too, or name one that stands there";
+                out.push(code::NOT_FOUND, object, field, message, cure);
                 continue;
             }
             let message =
                 format!("the object does not name {name} in `spec.gateways`, so the match never applies there");
-            out.push(code::MATCH_GATEWAY_UNBOUND, object, field, message, "add it there, or remove it here");
+            let cure = if *gateway == GatewayRef::Mesh && service.hosts.iter().any(|host| host == "*") {
+                "name a gateway that stands there"
+            } else {
+                "add it there, or name one that stands there"
+            };
+            out.push(code::MATCH_GATEWAY_UNBOUND, object, field, message, cure);
         }
         let applies = if block.gateways.is_empty() { &service.gateways } else { &block.gateways };
         if applies.contains(&GatewayRef::Mesh) {
@@ -101,13 +124,15 @@ fn matches<'m>(
             && found.len() == applies.len()
             && !found.iter().any(|(_, gateway)| gateway.servers.iter().any(|server| u32::from(server.port) == port))
         {
-            let mut ports: Vec<_> =
-                found.iter().flat_map(|(_, gateway)| gateway.servers.iter().map(|server| server.port)).collect();
-            ports.sort_unstable();
-            ports.dedup();
+            let servers = found.iter().flat_map(|(_, gateway)| &gateway.servers);
+            let served = servers.filter(|server| server.protocol == protocol && server.port > 0);
+            let ports: BTreeSet<u16> = served.map(|server| server.port).collect();
             let ports: Vec<_> = ports.iter().take(8).map(ToString::to_string).collect();
             let message = format!("no server of its gateways has port {port}");
-            let cure = format!("a match names the port that clients connect to; there are {}", ports.join(", "));
+            let mut cure = format!("add a server with port {port} to one of them");
+            if !ports.is_empty() {
+                cure = format!("name a port that clients connect to ({}), or {cure}", ports.join(", "));
+            }
             out.push(code::MATCH_PORT_UNSERVED, object, format!("{path}.port"), message, cure);
         }
         for (given, name) in
@@ -133,40 +158,52 @@ fn destination(world: &World<'_>, object: &Object, path: &str, wanted: &RouteDes
     let (providers, wild) = world.providers(namespace, &wanted.host);
     if providers.is_empty() {
         let cure = match world.similar(namespace, &wanted.host) {
-            Some(other) => format!("did you mean {other}?"),
+            Some(other) => format!("did you mean {}?", other.host),
             None => "add a Service or ServiceEntry, or correct the host".to_owned(),
         };
         let message = format!("Referenced host not found: {:?}", wanted.host);
         out.push(code::NOT_FOUND, object, format!("{path}.host"), message, cure);
     } else if wild && (wanted.host.starts_with('*') || !providers.iter().any(|provider| provider.resolves_each())) {
         let message = format!("{} is known as {} alone, which names no endpoints", wanted.host, providers[0].host);
-        let cure = "add a ServiceEntry with this host";
+        let cure = if wanted.host.starts_with('*') {
+            "name one host, and add a ServiceEntry with it"
+        } else {
+            "add a ServiceEntry with this host"
+        };
         out.push(code::WILDCARD_SERVICE, object, format!("{path}.host"), message, cure);
     }
     ports(object, path, wanted, &providers, out);
     let Some(subset) = &wanted.subset else { return };
-    let service = providers.first().map_or(namespace, |provider| provider.object.key.namespace.as_str());
-    let rules = world.rules_for(namespace, service, &wanted.host);
-    if rules.iter().any(|(_, rule)| rule.subsets.iter().any(|known| known.name == *subset)) {
+    let service = providers.first().map(|provider| provider.object.key.namespace.as_str());
+    let rules = world.rules_for(namespace, service.unwrap_or(namespace), &wanted.host);
+    let has = |rules: &[Rule<'_>]| rules.iter().any(|(_, rule)| rule.subsets.iter().any(|one| one.name == *subset));
+    // If the host is the mistake, the subset is none.
+    let meant = world.similar(namespace, &wanted.host).filter(|_| service.is_none());
+    let meant = meant.map(|meant| world.rules_for(namespace, &meant.object.key.namespace, &meant.host));
+    if has(&rules) || meant.is_some_and(|rules| has(&rules)) {
         return;
     }
-    let mut known: Vec<_> =
+    let known: BTreeSet<_> =
         rules.iter().flat_map(|(_, rule)| rule.subsets.iter().map(|subset| subset.name.as_str())).collect();
-    known.dedup();
-    let cure = match known.as_slice() {
-        [] => elsewhere(world, &names::full_host(&wanted.host, namespace), subset),
-        known => format!("its subsets are {}", known.join(", ")),
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    let cure = match (rules.first(), service) {
+        (Some((rule, _)), _) if known.is_empty() => format!("add the subset to {}", rule.key),
+        (Some((rule, _)), _) => format!("name one of its subsets ({known}), or add this one to {}", rule.key),
+        (None, service) => elsewhere(world, namespace, service.unwrap_or(namespace), &wanted.host, subset),
     };
     let message =
         format!("Referenced host+subset in destinationrule not found: {:?}", format!("{}+{subset}", wanted.host));
     out.push(code::NOT_FOUND, object, format!("{path}.subset"), message, cure);
 }
 
-/// A DestinationRule that has the subset and is not seen.
-fn elsewhere(world: &World<'_>, host: &str, subset: &str) -> String {
-    let has = |(_, rule): &&super::world::Rule<'_>| rule.subsets.iter().any(|one| one.name == subset);
-    match world.rules_of(host).iter().find(has) {
-        Some((other, _)) => format!("{} has it, and is not visible from here", other.key),
+/// What to do about a DestinationRule that has the subset and is not seen from a namespace, or that there is none.
+fn elsewhere(world: &World<'_>, namespace: &str, service: &str, host: &str, subset: &str) -> String {
+    let has = |(_, rule): &&Rule<'_>| rule.subsets.iter().any(|one| one.name == subset);
+    match world.rules_of(&names::full_host(host, namespace)).iter().find(has) {
+        Some((other, _)) if [service, ROOT_NAMESPACE].contains(&other.key.namespace.as_str()) => {
+            format!("{} has it: let its `exportTo` reach {namespace}", other.key)
+        }
+        Some((other, _)) => format!("{} has it: put it into the namespace {service}", other.key),
         None => "add a DestinationRule for the host with this subset".to_owned(),
     }
 }
@@ -185,14 +222,15 @@ fn ports(object: &Object, path: &str, wanted: &RouteDestination, providers: &[&P
         Some(port) if !numbers.contains(&port) => {
             let message = format!("Referenced host:port not found: {:?}", format!("{}:{port}", wanted.host));
             let cure = match numbers.len() {
-                0 => "the service has no TCP port".to_owned(),
-                _ => format!("name a port of the service: {known}"),
+                0 => "add the port to the service".to_owned(),
+                _ => format!("name a port of the service ({known}), or add this one to it"),
             };
             out.push(code::NOT_FOUND, object, format!("{path}.port.number"), message, cure);
         }
         None if numbers.len() > 1 => {
             let message = format!("{} has the ports {known}, and the destination names none", wanted.host);
-            out.push(code::PORT_NEEDED, object, path, message, "add `port: {number: N}`");
+            let cure = format!("add `port: {{number: {}}}`, or another of them", numbers[0]);
+            out.push(code::PORT_NEEDED, object, path, message, cure);
         }
         _ => {}
     }

@@ -77,7 +77,10 @@ fn policies(rule: &DestinationRule, object: &Object, providers: &[&Provider<'_>]
         for (at, (port, _)) in policy.ports.iter().enumerate().filter(|(_, (port, _))| !known.contains(port)) {
             let message = format!("{} has no port {port}: the settings for it apply to nothing", rule.host);
             let known: Vec<_> = known.iter().map(ToString::to_string).collect();
-            let cure = format!("name a port of the service: {}", known.join(", "));
+            let cure = match known.as_slice() {
+                [] => "remove the settings".to_owned(),
+                known => format!("name a port of the service ({}), or remove the settings", known.join(", ")),
+            };
             out.push(code::POLICY_PORT, object, format!("{path}.portLevelSettings[{at}].port"), message, cure);
         }
     }
@@ -85,7 +88,7 @@ fn policies(rule: &DestinationRule, object: &Object, providers: &[&Provider<'_>]
 
 fn unknown(world: &World<'_>, object: &Object, host: &str, out: &mut Findings) {
     let cure = match world.similar(&object.key.namespace, host) {
-        Some(other) => format!("did you mean {other}?"),
+        Some(other) => format!("did you mean {}?", other.host),
         None => "add a Service or ServiceEntry, or correct the host".to_owned(),
     };
     out.push(code::RULE_HOST_UNKNOWN, object, "spec.host", format!("there is no service {host}"), cure);
@@ -156,7 +159,10 @@ fn overlaps(world: &World<'_>, object: &Object, path: &str, route: &[RouteDestin
             if let Some(other) = found {
                 let name = |index: usize| route[index].subset.as_deref().unwrap_or("the whole host");
                 let message = format!("{} and {} share endpoints of {host}", name(*other), name(*index));
-                let cure = "give the subsets labels that no endpoint has both of";
+                let cure = match (&route[*other].subset, &route[*index].subset) {
+                    (Some(_), Some(_)) => "give the subsets labels that no endpoint has both of",
+                    _ => "name a subset for the other endpoints in place of the whole host",
+                };
                 out.push(code::SUBSETS_OVERLAP, object, format!("{path}[{index}].destination"), message, cure);
             }
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::code;
 use super::finding::Findings;
-use super::provider::Provider;
+use super::provider::{Endpoint, Provider};
 use super::rules::text;
 use super::world::World;
 use crate::route::model::gateway::Protocol;
@@ -74,17 +74,26 @@ fn endpoints(world: &World<'_>, provider: &Provider<'_>, listeners: &Listeners, 
             let message = format!("no WorkloadEntry of the namespace has {}", text(selector));
             out.push(code::SELECTS_NOTHING, object, field, message, "add one, or correct the labels");
         } else {
-            let cure = "add endpoints, or a selector of WorkloadEntries";
+            let cure = match &object.spec {
+                Spec::Service(_) => "add a `selector` of WorkloadEntries, or an EndpointSlice of the service",
+                _ => "add `endpoints`, or a `workloadSelector`",
+            };
             out.push(code::NO_ENDPOINT, object, "spec", "the service has no endpoint", cure);
         }
         return;
     }
     for port in &provider.ports {
-        let addresses = found.iter().flat_map(|endpoint| endpoint.addresses(port));
-        if let Some((ip, number)) = addresses.into_iter().find(|(ip, number)| listeners.have(*ip, *number)) {
+        let addresses = found.iter().flat_map(|one| one.addresses(port).into_iter().map(move |at| (one, at)));
+        if let Some((endpoint, (ip, number))) = addresses.into_iter().find(|(_, (ip, at))| listeners.have(*ip, *at)) {
             let message =
                 format!("port {} leads to {ip}:{number}, where a Gateway listens: it is not used", port.number);
-            out.push(code::LOOP, object, "spec.ports", message, "name the port where the endpoint serves");
+            let field = match endpoint {
+                Endpoint::Slice(_) => "in `ports` of its EndpointSlice",
+                Endpoint::Workload(workload) if workload.ports.contains_key(port.name) => "in its `ports`",
+                Endpoint::Workload(_) => "as `targetPort`",
+            };
+            let cure = format!("name the port where the endpoint serves {field}");
+            out.push(code::LOOP, object, "spec.ports", message, cure);
         }
     }
     if let Spec::ServiceEntry(entry) = &object.spec {

@@ -75,7 +75,7 @@ fn lone(object: &Object, path: &str, weight: u32, said: bool, out: &mut Findings
     match weight {
         0 if said => {
             let message = "a single destination gets every connection, even with weight 0";
-            let cure = "remove the rule to refuse them, or add a second destination";
+            let cure = "leave the weight out, or add the destination that gets them";
             out.push(code::WEIGHT_IDLE, object, field, message, cure);
         }
         0 | 1 | 100 => {}
@@ -92,16 +92,25 @@ fn shares(object: &Object, path: &str, named: Vec<(String, u64)>, out: &mut Find
     let mut weights: Vec<(String, u64)> = Vec::new();
     let mut first: Vec<usize> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
+    let mut repeated: Vec<(usize, usize)> = Vec::new();
     for (at, (name, weight)) in named.into_iter().enumerate() {
         if let Some(place) = places.get(&name) {
             weights[*place].1 += weight;
-            let message = format!("the destination stands at #{} too, and the weights add up", first[*place]);
-            out.push(code::DESTINATION_TWICE, object, format!("{path}[{at}]"), message, "keep one of them");
+            repeated.push((at, *place));
             continue;
         }
         places.insert(name.clone(), weights.len());
         first.push(at);
         weights.push((name, weight));
+    }
+    for (at, place) in repeated {
+        let message = format!("the destination stands at #{} too, and the weights add up", first[place]);
+        // A single destination gets everything, and its weight would only be another finding.
+        let cure = match weights.as_slice() {
+            [_] => "keep one of them, without a weight".to_owned(),
+            weights => format!("keep one of them, with `weight: {}`", weights[place].1),
+        };
+        out.push(code::DESTINATION_TWICE, object, format!("{path}[{at}]"), message, cure);
     }
     let total: u128 = weights.iter().map(|(_, weight)| u128::from(*weight)).sum();
     // What fits into slots exactly is not rounded.

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use super::gateway_api::allows;
 use super::provider::{Endpoint, Port, Provider};
 use crate::route::model::gateway;
 use crate::route::model::{
@@ -13,7 +14,8 @@ use crate::route::model::{
 use crate::route::names;
 use crate::route::object::Object;
 
-const ROOT_NAMESPACE: &str = "istio-system";
+/// DestinationRules of this namespace are for every client, where no other has one.
+pub(super) const ROOT_NAMESPACE: &str = "istio-system";
 
 /// A DestinationRule and its object.
 pub(super) type Rule<'a> = (&'a Object, &'a DestinationRule);
@@ -151,10 +153,11 @@ impl<'a> World<'a> {
     }
 
     /// A host that begins alike, as one of another namespace: for a cure.
-    pub(super) fn similar(&self, namespace: &str, host: &str) -> Option<&str> {
+    pub(super) fn similar(&self, namespace: &str, host: &str) -> Option<&Provider<'a>> {
         let wanted = names::full_host(host, namespace);
         let alike = self.by_label.get(first_label(&wanted))?;
-        alike.iter().map(|at| self.providers[*at].host.as_str()).find(|found| *found != wanted)
+        let visible = alike.iter().map(|at| &self.providers[*at]).filter(|provider| provider.reaches(namespace));
+        visible.into_iter().find(|provider| provider.host != wanted)
     }
 
     /// Any Gateway of a name: for a cure.
@@ -165,6 +168,15 @@ impl<'a> World<'a> {
     /// The place of the Gateway API's Gateway.
     pub(super) fn api_gateway(&self, namespace: &str, name: &str) -> Option<usize> {
         self.api_gateway_at.get(&(namespace, name)).copied()
+    }
+
+    /// The namespace of a Gateway API's Gateway of a name that takes TCPRoutes of another: for a cure.
+    pub(super) fn api_gateway_for(&self, name: &str, namespace: &str) -> Option<&'a str> {
+        let takes = |(object, gateway): &&(&'a Object, &'a gateway_api::Gateway)| {
+            let takes = |one| allows(one, &object.key.namespace, namespace);
+            object.key.name == name && gateway.listeners.iter().any(takes)
+        };
+        self.api_gateways.iter().find(takes).map(|(object, _)| object.key.namespace.as_str())
     }
 
     /// DestinationRules of a host in every namespace.

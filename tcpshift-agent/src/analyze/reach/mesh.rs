@@ -1,11 +1,12 @@
 //! Rules for clients inside a mesh: those of all VirtualServices of one host stand one behind another.
 //!
-//! Which clients a match is for is known beforehand, and a match without subnets ends the search: so a wider match
-//! that comes first leaves nothing.
+//! Which clients a match is for is known beforehand. Of the prefixes of those that fit, the longest wins, as at a gateway.
 
 use std::collections::BTreeMap;
 
-use super::{Blocker, Fate, Place, block};
+use ipnet::IpNet;
+
+use super::{Blocker, Fate, Place, block, pairs};
 use crate::analyze::code;
 use crate::analyze::finding::Findings;
 use crate::route::model::{Export, GatewayRef, RouteMatch, VirtualService, selects};
@@ -63,16 +64,20 @@ fn meets((_, one): (&Object, &VirtualService), (_, two): (&Object, &VirtualServi
 
 /// Whether the first takes every connection that the second could.
 fn leaves_nothing(first: Option<&RouteMatch>, second: Option<&RouteMatch>) -> bool {
-    let Some(first) = first else { return true };
     let none = RouteMatch::default();
-    let second = second.unwrap_or(&none);
+    let (first, second) = (first.unwrap_or(&none), second.unwrap_or(&none));
     let ports = first.port.is_none() || first.port == second.port;
     let clients = selects(&first.source_labels, &second.source_labels)
-        && (first.source_namespace.is_none() || first.source_namespace == second.source_namespace)
-        && (first.source.is_none() || first.source == second.source);
-    let subnets = first.destinations.is_empty()
-        || !second.destinations.is_empty() && second.destinations.iter().all(|net| first.destinations.contains(net));
-    ports && clients && subnets
+        && (first.source_namespace.is_none() || first.source_namespace == second.source_namespace);
+    ports && clients && {
+        let taken = pairs(first);
+        pairs(second).iter().all(|pair| taken.iter().any(|other| has(other.0, pair.0) && has(other.1, pair.1)))
+    }
+}
+
+/// Whether a prefix leaves nothing of another that is no longer. None is as wide as can be.
+fn has(first: Option<IpNet>, second: Option<IpNet>) -> bool {
+    first == second || first.is_none() && second.is_some_and(|net| net.prefix_len() == 0)
 }
 
 fn conflicts(services: &[(&Object, &VirtualService)], host: &str, members: &[usize], out: &mut Findings) {
