@@ -3,13 +3,16 @@
 //! A case begins with the line `=== NAME`. Then come `why: REASON`, `verdict: accept`, `warn` or `reject`, for the
 //! last two `says: TEXT`, which has to be part of a problem's field and message, an empty line, and the document.
 //! `accept` means that there is nothing to say at all.
+//!
+//! Each document is written anew too, with every field on a line of its own: a problem has the line of its field.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value as Json;
 use tcpshift_agent::route::problem::{Problem, Severity};
-use tcpshift_agent::route::read;
+use tcpshift_agent::route::{read, yaml};
 
 struct Case<'a> {
     name: &'a str,
@@ -52,6 +55,79 @@ fn documents_that_lack_a_line_or_have_odd_values_are_judged_too() {
             }
         }
     }
+}
+
+#[test]
+fn every_problem_has_the_line_of_its_field() {
+    let (mut checked, mut mismatches) = (0, Vec::new());
+    for (file, text) in files() {
+        for case in cases(&text) {
+            let [document] = yaml::read(case.document).nodes.try_into().expect("a case has one document");
+            let lines = lines(&document.to_json(), "");
+            let text = lines.iter().map(|(line, _)| line.as_str()).collect::<Vec<_>>().join("\n");
+            let inside = if document.text("kind") == Some("List") { "items[0]." } else { "" };
+            for problem in read::read("case.yaml", &text, None).problems {
+                let expected = line_of(&format!("{inside}{}", problem.field), &lines);
+                checked += 1;
+                if problem.line != expected {
+                    mismatches.push(format!("{file}: {}: line {expected} is expected: {problem}\n{text}", case.name));
+                }
+            }
+        }
+    }
+    assert!(checked >= 500, "only {checked} problems are left");
+    assert!(mismatches.is_empty(), "{} of {checked}:\n{}", mismatches.len(), mismatches.join("\n"));
+}
+
+/// A value as lines of YAML, each with the paths of what begins on it.
+fn lines(value: &Json, path: &str) -> Vec<(String, Vec<String>)> {
+    let indented = |lines: Vec<(String, Vec<String>)>| {
+        lines.into_iter().map(|(line, paths)| (format!("  {line}"), paths)).collect::<Vec<_>>()
+    };
+    match value {
+        Json::Object(fields) if !fields.is_empty() => {
+            let field = |(name, value): (&String, &Json)| {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let mut inner = lines(value, &path);
+                let name = Json::from(name.as_str());
+                let is_block = matches!(value, Json::Object(inner) if !inner.is_empty())
+                    || matches!(value, Json::Array(items) if !items.is_empty());
+                if is_block {
+                    inner = indented(inner);
+                    inner.insert(0, (format!("{name}:"), vec![path]));
+                } else {
+                    inner[0] = (format!("{name}: {}", inner[0].0), vec![path]);
+                }
+                inner
+            };
+            fields.iter().flat_map(field).collect()
+        }
+        Json::Array(items) if !items.is_empty() => {
+            let item = |(index, item): (usize, &Json)| {
+                let path = format!("{path}[{index}]");
+                let mut inner = indented(lines(item, &path));
+                inner[0].0.replace_range(..1, "-");
+                inner[0].1.push(path);
+                inner
+            };
+            items.iter().enumerate().flat_map(item).collect()
+        }
+        scalar => vec![(scalar.to_string(), Vec::new())],
+    }
+}
+
+/// The line of a field, or of what is nearest around it.
+fn line_of(field: &str, lines: &[(String, Vec<String>)]) -> usize {
+    let spelled = |name: &str| name.replace('_', "").to_lowercase();
+    let field = spelled(field);
+    let length = |path: &String| {
+        let path = spelled(path);
+        let rest = field.strip_prefix(&path)?;
+        (rest.is_empty() || rest.starts_with(['.', '['])).then_some(path.len())
+    };
+    let found = lines.iter().enumerate().flat_map(|(index, (_, paths))| paths.iter().map(move |path| (index, path)));
+    let nearest = found.filter_map(|(index, path)| Some((length(path)?, index))).max_by_key(|(length, _)| *length);
+    nearest.map_or(1, |(_, index)| index + 1)
 }
 
 /// Name and text of every file of the table.

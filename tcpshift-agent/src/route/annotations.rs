@@ -66,9 +66,7 @@ pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
         match field.name.as_str() {
             STEER_BY => match steer_by(value) {
                 Some(by) => steering.by = by,
-                None => report.error(
-                    field.line,
-                    &path,
+                None => report.error(&path,
                     format!("{value:?} is no way to steer"),
                     "write connection, sequence, source, or source/24,64 for the first bits of an IPv4 and an IPv6 address",
                 ),
@@ -76,10 +74,10 @@ pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
             ON_EMPTY => match value {
                 "refuse" => steering.redistribute = false,
                 "redistribute" => steering.redistribute = true,
-                _ => report.error(field.line, &path, format!("{value:?} has no meaning"), "write refuse or redistribute"),
+                _ => report.error(&path, format!("{value:?} has no meaning"), "write refuse or redistribute"),
             },
             DATAPATH => steering.asked = datapath(field, &path, report),
-            name => unknown(name, field.line, &path, report),
+            name => unknown(name, &path, report),
         }
     }
     steering
@@ -98,7 +96,7 @@ pub fn refuse_as_istio(metadata: &Node, report: &mut Report<'_>) {
     for field in metadata.fields("annotations") {
         if ["istio.io/dry-run", "internal.istio.io/webhook-always-reject"].contains(&field.name.as_str()) {
             let message = "Istio refuses objects of this kind with this annotation";
-            report.error(field.line, &path.name(&field.name), message, "remove it");
+            report.error(&path.name(&field.name), message, "remove it");
         }
     }
 }
@@ -111,14 +109,14 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
         let path = path.name(&field.name);
         match field.name.as_str() {
             STEER_BY | ON_EMPTY => {
-                report.error(field.line, &path, "this annotation belongs on a VirtualService", "move it there");
+                report.error(&path, "this annotation belongs on a VirtualService", "move it there");
             }
             DATAPATH if kind == Kind::TcpRoute => drop(datapath(field, &path, report)),
             DATAPATH => {
                 let message = "this annotation belongs on a VirtualService or a TCPRoute";
-                report.error(field.line, &path, message, "move it there");
+                report.error(&path, message, "move it there");
             }
-            name => unknown(name, field.line, &path, report),
+            name => unknown(name, &path, report),
         }
     }
 }
@@ -145,13 +143,13 @@ fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Asked {
     } else {
         format!("{value:?} is no datapath")
     };
-    report.error(field.line, path, message, "write auto, proxy, connect or lookup");
+    report.error(path, message, "write auto, proxy, connect or lookup");
     Asked::Auto
 }
 
-fn unknown(name: &str, line: usize, path: &Path<'_>, report: &mut Report<'_>) {
+fn unknown(name: &str, path: &Path<'_>, report: &mut Report<'_>) {
     if name.starts_with(PREFIX) {
-        report.error(line, path, "unknown annotation", format!("known: {STEER_BY}, {ON_EMPTY}, {DATAPATH}"));
+        report.error(path, "unknown annotation", format!("known: {STEER_BY}, {ON_EMPTY}, {DATAPATH}"));
     }
 }
 

@@ -15,13 +15,13 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
         let value = field.node.as_str().unwrap_or_default();
         let problem = names::qualified_name_problem(&field.name).or_else(|| names::metadata_value_problem(value));
         if let Some(problem) = problem {
-            report.error(field.line, &labels.name(&field.name), problem, "");
+            report.error(&labels.name(&field.name), problem, "");
         }
     }
     let annotations = path.name("annotations");
     for field in metadata.fields("annotations") {
         if let Some(problem) = names::qualified_name_problem(&field.name) {
-            report.error(field.line, &annotations.name(&field.name), problem, "");
+            report.error(&annotations.name(&field.name), problem, "");
         }
     }
     if kind != Kind::VirtualService {
@@ -39,7 +39,7 @@ pub fn created(metadata: &Node, report: &mut Report<'_>) -> Option<Timestamp> {
     if created.is_none() {
         let path = Path::ROOT.name("metadata");
         let message = format!("{} is no time", node.described());
-        report.error(node.line, &path.name("creationTimestamp"), message, "write it as 2026-01-31T12:00:00Z");
+        report.error(&path.name("creationTimestamp"), message, "write it as 2026-01-31T12:00:00Z");
     }
     created
 }

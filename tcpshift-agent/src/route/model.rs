@@ -113,7 +113,7 @@ fn object_labels(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'
         let value = field.node.as_str().unwrap_or_default();
         let problem = names::qualified_name_problem(&field.name).or_else(|| names::metadata_value_problem(value));
         if let Some(problem) = problem {
-            report.error(field.line, &path.name(&field.name), problem, "");
+            report.error(&path.name(&field.name), problem, "");
         }
     }
     node.string_map(name)
@@ -133,10 +133,10 @@ fn selector(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) -
         } else {
             continue;
         };
-        report.error(field.line, &path.name(&field.name), problem, "write the label as the objects have it");
+        report.error(&path.name(&field.name), problem, "write the label as the objects have it");
     }
     if node.fields(name).is_empty() {
-        report.warning(node.line, &path, "without labels, everything in the namespace is selected", "add labels");
+        report.warning(&path, "without labels, everything in the namespace is selected", "add labels");
     }
     node.string_map(name)
 }
@@ -148,20 +148,19 @@ fn labels(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) -> 
         let path = path.name(&field.name);
         let value = field.node.as_str().unwrap_or_default();
         if let Some(problem) = names::label_key_problem(&field.name).or_else(|| names::label_value_problem(value)) {
-            report.error(field.line, &path, problem, "");
+            report.error(&path, problem, "");
         }
     }
     node.string_map(name)
 }
 
 /// A port from 1 to 65,535.
-fn port(node: Option<&Node>, line: usize, path: &Path<'_>, report: &mut Report<'_>) -> u16 {
+fn port(node: Option<&Node>, path: &Path<'_>, report: &mut Report<'_>) -> u16 {
     let number = node.and_then(Node::as_i64).unwrap_or_default();
     match u16::try_from(number) {
         Ok(port) if port > 0 => port,
         _ => {
-            let line = node.map_or(line, |node| node.line);
-            report.error(line, path, format!("a port from 1 to 65535 is expected here, and this is {number}"), "");
+            report.error(path, format!("a port from 1 to 65535 is expected here, and this is {number}"), "");
             0
         }
     }

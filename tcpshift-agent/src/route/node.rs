@@ -44,7 +44,55 @@ pub struct Field {
     pub node: Node,
 }
 
+/// One step on the way from a value to one inside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// To a field of a map.
+    Name(String),
+    /// To an item of a list.
+    Index(usize),
+}
+
+/// `source_subnet` as `sourceSubnet`: Istio takes both spellings of a field.
+pub fn camel_case(name: &str) -> String {
+    let mut camel = String::with_capacity(name.len());
+    let mut upper = false;
+    for letter in name.chars() {
+        match letter {
+            '_' if !camel.is_empty() => upper = true,
+            letter if upper => {
+                camel.push(letter.to_ascii_uppercase());
+                upper = false;
+            }
+            letter => camel.push(letter),
+        }
+    }
+    camel
+}
+
 impl Node {
+    /// The line of a field: that of its name, or of the item of a list. Of a field that is not there it is the line
+    /// of what is nearest around it.
+    pub fn line_of(&self, steps: &[Step]) -> usize {
+        let (mut node, mut line) = (self, self.line);
+        for step in steps {
+            (node, line) = match (step, &node.value) {
+                (Step::Name(name), Value::Map(fields)) => {
+                    let exact = fields.iter().find(|field| field.name == *name);
+                    let spelled = || fields.iter().find(|field| camel_case(&field.name) == camel_case(name));
+                    let Some(field) = exact.or_else(spelled) else { break };
+                    (&field.node, field.line)
+                }
+                (Step::Index(index), Value::List(items)) => {
+                    let Some(item) = items.get(*index) else { break };
+                    (item, item.line)
+                }
+                _ => break,
+            };
+        }
+        line
+    }
+
     /// A field of a map; `None` also where it is null, or where this is no map.
     pub fn get(&self, name: &str) -> Option<&Self> {
         let Value::Map(fields) = &self.value else { return None };

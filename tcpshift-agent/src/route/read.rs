@@ -109,7 +109,7 @@ fn read_as(name: &str, text: &str, namespace: Option<&str>, only: bool) -> Conte
     let yaml::Documents { nodes, malformed } = yaml::read(text);
     let has_unnamed = !malformed.is_empty();
     for yaml::Malformed { line, message } in malformed {
-        report.error(line, &Path::ROOT, message, "");
+        report.unreadable(line, message);
     }
     if has_unnamed && nodes.is_empty() {
         return Contents { problems: report.finish(), ..Contents::default() };
@@ -177,24 +177,29 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn document(&mut self, document: Node, lists: usize) {
+    fn document(&mut self, mut document: Node, lists: usize) {
         self.report.object = String::new();
+        self.read(&mut document, lists);
+        self.report.place(&document);
+    }
+
+    fn read(&mut self, document: &mut Node, lists: usize) {
         let line = document.line;
         let (Some(version), Some(kind)) = (document.text("apiVersion"), document.text("kind")) else {
             let cure = "every document begins like `apiVersion: networking.istio.io/v1` and `kind: VirtualService`";
-            self.report.error(line, &Path::ROOT, "this document has no apiVersion or no kind", cure);
+            self.report.error(&Path::ROOT, "this document has no apiVersion or no kind", cure);
             return;
         };
         let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
         if kind.ends_with("List") && document.get("items").is_some() {
             if lists >= MAX_LISTS {
-                self.report.error(line, &Path::ROOT, "lists lie too deep in lists", "");
+                self.report.error(&Path::ROOT, "lists lie too deep in lists", "");
                 return;
             }
-            let Value::Map(fields) = document.value else { return };
-            for field in fields.into_iter().filter(|field| field.name == "items") {
-                let Value::List(items) = field.node.value else {
-                    self.report.error(field.line, &Path::ROOT.name("items"), "a list is expected here", "");
+            let Value::Map(fields) = &mut document.value else { return };
+            for field in fields.iter_mut().filter(|field| field.name == "items") {
+                let Value::List(items) = std::mem::replace(&mut field.node.value, Value::Null) else {
+                    self.report.error(&Path::ROOT.name("items"), "a list is expected here", "");
                     continue;
                 };
                 for item in items {
@@ -215,7 +220,7 @@ impl Reader<'_> {
                     let known: Vec<_> = found.versions().iter().map(|version| join(group, version)).collect();
                     let message = format!("{} has no version {version} that tcpshift reads", found.name());
                     let cure = format!("write {}", known.join(", "));
-                    self.report.error(line, &Path::ROOT.name("apiVersion"), message, cure);
+                    self.report.error(&Path::ROOT.name("apiVersion"), message, cure);
                     return;
                 }
                 self.object(found, document);
@@ -236,24 +241,24 @@ impl Reader<'_> {
                 };
                 let group = if group.is_empty() { "the core group" } else { group };
                 let message = format!("{group} has no kind {kind:?} that tcpshift knows");
-                self.report.error(line, &Path::ROOT.name("kind"), message, cure);
+                self.report.error(&Path::ROOT.name("kind"), message, cure);
             }
         }
     }
 
-    fn object(&mut self, kind: Kind, mut document: Node) {
+    fn object(&mut self, kind: Kind, document: &mut Node) {
         let before = self.report.errors();
         let line = document.line;
-        drop_status(&mut document);
+        drop_status(document);
         let first = self.report.count();
-        let Some(key) = self.key(kind, &document) else { return };
+        let Some(key) = self.key(kind, document) else { return };
         self.report.object = key.to_string();
-        schema::check(&mut document, &schema::document::shape(kind), &Path::ROOT, &mut self.report);
+        schema::check(document, &schema::document::shape(kind), &Path::ROOT, &mut self.report);
         let checked = self.report.count();
         let empty = Node { line, value: Value::Map(Vec::new()) };
         let metadata = document.get("metadata").unwrap_or(&empty);
         metadata::check(kind, metadata, &mut self.report);
-        let spec = model::read(&key, &document, &mut self.report);
+        let spec = model::read(&key, document, &mut self.report);
         let created = metadata::created(metadata, &mut self.report);
         self.report.forget_consequences(first..checked);
         if self.report.errors() > before {
@@ -262,7 +267,7 @@ impl Reader<'_> {
         }
         let origin = Origin::File { path: Arc::clone(&self.file), line };
         let expected_version = metadata.text("resourceVersion").map(str::to_owned);
-        let content = content(&document, &key);
+        let content = content(document, &key);
         let object = Object { key, origin, resource_version: 0, expected_version, created, content, spec };
         self.entries.push(Entry::Valid(Box::new(object)));
     }
@@ -272,7 +277,6 @@ impl Reader<'_> {
         let path = Path::ROOT.name("metadata");
         let metadata = document.get("metadata");
         let name = metadata.and_then(|metadata| metadata.text("name")).unwrap_or_default();
-        let line = metadata.map_or(document.line, |metadata| metadata.line);
         let given = metadata.and_then(|metadata| metadata.text("namespace"));
         let namespace = given.or(self.namespace).unwrap_or(DEFAULT_NAMESPACE);
         kind.name().clone_into(&mut self.report.object);
@@ -284,19 +288,19 @@ impl Reader<'_> {
                 }
                 None => ("the object has no name".to_owned(), "add `metadata: {name: …}`"),
             };
-            self.report.error(line, &path.name("name"), message, cure);
+            self.report.error(&path.name("name"), message, cure);
             return None;
         }
         if !names::is_dns_subdomain(name) {
             let message = format!("{name:?} is no name of an object");
             let cure = "use lower-case letters, digits, inner hyphens and dots, at most 253";
-            self.report.error(line, &path.name("name"), message, cure);
+            self.report.error(&path.name("name"), message, cure);
             return None;
         }
         if !names::is_dns_label(namespace) {
             let message = format!("{namespace:?} is no namespace");
             let cure = "use lower-case letters, digits and inner hyphens, at most 63";
-            self.report.error(line, &path.name("namespace"), message, cure);
+            self.report.error(&path.name("namespace"), message, cure);
             return None;
         }
         if let (Some(given), Some(wanted)) = (given, self.namespace)
@@ -304,7 +308,7 @@ impl Reader<'_> {
             && given != wanted
         {
             let message = format!("the object is of namespace {given}, the command of namespace {wanted}");
-            self.report.error(line, &path.name("namespace"), message, "leave one of them out");
+            self.report.error(&path.name("namespace"), message, "leave one of them out");
         }
         Some(Key { kind, namespace: namespace.to_owned(), name: name.to_owned() })
     }

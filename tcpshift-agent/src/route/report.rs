@@ -1,18 +1,22 @@
 //! Collects the problems of one file, object by object, each with its line and field.
+//!
+//! A problem is reported with the path of its field alone. The line is looked up in the document afterwards, so that
+//! no caller can give another one.
 
 use std::ops::Range;
 
+use super::node::{Node, Step};
 use super::problem::{Problem, Severity};
 
 /// Where in an object a value stands. Built on the stack and rendered only for a problem.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'a> {
     parent: Option<&'a Self>,
-    step: Step<'a>,
+    part: Part<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Step<'a> {
+enum Part<'a> {
     Root,
     Name(&'a str),
     Index(usize),
@@ -20,33 +24,43 @@ enum Step<'a> {
 
 impl<'a> Path<'a> {
     /// The object itself.
-    pub const ROOT: Path<'static> = Path { parent: None, step: Step::Root };
+    pub const ROOT: Path<'static> = Path { parent: None, part: Part::Root };
 
     /// A field of it.
     #[must_use]
     pub const fn name(&'a self, name: &'a str) -> Self {
-        Self { parent: Some(self), step: Step::Name(name) }
+        Self { parent: Some(self), part: Part::Name(name) }
     }
 
     /// An item of it.
     #[must_use]
     pub const fn index(&'a self, index: usize) -> Self {
-        Self { parent: Some(self), step: Step::Index(index) }
+        Self { parent: Some(self), part: Part::Index(index) }
     }
 
     fn render(&self) -> String {
         let mut path = self.parent.map(Path::render).unwrap_or_default();
-        match self.step {
-            Step::Root => {}
-            Step::Name(name) => {
+        match self.part {
+            Part::Root => {}
+            Part::Name(name) => {
                 if !path.is_empty() {
                     path.push('.');
                 }
                 path.push_str(name);
             }
-            Step::Index(index) => path = format!("{path}[{index}]"),
+            Part::Index(index) => path = format!("{path}[{index}]"),
         }
         path
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let mut steps = self.parent.map(Path::steps).unwrap_or_default();
+        match self.part {
+            Part::Root => {}
+            Part::Name(name) => steps.push(Step::Name(name.to_owned())),
+            Part::Index(index) => steps.push(Step::Index(index)),
+        }
+        steps
     }
 }
 
@@ -57,29 +71,49 @@ pub struct Report<'a> {
     /// What the next problems are about: `VirtualService default/tcp-echo`.
     pub object: String,
     problems: Vec<Problem>,
+    /// The ways to the fields of the last problems, whose lines are not looked up yet.
+    unplaced: Vec<Vec<Step>>,
     errors: usize,
 }
 
 impl<'a> Report<'a> {
     /// Problems of one file.
     pub const fn new(file: &'a str) -> Self {
-        Self { file, object: String::new(), problems: Vec::new(), errors: 0 }
+        Self { file, object: String::new(), problems: Vec::new(), unplaced: Vec::new(), errors: 0 }
+    }
+
+    /// A part of the text is no document. No line may be left to look up.
+    pub fn unreadable(&mut self, line: usize, message: impl Into<String>) {
+        self.push(Severity::Error, &Path::ROOT, message.into(), String::new());
+        self.unplaced.pop();
+        if let Some(problem) = self.problems.last_mut() {
+            problem.line = line;
+        }
     }
 
     /// The object cannot be taken.
-    pub fn error(&mut self, line: usize, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
-        self.push(Severity::Error, line, path, message.into(), cure.into());
+    pub fn error(&mut self, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
+        self.push(Severity::Error, path, message.into(), cure.into());
     }
 
     /// The user has to know.
-    pub fn warning(&mut self, line: usize, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
-        self.push(Severity::Warning, line, path, message.into(), cure.into());
+    pub fn warning(&mut self, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
+        self.push(Severity::Warning, path, message.into(), cure.into());
     }
 
-    fn push(&mut self, severity: Severity, line: usize, path: &Path<'_>, message: String, cure: String) {
+    fn push(&mut self, severity: Severity, path: &Path<'_>, message: String, cure: String) {
         self.errors += usize::from(severity == Severity::Error);
         let (file, object) = (self.file.to_owned(), self.object.clone());
-        self.problems.push(Problem { severity, file, line, object, field: path.render(), message, cure });
+        self.problems.push(Problem { severity, file, line: 0, object, field: path.render(), message, cure });
+        self.unplaced.push(path.steps());
+    }
+
+    /// Looks up the lines of the problems that were reported since the last time: each is of this document.
+    pub fn place(&mut self, document: &Node) {
+        let first = self.problems.len() - self.unplaced.len();
+        for (problem, steps) in self.problems[first..].iter_mut().zip(self.unplaced.drain(..)) {
+            problem.line = document.line_of(&steps);
+        }
     }
 
     /// Errors so far.
@@ -102,11 +136,15 @@ impl<'a> Report<'a> {
         if causes.is_empty() {
             return;
         }
-        let mut others = self.problems.split_off(end);
+        let others = self.problems.split_off(end);
         self.errors -= others.iter().filter(errors).count();
-        others.retain(|problem| !causes.iter().any(|cause| is_consequence(&problem.field, cause)));
-        self.errors += others.iter().filter(errors).count();
-        self.problems.append(&mut others);
+        let steps = self.unplaced.split_off(self.unplaced.len() - others.len());
+        let kept = |problem: &Problem| !causes.iter().any(|cause| is_consequence(&problem.field, cause));
+        for (problem, steps) in others.into_iter().zip(steps).filter(|(problem, _)| kept(problem)) {
+            self.errors += usize::from(problem.severity == Severity::Error);
+            self.problems.push(problem);
+            self.unplaced.push(steps);
+        }
     }
 
     /// All of them, in the order found.

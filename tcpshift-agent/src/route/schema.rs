@@ -12,7 +12,7 @@ pub mod kubernetes;
 pub mod policy;
 
 use super::duration;
-use super::node::{Node, Value};
+use super::node::{Node, Value, camel_case};
 use super::report::{Path, Report};
 
 /// What a value must look like.
@@ -85,7 +85,6 @@ pub const fn no(name: &'static str, shape: Shape, reason: &'static str) -> Field
 
 /// Holds a tree against a shape and reports all that does not fit.
 pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Report<'_>) {
-    let line = node.line;
     let fits = match (shape, &mut node.value) {
         (Shape::Any, _)
         | (_, Value::Null)
@@ -102,12 +101,7 @@ pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Repor
             for (index, item) in items.iter_mut().enumerate() {
                 let path = path.index(index);
                 if item.value == Value::Null {
-                    report.error(
-                        item.line,
-                        &path,
-                        "this item of the list is empty",
-                        "give it a value or remove its dash",
-                    );
+                    report.error(&path, "this item of the list is empty", "give it a value or remove its dash");
                 } else {
                     check(item, shape, &path, report);
                 }
@@ -130,7 +124,7 @@ pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Repor
     };
     if !fits {
         let message = format!("{} is expected here, and this is {}", shape.described(), node.described());
-        report.error(line, path, message, shape.cure(node));
+        report.error(path, message, shape.cure(node));
         // Nothing that follows has to know of wrong types.
         node.value = Value::Null;
     }
@@ -151,38 +145,21 @@ fn message_field(
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", known.iter().map(|rule| rule.name).collect::<Vec<_>>().join(", ")),
         };
-        report.error(fields[at].line, &path, "unknown field", cure);
+        report.error(&path, "unknown field", cure);
         return;
     };
     if name != written {
         if fields.iter().any(|other| other.name == name) {
-            report.error(fields[at].line, &path, format!("`{name}` is given twice, in two spellings"), "remove one");
+            report.error(&path, format!("`{name}` is given twice, in two spellings"), "remove one");
             return;
         }
         fields[at].name = name;
     }
     let field = &mut fields[at];
     if let (Honoured::No(reason), false) = (rule.honoured, field.node.value == Value::Null) {
-        report.warning(field.line, &path, format!("not honoured: {reason}"), "");
+        report.warning(&path, format!("not honoured: {reason}"), "");
     }
     check(&mut field.node, &rule.shape, &path, report);
-}
-
-/// `source_subnet` as `sourceSubnet`.
-fn camel_case(name: &str) -> String {
-    let mut camel = String::with_capacity(name.len());
-    let mut upper = false;
-    for letter in name.chars() {
-        match letter {
-            '_' if !camel.is_empty() => upper = true,
-            letter if upper => {
-                camel.push(letter.to_ascii_uppercase());
-                upper = false;
-            }
-            letter => camel.push(letter),
-        }
-    }
-    camel
 }
 
 /// The known word that a written one was probably meant to be.

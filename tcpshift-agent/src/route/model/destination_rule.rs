@@ -40,8 +40,7 @@ pub struct Subset {
 pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> DestinationRule {
     let host = spec.text("host").unwrap_or_default();
     if let Some(problem) = names::wildcard_host_problem(host) {
-        let line = spec.get("host").map_or(spec.line, |node| node.line);
-        report.error(line, &path.name("host"), problem, "name a service, as tcp-echo or tcp-echo.example.com");
+        report.error(&path.name("host"), problem, "name a service, as tcp-echo or tcp-echo.example.com");
     }
     let policy = spec.get("trafficPolicy").map(|node| policy::read(node, &path.name("trafficPolicy"), report));
     let subsets = subsets(spec, &path.name("subsets"), report);
@@ -51,8 +50,7 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
             && !spec.items("exportTo").is_empty()
         {
             let message = "with a workloadSelector the object cannot be visible in other namespaces";
-            let line = spec.get("exportTo").map_or(spec.line, |node| node.line);
-            report.error(line, &path.name("exportTo"), message, "write `exportTo: [\".\"]` or leave it out");
+            report.error(&path.name("exportTo"), message, "write `exportTo: [\".\"]` or leave it out");
         }
         super::selector(node, "matchLabels", &path.name("workloadSelector"), report)
     });
@@ -65,12 +63,11 @@ fn subsets(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<Subset>
     for (index, node) in spec.items("subsets").iter().enumerate() {
         let path = path.index(index);
         let name = node.text("name").unwrap_or_default();
-        let line = node.get("name").map_or(node.line, |node| node.line);
         if !names::is_host_label(name) {
             let cure = "use letters, digits and inner hyphens, at most 63";
-            report.error(line, &path.name("name"), format!("{name:?} is no name of a subset"), cure);
+            report.error(&path.name("name"), format!("{name:?} is no name of a subset"), cure);
         } else if !taken.insert(name) {
-            report.error(line, &path.name("name"), format!("the subset {name} is declared twice"), "rename one");
+            report.error(&path.name("name"), format!("the subset {name} is declared twice"), "rename one");
         }
         let labels = super::labels(node, "labels", &path, report);
         let policy = node.get("trafficPolicy").map(|node| policy::read(node, &path.name("trafficPolicy"), report));

@@ -54,27 +54,25 @@ pub fn read(metadata: &Node, root: &Node, report: &mut Report<'_>) -> EndpointSl
     let path = Path::ROOT;
     let kind = root.text("addressType").unwrap_or_default();
     if !["IPv4", "IPv6", "FQDN"].contains(&kind) {
-        let line = root.get("addressType").map_or(root.line, |node| node.line);
         let message = format!("{kind:?} is no type of address");
-        report.error(line, &path.name("addressType"), message, "write IPv4, IPv6 or FQDN");
+        report.error(&path.name("addressType"), message, "write IPv4, IPv6 or FQDN");
     }
     if kind == "FQDN" {
-        let line = root.get("addressType").map_or(root.line, |node| node.line);
         let message = "not honoured: names are not resolved; these endpoints are not used";
-        report.warning(line, &path.name("addressType"), message, "write IPv4 or IPv6, and addresses");
+        report.warning(&path.name("addressType"), message, "write IPv4 or IPv6, and addresses");
     }
     let labels = metadata.string_map("labels");
     let service = labels.get(SERVICE_LABEL).cloned();
     if service.is_none() {
         let metadata_path = path.name("metadata");
         let message = format!("without the label {SERVICE_LABEL} these are endpoints of no Service");
-        report.warning(metadata.line, &metadata_path.name("labels"), message, "add the label");
+        report.warning(&metadata_path.name("labels"), message, "add the label");
     }
     let path = path.name("endpoints");
     let items = root.items("endpoints");
     if items.len() > MAX_ENDPOINTS {
         let message = format!("there are {} endpoints, {MAX_ENDPOINTS} at most", items.len());
-        report.error(root.line, &path, message, "divide the slice");
+        report.error(&path, message, "divide the slice");
     }
     let endpoints =
         items.iter().enumerate().map(|(index, node)| endpoint(node, kind, &path.index(index), report)).collect();
@@ -87,7 +85,7 @@ fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -
         let path = path.name("addresses");
         if items.is_empty() || items.len() > MAX_ADDRESSES {
             let message = format!("an endpoint has 1 to {MAX_ADDRESSES} addresses, and this has {}", items.len());
-            report.error(node.line, &path, message, "add one, or remove some");
+            report.error(&path, message, "add one, or remove some");
         }
         for (index, node) in items.iter().enumerate() {
             let text = node.as_str().unwrap_or_default();
@@ -100,7 +98,7 @@ fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -
             };
             if !fits {
                 let message = format!("{text:?} is no address of type {kind}");
-                report.error(node.line, &path.index(index), message, "change it, or addressType");
+                report.error(&path.index(index), message, "change it, or addressType");
             }
         }
     }
@@ -108,7 +106,7 @@ fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -
         && !names::is_dns_label(name)
     {
         let message = format!("{name:?} is no name of a host");
-        report.error(node.line, &path.name("hostname"), message, "use lower-case letters, digits and inner hyphens");
+        report.error(&path.name("hostname"), message, "use lower-case letters, digits and inner hyphens");
     }
     let says = |name: &str, default: bool| {
         let said = node.get("conditions").filter(|conditions| conditions.get(name).is_some());
@@ -128,7 +126,7 @@ fn ports(root: &Node, report: &mut Report<'_>) -> Vec<Port> {
     let items = root.items("ports");
     if items.len() > MAX_PORTS {
         let message = format!("there are {} ports, {MAX_PORTS} at most", items.len());
-        report.error(root.line, &path, message, "remove some");
+        report.error(&path, message, "remove some");
     }
     let mut taken = BTreeSet::new();
     let mut ports = Vec::new();
@@ -138,18 +136,18 @@ fn ports(root: &Node, report: &mut Report<'_>) -> Vec<Port> {
         if !name.is_empty() && !names::is_dns_label(name) {
             let message = format!("{name:?} is no name of a port");
             let cure = "use lower-case letters, digits and inner hyphens";
-            report.error(node.line, &path.name("name"), message, cure);
+            report.error(&path.name("name"), message, cure);
         } else if !taken.insert(name) {
-            report.error(node.line, &path.name("name"), format!("two ports are named {name:?}"), "rename one");
+            report.error(&path.name("name"), format!("two ports are named {name:?}"), "rename one");
         }
         let port = node.get("port");
-        let port = port.map(|port| super::port(Some(port), port.line, &path.name("port"), report));
+        let port = port.map(|port| super::port(Some(port), &path.name("port"), report));
         match node.text("protocol").unwrap_or("TCP") {
             "TCP" => ports.push(Port { name: name.to_owned(), port }),
             "UDP" | "SCTP" => {}
             other => {
                 let message = format!("{other:?} is no protocol");
-                report.error(node.line, &path.name("protocol"), message, "write TCP, UDP or SCTP");
+                report.error(&path.name("protocol"), message, "write TCP, UDP or SCTP");
             }
         }
     }

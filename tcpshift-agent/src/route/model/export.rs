@@ -43,19 +43,19 @@ pub(super) fn read(spec: &Node, namespace: &str, none: bool, path: &Path<'_>, re
             } else {
                 format!(". and {namespace} are the same namespace")
             };
-            report.error(node.line, &path, message, "keep one of them");
+            report.error(&path, message, "keep one of them");
         } else if entry == "~" && !none {
-            report.error(node.line, &path, "~ can only be said of a ServiceEntry", "write . or name namespaces");
+            report.error(&path, "~ can only be said of a ServiceEntry", "write . or name namespaces");
         } else if !matches!(entry, "*" | "~") && !names::is_host_label(entry) {
             let message = format!("{text:?} is no namespace");
-            report.error(node.line, &path, message, "write . for this namespace, * for all, or names");
+            report.error(&path, message, "write . for this namespace, * for all, or names");
         }
         seen.push(entry);
     }
     for (alone, meaning) in [("*", "all"), ("~", "no")] {
         if seen.len() > 1 && seen.contains(&alone) && (alone != "~" || none) {
             let message = format!("{alone} stands for {meaning} namespaces, and others are named beside it");
-            report.error(items[0].line, &path, message, "keep the one or the others");
+            report.error(&path, message, "keep the one or the others");
         }
     }
     match seen.as_slice() {

@@ -45,11 +45,11 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
     if !names::is_host_label(&key.name) {
         let metadata = Path::ROOT.name("metadata");
         let message = format!("{:?} is no name of a Gateway: it has a dot, or more than 63 characters", key.name);
-        report.error(spec.line, &metadata.name("name"), message, "use letters, digits and inner hyphens");
+        report.error(&metadata.name("name"), message, "use letters, digits and inner hyphens");
     }
     let items = spec.items("servers");
     if items.is_empty() {
-        report.error(spec.line, &path.name("servers"), "at least one server is needed", "add `servers` with a `port`");
+        report.error(&path.name("servers"), "at least one server is needed", "add `servers` with a `port`");
     }
     // Istio does not check a Gateway's selector.
     let selector = spec.string_map("selector");
@@ -62,7 +62,7 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
         if !name.is_empty() && !names.insert(name) {
             let path = path.index(index);
             let path = path.name("port");
-            report.error(port.line, &path.name("name"), format!("two ports are named {name}"), "rename one");
+            report.error(&path.name("name"), format!("two ports are named {name}"), "rename one");
         }
     }
     Gateway { selector, servers }
@@ -72,35 +72,34 @@ fn server(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Server {
     let mut server =
         Server { port: 0, name: String::new(), protocol: Protocol::Udp, bind: None, socket: None, hosts: Vec::new() };
     let bind = node.text("bind").unwrap_or_default();
-    let line = node.get("bind").map_or(node.line, |node| node.line);
     if let Some(socket) = bind.strip_prefix("unix://") {
         let path = path.name("bind");
         if let Some(problem) = names::socket_problem(socket) {
-            report.error(line, &path, format!("{bind:?}: {problem}"), "write for example unix:///run/tcp-echo.sock");
+            report.error(&path, format!("{bind:?}: {problem}"), "write for example unix:///run/tcp-echo.sock");
         }
-        report.warning(line, &path, "not honoured: unix sockets are not listened on", "name an address of this host");
+        report.warning(&path, "not honoured: unix sockets are not listened on", "name an address of this host");
         server.socket = Some(socket.to_owned());
     } else if !bind.is_empty() {
         server.bind = names::address(bind);
         if server.bind.is_none() {
             let message = format!("{bind:?} is no IP address");
-            report.error(line, &path.name("bind"), message, "name an address of this host");
+            report.error(&path.name("bind"), message, "name an address of this host");
         }
     }
     if let Some(port) = node.get("port") {
         self::port(&mut server, port, node.get("tls"), path, report);
     } else {
         let cure = "add `port` with number, name and protocol";
-        report.error(node.line, &path.name("port"), "a port is needed", cure);
+        report.error(&path.name("port"), "a port is needed", cure);
     }
     if node.items("hosts").is_empty() {
-        report.error(node.line, &path.name("hosts"), "at least one host is needed", "write `hosts: [\"*\"]`");
+        report.error(&path.name("hosts"), "at least one host is needed", "write `hosts: [\"*\"]`");
     }
     let path = path.name("hosts");
     for (index, node) in node.items("hosts").iter().enumerate() {
         let text = node.as_str().unwrap_or_default();
         if let Some(problem) = host::problem(text) {
-            report.error(node.line, &path.index(index), problem, "");
+            report.error(&path.index(index), problem, "");
         }
         server.hosts.push(text.to_owned());
     }
@@ -111,33 +110,32 @@ fn port(server: &mut Server, port: &Node, tls: Option<&Node>, server_path: &Path
     let path = server_path.name("port");
     let number = port.integer("number").unwrap_or_default();
     if server.socket.is_none() {
-        server.port = super::port(port.get("number"), port.line, &path.name("number"), report);
+        server.port = super::port(port.get("number"), &path.name("number"), report);
     } else if number != 0 {
         let message = format!("a unix socket has no port, and this is {number}");
-        report.error(port.line, &path.name("number"), message, "write 0");
+        report.error(&path.name("number"), message, "write 0");
     }
     port.text("name").unwrap_or_default().clone_into(&mut server.name);
     if server.name.is_empty() {
-        report.error(port.line, &path.name("name"), "a name is needed", "name the port, for example tcp");
+        report.error(&path.name("name"), "a name is needed", "name the port, for example tcp");
     }
     if port.integer("targetPort").unwrap_or_default() > 0 {
         let message = "targetPort has no meaning in a Gateway";
-        report.error(port.line, &path.name("targetPort"), message, "remove it");
+        report.error(&path.name("targetPort"), message, "remove it");
     }
     let written = port.text("protocol").unwrap_or_default();
-    let line = port.get("protocol").map_or(port.line, |node| node.line);
     let protocol = protocol::parse(written);
     match protocol {
         Some(Protocol::Tcp) => {}
         Some(_) => {
             let message = format!("{written} is not served: tcpshift moves plain TCP connections");
             let cure = "write TCP if the bytes may pass as they are";
-            report.warning(line, &path.name("protocol"), message, cure);
+            report.warning(&path.name("protocol"), message, cure);
         }
-        None => report.error(line, &path.name("protocol"), format!("{written:?} is no protocol"), "write TCP"),
+        None => report.error(&path.name("protocol"), format!("{written:?} is no protocol"), "write TCP"),
     }
     server.protocol = protocol.unwrap_or(Protocol::Udp);
-    tls::check(tls, protocol, port.line, &server_path.name("tls"), report);
+    tls::check(tls, protocol, &server_path.name("tls"), report);
 }
 
 /// Whether a server that lists `hosts`, of a Gateway in `own`, takes a VirtualService of a namespace: one of the

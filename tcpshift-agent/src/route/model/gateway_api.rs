@@ -69,7 +69,7 @@ fn optional<'n>(node: &'n Node, name: &str, form: Form, path: &Path<'_>, report:
     let text = field.as_str()?;
     if !form.fits(text) {
         let message = format!("{text:?} is not {}", form.described());
-        report.error(field.line, &path.name(name), message, "");
+        report.error(&path.name(name), message, "");
     }
     Some(text)
 }
@@ -77,7 +77,7 @@ fn optional<'n>(node: &'n Node, name: &str, form: Form, path: &Path<'_>, report:
 /// A field that has to be there.
 fn required(node: &Node, name: &str, form: Form, path: &Path<'_>, report: &mut Report<'_>) -> String {
     if node.get(name).is_none() {
-        report.error(node.line, &path.name(name), format!("{name} is needed"), format!("add {}", form.described()));
+        report.error(&path.name(name), format!("{name} is needed"), format!("add {}", form.described()));
     }
     optional(node, name, form, path, report).unwrap_or_default().to_owned()
 }
@@ -93,7 +93,6 @@ fn count(node: &Node, name: &str, (least, most): (usize, usize), path: &Path<'_>
         (0, most) => format!("at most {most}"),
         (least, most) => format!("{least} to {most}"),
     };
-    let line = node.get(name).map_or(node.line, |node| node.line);
     let cure = if found < least { "add one" } else { "remove some" };
-    report.error(line, &path.name(name), format!("{wanted} of them can be here, and there are {found}"), cure);
+    report.error(&path.name(name), format!("{wanted} of them can be here, and there are {found}"), cure);
 }

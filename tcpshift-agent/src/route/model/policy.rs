@@ -63,11 +63,11 @@ pub(super) fn read(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Pol
     let has =
         |block: &&str| node.get(block).is_some() && (*block != "portLevelSettings" || !node.items(block).is_empty());
     if !blocks.iter().any(has) {
-        report.error(node.line, path, "trafficPolicy must have at least one field", "remove it, or fill it");
+        report.error(path, "trafficPolicy must have at least one field", "remove it, or fill it");
         return Policy::default();
     }
     if node.get("tunnel").is_some() && node.get("proxyProtocol").is_some() {
-        report.error(node.line, path, "tunnel and proxyProtocol exclude each other", "keep one of them");
+        report.error(path, "tunnel and proxyProtocol exclude each other", "keep one of them");
     }
     let mut policy = blocks_of(node, path, report);
     policy.proxy_protocol = node.get("proxyProtocol").map(|node| match node.text("version") {
@@ -87,20 +87,20 @@ pub(super) fn read(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Pol
 fn ports(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<(u32, Policy)> {
     let items = node.items("portLevelSettings");
     if items.len() > MAX_PORTS {
-        report.error(node.line, path, format!("there are {} entries, {MAX_PORTS} at most", items.len()), "remove some");
+        report.error(path, format!("there are {} entries, {MAX_PORTS} at most", items.len()), "remove some");
     }
     let mut ports = Vec::new();
     for (index, node) in items.iter().enumerate() {
         let path = path.index(index);
         let port = node.get("port");
         if port.is_none() {
-            report.error(node.line, &path.name("port"), "a port is needed", "add `port: {number: N}`");
+            report.error(&path.name("port"), "a port is needed", "add `port: {number: N}`");
         }
         let number = port.and_then(|port| port.integer("number")).unwrap_or_default();
         if !["loadBalancer", "connectionPool", "outlierDetection", "tls"].iter().any(|block| node.get(block).is_some())
         {
             let cure = "add loadBalancer, connectionPool, outlierDetection or tls";
-            report.error(node.line, &path, "the settings of a port must have at least one field", cure);
+            report.error(&path, "the settings of a port must have at least one field", cure);
         }
         ports.push((number as u32, blocks_of(node, &path, report)));
     }
@@ -130,13 +130,13 @@ fn tunnel(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     let protocol = node.text("protocol").unwrap_or_default();
     if !["", "CONNECT", "POST"].contains(&protocol) {
         let message = format!("{protocol:?} is no protocol of a tunnel");
-        report.error(node.line, &path.name("protocol"), message, "write CONNECT or POST");
+        report.error(&path.name("protocol"), message, "write CONNECT or POST");
     }
     let host = node.text("targetHost").unwrap_or_default();
     if let Some(problem) = names::host_problem(host).filter(|_| !names::is_address(host)) {
-        report.error(node.line, &path.name("targetHost"), problem, "name a host or an IP address");
+        report.error(&path.name("targetHost"), problem, "name a host or an IP address");
     }
-    super::port(node.get("targetPort"), node.line, &path.name("targetPort"), report);
+    super::port(node.get("targetPort"), &path.name("targetPort"), report);
 }
 
 /// A share from 0 to 100, 0 if there is none.
@@ -144,7 +144,7 @@ fn percent(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) ->
     let Some(field) = node.get(name) else { return 0.0 };
     let share = field.as_f64().unwrap_or_default();
     if !(0.0..=100.0).contains(&share) {
-        report.error(field.line, &path.name(name), format!("a percentage is 0 to 100, and this is {share}"), "");
+        report.error(&path.name(name), format!("a percentage is 0 to 100, and this is {share}"), "");
     }
     share
 }
@@ -158,6 +158,6 @@ fn duration(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) -
         nanos if nanos % 1_000_000 != 0 => "a duration is in whole milliseconds",
         _ => return Some(duration),
     };
-    report.error(field.line, &path.name(name), problem, "write for example 500ms or 10s");
+    report.error(&path.name(name), problem, "write for example 500ms or 10s");
     Some(duration)
 }

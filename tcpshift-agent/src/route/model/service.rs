@@ -68,14 +68,14 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
         let metadata = Path::ROOT.name("metadata");
         let message =
             format!("{:?} is no name of a Service: it has a dot, begins with a digit, or is too long", key.name);
-        report.error(spec.line, &metadata.name("name"), message, "use lower-case letters, digits and inner hyphens");
+        report.error(&metadata.name("name"), message, "use lower-case letters, digits and inner hyphens");
     }
     for (name, words) in WORDS {
         if let Some(node) = spec.get(name)
             && !words.contains(&node.as_str().unwrap_or_default())
         {
             let message = format!("{} is none of {}", node.described(), words.join(", "));
-            report.error(node.line, &path.name(name), message, "write one of them");
+            report.error(&path.name(name), message, "write one of them");
         }
     }
     let addresses = addresses(spec, path, report);
@@ -85,12 +85,12 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
         let name = external_name.as_deref().unwrap_or_default();
         if !names::is_dns_subdomain(name.strip_suffix('.').unwrap_or(name)) {
             let message = format!("{name:?} is no host that the service can stand for");
-            report.error(spec.line, &path.name("externalName"), message, "name a host");
+            report.error(&path.name("externalName"), message, "name a host");
         }
     }
     let headless = spec.text("clusterIP") == Some("None");
     if spec.items("ports").is_empty() && !external && !headless {
-        report.error(spec.line, &path.name("ports"), "at least one port is needed", "add `ports` with a `port`");
+        report.error(&path.name("ports"), "at least one port is needed", "add `ports` with a `port`");
     }
     let selector = super::object_labels(spec, "selector", path, report);
     Service {
@@ -109,16 +109,15 @@ fn affinity(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Option<Dur
     let wanted = spec.text("sessionAffinity") == Some("ClientIP");
     let config = spec.get("sessionAffinityConfig");
     let path = path.name("sessionAffinityConfig");
-    if let (false, Some(config)) = (wanted, config) {
-        report.error(config.line, &path, "it needs `sessionAffinity: ClientIP`", "add that, or remove this");
+    if !wanted && config.is_some() {
+        report.error(&path, "it needs `sessionAffinity: ClientIP`", "add that, or remove this");
     }
     let timeout = config.and_then(|config| config.get("clientIP")).and_then(|client| client.get("timeoutSeconds"));
     let seconds = timeout.and_then(Node::as_i64).unwrap_or(DEFAULT_AFFINITY);
     if !(1..=86_400).contains(&seconds) {
         let path = path.name("clientIP");
-        let line = timeout.map_or(spec.line, |node| node.line);
         let message = format!("a client is kept 1 to 86400 seconds, and this is {seconds}");
-        report.error(line, &path.name("timeoutSeconds"), message, "");
+        report.error(&path.name("timeoutSeconds"), message, "");
     }
     wanted.then(|| Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
@@ -132,7 +131,7 @@ fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<IpNet
         match names::address(text).map(IpNet::from) {
             Some(address) if found.contains(&address) => {}
             Some(address) => found.push(address),
-            None => report.error(node.line, path, format!("{text:?} is no IP address"), "write an address, or None"),
+            None => report.error(path, format!("{text:?} is no IP address"), "write an address, or None"),
         }
     };
     if let Some(node) = spec.get("clusterIP") {
@@ -148,14 +147,14 @@ fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<IpNet
         let known = matches!(node.as_str(), Some("IPv4" | "IPv6"));
         if !known || index > 1 || items[..index].iter().any(|other| other.value == node.value) {
             let message = "families are IPv4 and IPv6, each once";
-            report.error(node.line, &families.index(index), message, "remove it");
+            report.error(&families.index(index), message, "remove it");
         }
     }
     let path = path.name("externalIPs");
     for (index, node) in spec.items("externalIPs").iter().enumerate() {
         let text = node.as_str().unwrap_or_default();
         if !names::is_address(text) {
-            report.error(node.line, &path.index(index), format!("{text:?} is no IP address"), "write an address");
+            report.error(&path.index(index), format!("{text:?} is no IP address"), "write an address");
         }
     }
     found

@@ -92,7 +92,7 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
         let count = spec.items(name).len();
         if count > MAX_ITEMS {
             let message = format!("there are {count} of them, {MAX_ITEMS} at most");
-            report.error(spec.line, &path.name(name), message, "divide the object");
+            report.error(&path.name(name), message, "divide the object");
         }
     }
     let hosts = hosts(spec, resolution, &path.name("hosts"), report);
@@ -107,17 +107,17 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
         let path = path.name("workloadSelector");
         if matches!(resolution, Resolution::None | Resolution::DynamicDns) {
             let message = format!("it has no use with resolution {}", resolution.name());
-            report.warning(node.line, &path, message, "write `resolution: STATIC`, or DNS");
+            report.warning(&path, message, "write `resolution: STATIC`, or DNS");
         }
         super::selector(node, "labels", &path, report)
     });
     if selector.is_some() && !endpoints.is_empty() {
         let cure = "keep one of them";
-        report.error(spec.line, path, "endpoints and workloadSelector exclude each other", cure);
+        report.error(path, "endpoints and workloadSelector exclude each other", cure);
     }
     if resolution == Resolution::DynamicDns && spec.text("location") == Some("MESH_INTERNAL") {
         let message = "DYNAMIC_DNS is for services outside a mesh";
-        report.error(spec.line, &path.name("location"), message, "write MESH_EXTERNAL, or another resolution");
+        report.error(&path.name("location"), message, "write MESH_EXTERNAL, or another resolution");
     }
     let export = export::read(spec, &key.namespace, true, path, report);
     ServiceEntry { hosts, addresses, ports, resolution, endpoints, selector, export }
@@ -126,7 +126,7 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
 fn hosts(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Report<'_>) -> Vec<String> {
     let items = spec.items("hosts");
     if items.is_empty() {
-        report.error(spec.line, path, "at least one host is needed", "name the service, as in echo.example.com");
+        report.error(path, "at least one host is needed", "name the service, as in echo.example.com");
     }
     let resolved =
         matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin) && spec.items("endpoints").is_empty();
@@ -134,19 +134,19 @@ fn hosts(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Repo
         let host = node.as_str().unwrap_or_default();
         let path = path.index(index);
         if host == "*" {
-            report.error(node.line, &path, "the host * names no service", "name one host");
+            report.error(&path, "the host * names no service", "name one host");
         } else if let Some(problem) = names::wildcard_host_problem(host) {
-            report.error(node.line, &path, problem, "name the service, as in echo.example.com");
+            report.error(&path, problem, "name the service, as in echo.example.com");
         } else if let (true, Some(problem)) = (resolved, names::host_problem(host)) {
             let message = format!("DNS cannot be asked for {host}: {problem}");
-            report.error(node.line, &path, message, "name a full host, or give endpoints");
+            report.error(&path, message, "name a full host, or give endpoints");
         } else if resolution == Resolution::DynamicDns && !host.starts_with('*') {
             let message = "DYNAMIC_DNS is for hosts with a wildcard";
-            report.error(node.line, &path, message, "write `resolution: DNS`");
+            report.error(&path, message, "write `resolution: DNS`");
         }
         if host.contains('*') && host.len() > 1 && !host.starts_with("*.") {
             let message = format!("{host:?} has a wildcard that does not stand for whole labels");
-            report.warning(node.line, &path, message, "write `*.` before the rest");
+            report.warning(&path, message, "write `*.` before the rest");
         }
     }
     items.iter().filter_map(|host| Some(host.as_str()?.to_owned())).collect()
@@ -161,11 +161,11 @@ fn addresses(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut 
             addresses.push(subnet);
         } else {
             let message = format!("{text:?} is neither an IP address nor a subnet");
-            report.error(node.line, &path, message, "write for example 10.0.0.1 or 10.0.0.0/8");
+            report.error(&path, message, "write for example 10.0.0.1 or 10.0.0.0/8");
         }
         if text.contains('/') && !matches!(resolution, Resolution::None | Resolution::Static) {
             let message = format!("a subnet cannot be an address with resolution {}", resolution.name());
-            report.error(node.line, &path, message, "write single addresses, or another resolution");
+            report.error(&path, message, "write single addresses, or another resolution");
         }
     }
     addresses

@@ -123,7 +123,7 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
         rules.map(|(index, node)| rule::tls(key, spec, node, &path.index(index), report)).collect()
     };
     if ["tcp", "tls", "http"].iter().all(|rules| spec.items(rules).is_empty()) {
-        report.error(spec.line, path, "there is no rule", "add `tcp` with at least one rule");
+        report.error(path, "there is no rule", "add `tcp` with at least one rule");
     }
     unreachable::warn(spec, path, report);
     if !in_mesh(spec) {
@@ -145,14 +145,9 @@ fn clients(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         let path = path.name("match");
         for (at, block) in rule.items("match").iter().enumerate() {
             for name in ["sourceLabels", "sourceNamespace"] {
-                if let Some(node) = block.get(name) {
+                if block.get(name).is_some() {
                     let message = "not honoured: it selects clients inside a mesh, and the object is for gateways";
-                    report.warning(
-                        node.line,
-                        &path.index(at).name(name),
-                        message,
-                        "remove it, or add the gateway mesh",
-                    );
+                    report.warning(&path.index(at).name(name), message, "remove it, or add the gateway mesh");
                 }
             }
         }
@@ -167,7 +162,7 @@ fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         for other in ["gateways", "tls", "tcp"] {
             if !spec.items(other).is_empty() {
                 let message = format!("at least one host is needed where there are {other}");
-                report.error(spec.line, &path, message, "write `hosts: [\"*\"]` for every host");
+                report.error(&path, message, "write `hosts: [\"*\"]` for every host");
                 break;
             }
         }
@@ -182,10 +177,10 @@ fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
             continue;
         }
         if let Some(problem) = host_problem(host, sni && !in_mesh) {
-            report.error(node.line, &path, problem, "");
+            report.error(&path, problem, "");
         } else if host == "*" && in_mesh {
             let cure = "name gateways without `mesh`, or a host";
-            report.error(node.line, &path, "the host * cannot be used for clients inside a mesh", cure);
+            report.error(&path, "the host * cannot be used for clients inside a mesh", cure);
         }
     }
     if report.errors() > before {
@@ -194,7 +189,7 @@ fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     let texts: Vec<&str> = hosts.iter().map(|node| node.as_str().unwrap_or_default()).collect();
     for (index, other) in names::overlaps(&texts) {
         let message = format!("{} and {other} are the same host or overlap", texts[index]);
-        report.error(hosts[index].line, &path.index(index), message, "keep one of them");
+        report.error(&path.index(index), message, "keep one of them");
     }
 }
 

@@ -42,7 +42,7 @@ pub enum WorkloadAddress {
 pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadEntry {
     if spec.text("address").unwrap_or_default().is_empty() && spec.text("network").unwrap_or_default().is_empty() {
         let message = "an address is needed";
-        report.error(spec.line, &path.name("address"), message, "write the IP address of the host");
+        report.error(&path.name("address"), message, "write the IP address of the host");
         return WorkloadEntry {
             address: WorkloadAddress::Network,
             ports: BTreeMap::new(),
@@ -53,7 +53,7 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadEn
     let entry = template(spec, path, report);
     if entry.address == WorkloadAddress::Network {
         let message = "not honoured: other networks cannot be reached";
-        report.warning(spec.line, &path.name("address"), message, "write the IP address of the host");
+        report.warning(&path.name("address"), message, "write the IP address of the host");
     }
     entry
 }
@@ -63,17 +63,17 @@ pub(super) fn template(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
     let address = address(spec, path, report);
     for (name, most) in [("network", 2048), ("locality", 2048), ("serviceAccount", 253)] {
         if spec.text(name).is_some_and(|text| text.len() > most) {
-            report.error(spec.line, &path.name(name), format!("it has more than {most} characters"), "shorten it");
+            report.error(&path.name(name), format!("it has more than {most} characters"), "shorten it");
         }
     }
     let labels = super::labels(spec, "labels", path, report);
     if labels.len() > MAX_LABELS {
         let message = format!("there are {} labels, {MAX_LABELS} at most", labels.len());
-        report.error(spec.line, &path.name("labels"), message, "remove some");
+        report.error(&path.name("labels"), message, "remove some");
     }
     let ports = ports(spec, &path.name("ports"), report);
     if matches!(address, WorkloadAddress::Unix(_)) && !ports.is_empty() {
-        report.error(spec.line, &path.name("ports"), "a unix socket has no ports", "remove them");
+        report.error(&path.name("ports"), "a unix socket has no ports", "remove them");
     }
     let weight = spec.integer("weight").and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1).max(1);
     WorkloadEntry { address, ports, labels, weight }
@@ -83,16 +83,16 @@ fn ports(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> BTreeMap<Stri
     let fields = spec.fields("ports");
     if fields.len() > MAX_PORTS {
         let message = format!("there are {} ports, {MAX_PORTS} at most", fields.len());
-        report.error(spec.line, path, message, "remove some");
+        report.error(path, message, "remove some");
     }
     let mut ports = BTreeMap::new();
     for field in fields {
         let path = path.name(&field.name);
         if !names::is_host_label(&field.name) {
             let cure = "use letters, digits and inner hyphens, at most 63";
-            report.error(field.line, &path, format!("{:?} is no name of a port", field.name), cure);
+            report.error(&path, format!("{:?} is no name of a port", field.name), cure);
         }
-        ports.insert(field.name.clone(), super::port(Some(&field.node), field.line, &path, report));
+        ports.insert(field.name.clone(), super::port(Some(&field.node), &path, report));
     }
     ports
 }
@@ -100,7 +100,6 @@ fn ports(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> BTreeMap<Stri
 fn address(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadAddress {
     let path = path.name("address");
     let text = spec.text("address").unwrap_or_default();
-    let line = spec.get("address").map_or(spec.line, |node| node.line);
     if let Some(address) = names::address(text) {
         return WorkloadAddress::Ip(address);
     }
@@ -113,9 +112,9 @@ fn address(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadAdd
         None => (WorkloadAddress::Host(text.to_owned()), names::host_problem(text)),
     };
     if text.len() > 256 {
-        report.error(line, &path, "an address has at most 256 characters", cure);
+        report.error(&path, "an address has at most 256 characters", cure);
     } else if let Some(problem) = problem {
-        report.error(line, &path, format!("{text:?} is no address: {problem}"), cure);
+        report.error(&path, format!("{text:?} is no address: {problem}"), cure);
     }
     address
 }

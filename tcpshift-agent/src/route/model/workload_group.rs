@@ -61,7 +61,7 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadGr
     let template_path = path.name("template");
     let template = spec.get("template");
     if template.is_none() {
-        report.error(spec.line, &template_path, "a template is needed", "add `template: {}` at least");
+        report.error(&template_path, "a template is needed", "add `template: {}` at least");
     }
     let template = template.unwrap_or(&empty);
     for name in ["address", "labels"] {
@@ -71,7 +71,7 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadGr
                 _ => "remove it: every endpoint has its own",
             };
             let message = format!("not honoured: the template's {name}");
-            report.warning(template.line, &template_path.name(name), message, cure);
+            report.warning(&template_path.name(name), message, cure);
         }
     }
     let template = workload_entry::template(template, &template_path, report);
@@ -84,7 +84,7 @@ fn probe(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Probe {
     let mut number = |name: &str, default: u32| {
         let number = node.integer(name).unwrap_or_default();
         if number < 0 {
-            report.error(node.line, &path.name(name), format!("this cannot be less than 0, and it is {number}"), "");
+            report.error(&path.name(name), format!("this cannot be less than 0, and it is {number}"), "");
         }
         u32::try_from(number).ok().filter(|number| *number > 0).unwrap_or(default)
     };
@@ -105,27 +105,27 @@ fn method(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Method {
     let methods = ["tcpSocket", "httpGet", "exec", "grpc"];
     let given: Vec<_> = methods.into_iter().filter(|name| node.get(name).is_some()).collect();
     match given.as_slice() {
-        [] => report.error(node.line, path, "the probe does nothing", "add for example `tcpSocket: {port: 9000}`"),
+        [] => report.error(path, "the probe does nothing", "add for example `tcpSocket: {port: 9000}`"),
         [_] => {}
         _ => {
             let message = format!("{} exclude each other", given.join(" and "));
-            report.error(node.line, path, message, "keep one of them");
+            report.error(path, message, "keep one of them");
         }
     }
     if node.get("grpc").is_some() {
         let message = "Istio refuses a probe by grpc: it has no such check of health";
-        report.error(node.line, &path.name("grpc"), message, "use tcpSocket");
+        report.error(&path.name("grpc"), message, "use tcpSocket");
     }
     if let Some(exec) = node.get("exec") {
         let (path, command) = (path.name("exec"), exec.items("command"));
         if command.is_empty() || command.iter().any(|word| word.as_str() == Some("")) {
-            report.error(exec.line, &path.name("command"), "a command is needed, without empty words", "add it");
+            report.error(&path.name("command"), "a command is needed, without empty words", "add it");
         }
     }
     if let Some(http) = node.get("httpGet") {
         let path = path.name("httpGet");
         if !["", "HTTP", "HTTPS"].contains(&http.text("scheme").unwrap_or_default()) {
-            report.error(http.line, &path.name("scheme"), "this is no scheme", "write HTTP or HTTPS");
+            report.error(&path.name("scheme"), "this is no scheme", "write HTTP or HTTPS");
         }
         let headers = path.name("httpHeaders");
         for (index, header) in http.items("httpHeaders").iter().enumerate() {
@@ -133,15 +133,15 @@ fn method(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Method {
             let fits = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
             if name.is_empty() || !fits {
                 let path = headers.index(index);
-                report.error(header.line, &path.name("name"), format!("{name:?} is no name of a header"), "");
+                report.error(&path.name("name"), format!("{name:?} is no name of a header"), "");
             }
         }
-        let port = super::port(http.get("port"), http.line, &path.name("port"), report);
+        let port = super::port(http.get("port"), &path.name("port"), report);
         return Method::Http { port };
     }
     if let Some(tcp) = node.get("tcpSocket") {
         let path = path.name("tcpSocket");
-        let port = super::port(tcp.get("port"), tcp.line, &path.name("port"), report);
+        let port = super::port(tcp.get("port"), &path.name("port"), report);
         let host = tcp.text("host").filter(|host| !host.is_empty()).map(str::to_owned);
         return Method::Tcp { host, port };
     }

@@ -24,34 +24,28 @@ const CIPHERS: &[&str] = &[
 ];
 
 /// Checks the block of a server with this protocol.
-pub(super) fn check(
-    tls: Option<&Node>,
-    protocol: Option<Protocol>,
-    line: usize,
-    path: &Path<'_>,
-    report: &mut Report<'_>,
-) {
+pub(super) fn check(tls: Option<&Node>, protocol: Option<Protocol>, path: &Path<'_>, report: &mut Report<'_>) {
     let Some(tls) = tls else {
         if protocol == Some(Protocol::Tls) {
             let cure = "add `tls: {mode: PASSTHROUGH}`, or write TCP";
-            report.error(line, path, "TLS and HTTPS need `tls`", cure);
+            report.error(path, "TLS and HTTPS need `tls`", cure);
         }
         return;
     };
     let mode = tls.text("mode").unwrap_or("PASSTHROUGH");
     let has = |name: &str| tls.text(name).is_some_and(|text| !text.is_empty()) || !tls.items(name).is_empty();
     if tls.flag("httpsRedirect") && protocol != Some(Protocol::Http) {
-        report.warning(tls.line, &path.name("httpsRedirect"), "it has an effect with HTTP only", "remove it");
+        report.warning(&path.name("httpsRedirect"), "it has an effect with HTTP only", "remove it");
     }
     let passes = matches!(mode, "PASSTHROUGH" | "AUTO_PASSTHROUGH");
     match protocol {
         Some(Protocol::Tcp | Protocol::Udp) => {
-            report.error(tls.line, path, "only TLS and HTTPS can have `tls`", "remove it, or write TLS");
+            report.error(path, "only TLS and HTTPS can have `tls`", "remove it, or write TLS");
         }
         Some(Protocol::Http)
             if !passes || ["caCertificates", "privateKey", "serverCertificate"].into_iter().any(has) =>
         {
-            report.error(tls.line, path, "plain HTTP cannot have certificates", "remove them, or write HTTPS");
+            report.error(path, "plain HTTP cannot have certificates", "remove them, or write HTTPS");
         }
         _ => {}
     }
@@ -63,7 +57,7 @@ fn versions_and_ciphers(tls: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     let ciphers: Vec<&str> = tls.items("cipherSuites").iter().filter_map(Node::as_str).collect();
     if matches!(tls.text("minProtocolVersion"), Some("TLSV1_0" | "TLSV1_1")) && ciphers.is_empty() {
         let message = "versions below 1.2 work with cipher suites that are named only";
-        report.warning(tls.line, &path.name("minProtocolVersion"), message, "add `cipherSuites`");
+        report.warning(&path.name("minProtocolVersion"), message, "add `cipherSuites`");
     }
     let path = path.name("cipherSuites");
     for (index, cipher) in ciphers.iter().enumerate() {
@@ -73,7 +67,7 @@ fn versions_and_ciphers(tls: &Node, path: &Path<'_>, report: &mut Report<'_>) {
             Some(format!("{cipher:?} is no cipher suite and is passed over"))
         };
         if let Some(problem) = problem {
-            report.warning(tls.line, &path.index(index), problem, "remove it");
+            report.warning(&path.index(index), problem, "remove it");
         }
     }
 }
@@ -92,21 +86,21 @@ fn certificates(tls: &Node, mode: &str, path: &Path<'_>, report: &mut Report<'_>
             "credentialNames",
         ];
         for name in fields.into_iter().filter(|name| has(name)) {
-            report.error(tls.line, &path.name(name), "ISTIO_MUTUAL brings its own certificates", "remove it");
+            report.error(&path.name(name), "ISTIO_MUTUAL brings its own certificates", "remove it");
         }
         return;
     }
     if sources + usize::from(files) > 1 {
         let message = "credentialName, credentialNames, tlsCertificates and serverCertificate exclude each other";
-        report.error(tls.line, path, message, "keep one of them");
+        report.error(path, message, "keep one of them");
     }
     if matches!(mode, "PASSTHROUGH" | "AUTO_PASSTHROUGH") {
         if sources > 0 || ["caCrl", "serverCertificate", "privateKey", "caCertificates"].into_iter().any(has) {
-            report.warning(tls.line, path, format!("{mode} uses no certificates"), "remove them");
+            report.warning(path, format!("{mode} uses no certificates"), "remove them");
         }
         // Istio looks at this in these modes alone.
         if has("caCrl") && has("credentialName") {
-            report.error(tls.line, &path.name("caCrl"), "a list of revocations belongs in the credential", "remove it");
+            report.error(&path.name("caCrl"), "a list of revocations belongs in the credential", "remove it");
         }
         return;
     }
@@ -114,21 +108,21 @@ fn certificates(tls: &Node, mode: &str, path: &Path<'_>, report: &mut Report<'_>
         return;
     }
     if mode != "SIMPLE" && !has("caCertificates") {
-        report.error(tls.line, &path.name("caCertificates"), format!("{mode} needs caCertificates"), "add it");
+        report.error(&path.name("caCertificates"), format!("{mode} needs caCertificates"), "add it");
     }
     let listed = tls.items("tlsCertificates");
     if listed.len() > 2 {
-        report.warning(tls.line, &path.name("tlsCertificates"), "two of them can be used at most", "remove the others");
+        report.warning(&path.name("tlsCertificates"), "two of them can be used at most", "remove the others");
     }
     let listed: Vec<&Node> = if listed.is_empty() { vec![tls] } else { listed.iter().collect() };
     for certificate in listed {
         for name in ["serverCertificate", "privateKey"] {
             if certificate.text(name).unwrap_or_default().is_empty() {
-                report.error(certificate.line, &path.name(name), format!("{mode} needs {name}"), "add it");
+                report.error(&path.name(name), format!("{mode} needs {name}"), "add it");
             }
         }
     }
     if has("caCrl") && mode == "SIMPLE" {
-        report.error(tls.line, &path.name("caCrl"), "SIMPLE asks clients for no certificate", "remove it");
+        report.error(&path.name("caCrl"), "SIMPLE asks clients for no certificate", "remove it");
     }
 }

@@ -64,7 +64,7 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
         let listener = listener(node, &path, report);
         if listeners.iter().any(|other| other.name == listener.name) && !listener.name.is_empty() {
             let message = format!("two listeners are named {}", listener.name);
-            report.error(node.line, &path.name("name"), message, "rename one");
+            report.error(&path.name("name"), message, "rename one");
         }
         let same = listeners.iter().zip(items).find(|(other, other_node)| {
             other.port == listener.port
@@ -73,7 +73,7 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
         });
         if let Some((other, _)) = same {
             let message = format!("the listener {} has the same port, protocol and hostname", other.name);
-            report.error(node.line, &path, message, "remove one of them");
+            report.error(&path, message, "remove one of them");
         }
         listeners.push(listener);
     }
@@ -82,21 +82,20 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
 
 fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Listener {
     let name = super::required(node, "name", Form::Section, path, report);
-    let port = crate::route::model::port(node.get("port"), node.line, &path.name("port"), report);
+    let port = crate::route::model::port(node.get("port"), &path.name("port"), report);
     let protocol = node.text("protocol").unwrap_or_default();
-    let line = node.get("protocol").map_or(node.line, |node| node.line);
     match protocol {
         "TCP" => {}
         "HTTP" | "HTTPS" | "TLS" | "UDP" => {
             let message = format!("{protocol} is not served: tcpshift moves plain TCP connections");
             let cure = "write TCP if the bytes may pass as they are";
-            report.warning(line, &path.name("protocol"), message, cure);
+            report.warning(&path.name("protocol"), message, cure);
         }
         _ if is_protocol(protocol) => {
             let message = format!("{protocol} is not served: it is no protocol that tcpshift knows");
-            report.warning(line, &path.name("protocol"), message, "write TCP");
+            report.warning(&path.name("protocol"), message, "write TCP");
         }
-        _ => report.error(line, &path.name("protocol"), format!("{protocol:?} is no protocol"), "write TCP"),
+        _ => report.error(&path.name("protocol"), format!("{protocol:?} is no protocol"), "write TCP"),
     }
     if let Some(hostname) = node.get("hostname") {
         let text = hostname.as_str().unwrap_or_default();
@@ -104,10 +103,10 @@ fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Listener {
         let path = path.name("hostname");
         if !super::is_subdomain(host) || text.len() > 253 {
             let message = format!("{text:?} is no host name");
-            report.error(hostname.line, &path, message, "use lower case, and `*.` at the beginning at most");
+            report.error(&path, message, "use lower case, and `*.` at the beginning at most");
         } else if is_one_of(protocol, &["TCP", "UDP"]) {
             let message = format!("{protocol} connections name no host");
-            report.error(hostname.line, &path, message, "remove it");
+            report.error(&path, message, "remove it");
         }
     }
     tls(node, protocol, path, report);
@@ -131,20 +130,20 @@ fn tls(node: &Node, protocol: &str, path: &Path<'_>, report: &mut Report<'_>) {
     let path = path.name("tls");
     let Some(tls) = node.get("tls") else {
         if is_one_of(protocol, &["TLS"]) {
-            report.error(node.line, &path, "the protocol TLS needs `tls`", "add `tls: {mode: Passthrough}`");
+            report.error(&path, "the protocol TLS needs `tls`", "add `tls: {mode: Passthrough}`");
         }
         return;
     };
     if is_one_of(protocol, &["HTTP", "TCP", "UDP"]) {
-        report.error(tls.line, &path, format!("the protocol {protocol} has no `tls`"), "remove it");
+        report.error(&path, format!("the protocol {protocol} has no `tls`"), "remove it");
         return;
     }
     let mode = tls.text("mode").unwrap_or("Terminate");
     if is_one_of(protocol, &["HTTPS"]) && mode != "Terminate" {
-        report.error(tls.line, &path.name("mode"), "HTTPS can be terminated only", "write Terminate");
+        report.error(&path.name("mode"), "HTTPS can be terminated only", "write Terminate");
     }
     if mode == "Terminate" && tls.items("certificateRefs").is_empty() && tls.fields("options").is_empty() {
-        report.error(tls.line, &path, "Terminate needs certificateRefs or options", "add `certificateRefs`");
+        report.error(&path, "Terminate needs certificateRefs or options", "add `certificateRefs`");
     }
     super::count(tls, "certificateRefs", (0, 64), &path, report);
     entries(tls, "options", 16, &path, report);
@@ -174,7 +173,7 @@ fn allowed(
             let kind = super::required(node, "kind", Form::Kind, &path, report);
             if protocol == "TCP" && (group != super::GROUP || !TCP_KINDS.contains(&kind.as_str())) {
                 let message = format!("no {kind} can be attached to a listener for TCP");
-                report.warning(node.line, &path, message, "write TCPRoute");
+                report.warning(&path, message, "write TCPRoute");
             }
             kinds.push((group, kind));
         }
@@ -194,7 +193,7 @@ fn selector(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Labels {
     let path = path.name("selector");
     let Some(selector) = node.get("selector") else {
         let message = "no namespace is selected";
-        report.warning(node.line, &path, message, "add `selector: {matchLabels: …}`");
+        report.warning(&path, message, "add `selector: {matchLabels: …}`");
         return Labels::new();
     };
     let expressions = path.name("matchExpressions");
@@ -202,10 +201,10 @@ fn selector(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Labels {
         let path = expressions.index(index);
         for name in ["key", "operator"] {
             if node.get(name).is_none() {
-                report.error(node.line, &path.name(name), format!("{name} is needed"), "add it");
+                report.error(&path.name(name), format!("{name} is needed"), "add it");
             }
         }
-        report.warning(node.line, &path, "not honoured: only matchLabels are compared", "use matchLabels");
+        report.warning(&path, "not honoured: only matchLabels are compared", "use matchLabels");
     }
     crate::route::model::object_labels(selector, "matchLabels", &path, report)
 }
@@ -224,7 +223,7 @@ fn infrastructure(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         let path = path.name("annotations");
         for field in node.fields("annotations") {
             if let Some(problem) = names::qualified_name_problem(&field.name) {
-                report.error(field.line, &path.name(&field.name), problem, "");
+                report.error(&path.name(&field.name), problem, "");
             }
         }
     }
@@ -241,7 +240,7 @@ fn entries(node: &Node, name: &str, most: usize, path: &Path<'_>, report: &mut R
     let found = node.fields(name).len();
     if found > most {
         let message = format!("at most {most} of them can be here, and there are {found}");
-        report.error(node.line, &path.name(name), message, "remove some");
+        report.error(&path.name(name), message, "remove some");
     }
 }
 
@@ -254,22 +253,22 @@ fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         let (kind, value) = (node.text("type").unwrap_or("IPAddress"), node.text("value").unwrap_or_default());
         let known = ["IPAddress", "Hostname"].contains(&kind);
         if !known && kind != "NamedAddress" && !kind.contains('/') {
-            report.error(node.line, &path.name("type"), format!("{kind:?} is no type of address"), "write IPAddress");
+            report.error(&path.name("type"), format!("{kind:?} is no type of address"), "write IPAddress");
         }
         if kind == "IPAddress" && !value.is_empty() && value.parse::<IpAddr>().is_err() {
             let message = format!("{value:?} is no IP address");
-            report.error(node.line, &path.name("value"), message, "write an address, or `type: Hostname`");
+            report.error(&path.name("value"), message, "write an address, or `type: Hostname`");
         }
         let host = value.strip_prefix("*.").unwrap_or(value);
         if kind == "Hostname" && !value.is_empty() && !super::is_subdomain(host) || value.chars().count() > 253 {
             let message = format!("{value:?} is no host name");
-            report.error(node.line, &path.name("value"), message, "use lower case, and `*.` at the beginning at most");
+            report.error(&path.name("value"), message, "use lower case, and `*.` at the beginning at most");
         }
         let same = |other: &Node| {
             other.text("type").unwrap_or("IPAddress") == kind && other.text("value").unwrap_or_default() == value
         };
         if known && !value.is_empty() && items[..index].iter().any(same) {
-            report.error(node.line, &path, format!("{value} stands twice"), "remove one");
+            report.error(&path, format!("{value} stands twice"), "remove one");
         }
     }
 }

@@ -92,11 +92,11 @@ pub fn read(
         if let Some(name) = super::optional(node, "name", Form::Section, &path, report)
             && !names.insert(name)
         {
-            report.error(node.line, &path.name("name"), format!("two rules are named {name}"), "rename one");
+            report.error(&path.name("name"), format!("two rules are named {name}"), "rename one");
         }
         if index > 0 {
             let message = format!("rule #{index} is not used: rules match everything, and the first one takes it");
-            report.warning(node.line, &path, message, "remove it");
+            report.warning(&path, message, "remove it");
         }
     }
     let rules = rules.iter().enumerate().map(|(index, node)| rule(key, node, &path.index(index), report)).collect();
@@ -108,7 +108,7 @@ fn parent(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> P
     let kind = super::optional(node, "kind", Form::Kind, path, report).unwrap_or("Gateway").to_owned();
     if (group.as_str(), kind.as_str()) != (GROUP, "Gateway") {
         let message = format!("not honoured: the route can be attached to a Gateway only, not to {kind}");
-        report.warning(node.line, path, message, "name a Gateway");
+        report.warning(path, message, "name a Gateway");
     }
     let namespace = super::optional(node, "namespace", Form::Namespace, path, report).unwrap_or(&key.namespace);
     ParentRef {
@@ -139,7 +139,7 @@ fn distinct(parents: &[ParentRef], spec: &Node, path: &Path<'_>, report: &mut Re
         };
         let ParentRef { kind, name, .. } = &parents[other];
         let message = format!("{kind} {name} is named twice, and not by different sectionName or port");
-        report.error(nodes[index].line, &path.index(index), message, "remove it, or name a part of it in each");
+        report.error(&path.index(index), message, "remove it, or name a part of it in each");
     }
 }
 
@@ -158,17 +158,16 @@ fn backend(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> 
     let port = port(node, path, report);
     if group.is_empty() && kind == "Service" {
         if port.is_none() {
-            report.error(node.line, &path.name("port"), "a Service needs a port", "add the port of the Service");
+            report.error(&path.name("port"), "a Service needs a port", "add the port of the Service");
         }
     } else {
         let message = format!("not honoured: {kind} is no backend that tcpshift knows; its share is refused");
-        report.warning(node.line, path, message, "name a Service");
+        report.warning(path, message, "name a Service");
     }
     let weight = node.integer("weight").unwrap_or(1);
     if !(0..=MAX_WEIGHT).contains(&weight) {
-        let line = node.get("weight").map_or(node.line, |node| node.line);
         let message = format!("a weight is 0 to {MAX_WEIGHT}, and this is {weight}");
-        report.error(line, &path.name("weight"), message, "");
+        report.error(&path.name("weight"), message, "");
     }
     let namespace = super::optional(node, "namespace", Form::Namespace, path, report).unwrap_or(&key.namespace);
     BackendRef {
@@ -183,5 +182,5 @@ fn backend(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> 
 
 fn port(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Option<u16> {
     let port = node.get("port")?;
-    Some(crate::route::model::port(Some(port), port.line, &path.name("port"), report))
+    Some(crate::route::model::port(Some(port), &path.name("port"), report))
 }

@@ -40,7 +40,7 @@ pub enum HashAlgorithm {
 pub(super) fn read(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Report<'_>) -> LoadBalancer {
     let hash = node.get("consistentHash");
     if node.get("simple").is_some() && hash.is_some() {
-        report.error(node.line, path, "simple and consistentHash exclude each other", "keep one of them");
+        report.error(path, "simple and consistentHash exclude each other", "keep one of them");
     }
     if let Some(locality) = node.get("localityLbSetting") {
         locality::check(locality, outlier, &path.name("localityLbSetting"), report);
@@ -53,7 +53,7 @@ pub(super) fn read(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Rep
     for name in ["warmup", "warmupDurationSecs"] {
         if node.get(name).is_some() && (hash.is_some() || matches!(simple, Some("RANDOM" | "PASSTHROUGH"))) {
             let message = "it has an effect with ROUND_ROBIN and LEAST_REQUEST only";
-            report.warning(node.line, &path.name(name), message, "remove it, or change `simple`");
+            report.warning(&path.name(name), message, "remove it, or change `simple`");
         }
     }
     if let Some(hash) = hash {
@@ -64,7 +64,7 @@ pub(super) fn read(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Rep
         Some("RANDOM") => LoadBalancer::Random,
         Some("PASSTHROUGH") => {
             let message = "PASSTHROUGH is not honoured: a gateway's clients name no endpoint; LEAST_REQUEST is used";
-            report.warning(node.line, &path.name("simple"), message, "");
+            report.warning(&path.name("simple"), message, "");
             LoadBalancer::LeastRequest
         }
         _ => LoadBalancer::LeastRequest,
@@ -75,29 +75,29 @@ fn consistent_hash(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Loa
     let one_of = |names: &[&str], report: &mut Report<'_>| {
         let given: Vec<_> = names.iter().copied().filter(|name| node.get(name).is_some()).collect();
         if given.len() > 1 {
-            report.error(node.line, path, format!("{} exclude each other", given.join(" and ")), "keep one of them");
+            report.error(path, format!("{} exclude each other", given.join(" and ")), "keep one of them");
         }
         !given.is_empty()
     };
     let keyed = one_of(&["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"], report);
     let algorithm = one_of(&["ringHash", "maglev"], report);
     if !keyed {
-        report.warning(node.line, path, "not honoured: no key to hash is given", "add `useSourceIp: true`");
+        report.warning(path, "not honoured: no key to hash is given", "add `useSourceIp: true`");
     }
     if let Some(cookie) = node.get("httpCookie")
         && cookie.text("name").unwrap_or_default().is_empty()
     {
         let path = path.name("httpCookie");
-        report.error(cookie.line, &path.name("name"), "the cookie has no name", "name it");
+        report.error(&path.name("name"), "the cookie has no name", "name it");
     }
     let old_size = node.unsigned("minimumRingSize");
     if old_size > 0 {
         let path = path.name("minimumRingSize");
         if algorithm {
             let message = "minimumRingSize excludes ringHash and maglev";
-            report.error(node.line, &path, message, "write `ringHash: {minimumRingSize: N}` alone");
+            report.error(&path, message, "write `ringHash: {minimumRingSize: N}` alone");
         }
-        report.warning(node.line, &path, "this field is an old one", "write `ringHash: {minimumRingSize: N}`");
+        report.warning(&path, "this field is an old one", "write `ringHash: {minimumRingSize: N}`");
     }
     let ring = node.get("ringHash").map_or(0, |ring| ring.unsigned("minimumRingSize")).max(old_size);
     let mut algorithm = HashAlgorithm::Ring { places: if ring == 0 { 1024 } else { ring } };
@@ -111,7 +111,7 @@ fn consistent_hash(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Loa
         };
         if let Some(problem) = problem {
             let path = path.name("maglev");
-            report.error(maglev.line, &path.name("tableSize"), problem, "write for example 65537");
+            report.error(&path.name("tableSize"), problem, "write for example 65537");
         }
         algorithm = HashAlgorithm::Maglev { places };
     }
@@ -126,12 +126,12 @@ fn is_prime(number: u64) -> bool {
 
 fn warmup(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     if super::duration(node, "duration", path, report).is_none() {
-        report.error(node.line, &path.name("duration"), "a duration is needed", "add for example `duration: 30s`");
+        report.error(&path.name("duration"), "a duration is needed", "add for example `duration: 30s`");
     }
     super::percent(node, "minimumPercent", path, report);
     if let Some(field) = node.get("aggression")
         && field.as_f64().is_none_or(|aggression| aggression < 1.0)
     {
-        report.error(field.line, &path.name("aggression"), "it is 1 at least", "write 1.0 for a steady growth");
+        report.error(&path.name("aggression"), "it is 1 at least", "write 1.0 for a steady growth");
     }
 }

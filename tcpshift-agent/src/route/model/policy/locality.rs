@@ -13,13 +13,13 @@ pub(super) fn check(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Re
     let (distribute, failover) = (node.items("distribute"), node.items("failover"));
     let priority = node.items("failoverPriority");
     if !distribute.is_empty() && !failover.is_empty() {
-        report.error(node.line, path, "distribute and failover exclude each other", "keep one of them");
+        report.error(path, "distribute and failover exclude each other", "keep one of them");
         return;
     }
     let topology = priority.iter().find(|label| TOPOLOGY.contains(&label.as_str().unwrap_or_default()));
     if let (false, Some(label)) = (failover.is_empty(), topology) {
         let message = format!("failover excludes {} here", label.as_str().unwrap_or_default());
-        report.error(label.line, &path.name("failoverPriority"), message, "keep one of them");
+        report.error(&path.name("failoverPriority"), message, "keep one of them");
         return;
     }
     {
@@ -27,24 +27,26 @@ pub(super) fn check(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Re
         for (index, node) in distribute.iter().enumerate() {
             shares(node, &path.index(index), report);
         }
-        let sources = distribute.iter().map(|node| (node.line, node.text("from").unwrap_or_default()));
-        localities(sources, &path, report);
+        let sources: Vec<&str> = distribute.iter().map(|node| node.text("from").unwrap_or_default()).collect();
+        if let Some((index, message, cure)) = localities(&sources) {
+            report.error(&path.index(index).name("from"), message, cure);
+        }
     }
     if !outlier && (!failover.is_empty() || !priority.is_empty()) {
         let message = "failover has no effect without outlierDetection beside it";
-        report.warning(node.line, path, message, "add `outlierDetection`");
+        report.warning(path, message, "add `outlierDetection`");
     }
     let path = path.name("failover");
     for (index, node) in failover.iter().enumerate() {
         let (from, to) = (node.text("from").unwrap_or_default(), node.text("to").unwrap_or_default());
         let path = path.index(index);
         if from == to {
-            report.error(node.line, &path, "from and to are the same region", "name different regions");
+            report.error(&path, "from and to are the same region", "name different regions");
         }
         for (name, region) in [("from", from), ("to", to)] {
             if region.contains(['/', '*']) {
                 let message = format!("{region:?} is no region, whose name has no / and no *");
-                report.error(node.line, &path.name(name), message, "name a region alone");
+                report.error(&path.name(name), message, "name a region alone");
             }
         }
     }
@@ -58,32 +60,34 @@ fn shares(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         total += share;
         if !(1..=100).contains(&share) {
             let message = format!("a share is 1 to 100, and this is {share}");
-            report.error(field.line, &path.name(&field.name), message, "");
+            report.error(&path.name(&field.name), message, "");
             return;
         }
     }
     if total != 100 {
         let message = format!("the shares add up to {total}, not 100");
-        report.error(node.line, &path, message, "change one of them");
+        report.error(&path, message, "change one of them");
         return;
     }
-    localities(node.fields("to").iter().map(|field| (field.line, field.name.as_str())), &path, report);
+    let targets: Vec<&str> = node.fields("to").iter().map(|field| field.name.as_str()).collect();
+    if let Some((index, message, cure)) = localities(&targets) {
+        report.error(&path.name(targets[index]), message, cure);
+    }
 }
 
-/// Checks places in the form `region/zone/subzone`, perhaps ending in `*`, of which none may include one before it.
-fn localities<'a>(places: impl Iterator<Item = (usize, &'a str)>, path: &Path<'_>, report: &mut Report<'_>) {
+/// The index of the first place that is not of the form `region/zone/subzone`, perhaps ending in `*`, or that one before
+/// it includes; why, and the cure.
+fn localities(places: &[&str]) -> Option<(usize, String, &'static str)> {
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    for (line, place) in places {
+    for (index, &place) in places.iter().enumerate() {
         let stars = place.matches('*').count();
         if stars > 1 || stars == 1 && !place.ends_with('*') {
-            report.error(line, path, format!("{place:?} has a * that is not its end"), "put * at the end alone");
-            return;
+            return Some((index, format!("{place:?} has a * that is not its end"), "put * at the end alone"));
         }
         let parts: Vec<&str> = place.splitn(3, '/').collect();
         if parts.contains(&"") {
-            let message = format!("{place:?} has an empty part");
-            report.error(line, path, message, "write region, region/zone or region/zone/subzone");
-            return;
+            let cure = "write region, region/zone or region/zone/subzone";
+            return Some((index, format!("{place:?} has an empty part"), cure));
         }
         // What stands for more than one place is kept with a star behind it.
         let whole = |parts: &[&str]| format!("{}/*", parts.join("/"));
@@ -92,8 +96,7 @@ fn localities<'a>(places: impl Iterator<Item = (usize, &'a str)>, path: &Path<'_
         let inner = format!("{place}/");
         let partly = parts.len() < 3 && taken.iter().any(|other| other.starts_with(&inner));
         if covered || partly || taken.contains("*/*") || taken.contains(&key) {
-            report.error(line, path, format!("{place:?} overlaps with one before it"), "remove one of them");
-            return;
+            return Some((index, format!("{place:?} overlaps with one before it"), "remove one of them"));
         }
         taken.insert(key);
         if let [region, "*"] = parts.as_slice() {
@@ -103,4 +106,5 @@ fn localities<'a>(places: impl Iterator<Item = (usize, &'a str)>, path: &Path<'_
             taken.insert(format!("{region}/{zone}/*"));
         }
     }
+    None
 }

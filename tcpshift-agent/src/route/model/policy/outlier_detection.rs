@@ -26,9 +26,9 @@ pub struct OutlierDetection {
 
 /// Reads the block.
 pub(super) fn read(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> OutlierDetection {
-    if let Some(old) = node.get("consecutiveErrors").filter(|old| old.as_i64() != Some(0)) {
+    if node.integer("consecutiveErrors").is_some_and(|old| old != 0) {
         let cure = "use consecutive5xxErrors";
-        report.warning(old.line, &path.name("consecutiveErrors"), "this field has no effect any more", cure);
+        report.warning(&path.name("consecutiveErrors"), "this field has no effect any more", cure);
     }
     let split = node.flag("splitExternalLocalOriginErrors");
     let count = |name: &str| node.integer(name).and_then(|count| u32::try_from(count).ok());
@@ -36,7 +36,7 @@ pub(super) fn read(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Out
     if !split && local.unwrap_or(0) > 0 {
         let message = "consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors to be true";
         let cure = "add `splitExternalLocalOriginErrors: true`";
-        report.error(node.line, &path.name("consecutiveLocalOriginFailures"), message, cure);
+        report.error(&path.name("consecutiveLocalOriginFailures"), message, cure);
     }
     let max = super::percent(node, "maxEjectionPercent", path, report);
     let min = super::percent(node, "minHealthPercent", path, report);

@@ -13,19 +13,19 @@ pub(super) fn check(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
             has("caCertificates") || !node.items("subjectAltNames").is_empty() || simple && has("credentialName");
         if (simple || mutual) && given {
             let message = "where nothing is verified, caCertificates, subjectAltNames and credentialName have no use";
-            report.error(node.line, &path.name("insecureSkipVerify"), message, "remove them, or this field");
+            report.error(&path.name("insecureSkipVerify"), message, "remove them, or this field");
         }
     }
     if (simple || mutual) && has("credentialName") {
         if ["clientCertificate", "caCertificates", "privateKey", "caCrl"].into_iter().any(has) {
             let message = "credentialName excludes clientCertificate, privateKey, caCertificates and caCrl";
-            report.error(node.line, &path.name("credentialName"), message, "keep one of them");
+            report.error(&path.name("credentialName"), message, "keep one of them");
         }
         return;
     }
     for name in ["clientCertificate", "privateKey"] {
         if mutual && !has(name) {
-            report.error(node.line, &path.name(name), format!("MUTUAL needs {name}"), "add the path of its file");
+            report.error(&path.name(name), format!("MUTUAL needs {name}"), "add the path of its file");
         }
     }
 }

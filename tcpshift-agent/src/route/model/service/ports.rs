@@ -14,31 +14,30 @@ pub(super) fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec
     let (mut taken, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for (index, node) in items.iter().enumerate() {
         let path = path.index(index);
-        let line = |name: &str| node.get(name).map_or(node.line, |node| node.line);
-        let port = crate::route::model::port(node.get("port"), node.line, &path.name("port"), report);
+        let port = crate::route::model::port(node.get("port"), &path.name("port"), report);
         let name = node.text("name").unwrap_or_default();
         if name.is_empty() && items.len() > 1 {
             let message = "a name is needed where there are several ports";
-            report.error(node.line, &path.name("name"), message, "name it, for example tcp");
+            report.error(&path.name("name"), message, "name it, for example tcp");
         } else if !name.is_empty() && !names::is_dns_label(name) {
             let message = format!("{name:?} is no name of a port");
-            report.error(line("name"), &path.name("name"), message, "use lower-case letters, digits and inner hyphens");
+            report.error(&path.name("name"), message, "use lower-case letters, digits and inner hyphens");
         }
         let protocol = node.text("protocol").unwrap_or("TCP");
         if !["TCP", "UDP", "SCTP"].contains(&protocol) {
             let message = format!("{protocol:?} is no protocol");
-            report.error(line("protocol"), &path.name("protocol"), message, "write TCP, UDP or SCTP");
+            report.error(&path.name("protocol"), message, "write TCP, UDP or SCTP");
         }
         if !name.is_empty() && !taken.insert(name) {
-            report.error(line("name"), &path.name("name"), format!("two ports are named {name}"), "rename one");
+            report.error(&path.name("name"), format!("two ports are named {name}"), "rename one");
         }
         if port > 0 && !numbers.insert((protocol, port)) {
-            report.error(line("port"), &path.name("port"), format!("port {port} stands twice"), "remove one");
+            report.error(&path.name("port"), format!("port {port} stands twice"), "remove one");
         }
         if let Some(node) = node.get("nodePort") {
             let number = node.as_i64().unwrap_or_default();
             if !(0..=65_535).contains(&number) {
-                report.error(node.line, &path.name("nodePort"), "a port is 1 to 65535", "");
+                report.error(&path.name("nodePort"), "a port is 1 to 65535", "");
             }
         }
         let target = target(node, &path.name("targetPort"), report);
@@ -55,11 +54,11 @@ fn target(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Option<Targe
         if !is_service_name(name) {
             let message = format!("{name:?} is no name of a port of an endpoint");
             let cure = "use lower-case letters, digits and single inner hyphens, at most 15, one letter at least";
-            report.error(node.line, path, message, cure);
+            report.error(path, message, cure);
         }
         return Some(TargetPort::Name(name.clone()));
     }
-    Some(TargetPort::Number(crate::route::model::port(Some(node), node.line, path, report)))
+    Some(TargetPort::Number(crate::route::model::port(Some(node), path, report)))
 }
 
 /// A name as IANA registers them.

@@ -21,41 +21,40 @@ pub(super) fn read(
     let path = path.name("endpoints");
     if items.len() > MAX_ENDPOINTS {
         let message = format!("there are {} endpoints, {MAX_ENDPOINTS} at most", items.len());
-        report.error(spec.line, &path, message, "divide the object");
+        report.error(&path, message, "divide the object");
     }
     if resolution == Resolution::None && !items.is_empty() {
         let cure = "write `resolution: STATIC`";
-        report.error(spec.line, &path, "resolution NONE takes no endpoints", cure);
+        report.error(&path, "resolution NONE takes no endpoints", cure);
     }
     if resolution == Resolution::DnsRoundRobin && items.len() > 1 {
         let cure = "keep one, or write `resolution: DNS`";
-        report.error(spec.line, &path, "resolution DNS_ROUND_ROBIN takes one endpoint at most", cure);
+        report.error(&path, "resolution DNS_ROUND_ROBIN takes one endpoint at most", cure);
     }
     if resolution == Resolution::DynamicDns && !items.is_empty() {
-        report.warning(spec.line, &path, "resolution DYNAMIC_DNS uses no endpoints", "remove them");
+        report.warning(&path, "resolution DYNAMIC_DNS uses no endpoints", "remove them");
     }
     let known: HashSet<&str> = spec.items("ports").iter().filter_map(|port| port.text("name")).collect();
     let mut endpoints = Vec::new();
     for (index, node) in items.iter().enumerate() {
         let path = path.index(index);
         let endpoint = workload_entry::read(node, &path, report);
-        let line = node.get("address").map_or(node.line, |node| node.line);
         match (&endpoint.address, resolution) {
             (WorkloadAddress::Host(host), Resolution::Static) => {
                 let message = format!("resolution STATIC asks no DNS, and {host} is a name");
-                report.error(line, &path.name("address"), message, "write an IP address, or `resolution: DNS`");
+                report.error(&path.name("address"), message, "write an IP address, or `resolution: DNS`");
             }
             (WorkloadAddress::Unix(_), Resolution::Dns | Resolution::DnsRoundRobin) => {
                 let message = format!("resolution {} takes no unix socket", resolution.name());
-                report.error(line, &path.name("address"), message, "write `resolution: STATIC`");
+                report.error(&path.name("address"), message, "write `resolution: STATIC`");
             }
             (WorkloadAddress::Unix(_), Resolution::Static) if known.len() != 1 => {
                 let message = "a unix socket serves one port, so the object must have exactly one";
-                report.error(line, &path.name("address"), message, "divide the object");
+                report.error(&path.name("address"), message, "divide the object");
             }
             (WorkloadAddress::Network, Resolution::Dns | Resolution::DnsRoundRobin) => {
                 let message = format!("resolution {} needs an address", resolution.name());
-                report.error(line, &path.name("address"), message, "write a host name or an IP address");
+                report.error(&path.name("address"), message, "write a host name or an IP address");
             }
             _ => {}
         }
@@ -63,7 +62,7 @@ pub(super) fn read(
         for field in node.fields("ports") {
             if !known.contains(&field.name.as_str()) {
                 let message = format!("the object has no port named {:?}", field.name);
-                report.error(field.line, &ports.name(&field.name), message, "name one of `ports`");
+                report.error(&ports.name(&field.name), message, "name one of `ports`");
             }
         }
         endpoints.push(endpoint);

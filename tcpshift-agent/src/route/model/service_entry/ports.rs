@@ -22,28 +22,27 @@ pub(super) fn read(
     let mut several = false;
     for (index, node) in spec.items("ports").iter().enumerate() {
         let path = path.index(index);
-        let line = |name: &str| node.get(name).map_or(node.line, |node| node.line);
-        let number = crate::route::model::port(node.get("number"), node.line, &path.name("number"), report);
+        let number = crate::route::model::port(node.get("number"), &path.name("number"), report);
         let name = node.text("name").unwrap_or_default();
         if !names::is_host_label(name) {
             let message = format!("{name:?} is no name of a port");
-            report.error(line("name"), &path.name("name"), message, "for example: tcp");
+            report.error(&path.name("name"), message, "for example: tcp");
         } else if !taken.insert(name) {
-            report.error(line("name"), &path.name("name"), format!("two ports are named {name}"), "rename one");
+            report.error(&path.name("name"), format!("two ports are named {name}"), "rename one");
         }
         if number > 0 && !numbers.insert(number) {
-            report.error(line("number"), &path.name("number"), format!("port {number} stands twice"), "remove one");
+            report.error(&path.name("number"), format!("port {number} stands twice"), "remove one");
         }
         let written = node.text("protocol").unwrap_or_default();
         let protocol = protocol::parse(written);
         if protocol.is_none() && !written.is_empty() {
             let message = format!("{written:?} is no protocol");
-            report.error(line("protocol"), &path.name("protocol"), message, "write TCP");
+            report.error(&path.name("protocol"), message, "write TCP");
         }
         if !has_addresses && ["", "TCP"].contains(&written) {
             let message =
                 format!("without `addresses`, a mesh takes every connection to port {number} for this service");
-            report.warning(line("protocol"), &path.name("protocol"), message, "add `addresses` if there is a mesh");
+            report.warning(&path.name("protocol"), message, "add `addresses` if there is a mesh");
         }
         if hosts > 1
             && resolution != Resolution::None
@@ -52,12 +51,12 @@ pub(super) fn read(
         {
             several = true;
             let message = "several hosts share this port, and plain TCP does not say which one is meant";
-            report.error(line("protocol"), &path.name("protocol"), message, "make an object of each host");
+            report.error(&path.name("protocol"), message, "make an object of each host");
         }
         let target = node
             .get("targetPort")
             .filter(|target| target.as_i64() != Some(0))
-            .map(|target| crate::route::model::port(Some(target), target.line, &path.name("targetPort"), report));
+            .map(|target| crate::route::model::port(Some(target), &path.name("targetPort"), report));
         ports.push(EntryPort { number, name: name.to_owned(), target, protocol });
     }
     ports

@@ -18,11 +18,11 @@ pub(super) fn read(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<
         let path = path.index(index);
         let text = node.as_str().unwrap_or_default();
         if let Some(problem) = problem(text).filter(|_| checked) {
-            report.error(node.line, &path, problem, "write `name`, `namespace/name` or `mesh`");
+            report.error(&path, problem, "write `name`, `namespace/name` or `mesh`");
         } else {
             let (gateway, old) = gateway(key, text);
             if let Some(cure) = old.filter(|_| checked) {
-                report.warning(node.line, &path, "this way to name a gateway is an old one", cure);
+                report.warning(&path, "this way to name a gateway is an old one", cure);
             }
             gateways.push(gateway);
         }

@@ -27,7 +27,7 @@ pub(super) fn tls(key: &Key, spec: &Node, rule: &Node, path: &Path<'_>, report: 
     let items = rule.items("match");
     if items.is_empty() {
         let cure = "add `match` with `sniHosts`";
-        report.error(rule.line, &path.name("match"), "a tls rule needs at least one match", cure);
+        report.error(&path.name("match"), "a tls rule needs at least one match", cure);
     }
     let matches = {
         let path = path.name("match");
@@ -42,7 +42,7 @@ fn tls_match(key: &Key, spec: &Node, node: &Node, path: &Path<'_>, report: &mut 
     let path = path.name("sniHosts");
     let items = node.items("sniHosts");
     if items.is_empty() {
-        report.error(node.line, &path, "at least one server name is needed", "name one of the object's hosts");
+        report.error(&path, "at least one server name is needed", "name one of the object's hosts");
     }
     let hosts: Vec<&str> = spec.items("hosts").iter().filter_map(Node::as_str).collect();
     for (index, node) in items.iter().enumerate() {
@@ -52,13 +52,13 @@ fn tls_match(key: &Key, spec: &Node, node: &Node, path: &Path<'_>, report: &mut 
         if let Some(problem) = super::host_problem(sni, !explicitly_meshed) {
             if names::is_address(sni) {
                 let message = format!("{sni} is an IP address, and clients send no address as server name");
-                report.warning(node.line, &path, message, "write a host name");
+                report.warning(&path, message, "write a host name");
             } else {
-                report.error(node.line, &path, problem, "");
+                report.error(&path, problem, "");
             }
         } else if !hosts.iter().any(|host| inside(sni, host)) {
             let message = format!("{sni} is none of the object's hosts ({})", hosts.join(", "));
-            report.error(node.line, &path, message, "add it to `hosts`");
+            report.error(&path, message, "add it to `hosts`");
         }
     }
     TlsMatch { sni_hosts: items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect(), connection }
@@ -77,8 +77,7 @@ fn inside(sni: &str, host: &str) -> bool {
 fn connection(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> RouteMatch {
     let port = node.integer("port").filter(|port| *port != 0);
     if port.is_some_and(|port| port > 65_535) {
-        let line = node.get("port").map_or(node.line, |node| node.line);
-        report.error(line, &path.name("port"), "a port has at most 65535", "");
+        report.error(&path.name("port"), "a port has at most 65535", "");
     }
     let source = node.get("sourceSubnet").and_then(|node| subnet(node, &path.name("sourceSubnet"), report));
     let destinations = {
@@ -101,7 +100,7 @@ fn subnet(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Option<IpNet
     let subnet = names::subnet(text);
     if subnet.is_none() {
         let cure = "write an address such as 10.0.0.1 or a subnet such as 10.0.0.0/8";
-        report.error(node.line, path, format!("{text:?} is neither an IP address nor a subnet"), cure);
+        report.error(path, format!("{text:?} is neither an IP address nor a subnet"), cure);
     }
     subnet
 }
@@ -110,11 +109,11 @@ fn destinations(rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<Ro
     let path = path.name("route");
     let items = rule.items("route");
     if items.is_empty() {
-        report.error(rule.line, &path, "the rule goes nowhere", "add `route` with at least one destination");
+        report.error(&path, "the rule goes nowhere", "add `route` with at least one destination");
     }
     if items.len() > MOST_DESTINATIONS {
         let message = format!("the rule has {} destinations, more than {MOST_DESTINATIONS}", items.len());
-        report.error(rule.line, &path, message, "leave out those that get nothing");
+        report.error(&path, message, "leave out those that get nothing");
         return Vec::new();
     }
     let route: Vec<_> =
@@ -123,9 +122,8 @@ fn destinations(rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<Ro
     let weights = items.iter().map(|node| node.integer("weight").unwrap_or(0) as i32);
     let total = weights.fold(0i32, i32::wrapping_add);
     if route.len() > 1 && total == 0 {
-        let line = rule.get("route").map_or(rule.line, |node| node.line);
         let cure = "give at least one of them a positive weight";
-        report.error(line, &path, "total destination weight = 0: no connection could go anywhere", cure);
+        report.error(&path, "total destination weight = 0: no connection could go anywhere", cure);
     }
     route
 }
@@ -134,31 +132,29 @@ fn destination(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> RouteDe
     let weight_node = node.get("weight");
     let weight = weight_node.and_then(Node::as_i64).unwrap_or_default();
     if weight < 0 {
-        let line = weight_node.map_or(node.line, |node| node.line);
-        report.error(line, &path.name("weight"), format!("weight {weight} < 0"), "a weight is 0 or more");
+        report.error(&path.name("weight"), format!("weight {weight} < 0"), "a weight is 0 or more");
     }
     let path = path.name("destination");
     let Some(destination) = node.get("destination") else {
-        report.error(node.line, &path, "a destination is needed", "add `destination` with a `host`");
+        report.error(&path, "a destination is needed", "add `destination` with a `host`");
         return RouteDestination { host: String::new(), subset: None, port: None, weight: 0 };
     };
     let host = destination.text("host").unwrap_or_default();
-    let host_line = destination.get("host").map_or(destination.line, |node| node.line);
     if host == "*" {
-        report.error(host_line, &path.name("host"), "the host * is no destination", "name one host");
+        report.error(&path.name("host"), "the host * is no destination", "name one host");
     } else if let Some(problem) = names::wildcard_host_problem(host) {
-        report.error(host_line, &path.name("host"), problem, "name a service, as tcp-echo or tcp-echo.example.com");
+        report.error(&path.name("host"), problem, "name a service, as tcp-echo or tcp-echo.example.com");
     }
     let subset = destination.get("subset").filter(|node| node.value != Value::String(String::new()));
     if let Some(node) = subset
         && !names::is_host_label(node.as_str().unwrap_or_default())
     {
         let message = format!("{:?} is no name of a subset", node.as_str().unwrap_or_default());
-        report.error(node.line, &path.name("subset"), message, "use letters, digits and inner hyphens, at most 63");
+        report.error(&path.name("subset"), message, "use letters, digits and inner hyphens, at most 63");
     }
     let port = destination.get("port").map(|port| {
         let path = path.name("port");
-        model::port(port.get("number"), port.line, &path.name("number"), report)
+        model::port(port.get("number"), &path.name("number"), report)
     });
     RouteDestination {
         host: host.to_owned(),

@@ -29,7 +29,7 @@ fn rules(rules: &[Node], path: &Path<'_>, report: &mut Report<'_>) {
             } else {
                 format!("rule #{index} is not used: {why}")
             };
-            report.warning(rule.line, &rule_path, message, "put it before that rule, or give that rule a match");
+            report.warning(&rule_path, message, "put it before that rule, or give that rule a match");
         }
         if blocks.is_empty() {
             open.get_or_insert(index);
@@ -41,7 +41,7 @@ fn rules(rules: &[Node], path: &Path<'_>, report: &mut Report<'_>) {
             let text = compared(block.to_json()).map(|block| block.to_string()).unwrap_or_default();
             if let Some(first) = seen.get(&text) {
                 let message = format!("rule #{index} match #{at} is not used: rule #{first} has the same match");
-                report.warning(block.line, &path.index(at), message, "remove one of them");
+                report.warning(&path.index(at), message, "remove one of them");
                 duplicates += 1;
             } else {
                 seen.insert(text, index);
@@ -49,7 +49,7 @@ fn rules(rules: &[Node], path: &Path<'_>, report: &mut Report<'_>) {
         }
         if duplicates == blocks.len() && open.is_none() {
             let message = format!("rule #{index} is not used: rules before it have all of its matches");
-            report.warning(rule.line, &rule_path, message, "remove it, or change its match");
+            report.warning(&rule_path, message, "remove it, or change its match");
         }
     }
 }
