@@ -9,6 +9,7 @@ mod gateway_api;
 mod gateways;
 mod lines;
 mod mesh;
+mod openings;
 mod original;
 mod provider;
 mod reach;
@@ -17,6 +18,7 @@ mod rules;
 mod schema;
 mod services;
 mod weights;
+mod words;
 mod world;
 
 use std::collections::HashMap;
@@ -28,6 +30,7 @@ use crate::route::model::Labels;
 use crate::route::object::{Key, Object, Origin};
 use crate::route::problem::Problem;
 use crate::route::read::{self, DEFAULT_NAMESPACE, Document, Entry};
+use openings::Openings;
 use world::World;
 
 /// What is looked at.
@@ -110,11 +113,12 @@ pub fn analyze(input: Input) -> Analysis {
     weights::check(&world, &mut out);
     rules::check(&world, &mut out);
     services::check(&world, &mut out);
-    gateways::check(&world, agent.as_ref(), &mut out);
-    let alive = reach::check(&world, &mut out);
+    let mut openings = Openings::new(&world);
+    let alive = reach::check(&world, &mut openings, &mut out);
     mesh::check(&world, &mut out);
     original::check(&world, &mut out);
-    gateway_api::check(&world, &mut out);
+    gateway_api::check(&world, &mut openings, &mut out);
+    gateways::check(&world, agent.as_ref(), &openings, &mut out);
     let keys: Vec<Key> = named.into_keys().collect();
     schema::add(&problems, &keys, &alive, &mut out);
     let mut findings = out.finish();

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::code;
 use super::finding::Findings;
+use super::openings::Openings;
+use super::words::list;
 use super::world::World;
 use crate::route::kind::Kind;
+use crate::route::model::Export;
 use crate::route::model::gateway_api::gateway::Namespaces;
 use crate::route::model::gateway_api::{GROUP, Listener, ParentRef, TcpRoute};
 use crate::route::object::Object;
@@ -13,7 +16,7 @@ use crate::route::object::Object;
 /// Kubernetes' label with the name of a namespace, the only one that is known here.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
-pub(super) fn check(world: &World<'_>, out: &mut Findings) {
+pub(super) fn check<'a>(world: &World<'a>, openings: &mut Openings<'a>, out: &mut Findings) {
     // Routes of each listener: places of the Gateway and the listener.
     let mut attached: BTreeMap<(usize, usize), Vec<&Object>> = BTreeMap::new();
     for (object, route) in &world.tcp_routes {
@@ -37,19 +40,27 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
         for (at, listener) in spec.listeners.iter().enumerate().filter(|(_, listener)| listener.protocol == "TCP") {
             let routes = attached.get(&(gateway, at)).map(Vec::as_slice).unwrap_or_default();
             let Some((oldest, younger)) = routes.split_first() else {
-                let message =
-                    format!("no TCPRoute is attached to the listener {}: it is not listened on", listener.name);
-                let cure = format!("attach one with `parentRefs: [{{name: {}}}]`", object.key.name);
-                out.push(code::PORT_UNUSED, object, format!("spec.listeners[{at}]"), message, cure);
+                // That another Gateway has the port is said elsewhere.
+                if !openings.is_lost(object, at) {
+                    let name = &listener.name;
+                    let message = format!("no TCPRoute is attached to the listener {name}: it is not listened on");
+                    let cure = format!("attach one with `parentRefs: [{{name: {}}}]`", object.key.name);
+                    out.push(code::PORT_UNUSED, object, format!("spec.listeners[{at}]"), message, cure);
+                }
                 continue;
             };
-            for route in younger {
+            openings.lead(object, at);
+            if let Some(first) = younger.first()
+                && !openings.is_lost(object, at)
+            {
+                let (name, gateway) = (&listener.name, &object.key);
+                let served = &oldest.key;
+                let others = list(younger.iter().map(|route| &route.key));
                 let message = format!(
-                    "{} is attached to {} of {} too, is older, and is served",
-                    oldest.key, listener.name, object.key
+                    "listener {name} of {gateway} has several routes: the oldest, {served}, is served, and {others} not"
                 );
-                let cure = "attach it to another listener, or remove it";
-                out.push(code::SHARED_LISTENER, route, "spec.parentRefs", message, cure);
+                let cure = "attach each route to a listener of its own, or remove it";
+                out.push(code::SHARED_LISTENER, first, "spec.parentRefs", message, cure);
             }
         }
     }
@@ -64,15 +75,16 @@ fn parent(
     out: &mut Findings,
 ) -> Vec<(usize, usize)> {
     let Some(place) = world.api_gateway(&parent.namespace, &parent.name) else {
-        let cure = match world.gateway(&parent.namespace, &parent.name) {
-            Some((istio, _)) => format!("{} is Istio's, of another group; bind a VirtualService to that", istio.key),
-            None => match world.api_gateway_for(&parent.name, &object.key.namespace) {
-                Some(namespace) => format!("write `namespace: {namespace}`, or add the Gateway"),
-                None => "add the Gateway, or correct the name".to_owned(),
-            },
-        };
         let written = format!("{}/{}", parent.namespace, parent.name);
-        let message = format!("Referenced gateway not found: {written:?}");
+        let mut message = format!("Referenced gateway not found: {written:?}");
+        let cure = if world.gateway(&parent.namespace, &parent.name).is_some() {
+            message += " is a Gateway of networking.istio.io";
+            "a TCPRoute is attached to Gateways of gateway.networking.k8s.io alone; write a VirtualService".to_owned()
+        } else if let Some(namespace) = world.api_gateway_for(&parent.name, &object.key.namespace) {
+            format!("write `namespace: {namespace}`, or add the Gateway")
+        } else {
+            "add the Gateway, or correct the name".to_owned()
+        };
         out.push(code::NOT_FOUND, object, format!("{path}.name"), message, cure);
         return Vec::new();
     };
@@ -162,7 +174,7 @@ fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Find
                 key.kind == Kind::Service && key.namespace == backend.namespace && key.name == backend.name
             };
             let host = format!("{}.{}.svc.cluster.local", backend.name, backend.namespace);
-            let (providers, _) = world.providers(own, &host);
+            let (providers, _) = world.providers(own, &Export::Everywhere, &host);
             let Some(service) = providers.into_iter().find(key) else {
                 let message = format!("Referenced backend not found: {written:?}");
                 out.push(

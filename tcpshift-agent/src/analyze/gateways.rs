@@ -1,21 +1,19 @@
 //! Gateways: servers that take each other's port, and selectors that no agent has.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap};
 
-use super::code;
+use super::code::{self, Level};
 use super::finding::Findings;
+use super::openings::{Lost, Opening, Openings};
 use super::rules::text;
+use super::words::list;
 use super::world::World;
+use crate::route::kind::Kind;
 use crate::route::model::gateway::Protocol;
 use crate::route::model::{Gateway, Labels, Server, selects};
-use crate::route::names;
 use crate::route::object::Object;
 
-type Found<'a> = (&'a Object, &'a Gateway, usize, &'a Server);
-
-pub(super) fn check(world: &World<'_>, agent: Option<&Labels>, out: &mut Findings) {
-    let mut taken: HashMap<(Option<IpAddr>, u16), Vec<Found<'_>>> = HashMap::new();
+pub(super) fn check(world: &World<'_>, agent: Option<&Labels>, openings: &Openings<'_>, out: &mut Findings) {
     for (object, gateway) in &world.gateways {
         if let Some(labels) = agent
             && !selects(&gateway.selector, labels)
@@ -25,72 +23,112 @@ pub(super) fn check(world: &World<'_>, agent: Option<&Labels>, out: &mut Finding
             let cure = format!("start it with `run {}`, or correct the selector", labels.join(" "));
             out.push(code::SELECTOR_FOREIGN, object, "spec.selector", message, cure);
         }
-        for (index, server) in gateway.servers.iter().enumerate().filter(|(_, server)| server.port > 0) {
-            let bind = server.bind.filter(|ip| !ip.is_unspecified());
-            let same = taken.entry((bind, server.port)).or_default();
-            let field = format!("spec.servers[{index}].port.number");
-            if let Some(first) = same.iter().find(|first| conflict(first, gateway, server)) {
-                clash(object, gateway, server, first, &field, out);
-            }
-            // More than a few at one port are all against the first.
-            if same.len() < 64 {
-                same.push((object, gateway, index, server));
-            }
-        }
     }
-    let mut listeners: HashMap<u16, &Object> = HashMap::new();
-    for (object, gateway) in &world.api_gateways {
-        for (index, listener) in gateway.listeners.iter().enumerate().filter(|(_, one)| one.protocol == "TCP") {
-            let field = format!("spec.listeners[{index}].port");
-            let other = taken.get(&(None, listener.port)).and_then(|same| same.first()).map(|(other, ..)| *other);
-            let other = other.or(listeners.get(&listener.port).copied().filter(|other| other.key != object.key));
-            if let Some(other) = other {
-                let winner = if other.age() <= object.age() { other } else { object };
-                let message = format!(
-                    "{} listens on port {} too; the older one, {}, is served",
-                    other.key, listener.port, winner.key
-                );
-                out.push(code::GATEWAYS_MEET, object, field, message, "give one of them another port");
-            }
-            listeners.entry(listener.port).or_insert(object);
+    lost(openings, out);
+    in_istio(world, out);
+}
+
+/// Openings that others keep from their port: one finding for each that keeps some.
+fn lost(openings: &Openings<'_>, out: &mut Findings) {
+    type Winner<'k> = (&'k crate::route::object::Key, usize, bool);
+    let mut order: Vec<Winner<'_>> = Vec::new();
+    let mut losers: HashMap<Winner<'_>, Vec<(&Opening<'_>, Lost<'_>)>> = HashMap::new();
+    for opening in &openings.all {
+        let Some(lost) = openings.lost(opening.object, opening.index) else { continue };
+        let winner = (&lost.by.object.key, lost.by.index, is_istios_conflict(opening, &lost));
+        let found = losers.entry(winner).or_default();
+        if found.is_empty() {
+            order.push(winner);
+        }
+        found.push((opening, lost));
+    }
+    for winner in order {
+        if let Some(found) = losers.get(&winner) {
+            clash(openings, found, winner.2, out);
         }
     }
 }
 
-/// Whether one agent could have to serve both.
-fn conflict((_, first, _, other): &Found<'_>, gateway: &Gateway, server: &Server) -> bool {
-    if !selects(&first.selector, &gateway.selector) && !selects(&gateway.selector, &first.selector) {
-        return false;
-    }
-    let plain = |server: &Server| server.protocol == Protocol::Tcp;
-    let hosts = || {
-        let bare = |host: &str| host.split_once('/').map_or_else(|| host.to_owned(), |(_, host)| host.to_owned());
-        server.hosts.iter().any(|one| other.hosts.iter().any(|two| names::hosts_overlap(&bare(one), &bare(two))))
-    };
-    plain(server) || plain(other) || hosts()
+/// Whether both are servers of Istio's Gateways for the same agents.
+fn is_istios_conflict(opening: &Opening<'_>, lost: &Lost<'_>) -> bool {
+    let istios = |opening: &Opening<'_>| opening.object.key.kind == Kind::Gateway;
+    istios(opening) && istios(&lost.by) && opening.selector == lost.by.selector
 }
 
-fn clash(object: &Object, gateway: &Gateway, server: &Server, first: &Found<'_>, field: &str, out: &mut Findings) {
-    let (owner, older, index, _) = *first;
-    let port = server.port;
-    if owner.key == object.key {
-        let message = format!("server #{index} of this Gateway has port {port} too, and is the one that is served");
-        out.push(code::GATEWAY_CONFLICT, object, field, message, "remove one, or give it another port or `bind`");
-    } else if older.selector == gateway.selector {
-        let message = format!(
-            "{} is older and has port {port} too: it is served, and this server is not (hosts do not tell TCP connections apart)",
-            owner.key
-        );
-        let cure = "give one another port or `bind`, or bind the routes of both to one Gateway";
-        out.push(code::GATEWAY_CONFLICT, object, field, message, cure);
+fn clash(openings: &Openings<'_>, found: &[(&Opening<'_>, Lost<'_>)], is_istios: bool, out: &mut Findings) {
+    let Some(((first, lost), others)) = found.split_first() else { return };
+    let (object, port, by) = (first.object, first.port, &lost.by);
+    let (word, field) = if object.key.kind == Kind::Gateway {
+        ("server", format!("spec.servers[{}].port.number", first.index))
     } else {
-        let message = format!("an agent that {} selects too serves that one at port {port}, as it is older", owner.key);
-        out.push(
-            code::GATEWAYS_MEET,
-            object,
-            field,
-            message,
-            "give one another port, or selectors of different agents",
-        );
+        ("listener", format!("spec.listeners[{}].port", first.index))
+    };
+    let mut losers: Vec<String> = others.iter().map(|(opening, _)| opening.object.key.to_string()).collect();
+    losers.dedup();
+    let code = if is_istios { code::GATEWAY_CONFLICT } else { code::GATEWAYS_MEET };
+    let also = |words: &str| if losers.is_empty() { String::new() } else { format!(" ({words} {})", list(&losers)) };
+    let served = if openings.is_led(by) { "" } else { ", though no rule leads from the other" };
+    let own = by.object.key == object.key;
+    let message = if own {
+        format!(
+            "{word} #{} of this Gateway has port {port} too, and comes first: this one is not served{served}",
+            by.index
+        )
+    } else if lost.everywhere {
+        let others = also("nor those of");
+        format!("the older {} has port {port} too: this {word} is not served{others}{served}", by.object.key)
+    } else {
+        let others = also("also in place of");
+        format!("an agent that the older {} selects too serves that one at port {port}{others}", by.object.key)
+    };
+    let cure = if own {
+        "remove one of them, or give it another port"
+    } else {
+        "give it a port that no other has, here and in the matches of its routes"
+    };
+    out.push(code, object, field, message, cure);
+}
+
+/// Servers for one port that Istio takes for a conflict, one of which is not for plain TCP: nobody serves that here.
+fn in_istio(world: &World<'_>, out: &mut Findings) {
+    type Site<'s> = (&'s Labels, u16, Option<std::net::IpAddr>, &'s str);
+    type Found<'s> = (&'s Object, &'s Gateway, usize, &'s Server);
+    let mut taken: BTreeMap<Site<'_>, Vec<Found<'_>>> = BTreeMap::new();
+    for (object, gateway) in &world.gateways {
+        for (index, server) in gateway.servers.iter().enumerate().filter(|(_, server)| server.port > 0) {
+            for host in &server.hosts {
+                let site = (&gateway.selector, server.port, server.bind, host.as_str());
+                taken.entry(site).or_default().push((object, gateway, index, server));
+            }
+        }
+    }
+    let mut told: BTreeMap<(&crate::route::object::Key, usize), Vec<&str>> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for ((_, port, _, host), found) in &taken {
+        let is_mixed = found.iter().any(|(_, _, _, server)| server.protocol != Protocol::Tcp);
+        let mut owners: Vec<_> = found.iter().map(|(object, ..)| &object.key).collect();
+        owners.dedup();
+        let [.., (object, _, index, server)] = found.as_slice() else { continue };
+        if !is_mixed || owners.len() < 2 {
+            continue;
+        }
+        let hosts = told.entry((&object.key, *index)).or_default();
+        hosts.push(host);
+        if hosts.len() == 1 {
+            owners.retain(|key| **key != object.key);
+            findings.push((*object, *index, *port, server.protocol, list(owners)));
+        }
+    }
+    for (object, index, port, protocol, others) in findings {
+        let hosts = told.get(&(&object.key, index)).map(list).unwrap_or_default();
+        let here = match protocol {
+            Protocol::Tcp => "here this server does not meet those that are not for TCP, which nobody serves",
+            _ => "here this server is served by nobody, as it is not for TCP",
+        };
+        let message =
+            format!("Istio takes port {port} for a conflict with {others}, as the hosts are the same, {hosts}; {here}");
+        let field = format!("spec.servers[{index}].port.number");
+        let cure = "for Istio, give it a port that no other has";
+        out.push_at(Level::Info, code::GATEWAY_CONFLICT, object, field, message, cure);
     }
 }

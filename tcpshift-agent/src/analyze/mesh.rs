@@ -32,7 +32,7 @@ fn addresses(world: &World<'_>, object: &Object, service: &VirtualService, out: 
         let meant: Vec<&Provider<'_>> = if full.starts_with('*') {
             world.providers.iter().filter(|provider| names::covers(&full, &provider.host)).collect()
         } else {
-            world.providers(&object.key.namespace, host).0.into_iter().take(1).collect()
+            world.providers(&object.key.namespace, &service.export, host).0.into_iter().take(1).collect()
         };
         let own: Vec<&IpNet> = meant.iter().flat_map(|provider| provider.addresses()).collect();
         if own.is_empty() && !meant.is_empty() {
@@ -72,7 +72,7 @@ fn destinations(
         }
         let alone = rule.route.len() == 1;
         for (at, destination) in rule.route.iter().enumerate().filter(|(_, one)| alone || one.weight > 0) {
-            let Some(endpoints) = endpoints(world, object, destination) else { continue };
+            let Some(endpoints) = endpoints(world, (object, service), destination) else { continue };
             // From IPv6 sockets both families are reached.
             let reached = |v4: bool| endpoints.iter().flatten().any(|ip| !v4 || ip.to_canonical().is_ipv4());
             if let Some(v4) = families.iter().find(|v4| !endpoints.is_empty() && !reached(**v4)) {
@@ -95,10 +95,14 @@ fn destinations(
 }
 
 /// Addresses of the endpoints of a destination, none for that of a unix socket; nothing if they are not all known here.
-fn endpoints(world: &World<'_>, object: &Object, destination: &RouteDestination) -> Option<Vec<Option<IpAddr>>> {
+fn endpoints(
+    world: &World<'_>,
+    (object, service): (&Object, &VirtualService),
+    destination: &RouteDestination,
+) -> Option<Vec<Option<IpAddr>>> {
     let RouteDestination { host, subset, .. } = destination;
     let namespace = &object.key.namespace;
-    let (providers, _) = world.providers(namespace, host);
+    let (providers, _) = world.providers(namespace, &service.export, host);
     let provider = providers.first()?;
     let rules = world.rules_for(namespace, &provider.object.key.namespace, host);
     let labels = match subset {

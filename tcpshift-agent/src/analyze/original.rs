@@ -27,7 +27,7 @@ fn destinations(world: &World<'_>, object: &Object, service: &VirtualService, ou
         }
         let alone = rule.route.len() == 1;
         for (at, destination) in rule.route.iter().enumerate().filter(|(_, one)| alone || one.weight > 0) {
-            let (providers, wild) = world.providers(&object.key.namespace, &destination.host);
+            let (providers, wild) = world.providers(&object.key.namespace, &service.export, &destination.host);
             let provider = providers.first().filter(|_| !wild);
             let Some(Spec::ServiceEntry(entry)) = provider.map(|provider| &provider.object.spec) else { continue };
             if entry.resolution == Resolution::None {

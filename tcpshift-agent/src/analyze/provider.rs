@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::route::model::protocol::Protocol;
 use crate::route::model::{
     EndpointSlice, Export, Labels, Resolution, Spec, TargetPort, WorkloadAddress, WorkloadEntry,
 };
@@ -24,7 +23,6 @@ pub(super) struct Provider<'a> {
 pub(super) struct Port<'a> {
     pub(super) number: u16,
     pub(super) name: &'a str,
-    pub(super) protocol: Option<Protocol>,
     pub(super) target: Option<&'a TargetPort>,
     pub(super) target_number: Option<u16>,
 }
@@ -82,11 +80,22 @@ impl Provider<'_> {
         }
     }
 
-    /// Whether an object of a namespace sees it.
-    pub(super) fn reaches(&self, namespace: &str) -> bool {
+    /// Where it is visible.
+    pub(super) fn export(&self) -> &Export {
         match &self.object.spec {
-            Spec::ServiceEntry(entry) => entry.export == Export::Everywhere || entry.export.reaches(namespace),
-            _ => true,
+            Spec::ServiceEntry(entry) => &entry.export,
+            Spec::Service(service) => &service.export,
+            _ => &Export::Everywhere,
+        }
+    }
+
+    /// Whether an object of a namespace that is itself visible in `export` sees it there.
+    pub(super) fn reaches(&self, namespace: &str, export: &Export) -> bool {
+        match (self.export(), export) {
+            (Export::Nowhere, _) => false,
+            (Export::Everywhere, _) => true,
+            (known, Export::Everywhere | Export::Nowhere) => known.reaches(namespace),
+            (known, Export::Namespaces(own)) => own.iter().any(|namespace| known.reaches(namespace)),
         }
     }
 }

@@ -12,8 +12,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::code;
 use super::finding::Findings;
+use super::openings::Openings;
+use super::words::list;
 use super::world::{World, admits};
-use crate::route::model::gateway::Protocol;
+use crate::route::model::gateway::{self, Protocol};
 use crate::route::model::{Gateway, GatewayRef, RouteMatch, Server, VirtualService};
 use crate::route::object::{Key, Object};
 
@@ -41,7 +43,7 @@ enum Blocker {
 }
 
 /// Gives back the `tcp` rules that get connections somewhere.
-pub(super) fn check(world: &World<'_>, out: &mut Findings) -> HashSet<(Key, usize)> {
+pub(super) fn check<'a>(world: &World<'a>, openings: &mut Openings<'a>, out: &mut Findings) -> HashSet<(Key, usize)> {
     let services = &world.virtual_services;
     let mut bound: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     for (index, (_, service)) in services.iter().enumerate() {
@@ -54,7 +56,7 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) -> HashSet<(Key, usiz
     for (object, gateway) in &world.gateways {
         let key = (object.key.namespace.as_str(), object.key.name.as_str());
         let bound = bound.get(&key).map(Vec::as_slice).unwrap_or_default();
-        ports(world, object, gateway, bound, &mut fate, out);
+        ports(world, (object, gateway), bound, openings, &mut fate, out);
     }
     mesh::walk(services, &mut fate, out);
     dead(services, &fate, out);
@@ -73,7 +75,14 @@ fn block<'a>(services: &[(&'a Object, &'a VirtualService)], (service, rule, at):
 }
 
 /// Every TCP port of a Gateway, and the VirtualServices bound to it.
-fn ports(world: &World<'_>, object: &Object, gateway: &Gateway, bound: &[usize], fate: &mut Fate, out: &mut Findings) {
+fn ports<'a>(
+    world: &World<'a>,
+    (object, gateway): (&'a Object, &'a Gateway),
+    bound: &[usize],
+    openings: &mut Openings<'a>,
+    fate: &mut Fate,
+    out: &mut Findings,
+) {
     let services = &world.virtual_services;
     let mut by_port: HashMap<u32, Vec<Place>> = HashMap::new();
     let mut any: Vec<Place> = Vec::new();
@@ -96,7 +105,7 @@ fn ports(world: &World<'_>, object: &Object, gateway: &Gateway, bound: &[usize],
             }
         }
     }
-    let mut told = HashSet::new();
+    let mut shared: BTreeMap<Vec<usize>, Vec<u16>> = BTreeMap::new();
     for (index, server) in gateway.servers.iter().enumerate().filter(|(_, one)| one.protocol == Protocol::Tcp) {
         let own = by_port.get(&u32::from(server.port)).into_iter().flatten();
         let mut places: Vec<Place> = own.chain(&any).copied().collect();
@@ -106,8 +115,10 @@ fn ports(world: &World<'_>, object: &Object, gateway: &Gateway, bound: &[usize],
             let (other, service) = services[place.0];
             *admitted.entry(place.0).or_insert_with(|| admits(object, &server.hosts, other, service))
         });
+        let is_lost = openings.is_lost(object, index);
         if places.is_empty() {
-            if server.port > 0 {
+            // That another Gateway has the port is said elsewhere.
+            if server.port > 0 && !is_lost {
                 let field = format!("spec.servers[{index}].port");
                 let message = format!("no rule leads from port {}: it is not listened on", server.port);
                 let cure = format!("bind a VirtualService to {} with a rule for this port", object.key.name);
@@ -115,43 +126,68 @@ fn ports(world: &World<'_>, object: &Object, gateway: &Gateway, bound: &[usize],
             }
             continue;
         }
-        shared(services, object, server, &places, &mut told, out);
+        openings.lead(object, index);
+        if is_lost {
+            continue;
+        }
+        let mut members: Vec<usize> = places.iter().map(|place| place.0).collect();
+        members.dedup();
+        shared.entry(members).or_default().push(server.port);
         claim(services, server, &places, fate);
+    }
+    for (members, ports) in shared {
+        if members.len() > 1 {
+            several(services, object, &members, &ports, out);
+        }
+        for index in members {
+            hosts(world, services[index], out);
+        }
     }
 }
 
-/// Several VirtualServices at one port.
-fn shared(
+/// Several VirtualServices at some ports of a Gateway, the oldest first.
+fn several(
     services: &[(&Object, &VirtualService)],
     gateway: &Object,
-    server: &Server,
-    places: &[Place],
-    told: &mut HashSet<usize>,
+    members: &[usize],
+    ports: &[u16],
     out: &mut Findings,
 ) {
-    let first = places[0].0;
-    let oldest = services[first].0;
-    let younger: BTreeSet<usize> = places.iter().map(|place| place.0).filter(|index| *index != first).collect();
-    for index in younger {
-        if told.insert(index) {
-            let message = format!(
-                "{} has rules for port {} of {} too and is older: its rules are looked at first (in Istio, only its)",
-                oldest.key, server.port, gateway.key
-            );
-            let cure = "put the rules into one object in the order that is meant, or use two ports";
-            out.push(code::SHARED_PORT, services[index].0, "spec.tcp", message, cure);
-        }
+    let keys = || members.iter().map(|index| &services[*index].0.key);
+    let word = if ports.len() > 1 { "ports" } else { "port" };
+    let message = format!(
+        "{word} {} of {}: rules of {} are looked at in this order, the oldest first (in Istio, those of the first alone)",
+        list(ports),
+        gateway.key,
+        list(keys())
+    );
+    let cure = "put the rules into one object in the order that is meant, or use two ports";
+    out.push(code::SHARED_PORT, services[members[1]].0, "spec.tcp", message, cure);
+}
+
+/// Hosts that decide nothing: neither which servers take the object, nor what clients inside a mesh mean.
+fn hosts(world: &World<'_>, (object, service): (&Object, &VirtualService), out: &mut Findings) {
+    let has_http = object.content.pointer("/spec/http").is_some_and(|http| !http.is_null());
+    if has_http
+        || !service.tls.is_empty()
+        || service.hosts.iter().all(|host| host == "*")
+        || service.gateways.contains(&GatewayRef::Mesh)
+        || out.has(&object.key, "spec.hosts[0]")
+    {
+        return;
     }
-    let with_names = std::iter::once(first).chain(places.iter().map(|place| place.0));
-    let named: BTreeSet<usize> =
-        with_names.filter(|index| services[*index].1.hosts.iter().any(|host| host != "*")).collect();
-    for index in named {
-        let (object, service) = services[index];
-        if !out.has(&object.key, "spec.hosts[0]") {
-            let message = format!("{} does not tell connections apart at a TCP port", service.hosts.join(", "));
-            let cure = "every connection to the port is taken; write `*` to say so";
-            out.push(code::HOST_IDLE, object, "spec.hosts[0]", message, cure);
-        }
+    let any = ["*".to_owned()];
+    let gateways = service.gateways.iter().filter_map(name_of).filter_map(|(space, name)| world.gateway(space, name));
+    let decides = gateways.into_iter().any(|(owner, gateway)| {
+        let takes = |hosts: &[String], server: &Server| {
+            gateway::admits(&server.hosts, &owner.key.namespace, &object.key.namespace, hosts)
+        };
+        gateway.servers.iter().any(|server| takes(&any, server) != takes(&service.hosts, server))
+    });
+    if !decides {
+        let message = format!("{} does not tell connections apart at a TCP port", list(&service.hosts));
+        let cure = "every connection to the port is taken; write `hosts: [\"*\"]` to say so";
+        out.push(code::HOST_IDLE, object, "spec.hosts[0]", message, cure);
     }
 }
 

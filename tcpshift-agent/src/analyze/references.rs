@@ -6,9 +6,10 @@ use std::slice;
 use super::code;
 use super::finding::Findings;
 use super::provider::Provider;
+use super::rules::not_found;
 use super::world::{ROOT_NAMESPACE, Rule, World, admits};
 use crate::route::model::gateway::{self, Protocol};
-use crate::route::model::{GatewayRef, RouteDestination, RouteMatch, VirtualService};
+use crate::route::model::{Export, GatewayRef, RouteDestination, RouteMatch, VirtualService};
 use crate::route::names;
 use crate::route::object::Object;
 
@@ -18,13 +19,13 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
         for (index, rule) in service.tcp.iter().enumerate() {
             let path = format!("spec.tcp[{index}]");
             matches(world, object, service, (&path, Protocol::Tcp), rule.matches.iter(), out);
-            destinations(world, object, &path, &rule.route, out);
+            destinations(world, (object, &service.export), &path, &rule.route, out);
         }
         for (index, rule) in service.tls.iter().enumerate() {
             let path = format!("spec.tls[{index}]");
             let blocks = rule.matches.iter().map(|block| &block.connection);
             matches(world, object, service, (&path, Protocol::Tls), blocks, out);
-            destinations(world, object, &path, &rule.route, out);
+            destinations(world, (object, &service.export), &path, &rule.route, out);
         }
     }
 }
@@ -38,13 +39,9 @@ fn gateways(world: &World<'_>, object: &Object, service: &VirtualService, out: &
             continue;
         }
         let Some((owner, found)) = world.gateway(namespace, name) else {
-            let elsewhere = world.gateway_named(name);
-            let cure = match elsewhere {
-                Some(other) => format!("write {}/{name}, or add the Gateway", other.key.namespace),
-                None => "add the Gateway, or correct the name".to_owned(),
-            };
             let written = if *namespace == object.key.namespace { name.clone() } else { format!("{namespace}/{name}") };
-            out.push(code::NOT_FOUND, object, field, format!("Referenced gateway not found: {written:?}"), cure);
+            let (message, cure) = no_gateway(world, namespace, name, &written);
+            out.push(code::NOT_FOUND, object, field, message, cure);
             continue;
         };
         if !service.hosts.is_empty()
@@ -71,6 +68,21 @@ fn admitted(gateway: &Object, hosts: &[String], object: &Object) -> Option<Strin
     })
 }
 
+/// What is said of a Gateway that is not there.
+fn no_gateway(world: &World<'_>, namespace: &str, name: &str, written: &str) -> (String, String) {
+    let message = format!("Referenced gateway not found: {written:?}");
+    if world.api_gateway(namespace, name).is_some() {
+        let message = format!("{message} is a Gateway of gateway.networking.k8s.io");
+        let cure = "a VirtualService is bound to Gateways of networking.istio.io alone; write a TCPRoute";
+        return (message, cure.to_owned());
+    }
+    let cure = match world.gateway_named(name) {
+        Some(other) => format!("write {}/{name}, or add the Gateway", other.key.namespace),
+        None => "add the Gateway, or correct the name".to_owned(),
+    };
+    (message, cure)
+}
+
 /// What each match of the rules for a protocol asks for that its gateways cannot give.
 fn matches<'m>(
     world: &World<'_>,
@@ -94,8 +106,12 @@ fn matches<'m>(
             if let GatewayRef::Gateway { namespace, name: short } = gateway
                 && world.gateway(namespace, short).is_none()
             {
-                let message = format!("Referenced gateway not found: {name:?}");
-                let cure = "add the Gateway and name it in `spec.gateways` too, or name one that stands there";
+                let (message, own) = no_gateway(world, namespace, short, &name);
+                let cure = if world.api_gateway(namespace, short).is_some() {
+                    own
+                } else {
+                    "add the Gateway and name it in `spec.gateways` too, or name one that stands there".to_owned()
+                };
                 out.push(code::NOT_FOUND, object, field, message, cure);
                 continue;
             }
@@ -147,20 +163,29 @@ fn matches<'m>(
     }
 }
 
-fn destinations(world: &World<'_>, object: &Object, path: &str, route: &[RouteDestination], out: &mut Findings) {
+fn destinations(
+    world: &World<'_>,
+    object: (&Object, &Export),
+    path: &str,
+    route: &[RouteDestination],
+    out: &mut Findings,
+) {
     for (index, wanted) in route.iter().enumerate() {
         destination(world, object, &format!("{path}.route[{index}].destination"), wanted, out);
     }
 }
 
-fn destination(world: &World<'_>, object: &Object, path: &str, wanted: &RouteDestination, out: &mut Findings) {
+fn destination(
+    world: &World<'_>,
+    (object, export): (&Object, &Export),
+    path: &str,
+    wanted: &RouteDestination,
+    out: &mut Findings,
+) {
     let namespace = object.key.namespace.as_str();
-    let (providers, wild) = world.providers(namespace, &wanted.host);
+    let (providers, wild) = world.providers(namespace, export, &wanted.host);
     if providers.is_empty() {
-        let cure = match world.similar(namespace, &wanted.host) {
-            Some(other) => format!("did you mean {}?", other.host),
-            None => "add a Service or ServiceEntry, or correct the host".to_owned(),
-        };
+        let cure = not_found(world, namespace, export, &wanted.host);
         let message = format!("Referenced host not found: {:?}", wanted.host);
         out.push(code::NOT_FOUND, object, format!("{path}.host"), message, cure);
     } else if wild && (wanted.host.starts_with('*') || !providers.iter().any(|provider| provider.resolves_each())) {

@@ -7,7 +7,8 @@ use super::code;
 use super::finding::Findings;
 use super::provider::{Endpoint, Provider};
 use super::world::{Rule, World};
-use crate::route::model::{DestinationRule, Labels, RouteDestination, Subset, selects};
+use crate::route::kind::Kind;
+use crate::route::model::{DestinationRule, Export, Labels, RouteDestination, Subset, selects};
 use crate::route::names;
 use crate::route::object::Object;
 
@@ -23,24 +24,24 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     }
     for (object, service) in &world.virtual_services {
         for (index, rule) in service.tcp.iter().enumerate().filter(|(_, rule)| rule.route.len() > 1) {
-            overlaps(world, object, &format!("spec.tcp[{index}].route"), &rule.route, out);
+            overlaps(world, (object, &service.export), &format!("spec.tcp[{index}].route"), &rule.route, out);
         }
     }
 }
 
 fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
     let namespace = object.key.namespace.as_str();
-    let (mut providers, wild) = world.providers(namespace, &rule.host);
+    let (mut providers, wild) = world.providers(namespace, &rule.export, &rule.host);
     let host = names::full_host(&rule.host, namespace);
     if host.starts_with('*') {
         // A subset of a wildcard is for whichever host a route names.
         if !world.providers.iter().any(|provider| names::hosts_overlap(&host, &provider.host)) {
-            unknown(world, object, &rule.host, out);
+            unknown(world, (object, rule), out);
         }
         return;
     }
     if providers.is_empty() {
-        unknown(world, object, &rule.host, out);
+        unknown(world, (object, rule), out);
         return;
     }
     if wild {
@@ -86,12 +87,29 @@ fn policies(rule: &DestinationRule, object: &Object, providers: &[&Provider<'_>]
     }
 }
 
-fn unknown(world: &World<'_>, object: &Object, host: &str, out: &mut Findings) {
-    let cure = match world.similar(&object.key.namespace, host) {
+fn unknown(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
+    let host = &rule.host;
+    let cure = not_found(world, &object.key.namespace, &rule.export, host);
+    out.push(code::RULE_HOST_UNKNOWN, object, "spec.host", format!("there is no service {host}"), cure);
+}
+
+/// What to do about a host that nothing provides.
+pub(super) fn not_found(world: &World<'_>, namespace: &str, export: &Export, host: &str) -> String {
+    if let Some(hidden) = world.hidden(namespace, host) {
+        let places = match export {
+            Export::Namespaces(own) => own.join(", "),
+            Export::Everywhere | Export::Nowhere => namespace.to_owned(),
+        };
+        let field = match hidden.object.key.kind {
+            Kind::Service => "annotation networking.istio.io/exportTo",
+            _ => "exportTo",
+        };
+        return format!("{} has it; let its {field} name {places} too", hidden.object.key);
+    }
+    match world.similar(namespace, host) {
         Some(other) => format!("did you mean {}?", other.host),
         None => "add a Service or ServiceEntry, or correct the host".to_owned(),
-    };
-    out.push(code::RULE_HOST_UNKNOWN, object, "spec.host", format!("there is no service {host}"), cure);
+    }
 }
 
 /// `version=v1, tier=a`
@@ -130,7 +148,13 @@ fn merge(rules: &[Rule<'_>], out: &mut Findings) {
 }
 
 /// Destinations of one route whose endpoints are partly the same.
-fn overlaps(world: &World<'_>, object: &Object, path: &str, route: &[RouteDestination], out: &mut Findings) {
+fn overlaps(
+    world: &World<'_>,
+    (object, export): (&Object, &Export),
+    path: &str,
+    route: &[RouteDestination],
+    out: &mut Findings,
+) {
     let namespace = object.key.namespace.as_str();
     let mut by_host: BTreeMap<(String, Option<u16>), Vec<usize>> = BTreeMap::new();
     for (index, one) in route.iter().enumerate() {
@@ -138,7 +162,7 @@ fn overlaps(world: &World<'_>, object: &Object, path: &str, route: &[RouteDestin
     }
     let none = Labels::new();
     for ((host, _), places) in by_host.into_iter().filter(|(_, places)| (2..=32).contains(&places.len())) {
-        let (providers, _) = world.providers(namespace, &host);
+        let (providers, _) = world.providers(namespace, export, &host);
         let service = providers.first().map_or(namespace, |provider| provider.object.key.namespace.as_str());
         let rules = world.rules_for(namespace, service, &host);
         let subsets: Vec<&Subset> = rules.iter().flat_map(|(_, rule)| &rule.subsets).collect();

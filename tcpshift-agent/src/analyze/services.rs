@@ -1,28 +1,23 @@
 //! Services: selectors that select nothing, hosts without endpoints, and conflicts of ServiceEntries.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use super::code;
 use super::finding::Findings;
 use super::provider::{Endpoint, Provider};
 use super::rules::text;
+use super::words::list;
 use super::world::World;
 use crate::route::model::gateway::Protocol;
-use crate::route::model::{Spec, WorkloadAddress};
-use crate::route::object::Object;
+use crate::route::model::{Export, Spec, WorkloadAddress};
+use crate::route::object::{Key, Object};
 
 pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     let listeners = Listeners::new(world);
-    let mut ports: BTreeMap<(&str, u16), Vec<(&Object, Protocol)>> = BTreeMap::new();
     let mut last: Option<&Object> = None;
     for provider in &world.providers {
         let object = provider.object;
-        for port in &provider.ports {
-            if let Some(protocol) = port.protocol {
-                ports.entry((&provider.host, port.number)).or_default().push((object, protocol));
-            }
-        }
         // A ServiceEntry of several hosts is one object.
         if !last.is_some_and(|last| std::ptr::eq(last, object)) {
             endpoints(world, provider, &listeners, out);
@@ -30,14 +25,62 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
         }
         last = Some(object);
     }
-    for ((host, port), found) in ports {
-        let Some((first, protocol)) = found.first() else { continue };
-        for (object, other) in found.iter().filter(|(_, other)| other != protocol) {
-            let message =
-                format!("{} gives port {port} of {host} another protocol: {protocol:?}, here {other:?}", first.key);
-            out.push(code::PROTOCOL_CONFLICT, object, "spec.ports", message, "give it one protocol");
+    protocols(world, out);
+}
+
+/// Ports of one host that ServiceEntries give different protocols, by the words that they write, as in Istio.
+fn protocols(world: &World<'_>, out: &mut Findings) {
+    type Uses<'a> = Vec<(&'a Object, usize, String)>;
+    type Conflict<'a> = (&'a Object, usize, Vec<String>);
+    let mut scopes: BTreeMap<(&str, u16), BTreeMap<String, Uses<'_>>> = BTreeMap::new();
+    for provider in &world.providers {
+        let Spec::ServiceEntry(entry) = &provider.object.spec else { continue };
+        let named = match &entry.export {
+            Export::Everywhere => vec!["*".to_owned()],
+            Export::Namespaces(namespaces) => namespaces.clone(),
+            Export::Nowhere => Vec::new(),
+        };
+        for (index, port) in entry.ports.iter().enumerate() {
+            let protocol = written(provider.object, index).unwrap_or_default().to_ascii_uppercase();
+            let uses = scopes.entry((&provider.host, port.number)).or_default();
+            for scope in &named {
+                uses.entry(scope.clone()).or_default().push((provider.object, index, protocol.clone()));
+            }
         }
     }
+    // One finding for those that conflict, with all of their ports.
+    let mut conflicts: BTreeMap<(&str, Vec<&Key>), Conflict<'_>> = BTreeMap::new();
+    for ((host, port), uses) in &scopes {
+        let everywhere = uses.get("*");
+        for (scope, own) in uses {
+            let all = own.iter().chain(everywhere.into_iter().flatten().filter(|_| scope != "*"));
+            let mut all: Vec<_> = all.collect();
+            let words: BTreeSet<&str> = all.iter().map(|(_, _, word)| word.as_str()).collect();
+            if words.len() < 2 {
+                continue;
+            }
+            all.sort_by(|a, b| a.0.age().cmp(&b.0.age()).then_with(|| a.0.key.cmp(&b.0.key)));
+            let mut keys: Vec<&Key> = all.iter().map(|(object, ..)| &object.key).collect();
+            keys.dedup();
+            let second = all.iter().find(|(object, ..)| object.key != all[0].0.key).unwrap_or(&all[0]);
+            let words = words.into_iter().map(|word| if word.is_empty() { "none" } else { word });
+            let said = format!("{port} has {}", list(words));
+            let (_, _, ports) = conflicts.entry((host, keys)).or_insert((second.0, second.1, Vec::new()));
+            if !ports.contains(&said) {
+                ports.push(said);
+            }
+        }
+    }
+    for ((host, keys), (object, index, ports)) in conflicts {
+        let message = format!("{} give ports of {host} different protocols: {}", list(keys), list(ports));
+        let cure = "give each port one protocol";
+        out.push(code::PROTOCOL_CONFLICT, object, format!("spec.ports[{index}].protocol"), message, cure);
+    }
+}
+
+/// The protocol of a port as it is written.
+fn written(object: &Object, port: usize) -> Option<&str> {
+    object.content.pointer(&format!("/spec/ports/{port}/protocol")).and_then(|word| word.as_str())
 }
 
 /// Ports of a ServiceEntry that has no addresses. Whether a mesh makes some up is not known here; Istio's validator
@@ -48,10 +91,8 @@ fn addresses(provider: &Provider<'_>, out: &mut Findings) {
         return;
     }
     // What MONGO and the like become here is TCP too, and Istio tells them apart.
-    let written =
-        |at: usize| object.content.pointer(&format!("/spec/ports/{at}/protocol")).and_then(|word| word.as_str());
     for (at, port) in provider.ports.iter().enumerate() {
-        if written(at).is_none_or(|word| word.is_empty() || word.eq_ignore_ascii_case("TCP")) {
+        if written(object, at).is_none_or(|word| word.is_empty() || word.eq_ignore_ascii_case("TCP")) {
             let number = port.number;
             let message =
                 format!("without `addresses`, a mesh takes every connection to port {number} for this service");

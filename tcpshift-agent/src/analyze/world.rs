@@ -8,8 +8,8 @@ use super::gateway_api::allows;
 use super::provider::{Endpoint, Port, Provider};
 use crate::route::model::gateway;
 use crate::route::model::{
-    DestinationRule, EndpointSlice, Gateway, Labels, Resolution, Spec, VirtualService, WorkloadEntry, gateway_api,
-    selects,
+    DestinationRule, EndpointSlice, Export, Gateway, Labels, Resolution, Spec, VirtualService, WorkloadEntry,
+    gateway_api, selects,
 };
 use crate::route::names;
 use crate::route::object::Object;
@@ -91,7 +91,6 @@ impl<'a> World<'a> {
                 let ports = service.ports.iter().map(|port| Port {
                     number: port.port,
                     name: &port.name,
-                    protocol: None,
                     target: port.target.as_ref(),
                     target_number: None,
                 });
@@ -107,7 +106,6 @@ impl<'a> World<'a> {
                     let ports = entry.ports.iter().map(|port| Port {
                         number: port.number,
                         name: &port.name,
-                        protocol: port.protocol,
                         target: None,
                         target_number: port.target,
                     });
@@ -136,11 +134,11 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What provides a host for an object of a namespace, the best first. The flag says that it is known by a
-    /// wildcard alone.
-    pub(super) fn providers(&self, namespace: &str, host: &str) -> (Vec<&Provider<'a>>, bool) {
+    /// What provides a host for an object of a namespace that is itself visible in `export`, the best first. The flag
+    /// says that it is known by a wildcard alone.
+    pub(super) fn providers(&self, namespace: &str, export: &Export, host: &str) -> (Vec<&Provider<'a>>, bool) {
         let host = names::full_host(host, namespace);
-        let visible = |index: &&usize| self.providers[**index].reaches(namespace);
+        let visible = |index: &&usize| self.providers[**index].reaches(namespace, export);
         let exact: Vec<_> =
             self.by_host.get(&host).into_iter().flatten().filter(visible).map(|at| &self.providers[*at]).collect();
         if !exact.is_empty() {
@@ -152,11 +150,23 @@ impl<'a> World<'a> {
         (wild, is_wild)
     }
 
+    /// An object that provides a host and does not let everybody see it.
+    pub(super) fn hidden(&self, namespace: &str, host: &str) -> Option<&Provider<'a>> {
+        let host = names::full_host(host, namespace);
+        let exact = self.by_host.get(&host).into_iter().flatten();
+        let fits = |index: &&usize| names::covers(&self.providers[**index].host, &host);
+        let known = exact.chain(self.wild.iter().filter(fits)).map(|at| &self.providers[*at]);
+        known.into_iter().find(|provider| *provider.export() != Export::Everywhere)
+    }
+
     /// A host that begins alike, as one of another namespace: for a cure.
     pub(super) fn similar(&self, namespace: &str, host: &str) -> Option<&Provider<'a>> {
         let wanted = names::full_host(host, namespace);
         let alike = self.by_label.get(first_label(&wanted))?;
-        let visible = alike.iter().map(|at| &self.providers[*at]).filter(|provider| provider.reaches(namespace));
+        let visible = alike
+            .iter()
+            .map(|at| &self.providers[*at])
+            .filter(|provider| provider.reaches(namespace, &Export::Everywhere));
         visible.into_iter().find(|provider| provider.host != wanted)
     }
 

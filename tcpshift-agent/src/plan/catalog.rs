@@ -148,7 +148,7 @@ impl<'a> Catalog<'a> {
             let namespace = object.key.namespace.as_str();
             match &object.spec {
                 // A Service beats a ServiceEntry of the same host, which only adds to it in Istio.
-                Spec::Service(service) => {
+                Spec::Service(service) if service.export.reaches(&identity.namespace) => {
                     let host = names::service_host(&object.key.name, namespace);
                     let kind = ProviderKind::Service(service);
                     catalog.services.insert(host, Provider { key, age, kind });
@@ -170,7 +170,8 @@ impl<'a> Catalog<'a> {
                     }
                 }
                 Spec::DestinationRule(rule) => catalog.rules.add(namespace, rule),
-                Spec::ServiceEntry(_)
+                Spec::Service(_)
+                | Spec::ServiceEntry(_)
                 | Spec::VirtualService(_)
                 | Spec::Gateway(_)
                 | Spec::WorkloadGroup(_)

@@ -98,7 +98,7 @@ pub fn read(key: &Key, document: &Node, report: &mut Report<'_>) -> Spec {
         Kind::ServiceEntry => Spec::ServiceEntry(service_entry::read(key, metadata, spec, &path, report)),
         Kind::WorkloadEntry => Spec::WorkloadEntry(workload_entry::read(spec, &path, report)),
         Kind::WorkloadGroup => Spec::WorkloadGroup(workload_group::read(spec, &path, report)),
-        Kind::Service => Spec::Service(service::read(key, spec, &path, report)),
+        Kind::Service => Spec::Service(service::read(key, metadata, spec, &path, report)),
         Kind::EndpointSlice => Spec::EndpointSlice(endpoint_slice::read(metadata, document, report)),
         Kind::GatewayApiGateway => Spec::GatewayApiGateway(gateway_api::gateway::read(spec, &path, report)),
         Kind::TcpRoute => Spec::TcpRoute(gateway_api::tcp_route::read(key, version, metadata, spec, &path, report)),

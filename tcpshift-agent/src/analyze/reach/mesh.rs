@@ -2,19 +2,23 @@
 //!
 //! Which clients a match is for is known beforehand. Of the prefixes of those that fit, the longest wins, as at a gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
 use super::{Blocker, Fate, Place, block, pairs};
 use crate::analyze::code;
 use crate::analyze::finding::Findings;
+use crate::analyze::words::list;
 use crate::route::model::{Export, GatewayRef, RouteMatch, VirtualService, selects};
 use crate::route::names;
 use crate::route::object::Object;
 
 /// So many blocks of one host are compared with each other.
 const MOST: usize = 2000;
+
+/// The scope of objects that every namespace sees.
+const EVERYWHERE: &str = "*";
 
 pub(super) fn walk(services: &[(&Object, &VirtualService)], fate: &mut Fate, out: &mut Findings) {
     let mut hosts: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -25,8 +29,8 @@ pub(super) fn walk(services: &[(&Object, &VirtualService)], fate: &mut Fate, out
             }
         }
     }
-    for (host, members) in hosts {
-        conflicts(services, &host, &members, out);
+    conflicts(services, out);
+    for members in hosts.into_values() {
         let places: Vec<Place> = members.iter().flat_map(|index| blocks(services, *index)).take(MOST).collect();
         for (at, place) in places.iter().enumerate() {
             let first = places[..at].iter().find(|other| {
@@ -80,16 +84,54 @@ fn has(first: Option<IpNet>, second: Option<IpNet>) -> bool {
     first == second || first.is_none() && second.is_some_and(|net| net.prefix_len() == 0)
 }
 
-fn conflicts(services: &[(&Object, &VirtualService)], host: &str, members: &[usize], out: &mut Findings) {
-    for (at, index) in members.iter().enumerate() {
-        let others = members.iter().enumerate().filter(|(other, _)| *other != at);
-        let others = others.filter(|(_, other)| *other != index && meets(services[**other], services[*index]));
-        let names: Vec<_> = others.take(4).map(|(_, other)| services[*other].0.key.to_string()).collect();
-        if names.is_empty() {
+/// Several objects with one host, as Istio counts them: hosts that are exported to everybody conflict if they are the same,
+/// and one that is not also if the other's wildcard covers it.
+fn conflicts(services: &[(&Object, &VirtualService)], out: &mut Findings) {
+    let mut hosts: BTreeMap<(&str, String), Vec<usize>> = BTreeMap::new();
+    for (index, (object, service)) in services.iter().enumerate() {
+        if !service.gateways.contains(&GatewayRef::Mesh) {
             continue;
         }
-        let message = format!("{host} is a host of {} too, for clients inside a mesh", names.join(", "));
+        let scopes = match &service.export {
+            Export::Everywhere => vec![EVERYWHERE],
+            Export::Namespaces(namespaces) => namespaces.iter().map(String::as_str).collect(),
+            Export::Nowhere => Vec::new(),
+        };
+        for scope in scopes {
+            for host in &service.hosts {
+                let host = names::full_host(host, &object.key.namespace);
+                hosts.entry((scope, host)).or_default().push(index);
+            }
+        }
+    }
+    let common = || hosts.iter().filter(|((scope, _), _)| *scope == EVERYWHERE);
+    let wild: Vec<_> = common().filter(|((_, host), _)| host.starts_with('*')).collect();
+    let mut groups: BTreeMap<Vec<usize>, BTreeSet<&str>> = BTreeMap::new();
+    for ((scope, host), members) in &hosts {
+        let mut members = members.clone();
+        let mut met = BTreeSet::from([host.as_str()]);
+        if *scope != EVERYWHERE {
+            let mut others: Vec<_> = if host.starts_with('*') {
+                common().filter(|((_, other), _)| names::hosts_overlap(host, other)).collect()
+            } else {
+                wild.iter().copied().filter(|((_, other), _)| names::covers(other, host)).collect()
+            };
+            others.extend(hosts.get_key_value(&(EVERYWHERE, host.clone())));
+            for ((_, other), found) in others {
+                members.extend(found);
+                met.insert(other);
+            }
+        }
+        members.sort_unstable();
+        members.dedup();
+        if members.len() > 1 {
+            groups.entry(members).or_default().extend(met);
+        }
+    }
+    for (members, hosts) in groups {
+        let keys = members.iter().map(|index| &services[*index].0.key);
+        let message = format!("{} have hosts in common for clients inside a mesh: {}", list(keys), list(&hosts));
         let cure = "put the rules into one object: which comes first is a matter of age";
-        out.push(code::MESH_HOST_TWICE, services[*index].0, "spec.hosts", message, cure);
+        out.push(code::MESH_HOST_TWICE, services[members[1]].0, "spec.hosts", message, cure);
     }
 }

@@ -145,6 +145,7 @@ pub(super) fn bind<'a>(objects: &[&'a Arc<Object>], identity: &Identity, notes: 
                 }
             }
             Spec::DestinationRule(rule) => drop(is_visible(object, &rule.export, identity, notes)),
+            Spec::Service(service) => drop(is_visible(object, &service.export, identity, notes)),
             Spec::ServiceEntry(entry) => drop(is_visible(object, &entry.export, identity, notes)),
             _ => {}
         }

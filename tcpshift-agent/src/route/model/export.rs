@@ -64,3 +64,21 @@ pub(super) fn read(spec: &Node, namespace: &str, none: bool, path: &Path<'_>, re
         _ => Export::Namespaces(seen.into_iter().map(str::to_owned).collect()),
     }
 }
+
+/// The annotation by which Istio lets a Service of Kubernetes say it.
+const ANNOTATION: &str = "networking.istio.io/exportTo";
+
+/// Reads the annotation of a Service of this namespace: entries with commas between them. Istio does not check them.
+pub(super) fn annotated(metadata: &Node, namespace: &str) -> Export {
+    let annotations = metadata.string_map("annotations");
+    let Some(text) = annotations.get(ANNOTATION).filter(|text| !text.is_empty()) else { return Export::Everywhere };
+    let entries: Vec<&str> = text.split(',').map(str::trim).collect();
+    if entries.contains(&"*") {
+        return Export::Everywhere;
+    }
+    let named = entries.iter().filter(|entry| **entry != "~");
+    match named.map(|entry| if *entry == "." { namespace } else { entry }.to_owned()).collect::<Vec<_>>() {
+        none if none.is_empty() => Export::Nowhere,
+        namespaces => Export::Namespaces(namespaces),
+    }
+}

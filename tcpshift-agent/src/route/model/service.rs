@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Labels;
+use super::export::{self, Export};
 use crate::route::names;
 use crate::route::node::Node;
 use crate::route::object::Key;
@@ -29,6 +30,8 @@ pub struct Service {
     pub external_name: Option<String>,
     /// Whether endpoints count before they are ready.
     pub publish_not_ready: bool,
+    /// Where it is visible, by Istio's annotation.
+    pub export: Export,
 }
 
 /// A port of a Service.
@@ -63,7 +66,7 @@ const WORDS: &[(&str, &[&str])] = &[
 const DEFAULT_AFFINITY: i64 = 10_800;
 
 /// Reads one. Ports of other protocols are left out.
-pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Service {
+pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Service {
     if !names::is_dns_label(&key.name) || key.name.starts_with(|first: char| first.is_ascii_digit()) {
         let metadata = Path::ROOT.name("metadata");
         let message =
@@ -102,6 +105,7 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
         headless,
         external_name,
         publish_not_ready: spec.flag("publishNotReadyAddresses"),
+        export: export::annotated(metadata, &key.namespace),
     }
 }
 
