@@ -193,13 +193,21 @@ impl Reader<'_> {
         let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
         if kind.ends_with("List") && document.get("items").is_some() {
             if lists >= MAX_LISTS {
-                self.report.error(&Path::ROOT, "lists lie too deep in lists", "");
+                self.report.error(
+                    &Path::ROOT,
+                    "lists lie too deep in lists",
+                    "put the objects of this list into the list around it",
+                );
                 return;
             }
             let Value::Map(fields) = &mut document.value else { return };
             for field in fields.iter_mut().filter(|field| field.name == "items") {
                 let Value::List(items) = std::mem::replace(&mut field.node.value, Value::Null) else {
-                    self.report.error(&Path::ROOT.name("items"), "a list is expected here", "");
+                    self.report.error(
+                        &Path::ROOT.name("items"),
+                        "a list is expected here",
+                        "begin each item with a dash",
+                    );
                     continue;
                 };
                 for item in items {

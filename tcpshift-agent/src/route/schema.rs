@@ -64,8 +64,17 @@ pub enum Honoured {
     Yes,
     /// Nothing, and nothing is missing by that: it means nothing for TCP on plain hosts.
     Meaningless,
-    /// Nothing, which the user has to know. With the reason.
-    No(&'static str),
+    /// Nothing, which the user has to know.
+    No(Why),
+}
+
+/// Why a field is not honoured, and what to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Why {
+    /// The reason.
+    pub reason: &'static str,
+    /// What to do.
+    pub cure: &'static str,
 }
 
 /// An honoured field.
@@ -79,8 +88,8 @@ pub const fn mute(name: &'static str, shape: Shape) -> Field {
 }
 
 /// A field that is not honoured.
-pub const fn no(name: &'static str, shape: Shape, reason: &'static str) -> Field {
-    Field { name, shape, honoured: Honoured::No(reason) }
+pub const fn no(name: &'static str, shape: Shape, why: Why) -> Field {
+    Field { name, shape, honoured: Honoured::No(why) }
 }
 
 /// Holds a tree against a shape and reports all that does not fit.
@@ -156,8 +165,8 @@ fn message_field(
         fields[at].name = name;
     }
     let field = &mut fields[at];
-    if let (Honoured::No(reason), false) = (rule.honoured, field.node.value == Value::Null) {
-        report.warning(&path, format!("not honoured: {reason}"), "");
+    if let (Honoured::No(Why { reason, cure }), false) = (rule.honoured, field.node.value == Value::Null) {
+        report.warning(&path, format!("not honoured: {reason}"), cure);
     }
     check(&mut field.node, &rule.shape, &path, report);
 }

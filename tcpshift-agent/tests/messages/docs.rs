@@ -39,9 +39,12 @@ fn list(folder: &str, head: &str) -> String {
         }
         for part in &chapter.parts {
             match part {
-                Part::Heading(title) => {
+                Part::Heading(title, below) => {
                     let gap = if in_table { "\n" } else { "" };
                     write!(text, "{gap}#### {title}\n\n").unwrap();
+                    if !below.is_empty() {
+                        write!(text, "{below}\n\n").unwrap();
+                    }
                     in_table = false;
                 }
                 Part::Example(example) => {

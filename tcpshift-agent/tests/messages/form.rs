@@ -17,8 +17,8 @@ pub(crate) struct Chapter {
 /// One part of a chapter.
 #[derive(Debug)]
 pub(crate) enum Part {
-    /// What stands behind `## `.
-    Heading(String),
+    /// What stands behind `## `, and the text below.
+    Heading(String, String),
     /// A message and its cure.
     Example(Example),
 }
@@ -94,7 +94,7 @@ impl Chapter {
     pub(crate) fn examples(&self) -> impl Iterator<Item = &Example> {
         self.parts.iter().filter_map(|part| match part {
             Part::Example(example) => Some(example),
-            Part::Heading(_) => None,
+            Part::Heading(..) => None,
         })
     }
 }
@@ -112,7 +112,7 @@ fn chapter(name: &str, text: &str) -> Chapter {
             title.clone_into(&mut chapter.title);
             chapter.text = rest.join(" ");
         } else if let Some(title) = first.strip_prefix("## ") {
-            chapter.parts.push(Part::Heading(title.to_owned()));
+            chapter.parts.push(Part::Heading(title.to_owned(), rest.join(" ")));
         } else if first.starts_with('|') {
             prelude = paragraph.iter().map(|text| line(&place, &format!(" {text}"))).collect();
         } else {

@@ -4,7 +4,7 @@
 //! A file is a chapter of the list in docs/analyze.md, which is written anew from these files by
 //! `WRITE_DOCS=1 cargo test -p tcpshift-agent --test messages`. Its paragraphs are separated by empty lines:
 //!
-//! * `# TITLE`, and a text for the list; `## HEADING` begins a section.
+//! * `# TITLE` or, for a section, `## TITLE`; behind it a text for the list.
 //! * Lines that begin with `|`: the first lines of the documents of all examples that follow, but of those with an `apiVersion`
 //!   of their own.
 //! * An example:

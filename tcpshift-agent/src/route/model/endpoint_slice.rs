@@ -85,7 +85,7 @@ fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -
         let path = path.name("addresses");
         if items.is_empty() || items.len() > MAX_ADDRESSES {
             let message = format!("an endpoint has 1 to {MAX_ADDRESSES} addresses, and this has {}", items.len());
-            report.error(&path, message, "add one, or remove some");
+            report.error(&path, message, if items.is_empty() { "add one" } else { "remove some" });
         }
         for (index, node) in items.iter().enumerate() {
             let text = node.as_str().unwrap_or_default();
@@ -98,7 +98,7 @@ fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -
             };
             if !fits {
                 let message = format!("{text:?} is no address of type {kind}");
-                report.error(&path.index(index), message, "change it, or addressType");
+                report.error(&path.index(index), message, "change it, or `addressType`");
             }
         }
     }

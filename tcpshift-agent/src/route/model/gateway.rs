@@ -49,7 +49,7 @@ pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) ->
     }
     let items = spec.items("servers");
     if items.is_empty() {
-        report.error(&path.name("servers"), "at least one server is needed", "add `servers` with a `port`");
+        report.error(&path.name("servers"), "at least one server is needed", "add `servers` with `port` and `hosts`");
     }
     // Istio does not check a Gateway's selector.
     let selector = spec.string_map("selector");
@@ -77,7 +77,11 @@ fn server(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Server {
         if let Some(problem) = names::socket_problem(socket) {
             report.error(&path, format!("{bind:?}: {problem}"), "write for example unix:///run/tcp-echo.sock");
         }
-        report.warning(&path, "not honoured: unix sockets are not listened on", "name an address of this host");
+        report.warning(
+            &path,
+            "not honoured: unix sockets are not listened on",
+            "name an address of this host, and a port",
+        );
         server.socket = Some(socket.to_owned());
     } else if !bind.is_empty() {
         server.bind = names::address(bind);
@@ -129,10 +133,16 @@ fn port(server: &mut Server, port: &Node, tls: Option<&Node>, server_path: &Path
         Some(Protocol::Tcp) => {}
         Some(_) => {
             let message = format!("{written} is not served: tcpshift moves plain TCP connections");
-            let cure = "write TCP if the bytes may pass as they are";
+            let cure = match tls {
+                Some(_) => "write TCP and remove `tls`, if the bytes may pass as they are",
+                None => "write TCP, if the bytes may pass as they are",
+            };
             report.warning(&path.name("protocol"), message, cure);
         }
-        None => report.error(&path.name("protocol"), format!("{written:?} is no protocol"), "write TCP"),
+        None => {
+            let cure = if tls.is_some() { "write TCP and remove `tls`" } else { "write TCP" };
+            report.error(&path.name("protocol"), format!("{written:?} is no protocol"), cure);
+        }
     }
     server.protocol = protocol.unwrap_or(Protocol::Udp);
     tls::check(tls, protocol, &server_path.name("tls"), report);

@@ -50,6 +50,16 @@ impl Form {
             Self::Namespace => "a namespace",
         }
     }
+
+    fn cure(self) -> &'static str {
+        match self {
+            Self::Group => "write for example gateway.networking.k8s.io",
+            Self::Kind => "write for example Service",
+            Self::Name => "write a name, or shorten it",
+            Self::Section => "use lower-case letters, digits, inner hyphens and dots",
+            Self::Namespace => "use lower-case letters, digits and inner hyphens, at most 63",
+        }
+    }
 }
 
 /// The schemas do not limit the labels of such names.
@@ -69,7 +79,7 @@ fn optional<'n>(node: &'n Node, name: &str, form: Form, path: &Path<'_>, report:
     let text = field.as_str()?;
     if !form.fits(text) {
         let message = format!("{text:?} is not {}", form.described());
-        report.error(&path.name(name), message, "");
+        report.error(&path.name(name), message, form.cure());
     }
     Some(text)
 }

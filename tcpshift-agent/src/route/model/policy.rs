@@ -63,7 +63,7 @@ pub(super) fn read(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Pol
     let has =
         |block: &&str| node.get(block).is_some() && (*block != "portLevelSettings" || !node.items(block).is_empty());
     if !blocks.iter().any(has) {
-        report.error(path, "trafficPolicy must have at least one field", "remove it, or fill it");
+        report.error(path, "trafficPolicy must have at least one field", "remove it, or add `loadBalancer`");
         return Policy::default();
     }
     if node.get("tunnel").is_some() && node.get("proxyProtocol").is_some() {
@@ -144,7 +144,7 @@ fn percent(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) ->
     let Some(field) = node.get(name) else { return 0.0 };
     let share = field.as_f64().unwrap_or_default();
     if !(0.0..=100.0).contains(&share) {
-        report.error(&path.name(name), format!("a percentage is 0 to 100, and this is {share}"), "");
+        report.error(&path.name(name), format!("a percentage is 0 to 100, and this is {share}"), "write 0 to 100");
     }
     share
 }

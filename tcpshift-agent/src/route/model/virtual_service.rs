@@ -147,7 +147,7 @@ fn clients(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
             for name in ["sourceLabels", "sourceNamespace"] {
                 if block.get(name).is_some() {
                     let message = "not honoured: it selects clients inside a mesh, and the object is for gateways";
-                    report.warning(&path.index(at).name(name), message, "remove it, or add the gateway mesh");
+                    report.warning(&path.index(at).name(name), message, "remove it");
                 }
             }
         }

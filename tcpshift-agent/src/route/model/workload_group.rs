@@ -84,7 +84,11 @@ fn probe(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Probe {
     let mut number = |name: &str, default: u32| {
         let number = node.integer(name).unwrap_or_default();
         if number < 0 {
-            report.error(&path.name(name), format!("this cannot be less than 0, and it is {number}"), "");
+            report.error(
+                &path.name(name),
+                format!("this cannot be less than 0, and it is {number}"),
+                "write 0 or more",
+            );
         }
         u32::try_from(number).ok().filter(|number| *number > 0).unwrap_or(default)
     };
@@ -119,7 +123,11 @@ fn method(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Method {
     if let Some(exec) = node.get("exec") {
         let (path, command) = (path.name("exec"), exec.items("command"));
         if command.is_empty() || command.iter().any(|word| word.as_str() == Some("")) {
-            report.error(&path.name("command"), "a command is needed, without empty words", "add it");
+            report.error(
+                &path.name("command"),
+                "a command is needed, without empty words",
+                "write for example `command: [/bin/true]`",
+            );
         }
     }
     if let Some(http) = node.get("httpGet") {
@@ -133,7 +141,11 @@ fn method(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Method {
             let fits = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
             if name.is_empty() || !fits {
                 let path = headers.index(index);
-                report.error(&path.name("name"), format!("{name:?} is no name of a header"), "");
+                report.error(
+                    &path.name("name"),
+                    format!("{name:?} is no name of a header"),
+                    "use letters, digits, - and _",
+                );
             }
         }
         let port = super::port(http.get("port"), &path.name("port"), report);

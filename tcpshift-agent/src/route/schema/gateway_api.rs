@@ -1,9 +1,9 @@
 //! Fields of the Gateway API's objects, group `gateway.networking.k8s.io`. Its versions are one schema here.
 
 use super::Shape::{Any, Enum, Int32, List, Map, Message, Text};
-use super::{Field, mute, no, yes};
+use super::{Field, Why, mute, no, yes};
 
-const PLACE: &str = "the agent listens on its own addresses";
+const PLACE: Why = Why { reason: "the agent listens on its own addresses", cure: "remove it" };
 
 /// `spec` of a Gateway.
 pub const GATEWAY: &[Field] = &[

@@ -4,10 +4,14 @@
 
 use super::Shape::{Any, Bool, Enum, Int32, List, Map, Message, Text, Uint32};
 use super::policy::{PORT_SELECTOR, TRAFFIC_POLICY};
-use super::{Field, mute, no, yes};
+use super::{Field, Why, mute, no, yes};
 
-const HTTP: &str = "tcpshift moves TCP connections, http rules are not looked into";
-const SNI: &str = "tls rules choose by the first bytes of a connection, which tcpshift does not read";
+const HTTP: Why =
+    Why { reason: "tcpshift moves TCP connections, http rules are not looked into", cure: "write `tcp` in its place" };
+const SNI: Why = Why {
+    reason: "tls rules choose by the first bytes of a connection, which tcpshift does not read",
+    cure: "write `tcp` in place of `tls`",
+};
 
 /// `spec` of a VirtualService.
 pub const VIRTUAL_SERVICE: &[Field] = &[
@@ -131,7 +135,7 @@ pub const WORKLOAD_ENTRY: &[Field] = &[
 pub const WORKLOAD_GROUP: &[Field] = &[
     yes("metadata", Message(GROUP_METADATA)),
     yes("template", Message(WORKLOAD_ENTRY)),
-    no("probe", Message(PROBE), "no endpoint is probed"),
+    no("probe", Message(PROBE), Why { reason: "no endpoint is probed", cure: "remove it" }),
 ];
 
 const GROUP_METADATA: &[Field] = &[yes("labels", Map(&Text)), mute("annotations", Map(&Text))];

@@ -1,14 +1,21 @@
 //! Fields of a DestinationRule's traffic policy, block by block.
 
 use super::Shape::{Any, Bool, Duration, Enum, Int32, List, Map, Message, Number, Text, Uint32, Uint64};
-use super::{Field, mute, no, yes};
+use super::{Field, Why, mute, no, yes};
 
-const HTTP_KEY: &str = "it is a key of HTTP, and TCP connections have none";
-const EJECTION: &str = "no endpoint is ejected";
-const ORIGINATION: &str = "TLS is not originated, bytes are passed on as they are";
-const BYTES: &str = "bytes are passed on as they are";
-const LOCALITY: &str = "locality plays no part in the choice of an endpoint";
-const WARMUP: &str = "a new endpoint gets its full share at once";
+/// A policy or a block without a field is an error.
+const EMPTY: &str = "remove it, and the blocks that this leaves empty";
+
+const HTTP_KEY: Why = Why {
+    reason: "it is a key of HTTP, and TCP connections have none",
+    cure: "write `useSourceIp: true` in its place",
+};
+const EJECTION: Why = Why { reason: "no endpoint is ejected", cure: EMPTY };
+const ORIGINATION: Why = Why { reason: "TLS is not originated, bytes are passed on as they are", cure: EMPTY };
+const BYTES: Why = Why { reason: "bytes are passed on as they are", cure: EMPTY };
+const LOCALITY: Why = Why { reason: "locality plays no part in the choice of an endpoint", cure: EMPTY };
+const HEADER: Why = Why { reason: "no header is sent to the endpoint", cure: EMPTY };
+const WARMUP: Why = Why { reason: "a new endpoint gets its full share at once", cure: EMPTY };
 
 /// `port` of a destination and of a port's policy.
 pub const PORT_SELECTOR: &[Field] = &[yes("number", Uint32)];
@@ -21,7 +28,7 @@ pub const TRAFFIC_POLICY: &[Field] = &[
     no("tls", Message(TLS), ORIGINATION),
     yes("portLevelSettings", List(&Message(PORT_TRAFFIC_POLICY))),
     no("tunnel", Message(TUNNEL), BYTES),
-    no("proxyProtocol", Message(PROXY_PROTOCOL), "no header is sent to the endpoint"),
+    no("proxyProtocol", Message(PROXY_PROTOCOL), HEADER),
     mute("retryBudget", Message(RETRY_BUDGET)),
 ];
 

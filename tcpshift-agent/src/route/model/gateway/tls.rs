@@ -40,12 +40,12 @@ pub(super) fn check(tls: Option<&Node>, protocol: Option<Protocol>, path: &Path<
     let passes = matches!(mode, "PASSTHROUGH" | "AUTO_PASSTHROUGH");
     match protocol {
         Some(Protocol::Tcp | Protocol::Udp) => {
-            report.error(path, "only TLS and HTTPS can have `tls`", "remove it, or write TLS");
+            report.error(path, "only TLS and HTTPS can have `tls`", "remove it");
         }
         Some(Protocol::Http)
             if !passes || ["caCertificates", "privateKey", "serverCertificate"].into_iter().any(has) =>
         {
-            report.error(path, "plain HTTP cannot have certificates", "remove them, or write HTTPS");
+            report.error(path, "plain HTTP cannot have certificates", "keep `httpsRedirect` alone, or nothing");
         }
         _ => {}
     }
@@ -108,7 +108,7 @@ fn certificates(tls: &Node, mode: &str, path: &Path<'_>, report: &mut Report<'_>
         return;
     }
     if mode != "SIMPLE" && !has("caCertificates") {
-        report.error(&path.name("caCertificates"), format!("{mode} needs caCertificates"), "add it");
+        report.error(&path.name("caCertificates"), format!("{mode} needs caCertificates"), "add the path of its file");
     }
     let listed = tls.items("tlsCertificates");
     if listed.len() > 2 {
@@ -118,7 +118,7 @@ fn certificates(tls: &Node, mode: &str, path: &Path<'_>, report: &mut Report<'_>
     for certificate in listed {
         for name in ["serverCertificate", "privateKey"] {
             if certificate.text(name).unwrap_or_default().is_empty() {
-                report.error(&path.name(name), format!("{mode} needs {name}"), "add it");
+                report.error(&path.name(name), format!("{mode} needs {name}"), "add the path of its file");
             }
         }
     }

@@ -88,14 +88,13 @@ fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Listener {
         "TCP" => {}
         "HTTP" | "HTTPS" | "TLS" | "UDP" => {
             let message = format!("{protocol} is not served: tcpshift moves plain TCP connections");
-            let cure = "write TCP if the bytes may pass as they are";
-            report.warning(&path.name("protocol"), message, cure);
+            report.warning(&path.name("protocol"), message, to_tcp(node, ", if the bytes may pass as they are"));
         }
         _ if is_protocol(protocol) => {
             let message = format!("{protocol} is not served: it is no protocol that tcpshift knows");
-            report.warning(&path.name("protocol"), message, "write TCP");
+            report.warning(&path.name("protocol"), message, to_tcp(node, ""));
         }
-        _ => report.error(&path.name("protocol"), format!("{protocol:?} is no protocol"), "write TCP"),
+        _ => report.error(&path.name("protocol"), format!("{protocol:?} is no protocol"), to_tcp(node, "")),
     }
     if let Some(hostname) = node.get("hostname") {
         let text = hostname.as_str().unwrap_or_default();
@@ -112,6 +111,17 @@ fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Listener {
     tls(node, protocol, path, report);
     let (namespaces, kinds) = allowed(node, protocol, path, report);
     Listener { name, port, protocol: protocol.to_owned(), namespaces, kinds }
+}
+
+/// What makes a listener one for TCP.
+fn to_tcp(node: &Node, condition: &str) -> String {
+    let allowed = node.get("allowedRoutes").is_some_and(|routes| !routes.items("kinds").is_empty());
+    let given = ["hostname", "tls"].into_iter().filter(|name| node.get(name).is_some());
+    let without: Vec<_> = given.chain(allowed.then_some("allowedRoutes.kinds")).collect();
+    match without.as_slice() {
+        [] => format!("write TCP{condition}"),
+        fields => format!("write TCP and remove {}{condition}", fields.join(" and ")),
+    }
 }
 
 /// A word, or a domain, a slash and a word.
@@ -140,7 +150,7 @@ fn tls(node: &Node, protocol: &str, path: &Path<'_>, report: &mut Report<'_>) {
     }
     let mode = tls.text("mode").unwrap_or("Terminate");
     if is_one_of(protocol, &["HTTPS"]) && mode != "Terminate" {
-        report.error(&path.name("mode"), "HTTPS can be terminated only", "write Terminate");
+        report.error(&path.name("mode"), "HTTPS can be terminated only", "write Terminate, and add `certificateRefs`");
     }
     if mode == "Terminate" && tls.items("certificateRefs").is_empty() && tls.fields("options").is_empty() {
         report.error(&path, "Terminate needs certificateRefs or options", "add `certificateRefs`");
@@ -173,7 +183,7 @@ fn allowed(
             let kind = super::required(node, "kind", Form::Kind, &path, report);
             if protocol == "TCP" && (group != super::GROUP || !TCP_KINDS.contains(&kind.as_str())) {
                 let message = format!("no {kind} can be attached to a listener for TCP");
-                report.warning(&path, message, "write TCPRoute");
+                report.warning(&path, message, "write `kind: TCPRoute` alone");
             }
             kinds.push((group, kind));
         }
@@ -253,7 +263,8 @@ fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         let (kind, value) = (node.text("type").unwrap_or("IPAddress"), node.text("value").unwrap_or_default());
         let known = ["IPAddress", "Hostname"].contains(&kind);
         if !known && kind != "NamedAddress" && !kind.contains('/') {
-            report.error(&path.name("type"), format!("{kind:?} is no type of address"), "write IPAddress");
+            let cure = if value.parse::<IpAddr>().is_ok() { "write IPAddress" } else { "write Hostname" };
+            report.error(&path.name("type"), format!("{kind:?} is no type of address"), cure);
         }
         if kind == "IPAddress" && !value.is_empty() && value.parse::<IpAddr>().is_err() {
             let message = format!("{value:?} is no IP address");

@@ -108,7 +108,7 @@ fn parent(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> P
     let kind = super::optional(node, "kind", Form::Kind, path, report).unwrap_or("Gateway").to_owned();
     if (group.as_str(), kind.as_str()) != (GROUP, "Gateway") {
         let message = format!("not honoured: the route can be attached to a Gateway only, not to {kind}");
-        report.warning(path, message, "name a Gateway");
+        report.warning(path, message, "name a Gateway, without `group` and `kind`");
     }
     let namespace = super::optional(node, "namespace", Form::Namespace, path, report).unwrap_or(&key.namespace);
     ParentRef {
@@ -139,7 +139,7 @@ fn distinct(parents: &[ParentRef], spec: &Node, path: &Path<'_>, report: &mut Re
         };
         let ParentRef { kind, name, .. } = &parents[other];
         let message = format!("{kind} {name} is named twice, and not by different sectionName or port");
-        report.error(&path.index(index), message, "remove it, or name a part of it in each");
+        report.error(&path.index(index), message, "remove it, or add another sectionName or port to each");
     }
 }
 
@@ -162,12 +162,12 @@ fn backend(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> 
         }
     } else {
         let message = format!("not honoured: {kind} is no backend that tcpshift knows; its share is refused");
-        report.warning(path, message, "name a Service");
+        report.warning(path, message, "name a Service and its port, without `group` and `kind`");
     }
     let weight = node.integer("weight").unwrap_or(1);
     if !(0..=MAX_WEIGHT).contains(&weight) {
         let message = format!("a weight is 0 to {MAX_WEIGHT}, and this is {weight}");
-        report.error(&path.name("weight"), message, "");
+        report.error(&path.name("weight"), message, format!("write 0 to {MAX_WEIGHT}"));
     }
     let namespace = super::optional(node, "namespace", Form::Namespace, path, report).unwrap_or(&key.namespace);
     BackendRef {

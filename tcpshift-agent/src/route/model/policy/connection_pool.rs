@@ -34,7 +34,7 @@ pub struct Keepalive {
 /// Reads the block.
 pub(super) fn read(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> TcpSettings {
     if node.get("tcp").is_none() && node.get("http").is_none() {
-        report.error(path, "connectionPool must have at least one field", "remove it, or add `tcp`");
+        report.error(path, "connectionPool must have at least one field", "add `tcp` or `http`");
     }
     if let Some(http) = node.get("http") {
         check_http(http, &path.name("http"), report);
@@ -85,7 +85,7 @@ fn not_negative(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_
     let field = node.get(name)?;
     let number = field.as_i64()?;
     if number < 0 {
-        report.error(&path.name(name), format!("this cannot be less than 0, and it is {number}"), "");
+        report.error(&path.name(name), format!("this cannot be less than 0, and it is {number}"), "write 0 or more");
     }
     u32::try_from(number).ok().filter(|number| *number > 0)
 }

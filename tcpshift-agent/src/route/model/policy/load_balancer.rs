@@ -53,7 +53,8 @@ pub(super) fn read(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Rep
     for name in ["warmup", "warmupDurationSecs"] {
         if node.get(name).is_some() && (hash.is_some() || matches!(simple, Some("RANDOM" | "PASSTHROUGH"))) {
             let message = "it has an effect with ROUND_ROBIN and LEAST_REQUEST only";
-            report.warning(&path.name(name), message, "remove it, or change `simple`");
+            let cure = if hash.is_some() { "remove it" } else { "remove it, or write `simple: LEAST_REQUEST`" };
+            report.warning(&path.name(name), message, cure);
         }
     }
     if let Some(hash) = hash {
@@ -64,7 +65,7 @@ pub(super) fn read(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Rep
         Some("RANDOM") => LoadBalancer::Random,
         Some("PASSTHROUGH") => {
             let message = "PASSTHROUGH is not honoured: a gateway's clients name no endpoint; LEAST_REQUEST is used";
-            report.warning(&path.name("simple"), message, "");
+            report.warning(&path.name("simple"), message, "write LEAST_REQUEST");
             LoadBalancer::LeastRequest
         }
         _ => LoadBalancer::LeastRequest,
@@ -95,9 +96,11 @@ fn consistent_hash(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Loa
         let path = path.name("minimumRingSize");
         if algorithm {
             let message = "minimumRingSize excludes ringHash and maglev";
-            report.error(&path, message, "write `ringHash: {minimumRingSize: N}` alone");
+            report.error(&path, message, "keep one of them");
+        } else {
+            let cure = "write `ringHash: {minimumRingSize: N}` in its place";
+            report.warning(&path, "this field is an old one", cure);
         }
-        report.warning(&path, "this field is an old one", "write `ringHash: {minimumRingSize: N}`");
     }
     let ring = node.get("ringHash").map_or(0, |ring| ring.unsigned("minimumRingSize")).max(old_size);
     let mut algorithm = HashAlgorithm::Ring { places: if ring == 0 { 1024 } else { ring } };

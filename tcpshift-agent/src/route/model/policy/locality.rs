@@ -33,8 +33,8 @@ pub(super) fn check(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Re
         }
     }
     if !outlier && (!failover.is_empty() || !priority.is_empty()) {
-        let message = "failover has no effect without outlierDetection beside it";
-        report.warning(path, message, "add `outlierDetection`");
+        let message = "failover has no effect without outlierDetection beside it, in Istio neither";
+        report.warning(path, message, "remove it");
     }
     let path = path.name("failover");
     for (index, node) in failover.iter().enumerate() {
@@ -60,7 +60,7 @@ fn shares(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         total += share;
         if !(1..=100).contains(&share) {
             let message = format!("a share is 1 to 100, and this is {share}");
-            report.error(&path.name(&field.name), message, "");
+            report.error(&path.name(&field.name), message, "write 1 to 100");
             return;
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn check(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     if (simple || mutual) && has("credentialName") {
         if ["clientCertificate", "caCertificates", "privateKey", "caCrl"].into_iter().any(has) {
             let message = "credentialName excludes clientCertificate, privateKey, caCertificates and caCrl";
-            report.error(&path.name("credentialName"), message, "keep one of them");
+            report.error(&path.name("credentialName"), message, "remove these");
         }
         return;
     }

@@ -52,13 +52,18 @@ fn tls_match(key: &Key, spec: &Node, node: &Node, path: &Path<'_>, report: &mut 
         if let Some(problem) = super::host_problem(sni, !explicitly_meshed) {
             if names::is_address(sni) {
                 let message = format!("{sni} is an IP address, and clients send no address as server name");
-                report.warning(&path, message, "write a host name");
+                report.warning(&path, message, "name one of the object's hosts");
             } else {
-                report.error(&path, problem, "");
+                report.error(&path, problem, "name one of the object's hosts");
             }
         } else if !hosts.iter().any(|host| inside(sni, host)) {
             let message = format!("{sni} is none of the object's hosts ({})", hosts.join(", "));
-            report.error(&path, message, "add it to `hosts`");
+            // A wildcard beside the hosts that it covers would be an error there.
+            let cure = match names::host_problem(sni) {
+                Some(_) => "name one of these",
+                None => "name one of these, or add it to `hosts`",
+            };
+            report.error(&path, message, cure);
         }
     }
     TlsMatch { sni_hosts: items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect(), connection }
@@ -77,7 +82,7 @@ fn inside(sni: &str, host: &str) -> bool {
 fn connection(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> RouteMatch {
     let port = node.integer("port").filter(|port| *port != 0);
     if port.is_some_and(|port| port > 65_535) {
-        report.error(&path.name("port"), "a port has at most 65535", "");
+        report.error(&path.name("port"), "a port has at most 65535", "write the port that clients connect to");
     }
     let source = node.get("sourceSubnet").and_then(|node| subnet(node, &path.name("sourceSubnet"), report));
     let destinations = {
@@ -113,17 +118,21 @@ fn destinations(rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<Ro
     }
     if items.len() > MOST_DESTINATIONS {
         let message = format!("the rule has {} destinations, more than {MOST_DESTINATIONS}", items.len());
-        report.error(&path, message, "leave out those that get nothing");
+        report.error(&path, message, "remove some");
         return Vec::new();
     }
     let route: Vec<_> =
         items.iter().enumerate().map(|(index, node)| destination(node, &path.index(index), report)).collect();
-    // Istio adds in 32 bits and lets the sum wrap; so a sum of 2^32 is no sum.
-    let weights = items.iter().map(|node| node.integer("weight").unwrap_or(0) as i32);
+    // One below 0, which is an error by itself, counts as 0, as its cure may make it.
+    let weights = items.iter().map(|node| node.integer("weight").unwrap_or(0).max(0) as i32);
     let total = weights.fold(0i32, i32::wrapping_add);
     if route.len() > 1 && total == 0 {
-        let cure = "give at least one of them a positive weight";
-        report.error(&path, "total destination weight = 0: no connection could go anywhere", cure);
+        let (message, cure) = if route.iter().all(|destination| destination.weight == 0) {
+            ("no connection could go anywhere", "give at least one of them a positive weight")
+        } else {
+            ("Istio adds in 32 bits, and the sum wraps", "write smaller weights")
+        };
+        report.error(&path, format!("total destination weight = 0: {message}"), cure);
     }
     route
 }
@@ -132,7 +141,7 @@ fn destination(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> RouteDe
     let weight_node = node.get("weight");
     let weight = weight_node.and_then(Node::as_i64).unwrap_or_default();
     if weight < 0 {
-        report.error(&path.name("weight"), format!("weight {weight} < 0"), "a weight is 0 or more");
+        report.error(&path.name("weight"), format!("weight {weight} < 0"), "write 0 or more");
     }
     let path = path.name("destination");
     let Some(destination) = node.get("destination") else {

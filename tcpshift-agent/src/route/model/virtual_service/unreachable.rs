@@ -29,7 +29,12 @@ fn rules(rules: &[Node], path: &Path<'_>, report: &mut Report<'_>) {
             } else {
                 format!("rule #{index} is not used: {why}")
             };
-            report.warning(&rule_path, message, "put it before that rule, or give that rule a match");
+            let cure = if blocks.is_empty() {
+                format!("remove one of them, or give rule #{open} a match")
+            } else {
+                format!("put it before rule #{open}")
+            };
+            report.warning(&rule_path, message, cure);
         }
         if blocks.is_empty() {
             open.get_or_insert(index);
@@ -41,7 +46,7 @@ fn rules(rules: &[Node], path: &Path<'_>, report: &mut Report<'_>) {
             let text = compared(block.to_json()).map(|block| block.to_string()).unwrap_or_default();
             if let Some(first) = seen.get(&text) {
                 let message = format!("rule #{index} match #{at} is not used: rule #{first} has the same match");
-                report.warning(&path.index(at), message, "remove one of them");
+                report.warning(&path.index(at), message, "remove it, and the rule if it has no other match");
                 duplicates += 1;
             } else {
                 seen.insert(text, index);
