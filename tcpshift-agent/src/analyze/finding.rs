@@ -1,5 +1,8 @@
 //! A finding: what is wrong with objects together, where, and how to mend it; and the list they are put in.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::fmt;
 
@@ -70,6 +73,13 @@ impl fmt::Display for Finding {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Where this thread has made findings: files and lines.
+    static REACHED: std::cell::RefCell<std::collections::BTreeSet<(&'static str, u32)>> =
+        const { std::cell::RefCell::new(std::collections::BTreeSet::new()) };
+}
+
 /// Findings as they are found.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -80,6 +90,7 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Something about a field of an object.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn push(
         &mut self,
         code: &'static Code,
@@ -92,6 +103,7 @@ impl Findings {
     }
 
     /// Something that matters less than its code says.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn push_at(
         &mut self,
         level: Level,
@@ -108,11 +120,17 @@ impl Findings {
         let (field, key) = (field.into(), object.key.clone());
         self.fields.insert((key.clone(), spelling(&field)));
         let (message, cure) = (message.into(), cure.into());
-        self.list.push(Finding { code, level, key: Some(key), file, line, field, message, cure });
+        self.add(Finding { code, level, key: Some(key), file, line, field, message, cure });
     }
 
     /// A finding that is whole already.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn add(&mut self, finding: Finding) {
+        #[cfg(test)]
+        {
+            let caller = std::panic::Location::caller();
+            REACHED.with_borrow_mut(|reached| reached.insert((caller.file(), caller.line())));
+        }
         self.list.push(finding);
     }
 

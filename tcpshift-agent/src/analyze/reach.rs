@@ -165,13 +165,16 @@ fn several(
     out.push(code::SHARED_PORT, services[members[1]].0, "spec.tcp", message, cure);
 }
 
+/// Whether an object is for plain TCP at gateways alone, where its hosts tell no connections apart.
+pub(super) fn is_plain(object: &Object, service: &VirtualService) -> bool {
+    let has_http = object.content.pointer("/spec/http").is_some_and(|http| !http.is_null());
+    !has_http && service.tls.is_empty() && !service.gateways.contains(&GatewayRef::Mesh)
+}
+
 /// Hosts that decide nothing: neither which servers take the object, nor what clients inside a mesh mean.
 fn hosts(world: &World<'_>, (object, service): (&Object, &VirtualService), out: &mut Findings) {
-    let has_http = object.content.pointer("/spec/http").is_some_and(|http| !http.is_null());
-    if has_http
-        || !service.tls.is_empty()
+    if !is_plain(object, service)
         || service.hosts.iter().all(|host| host == "*")
-        || service.gateways.contains(&GatewayRef::Mesh)
         || out.has(&object.key, "spec.hosts[0]")
     {
         return;

@@ -6,10 +6,11 @@ use std::slice;
 use super::code;
 use super::finding::Findings;
 use super::provider::Provider;
+use super::reach::is_plain;
 use super::rules::not_found;
 use super::world::{ROOT_NAMESPACE, Rule, World, admits};
 use crate::route::model::gateway::{self, Protocol};
-use crate::route::model::{Export, GatewayRef, RouteDestination, RouteMatch, VirtualService};
+use crate::route::model::{Export, Gateway, GatewayRef, RouteDestination, RouteMatch, VirtualService};
 use crate::route::names;
 use crate::route::object::Object;
 
@@ -48,24 +49,35 @@ fn gateways(world: &World<'_>, object: &Object, service: &VirtualService, out: &
             && !found.servers.iter().any(|server| admits(owner, &server.hosts, object, service))
         {
             let message = format!("no server of {} admits {}", owner.key, service.hosts.join(", "));
-            let own = names::full_host(&service.hosts[0], &object.key.namespace);
-            let mut cure = format!("add {own} to `hosts` of a server of the Gateway");
-            if let Some(host) = found.servers.iter().find_map(|server| admitted(owner, &server.hosts, object)) {
-                cure = format!("{cure}, or {host} here");
-            }
+            let cure = host_cure((owner, found), object, service);
             out.push(code::HOST_NOT_IN_GATEWAY, object, "spec.hosts", message, cure);
         }
     }
 }
 
-/// A host of a server that a VirtualService of this namespace may have.
-fn admitted(gateway: &Object, hosts: &[String], object: &Object) -> Option<String> {
-    hosts.iter().find_map(|entry| {
-        let host = entry.split_once('/').map_or(entry.as_str(), |(_, host)| host);
-        let own = [host.to_owned()];
-        let takes = gateway::admits(slice::from_ref(entry), &gateway.key.namespace, &object.key.namespace, &own);
-        takes.then(|| host.to_owned())
-    })
+/// How a Gateway comes to admit a VirtualService none of whose hosts it has.
+fn host_cure((owner, gateway): (&Object, &Gateway), object: &Object, service: &VirtualService) -> String {
+    let namespace = &object.key.namespace;
+    let takes = |entries: &[String], host: &str| {
+        gateway::admits(entries, &owner.key.namespace, namespace, slice::from_ref(&host.to_owned()))
+    };
+    let open: Vec<_> = gateway.servers.iter().filter(|server| takes(&server.hosts, "*")).collect();
+    let is_plain = is_plain(object, service);
+    match open.as_slice() {
+        // Any other host would tell no connections apart.
+        [] if is_plain => format!("write `*` here, and add {namespace}/* to `hosts` of a server of the Gateway"),
+        [_] if is_plain => "write `*` here".to_owned(),
+        open => {
+            let own = names::full_host(&service.hosts[0], namespace);
+            let entries = open.iter().flat_map(|server| &server.hosts);
+            let hosts = entries.map(|entry| entry.split_once('/').map_or(entry.as_str(), |(_, host)| host));
+            let decides = |host: &&str| !is_plain || !open.iter().all(|server| takes(&server.hosts, host));
+            match hosts.into_iter().filter(|host| open.iter().any(|server| takes(&server.hosts, host))).find(decides) {
+                Some(host) => format!("add {own} to `hosts` of a server of the Gateway, or {host} here"),
+                None => format!("add {own} to `hosts` of a server of the Gateway"),
+            }
+        }
+    }
 }
 
 /// What is said of a Gateway that is not there.
@@ -203,7 +215,8 @@ fn destination(
     let rules = world.rules_for(namespace, service.unwrap_or(namespace), &wanted.host);
     let has = |rules: &[Rule<'_>]| rules.iter().any(|(_, rule)| rule.subsets.iter().any(|one| one.name == *subset));
     // If the host is the mistake, the subset is none.
-    let meant = world.similar(namespace, &wanted.host).filter(|_| service.is_none());
+    let meant = world.hidden(namespace, &wanted.host).or_else(|| world.similar(namespace, &wanted.host));
+    let meant = meant.filter(|_| service.is_none());
     let meant = meant.map(|meant| world.rules_for(namespace, &meant.object.key.namespace, &meant.host));
     if has(&rules) || meant.is_some_and(|rules| has(&rules)) {
         return;

@@ -8,7 +8,9 @@ use super::finding::Findings;
 use super::provider::{Endpoint, Provider};
 use super::world::{Rule, World};
 use crate::route::kind::Kind;
-use crate::route::model::{DestinationRule, Export, Labels, RouteDestination, Subset, selects};
+use crate::route::model::{
+    DestinationRule, Export, Labels, RouteDestination, Service, ServiceEntry, Spec, Subset, selects,
+};
 use crate::route::names;
 use crate::route::object::Object;
 
@@ -56,11 +58,30 @@ fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
         }
         let labels = text(&subset.labels);
         let message = format!("the subset {} selects no endpoint of {}: none has {labels}", subset.name, rule.host);
-        let cure = match endpoints.len() {
-            0 => "the host has no endpoint at all: add WorkloadEntries with these labels".to_owned(),
-            _ => "add a WorkloadEntry with these labels, or correct them".to_owned(),
-        };
-        out.push(code::SUBSET_EMPTY, object, format!("spec.subsets[{index}].labels"), message, cure);
+        let cure =
+            providers.first().map(|provider| format!("{}, or correct the labels", endpoint_of(provider, subset)));
+        out.push(
+            code::SUBSET_EMPTY,
+            object,
+            format!("spec.subsets[{index}].labels"),
+            message,
+            cure.unwrap_or_default(),
+        );
+    }
+}
+
+/// How a service gets an endpoint of a subset.
+fn endpoint_of(provider: &Provider<'_>, subset: &Subset) -> String {
+    let (key, labels) = (&provider.object.key, text(&subset.labels));
+    match &provider.object.spec {
+        Spec::Service(Service { selector, .. }) | Spec::ServiceEntry(ServiceEntry { selector: Some(selector), .. })
+            if !selector.is_empty() =>
+        {
+            let all: Labels = selector.iter().chain(&subset.labels).map(|(k, v)| (k.clone(), v.clone())).collect();
+            format!("add a WorkloadEntry with {}", text(&all))
+        }
+        Spec::Service(_) => format!("add an EndpointSlice of {key} with {labels}"),
+        _ => format!("add an endpoint with {labels} to {key}"),
     }
 }
 
@@ -104,7 +125,8 @@ pub(super) fn not_found(world: &World<'_>, namespace: &str, export: &Export, hos
             Kind::Service => "annotation networking.istio.io/exportTo",
             _ => "exportTo",
         };
-        return format!("{} has it; let its {field} name {places} too", hidden.object.key);
+        let too = if *hidden.export() == Export::Nowhere { "in place of ~" } else { "too" };
+        return format!("{} has it; let its {field} name {places} {too}", hidden.object.key);
     }
     match world.similar(namespace, host) {
         Some(other) => format!("did you mean {}?", other.host),

@@ -64,12 +64,8 @@ fn list(folder: &str, head: &str) -> String {
 
 fn row(example: &Example) -> String {
     let field = if example.field.is_empty() { String::new() } else { code(&example.field) };
-    let message = example.message.split('«').map(|part| match part.split_once('»') {
-        Some((variable, rest)) => format!("*{}*{}", escaped(variable), escaped(rest)),
-        None => escaped(part),
-    });
-    let message: String = message.collect();
-    format!("| {} | {field} | {message} | {} | {} |", example.level, escaped(&example.cure), change(example))
+    let [message, cure] = [&example.message, &example.cure].map(|text| escaped(text));
+    format!("| {} | {field} | {message} | {cure} | {} |", example.level, change(example))
 }
 
 /// The lines that the cure changes, without the indentation that they share and the beginning of a document.
@@ -87,7 +83,10 @@ fn change(example: &Example) -> String {
     };
     match (joined(When::Before), joined(When::After)) {
         (before, after) if after.is_empty() => format!("{before} → remove"),
-        (before, after) if before.is_empty() => format!("add {after}"),
+        (before, after) if before.is_empty() => {
+            let named = example.lines.iter().filter(|line| line.named).map(|line| code(line.text.trim_start()));
+            format!("{} → add {after}", named.collect::<Vec<_>>().join("<br>"))
+        }
         (before, after) => format!("{before} → {after}"),
     }
 }
@@ -99,17 +98,19 @@ fn code(text: &str) -> String {
     format!("{ticks}{space}{}{space}{ticks}", text.replace('|', "\\|"))
 }
 
-/// Prose with code between backticks, as Markdown.
+/// Prose with code between backticks and variable parts between «», as Markdown.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     let mut is_code = false;
     for letter in text.chars() {
         is_code ^= letter == '`';
-        let special = matches!(letter, '*' | '_' | '<' | '~' | '[' | '\\');
-        if letter == '|' || special && !is_code {
-            escaped.push('\\');
+        match letter {
+            '«' | '»' if is_code => {}
+            '«' | '»' => escaped.push('*'),
+            '*' | '_' | '<' | '~' | '[' | '\\' if !is_code => escaped.extend(['\\', letter]),
+            '|' => escaped.push_str("\\|"),
+            _ => escaped.push(letter),
         }
-        escaped.push(letter);
     }
     escaped
 }

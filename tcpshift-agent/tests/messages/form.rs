@@ -1,7 +1,11 @@
 //! The form of an example, which [`super`] describes: reads the files of examples.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+
+/// The file that is not one of documents.
+const AGENT: &str = "agent";
 
 /// The examples of one file.
 #[derive(Debug)]
@@ -208,8 +212,26 @@ impl Example {
         fixed.len() > 1 || rest.is_empty()
     }
 
-    /// The message as it is printed.
-    pub(crate) fn said(&self) -> String {
-        self.message.replace(['«', '»'], "")
+    /// Names and texts of the documents before the cure is applied, or after, with those beside them in a folder.
+    pub(crate) fn documents(&self, folder: &str, when: When) -> Vec<(String, String)> {
+        let files = self.files(when).into_iter().filter(|file| file.name != AGENT);
+        let mut documents: Vec<_> = files.map(|file| (file.name, file.text)).collect();
+        for name in self.option("beside").into_iter().flat_map(str::split_whitespace) {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/messages").join(folder).join(name);
+            documents.push((name.to_owned(), fs::read_to_string(path).expect(name)));
+        }
+        documents
     }
+
+    /// The labels of the agent that is to serve them, from lines of `--label K=V`.
+    pub(crate) fn agent(&self, when: When) -> Option<BTreeMap<String, String>> {
+        let file = self.files(when).into_iter().find(|file| file.name == AGENT)?;
+        let words = file.text.lines().filter_map(|line| line.strip_prefix("--label ")?.split_once('='));
+        Some(words.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+}
+
+/// A message or a cure as it is printed.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace(['«', '»'], "")
 }

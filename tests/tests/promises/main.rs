@@ -7,8 +7,6 @@
 
 mod activation;
 mod addresses;
-mod backend;
-mod backup;
 mod bad_input;
 mod bytes;
 mod crash;
