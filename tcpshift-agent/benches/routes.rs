@@ -132,7 +132,8 @@ fn by_agent(documents: &[Document], assign: &str) -> Measured {
         ready(&client).await;
         let (mut all, mut longest) = (Duration::ZERO, Duration::ZERO);
         for (number, document) in documents.iter().enumerate() {
-            let request = ApplyRequest { documents: vec![document.clone()], namespace: None, dry_run: false };
+            let request =
+                ApplyRequest { documents: vec![document.clone()], namespace: None, dry_run: false, force: false };
             let begin = Instant::now();
             client.apply(&request).await.unwrap();
             // The first one is what routes stand on.
@@ -158,7 +159,7 @@ fn by_agent(documents: &[Document], assign: &str) -> Measured {
                 resource_version: None,
             };
             let shares = vec![Share { subset: "v2".to_owned(), slots: 2_000 + edit }];
-            let request = ShiftRequest { object, namespace: None, rule: None, shares };
+            let request = ShiftRequest { object, namespace: None, rule: None, shares, dry_run: false };
             let begin = Instant::now();
             client.shift(&request).await.unwrap();
             took.push(begin.elapsed());

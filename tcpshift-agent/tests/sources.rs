@@ -11,13 +11,20 @@ use tcpshift_agent::route::files::{Files, Look};
 use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::object::{Key, Object};
 use tcpshift_agent::route::read::{Document, Entry, read_all};
-use tcpshift_agent::route::shift::shift;
 use tcpshift_agent::route::state::State;
-use tcpshift_agent::route::store::{Change, Outcome, Refusal, Store};
+use tcpshift_agent::route::store::{Change, Outcome, Refusal, Refused, Store};
 
 fn entry(name: &str, address: &str) -> String {
     format!(
         "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: {name}}}\nspec: {{address: {address}}}\n"
+    )
+}
+
+/// The same with a version, in line 5.
+fn versioned(name: &str, address: &str, version: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata:\n  name: {name}\n  \
+         resourceVersion: '{version}'\nspec:\n  address: {address}\n"
     )
 }
 
@@ -192,7 +199,10 @@ fn a_file_beats_what_was_applied_and_refuses_changes() {
     assert_eq!(store.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.9");
     assert_eq!((store.len(), store.hidden().count()), (1, 1));
     let refused = store.clone().apply(objects(&entry("one", "10.0.0.2")), Timestamp::UNIX_EPOCH).unwrap_err();
-    assert!(matches!(&refused, Refusal::BelongsToFile(..)) && refused.to_string().contains("test.yaml:1"), "{refused}");
+    let [Refused { refusal: Refusal::BelongsToFile(..), problem }] = &refused[..] else { panic!("{refused:#?}") };
+    assert!(problem.message.contains("test.yaml:1"), "{problem}");
+    let same = store.clone().apply(objects(&entry("one", "10.0.0.9")), Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(same[0].1, Outcome::Unchanged, "what a file says already is no change");
     assert!(matches!(store.clone().delete(&[(key("one"), None)], true), Err(Refusal::BelongsToFile(..))));
     store.replace_files(Vec::new());
     assert_eq!(store.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.1");
@@ -205,11 +215,12 @@ fn versions_count_changes_and_guard_them() {
     let before = store.clone();
     assert_eq!(store.apply(objects(&entry("one", "10.0.0.1")), Timestamp::now()).unwrap()[0].1, Outcome::Unchanged);
     assert_eq!(store.version(), 1);
-    let with_version =
-        |version: u32| entry("one", "10.0.0.2").replace("{name", &format!("{{resourceVersion: '{version}', name"));
-    let conflict = store.apply(objects(&with_version(7)), Timestamp::now()).unwrap_err();
-    assert!(matches!(conflict, Refusal::Conflict { found: Some(1), .. }), "{conflict}");
-    let done = store.apply(objects(&with_version(1)), Timestamp::now()).unwrap();
+    let with_version = |version: &str| versioned("one", "10.0.0.2", version);
+    let conflict = store.clone().apply(objects(&with_version("7")), Timestamp::now()).unwrap_err();
+    assert!(matches!(conflict[0].refusal, Refusal::Conflict { found: 1, .. }), "{conflict:#?}");
+    let done = store.clone().apply(objects(&with_version("")), Timestamp::now()).unwrap();
+    assert_eq!(done[0].1, Outcome::Configured, "an empty version is none");
+    let done = store.apply(objects(&with_version("1")), Timestamp::now()).unwrap();
     assert_eq!((done[0].1, done[0].0.resource_version), (Outcome::Configured, 2));
     assert_eq!(done[0].0.created, Some(Timestamp::UNIX_EPOCH), "the time of creation is kept");
     assert!(matches!(before.changes(&store).as_slice(), [Change::Modified(_)]));
@@ -221,6 +232,59 @@ fn versions_count_changes_and_guard_them() {
     let mut after = store.clone();
     after.delete(&[(key("one"), None), (key("one"), None)], false).unwrap();
     assert!(matches!(store.changes(&after).as_slice(), [Change::Deleted(_)]));
+}
+
+#[test]
+fn every_conflict_is_said_and_what_is_the_same_is_none() {
+    let mut store = Store::default();
+    let all = |address: &str, version: &str| {
+        let one = |name| versioned(name, address, version);
+        [one("one"), one("two"), one("three")].join("---\n")
+    };
+    let new = store.apply(objects(&all("10.0.0.1", "48213")), Timestamp::UNIX_EPOCH).unwrap();
+    assert!(new.iter().all(|(_, outcome)| *outcome == Outcome::Created), "one that is not there has no version");
+    let same = store.apply(objects(&all("10.0.0.1", "48213")), Timestamp::UNIX_EPOCH).unwrap();
+    assert!(same.iter().all(|(_, outcome)| *outcome == Outcome::Unchanged));
+    store.apply(objects(&entry("two", "10.0.0.2")), Timestamp::UNIX_EPOCH).unwrap();
+    for (version, said) in [
+        (
+            "48213",
+            ["48213 is another store's: the object has 1 here", "48213 is another store's: the object has 2 here"],
+        ),
+        (
+            "0",
+            [
+                "0 is an older state, or another store's: the object has 1",
+                "0 is an older state, or another store's: the object has 2",
+            ],
+        ),
+        (
+            "later",
+            ["later is another store's: the object has 1 here", "later is another store's: the object has 2 here"],
+        ),
+    ] {
+        let text = [versioned("one", "10.0.0.9", version), versioned("two", "10.0.0.9", version)].join("---\n");
+        let refused = store.clone().apply(objects(&text), Timestamp::now()).unwrap_err();
+        let messages: Vec<_> = refused.iter().map(|one| one.problem.message.as_str()).collect();
+        assert_eq!(messages, said);
+        let places: Vec<_> = refused.iter().map(|one| (one.problem.file.as_str(), one.problem.line)).collect();
+        assert_eq!(places, [("test.yaml", 5), ("test.yaml", 13)], "the line of the version");
+        assert!(refused.iter().all(|one| one.problem.cure.contains("--force")), "{refused:#?}");
+    }
+}
+
+#[test]
+fn what_a_cluster_adds_is_no_part_of_an_object() {
+    let plain =
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata:\n  name: one\nspec: {address: 10.0.0.1}\n";
+    let more = "  name: one\n  annotations:\n    kubectl.kubernetes.io/last-applied-configuration: |\n      {\"kind\":\"Old\"}\n  \
+                uid: 0c6a\n  generation: 4\n  managedFields: [{manager: kubectl}]\n  creationTimestamp: null\n";
+    let printed = plain.replace("  name: one\n", more) + "status: {}\n";
+    let (plain, printed) = (objects(plain), objects(&printed));
+    assert_eq!(plain[0].content, printed[0].content);
+    let kept = "  name: one\n  annotations: {note: mine, kubectl.kubernetes.io/last-applied-configuration: '{}'}\n";
+    let kept = objects(&entry("one", "10.0.0.1").replace("metadata: {name: one}\n", &format!("metadata:\n{kept}")));
+    assert_eq!(kept[0].content["metadata"]["annotations"], serde_json::json!({"note": "mine"}));
 }
 
 /// Stores objects as the agent does.
@@ -338,50 +402,4 @@ fn a_damaged_file_of_the_state_is_said_and_left_alone() {
     let (objects, _, problems) = State::open(folder.path()).unwrap().load().unwrap();
     assert_eq!((objects.len(), problems.len()), (1, 1));
     assert!(problems[0].to_string().contains("damaged.yaml") && damaged.exists());
-}
-
-fn weights(weights: &[(&str, u32)], wanted: &[(&str, u32)]) -> Result<Vec<(String, u64)>, String> {
-    let route: Vec<_> = weights
-        .iter()
-        .map(|(subset, weight)| format!("{{destination: {{host: echo, subset: {subset}}}, weight: {weight}}}"))
-        .collect();
-    let text = format!(
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: r}}\nspec: {{hosts: ['*'], gateways: [g], \
-         tcp: [{{route: [{}]}}]}}",
-        route.join(", ")
-    );
-    let document = shift(&objects(&text)[0], None, wanted, &["v1".to_owned(), "v2".to_owned(), "v9".to_owned()])?;
-    let list = document.pointer("/spec/tcp/0/route").and_then(|list| list.as_array()).expect("a route");
-    Ok(list
-        .iter()
-        .map(|one| {
-            (one["destination"]["subset"].as_str().unwrap_or("").to_owned(), one["weight"].as_u64().unwrap_or(0))
-        })
-        .collect())
-}
-
-#[test]
-fn shift_gives_the_rest_to_the_others_in_their_proportions() {
-    let owned =
-        |list: &[(&str, u64)]| list.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect::<Vec<_>>();
-    for (old, wanted, new) in [
-        (&[("v1", 80), ("v2", 20)][..], &[("v2", 3_000)][..], &[("v1", 70), ("v2", 30)][..]),
-        (&[("v1", 80), ("v2", 20)], &[("v2", 5)], &[("v1", 9_995), ("v2", 5)]),
-        (&[("v1", 0), ("v2", 1)], &[("v2", 10_000)], &[("v1", 0), ("v2", 100)]),
-        (&[("v1", 0)], &[("v2", 2_000)], &[("v1", 80), ("v2", 20)]),
-        (&[("a", 30), ("b", 10), ("c", 60)], &[("c", 2_000)], &[("a", 60), ("b", 20), ("c", 20)]),
-        (&[("a", 0), ("b", 0), ("c", 1)], &[("c", 0)], &[("a", 50), ("b", 50), ("c", 0)]),
-        (&[("a", 1), ("b", 1), ("c", 1)], &[("a", 3_300), ("b", 3_300)], &[("a", 33), ("b", 33), ("c", 34)]),
-    ] {
-        assert_eq!(weights(old, wanted), Ok(owned(new)), "{old:?} {wanted:?}");
-    }
-    for (wanted, piece) in [
-        (&[("v2", 9_000), ("v1", 2_000)][..], "more than 100 %"),
-        (&[("v2", 9_000), ("v1", 500)], "not 100 %"),
-        (&[("v7", 1)], "there are: v1, v2, v9"),
-        (&[("v2", 1), ("v2", 1)], "twice"),
-    ] {
-        let error = weights(&[("v1", 80), ("v2", 20)], wanted).unwrap_err();
-        assert!(error.contains(piece), "{error}");
-    }
 }

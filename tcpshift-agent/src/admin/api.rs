@@ -1,11 +1,14 @@
 //! The words of the admin API: requests and replies as serde types. Their JSON is the API's contract.
 
+mod shift;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::shift::{RuleName, Share, ShiftRequest, Shifted, ShiftedDestination};
 pub use crate::plan::diff::Diff;
 use crate::route::problem::Problem;
 pub use crate::route::read::Document;
@@ -22,6 +25,9 @@ pub struct ApplyRequest {
     /// Check and answer with what would change, store nothing.
     #[serde(default)]
     pub dry_run: bool,
+    /// Replace objects whatever resourceVersion they have.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// `POST /v1/preview`: what an apply or a delete of these documents would change. Nothing is changed.
@@ -36,6 +42,9 @@ pub struct PreviewRequest {
     /// The objects would be removed; only kind, namespace and name are read.
     #[serde(default)]
     pub delete: bool,
+    /// As of an apply.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// `POST /v1/delete`: the objects that documents name, or one by kind and name.
@@ -69,32 +78,6 @@ pub struct ObjectName {
     pub resource_version: Option<String>,
 }
 
-/// `POST /v1/shift`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ShiftRequest {
-    /// Which route.
-    pub object: ObjectName,
-    /// Its namespace. Default `default`.
-    #[serde(default)]
-    pub namespace: Option<String>,
-    /// Which of its `tcp` rules, from 0. Without it the route must have one rule that fits.
-    #[serde(default)]
-    pub rule: Option<usize>,
-    /// Subset (or host, where a destination has no subset) and its share in hundredths of a percent, 0 to 10,000.
-    pub shares: Vec<Share>,
-}
-
-/// One word `SUBSET=SHARE`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Share {
-    /// Subset, or host.
-    pub subset: String,
-    /// In slots: hundredths of a percent.
-    pub slots: u32,
-}
-
 /// Who decides for new connections.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,6 +109,9 @@ pub struct ChangeReply {
     /// Of a preview or a dry run: what would be different in the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<Diff>,
+    /// Of a shift: the weights that it gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shifted: Option<Shifted>,
 }
 
 /// What became of one object.

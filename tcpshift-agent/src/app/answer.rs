@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::change::Unchanged;
 use super::down::with_names;
-use super::{App, change};
+use super::{App, request};
 use crate::admin::api::{
     ChangeReply, Failure, GetReply, GetRequest, Item, Reason, StatusReply, Trouble, WatchFilter, WatchReply,
     WatchRequest,
@@ -58,7 +58,7 @@ impl App {
     }
 
     fn select(&self, kind: &str, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<&Arc<Object>>, Failure> {
-        let kinds = change::kinds(kind)?;
+        let kinds = request::kinds(kind)?;
         let objects = kinds.iter().flat_map(|kind| self.store.of_kind(*kind)).filter(|object| {
             namespace.is_none_or(|namespace| object.key.namespace == namespace)
                 && name.is_none_or(|name| object.key.name == name)
@@ -76,7 +76,7 @@ impl App {
 
     fn watch(&self, request: WatchRequest) -> Result<WatchReply, Failure> {
         let WatchRequest { kind, namespace, name, resource_version } = request;
-        let kinds = change::kinds(&kind)?;
+        let kinds = request::kinds(&kind)?;
         let [kind] = kinds[..] else {
             let words: Vec<_> = kinds.iter().map(|kind| kind.qualified()).collect();
             return Err(Failure::new(Reason::BadRequest, format!("say which kind is meant: {}", words.join(" or "))));

@@ -5,39 +5,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
-use jiff::Timestamp;
-
+use super::request::{Changed, Durable};
 use super::{App, succession};
-use crate::admin::api::{
-    Action, ApplyRequest, ChangeReply, ChangeResult, DeleteRequest, Failure, ObjectName, Reason, ShiftRequest,
-};
+use crate::admin::api::{ApplyRequest, ChangeReply, DeleteRequest, Failure, Reason};
 use crate::connections::Connections;
 use crate::kernel;
-use crate::plan::catalog::Catalog;
 use crate::plan::choice::{refusals, withhold};
 use crate::plan::compile::{Memory, compile};
 use crate::plan::{Plan, Route};
 use crate::proxy::{ListenFailure, Obstacle};
-use crate::route::kind::{self, Kind};
-use crate::route::model::Spec;
-use crate::route::object::{Key, Object};
-use crate::route::problem::{Problem, Severity};
-use crate::route::read::{self, DEFAULT_NAMESPACE, Document, Entry};
-use crate::route::store::{Outcome, Refusal, Store};
-use crate::route::{shift, write};
-
-/// What a transaction makes durable.
-type Durable = (Vec<Arc<Object>>, Vec<Key>);
-
-/// A change that is not in force yet.
-pub(super) struct Changed {
-    /// The store as it would be.
-    pub(super) store: Store,
-    /// What is stored and what is gone.
-    pub(super) durable: Durable,
-    /// What is answered, but for the generation.
-    pub(super) reply: ChangeReply,
-}
+use crate::route::object::Key;
+use crate::route::problem::Problem;
+use crate::route::store::Store;
 
 /// Why a change was not made.
 #[derive(Debug)]
@@ -57,74 +36,29 @@ impl From<Failure> for Unchanged {
 impl App {
     /// Stores the objects of a request, all or none.
     pub(super) async fn apply(&mut self, request: ApplyRequest) -> Result<ChangeReply, Unchanged> {
-        let (mut reply, caution) = self.replace(request).await?;
-        reply.warnings.extend(caution.map(Problem::note));
-        Ok(reply)
+        let ApplyRequest { documents, namespace, dry_run, force } = request;
+        let changed = self.stored(&documents, namespace.as_deref(), force)?;
+        self.enforce(changed, dry_run).await
     }
 
-    /// As [`App::apply`], and what a person should know of how durable it is.
-    async fn replace(&mut self, request: ApplyRequest) -> Result<(ChangeReply, Option<String>), Unchanged> {
-        let ApplyRequest { documents, namespace, dry_run } = request;
-        let Changed { store, durable: (changed, _), mut reply } = self.stored(&documents, namespace.as_deref())?;
+    /// Puts a change in force, or says what it would do.
+    pub(super) async fn enforce(&mut self, changed: Changed, dry_run: bool) -> Result<ChangeReply, Unchanged> {
+        let Changed { store, durable: (changed, _), mut reply } = changed;
         if dry_run {
-            return Ok((self.foretell(&store, &changed, reply), None));
+            return Ok(self.foretell(&store, &changed, reply));
         }
-        let mut caution = None;
         if !changed.is_empty() {
             let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
             let last = Arc::clone(&self.plan.borrow());
             let were_down = self.down.reasons();
-            caution = self.advance(store, (changed, Vec::new())).await?;
+            let caution = self.advance(store, (changed, Vec::new())).await?;
             reply.warnings.extend(cautions(&keys, &last, &self.plan.borrow()).into_iter().map(Problem::note));
             let down = self.down.failures().filter(|failure| !were_down.contains_key(&failure.address));
             reply.warnings.extend(down.map(|failure| Problem::note(failure.to_string())));
+            reply.warnings.extend(caution.map(Problem::note));
         }
         reply.generation = self.plan.borrow().generation;
-        Ok((reply, caution))
-    }
-
-    /// A copy of the store with the objects of documents in it.
-    pub(super) fn stored(&self, documents: &[Document], namespace: Option<&str>) -> Result<Changed, Failure> {
-        let (entries, problems) = read::read_in_order(documents, namespace);
-        let (errors, warnings): (Vec<_>, Vec<_>) =
-            problems.into_iter().partition(|problem| problem.severity == Severity::Error);
-        if !errors.is_empty() {
-            return Err(invalid(errors));
-        }
-        if entries.is_empty() {
-            return Err(Failure::new(Reason::BadRequest, "no objects are given"));
-        }
-        let mut reply = ChangeReply { warnings, ..ChangeReply::default() };
-        let mut objects = Vec::new();
-        for entry in entries {
-            match entry {
-                Entry::Valid(object) => objects.push(*object),
-                Entry::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
-                    object,
-                    namespace,
-                    action: Action::PassedOver,
-                    resource_version: None,
-                }),
-                Entry::Invalid { key, .. } => {
-                    return Err(Failure::new(Reason::Invalid, format!("{key} is invalid")));
-                }
-            }
-        }
-        let mut store = self.store.clone();
-        let done = store.apply(objects, now()).map_err(|refusal| refused(&refusal))?;
-        let changed = done.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged);
-        let changed: Vec<_> = changed.map(|(object, _)| Arc::clone(object)).collect();
-        reply.results.extend(done.into_iter().map(|(object, outcome)| ChangeResult {
-            object: object.key.qualified(),
-            namespace: object.key.namespace.clone(),
-            action: match outcome {
-                Outcome::Created => Action::Created,
-                Outcome::Configured => Action::Configured,
-                Outcome::Unchanged => Action::Unchanged,
-            },
-            resource_version: Some(object.resource_version.to_string()),
-        }));
-        Ok(Changed { store, durable: (changed, Vec::new()), reply })
+        Ok(reply)
     }
 
     /// Removes the objects of a request, all or none.
@@ -135,79 +69,6 @@ impl App {
         }
         reply.generation = self.plan.borrow().generation;
         Ok(reply)
-    }
-
-    /// A copy of the store without the objects of a request.
-    pub(super) fn deleted(&self, request: DeleteRequest) -> Result<Changed, Failure> {
-        let DeleteRequest { documents, objects, namespace, ignore_not_found } = request;
-        let mut reply = ChangeReply::default();
-        let mut keys = Vec::new();
-        let (entries, problems) = read::read_in_order(&documents, namespace.as_deref());
-        // An object that is invalid by now can be deleted all the same, as long as it can be named.
-        let unnamed = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
-        let unnamed: Vec<_> = unnamed.collect();
-        let named: HashSet<String> = entries.iter().filter_map(Entry::key).map(ToString::to_string).collect();
-        let unnamed: Vec<_> = unnamed.into_iter().filter(|problem| !named.contains(&problem.object)).collect();
-        if !unnamed.is_empty() {
-            return Err(invalid(unnamed));
-        }
-        for entry in entries {
-            match entry {
-                Entry::Valid(object) => keys.push((object.key, None)),
-                Entry::Invalid { key, .. } => keys.push((key, None)),
-                Entry::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
-                    object,
-                    namespace,
-                    action: Action::PassedOver,
-                    resource_version: None,
-                }),
-            }
-        }
-        for object in &objects {
-            keys.push((key(object, namespace.as_deref(), &self.store)?, object.resource_version.clone()));
-        }
-        if keys.is_empty() && reply.results.is_empty() {
-            return Err(Failure::new(Reason::BadRequest, "no objects are given"));
-        }
-        let mut store = self.store.clone();
-        let done = store.delete(&keys, ignore_not_found).map_err(|refusal| refused(&refusal))?;
-        let gone: Vec<Key> = done.iter().filter(|(_, found)| *found).map(|(key, _)| key.clone()).collect();
-        reply.results.extend(done.into_iter().map(|(key, found)| ChangeResult {
-            object: key.qualified(),
-            namespace: key.namespace,
-            action: if found { Action::Deleted } else { Action::NotFound },
-            resource_version: None,
-        }));
-        Ok(Changed { store, durable: (Vec::new(), gone), reply })
-    }
-
-    /// Edits the weights of an applied route.
-    pub(super) async fn shift(&mut self, request: ShiftRequest) -> Result<ChangeReply, Unchanged> {
-        let ShiftRequest { object, namespace, rule, shares } = request;
-        let key = key(&object, namespace.as_deref(), &self.store)?;
-        let Some(stored) = self.store.get(&key) else { return Err(refused(&Refusal::NotFound(key)).into()) };
-        let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
-        let subsets = self.subsets(stored);
-        let document = shift::shift(stored, rule, &wanted, &subsets);
-        let mut document = document.map_err(|message| Failure::new(Reason::BadRequest, message))?;
-        // What the edit is based on is what it may replace.
-        let version = object.resource_version.unwrap_or_else(|| stored.resource_version.to_string());
-        document["metadata"]["resourceVersion"] = version.into();
-        let documents = vec![Document { name: key.to_string(), text: write::yaml(&document) }];
-        let (mut reply, caution) = self.replace(ApplyRequest { documents, namespace: None, dry_run: false }).await?;
-        reply.warnings = caution.map(Problem::note).into_iter().collect();
-        Ok(reply)
-    }
-
-    /// Subsets that are declared for the hosts of a route.
-    fn subsets(&self, object: &Object) -> Vec<String> {
-        let Spec::VirtualService(service) = &object.spec else { return Vec::new() };
-        let objects = [Kind::Service, Kind::ServiceEntry, Kind::DestinationRule].map(|kind| self.store.of_kind(kind));
-        let mut objects: Vec<&Object> = objects.iter().flatten().map(|object| &***object).collect();
-        objects.sort_by(|a, b| a.age().cmp(&b.age()));
-        let catalog = Catalog::new(objects.into_iter(), &self.identity);
-        let hosts = service.tcp.iter().flat_map(|rule| &rule.route).map(|destination| &destination.host);
-        hosts.flat_map(|host| catalog.subsets(&object.key.namespace, host)).collect()
     }
 
     /// Puts a changed store in force and makes it durable, or leaves everything as it is. The text is what a person should
@@ -403,12 +264,6 @@ pub(super) fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<Str
     cautions
 }
 
-/// The time in whole seconds, as `creationTimestamp` has it.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
 /// Counts the share of a route anew where its weights changed.
 fn mark(connections: &Connections, last: &Plan, next: &Plan) {
     let before: HashMap<u32, _> = last.routes_beside(next).into_iter().map(|route| (route.number, route)).collect();
@@ -427,43 +282,4 @@ fn leave(plan: &mut Plan, failures: &[ListenFailure]) {
     for failure in failures.iter().filter(|failure| !failure.is_passing()) {
         withhold(plan, failure.address);
     }
-}
-
-/// The object that a person names. Where kinds share a name, it is the one that is there.
-fn key(object: &ObjectName, namespace: Option<&str>, store: &Store) -> Result<Key, Failure> {
-    let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
-    let kinds = kinds(&object.kind)?;
-    let mut keys: Vec<Key> = kinds
-        .into_iter()
-        .map(|kind| Key { kind, namespace: namespace.to_owned(), name: object.name.clone() })
-        .collect();
-    let there: Vec<String> = keys.iter().filter(|key| store.get(key).is_some()).map(Key::qualified).collect();
-    match there.as_slice() {
-        [_, _, ..] => Err(Failure::new(Reason::BadRequest, format!("say which one is meant: {}", there.join(" or ")))),
-        [_] => Ok(keys.swap_remove(keys.iter().position(|key| store.get(key).is_some()).unwrap_or_default())),
-        [] => Ok(keys.swap_remove(0)),
-    }
-}
-
-/// The kinds that a person names; one at least.
-pub(super) fn kinds(word: &str) -> Result<Vec<Kind>, Failure> {
-    let kinds = Kind::from_word(word);
-    if kinds.is_empty() { Err(Failure::new(Reason::NotFound, kind::unknown(word))) } else { Ok(kinds) }
-}
-
-fn refused(refusal: &Refusal) -> Failure {
-    let reason = match refusal {
-        Refusal::NotFound(_) => Reason::NotFound,
-        Refusal::BelongsToFile(..) => Reason::Forbidden,
-        Refusal::Conflict { .. } => Reason::Conflict,
-    };
-    Failure::new(reason, refusal.to_string())
-}
-
-fn invalid(problems: Vec<Problem>) -> Failure {
-    let message = match problems.len() {
-        1 => "1 problem; nothing is changed".to_owned(),
-        count => format!("{count} problems; nothing is changed"),
-    };
-    Failure { reason: Reason::Invalid, message, problems }
 }

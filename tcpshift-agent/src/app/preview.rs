@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::App;
-use super::change::{Changed, cautions};
+use super::change::cautions;
+use super::request::Changed;
 use crate::admin::api::{ChangeReply, DeleteRequest, Failure, PreviewRequest};
 use crate::plan::compile::{Memory, compile};
 use crate::plan::diff::diff;
@@ -16,12 +17,12 @@ use crate::route::store::Store;
 impl App {
     /// Answers what an apply or a delete of the documents would change; refuses what they would refuse.
     pub(super) fn preview(&self, request: PreviewRequest) -> Result<ChangeReply, Failure> {
-        let PreviewRequest { documents, namespace, delete } = request;
+        let PreviewRequest { documents, namespace, delete, force } = request;
         let changed = if delete {
             let objects = Vec::new();
             self.deleted(DeleteRequest { documents, objects, namespace, ignore_not_found: false })
         } else {
-            self.stored(&documents, namespace.as_deref())
+            self.stored(&documents, namespace.as_deref(), force)
         };
         let Changed { store, durable: (stored, _), reply } = changed?;
         Ok(self.foretell(&store, &stored, reply))

@@ -1,5 +1,6 @@
 //! `apply`: gives objects to the agent.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -14,9 +15,15 @@ Examples:
   tcpshift-agent apply -f examples/tcp-echo/all-v1.yaml
   tcpshift-agent apply -f examples/tcp-echo/services.yaml -f examples/tcp-echo/workload-entries.yaml
   cat examples/tcp-echo/20-v2.yaml | tcpshift-agent apply --dry-run -f -
+  kubectl get vs,dr,gw,se,we -A -o yaml | tcpshift-agent apply --force -f -
 
-All objects are taken, or none: one that is invalid stops them all (exit code 65). When the command ends, the \
-change is in force. Objects of kinds that tcpshift does not read, as Deployment, are passed over.";
+All objects are taken, or none: one that is invalid stops them all (exit code 65), as does one whose \
+resourceVersion is not the file's (exit code 1). When the command ends, the change is in force. Objects of kinds that \
+tcpshift does not read, as Deployment, are passed over.
+
+`get -A -o yaml` prints a backup, and `apply -f` restores it, in an empty agent too: there a resourceVersion is \
+dropped with a warning, and the creationTimestamp counts, by which the older of two routes comes first. An object that \
+is there keeps its own.";
 
 /// Create objects, or replace them with what the files say
 #[derive(Args, Debug)]
@@ -30,6 +37,12 @@ pub(super) struct Arguments {
     #[arg(long)]
     dry_run: bool,
 
+    /// Replace objects whatever their resourceVersion
+    ///
+    /// Without it a file that names a metadata.resourceVersion replaces an object that has this version, and no other.
+    #[arg(long)]
+    force: bool,
+
     #[command(flatten)]
     namespace: Namespace,
 
@@ -39,9 +52,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
-    let Arguments { files, dry_run, namespace, output } = arguments;
+    let Arguments { files, dry_run, force, namespace, output } = arguments;
     let documents = documents::documents(&files)?;
-    let request = ApplyRequest { documents, namespace: namespace.namespace, dry_run };
+    let request = ApplyRequest { documents, namespace: namespace.namespace, dry_run, force };
     let reply = client.apply(&request).await?;
     report(&reply, output, if dry_run { " (dry run)" } else { "" })
 }
@@ -52,22 +65,47 @@ pub(super) fn report(reply: &ChangeReply, output: Option<Format>, mark: &str) ->
     if output == Some(Format::Json) {
         return screen::print(&screen::json(reply)?).map(|()| Done::Well);
     }
+    results(reply, output, mark)?;
+    if let Some(diff) = &reply.diff {
+        screen::print(&difference::text(diff))?;
+    }
+    Ok(Done::Well)
+}
+
+/// A line for each object, and one for all that are passed over.
+pub(super) fn results(reply: &ChangeReply, output: Option<Format>, mark: &str) -> Result<(), Stop> {
     for result in &reply.results {
         match line(result) {
             Some(_) if output == Some(Format::Name) => {
                 screen::print(&format!("{}\n", screen::clean(&result.object)))?;
             }
             Some(line) => screen::print(&format!("{}{mark}\n", screen::clean(&line)))?,
-            None if result.action == Action::PassedOver => {
-                screen::note(&format!("note: {} passed over: tcpshift does not read this kind", result.object));
-            }
             None => {}
         }
     }
-    if let Some(diff) = &reply.diff {
-        screen::print(&difference::text(diff))?;
+    let passed_over: Vec<_> = reply.results.iter().filter(|result| result.action == Action::PassedOver).collect();
+    match &passed_over[..] {
+        [] => {}
+        [one] => screen::note(&format!("note: {} passed over: tcpshift does not read this kind", one.object)),
+        several => screen::note(&format!(
+            "note: {} objects passed over: tcpshift does not read their kinds: {}",
+            several.len(),
+            by_kind(several)
+        )),
     }
-    Ok(Done::Well)
+    Ok(())
+}
+
+/// `3 deployment.apps, 2 pod`
+fn by_kind(results: &[&ChangeResult]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for result in results {
+        let kind = result.object.split_once('/').map_or(&*result.object, |(kind, _)| kind);
+        *counts.entry(kind).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(kind, count)| (std::cmp::Reverse(*count), *kind));
+    counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
 }
 
 /// As kubectl says it; nothing for an object nothing was done to.

@@ -15,7 +15,7 @@ use crate::route::kind::Kind;
 use crate::route::read::DEFAULT_NAMESPACE;
 use crate::route::write;
 
-const USAGE: &str = "tcpshift-agent get [OPTIONS] <KIND[,KIND] [NAME…] | KIND/NAME…>";
+const USAGE: &str = "tcpshift-agent get [OPTIONS] <KIND[,KIND] [NAME…] | KIND/NAME… | -A>";
 
 const AFTER: &str = "\
 Examples:
@@ -23,10 +23,11 @@ Examples:
   tcpshift-agent get vs tcp-echo -o yaml  one as a whole; the weights are under spec.tcp
   tcpshift-agent get vs,dr -A -o wide     with weights, subsets, and where each comes from
   tcpshift-agent get vs -w -o wide        and then every change, as it comes
+  tcpshift-agent get -A -o yaml           all there is, as a List: a backup, which `apply -f` restores
 
 Kinds: virtualservice (vs), destinationrule (dr), gateway (gw, gtw), serviceentry (se), workloadentry (we), \
 workloadgroup (wg), service (svc), endpointslice, tcproute, referencegrant (refgrant), in singular or plural, several \
-with commas; `all` for all of them. `gateway` is Istio's and the Gateway API's: gw and gtw are one of them, as is \
+with commas; `all`, or none with -A, for all of them. `gateway` is Istio's and the Gateway API's: gw and gtw are one of them, as is \
 gateway.networking.istio.io.";
 
 /// Show objects
@@ -34,7 +35,7 @@ gateway.networking.istio.io.";
 #[command(after_help = AFTER, override_usage = USAGE)]
 pub(super) struct Arguments {
     /// `KIND[,KIND] [NAME…]`, or `KIND/NAME…`
-    #[arg(value_name = "OBJECT", required = true)]
+    #[arg(value_name = "OBJECT", required_unless_present = "all_namespaces")]
     words: Vec<String>,
 
     #[command(flatten)]
@@ -74,7 +75,10 @@ struct Show<'a> {
 }
 
 pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
-    let Arguments { words, namespace, all_namespaces, output, watch } = arguments;
+    let Arguments { mut words, namespace, all_namespaces, output, watch } = arguments;
+    if words.is_empty() {
+        words.push("all".to_owned());
+    }
     let targets = target::targets(&words)?;
     if all_namespaces && targets.iter().any(|target| !target.names.is_empty()) {
         return Err(Stop::Usage("an object is named within one namespace: give -n, not -A".to_owned()));

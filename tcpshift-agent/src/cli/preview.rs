@@ -35,6 +35,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     delete: bool,
 
+    /// Whatever the objects' resourceVersion, as `apply --force`
+    #[arg(long, conflicts_with = "delete")]
+    force: bool,
+
     #[command(flatten)]
     namespace: Namespace,
 
@@ -44,10 +48,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
-    let Arguments { mut paths, files, delete, namespace, output } = arguments;
+    let Arguments { mut paths, files, delete, force, namespace, output } = arguments;
     paths.extend(files);
     let documents = documents::documents(&paths)?;
-    let request = PreviewRequest { documents, namespace: namespace.namespace, delete };
+    let request = PreviewRequest { documents, namespace: namespace.namespace, delete, force };
     let reply = client.preview(&request).await?;
     outcome::problems(&reply.warnings);
     screen::print(&match output {

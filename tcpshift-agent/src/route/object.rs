@@ -61,6 +61,15 @@ impl fmt::Display for Origin {
     }
 }
 
+/// A version that a document expects its object to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// As the document says it.
+    pub version: String,
+    /// Its line in the document.
+    pub line: usize,
+}
+
 /// A valid object.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -71,7 +80,7 @@ pub struct Object {
     /// Version of the store in which it became what it is; 0 before it is stored.
     pub resource_version: u64,
     /// `metadata.resourceVersion` as the document gives it: a precondition of apply.
-    pub expected_version: Option<String>,
+    pub expected_version: Option<Expected>,
     /// `metadata.creationTimestamp`. An object without is older than any with.
     pub created: Option<Timestamp>,
     /// The document, without what the store adds (`resourceVersion`, `creationTimestamp`).

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use super::kind::{Kind, Meaning};
 use super::model;
 use super::node::{Node, Value};
-use super::object::{Key, Object, Origin};
+use super::object::{Expected, Key, Object, Origin};
 use super::problem::Problem;
 use super::report::{Path, Report};
 use super::schema;
@@ -274,7 +274,11 @@ impl Reader<'_> {
             return;
         }
         let origin = Origin::File { path: Arc::clone(&self.file), line };
-        let expected_version = metadata.text("resourceVersion").map(str::to_owned);
+        // Empty is the same as absent, as in Kubernetes.
+        let expected_version = metadata.get("resourceVersion").and_then(|node| {
+            let version = node.as_str().filter(|version| !version.is_empty())?.to_owned();
+            Some(Expected { version, line: node.line })
+        });
         let content = content(document, &key);
         let object = Object { key, origin, resource_version: 0, expected_version, created, content, spec };
         self.entries.push(Entry::Valid(Box::new(object)));
@@ -326,6 +330,9 @@ fn join(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
+/// What `kubectl apply` keeps with an object: all of it, as text, as it was applied last.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// `kubectl get -o yaml` prints what the cluster adds; it is no part of what the user says.
 fn drop_status(document: &mut Node) {
     let Value::Map(fields) = &mut document.value else { return };
@@ -333,6 +340,13 @@ fn drop_status(document: &mut Node) {
     for field in fields.iter_mut().filter(|field| field.name == "metadata") {
         if let Value::Map(fields) = &mut field.node.value {
             fields.retain(|field| field.name != "managedFields");
+            for annotations in fields.iter_mut().filter(|field| field.name == "annotations") {
+                if let Value::Map(fields) = &mut annotations.node.value {
+                    fields.retain(|field| field.name != LAST_APPLIED);
+                }
+            }
+            // An object whose only annotation that was is one without annotations.
+            fields.retain(|field| field.name != "annotations" || field.node.value != Value::Map(Vec::new()));
         }
     }
 }

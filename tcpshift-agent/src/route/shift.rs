@@ -1,11 +1,18 @@
-//! `shift`: new weights for the destinations of a route, worked out from shares.
+//! `shift`: new weights for the destinations of a rule, worked out from shares.
 //!
 //! The destinations that are named get their share; the others keep the proportions they have among
 //! themselves in what is left. It edits the document and nothing else; the result is read like any other.
 
+mod destination;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::model::{Spec, TcpRoute};
+use self::destination::{Destination, destination, one_of};
+use super::kind::Kind;
+use super::model::Spec;
 use super::object::Object;
 
 /// A whole route, in hundredths of a percent.
@@ -14,63 +21,105 @@ const WHOLE: u64 = 10_000;
 /// A destination's name in its route, and its share in hundredths of a percent.
 pub type Wanted<'a> = (&'a str, u32);
 
-/// The document of a VirtualService with the weights changed. `subsets` are those that the DestinationRules
-/// of the route's host declare: a named one that the route has not yet is added.
-pub fn shift(object: &Object, rule: Option<usize>, wanted: &[Wanted<'_>], subsets: &[String]) -> Result<Value, String> {
-    let Spec::VirtualService(service) = &object.spec else {
-        return Err(format!("{} has no weights; name a VirtualService", object.key));
-    };
+/// A rule of an object as a person names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a rule's index, from 0, or its name")]
+pub enum RuleName {
+    /// From 0.
+    Index(usize),
+    /// The `name` of a TCPRoute's rule.
+    Name(String),
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(index) => index.fmt(f),
+            Self::Name(name) => write!(f, "{name:?}"),
+        }
+    }
+}
+
+/// New weights for a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    /// The document with them.
+    pub document: Value,
+    /// The rule as a field, `tcp[1]`, where the object has several.
+    pub rule: Option<String>,
+    /// Whether connections never come to the rule, since another one takes them.
+    pub is_unused: bool,
+    /// Its destinations, in the order of the document.
+    pub weights: Vec<Weight>,
+}
+
+/// A destination with its weights, before and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// `host:port/subset`, or `backend:port`.
+    pub destination: String,
+    /// What it counted before, also where none was written; none if the destination is new.
+    pub before: Option<u64>,
+    /// What is written now.
+    pub after: u64,
+}
+
+/// The document of a route with the weights of a rule changed. `subsets` gives those that DestinationRules declare
+/// for a host: one that is named and that a VirtualService's rule has not yet is added.
+pub fn shift(
+    object: &Object,
+    rule: Option<&RuleName>,
+    wanted: &[Wanted<'_>],
+    subsets: impl Fn(&str) -> Vec<String>,
+) -> Result<Edit, String> {
+    let rules = Rules::of(object)?;
     let total: u64 = wanted.iter().map(|(_, share)| u64::from(*share)).sum();
+    if wanted.is_empty() {
+        return Err("name a destination and its share".to_owned());
+    }
     if total > WHOLE {
         return Err(format!("the shares add up to {}, more than 100 %", percent(total)));
     }
-    for (at, (name, _)) in wanted.iter().enumerate() {
-        if wanted[..at].iter().any(|(other, _)| other == name) {
-            return Err(format!("{name} is named twice"));
-        }
-    }
-    let at = match rule {
-        Some(at) if at < service.tcp.len() => at,
-        Some(at) => {
-            return Err(format!(
-                "{} has {} tcp rules, counted from 0; there is no {at}",
-                object.key,
-                service.tcp.len()
-            ));
-        }
-        None => only_rule(object, &service.tcp, wanted)?,
-    };
     let mut document = object.content.clone();
-    let list = document.pointer_mut(&format!("/spec/tcp/{at}/route")).and_then(Value::as_array_mut);
+    let at = rules.chosen(&document, rule, wanted)?;
+    let path = rules.path(at);
+    let list = document.pointer_mut(&path).and_then(Value::as_array_mut);
     let list = list.ok_or_else(|| format!("{} has no route to edit", object.key))?;
-    for (name, _) in wanted {
-        if !service.tcp[at].route.iter().any(|destination| named(destination, name)) {
-            list.push(added(&service.tcp[at], list, name, subsets)?);
+    let mut found: Vec<Destination> = list.iter().map(|entry| destination(object, entry)).collect();
+    let mut before: Vec<Option<u64>> = found.iter().map(|one| Some(one.counted(found.len()))).collect();
+    let mut given: Vec<Option<u64>> = vec![None; found.len()];
+    for (name, share) in wanted {
+        let index = if let Some(index) = one_of(&found, name)? {
+            index
+        } else {
+            let entry = added(object, list, &found, name, &subsets)?;
+            found.push(destination(object, &entry));
+            list.push(entry);
+            before.push(None);
+            given.push(None);
+            found.len() - 1
+        };
+        if given[index].replace(u64::from(*share)).is_some() {
+            return Err(format!("{} is named twice", found[index].full));
         }
     }
-    let names: Vec<String> = list.iter().map(name_of).collect();
-    let given = |name: &str| wanted.iter().find(|(wanted, _)| *wanted == name).map(|(_, share)| u64::from(*share));
-    for (name, _) in wanted {
-        if names.iter().filter(|other| other == name).count() > 1 {
-            return Err(format!("{name} stands for several destinations of the rule; edit the file instead"));
-        }
-    }
-    let olds: Vec<u64> = list.iter().map(|entry| entry["weight"].as_u64().unwrap_or(0)).collect();
-    let olds = if names.len() == 1 { vec![1] } else { olds };
-    let others: Vec<(usize, u64)> =
-        (0..names.len()).filter(|place| given(&names[*place]).is_none()).map(|place| (place, olds[place])).collect();
+    let others = before.iter().zip(&given).enumerate().filter(|(_, (_, given))| given.is_none());
+    let others: Vec<(usize, u64)> = others.map(|(index, (before, _))| (index, before.unwrap_or(0))).collect();
     let left = WHOLE - total;
     if others.is_empty() && left > 0 {
         return Err(format!("every destination is named, and the shares add up to {}, not 100 %", percent(total)));
     }
-    let mut weights: Vec<u64> = names.iter().map(|name| given(name).unwrap_or(0)).collect();
+    let mut weights: Vec<u64> = given.iter().map(|given| given.unwrap_or(0)).collect();
     divide(left, &others, &mut weights);
     // Whole percents read better; only finer shares are written in hundredths.
     let unit = if weights.iter().all(|weight| weight % 100 == 0) { 100 } else { 1 };
-    for (entry, weight) in list.iter_mut().zip(&weights) {
-        entry["weight"] = json!(weight / unit);
+    for (entry, weight) in list.iter_mut().zip(&mut weights) {
+        *weight /= unit;
+        entry["weight"] = json!(weight);
     }
-    Ok(document)
+    let weights = found.into_iter().zip(before).zip(weights);
+    let weights = weights.map(|((found, before), after)| Weight { destination: found.full, before, after });
+    Ok(Edit { document, rule: rules.field(at), is_unused: rules.is_unused(at), weights: weights.collect() })
 }
 
 /// Divides what is left by the old weights, by largest remainder; evenly if none had any.
@@ -79,56 +128,142 @@ fn divide(left: u64, others: &[(usize, u64)], weights: &mut [u64]) {
     let share = |old: u64| if sum == 0 { (1, others.len() as u64) } else { (old, sum) };
     let mut rest = left;
     let mut remainders = Vec::new();
-    for (place, old) in others {
+    for (index, old) in others {
         let (part, whole) = share(*old);
-        weights[*place] = left * part / whole;
-        rest -= weights[*place];
-        remainders.push((left * part % whole, *place));
+        weights[*index] = left * part / whole;
+        rest -= weights[*index];
+        remainders.push((left * part % whole, *index));
     }
-    remainders.sort_by_key(|(remainder, place)| (std::cmp::Reverse(*remainder), *place));
-    for (_, place) in remainders.into_iter().take(rest as usize) {
-        weights[place] += 1;
-    }
-}
-
-/// The rule that is meant where none is named: the only one, or the only one that has all the names.
-fn only_rule(object: &Object, rules: &[TcpRoute], wanted: &[Wanted<'_>]) -> Result<usize, String> {
-    let has_all =
-        |rule: &TcpRoute| wanted.iter().all(|(name, _)| rule.route.iter().any(|destination| named(destination, name)));
-    let fitting: Vec<usize> = (0..rules.len()).filter(|at| rules.len() == 1 || has_all(&rules[*at])).collect();
-    match fitting.as_slice() {
-        [only] => Ok(*only),
-        [] if rules.is_empty() => Err(format!("{} has no tcp rule", object.key)),
-        _ => Err(format!("{} has {} tcp rules; say which by --rule, counted from 0", object.key, rules.len())),
+    remainders.sort_by_key(|(remainder, index)| (std::cmp::Reverse(*remainder), *index));
+    for (_, index) in remainders.into_iter().take(rest as usize) {
+        weights[index] += 1;
     }
 }
 
-/// A destination that the route has not yet: another subset of the host that all of its destinations share.
-fn added(rule: &TcpRoute, list: &[Value], name: &str, subsets: &[String]) -> Result<Value, String> {
-    let one_host = rule.route.windows(2).all(|pair| pair[0].host == pair[1].host && pair[0].port == pair[1].port);
-    if !one_host || !subsets.iter().any(|subset| subset == name) {
-        let known: Vec<String> = list.iter().map(name_of).chain(subsets.iter().cloned()).collect();
-        let mut known: Vec<&str> = known.iter().map(String::as_str).collect();
-        known.sort_unstable();
-        known.dedup();
-        return Err(format!("the route has no destination {name:?}; there are: {}", known.join(", ")));
+/// The rules of a route object: how many there are, and where they stand.
+struct Rules<'a> {
+    object: &'a Object,
+    /// The names that rules of a TCPRoute have.
+    names: Vec<Option<&'a str>>,
+}
+
+impl<'a> Rules<'a> {
+    fn of(object: &'a Object) -> Result<Self, String> {
+        let names = match &object.spec {
+            Spec::VirtualService(service) => vec![None; service.tcp.len()],
+            Spec::TcpRoute(route) => route.rules.iter().map(|rule| rule.name.as_deref()).collect(),
+            _ => return Err(format!("{} has no weights; name a VirtualService or a TCPRoute", object.key)),
+        };
+        if names.is_empty() {
+            return Err(format!("{} has no tcp rule", object.key));
+        }
+        Ok(Self { object, names })
     }
-    let mut entry = list.first().cloned().unwrap_or_default();
-    entry["destination"]["subset"] = json!(name);
-    entry["weight"] = json!(0);
-    Ok(entry)
+
+    fn is_tcp_route(&self) -> bool {
+        self.object.key.kind == Kind::TcpRoute
+    }
+
+    /// Where the destinations of a rule stand.
+    fn path(&self, index: usize) -> String {
+        if self.is_tcp_route() {
+            format!("/spec/rules/{index}/backendRefs")
+        } else {
+            format!("/spec/tcp/{index}/route")
+        }
+    }
+
+    fn field(&self, index: usize) -> Option<String> {
+        let list = if self.is_tcp_route() { "rules" } else { "tcp" };
+        (self.names.len() > 1).then(|| format!("{list}[{index}]"))
+    }
+
+    /// Every rule of a TCPRoute matches everything, so the first one takes it.
+    fn is_unused(&self, index: usize) -> bool {
+        self.is_tcp_route() && index > 0
+    }
+
+    /// The rule that is meant. Where none is named: the only one, the only one in use, or the only one that has all the
+    /// destinations.
+    fn chosen(&self, document: &Value, rule: Option<&RuleName>, wanted: &[Wanted<'_>]) -> Result<usize, String> {
+        let count = self.names.len();
+        match rule {
+            Some(RuleName::Index(index)) if *index < count => Ok(*index),
+            Some(rule) => {
+                let text = match rule {
+                    RuleName::Index(index) => index.to_string(),
+                    RuleName::Name(name) => name.clone(),
+                };
+                let named = self.names.iter().position(|name| *name == Some(&text));
+                named.ok_or_else(|| format!("{} has no rule {rule}; there {}", self.object.key, self.listed()))
+            }
+            None if count == 1 || self.is_tcp_route() => Ok(0),
+            None => {
+                let has_all = |index: &usize| {
+                    let list = document.pointer(&self.path(*index)).and_then(Value::as_array);
+                    let found: Vec<_> =
+                        list.into_iter().flatten().map(|entry| destination(self.object, entry)).collect();
+                    wanted.iter().all(|(name, _)| one_of(&found, name).is_ok_and(|index| index.is_some()))
+                };
+                let fitting: Vec<usize> = (0..count).filter(has_all).collect();
+                match fitting.as_slice() {
+                    [only] => Ok(*only),
+                    _ => Err(format!("{} has {count} tcp rules; say which by --rule, counted from 0", self.object.key)),
+                }
+            }
+        }
+    }
+
+    /// `are 0 (canary) and 1`, by index and name.
+    fn listed(&self) -> String {
+        let each = self.names.iter().enumerate().map(|(index, name)| match name {
+            Some(name) => format!("{index} ({name})"),
+            None => index.to_string(),
+        });
+        let each: Vec<_> = each.collect();
+        let verb = if each.len() == 1 { "is" } else { "are" };
+        format!("{verb} {}, counted from 0", each.join(", "))
+    }
 }
 
-fn named(destination: &super::model::RouteDestination, name: &str) -> bool {
-    destination.subset.as_ref().unwrap_or(&destination.host) == name
-}
-
-/// The subset, or the host of a destination without.
-fn name_of(entry: &Value) -> String {
-    let destination = &entry["destination"];
-    let name =
-        destination["subset"].as_str().filter(|subset| !subset.is_empty()).or_else(|| destination["host"].as_str());
-    name.unwrap_or_default().to_owned()
+/// A destination that a rule has not yet: another subset of a host that it leads to.
+fn added(
+    object: &Object,
+    list: &[Value],
+    found: &[Destination],
+    name: &str,
+    subsets: impl Fn(&str) -> Vec<String>,
+) -> Result<Value, String> {
+    let mut more: Vec<(Destination, Value)> = Vec::new();
+    if object.key.kind == Kind::VirtualService {
+        for entry in list {
+            let host = entry["destination"]["host"].as_str().unwrap_or_default();
+            for subset in subsets(host) {
+                let mut entry = entry.clone();
+                entry["destination"]["subset"] = json!(subset);
+                let other = destination(object, &entry);
+                if found.iter().chain(more.iter().map(|(other, _)| other)).all(|known| known.full != other.full) {
+                    more.push((other, entry));
+                }
+            }
+        }
+    }
+    let (others, entries): (Vec<_>, Vec<_>) = more.into_iter().unzip();
+    if let Some(index) = one_of(&others, name)? {
+        return Ok(entries.into_iter().nth(index).unwrap_or_default());
+    }
+    let known: Vec<&Destination> = found.iter().chain(&others).collect();
+    let mut names: Vec<&str> = known.iter().map(|one| one.shortest(&known)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let names = names.join(", ");
+    Err(match object.key.kind {
+        Kind::TcpRoute => format!(
+            "the route has no backend {name:?}; there are: {names} (a TCPRoute has no subsets: apply it with one more \
+             backendRef, of weight 0, and shift then)"
+        ),
+        _ => format!("the route has no destination {name:?}; there are: {names}"),
+    })
 }
 
 fn percent(slots: u64) -> String {

@@ -259,7 +259,7 @@ impl State {
             }
             for entry in contents.entries {
                 let Entry::Valid(mut object) = entry else { continue };
-                let version = object.expected_version.take().and_then(|version| version.parse().ok());
+                let version = object.expected_version.take().and_then(|expected| expected.version.parse().ok());
                 object.resource_version = version.unwrap_or(1);
                 object.origin = Origin::Applied;
                 objects.push(*object);

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::kind::Kind;
 use super::object::{Key, Object, Origin};
+use super::problem::Problem;
 
 /// Every object.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +35,8 @@ pub enum Refusal {
         key: Key,
         /// The version named.
         expected: String,
-        /// The version it has, if it is there.
-        found: Option<u64>,
+        /// The version it has.
+        found: u64,
     },
 }
 
@@ -45,22 +46,61 @@ impl fmt::Display for Refusal {
             Self::NotFound(key) => {
                 write!(f, "{} {:?} not found", key.kind.plural(), key.name)
             }
-            Self::BelongsToFile(key, origin) => write!(
-                f,
-                "{key} belongs to the file {origin}; edit that file (the agent watches it), or start the agent without it"
-            ),
-            Self::Conflict { key, expected, found: Some(found) } => write!(
+            Self::BelongsToFile(key, origin) => {
+                write!(f, "{key} belongs to the file {origin}; {EDIT}")
+            }
+            Self::Conflict { key, expected, found } => write!(
                 f,
                 "{key} has resourceVersion {found}, not {expected}: somebody changed it meanwhile; read it again and \
                  repeat your change"
             ),
-            Self::Conflict { key, expected, found: None } => {
-                write!(
-                    f,
-                    "{key} is expected with resourceVersion {expected} and is not there; remove that field to create it"
-                )
-            }
         }
+    }
+}
+
+/// What to do about an object of a file.
+const EDIT: &str = "edit that file (the agent watches it), or start the agent without it";
+
+/// An object of a request that cannot be stored.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// The same with its place in the request, and what to do.
+    pub problem: Problem,
+}
+
+impl Refused {
+    fn new(refusal: Refusal, object: &Object) -> Self {
+        let (file, line) = match &object.origin {
+            Origin::File { path, line } => (&**path, *line),
+            Origin::Applied => ("", 0),
+        };
+        let expected = object.expected_version.as_ref();
+        let (line, field, message, cure) = match &refusal {
+            Refusal::NotFound(_) => (line, "", "not found".to_owned(), ""),
+            Refusal::BelongsToFile(_, origin) => (line, "", format!("it belongs to the file {origin}"), EDIT),
+            Refusal::Conflict { expected: version, found, .. } => {
+                let line = expected.map_or(line, |expected| expected.line);
+                let is_older = version.parse().is_ok_and(|version: u64| version < *found);
+                let (message, cure) = if is_older {
+                    let message = format!("{version} is an older state, or another store's: the object has {found}");
+                    (message, "read it again and repeat the change, or replace it by --force")
+                } else {
+                    let message = format!("{version} is another store's: the object has {found} here");
+                    (message, "replace it by --force, or remove this field")
+                };
+                (line, "metadata.resourceVersion", message, cure)
+            }
+        };
+        let problem = Problem {
+            line,
+            object: object.key.to_string(),
+            field: field.to_owned(),
+            cure: cure.to_owned(),
+            ..Problem::of_file(file, message)
+        };
+        Self { refusal, problem }
     }
 }
 
@@ -138,27 +178,29 @@ impl Store {
         both.map(|object| format!("{} was applied and stands in {} too; the file counts", object.key, object.origin))
     }
 
-    /// Stores objects of a request; each name is there once. All or none: after an error the copy is of no use.
-    pub fn apply(&mut self, objects: Vec<Object>, now: Timestamp) -> Result<Vec<(Arc<Object>, Outcome)>, Refusal> {
+    /// Stores objects of a request; each name is there once. All or none: after an error, which names every object that is
+    /// refused, the copy is of no use.
+    ///
+    /// An object that is the same already is left as it is, whatever version is expected and whether or not it belongs to a file.
+    pub fn apply(&mut self, objects: Vec<Object>, now: Timestamp) -> Result<Vec<(Arc<Object>, Outcome)>, Vec<Refused>> {
         let version = self.version + 1;
-        let mut done = Vec::new();
+        let (mut done, mut refused) = (Vec::new(), Vec::new());
         for mut object in objects {
-            self.refuse_file(&object.key)?;
-            let old = self.applied.get(&object.key);
-            check_version(&object.key, object.expected_version.as_deref(), old)?;
-            let outcome = match old {
-                Some(old) if old.content == object.content => {
-                    done.push((Arc::clone(old), Outcome::Unchanged));
-                    continue;
-                }
-                Some(old) => {
-                    object.created = old.created;
-                    Outcome::Configured
-                }
-                None => {
-                    object.created = object.created.or(Some(now));
-                    Outcome::Created
-                }
+            let old = self.get(&object.key);
+            if let Some(old) = old.filter(|old| old.content == object.content) {
+                done.push((Arc::clone(old), Outcome::Unchanged));
+                continue;
+            }
+            if let Err(refusal) = self.refuse(&object.key, object.expected_version.as_ref().map(|one| &*one.version)) {
+                refused.push(Refused::new(refusal, &object));
+                continue;
+            }
+            let outcome = if let Some(old) = old {
+                object.created = old.created;
+                Outcome::Configured
+            } else {
+                object.created = object.created.or(Some(now));
+                Outcome::Created
             };
             object.origin = Origin::Applied;
             object.expected_version = None;
@@ -168,7 +210,7 @@ impl Store {
             self.applied.insert(object.key.clone(), Arc::clone(&object));
             done.push((object, outcome));
         }
-        Ok(done)
+        if refused.is_empty() { Ok(done) } else { Err(refused) }
     }
 
     /// Removes applied objects. All or none.
@@ -180,14 +222,10 @@ impl Store {
         let mut done: Vec<(Key, bool)> = Vec::new();
         let mut gone = HashSet::new();
         for (key, expected) in keys {
-            self.refuse_file(key)?;
-            let found = self.applied.get(key);
+            self.refuse(key, expected.as_deref())?;
             // The same object named twice in one request is deleted once.
-            if found.is_none() && !gone.contains(key) && !ignore_not_found {
+            if !self.applied.contains_key(key) && !gone.contains(key) && !ignore_not_found {
                 return Err(Refusal::NotFound(key.clone()));
-            }
-            if found.is_some() {
-                check_version(key, expected.as_deref(), found)?;
             }
             let found = self.applied.remove(key).is_some();
             gone.insert(key);
@@ -227,10 +265,18 @@ impl Store {
         self.files = files;
     }
 
-    fn refuse_file(&self, key: &Key) -> Result<(), Refusal> {
-        match self.files.get(key) {
-            Some(object) => Err(Refusal::BelongsToFile(key.clone(), object.origin.clone())),
-            None => Ok(()),
+    /// Refuses to change an object that belongs to a file, or that has another version than the one expected. One that is not
+    /// there has none.
+    pub fn refuse(&self, key: &Key, expected: Option<&str>) -> Result<(), Refusal> {
+        if let Some(object) = self.files.get(key) {
+            return Err(Refusal::BelongsToFile(key.clone(), object.origin.clone()));
+        }
+        let found = self.applied.get(key).map(|object| object.resource_version);
+        match found.zip(expected) {
+            Some((found, expected)) if found.to_string() != expected => {
+                Err(Refusal::Conflict { key: key.clone(), expected: expected.to_owned(), found })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -265,14 +311,4 @@ fn differing<'a>(one: &'a BTreeMap<Key, Arc<Object>>, other: &'a BTreeMap<Key, A
         }
     }
     keys
-}
-
-fn check_version(key: &Key, expected: Option<&str>, found: Option<&Arc<Object>>) -> Result<(), Refusal> {
-    let found = found.map(|object| object.resource_version);
-    match expected {
-        Some(expected) if found.map(|found| found.to_string()).as_deref() != Some(expected) => {
-            Err(Refusal::Conflict { key: key.clone(), expected: expected.to_owned(), found })
-        }
-        _ => Ok(()),
-    }
 }

@@ -7,6 +7,8 @@
 
 mod activation;
 mod addresses;
+mod backend;
+mod backup;
 mod bad_input;
 mod bytes;
 mod crash;

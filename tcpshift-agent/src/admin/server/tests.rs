@@ -101,6 +101,7 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
         }],
         warnings: Vec::new(),
         diff: None,
+        shifted: None,
         generation: 7,
     };
     while let Some(command) = inbox.recv().await {
@@ -172,7 +173,7 @@ fn event(name: &str) -> WatchEvent {
 
 fn document(name: &str) -> ApplyRequest {
     let document = Document { name: name.to_owned(), text: "kind: Gateway".to_owned() };
-    ApplyRequest { documents: vec![document], namespace: None, dry_run: false }
+    ApplyRequest { documents: vec![document], namespace: None, dry_run: false, force: false }
 }
 
 #[tokio::test]
@@ -188,7 +189,7 @@ async fn requests_reach_app_and_come_back() {
     let expected: Value = json!({"kind": "vs x/ü", "name": "é ?#", "namespace": "a&b"});
     assert_eq!(reply.items[0].object, expected);
     assert!(matches!(client.get(&name("missing")).await, Err(Error::Failure(f)) if f.reason == Reason::NotFound));
-    let nothing = ApplyRequest { documents: Vec::new(), namespace: None, dry_run: false };
+    let nothing = ApplyRequest { documents: Vec::new(), namespace: None, dry_run: false, force: false };
     assert!(matches!(client.apply(&nothing).await, Err(Error::Failure(f)) if f.reason == Reason::Invalid));
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&world.path()), mode(world.path().parent().unwrap())), (0o600, 0o700));

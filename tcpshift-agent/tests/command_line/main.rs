@@ -3,16 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod agent;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use agent::{app, route};
 use serde_json::{Value, json};
-use tcpshift_agent::admin::api::*;
-use tcpshift_agent::admin::{self, server};
-use tcpshift_agent::route::problem::{Problem, Severity};
+use tcpshift_agent::admin::api::{ChangeReply, Diff};
+use tcpshift_agent::admin::server;
 use tempfile::TempDir;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 const ROUTE: &str = "kind: VirtualService";
 
@@ -70,153 +72,6 @@ impl World {
 fn told(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-}
-
-fn problem(severity: Severity) -> Problem {
-    Problem {
-        severity,
-        file: "a.yaml".to_owned(),
-        line: 3,
-        object: "VirtualService default/tcp-echo".to_owned(),
-        field: "spec.tcp[0]".to_owned(),
-        message: "something".to_owned(),
-        cure: "mend it".to_owned(),
-    }
-}
-
-fn result(object: &str, action: Action) -> ChangeResult {
-    ChangeResult { object: object.to_owned(), namespace: "default".to_owned(), action, resource_version: None }
-}
-
-fn route(name: &str, weight: u32) -> Value {
-    let destination = |subset: &str, weight: u32| json!({"destination": {"host": "tcp-echo", "port": {"number": 9000}, "subset": subset}, "weight": weight});
-    json!({
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "VirtualService",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "hosts": ["*"],
-            "gateways": ["tcp-echo-gateway"],
-            "tcp": [{"route": [destination("v1", 100 - weight), destination("v2", weight)]}],
-        },
-    })
-}
-
-fn apply(request: &ApplyRequest) -> Result<ChangeReply, Failure> {
-    if request.documents.iter().any(|document| document.text.contains("HUGE")) {
-        return Err(Failure::new(Reason::TooLarge, "too large"));
-    }
-    if request.documents.iter().any(|document| document.text.contains("BROKEN")) {
-        let message = "nothing is stored: 1 object is invalid".to_owned();
-        return Err(Failure { reason: Reason::Invalid, message, problems: vec![problem(Severity::Error)] });
-    }
-    Ok(ChangeReply {
-        results: vec![
-            result("gateway.networking.istio.io/tcp-echo-gateway", Action::Created),
-            result("virtualservice.networking.istio.io/tcp-echo", Action::Unchanged),
-            result("deployment.apps/tcp-echo-v1", Action::PassedOver),
-        ],
-        warnings: vec![problem(Severity::Warning)],
-        generation: 3,
-        ..ChangeReply::default()
-    })
-}
-
-async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
-    let mut weight = 20;
-    while let Some(command) = inbox.recv().await {
-        match command {
-            admin::Command::Apply(request, reply) => drop(reply.send(apply(&request))),
-            admin::Command::HandOver(stream) => drop(stream),
-            admin::Command::Delete(request, reply) => {
-                let known = |object: &ObjectName| object.name == "tcp-echo" || request.ignore_not_found;
-                drop(reply.send(match request.objects.iter().find(|object| !known(object)) {
-                    Some(object) => Err(Failure::new(
-                        Reason::NotFound,
-                        format!("virtualservices.networking.istio.io {:?} not found", object.name),
-                    )),
-                    None => Ok(ChangeReply {
-                        results: vec![
-                            result("virtualservice.networking.istio.io/tcp-echo", Action::Deleted),
-                            result("virtualservice.networking.istio.io/gone", Action::NotFound),
-                        ],
-                        ..ChangeReply::default()
-                    }),
-                }));
-            }
-            admin::Command::Shift(request, reply) if request.object.name == "from-file" => {
-                let message = "virtualservice from-file comes from routes.yaml:1: edit it there";
-                drop(reply.send(Err(Failure::new(Reason::Forbidden, message))));
-            }
-            admin::Command::Shift(request, reply)
-                if request.shares.iter().map(|one| one.slots).sum::<u32>() > 10_000 =>
-            {
-                drop(reply.send(Err(Failure::new(Reason::BadRequest, "more than 100 %"))));
-            }
-            admin::Command::Shift(request, reply) => {
-                weight = request.shares[0].slots / 100;
-                drop(reply.send(Ok(ChangeReply {
-                    results: vec![result("virtualservice.networking.istio.io/tcp-echo", Action::Configured)],
-                    ..ChangeReply::default()
-                })));
-            }
-            admin::Command::Preview(request, reply) => {
-                let document = ApplyRequest { documents: request.documents, namespace: None, dry_run: true };
-                let diff = request.delete.then(Diff::default);
-                drop(reply.send(apply(&document).map(|reply| ChangeReply { diff, ..reply })));
-            }
-            admin::Command::Get(request, reply) => {
-                let found = |items: &[&str]| {
-                    let item = |name: &&str| Item { object: route(name, weight), origin: "applied".to_owned() };
-                    Ok(GetReply { items: items.iter().map(item).collect(), resource_version: "5".to_owned() })
-                };
-                drop(reply.send(match (request.kind.split('.').next(), request.name.as_deref()) {
-                    (Some("virtualservice"), Some(name @ ("tcp-echo" | "other"))) => found(&[name]),
-                    (Some(kind), Some(name)) => {
-                        let message = format!("{kind}s.networking.istio.io {name:?} not found");
-                        Err(Failure::new(Reason::NotFound, message))
-                    }
-                    (Some("virtualservice"), None) if request.namespace.as_deref() != Some("empty") => {
-                        found(&["other", "tcp-echo"])
-                    }
-                    _ => found(&[]),
-                }));
-            }
-            admin::Command::Watch(request, reply) => {
-                let event = |object: Value, change| WatchEvent {
-                    change,
-                    kind: request.kind.clone(),
-                    namespace: "default".to_owned(),
-                    name: "tcp-echo".to_owned(),
-                    object,
-                    origin: "routes.yaml:7".to_owned(),
-                    resource_version: "6".to_owned(),
-                };
-                drop(reply.send(Ok(WatchReply {
-                    backlog: vec![event(route("tcp-echo", 50), WatchChange::Modified)],
-                    // A sender that is gone ends the watch.
-                    events: broadcast::Sender::new(1).subscribe(),
-                    filter: WatchFilter { kind: request.kind.clone(), namespace: None, name: None },
-                })));
-            }
-            admin::Command::Status(reply) => drop(reply.send(Ok(StatusReply {
-                assignment: AssignmentStatus { by: "kernel".to_owned(), ..AssignmentStatus::default() },
-                version: "0.1.0".to_owned(),
-                pid: 1,
-                uptime_seconds: 2,
-                generation: 7,
-                seed: 1,
-                datapath: "proxy".to_owned(),
-                draining: false,
-                labels: std::collections::BTreeMap::new(),
-                objects: 0,
-                listeners: Vec::new(),
-                retired_active: 0,
-                trouble: Vec::new(),
-                notes: vec!["note\n".repeat(100_000)],
-            }))),
-        }
-    }
 }
 
 #[test]
@@ -371,6 +226,19 @@ fn shift_shows_the_difference() {
                     tcp-echo:9000/v1  80 % -> 70 %  (weight 70)\n  \
                     tcp-echo:9000/v2  20 % -> 30 %  (weight 30)\n";
     assert_eq!((code, out.as_str()), (0, expected));
+    for (word, kind) in [("tcproute/a", "tcproute.gateway.networking.k8s.io"), ("a", "")] {
+        let (code, out, _) = world.run(&["shift", word, "v2=30", "--dry-run", "--rule", "1"]);
+        let expected = format!(
+            "{kind}/a configured (dry run)\n  rules[1] tcp-echo:9000/v1  70 % -> 70 %  (weight 70)\n  \
+             rules[1] tcp-echo:9000/v2  30 % -> 30 %  (weight 30)\nnothing changes\n"
+        );
+        assert_eq!((code, out), (0, expected));
+    }
+    let (_, out, _) = world.run(&["shift", "a", "v2=30", "--rule", "canary", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["shifted"]["rule"], "rules[\"canary\"]");
+    let (_, out, _) = world.run(&["shift", "a", "v2=40", "-o", "yaml"]);
+    assert!(out.starts_with("apiVersion: ") && out.contains("weight: 40"), "{out}");
+    assert_eq!(world.run(&["shift", "vs/a", "v2=40", "-o", "name"]).1, "virtualservice.networking.istio.io/a\n");
     let (code, _, err) = world.run(&["shift", "vs/from-file", "v2=30"]);
     assert!(code == 1 && err.starts_with("error: virtualservice from-file comes from routes.yaml:1"), "{err}");
     for words in [
