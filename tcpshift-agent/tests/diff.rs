@@ -27,6 +27,11 @@ metadata: {name: gate}
 spec: {servers: [{port: {number: 31400, name: tcp, protocol: TCP}, hosts: ['*']}]}";
 
 fn plan(texts: &[&str]) -> Plan {
+    next(&mut Memory::default(), &Plan::empty(1), texts)
+}
+
+/// The plan after another one, as the agent makes it.
+fn next(memory: &mut Memory, last: &Plan, texts: &[&str]) -> Plan {
     let document = Document { name: "test.yaml".to_owned(), text: texts.join("\n---\n") };
     let (entries, problems) = read_all(&[document], None);
     let objects: Vec<_> = entries
@@ -47,8 +52,7 @@ fn plan(texts: &[&str]) -> Plan {
         room: 10_000,
         names: HashMap::new(),
     };
-    // Each with numbers of its own: names alone count.
-    compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(1))
+    compile(store.iter(), &identity, memory, last)
 }
 
 fn route(name: &str, matches: &str, v1: u32) -> String {
@@ -98,14 +102,54 @@ fn listeners_and_endpoints_come_and_go() {
 fn clients_of_a_subnet_are_followed_to_their_new_route() {
     let base = [GROUND, TWO, GATEWAY];
     let (wide, narrow) = (route("wide", PORT, 100), route("narrow", "{port: 31400, sourceSubnet: 10.1.0.0/16}", 0));
-    let (before, after) = (plan(&[&base[..], &[&wide]].concat()), plan(&[&base[..], &[&wide, &narrow]].concat()));
+    let mut memory = Memory::default();
+    let before = next(&mut memory, &Plan::empty(1), &[&base[..], &[&wide]].concat());
+    let after = next(&mut memory, &before, &[&base[..], &[&wide, &narrow]].concat());
     let coming = diff(&before, &after);
     let [entrance] = &coming.entrances[..] else { panic!("{coming:#?}") };
     assert_eq!((entrance.clients.as_str(), entrance.moved), ("10.1.0.0/16", 10_000));
     assert_eq!((entrance.from.as_deref(), entrance.to.as_deref()), (Some("default/wide"), Some("default/narrow")));
-    let going = diff(&after, &plan(&[&base[..], &[&narrow]].concat()));
+    let going = diff(&after, &next(&mut memory, &after, &[&base[..], &[&narrow]].concat()));
     let [entrance] = &going.entrances[..] else { panic!("{going:#?}") };
     assert_eq!((entrance.clients.as_str(), entrance.to.as_deref()), ("", None));
+}
+
+#[test]
+fn a_rule_is_the_same_wherever_it_stands_in_its_object() {
+    let rule = |source: &str, v1: u32| {
+        format!(
+            "{{match: [{{port: 31400{source}}}], route: [{{destination: {{host: echo, subset: v1}}, weight: {v1}}}, \
+             {{destination: {{host: echo, subset: v2}}, weight: {}}}]}}",
+            100 - v1
+        )
+    };
+    let route = |rules: &[String]| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: r}}, spec: {{hosts: ['*'], \
+             gateways: [gate], tcp: [{}]}}}}",
+            rules.join(", ")
+        )
+    };
+    let (all, subnet, other) =
+        (rule("", 80), rule(", sourceSubnet: 10.1.0.0/16", 0), rule(", sourceSubnet: 10.2.0.0/16", 50));
+    let mut memory = Memory::default();
+    let mut of = |last: &Plan, rules: &[&String]| {
+        let rules: Vec<_> = rules.iter().map(|rule| (*rule).clone()).collect();
+        next(&mut memory, last, &[GROUND, TWO, GATEWAY, &route(&rules)])
+    };
+    let before = of(&Plan::empty(1), &[&subnet, &all]);
+    // One comes before the others: they are where they were, but for their number.
+    let after = of(&before, &[&other, &subnet, &all]);
+    let coming = diff(&before, &after);
+    let [route] = &coming.routes[..] else { panic!("{coming:#?}") };
+    assert_eq!((route.change, route.name.as_str()), (Change::Added, "default/r"));
+    let [entrance] = &coming.entrances[..] else { panic!("{coming:#?}") };
+    assert_eq!((entrance.clients.as_str(), entrance.from.as_deref()), ("10.2.0.0/16", Some("default/r#1")));
+    let turned = of(&after, &[&subnet, &other, &rule("", 70)]);
+    let turned = diff(&after, &turned);
+    let [route] = &turned.routes[..] else { panic!("{turned:#?}") };
+    assert_eq!((route.change, route.name.as_str(), route.moved), (Change::Changed, "default/r#2", 1_000));
+    assert!(turned.entrances.is_empty(), "{turned:#?}");
 }
 
 fn entry(addresses: &str, endpoints: &str) -> String {

@@ -1,5 +1,7 @@
 //! New weights for an applied route, and what they come to.
 
+use std::cell::OnceCell;
+
 use super::App;
 use super::change::Unchanged;
 use super::request;
@@ -27,7 +29,13 @@ impl App {
         let Some(stored) = self.store.get(&key) else { return Err(not_found(&kinds, &key, &self.store).into()) };
         let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
         let refused = |message| Failure::new(Reason::BadRequest, message);
-        let edit = shift::shift(stored, rule.as_ref(), &wanted, |host| self.subsets(stored, host)).map_err(refused)?;
+        let ground = self.ground();
+        let catalog = OnceCell::new();
+        let subsets = |host: &str| {
+            let catalog = catalog.get_or_init(|| Catalog::new(ground.iter().copied(), &self.identity));
+            catalog.subsets(&key.namespace, host)
+        };
+        let edit = shift::shift(stored, rule.as_ref(), &wanted, subsets).map_err(refused)?;
         if let Origin::File { .. } = &stored.origin {
             return Err(Failure::new(Reason::Forbidden, in_file(stored, &edit)).into());
         }
@@ -47,12 +55,13 @@ impl App {
         self.enforce(changed, dry_run).await
     }
 
-    /// Subsets that are declared for a host of a route.
-    fn subsets(&self, object: &Object, host: &str) -> Vec<String> {
-        let objects = [Kind::Service, Kind::ServiceEntry, Kind::DestinationRule].map(|kind| self.store.of_kind(kind));
-        let mut objects: Vec<&Object> = objects.iter().flatten().map(|object| &***object).collect();
+    /// What declares subsets, and the hosts that they are of, by age.
+    fn ground(&self) -> Vec<&Object> {
+        let kinds = [Kind::Service, Kind::ServiceEntry, Kind::DestinationRule];
+        let objects = kinds.into_iter().flat_map(|kind| self.store.of_kind(kind));
+        let mut objects: Vec<&Object> = objects.map(|object| &**object).collect();
         objects.sort_by(|a, b| a.age().cmp(&b.age()));
-        Catalog::new(objects.into_iter(), &self.identity).subsets(&object.key.namespace, host)
+        objects
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::listener::Rule;
 
-use super::{Destination, Endpoint, EndpointAddress, Listener, MeshListener, Plan, Route, steer_name};
+use super::{Destination, Endpoint, EndpointAddress, Kind, Listener, MeshListener, Plan, Route, steer_name};
 pub use moves::{Move, moves};
 
 /// What is different in a newer plan. The JSON of `preview`.
@@ -153,7 +153,8 @@ impl Diff {
     }
 }
 
-/// What is different in `next`. Numbers and generations do not count.
+/// What is different in `next`, which was compiled with the register of `last`: a rule that has moved within its object is
+/// known by its id. Other numbers and generations do not count.
 pub fn diff(last: &Plan, next: &Plan) -> Diff {
     let mut diff = Diff::default();
     let addresses: BTreeSet<SocketAddr> =
@@ -252,20 +253,28 @@ fn compare(address: &str, before: Option<Ways<'_>>, after: Option<Ways<'_>>, dif
     routes(address, &before, &after, &mut diff.routes);
 }
 
-/// Routes of a listener by name, in the order of names and rules.
-fn routes_of(ways: Ways<'_>) -> Routes<'_> {
-    let key = |route: &Arc<Route>| (route.is_own(), route.namespace.clone(), route.object.clone(), route.rule);
-    ways.routes.iter().map(|route| (key(route), &**route)).collect()
+/// Which rule of which object a route is, wherever the rule stands in the object.
+type Identity<'a> = (Kind, &'a str, &'a str, u32);
+
+fn identity(route: &Route) -> Identity<'_> {
+    (route.kind, &route.namespace, &route.object, route.id)
 }
 
-/// By whether they are of services themselves, which come last, and by name.
-type Routes<'a> = BTreeMap<(bool, String, String, usize), &'a Route>;
+/// The routes of a listener.
+type Routes<'a> = BTreeMap<Identity<'a>, &'a Route>;
 
+fn routes_of(ways: Ways<'_>) -> Routes<'_> {
+    ways.routes.iter().map(|route| (identity(route), &**route)).collect()
+}
+
+/// In the order of names and rules; those of services themselves come last.
 fn routes(address: &str, before: &Routes<'_>, after: &Routes<'_>, found: &mut Vec<RouteDiff>) {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    for key in keys {
-        found.extend(route(address, before.get(key).copied(), after.get(key).copied()));
-    }
+    let mut pairs: Vec<_> = keys.into_iter().map(|key| (before.get(key).copied(), after.get(key).copied())).collect();
+    pairs.sort_by_key(|(before, after)| {
+        after.or(*before).map(|route| (route.is_own(), &route.namespace, &route.object, route.rule))
+    });
+    found.extend(pairs.into_iter().filter_map(|(before, after)| route(address, before, after)));
 }
 
 fn route(address: &str, before: Option<&Route>, after: Option<&Route>) -> Option<RouteDiff> {
@@ -368,10 +377,11 @@ fn entrances(address: &str, before: Ways<'_>, after: Ways<'_>, found: &mut Vec<E
             listener.routes.get(listener.rules.iter().find(covers)?.route as usize).cloned()
         };
         let (from, to) = (leads(before), leads(after));
-        let names = (from.as_ref().map(|route| route.name()), to.as_ref().map(|route| route.name()));
-        if names.0 == names.1 {
+        let is_same = |(from, to): (&Arc<Route>, &Arc<Route>)| identity(from) == identity(to);
+        if from.as_ref().zip(to.as_ref()).map_or(from.is_none() && to.is_none(), is_same) {
             continue;
         }
+        let names = (from.as_ref().map(|route| route.name()), to.as_ref().map(|route| route.name()));
         let moves = from.zip(to).map(|(from, to)| moves(&from, &to)).unwrap_or_default();
         found.push(EntranceDiff {
             address: address.to_owned(),

@@ -5,6 +5,7 @@
 
 mod destination;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use super::object::Object;
 
 /// A whole route, in hundredths of a percent.
 const WHOLE: u64 = 10_000;
+
+/// Names of destinations that an error lists.
+const MOST_NAMES: usize = 20;
 
 /// A destination's name in its route, and its share in hundredths of a percent.
 pub type Wanted<'a> = (&'a str, u32);
@@ -234,7 +238,8 @@ fn added(
     name: &str,
     subsets: impl Fn(&str) -> Vec<String>,
 ) -> Result<Value, String> {
-    let mut more: Vec<(Destination, Value)> = Vec::new();
+    let mut names: HashSet<String> = found.iter().map(|one| one.full.clone()).collect();
+    let (mut others, mut entries) = (Vec::new(), Vec::new());
     if object.key.kind == Kind::VirtualService {
         for entry in list {
             let host = entry["destination"]["host"].as_str().unwrap_or_default();
@@ -242,21 +247,23 @@ fn added(
                 let mut entry = entry.clone();
                 entry["destination"]["subset"] = json!(subset);
                 let other = destination(object, &entry);
-                if found.iter().chain(more.iter().map(|(other, _)| other)).all(|known| known.full != other.full) {
-                    more.push((other, entry));
+                if names.insert(other.full.clone()) {
+                    others.push(other);
+                    entries.push(entry);
                 }
             }
         }
     }
-    let (others, entries): (Vec<_>, Vec<_>) = more.into_iter().unzip();
     if let Some(index) = one_of(&others, name)? {
         return Ok(entries.into_iter().nth(index).unwrap_or_default());
     }
     let known: Vec<&Destination> = found.iter().chain(&others).collect();
-    let mut names: Vec<&str> = known.iter().map(|one| one.shortest(&known)).collect();
+    let mut names: Vec<&str> = known.iter().take(MOST_NAMES).map(|one| one.shortest(&known)).collect();
     names.sort_unstable();
     names.dedup();
-    let names = names.join(", ");
+    let more = known.len().saturating_sub(MOST_NAMES);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = names.join(", ") + &more;
     Err(match object.key.kind {
         Kind::TcpRoute => format!(
             "the route has no backend {name:?}; there are: {names} (a TCPRoute has no subsets: apply it with one more \

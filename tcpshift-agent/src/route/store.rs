@@ -59,7 +59,7 @@ impl fmt::Display for Refusal {
 }
 
 /// What to do about an object of a file.
-const EDIT: &str = "edit that file (the agent watches it), or start the agent without it";
+const EDIT: &str = "edit that file, which the agent watches, or start the agent without it";
 
 /// An object of a request that cannot be stored.
 #[derive(Clone, Debug)]
