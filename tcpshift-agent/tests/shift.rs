@@ -190,7 +190,7 @@ fn a_rule_is_named_where_several_could_be_meant() {
     let edit = shifted(&route, Some("2"), &[("v2", 4_000), ("v1", 6_000)]).unwrap();
     assert_eq!((edit.rule.as_deref(), edit.weights.len()), (Some("tcp[2]"), 2));
     assert_eq!(edit.document["spec"]["tcp"][1], route.content["spec"]["tcp"][1], "other rules stay");
-    refuses(&route, Some("3"), &[("v2", 1)], &["no rule 3; there are 0, 1, 2, counted from 0"]);
+    refuses(&route, Some("3"), &[("v2", 1)], &["no rule 3: its rules are 0, 1, 2"]);
     refuses(&route, Some("canary"), &[("v2", 1)], &["no rule \"canary\""]);
 
     let named = |name: &str| format!("name: {name}, backendRefs: [{{name: a, port: 1}}, {{name: b, port: 1}}]");
@@ -201,10 +201,10 @@ fn a_rule_is_named_where_several_could_be_meant() {
         let edit = shifted(&route, rule, &[("a", 1_000)]).unwrap();
         assert_eq!((edit.rule.as_deref(), edit.is_unused), (Some(field), is_unused), "{rule:?}");
     }
-    refuses(&route, Some("9"), &[("a", 1)], &["there are 0 (main), 1 (canary), 2, counted from 0"]);
+    refuses(&route, Some("9"), &[("a", 1)], &["its rules are 0 (main), 1 (canary), 2"]);
     let one = tcp_route(&["backendRefs: [{name: a, port: 1}, {name: b, port: 1}]"]);
     assert_eq!(shifted(&one, None, &[("a", 1)]).unwrap().rule, None);
-    refuses(&one, Some("1"), &[("a", 1)], &["there is 0, counted"]);
+    refuses(&one, Some("1"), &[("a", 1)], &["its only rule is 0"]);
 }
 
 #[test]

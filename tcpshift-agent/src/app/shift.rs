@@ -102,7 +102,7 @@ fn not_found(kinds: &[Kind], key: &Key, store: &Store) -> Failure {
     namespaces.sort_unstable();
     namespaces.dedup();
     if !namespaces.is_empty() {
-        message = format!("{message} in {}; -n says the namespace: {}", key.namespace, namespaces.join(", "));
+        message = format!("{message} in namespace {}, but in {}: say so by -n", key.namespace, namespaces.join(", "));
     }
     Failure::new(Reason::NotFound, message)
 }

@@ -25,6 +25,9 @@ tcpshift does not read, as Deployment, are passed over.
 dropped with a warning, and the creationTimestamp counts, by which the older of two routes comes first. An object that \
 is there keeps its own.";
 
+/// Kinds that are named where objects are passed over.
+const MOST_KINDS: usize = 4;
+
 /// Create objects, or replace them with what the files say
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
@@ -96,7 +99,7 @@ pub(super) fn results(reply: &ChangeReply, output: Option<Format>, mark: &str) -
     Ok(())
 }
 
-/// `3 deployment.apps, 2 pod`
+/// `3 deployment.apps, 2 pod`: how many of each kind, and of the rest together.
 fn by_kind(results: &[&ChangeResult]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for result in results {
@@ -105,7 +108,10 @@ fn by_kind(results: &[&ChangeResult]) -> String {
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(kind, count)| (std::cmp::Reverse(*count), *kind));
-    counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+    let mut words: Vec<_> = counts.iter().take(MOST_KINDS).map(|(kind, count)| format!("{count} {kind}")).collect();
+    let rest: usize = counts.iter().skip(MOST_KINDS).map(|(_, count)| count).sum();
+    words.extend((rest > 0).then(|| format!("{rest} of other kinds")));
+    words.join(", ")
 }
 
 /// As kubectl says it; nothing for an object nothing was done to.
@@ -121,4 +127,22 @@ fn line(result: &ChangeResult) -> Option<String> {
         },
         Action::NotFound | Action::PassedOver => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_over_is_counted() {
+        let result = |object: &str| ChangeResult {
+            object: object.to_owned(),
+            namespace: "default".to_owned(),
+            action: Action::PassedOver,
+            resource_version: None,
+        };
+        let kinds = ["a/1", "b.x/1", "b.x/2", "c/1", "d/1", "e/1", "f/1", "f/2", "f/3"].map(result);
+        assert_eq!(by_kind(&kinds.iter().take(3).collect::<Vec<_>>()), "2 b.x, 1 a");
+        assert_eq!(by_kind(&kinds.iter().collect::<Vec<_>>()), "3 f, 2 b.x, 1 a, 1 c, 2 of other kinds");
+    }
 }

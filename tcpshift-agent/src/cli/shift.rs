@@ -11,11 +11,11 @@ use crate::route::write;
 
 const AFTER: &str = "\
 Examples:
-  tcpshift-agent shift vs/tcp-echo v2=20              20 % to v2, the rest to the others
-  tcpshift-agent shift vs/tcp-echo v1=0 v2=100        everything to v2
-  tcpshift-agent shift vs/tcp-echo v2=0.5 --rule 1    half a percent, in the second tcp rule
-  tcpshift-agent shift tcproute/tcp-echo tcp-echo-v2=20   20 % to the backend tcp-echo-v2
-  tcpshift-agent shift tcp-echo v2=20 --dry-run       what that would do; nothing is changed
+  tcpshift-agent shift vs/tcp-echo v2=20            20 % to v2, the rest to the others
+  tcpshift-agent shift vs/tcp-echo v1=0 v2=100      everything to v2
+  tcpshift-agent shift vs/tcp-echo v2=0.5 --rule 1  half a percent, in the second tcp rule
+  tcpshift-agent shift tcproute/echo echo-v2=20     20 % to the backend echo-v2
+  tcpshift-agent shift tcp-echo v2=20 --dry-run     what that would do; nothing is changed
 
 Only new connections are affected. A destination that is not named keeps its proportion to the others. Of a \
 VirtualService it is named by its subset, or by its host if it has none; of a TCPRoute by its backend. Where that is \

@@ -55,6 +55,8 @@ const PASSED_OVER: &[(&str, &[&str])] = &[
     (
         "",
         &[
+            "Binding",
+            "ComponentStatus",
             "ConfigMap",
             "Endpoints",
             "Event",

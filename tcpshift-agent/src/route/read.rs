@@ -315,14 +315,16 @@ impl Reader<'_> {
             self.report.error(&path.name("namespace"), message, cure);
             return None;
         }
+        let key = Key { kind, namespace: namespace.to_owned(), name: name.to_owned() };
         if let (Some(given), Some(wanted)) = (given, self.namespace)
             && self.only
             && given != wanted
         {
+            self.report.object = key.to_string();
             let message = format!("the object is of namespace {given}, the command of namespace {wanted}");
             self.report.error(&path.name("namespace"), message, "leave one of them out");
         }
-        Some(Key { kind, namespace: namespace.to_owned(), name: name.to_owned() })
+        Some(key)
     }
 }
 

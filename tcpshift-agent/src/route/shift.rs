@@ -199,7 +199,7 @@ impl<'a> Rules<'a> {
                     RuleName::Name(name) => name.clone(),
                 };
                 let named = self.names.iter().position(|name| *name == Some(&text));
-                named.ok_or_else(|| format!("{} has no rule {rule}; there {}", self.object.key, self.listed()))
+                named.ok_or_else(|| format!("{} has no rule {rule}: {}", self.object.key, self.listed()))
             }
             None if count == 1 || self.is_tcp_route() => Ok(0),
             None => {
@@ -218,15 +218,15 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// `are 0 (canary) and 1`, by index and name.
+    /// `its rules are 0 (canary), 1`, by index and name.
     fn listed(&self) -> String {
         let each = self.names.iter().enumerate().map(|(index, name)| match name {
             Some(name) => format!("{index} ({name})"),
             None => index.to_string(),
         });
         let each: Vec<_> = each.collect();
-        let verb = if each.len() == 1 { "is" } else { "are" };
-        format!("{verb} {}, counted from 0", each.join(", "))
+        let begin = if each.len() == 1 { "its only rule is" } else { "its rules are" };
+        format!("{begin} {}", each.join(", "))
     }
 }
 

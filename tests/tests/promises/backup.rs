@@ -167,5 +167,7 @@ fn what_a_cluster_prints_is_applied() {
     let forced = agent.cli_with(&["apply", "--force", "-f", "-"], of_a_cluster(2).as_bytes()).expect(0);
     assert!(forced.stdout.contains("virtualservice.networking.istio.io/shop configured\n"), "{forced:?}");
     let other = agent.cli_with(&["apply", "-n", "till", "-f", "-"], of_a_cluster(2).as_bytes()).expect(65);
-    other.complains("the object is of namespace shop, the command of namespace till");
+    other.complains(
+        "Service shop/till: metadata.namespace: the object is of namespace shop, the command of namespace till",
+    );
 }
