@@ -385,9 +385,11 @@ fn a_hash_chooses_where_the_service_or_its_destination_rule_says_so() {
 
 /// Addresses of the only destination of a route to a host of a ServiceEntry, or why there are none.
 fn dns(world: &mut World, host: &str, entry: &str) -> Result<Vec<String>, Unusable> {
+    // Istio takes DYNAMIC_DNS for protocols alone that name the host.
+    let protocol = if entry.contains("DYNAMIC_DNS") { "TLS" } else { "TCP" };
     let entry = format!(
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: e}}\n\
-         spec: {{ports: [{{number: 9000, name: tcp, protocol: TCP, targetPort: 9900}}], {entry}}}"
+         spec: {{ports: [{{number: 9000, name: tcp, protocol: {protocol}, targetPort: 9900}}], {entry}}}"
     );
     let workload = "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: w}\n\
                     spec: {address: b.example.com, labels: {app: named}}";

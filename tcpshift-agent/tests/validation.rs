@@ -1,7 +1,8 @@
 //! The table of documents and verdicts: every file in `validation/` holds cases, one after another.
 //!
 //! A case begins with the line `=== NAME`. Then come `why: REASON`, `verdict: accept`, `warn` or `reject`, for the
-//! last two `says: TEXT`, which has to be part of a problem's field and message, an empty line, and the document.
+//! last two `says: TEXT`, which has to be part of a problem's field and message, perhaps `cure: TEXT`, which has to be part
+//! of its cure, an empty line, and the document.
 //! `accept` means that there is nothing to say at all.
 //!
 //! Each document is written anew too, with every field on a line of its own: a problem has the line of its field.
@@ -19,6 +20,7 @@ struct Case<'a> {
     why: &'a str,
     verdict: &'a str,
     says: Option<&'a str>,
+    cure: Option<&'a str>,
     document: &'a str,
 }
 
@@ -151,7 +153,7 @@ fn cases(text: &str) -> impl Iterator<Item = Case<'_>> {
         let field = |name: &str| rest.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         let why = field("why").unwrap_or_default();
         let verdict = field("verdict").unwrap_or_else(|| panic!("no verdict: {case}"));
-        Some(Case { name, why, verdict, says: field("says"), document })
+        Some(Case { name, why, verdict, says: field("says"), cure: field("cure"), document })
     })
 }
 
@@ -160,7 +162,10 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
     let of = |severity| problems.iter().filter(move |problem: &&Problem| problem.severity == severity);
     let said = |severity| {
         let wanted = case.says.unwrap_or_else(|| panic!("{}: nothing is expected to be said", case.name));
-        of(severity).any(|problem| format!("{}: {}", problem.field, problem.message).contains(wanted))
+        of(severity).any(|problem| {
+            format!("{}: {}", problem.field, problem.message).contains(wanted)
+                && problem.cure.contains(case.cure.unwrap_or_default())
+        })
     };
     let (errors, warnings) = (of(Severity::Error).count(), of(Severity::Warning).count());
     let right = match case.verdict {

@@ -11,7 +11,7 @@ use super::place::{self, AdminAddress};
 use super::{JsonOnly, Namespace, documents, quantity, screen};
 use crate::analyze::{self, Input, code};
 use crate::route::problem::{Problem, Severity};
-use crate::route::read::{self, Document};
+use crate::route::read::{self, Document, Entry};
 
 const AFTER: &str = "\
 Examples:
@@ -48,19 +48,20 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     let paths = documents::files(files)?;
     let Each { documents, unusable, has_failed: unreadable } = documents::each(&paths)?;
     let files = documents.len() + unusable.len();
-    let (_, mut problems) = read::read_all(&documents, namespace.namespace.as_deref());
+    let (entries, mut problems) = read::read_all(&documents, namespace.namespace.as_deref());
     problems.extend(unusable);
     problems.extend(refused(documents, namespace.namespace.clone()));
     let places: HashMap<String, usize> =
         paths.iter().enumerate().map(|(at, path)| (documents::name(path), at)).collect();
     problems.sort_by_key(|problem| (places.get(&problem.file).copied(), problem.line));
+    let passed_over = entries.iter().filter(|entry| matches!(entry, Entry::PassedOver { .. })).count();
     let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     screen::print(&match output {
-        Some(JsonOnly::Json) => json(files, errors, warnings, &problems)?,
+        Some(JsonOnly::Json) => json(files, passed_over, errors, warnings, &problems)?,
         None => {
             outcome::problems(&problems);
-            format!("{}\n", summary(files, errors, warnings))
+            format!("{}\n", summary(files, passed_over, errors, warnings))
         }
     })?;
     Ok(match (unreadable, errors) {
@@ -84,17 +85,24 @@ fn refused(documents: Vec<Document>, namespace: Option<String>) -> impl Iterator
     })
 }
 
-fn json(files: usize, errors: usize, warnings: usize, problems: &[Problem]) -> Result<String, Stop> {
-    screen::json(&serde_json::json!({ "files": files, "errors": errors, "warnings": warnings, "problems": problems }))
+fn json(files: usize, passed: usize, errors: usize, warnings: usize, problems: &[Problem]) -> Result<String, Stop> {
+    screen::json(&serde_json::json!({
+        "files": files, "passedOver": passed, "errors": errors, "warnings": warnings, "problems": problems
+    }))
 }
 
-fn summary(files: usize, errors: usize, warnings: usize) -> String {
+fn summary(files: usize, passed_over: usize, errors: usize, warnings: usize) -> String {
     let count = |count: usize, noun| quantity::count(count as u64, noun);
     let files = count(files, "file");
-    match (errors, warnings) {
+    let verdict = match (errors, warnings) {
         (0, 0) => format!("{files}: no problem found"),
         (0, _) => format!("{files}: valid, {}", count(warnings, "warning")),
         _ => format!("{files}: {}, {}", count(errors, "error"), count(warnings, "warning")),
+    };
+    match passed_over {
+        0 => verdict,
+        1 => format!("{verdict}; 1 object of another kind passed over"),
+        _ => format!("{verdict}; {passed_over} objects of other kinds passed over"),
     }
 }
 
@@ -104,8 +112,10 @@ mod tests {
 
     #[test]
     fn the_summary_counts() {
-        assert_eq!(summary(1, 0, 0), "1 file: no problem found");
-        assert_eq!(summary(2, 0, 1), "2 files: valid, 1 warning");
-        assert_eq!(summary(2, 1, 0), "2 files: 1 error, 0 warnings");
+        assert_eq!(summary(1, 0, 0, 0), "1 file: no problem found");
+        assert_eq!(summary(2, 0, 0, 1), "2 files: valid, 1 warning");
+        assert_eq!(summary(2, 0, 1, 0), "2 files: 1 error, 0 warnings");
+        assert_eq!(summary(1, 1, 0, 0), "1 file: no problem found; 1 object of another kind passed over");
+        assert_eq!(summary(3, 2, 0, 1), "3 files: valid, 1 warning; 2 objects of other kinds passed over");
     }
 }

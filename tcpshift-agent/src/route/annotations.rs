@@ -10,6 +10,14 @@ const STEER_BY: &str = "tcpshift.io/steer-by";
 const ON_EMPTY: &str = "tcpshift.io/on-empty";
 const DATAPATH: &str = "tcpshift.io/datapath";
 
+/// Annotations that make Istio refuse an object of the kinds that are read.
+const REFUSED: [&str; 4] = [
+    "istio.io/dry-run",
+    "internal.istio.io/webhook-always-reject",
+    "internal.istio.io/parents",
+    "internal.istio.io/parent-namespace",
+];
+
 /// Datapaths that other versions have.
 const MISSING: [&str; 2] = ["sockmap", "nat"];
 
@@ -94,7 +102,7 @@ pub fn refuse_as_istio(metadata: &Node, report: &mut Report<'_>) {
     let path = Path::ROOT.name("metadata");
     let path = path.name("annotations");
     for field in metadata.fields("annotations") {
-        if ["istio.io/dry-run", "internal.istio.io/webhook-always-reject"].contains(&field.name.as_str()) {
+        if REFUSED.contains(&field.name.as_str()) {
             let message = "Istio refuses objects of this kind with this annotation";
             report.error(&path.name(&field.name), message, "remove it");
         }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::schema::distance;
+
 /// A kind that tcpshift reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
@@ -82,6 +84,8 @@ pub enum Meaning {
     Read(Kind),
     /// It is none of tcpshift's business.
     PassedOver,
+    /// As [`Meaning::PassedOver`], and perhaps a slip: a kind that is read, in a group that nobody has it in.
+    Misplaced,
     /// Its group is read and has no such kind.
     Unknown,
 }
@@ -110,8 +114,32 @@ impl Kind {
         match PASSED_OVER.iter().find(|(known, _)| *known == group) {
             Some((_, kinds)) if kinds.contains(&kind) => Meaning::PassedOver,
             Some(_) => Meaning::Unknown,
+            None if Self::ALL.into_iter().any(|known| known.is_near(group, kind)) => Meaning::Misplaced,
             None => Meaning::PassedOver,
         }
+    }
+
+    /// The kinds that somebody may have meant who wrote this kind in a group that has it not.
+    pub fn meant(group: &str, kind: &str) -> Vec<Self> {
+        let same = |known: &Self| known.name().eq_ignore_ascii_case(kind);
+        let same: Vec<Self> = Self::ALL.into_iter().filter(same).collect();
+        let near: Vec<Self> = same.iter().copied().filter(|known| is_close(group, known.group())).collect();
+        if near.is_empty() { same } else { near }
+    }
+
+    /// Whether a document of another group is probably one of this kind. Other projects have a Gateway, a Service or a
+    /// VirtualService of their own, so the group has to be close to that of this kind, or one of which is known that it has
+    /// no such kind: Kubernetes' own groups, which have no dot or end in `k8s.io`, and Istio's.
+    fn is_near(self, group: &str, kind: &str) -> bool {
+        let owned = |owner: &str| group.strip_suffix(owner).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let known = !group.contains('.') || ["k8s.io", "x-k8s.io", "istio.io"].into_iter().any(owned);
+        self.name().eq_ignore_ascii_case(kind) && (known || is_close(group, self.group()))
+    }
+
+    /// With its newest version, as documents write it: `networking.istio.io/v1`.
+    pub fn api_version(self) -> String {
+        let version = self.versions()[0];
+        if self.group().is_empty() { version.to_owned() } else { format!("{}/{version}", self.group()) }
     }
 
     /// The kinds that a person means: by name, plural or short name, in any case, with or without the group.
@@ -234,6 +262,11 @@ pub fn unknown(word: &str) -> String {
     });
     let known: Vec<_> = known.collect();
     format!("there is no kind {word:?}; there are {}", known.join(", "))
+}
+
+/// Whether a group is another one with a slip of the pen.
+fn is_close(group: &str, known: &str) -> bool {
+    !known.is_empty() && group.len() <= 64 && (group.contains(known) || distance(group, known) <= 3)
 }
 
 fn with_group(name: &str, group: &str) -> String {

@@ -3,9 +3,12 @@
 use jiff::Timestamp;
 
 use super::kind::Kind;
-use super::node::Node;
+use super::node::{Field, Node};
 use super::report::{Path, Report};
 use super::{annotations, names};
+
+/// How many bytes all annotations of an object have at most, keys and values.
+const MAX_ANNOTATIONS: usize = 256 << 10;
 
 /// Checks labels and annotations. The object's name is checked where it is read.
 pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
@@ -13,16 +16,22 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
     let labels = path.name("labels");
     for field in metadata.fields("labels") {
         let value = field.node.as_str().unwrap_or_default();
-        let problem = names::qualified_name_problem(&field.name).or_else(|| names::metadata_value_problem(value));
-        if let Some(problem) = problem {
-            report.error(&labels.name(&field.name), problem, "");
+        let fault = names::qualified_name_fault(&field.name).or_else(|| names::metadata_value_fault(value));
+        if let Some(fault) = fault {
+            report.fault(&labels.name(&field.name), fault);
         }
     }
     let annotations = path.name("annotations");
     for field in metadata.fields("annotations") {
-        if let Some(problem) = names::qualified_name_problem(&field.name) {
-            report.error(&annotations.name(&field.name), problem, "");
+        if let Some(fault) = names::annotation_key_fault(&field.name) {
+            report.fault(&annotations.name(&field.name), fault);
         }
+    }
+    let size = |field: &Field| field.name.len() + field.node.as_str().unwrap_or_default().len();
+    let total: usize = metadata.fields("annotations").iter().map(size).sum();
+    if total > MAX_ANNOTATIONS {
+        let message = format!("the annotations have {total} bytes, {MAX_ANNOTATIONS} at most");
+        report.error(&annotations, message, "remove some");
     }
     if kind != Kind::VirtualService {
         annotations::check(kind, metadata, report);

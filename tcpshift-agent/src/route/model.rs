@@ -111,9 +111,9 @@ fn object_labels(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'
     let path = path.name(name);
     for field in node.fields(name) {
         let value = field.node.as_str().unwrap_or_default();
-        let problem = names::qualified_name_problem(&field.name).or_else(|| names::metadata_value_problem(value));
-        if let Some(problem) = problem {
-            report.error(&path.name(&field.name), problem, "");
+        let fault = names::qualified_name_fault(&field.name).or_else(|| names::metadata_value_fault(value));
+        if let Some(fault) = fault {
+            report.fault(&path.name(&field.name), fault);
         }
     }
     node.string_map(name)
@@ -147,8 +147,8 @@ fn labels(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) -> 
         let path = path.name(name);
         let path = path.name(&field.name);
         let value = field.node.as_str().unwrap_or_default();
-        if let Some(problem) = names::label_key_problem(&field.name).or_else(|| names::label_value_problem(value)) {
-            report.error(&path, problem, "");
+        if let Some(fault) = names::label_key_fault(&field.name).or_else(|| names::label_value_fault(value)) {
+            report.fault(&path, fault);
         }
     }
     node.string_map(name)
@@ -156,12 +156,12 @@ fn labels(node: &Node, name: &str, path: &Path<'_>, report: &mut Report<'_>) -> 
 
 /// A port from 1 to 65,535.
 fn port(node: Option<&Node>, path: &Path<'_>, report: &mut Report<'_>) -> u16 {
-    let number = node.and_then(Node::as_i64).unwrap_or_default();
-    match u16::try_from(number) {
-        Ok(port) if port > 0 => port,
-        _ => {
-            report.error(path, format!("a port from 1 to 65535 is expected here, and this is {number}"), "");
-            0
-        }
+    let number = node.and_then(Node::as_i64);
+    if let Some(port) = number.and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0) {
+        return port;
     }
+    let found = number.map_or_else(|| "there is none".to_owned(), |number| format!("this is {number}"));
+    let message = format!("a port from 1 to 65535 is expected here, and {found}");
+    report.error(path, message, "write the number of the port");
+    0
 }

@@ -5,24 +5,122 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// An RFC 1123 label, as Kubernetes wants it of namespaces: lower case, at most 63 characters.
+/// How long a label of a DNS name is at most.
+const LABEL: usize = 63;
+/// How long the name of an object is at most.
+const SUBDOMAIN: usize = 253;
+
+/// What is wrong with a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// A sentence about it: `it has 70 characters, 63 at most`.
+    pub problem: String,
+    /// What to do.
+    pub cure: String,
+}
+
+impl Fault {
+    fn new(problem: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { problem: problem.into(), cure: cure.into() }
+    }
+}
+
+/// The length of a name is checked before its characters, so that the bound that is broken is named.
+fn length_fault(text: &str, most: usize) -> Option<Fault> {
+    match text.len() {
+        0 => Some(Fault::new("it is empty", "write a name")),
+        length if length > most => {
+            Some(Fault::new(format!("it has {length} characters, {most} at most"), "shorten it"))
+        }
+        _ => None,
+    }
+}
+
+/// The first character that cannot stand in a name, or not at its ends.
+fn character_fault(text: &str, inner: &str, is_letter: fn(char) -> bool, cure: &str) -> Option<Fault> {
+    let wrong = text.chars().find(|letter| !is_letter(*letter) && !inner.contains(*letter));
+    let problem = match (wrong, text.chars().next(), text.chars().next_back()) {
+        (Some(wrong), ..) if wrong.is_ascii_uppercase() => format!("it has the upper-case letter {wrong:?}"),
+        (Some(wrong), ..) => format!("it has the character {wrong:?}"),
+        (None, Some(first), _) if !is_letter(first) => format!("it begins with {first:?}"),
+        (None, _, Some(last)) if !is_letter(last) => format!("it ends in {last:?}"),
+        _ => return None,
+    };
+    Some(Fault::new(problem, cure))
+}
+
+fn is_lower(letter: char) -> bool {
+    letter.is_ascii_lowercase() || letter.is_ascii_digit()
+}
+
+fn is_any(letter: char) -> bool {
+    letter.is_ascii_alphanumeric()
+}
+
+const LOWER_CURE: &str = "use lower-case letters, digits and inner hyphens";
+const ANY_CURE: &str = "use letters, digits and inner hyphens";
+
+/// Why a text is no RFC 1123 label, if it is none, as Kubernetes wants it of namespaces: lower case, at most 63 characters.
+pub fn dns_label_fault(name: &str) -> Option<Fault> {
+    length_fault(name, LABEL).or_else(|| character_fault(name, "-", is_lower, LOWER_CURE))
+}
+
+/// Whether a text is an RFC 1123 label in lower case.
 pub fn is_dns_label(name: &str) -> bool {
-    is_host_label(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
+    dns_label_fault(name).is_none()
 }
 
-/// Labels joined by dots, at most 253 characters: the name of an object.
+/// As [`dns_label_fault`], of the name of a Service, which begins with a letter (RFC 1035).
+pub fn service_name_fault(name: &str) -> Option<Fault> {
+    let digit = || name.starts_with(|first: char| first.is_ascii_digit());
+    dns_label_fault(name).or_else(|| digit().then(|| Fault::new("it begins with a digit", "begin it with a letter")))
+}
+
+/// Why a text is no name of a port of a container, if it is none: as IANA registers names of services.
+pub fn container_port_fault(name: &str) -> Option<Fault> {
+    let further = || match name {
+        _ if name.contains("--") => Some(Fault::new("it has two hyphens in a row", "use single hyphens")),
+        _ if !name.contains(|letter: char| letter.is_ascii_lowercase()) => {
+            Some(Fault::new("it has no letter", "use one letter at least"))
+        }
+        _ => None,
+    };
+    length_fault(name, 15).or_else(|| character_fault(name, "-", is_lower, LOWER_CURE)).or_else(further)
+}
+
+/// Why a text is no name of an object, if it is none: labels joined by dots, at most 253 characters. Kubernetes does not
+/// bound the length of a label here.
+pub fn dns_subdomain_fault(name: &str) -> Option<Fault> {
+    let cure = "use lower-case letters, digits, inner hyphens and dots";
+    length_fault(name, SUBDOMAIN).or_else(|| {
+        name.split('.').find_map(|label| match label {
+            "" => Some(Fault::new("it has a dot without a name on each side", cure)),
+            _ => character_fault(label, "-", is_lower, cure),
+        })
+    })
+}
+
+/// Whether a text is a name of an object.
 pub fn is_dns_subdomain(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(is_dns_label)
+    dns_subdomain_fault(name).is_none()
 }
 
-/// A label as Istio takes it in hosts and subset names: upper case is allowed.
+/// Why a text is no label as Istio takes it in hosts, ports and subset names, if it is none: upper case is allowed.
+pub fn host_label_fault(name: &str) -> Option<Fault> {
+    length_fault(name, LABEL).or_else(|| character_fault(name, "-", is_any, ANY_CURE))
+}
+
+/// Whether a text is a label as Istio takes it.
 pub fn is_host_label(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    name.len() <= 63
-        && ends(bytes.first())
-        && ends(bytes.last())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    host_label_fault(name).is_none()
+}
+
+/// A name for a message, the end of a long one left out.
+pub fn shown(name: &str) -> String {
+    match name.char_indices().nth(80) {
+        Some((end, _)) => format!("{:?}", format!("{}…", &name[..end])),
+        None => format!("{name:?}"),
+    }
 }
 
 /// Why a text is no host name, if it is none. A trailing dot is allowed, a number as last label is not.
@@ -38,15 +136,19 @@ pub fn wildcard_host_problem(host: &str) -> Option<String> {
         None => (host, None),
     };
     let label = first.strip_prefix("*-").or_else(|| first.strip_prefix('*')).unwrap_or(first);
-    let fits = first == "*" || first.len() <= 63 && is_host_label(label);
-    size_problem(host).or_else(|| (!fits).then(|| label_problem(first))).or_else(|| labels_problem(rest?))
+    let fault = || match first {
+        "*" => None,
+        _ if first.len() > LABEL => length_fault(first, LABEL),
+        _ => host_label_fault(label),
+    };
+    size_problem(host).or_else(|| Some(label_problem(first, &fault()?))).or_else(|| labels_problem(rest?))
 }
 
 fn size_problem(host: &str) -> Option<String> {
     match host.len() {
         0 => Some("a host name cannot be empty".to_owned()),
         1..=255 => None,
-        _ => Some("a host name has at most 255 characters".to_owned()),
+        length => Some(format!("a host name has at most 255 characters, and this has {length}")),
     }
 }
 
@@ -56,11 +158,31 @@ fn labels_problem(labels: &str) -> Option<String> {
         return Some("the last part of a host name cannot be a number".to_owned());
     }
     let labels = labels.strip_suffix('.').or((!labels.is_empty()).then_some(labels))?;
-    labels.split('.').find(|label| !is_host_label(label)).map(label_problem)
+    labels.split('.').find_map(|label| Some(label_problem(label, &host_label_fault(label)?)))
 }
 
-fn label_problem(label: &str) -> String {
-    format!("{label:?} is no part of a host name (letters, digits and inner hyphens, 1 to 63 of them)")
+fn label_problem(label: &str, fault: &Fault) -> String {
+    format!("{label:?} is no part of a host name: {}", fault.problem)
+}
+
+/// What to do about a text that is no host name.
+pub fn host_cure(text: &str) -> &'static str {
+    match text {
+        "" => "name a host, as in echo.example.com",
+        _ if text.contains("://") => "write the host alone, without what stands before it",
+        _ if text.contains('/') => "write the host alone, without a path",
+        _ if text.contains(':') => "write the host alone, without a port",
+        _ => "use letters, digits, inner hyphens and dots, as in echo.example.com",
+    }
+}
+
+/// What to do about a text that names no service.
+pub fn service_cure(text: &str) -> &'static str {
+    match text {
+        _ if text.contains(['/', ':']) => host_cure(text),
+        _ if is_address(text) => "make a ServiceEntry with the address as endpoint, and name its host",
+        _ => "name a service, as tcp-echo or tcp-echo.example.com",
+    }
 }
 
 /// Whether a text is an IP address, perhaps with an IPv6 zone.
@@ -135,46 +257,59 @@ pub fn covers(wide: &str, narrow: &str) -> bool {
     }
 }
 
-/// Why a label's key is none, if it is none, as Istio checks it: an optional DNS prefix and a slash, then a name.
-pub fn label_key_problem(key: &str) -> Option<String> {
-    key_problem(key, |prefix| {
-        prefix.len() <= 253 && prefix.split('.').all(|label| label.len() > 63 || is_host_label(label))
-    })
-}
-
-/// As [`label_key_problem`], as Kubernetes checks it in metadata: the prefix is in lower case.
-pub fn qualified_name_problem(key: &str) -> Option<String> {
-    key_problem(key, is_dns_subdomain)
-}
-
-fn key_problem(key: &str, is_prefix: impl Fn(&str) -> bool) -> Option<String> {
-    let name = match key.split_once('/') {
-        Some((prefix, name)) if is_prefix(prefix) => name,
-        Some((prefix, _)) => return Some(format!("{prefix:?} is no DNS name to stand before a slash")),
-        None => key,
+/// Why a label's key is none, if it is none, as Istio checks it: an optional DNS prefix and a slash, then a name. The
+/// length of a part of the prefix is not bounded.
+pub fn label_key_fault(key: &str) -> Option<Fault> {
+    let prefix = |prefix: &str| {
+        let label = |label| length_fault(label, usize::MAX).or_else(|| character_fault(label, "-", is_any, ""));
+        length_fault(prefix, SUBDOMAIN).or_else(|| prefix.split('.').find_map(label))
     };
-    (!is_label_text(name) || name.is_empty() || name.len() > 63)
-        .then(|| format!("{key:?} is no key of a label (letters, digits, - _ . inside, at most 63)"))
+    key_fault(key, prefix, "a label")
 }
+
+/// As [`label_key_fault`], as Kubernetes checks it in metadata: the prefix is in lower case.
+pub fn qualified_name_fault(key: &str) -> Option<Fault> {
+    key_fault(key, dns_subdomain_fault, "a label")
+}
+
+/// As [`qualified_name_fault`], of an annotation, whose prefix can be in any case.
+pub fn annotation_key_fault(key: &str) -> Option<Fault> {
+    key_fault(key, |prefix| dns_subdomain_fault(&prefix.to_ascii_lowercase()), "an annotation")
+}
+
+fn key_fault(key: &str, prefix_fault: impl Fn(&str) -> Option<Fault>, thing: &str) -> Option<Fault> {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let about = |part: &str, fault: &Fault, cure: &str| {
+        let what = fault.problem.strip_prefix("it ").unwrap_or(&fault.problem);
+        Some(Fault::new(format!("{} is no key of {thing}: {part} {what}", shown(key)), cure))
+    };
+    if let Some(fault) = prefix.and_then(prefix_fault) {
+        return about(
+            "what stands before the slash",
+            &fault,
+            "write a DNS name before the slash, at most 253 characters",
+        );
+    }
+    let fault = length_fault(name, LABEL).or_else(|| character_fault(name, "-_.", is_any, ""))?;
+    about(if prefix.is_some() { "what stands behind the slash" } else { "it" }, &fault, KEY_CURE)
+}
+
+const KEY_CURE: &str = "use at most 63 letters, digits and inner - _ .";
 
 /// Why a label's value is none, if it is none, as Istio checks it: of any length.
-pub fn label_value_problem(value: &str) -> Option<String> {
-    (!is_label_text(value)).then(|| format!("{value:?} is no value of a label (letters, digits, - _ . inside)"))
+pub fn label_value_fault(value: &str) -> Option<Fault> {
+    let fault = (!value.is_empty()).then(|| character_fault(value, "-_.", is_any, ""))??;
+    let cure = "use letters, digits and inner - _ .";
+    Some(Fault::new(format!("{} is no value of a label: {}", shown(value), fault.problem), cure))
 }
 
-/// As [`label_value_problem`], as Kubernetes checks it in metadata: at most 63 characters.
-pub fn metadata_value_problem(value: &str) -> Option<String> {
-    let long = value.len() > 63;
-    label_value_problem(value).or_else(|| long.then(|| "the value of a label has at most 63 characters".to_owned()))
-}
-
-/// Empty, or letters and digits at both ends and `-_.` inside too.
-fn is_label_text(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let ends = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
-    ends(bytes.first())
-        && ends(bytes.last())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+/// As [`label_value_fault`], as Kubernetes checks it in metadata: at most 63 characters.
+pub fn metadata_value_fault(value: &str) -> Option<Fault> {
+    let long = length_fault(value, LABEL).filter(|_| !value.is_empty());
+    let fault = long.or_else(|| label_value_fault(value))?;
+    let problem =
+        fault.problem.strip_prefix("it ").map(|what| format!("{} is no value of a label: it {what}", shown(value)));
+    Some(Fault::new(problem.unwrap_or(fault.problem), KEY_CURE))
 }
 
 /// Where Services live.

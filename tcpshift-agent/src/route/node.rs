@@ -74,23 +74,34 @@ impl Node {
     /// The line of a field: that of its name, or of the item of a list. Of a field that is not there it is the line
     /// of what is nearest around it.
     pub fn line_of(&self, steps: &[Step]) -> usize {
+        self.nearest(steps).0
+    }
+
+    /// A value inside this one, if it is there.
+    pub fn find(&self, steps: &[Step]) -> Option<&Self> {
+        let (_, node, found) = self.nearest(steps);
+        (found == steps.len()).then_some(node)
+    }
+
+    /// The line and the value of the last step that leads to something, and how many steps led there.
+    fn nearest(&self, steps: &[Step]) -> (usize, &Self, usize) {
         let (mut node, mut line) = (self, self.line);
-        for step in steps {
+        for (found, step) in steps.iter().enumerate() {
             (node, line) = match (step, &node.value) {
                 (Step::Name(name), Value::Map(fields)) => {
                     let exact = fields.iter().find(|field| field.name == *name);
                     let spelled = || fields.iter().find(|field| camel_case(&field.name) == camel_case(name));
-                    let Some(field) = exact.or_else(spelled) else { break };
+                    let Some(field) = exact.or_else(spelled) else { return (line, node, found) };
                     (&field.node, field.line)
                 }
                 (Step::Index(index), Value::List(items)) => {
-                    let Some(item) = items.get(*index) else { break };
+                    let Some(item) = items.get(*index) else { return (line, node, found) };
                     (item, item.line)
                 }
-                _ => break,
+                _ => return (line, node, found),
             };
         }
-        line
+        (line, node, steps.len())
     }
 
     /// A field of a map; `None` also where it is null, or where this is no map.
@@ -103,6 +114,11 @@ impl Node {
     /// The text of a string field.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?.as_str()
+    }
+
+    /// The text of a string field; none where it is empty, which says as much as an absent field.
+    pub fn word(&self, name: &str) -> Option<&str> {
+        self.text(name).filter(|text| !text.is_empty())
     }
 
     /// The items of a list field; none where it is absent.

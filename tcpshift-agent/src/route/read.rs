@@ -233,7 +233,10 @@ impl Reader<'_> {
                 }
                 self.object(found, document);
             }
-            Meaning::PassedOver => {
+            Meaning::PassedOver | Meaning::Misplaced => {
+                if found == Meaning::Misplaced {
+                    self.misplaced(group, kind, object);
+                }
                 let kind = kind.to_ascii_lowercase();
                 let kind = if group.is_empty() { kind } else { format!("{kind}.{group}") };
                 let namespace = document.get("metadata").and_then(|metadata| metadata.text("namespace"));
@@ -243,8 +246,10 @@ impl Reader<'_> {
             Meaning::Unknown => {
                 object.clone_into(&mut self.report.object);
                 let known = Kind::ALL.iter().filter(|kind| kind.group() == group).map(|kind| kind.name());
+                let meant = Kind::meant(group, kind);
                 let cure = match schema::closest(kind, known.clone()) {
                     Some(near) => format!("did you mean {near}?"),
+                    None if !meant.is_empty() => did_you_mean(&meant),
                     None => format!("kinds of this group: {}", known.collect::<Vec<_>>().join(", ")),
                 };
                 let group = if group.is_empty() { "the core group" } else { group };
@@ -252,6 +257,15 @@ impl Reader<'_> {
                 self.report.error(&Path::ROOT.name("kind"), message, cure);
             }
         }
+    }
+
+    /// Warns of an object whose group is probably a slip of the pen.
+    fn misplaced(&mut self, group: &str, kind: &str, object: &str) {
+        self.report.object = format!("{kind} {object}");
+        let meant = Kind::meant(group, kind);
+        let known: Vec<String> = meant.iter().map(|kind| kind.qualified()).collect();
+        let message = format!("passed over: tcpshift reads {}, not {kind} of the group {group}", known.join(" and "));
+        self.report.warning(&Path::ROOT.name("apiVersion"), message, did_you_mean(&meant));
     }
 
     fn object(&mut self, kind: Kind, document: &mut Node) {
@@ -303,16 +317,14 @@ impl Reader<'_> {
             self.report.error(&path.name("name"), message, cure);
             return None;
         }
-        if !names::is_dns_subdomain(name) {
-            let message = format!("{name:?} is no name of an object");
-            let cure = "use lower-case letters, digits, inner hyphens and dots, at most 253";
-            self.report.error(&path.name("name"), message, cure);
+        if let Some(fault) = names::dns_subdomain_fault(name) {
+            let message = format!("{} is no name of an object: {}", names::shown(name), fault.problem);
+            self.report.error(&path.name("name"), message, fault.cure);
             return None;
         }
-        if !names::is_dns_label(namespace) {
-            let message = format!("{namespace:?} is no namespace");
-            let cure = "use lower-case letters, digits and inner hyphens, at most 63";
-            self.report.error(&path.name("namespace"), message, cure);
+        if let Some(fault) = names::dns_label_fault(namespace) {
+            let message = format!("{} is no namespace: {}", names::shown(namespace), fault.problem);
+            self.report.error(&path.name("namespace"), message, fault.cure);
             return None;
         }
         let key = Key { kind, namespace: namespace.to_owned(), name: name.to_owned() };
@@ -322,10 +334,17 @@ impl Reader<'_> {
         {
             self.report.object = key.to_string();
             let message = format!("the object is of namespace {given}, the command of namespace {wanted}");
-            self.report.error(&path.name("namespace"), message, "leave one of them out");
+            self.report.error(&path.name("namespace"), message, "remove it, or name the same in the command");
         }
         Some(key)
     }
+}
+
+/// Where the kinds stand that somebody may have meant.
+fn did_you_mean(kinds: &[Kind]) -> String {
+    let [first, ..] = kinds else { return String::new() };
+    let versions: Vec<String> = kinds.iter().map(|kind| format!("apiVersion: {}", kind.api_version())).collect();
+    format!("did you mean {} with kind: {}?", versions.join(" or "), first.name())
 }
 
 fn join(group: &str, version: &str) -> String {

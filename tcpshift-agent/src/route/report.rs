@@ -5,8 +5,10 @@
 
 use std::ops::Range;
 
+use super::names::Fault;
 use super::node::{Node, Step};
 use super::problem::{Problem, Severity};
+use super::schema;
 
 /// Where in an object a value stands. Built on the stack and rendered only for a problem.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +98,11 @@ impl<'a> Report<'a> {
         self.push(Severity::Error, path, message.into(), cure.into());
     }
 
+    /// The object cannot be taken because of a name.
+    pub fn fault(&mut self, path: &Path<'_>, fault: Fault) {
+        self.error(path, fault.problem, fault.cure);
+    }
+
     /// The user has to know.
     pub fn warning(&mut self, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
         self.push(Severity::Warning, path, message.into(), cure.into());
@@ -113,6 +120,10 @@ impl<'a> Report<'a> {
         let first = self.problems.len() - self.unplaced.len();
         for (problem, steps) in self.problems[first..].iter_mut().zip(self.unplaced.drain(..)) {
             problem.line = document.line_of(&steps);
+            let is_variable = || document.find(&steps).and_then(Node::as_str).is_some_and(schema::is_variable);
+            if problem.severity == Severity::Error && is_variable() {
+                schema::UNFILLED.clone_into(&mut problem.cure);
+            }
         }
     }
 

@@ -5,11 +5,14 @@
 //! `snake_case`, which Istio takes too, are turned into `camelCase`. What goes beyond one field's type is the
 //! model's business.
 
+mod cure;
 pub mod document;
 pub mod gateway_api;
 pub mod istio;
 pub mod kubernetes;
 pub mod policy;
+
+pub use cure::{UNFILLED, is_variable};
 
 use super::duration;
 use super::node::{Node, Value, camel_case};
@@ -22,16 +25,13 @@ pub enum Shape {
     Text,
     /// `true` or `false`.
     Bool,
-    /// A whole number of 32 bits, signed.
-    Int32,
-    /// A whole number of 32 bits, not negative.
-    Uint32,
-    /// A whole number of 64 bits, not negative.
-    Uint64,
-    /// Any number.
-    Number,
-    /// A whole number or a text.
-    IntOrText,
+    /// A whole number that fits the type of the API. The words say which numbers have a meaning; that range is the
+    /// model's to check.
+    Whole(Width, &'static str),
+    /// Any number, and in words which.
+    Number(&'static str),
+    /// A whole number or a text, and in words which.
+    IntOrText(&'static str),
     /// A Go duration: `10s`, `1m30s`.
     Duration,
     /// One of these words.
@@ -45,6 +45,38 @@ pub enum Shape {
     /// Not looked into.
     Any,
 }
+
+/// What a whole number has to fit.
+#[derive(Clone, Copy, Debug)]
+pub enum Width {
+    /// 32 bits, signed.
+    Int32,
+    /// 32 bits, not negative.
+    Uint32,
+    /// 64 bits, not negative.
+    Uint64,
+}
+
+impl Width {
+    fn holds(self, number: &serde_json::Number) -> bool {
+        match self {
+            Self::Int32 => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
+            Self::Uint32 => number.as_u64().is_some_and(|number| u32::try_from(number).is_ok()),
+            Self::Uint64 => number.as_u64().is_some(),
+        }
+    }
+}
+
+/// A port of Istio's API.
+pub const PORT: Shape = Shape::Whole(Width::Uint32, "a port from 1 to 65535");
+/// A port of Kubernetes' API.
+pub const KUBERNETES_PORT: Shape = Shape::Whole(Width::Int32, "a port from 1 to 65535");
+/// How many of something, signed in the API.
+pub const COUNT: Shape = Shape::Whole(Width::Int32, "a whole number from 0 to 2147483647");
+/// How many of something.
+pub const UNSIGNED: Shape = Shape::Whole(Width::Uint32, "a whole number from 0 to 4294967295");
+/// A share in whole percents.
+pub const PERCENT: Shape = Shape::Whole(Width::Int32, "a percentage from 0 to 100");
 
 /// One field of a message.
 #[derive(Debug)]
@@ -92,18 +124,28 @@ pub const fn no(name: &'static str, shape: Shape, why: Why) -> Field {
     Field { name, shape, honoured: Honoured::No(why) }
 }
 
-/// Holds a tree against a shape and reports all that does not fit.
+/// A message and the ones around it: where a field may have been meant to stand.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    known: &'a [Field],
+    name: &'a str,
+    outer: Option<&'a Self>,
+}
+
+/// Holds a document against a shape and reports all that does not fit.
 pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Report<'_>) {
+    check_inside(node, shape, None, path, report);
+}
+
+fn check_inside(node: &mut Node, shape: &Shape, around: Option<&Around<'_>>, path: &Path<'_>, report: &mut Report<'_>) {
     let fits = match (shape, &mut node.value) {
         (Shape::Any, _)
         | (_, Value::Null)
-        | (Shape::Text | Shape::IntOrText, Value::String(_))
+        | (Shape::Text | Shape::IntOrText(_), Value::String(_))
         | (Shape::Bool, Value::Bool(_))
-        | (Shape::Number, Value::Number(_)) => true,
-        (Shape::Int32, Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
-        (Shape::Uint32, Value::Number(number)) => number.as_u64().is_some_and(|number| u32::try_from(number).is_ok()),
-        (Shape::Uint64, Value::Number(number)) => number.as_u64().is_some(),
-        (Shape::IntOrText, Value::Number(number)) => number.as_i64().is_some(),
+        | (Shape::Number(_), Value::Number(_)) => true,
+        (Shape::Whole(width, _), Value::Number(number)) => width.holds(number),
+        (Shape::IntOrText(_), Value::Number(number)) => Width::Int32.holds(number),
         (Shape::Duration, Value::String(text)) => duration::parse(text).is_some(),
         (Shape::Enum(words), Value::String(text)) => words.contains(&text.as_str()),
         (Shape::List(shape), Value::List(items)) => {
@@ -112,20 +154,22 @@ pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Repor
                 if item.value == Value::Null {
                     report.error(&path, "this item of the list is empty", "give it a value or remove its dash");
                 } else {
-                    check(item, shape, &path, report);
+                    check_inside(item, shape, around, &path, report);
                 }
             }
             true
         }
         (Shape::Map(shape), Value::Map(fields)) => {
             for field in fields {
-                check(&mut field.node, shape, &path.name(&field.name), report);
+                check_inside(&mut field.node, shape, None, &path.name(&field.name), report);
             }
             true
         }
         (Shape::Message(known), Value::Map(fields)) => {
+            let name = around.map_or("", |around| around.name);
+            let here = Around { known, name, outer: around.and_then(|around| around.outer) };
             for at in 0..fields.len() {
-                message_field(fields, at, known, path, report);
+                message_field(fields, at, &here, path, report);
             }
             true
         }
@@ -133,7 +177,7 @@ pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Repor
     };
     if !fits {
         let message = format!("{} is expected here, and this is {}", shape.described(), node.described());
-        report.error(path, message, shape.cure(node));
+        report.error(path, message, cure::of_type(shape, node));
         // Nothing that follows has to know of wrong types.
         node.value = Value::Null;
     }
@@ -142,19 +186,15 @@ pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Repor
 fn message_field(
     fields: &mut [super::node::Field],
     at: usize,
-    known: &[Field],
+    here: &Around<'_>,
     path: &Path<'_>,
     report: &mut Report<'_>,
 ) {
     let written = fields[at].name.clone();
     let name = camel_case(&written);
     let path = path.name(&written);
-    let Some(rule) = known.iter().find(|rule| rule.name == name) else {
-        let cure = match closest(&written, known.iter().map(|rule| rule.name)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known here: {}", known.iter().map(|rule| rule.name).collect::<Vec<_>>().join(", ")),
-        };
-        report.error(&path, "unknown field", cure);
+    let Some(rule) = here.known.iter().find(|rule| rule.name == name) else {
+        report.error(&path, "unknown field", cure::of_field(&name, here));
         return;
     };
     if name != written {
@@ -165,10 +205,21 @@ fn message_field(
         fields[at].name = name;
     }
     let field = &mut fields[at];
-    if let (Honoured::No(Why { reason, cure }), false) = (rule.honoured, field.node.value == Value::Null) {
+    if let (Honoured::No(Why { reason, cure }), false) = (rule.honoured, says_nothing(&field.node)) {
         report.warning(&path, format!("not honoured: {reason}"), cure);
     }
-    check(&mut field.node, &rule.shape, &path, report);
+    let inner = Around { known: &[], name: rule.name, outer: Some(here) };
+    check_inside(&mut field.node, &rule.shape, Some(&inner), &path, report);
+}
+
+/// Whether a value is as good as an absent field, whatever its shape.
+fn says_nothing(node: &Node) -> bool {
+    match &node.value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::List(items) => items.is_empty(),
+        _ => false,
+    }
 }
 
 /// The known word that a written one was probably meant to be.
@@ -183,7 +234,7 @@ pub fn closest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Optio
 }
 
 /// Letters to change, insert or remove to make one word of the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {
@@ -203,34 +254,12 @@ impl Shape {
         match self {
             Self::Text => "a text".to_owned(),
             Self::Bool => "true or false".to_owned(),
-            Self::Int32 => "a whole number from -2147483648 to 2147483647".to_owned(),
-            Self::Uint32 => "a whole number from 0 to 4294967295".to_owned(),
-            Self::Uint64 => "a whole number, not negative".to_owned(),
-            Self::Number => "a number".to_owned(),
-            Self::IntOrText => "a whole number or a text".to_owned(),
+            Self::Whole(_, words) | Self::Number(words) | Self::IntOrText(words) => (*words).to_owned(),
             Self::Duration => "a duration such as 10s or 1m30s".to_owned(),
             Self::Enum(words) => format!("one of {}", words.join(", ")),
             Self::List(_) => "a list".to_owned(),
             Self::Map(_) | Self::Message(_) => "a map".to_owned(),
             Self::Any => "anything".to_owned(),
-        }
-    }
-
-    fn cure(&self, node: &Node) -> String {
-        match (self, &node.value) {
-            (Self::Text, Value::Bool(_) | Value::Number(_)) => "put it in quotes".to_owned(),
-            (Self::Int32 | Self::Uint32 | Self::Uint64, Value::String(text)) if text.parse::<i64>().is_ok() => {
-                "remove the quotes".to_owned()
-            }
-            (Self::Duration, Value::Number(number)) => format!("write a unit, as in {number}s"),
-            (Self::List(_), Value::Map(_) | Value::String(_) | Value::Number(_)) => {
-                "begin each item with a dash".to_owned()
-            }
-            (Self::Enum(words), Value::String(text)) => match closest(text, words.iter().copied()) {
-                Some(near) => format!("did you mean {near}?"),
-                None => String::new(),
-            },
-            _ => String::new(),
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct Subset {
 pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> DestinationRule {
     let host = spec.text("host").unwrap_or_default();
     if let Some(problem) = names::wildcard_host_problem(host) {
-        report.error(&path.name("host"), problem, "name a service, as tcp-echo or tcp-echo.example.com");
+        report.error(&path.name("host"), problem, names::service_cure(host));
     }
     let policy = spec.get("trafficPolicy").map(|node| policy::read(node, &path.name("trafficPolicy"), report));
     let subsets = subsets(spec, &path.name("subsets"), report);
@@ -63,9 +63,9 @@ fn subsets(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<Subset>
     for (index, node) in spec.items("subsets").iter().enumerate() {
         let path = path.index(index);
         let name = node.text("name").unwrap_or_default();
-        if !names::is_host_label(name) {
-            let cure = "use letters, digits and inner hyphens, at most 63";
-            report.error(&path.name("name"), format!("{name:?} is no name of a subset"), cure);
+        if let Some(fault) = names::host_label_fault(name) {
+            let message = format!("{} is no name of a subset: {}", names::shown(name), fault.problem);
+            report.error(&path.name("name"), message, fault.cure);
         } else if !taken.insert(name) {
             report.error(&path.name("name"), format!("the subset {name} is declared twice"), "rename one");
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::Labels;
+use super::service::outside;
 use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
@@ -54,7 +55,10 @@ pub fn read(metadata: &Node, root: &Node, report: &mut Report<'_>) -> EndpointSl
     let path = Path::ROOT;
     let kind = root.text("addressType").unwrap_or_default();
     if !["IPv4", "IPv6", "FQDN"].contains(&kind) {
-        let message = format!("{kind:?} is no type of address");
+        let message = match kind {
+            "" => "the type of the addresses is needed".to_owned(),
+            _ => format!("{} is no type of address", names::shown(kind)),
+        };
         report.error(&path.name("addressType"), message, "write IPv4, IPv6 or FQDN");
     }
     if kind == "FQDN" {
@@ -91,22 +95,34 @@ fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -
             let text = node.as_str().unwrap_or_default();
             let address = text.parse::<IpAddr>();
             let fits = match kind {
-                "IPv4" => address.is_ok_and(|address| address.is_ipv4()),
-                "IPv6" => address.is_ok_and(|address| address.is_ipv6()),
-                "FQDN" => names::is_dns_subdomain(text) && text.contains('.'),
+                "IPv4" => address.as_ref().is_ok_and(IpAddr::is_ipv4),
+                "IPv6" => address.as_ref().is_ok_and(IpAddr::is_ipv6),
+                "FQDN" => {
+                    let name = text.strip_suffix('.').unwrap_or(text);
+                    text.len() <= 253 && name.contains('.') && name.split('.').all(names::is_dns_label)
+                }
                 _ => true,
             };
+            // An address of the host itself leads somewhere here, and never in a cluster.
+            let local = address.is_ok_and(|address| address.is_loopback());
+            let unreachable = outside::address_problem(text).filter(|_| fits && !local && kind != "FQDN");
+            if let Some(problem) = unreachable {
+                let message = format!("{problem}, and a cluster refuses it");
+                report.warning(&path.index(index), message, "write the endpoint's own address");
+            }
             if !fits {
                 let message = format!("{text:?} is no address of type {kind}");
                 report.error(&path.index(index), message, "change it, or `addressType`");
             }
         }
     }
-    if let Some(name) = node.text("hostname")
-        && !names::is_dns_label(name)
-    {
-        let message = format!("{name:?} is no name of a host");
-        report.error(&path.name("hostname"), message, "use lower-case letters, digits and inner hyphens");
+    let host = ("hostname", "host", node.text("hostname").and_then(names::dns_label_fault));
+    let node_name = ("nodeName", "node", node.text("nodeName").and_then(names::dns_subdomain_fault));
+    for (field, thing, fault) in [host, node_name] {
+        if let Some(fault) = fault {
+            let text = names::shown(node.text(field).unwrap_or_default());
+            report.error(&path.name(field), format!("{text} is no name of a {thing}: {}", fault.problem), fault.cure);
+        }
     }
     let says = |name: &str, default: bool| {
         let said = node.get("conditions").filter(|conditions| conditions.get(name).is_some());
@@ -133,10 +149,9 @@ fn ports(root: &Node, report: &mut Report<'_>) -> Vec<Port> {
     for (index, node) in items.iter().enumerate() {
         let path = path.index(index);
         let name = node.text("name").unwrap_or_default();
-        if !name.is_empty() && !names::is_dns_label(name) {
-            let message = format!("{name:?} is no name of a port");
-            let cure = "use lower-case letters, digits and inner hyphens";
-            report.error(&path.name("name"), message, cure);
+        if let Some(fault) = names::dns_label_fault(name).filter(|_| !name.is_empty()) {
+            let message = format!("{} is no name of a port: {}", names::shown(name), fault.problem);
+            report.error(&path.name("name"), message, fault.cure);
         } else if !taken.insert(name) {
             report.error(&path.name("name"), format!("two ports are named {name:?}"), "rename one");
         }

@@ -47,7 +47,7 @@ pub(super) fn read(spec: &Node, namespace: &str, none: bool, path: &Path<'_>, re
         } else if entry == "~" && !none {
             report.error(&path, "~ can only be said of a ServiceEntry", "write . or name namespaces");
         } else if !matches!(entry, "*" | "~") && !names::is_host_label(entry) {
-            let message = format!("{text:?} is no namespace");
+            let message = format!("{} is no namespace", names::shown(text));
             report.error(&path, message, "write . for this namespace, * for all, or names");
         }
         seen.push(entry);

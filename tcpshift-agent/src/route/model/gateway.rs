@@ -42,10 +42,9 @@ pub struct Server {
 
 /// Reads one.
 pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
-    if !names::is_host_label(&key.name) {
-        let metadata = Path::ROOT.name("metadata");
-        let message = format!("{:?} is no name of a Gateway: it has a dot, or more than 63 characters", key.name);
-        report.error(&metadata.name("name"), message, "use letters, digits and inner hyphens");
+    if let Some(fault) = names::dns_label_fault(&key.name) {
+        let message = format!("{} is no name of a Gateway: {}", names::shown(&key.name), fault.problem);
+        report.error(&Path::ROOT.name("metadata").name("name"), message, fault.cure);
     }
     let items = spec.items("servers");
     if items.is_empty() {
@@ -102,8 +101,8 @@ fn server(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Server {
     let path = path.name("hosts");
     for (index, node) in node.items("hosts").iter().enumerate() {
         let text = node.as_str().unwrap_or_default();
-        if let Some(problem) = host::problem(text) {
-            report.error(&path.index(index), problem, "");
+        if let Some((problem, cure)) = host::problem(text) {
+            report.error(&path.index(index), problem, cure);
         }
         server.hosts.push(text.to_owned());
     }

@@ -78,7 +78,7 @@ fn optional<'n>(node: &'n Node, name: &str, form: Form, path: &Path<'_>, report:
     let field = node.get(name)?;
     let text = field.as_str()?;
     if !form.fits(text) {
-        let message = format!("{text:?} is not {}", form.described());
+        let message = format!("{} is not {}", names::shown(text), form.described());
         report.error(&path.name(name), message, form.cure());
     }
     Some(text)

@@ -1,5 +1,10 @@
 //! Kubernetes' Service: a service name, its ports, and the labels of its endpoints.
+//!
+//! The rules are those of the API server when an object is made: defaults first (an empty text and the number 0 stand for a
+//! field that is not there), then validation.
 
+mod addresses;
+pub(in crate::route::model) mod outside;
 mod ports;
 
 use std::time::Duration;
@@ -12,6 +17,7 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::object::Key;
 use crate::route::report::{Path, Report};
+use crate::route::schema;
 
 /// A checked Service.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,54 +60,47 @@ pub enum TargetPort {
     Name(String),
 }
 
-/// Fields of a few words: their names, and what they can be.
+/// Fields of a few words, which may be empty: their names, and what they can be.
 const WORDS: &[(&str, &[&str])] = &[
     ("type", &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]),
     ("sessionAffinity", &["None", "ClientIP"]),
-    ("ipFamilyPolicy", &["SingleStack", "PreferDualStack", "RequireDualStack"]),
     ("externalTrafficPolicy", &["Cluster", "Local"]),
+];
+
+/// As [`WORDS`], for those that may not be empty.
+const NAMED: &[(&str, &[&str])] = &[
+    ("ipFamilyPolicy", &["SingleStack", "PreferDualStack", "RequireDualStack"]),
     ("internalTrafficPolicy", &["Cluster", "Local"]),
+    ("trafficDistribution", &["PreferClose", "PreferSameZone", "PreferSameNode"]),
 ];
 
 const DEFAULT_AFFINITY: i64 = 10_800;
 
 /// Reads one. Ports of other protocols are left out.
 pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Service {
-    if !names::is_dns_label(&key.name) || key.name.starts_with(|first: char| first.is_ascii_digit()) {
-        let metadata = Path::ROOT.name("metadata");
-        let message =
-            format!("{:?} is no name of a Service: it has a dot, begins with a digit, or is too long", key.name);
-        report.error(&metadata.name("name"), message, "use lower-case letters, digits and inner hyphens");
+    if let Some(fault) = names::service_name_fault(&key.name) {
+        let message = format!("{} is no name of a Service: {}", names::shown(&key.name), fault.problem);
+        report.error(&Path::ROOT.name("metadata").name("name"), message, fault.cure);
     }
-    for (name, words) in WORDS {
-        if let Some(node) = spec.get(name)
-            && !words.contains(&node.as_str().unwrap_or_default())
-        {
-            let message = format!("{} is none of {}", node.described(), words.join(", "));
-            report.error(&path.name(name), message, "write one of them");
-        }
-    }
-    let addresses = addresses(spec, path, report);
-    let external = spec.text("type") == Some("ExternalName");
-    let external_name = spec.text("externalName").filter(|_| external).map(str::to_owned);
+    words(spec, path, report);
+    let kind = spec.word("type").unwrap_or("ClusterIP");
+    let external = kind == "ExternalName";
+    let external_name = spec.word("externalName").filter(|_| external).map(str::to_owned);
     if external {
-        let name = external_name.as_deref().unwrap_or_default();
-        if !names::is_dns_subdomain(name.strip_suffix('.').unwrap_or(name)) {
-            let message = format!("{name:?} is no host that the service can stand for");
-            report.error(&path.name("externalName"), message, "name a host");
-        }
+        stands_for(external_name.as_deref(), path, report);
     }
-    let headless = spec.text("clusterIP") == Some("None");
+    let headless = addresses::is_headless(spec);
+    let addresses = addresses::read(spec, kind, path, report);
     if spec.items("ports").is_empty() && !external && !headless {
         report.error(&path.name("ports"), "at least one port is needed", "add `ports` with a `port`");
     }
     let selector = super::object_labels(spec, "selector", path, report);
+    outside::check(spec, kind, path, report);
     Service {
-        ports: ports::read(spec, &path.name("ports"), report),
+        ports: ports::read(spec, kind, &path.name("ports"), report),
         selector,
         session_affinity: affinity(spec, path, report),
-        // Nobody can connect to what stands for another host.
-        addresses: if external { Vec::new() } else { addresses },
+        addresses,
         headless,
         external_name,
         publish_not_ready: spec.flag("publishNotReadyAddresses"),
@@ -109,57 +108,52 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
     }
 }
 
+fn words(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
+    for (names, may_be_empty) in [(WORDS, true), (NAMED, false)] {
+        for (name, words) in names {
+            let word = spec.text(name).filter(|word| !(words.contains(word) || may_be_empty && word.is_empty()));
+            if let Some(word) = word {
+                let message = format!("{} is none of {}", names::shown(word), words.join(", "));
+                let cure = match schema::closest(word, words.iter().copied()) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => "write one of them".to_owned(),
+                };
+                report.error(&path.name(name), message, cure);
+            }
+        }
+    }
+}
+
+/// Checks the name that a Service of type `ExternalName` stands for.
+fn stands_for(name: Option<&str>, path: &Path<'_>, report: &mut Report<'_>) {
+    let path = path.name("externalName");
+    let Some(name) = name else {
+        report.error(&path, "the type ExternalName needs a name", "name the host that the Service stands for");
+        return;
+    };
+    if let Some(fault) = names::dns_subdomain_fault(name.strip_suffix('.').unwrap_or(name)) {
+        let message = format!("{} is no host that the service can stand for: {}", names::shown(name), fault.problem);
+        report.error(&path, message, names::host_cure(name));
+    }
+}
+
 fn affinity(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Option<Duration> {
-    let wanted = spec.text("sessionAffinity") == Some("ClientIP");
+    let wanted = spec.word("sessionAffinity") == Some("ClientIP");
     let config = spec.get("sessionAffinityConfig");
     let path = path.name("sessionAffinityConfig");
-    if !wanted && config.is_some() {
-        report.error(&path, "it needs `sessionAffinity: ClientIP`", "add that, or remove this");
-    }
-    let timeout = config.and_then(|config| config.get("clientIP")).and_then(|client| client.get("timeoutSeconds"));
-    let seconds = timeout.and_then(Node::as_i64).unwrap_or(DEFAULT_AFFINITY);
+    let Some(config) = config.filter(|_| wanted) else {
+        if config.is_some() {
+            let message = "it has no effect without `sessionAffinity: ClientIP`";
+            report.warning(&path, message, "remove it, or add that");
+        }
+        return wanted.then(|| Duration::from_secs(DEFAULT_AFFINITY.unsigned_abs()));
+    };
+    let seconds = config.get("clientIP").and_then(|client| client.integer("timeoutSeconds"));
+    let seconds = seconds.unwrap_or(DEFAULT_AFFINITY);
     if !(1..=86_400).contains(&seconds) {
         let path = path.name("clientIP");
         let message = format!("a client is kept 1 to 86400 seconds, and this is {seconds}");
-        report.error(&path.name("timeoutSeconds"), message, "");
+        report.error(&path.name("timeoutSeconds"), message, "write for example 10800");
     }
-    wanted.then(|| Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
-}
-
-/// The addresses that clients connect to, each once; and what Kubernetes checks of others, which mean nothing on plain
-/// hosts.
-fn addresses(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
-    let mut found = Vec::new();
-    let mut address = |node: &Node, path: &Path<'_>, report: &mut Report<'_>| {
-        let Some(text) = node.as_str().filter(|text| !["", "None"].contains(text)) else { return };
-        match names::address(text).map(IpNet::from) {
-            Some(address) if found.contains(&address) => {}
-            Some(address) => found.push(address),
-            None => report.error(path, format!("{text:?} is no IP address"), "write an address, or None"),
-        }
-    };
-    if let Some(node) = spec.get("clusterIP") {
-        address(node, &path.name("clusterIP"), report);
-    }
-    let several = path.name("clusterIPs");
-    for (index, node) in spec.items("clusterIPs").iter().enumerate() {
-        address(node, &several.index(index), report);
-    }
-    let families = path.name("ipFamilies");
-    let items = spec.items("ipFamilies");
-    for (index, node) in items.iter().enumerate() {
-        let known = matches!(node.as_str(), Some("IPv4" | "IPv6"));
-        if !known || index > 1 || items[..index].iter().any(|other| other.value == node.value) {
-            let message = "families are IPv4 and IPv6, each once";
-            report.error(&families.index(index), message, "remove it");
-        }
-    }
-    let path = path.name("externalIPs");
-    for (index, node) in spec.items("externalIPs").iter().enumerate() {
-        let text = node.as_str().unwrap_or_default();
-        if !names::is_address(text) {
-            report.error(&path.index(index), format!("{text:?} is no IP address"), "write an address");
-        }
-    }
-    found
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }

@@ -79,6 +79,9 @@ const MAX_ITEMS: usize = 256;
 /// The label that switches off that Istio makes up addresses.
 const AUTO_ALLOCATE: &str = "networking.istio.io/enable-autoallocate-ip";
 
+/// The label that sends a service's connections through a proxy of Istio's.
+const WAYPOINT: &str = "istio.io/use-waypoint";
+
 /// Reads one.
 pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ServiceEntry {
     let resolution = match spec.text("resolution") {
@@ -115,12 +118,37 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
         let cure = "keep one of them";
         report.error(path, "endpoints and workloadSelector exclude each other", cure);
     }
-    if resolution == Resolution::DynamicDns && spec.text("location") == Some("MESH_INTERNAL") {
-        let message = "DYNAMIC_DNS is for services outside a mesh";
-        report.error(&path.name("location"), message, "write MESH_EXTERNAL, or another resolution");
+    if resolution == Resolution::DynamicDns {
+        dynamic(metadata, spec, path, report);
     }
     let export = export::read(spec, &key.namespace, true, path, report);
     ServiceEntry { hosts, addresses, ports, resolution, endpoints, selector, export }
+}
+
+/// The rules for an object whose hosts each client resolves for itself.
+fn dynamic(metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
+    for name in ["addresses", "endpoints"] {
+        if !spec.items(name).is_empty() {
+            let message =
+                format!("resolution DYNAMIC_DNS takes no {name}: DNS is asked for the host of each connection");
+            report.error(&path.name(name), message, "remove them, or write another resolution");
+        }
+    }
+    let ports = path.name("ports");
+    for (index, node) in spec.items("ports").iter().enumerate() {
+        let written = node.text("protocol").unwrap_or_default();
+        if !["HTTP", "HTTP2", "GRPC", "TLS"].iter().any(|known| known.eq_ignore_ascii_case(written)) {
+            let message = "resolution DYNAMIC_DNS needs a protocol that names the host: HTTP, HTTP2, GRPC or TLS";
+            let cure = "write one of them, or give each host an object with `resolution: DNS`";
+            report.error(&ports.index(index).name("protocol"), message, cure);
+        }
+    }
+    let labels = metadata.string_map("labels");
+    let waypoint = labels.get(WAYPOINT).is_some_and(|name| !name.is_empty() && !name.eq_ignore_ascii_case("none"));
+    if waypoint && spec.text("location") == Some("MESH_INTERNAL") {
+        let message = format!("resolution DYNAMIC_DNS cannot be MESH_INTERNAL with the label {WAYPOINT}");
+        report.error(&path.name("location"), message, "write MESH_EXTERNAL, or another resolution");
+    }
 }
 
 fn hosts(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Report<'_>) -> Vec<String> {
@@ -136,15 +164,16 @@ fn hosts(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Repo
         if host == "*" {
             report.error(&path, "the host * names no service", "name one host");
         } else if let Some(problem) = names::wildcard_host_problem(host) {
-            report.error(&path, problem, "name the service, as in echo.example.com");
+            report.error(&path, problem, names::host_cure(host));
         } else if let (true, Some(problem)) = (resolved, names::host_problem(host)) {
             let message = format!("DNS cannot be asked for {host}: {problem}");
             report.error(&path, message, "name a full host, or give endpoints");
         } else if resolution == Resolution::DynamicDns && !host.starts_with('*') {
-            let message = "DYNAMIC_DNS is for hosts with a wildcard";
-            report.error(&path, message, "write `resolution: DNS`");
+            let message = "resolution DYNAMIC_DNS is for hosts with a wildcard";
+            report.error(&path, message, "write `resolution: DNS` for a host without one");
         }
-        if host.contains('*') && host.len() > 1 && !host.starts_with("*.") {
+        let partial = host.contains('*') && host.len() > 1 && !host.starts_with("*.");
+        if partial && resolution != Resolution::DynamicDns {
             let message = format!("{host:?} has a wildcard that does not stand for whole labels");
             report.warning(&path, message, "write `*.` before the rest");
         }

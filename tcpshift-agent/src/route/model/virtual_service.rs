@@ -162,7 +162,12 @@ fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         for other in ["gateways", "tls", "tcp"] {
             if !spec.items(other).is_empty() {
                 let message = format!("at least one host is needed where there are {other}");
-                report.error(&path, message, "write `hosts: [\"*\"]` for every host");
+                let cure = match (in_mesh(spec), spec.items("gateways").is_empty()) {
+                    (false, _) => "write `hosts: [\"*\"]` for every host",
+                    (true, true) => "name the service that clients ask for, or add `gateways` and `hosts: [\"*\"]`",
+                    (true, false) => "name the service that clients ask for",
+                };
+                report.error(&path, message, cure);
                 break;
             }
         }
@@ -177,9 +182,12 @@ fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
             continue;
         }
         if let Some(problem) = host_problem(host, sni && !in_mesh) {
-            report.error(&path, problem, "");
+            report.error(&path, problem, names::host_cure(host));
         } else if host == "*" && in_mesh {
-            let cure = "name gateways without `mesh`, or a host";
+            let cure = match spec.items("gateways") {
+                [] => "name the service that clients ask for, or add `gateways`",
+                _ => "name the service that clients ask for",
+            };
             report.error(&path, "the host * cannot be used for clients inside a mesh", cure);
         }
     }
@@ -202,10 +210,11 @@ fn in_mesh(spec: &Node) -> bool {
 /// As hosts anywhere; behind a gateway with SNI also the names that Istio makes up itself, as
 /// `outbound_.80_._.example.com`.
 fn host_problem(host: &str, generated: bool) -> Option<String> {
-    let generated = generated && host.len() <= 255 && host.strip_prefix("outbound_.").is_some_and(starts_with_port);
-    if generated { None } else { names::wildcard_host_problem(host) }
-}
-
-fn starts_with_port(rest: &str) -> bool {
-    rest.starts_with(|first: char| matches!(first, '0'..='8'))
+    if !generated || host.len() > 255 || !host.starts_with("outbound_") {
+        return names::wildcard_host_problem(host);
+    }
+    let parts: Vec<&str> = host.split('_').collect();
+    let has = |index: usize, fits: fn(char) -> bool| parts.get(index).is_some_and(|part| part.contains(fits));
+    let fits = has(1, |letter| letter.is_ascii_digit()) && has(3, |letter| letter.is_ascii_alphabetic());
+    (!fits).then(|| format!("{} is not of the form outbound_.PORT_._.HOST", names::shown(host)))
 }

@@ -88,9 +88,9 @@ fn ports(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> BTreeMap<Stri
     let mut ports = BTreeMap::new();
     for field in fields {
         let path = path.name(&field.name);
-        if !names::is_host_label(&field.name) {
-            let cure = "use letters, digits and inner hyphens, at most 63";
-            report.error(&path, format!("{:?} is no name of a port", field.name), cure);
+        if let Some(fault) = names::host_label_fault(&field.name) {
+            let message = format!("{} is no name of a port: {}", names::shown(&field.name), fault.problem);
+            report.error(&path, message, fault.cure);
         }
         ports.insert(field.name.clone(), super::port(Some(&field.node), &path, report));
     }

@@ -1,8 +1,10 @@
 //! Fields of the Gateway API's objects, group `gateway.networking.k8s.io`. Its versions are one schema here.
 
-use super::Shape::{Any, Enum, Int32, List, Map, Message, Text};
-use super::{Field, Why, mute, no, yes};
+use super::Shape::{Any, Enum, List, Map, Message, Text, Whole};
+use super::{Field, KUBERNETES_PORT, Why, Width, mute, no, yes};
 
+const TLS_UNCHECKED: Why =
+    Why { reason: "TLS is neither terminated nor originated here, and this is not checked", cure: "remove it" };
 const PLACE: Why = Why { reason: "the agent listens on its own addresses", cure: "remove it" };
 
 /// `spec` of a Gateway.
@@ -11,7 +13,7 @@ pub const GATEWAY: &[Field] = &[
     yes("listeners", List(&Message(LISTENER))),
     no("addresses", List(&Message(ADDRESS)), PLACE),
     mute("infrastructure", Message(INFRASTRUCTURE)),
-    mute("backendTLS", Any),
+    no("backendTLS", Any, TLS_UNCHECKED),
     mute("tls", Message(GATEWAY_TLS)),
     mute("allowedListeners", Message(ALLOWED_LISTENERS)),
     mute("defaultScope", Enum(&["All", "None"])),
@@ -20,7 +22,7 @@ pub const GATEWAY: &[Field] = &[
 const LISTENER: &[Field] = &[
     yes("name", Text),
     yes("hostname", Text),
-    yes("port", Int32),
+    yes("port", KUBERNETES_PORT),
     yes("protocol", Text),
     mute("tls", Message(TLS)),
     yes("allowedRoutes", Message(ALLOWED_ROUTES)),
@@ -29,7 +31,7 @@ const LISTENER: &[Field] = &[
 const TLS: &[Field] = &[
     mute("mode", Enum(&["Terminate", "Passthrough"])),
     mute("certificateRefs", List(&Message(SECRET_REF))),
-    mute("frontendValidation", Any),
+    no("frontendValidation", Any, TLS_UNCHECKED),
     mute("options", Map(&Text)),
 ];
 
@@ -45,7 +47,7 @@ const ALLOWED_LISTENERS: &[Field] = &[mute("namespaces", Message(LISTENER_NAMESP
 const LISTENER_NAMESPACES: &[Field] =
     &[mute("from", Enum(&["All", "Selector", "Same", "None"])), mute("selector", Message(SELECTOR))];
 
-const GATEWAY_TLS: &[Field] = &[mute("backend", Any), mute("frontend", Any)];
+const GATEWAY_TLS: &[Field] = &[no("backend", Any, TLS_UNCHECKED), no("frontend", Any, TLS_UNCHECKED)];
 
 const SELECTOR: &[Field] = &[yes("matchLabels", Map(&Text)), yes("matchExpressions", List(&Message(REQUIREMENT)))];
 
@@ -69,7 +71,7 @@ const PARENT_REF: &[Field] = &[
     yes("namespace", Text),
     yes("name", Text),
     yes("sectionName", Text),
-    yes("port", Int32),
+    yes("port", KUBERNETES_PORT),
 ];
 
 const RULE: &[Field] = &[yes("name", Text), yes("backendRefs", List(&Message(BACKEND_REF)))];
@@ -79,8 +81,8 @@ const BACKEND_REF: &[Field] = &[
     yes("kind", Text),
     yes("name", Text),
     yes("namespace", Text),
-    yes("port", Int32),
-    yes("weight", Int32),
+    yes("port", KUBERNETES_PORT),
+    yes("weight", Whole(Width::Int32, "a weight from 0 to 1000000")),
 ];
 
 /// `spec` of a ReferenceGrant.

@@ -2,16 +2,23 @@
 //!
 //! The blocks of a DestinationRule's traffic policy are in [`super::policy`].
 
-use super::Shape::{Any, Bool, Enum, Int32, List, Map, Message, Text, Uint32};
+use super::Shape::{Any, Bool, Enum, List, Map, Message, Text, Whole};
 use super::policy::{PORT_SELECTOR, TRAFFIC_POLICY};
-use super::{Field, Why, mute, no, yes};
+use super::{COUNT, Field, PORT, Shape, Why, Width, mute, no, yes};
 
-const HTTP: Why =
-    Why { reason: "tcpshift moves TCP connections, http rules are not looked into", cure: "write `tcp` in its place" };
+const HTTP: Why = Why {
+    reason: "http rules are not served here, and their contents are not checked",
+    cure: "write `tcp` in its place",
+};
 const SNI: Why = Why {
     reason: "tls rules choose by the first bytes of a connection, which tcpshift does not read",
     cure: "write `tcp` in place of `tls`",
 };
+
+/// The share of a destination.
+const ROUTE_WEIGHT: Shape = Whole(Width::Int32, "a weight from 0 to 2147483647");
+/// The share of an endpoint.
+const ENDPOINT_WEIGHT: Shape = Whole(Width::Uint32, "a weight from 0 to 4294967295");
 
 /// `spec` of a VirtualService.
 pub const VIRTUAL_SERVICE: &[Field] = &[
@@ -29,7 +36,7 @@ const TLS_ROUTE: &[Field] = &[yes("match", List(&Message(TLS_MATCH))), yes("rout
 
 const L4_MATCH: &[Field] = &[
     yes("destinationSubnets", List(&Text)),
-    yes("port", Uint32),
+    yes("port", PORT),
     yes("sourceSubnet", Text),
     yes("sourceLabels", Map(&Text)),
     yes("gateways", List(&Text)),
@@ -39,14 +46,14 @@ const L4_MATCH: &[Field] = &[
 const TLS_MATCH: &[Field] = &[
     yes("sniHosts", List(&Text)),
     yes("destinationSubnets", List(&Text)),
-    yes("port", Uint32),
+    yes("port", PORT),
     yes("sourceSubnet", Text),
     no("sourceLabels", Map(&Text), SNI),
     yes("gateways", List(&Text)),
     no("sourceNamespace", Text, SNI),
 ];
 
-const ROUTE_DESTINATION: &[Field] = &[yes("destination", Message(DESTINATION)), yes("weight", Int32)];
+const ROUTE_DESTINATION: &[Field] = &[yes("destination", Message(DESTINATION)), yes("weight", ROUTE_WEIGHT)];
 
 const DESTINATION: &[Field] = &[yes("host", Text), yes("subset", Text), yes("port", Message(PORT_SELECTOR))];
 
@@ -67,7 +74,7 @@ const MATCH_LABELS: &[Field] = &[yes("matchLabels", Map(&Text))];
 pub const GATEWAY: &[Field] = &[yes("servers", List(&Message(SERVER))), yes("selector", Map(&Text))];
 
 const SERVER: &[Field] = &[
-    yes("port", Message(PORT)),
+    yes("port", Message(SERVER_PORT)),
     yes("bind", Text),
     yes("hosts", List(&Text)),
     // The protocol of such a server is what is warned about.
@@ -76,7 +83,7 @@ const SERVER: &[Field] = &[
     yes("name", Text),
 ];
 
-const PORT: &[Field] = &[yes("number", Uint32), yes("protocol", Text), yes("name", Text), yes("targetPort", Uint32)];
+const SERVER_PORT: &[Field] = &[yes("number", PORT), yes("protocol", Text), yes("name", Text), yes("targetPort", PORT)];
 
 const SERVER_TLS: &[Field] = &[
     mute("httpsRedirect", Bool),
@@ -85,6 +92,7 @@ const SERVER_TLS: &[Field] = &[
     mute("privateKey", Text),
     mute("caCertificates", Text),
     mute("caCrl", Text),
+    mute("insecureSkipVerify", Bool),
     mute("credentialName", Text),
     mute("credentialNames", List(&Text)),
     mute("caCertCredentialName", Text),
@@ -95,6 +103,7 @@ const SERVER_TLS: &[Field] = &[
     mute("minProtocolVersion", Enum(TLS_VERSIONS)),
     mute("maxProtocolVersion", Enum(TLS_VERSIONS)),
     mute("cipherSuites", List(&Text)),
+    mute("ecdhCurves", List(&Text)),
 ];
 
 const TLS_VERSIONS: &[&str] = &["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"];
@@ -116,18 +125,18 @@ pub const SERVICE_ENTRY: &[Field] = &[
 ];
 
 const SERVICE_PORT: &[Field] =
-    &[yes("number", Uint32), yes("protocol", Text), yes("name", Text), yes("targetPort", Uint32)];
+    &[yes("number", PORT), yes("protocol", Text), yes("name", Text), yes("targetPort", PORT)];
 
 const WORKLOAD_SELECTOR: &[Field] = &[yes("labels", Map(&Text))];
 
 /// `spec` of a WorkloadEntry, an endpoint of a ServiceEntry, and the template of a WorkloadGroup.
 pub const WORKLOAD_ENTRY: &[Field] = &[
     yes("address", Text),
-    yes("ports", Map(&Uint32)),
+    yes("ports", Map(&PORT)),
     yes("labels", Map(&Text)),
     mute("network", Text),
     mute("locality", Text),
-    yes("weight", Uint32),
+    yes("weight", ENDPOINT_WEIGHT),
     mute("serviceAccount", Text),
 ];
 
@@ -141,11 +150,11 @@ pub const WORKLOAD_GROUP: &[Field] = &[
 const GROUP_METADATA: &[Field] = &[yes("labels", Map(&Text)), mute("annotations", Map(&Text))];
 
 const PROBE: &[Field] = &[
-    yes("initialDelaySeconds", Int32),
-    yes("timeoutSeconds", Int32),
-    yes("periodSeconds", Int32),
-    yes("successThreshold", Int32),
-    yes("failureThreshold", Int32),
+    yes("initialDelaySeconds", COUNT),
+    yes("timeoutSeconds", COUNT),
+    yes("periodSeconds", COUNT),
+    yes("successThreshold", COUNT),
+    yes("failureThreshold", COUNT),
     yes("httpGet", Message(HTTP_PROBE)),
     yes("tcpSocket", Message(TCP_PROBE)),
     yes("exec", Message(EXEC_PROBE)),
@@ -154,13 +163,13 @@ const PROBE: &[Field] = &[
 
 const HTTP_PROBE: &[Field] = &[
     yes("path", Text),
-    yes("port", Uint32),
+    yes("port", PORT),
     yes("host", Text),
     yes("scheme", Text),
     yes("httpHeaders", List(&Message(HTTP_HEADER))),
 ];
 
 const HTTP_HEADER: &[Field] = &[yes("name", Text), yes("value", Text)];
-const TCP_PROBE: &[Field] = &[yes("host", Text), yes("port", Uint32)];
+const TCP_PROBE: &[Field] = &[yes("host", Text), yes("port", PORT)];
 const EXEC_PROBE: &[Field] = &[yes("command", List(&Text))];
-const GRPC_PROBE: &[Field] = &[yes("port", Uint32), yes("service", Text)];
+const GRPC_PROBE: &[Field] = &[yes("port", PORT), yes("service", Text)];

@@ -1,8 +1,8 @@
 //! Fields of Kubernetes' objects: the metadata that every object has, Service (core v1), and EndpointSlice
 //! (discovery.k8s.io/v1).
 
-use super::Shape::{Any, Bool, Int32, IntOrText, List, Map, Message, Text};
-use super::{Field, mute, yes};
+use super::Shape::{Any, Bool, IntOrText, List, Map, Message, Text, Whole};
+use super::{COUNT, Field, KUBERNETES_PORT, Width, mute, yes};
 
 /// `metadata` of any object.
 pub const METADATA: &[Field] = &[
@@ -13,11 +13,11 @@ pub const METADATA: &[Field] = &[
     yes("creationTimestamp", Text),
     yes("resourceVersion", Text),
     mute("generateName", Text),
-    mute("generation", Int32),
+    mute("generation", Whole(Width::Uint64, "a whole number of 0 or more")),
     mute("uid", Text),
     mute("selfLink", Text),
     mute("deletionTimestamp", Text),
-    mute("deletionGracePeriodSeconds", Int32),
+    mute("deletionGracePeriodSeconds", COUNT),
     mute("ownerReferences", Any),
     mute("finalizers", List(&Text)),
 ];
@@ -36,7 +36,7 @@ pub const SERVICE: &[Field] = &[
     mute("externalTrafficPolicy", Text),
     mute("internalTrafficPolicy", Text),
     mute("trafficDistribution", Text),
-    mute("healthCheckNodePort", Int32),
+    mute("healthCheckNodePort", KUBERNETES_PORT),
     mute("loadBalancerClass", Text),
     mute("loadBalancerIP", Text),
     mute("loadBalancerSourceRanges", List(&Text)),
@@ -47,15 +47,15 @@ pub const SERVICE: &[Field] = &[
 ];
 
 const AFFINITY_CONFIG: &[Field] = &[yes("clientIP", Message(CLIENT_IP_CONFIG))];
-const CLIENT_IP_CONFIG: &[Field] = &[yes("timeoutSeconds", Int32)];
+const CLIENT_IP_CONFIG: &[Field] = &[yes("timeoutSeconds", Whole(Width::Int32, "a whole number from 1 to 86400"))];
 
 const SERVICE_PORT: &[Field] = &[
     yes("name", Text),
-    yes("port", Int32),
-    yes("targetPort", IntOrText),
+    yes("port", KUBERNETES_PORT),
+    yes("targetPort", IntOrText("a port from 1 to 65535, or its name,")),
     yes("protocol", Text),
     mute("appProtocol", Text),
-    mute("nodePort", Int32),
+    mute("nodePort", KUBERNETES_PORT),
 ];
 
 /// An EndpointSlice, which has no `spec`, beside its metadata.
@@ -82,4 +82,4 @@ const ENDPOINT: &[Field] = &[
 const CONDITIONS: &[Field] = &[yes("ready", Bool), yes("serving", Bool), yes("terminating", Bool)];
 
 const ENDPOINT_PORT: &[Field] =
-    &[yes("name", Text), yes("port", Int32), yes("protocol", Text), mute("appProtocol", Text)];
+    &[yes("name", Text), yes("port", KUBERNETES_PORT), yes("protocol", Text), mute("appProtocol", Text)];

@@ -1,7 +1,7 @@
 //! Fields of a DestinationRule's traffic policy, block by block.
 
-use super::Shape::{Any, Bool, Duration, Enum, Int32, List, Map, Message, Number, Text, Uint32, Uint64};
-use super::{Field, Why, mute, no, yes};
+use super::Shape::{Any, Bool, Duration, Enum, List, Map, Message, Number, Text, Whole};
+use super::{COUNT, Field, PERCENT, PORT, Shape, UNSIGNED, Why, Width, mute, no, yes};
 
 /// A policy or a block without a field is an error.
 const EMPTY: &str = "remove it, and the blocks that this leaves empty";
@@ -15,10 +15,16 @@ const ORIGINATION: Why = Why { reason: "TLS is not originated, bytes are passed 
 const BYTES: Why = Why { reason: "bytes are passed on as they are", cure: EMPTY };
 const LOCALITY: Why = Why { reason: "locality plays no part in the choice of an endpoint", cure: EMPTY };
 const HEADER: Why = Why { reason: "no header is sent to the endpoint", cure: EMPTY };
+const UTILIZATION: Why = Why { reason: "endpoints report no load", cure: EMPTY };
 const WARMUP: Why = Why { reason: "a new endpoint gets its full share at once", cure: EMPTY };
 
+/// How many places a ring has.
+const RING_SIZE: Shape = Whole(Width::Uint64, "a whole number of 0 or more");
+/// A share that may be a fraction.
+const SHARE: Shape = Number("a percentage from 0 to 100");
+
 /// `port` of a destination and of a port's policy.
-pub const PORT_SELECTOR: &[Field] = &[yes("number", Uint32)];
+pub const PORT_SELECTOR: &[Field] = &[yes("number", PORT)];
 
 /// `trafficPolicy` of a DestinationRule and of a subset.
 pub const TRAFFIC_POLICY: &[Field] = &[
@@ -44,6 +50,8 @@ const LOAD_BALANCER: &[Field] = &[
     yes("simple", Enum(&["UNSPECIFIED", "LEAST_CONN", "LEAST_REQUEST", "ROUND_ROBIN", "RANDOM", "PASSTHROUGH"])),
     yes("consistentHash", Message(CONSISTENT_HASH)),
     no("localityLbSetting", Message(LOCALITY_LB_SETTING), LOCALITY),
+    no("zoneAwareLbSetting", Message(ZONE_AWARE_LB_SETTING), LOCALITY),
+    no("backendUtilization", Message(BACKEND_UTILIZATION), UTILIZATION),
     no("warmup", Message(WARMUP_CONFIGURATION), WARMUP),
     no("warmupDurationSecs", Duration, WARMUP),
 ];
@@ -55,13 +63,18 @@ const CONSISTENT_HASH: &[Field] = &[
     no("httpQueryParameterName", Text, HTTP_KEY),
     yes("ringHash", Message(RING_HASH)),
     yes("maglev", Message(MAGLEV)),
-    yes("minimumRingSize", Uint64),
+    yes("minimumRingSize", RING_SIZE),
 ];
 
-const HTTP_COOKIE: &[Field] =
-    &[mute("name", Text), mute("path", Text), mute("ttl", Duration), mute("attributes", List(&Any))];
-const RING_HASH: &[Field] = &[yes("minimumRingSize", Uint64)];
-const MAGLEV: &[Field] = &[yes("tableSize", Uint64)];
+const HTTP_COOKIE: &[Field] = &[
+    mute("name", Text),
+    mute("path", Text),
+    mute("ttl", Duration),
+    mute("attributes", List(&Message(COOKIE_ATTRIBUTE))),
+];
+const COOKIE_ATTRIBUTE: &[Field] = &[mute("name", Text), mute("value", Text)];
+const RING_HASH: &[Field] = &[yes("minimumRingSize", RING_SIZE)];
+const MAGLEV: &[Field] = &[yes("tableSize", Whole(Width::Uint64, "a prime number below 5000011"))];
 
 const LOCALITY_LB_SETTING: &[Field] = &[
     mute("distribute", List(&Message(DISTRIBUTE))),
@@ -70,47 +83,62 @@ const LOCALITY_LB_SETTING: &[Field] = &[
     mute("enabled", Bool),
 ];
 
-const DISTRIBUTE: &[Field] = &[mute("from", Text), mute("to", Map(&Uint32))];
+const ZONE_AWARE_LB_SETTING: &[Field] = &[
+    mute("enabled", Bool),
+    mute("failover", List(&Message(FAILOVER))),
+    mute("failoverPriority", List(&Text)),
+    mute("minClusterSize", Whole(Width::Uint32, "a whole number from 1 to 4294967295")),
+];
+
+const BACKEND_UTILIZATION: &[Field] = &[
+    mute("errorUtilizationPenaltyPercent", UNSIGNED),
+    mute("metricNamesForComputingUtilization", List(&Text)),
+    mute("weightExpirationPeriod", Duration),
+    mute("weightStabilizationPeriod", Duration),
+    mute("weightUpdatePeriod", Duration),
+];
+
+const DISTRIBUTE: &[Field] = &[mute("from", Text), mute("to", Map(&Whole(Width::Uint32, "a share from 1 to 100")))];
 const FAILOVER: &[Field] = &[mute("from", Text), mute("to", Text)];
 const WARMUP_CONFIGURATION: &[Field] =
-    &[mute("duration", Duration), mute("minimumPercent", Number), mute("aggression", Number)];
+    &[mute("duration", Duration), mute("minimumPercent", SHARE), mute("aggression", Number("a number above 0"))];
 
 const CONNECTION_POOL: &[Field] = &[yes("tcp", Message(TCP_SETTINGS)), mute("http", Message(HTTP_SETTINGS))];
 
 const TCP_SETTINGS: &[Field] = &[
-    yes("maxConnections", Int32),
+    yes("maxConnections", COUNT),
     yes("connectTimeout", Duration),
     yes("tcpKeepalive", Message(KEEPALIVE)),
     yes("maxConnectionDuration", Duration),
     yes("idleTimeout", Duration),
 ];
 
-const KEEPALIVE: &[Field] = &[yes("probes", Uint32), yes("time", Duration), yes("interval", Duration)];
+const KEEPALIVE: &[Field] = &[yes("probes", UNSIGNED), yes("time", Duration), yes("interval", Duration)];
 
 const HTTP_SETTINGS: &[Field] = &[
-    mute("http1MaxPendingRequests", Int32),
-    mute("http2MaxRequests", Int32),
-    mute("maxRequestsPerConnection", Int32),
-    mute("maxRetries", Int32),
+    mute("http1MaxPendingRequests", COUNT),
+    mute("http2MaxRequests", COUNT),
+    mute("maxRequestsPerConnection", COUNT),
+    mute("maxRetries", COUNT),
     mute("idleTimeout", Duration),
     mute("h2UpgradePolicy", Enum(&["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"])),
     mute("useClientProtocol", Bool),
-    mute("maxConcurrentStreams", Int32),
+    mute("maxConcurrentStreams", COUNT),
     mute("http2KeepAlive", Message(HTTP2_KEEPALIVE)),
 ];
 
 const HTTP2_KEEPALIVE: &[Field] = &[mute("interval", Duration), mute("timeout", Duration)];
 
 const OUTLIER_DETECTION: &[Field] = &[
-    yes("consecutiveErrors", Int32),
+    yes("consecutiveErrors", COUNT),
     yes("splitExternalLocalOriginErrors", Bool),
-    yes("consecutiveLocalOriginFailures", Uint32),
-    yes("consecutiveGatewayErrors", Uint32),
-    yes("consecutive5xxErrors", Uint32),
+    yes("consecutiveLocalOriginFailures", UNSIGNED),
+    yes("consecutiveGatewayErrors", UNSIGNED),
+    yes("consecutive5xxErrors", UNSIGNED),
     yes("interval", Duration),
     yes("baseEjectionTime", Duration),
-    yes("maxEjectionPercent", Int32),
-    yes("minHealthPercent", Int32),
+    yes("maxEjectionPercent", PERCENT),
+    yes("minHealthPercent", PERCENT),
     mute("outlierDetectionHttpErrorCodes", Any),
 ];
 
@@ -126,6 +154,7 @@ const TLS: &[Field] = &[
     mute("caCrl", Text),
 ];
 
-const TUNNEL: &[Field] = &[mute("protocol", Text), mute("targetHost", Text), mute("targetPort", Uint32)];
+const TUNNEL: &[Field] = &[mute("protocol", Text), mute("targetHost", Text), mute("targetPort", PORT)];
 const PROXY_PROTOCOL: &[Field] = &[yes("version", Enum(&["V1", "V2"]))];
-const RETRY_BUDGET: &[Field] = &[mute("percent", Number), mute("minRetryConcurrency", Uint32)];
+const RETRY_BUDGET: &[Field] =
+    &[mute("percent", SHARE), mute("minRetryConcurrency", UNSIGNED), mute("budgetInterval", Duration)];

@@ -232,8 +232,8 @@ fn infrastructure(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     {
         let path = path.name("annotations");
         for field in node.fields("annotations") {
-            if let Some(problem) = names::qualified_name_problem(&field.name) {
-                report.error(&path.name(&field.name), problem, "");
+            if let Some(fault) = names::annotation_key_fault(&field.name) {
+                report.fault(&path.name(&field.name), fault);
             }
         }
     }

@@ -74,6 +74,14 @@ fn check_http(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         not_negative(node, name, path, report);
     }
     super::duration(node, "idleTimeout", path, report);
+    if let Some(keepalive) = node.get("http2KeepAlive") {
+        let path = path.name("http2KeepAlive");
+        for name in ["interval", "timeout"] {
+            if super::duration(keepalive, name, &path, report).is_none() {
+                report.error(&path.name(name), format!("{name} is needed"), format!("add for example `{name}: 10s`"));
+            }
+        }
+    }
     if node.text("h2UpgradePolicy") == Some("UPGRADE") && node.flag("useClientProtocol") {
         let message = "useClientProtocol cannot be true where h2UpgradePolicy is UPGRADE";
         report.error(&path.name("useClientProtocol"), message, "remove one of them");

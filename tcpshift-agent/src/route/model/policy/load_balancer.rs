@@ -45,6 +45,13 @@ pub(super) fn read(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Rep
     if let Some(locality) = node.get("localityLbSetting") {
         locality::check(locality, outlier, &path.name("localityLbSetting"), report);
     }
+    if let Some(zones) = node.get("zoneAwareLbSetting") {
+        if node.get("localityLbSetting").is_some() {
+            let message = "localityLbSetting and zoneAwareLbSetting exclude each other";
+            report.error(&path.name("zoneAwareLbSetting"), message, "keep one of them");
+        }
+        locality::check_zones(zones, outlier, &path.name("zoneAwareLbSetting"), report);
+    }
     super::duration(node, "warmupDurationSecs", path, report);
     if let Some(warmup) = node.get("warmup") {
         self::warmup(warmup, &path.name("warmup"), report);
@@ -85,11 +92,8 @@ fn consistent_hash(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Loa
     if !keyed {
         report.warning(path, "not honoured: no key to hash is given", "add `useSourceIp: true`");
     }
-    if let Some(cookie) = node.get("httpCookie")
-        && cookie.text("name").unwrap_or_default().is_empty()
-    {
-        let path = path.name("httpCookie");
-        report.error(&path.name("name"), "the cookie has no name", "name it");
+    if let Some(cookie) = node.get("httpCookie") {
+        self::cookie(cookie, &path.name("httpCookie"), report);
     }
     let old_size = node.unsigned("minimumRingSize");
     if old_size > 0 {
@@ -121,6 +125,24 @@ fn consistent_hash(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Loa
     if node.flag("useSourceIp") { LoadBalancer::SourceHash(algorithm) } else { LoadBalancer::LeastRequest }
 }
 
+fn cookie(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
+    if node.word("name").is_none() {
+        report.error(&path.name("name"), "the cookie has no name", "name it");
+    }
+    let path = path.name("attributes");
+    let items = node.items("attributes");
+    for (index, item) in items.iter().enumerate() {
+        let path = path.index(index);
+        match item.word("name") {
+            None => report.error(&path.name("name"), "the attribute has no name", "name it"),
+            Some(name) if items[..index].iter().any(|other| other.word("name") == Some(name)) => {
+                report.error(&path.name("name"), format!("two attributes are named {name}"), "remove one");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 /// Whether a number below `MAGLEV_LIMIT` is prime, 1 being taken for one as in Envoy.
 fn is_prime(number: u64) -> bool {
     let mut factors = (2..).take_while(|factor| factor * factor <= number);
@@ -133,8 +155,8 @@ fn warmup(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     }
     super::percent(node, "minimumPercent", path, report);
     if let Some(field) = node.get("aggression")
-        && field.as_f64().is_none_or(|aggression| aggression < 1.0)
+        && field.as_f64().is_none_or(|aggression| aggression <= 0.0)
     {
-        report.error(&path.name("aggression"), "it is 1 at least", "write 1.0 for a steady growth");
+        report.error(&path.name("aggression"), "it has to be above 0", "write 1.0 for a steady growth");
     }
 }

@@ -32,7 +32,25 @@ pub(super) fn check(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Re
             report.error(&path.index(index).name("from"), message, cure);
         }
     }
-    if !outlier && (!failover.is_empty() || !priority.is_empty()) {
+    regions(node, outlier, path, report);
+}
+
+/// Checks a `zoneAwareLbSetting`, which has no shares.
+pub(super) fn check_zones(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Report<'_>) {
+    let priority = path.name("failoverPriority");
+    for (index, label) in node.items("failoverPriority").iter().enumerate() {
+        if TOPOLOGY.contains(&label.as_str().unwrap_or_default()) {
+            let message = "regions and zones are taken care of already";
+            report.error(&priority.index(index), message, "remove it");
+        }
+    }
+    regions(node, outlier, path, report);
+}
+
+/// Checks `failover`, from region to region.
+fn regions(node: &Node, outlier: bool, path: &Path<'_>, report: &mut Report<'_>) {
+    let failover = node.items("failover");
+    if !outlier && (!failover.is_empty() || !node.items("failoverPriority").is_empty()) {
         let message = "failover has no effect without outlierDetection beside it, in Istio neither";
         report.warning(path, message, "remove it");
     }

@@ -31,9 +31,6 @@ pub(super) fn read(
         let cure = "keep one, or write `resolution: DNS`";
         report.error(&path, "resolution DNS_ROUND_ROBIN takes one endpoint at most", cure);
     }
-    if resolution == Resolution::DynamicDns && !items.is_empty() {
-        report.warning(&path, "resolution DYNAMIC_DNS uses no endpoints", "remove them");
-    }
     let known: HashSet<&str> = spec.items("ports").iter().filter_map(|port| port.text("name")).collect();
     let mut endpoints = Vec::new();
     for (index, node) in items.iter().enumerate() {

@@ -24,9 +24,9 @@ pub(super) fn read(
         let path = path.index(index);
         let number = crate::route::model::port(node.get("number"), &path.name("number"), report);
         let name = node.text("name").unwrap_or_default();
-        if !names::is_host_label(name) {
-            let message = format!("{name:?} is no name of a port");
-            report.error(&path.name("name"), message, "for example: tcp");
+        if let Some(fault) = names::host_label_fault(name) {
+            let message = format!("{} is no name of a port: {}", names::shown(name), fault.problem);
+            report.error(&path.name("name"), message, "write for example tcp");
         } else if !taken.insert(name) {
             report.error(&path.name("name"), format!("two ports are named {name}"), "rename one");
         }

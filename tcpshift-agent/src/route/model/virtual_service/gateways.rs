@@ -35,11 +35,12 @@ fn problem(text: &str) -> Option<String> {
     let Some((namespace, name)) = text.split_once('/') else {
         return names::host_problem(text).map(|problem| format!("{text:?} does not name a gateway: {problem}"));
     };
-    let label = [namespace, name].into_iter().find(|label| !names::is_host_label(label))?;
+    let label = |label| names::host_label_fault(label).map(|fault| (label, fault));
+    let (label, fault) = [namespace, name].into_iter().find_map(label)?;
     Some(match label {
         "" => format!("{text:?} does not name a gateway: one side of the slash is empty"),
         "." => format!("{text:?} does not name a gateway: Istio refuses `.` as namespace"),
-        _ => format!("{text:?} does not name a gateway: {label:?} has other than letters, digits and inner hyphens"),
+        _ => format!("{text:?} does not name a gateway: of {}, {}", names::shown(label), fault.problem),
     })
 }
 

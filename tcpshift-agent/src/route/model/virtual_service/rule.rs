@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::{RouteDestination, RouteMatch, TcpRoute, TlsMatch, TlsRoute, gateways};
 use crate::route::model;
 use crate::route::names;
-use crate::route::node::{Node, Value};
+use crate::route::node::Node;
 use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
@@ -152,14 +152,12 @@ fn destination(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> RouteDe
     if host == "*" {
         report.error(&path.name("host"), "the host * is no destination", "name one host");
     } else if let Some(problem) = names::wildcard_host_problem(host) {
-        report.error(&path.name("host"), problem, "name a service, as tcp-echo or tcp-echo.example.com");
+        report.error(&path.name("host"), problem, names::service_cure(host));
     }
-    let subset = destination.get("subset").filter(|node| node.value != Value::String(String::new()));
-    if let Some(node) = subset
-        && !names::is_host_label(node.as_str().unwrap_or_default())
-    {
-        let message = format!("{:?} is no name of a subset", node.as_str().unwrap_or_default());
-        report.error(&path.name("subset"), message, "use letters, digits and inner hyphens, at most 63");
+    let subset = destination.word("subset");
+    if let Some((name, fault)) = subset.and_then(|name| Some((name, names::host_label_fault(name)?))) {
+        let message = format!("{} is no name of a subset: {}", names::shown(name), fault.problem);
+        report.error(&path.name("subset"), message, fault.cure);
     }
     let port = destination.get("port").map(|port| {
         let path = path.name("port");
@@ -167,7 +165,7 @@ fn destination(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> RouteDe
     });
     RouteDestination {
         host: host.to_owned(),
-        subset: subset.and_then(Node::as_str).map(str::to_owned),
+        subset: subset.map(str::to_owned),
         port,
         weight: u32::try_from(weight).unwrap_or_default(),
     }

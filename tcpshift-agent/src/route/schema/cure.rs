@@ -1,0 +1,115 @@
+//! What to do about a value of the wrong type, or a field that is unknown.
+
+use super::{Around, Field, Shape, closest};
+use crate::route::node::{Node, Value};
+
+/// For a text that looks like a variable that a tool should have filled in.
+pub const UNFILLED: &str = "an unfilled variable? write its value";
+
+/// Whether a text looks like a variable: `$X`, `${X}`, `$(X)`, `{{ x }}`, `<X>`, `%X%`, `@X@` or `__X__`.
+pub fn is_variable(text: &str) -> bool {
+    let word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-. ".contains(&byte))
+    };
+    let within = |before, after| text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(word);
+    ["${", "$(", "{{", "<%"].iter().any(|opening| text.contains(opening))
+        || text.strip_prefix('$').is_some_and(word)
+        || [("<", ">"), ("%", "%"), ("@", "@"), ("__", "__")].into_iter().any(|(before, after)| within(before, after))
+}
+
+/// For a value that has not the shape.
+pub(super) fn of_type(shape: &Shape, node: &Node) -> String {
+    match (shape, &node.value) {
+        (_, Value::String(text)) if is_variable(text) => UNFILLED.to_owned(),
+        (Shape::Text, Value::Bool(_) | Value::Number(_)) => "put it in quotes".to_owned(),
+        (Shape::Text | Shape::Duration | Shape::Enum(_), Value::List(items)) => match items.as_slice() {
+            [_] => "write the value without its dash".to_owned(),
+            _ => "write one value, not a list".to_owned(),
+        },
+        (Shape::Whole(..), Value::String(text)) if text.parse::<i64>().is_ok() => "remove the quotes".to_owned(),
+        (Shape::Number(_), Value::String(text)) if text.parse::<f64>().is_ok() => "remove the quotes".to_owned(),
+        (Shape::Bool, Value::String(text)) => match text.to_lowercase().as_str() {
+            "true" | "false" => "remove the quotes".to_owned(),
+            "yes" | "on" | "y" => "write true".to_owned(),
+            _ => "write true or false".to_owned(),
+        },
+        (Shape::Bool, Value::Number(_)) => "write true or false".to_owned(),
+        (Shape::Duration, Value::Number(number)) => format!("write a unit, as in {number}s"),
+        (Shape::Duration, Value::String(text)) => of_duration(text),
+        (Shape::Enum(words), Value::String(text)) => match closest(text, words.iter().copied()) {
+            Some(near) if !text.is_empty() => format!("did you mean {near}?"),
+            _ => "write one of them, or remove the field".to_owned(),
+        },
+        (Shape::List(_), Value::Map(_)) => "put a dash before its first field".to_owned(),
+        (Shape::List(item), Value::String(_) | Value::Number(_) | Value::Bool(_)) => of_list(item, node),
+        (Shape::Message(fields), value @ (Value::String(_) | Value::Number(_))) => of_message(fields, value),
+        (Shape::Message(_), Value::List(_)) => "remove the dash before its first field".to_owned(),
+        (Shape::Map(_), _) => "write names and values without dashes, as in `name: value`".to_owned(),
+        (Shape::Whole(..), Value::Number(number)) if number.is_f64() => "write a whole number".to_owned(),
+        (Shape::Whole(..), Value::Number(_)) => "write a number of this range".to_owned(),
+        (Shape::Whole(..) | Shape::Number(_), _) => "write the number alone".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn of_duration(text: &str) -> String {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()) {
+        Some(days) => format!("write hours, as in {}h", u64::from(days) * 24),
+        None if digits => format!("write a unit, as in {text}s"),
+        None => "write it with the units h, m, s and ms".to_owned(),
+    }
+}
+
+/// One item that stands where a list of such items is expected.
+fn of_list(item: &Shape, node: &Node) -> String {
+    match (item, node.to_json()) {
+        (Shape::Text, value @ serde_json::Value::String(_)) => format!("write it as a list: [{value}]"),
+        (Shape::Text, value) => format!("write it as a list: [\"{value}\"]"),
+        _ => "begin each item with a dash".to_owned(),
+    }
+}
+
+/// The value of one field of a message in place of the message.
+fn of_message(fields: &[Field], value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => String::new(),
+    };
+    let is_number = text.parse::<i64>().is_ok();
+    match fields {
+        [Field { name, shape: Shape::Whole(..), .. }] if is_number => format!("write `{{{name}: {text}}}`"),
+        [Field { name, shape: Shape::Text, .. }, ..] if !is_number => format!("write `{{{name}: {text}}}`"),
+        _ => format!("write fields, as {}", names(fields)),
+    }
+}
+
+/// For a field that a message has not: where it belongs, or how it is spelled.
+pub(super) fn of_field(name: &str, here: &Around<'_>) -> String {
+    let has = |fields: &[Field]| fields.iter().any(|field| field.name == name);
+    let inside = here.known.iter().find(|field| match &field.shape {
+        Shape::Message(fields) | Shape::List(Shape::Message(fields)) => has(fields),
+        _ => false,
+    });
+    let near = closest(name, here.known.iter().map(|field| field.name));
+    let mut branch = Some(here);
+    while let Some(around) = branch.filter(|around| !around.outer.is_some_and(|outer| has(outer.known))) {
+        branch = around.outer;
+    }
+    match (near, inside, branch) {
+        // A slip of the pen or of case is the likelier one.
+        (Some(near), ..) if near.eq_ignore_ascii_case(name) => format!("did you mean `{near}`?"),
+        (_, Some(Field { name: inside, shape: Shape::List(_), .. }), _) => {
+            format!("it belongs in an item of `{inside}`")
+        }
+        (_, Some(Field { name: inside, .. }), _) => format!("it belongs in `{inside}`"),
+        (Some(near), ..) => format!("did you mean `{near}`?"),
+        (_, _, Some(Around { name: branch, .. })) => format!("it belongs beside `{branch}`, and not in it"),
+        _ => format!("known here: {}", names(here.known)),
+    }
+}
+
+fn names(fields: &[Field]) -> String {
+    fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", ")
+}
