@@ -1,4 +1,5 @@
-//! Fuzz target: any text is read without a panic, and what is accepted writes and reads back alike.
+//! Fuzz target: any text is read without a panic, what is accepted writes and reads back alike, and
+//! `validate` says what it has to say.
 #![no_main]
 
 // The very bodies that a slice of each test run is done with.
@@ -8,4 +9,5 @@ mod bodies;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     bodies::reader(text);
+    bodies::validates(text);
 });

@@ -93,7 +93,7 @@ fn the_unit_of_a_file_is_the_object() {
     assert!(look.objects.is_none() && look.problems.is_empty(), "it may be half written");
     sleep(Duration::from_millis(200));
     let look = files.look(false);
-    assert!(look.objects.is_none() && look.problems[0].to_string().contains("not YAML"), "{look:?}");
+    assert!(look.objects.is_none() && look.problems[0].to_string().contains("is not closed"), "{look:?}");
     assert_eq!(files.errors().count(), 1);
 
     write(&entry("bad", "10.0.0.3"));

@@ -51,7 +51,7 @@ fn validate_needs_no_agent() {
     let broken = file(&folder, "broken.yaml", b"kind: [BROKEN");
     let (code, out, err) = run(&["validate", &broken]);
     assert_eq!(code, 65, "{out}{err}");
-    assert!(out.starts_with("1 file: 1 error") && err.contains("broken.yaml:2: error: "), "{out}{err}");
+    assert!(out.starts_with("1 file: 1 error") && err.contains("broken.yaml:1: error: "), "{out}{err}");
     let (code, out, err) = run(&["validate", "-o", "json", &broken]);
     assert_eq!((code, &serde_json::from_str::<Value>(&out).unwrap()["errors"]), (65, &json!(1)));
     assert_eq!(err, "", "a problem is said once");
@@ -74,7 +74,7 @@ fn problems_are_in_the_order_of_files_and_lines() {
     // The second route stands twice, which is known only when all are read.
     let places: Vec<_> = err.lines().filter_map(|line| line.split(": error: ").next()).collect();
     let at = |file: &str, lines: &[&str]| lines.iter().map(|line| format!("{file}{line}")).collect::<Vec<_>>();
-    let expected = [at(&routes, &[":8", ":14", ":20", ":32"]), at(&no_text, &[""]), at(&no_yaml, &[":2"])].concat();
+    let expected = [at(&routes, &[":8", ":14", ":20", ":32"]), at(&no_text, &[""]), at(&no_yaml, &[":1"])].concat();
     assert_eq!(places, expected, "{err}");
 }
 
@@ -90,7 +90,7 @@ fn fed(words: &[&str], text: &str) -> (i32, String, String) {
 #[test]
 fn standard_input_has_a_name() {
     let (code, _, err) = fed(&["validate", "-"], "kind: [BROKEN");
-    assert!(code == 65 && err.starts_with("<stdin>:2: error: "), "{err}");
+    assert!(code == 65 && err.starts_with("<stdin>:1: error: "), "{err}");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn json_values_in_a_row_are_read_as_kubectl_reads_them() {
     assert_eq!(code, 65, "{out}{err}");
     let line = 3 + pretty.lines().position(|line| line.contains("\"host\"")).unwrap();
     for said in
-        ["faulty.json:2: error: this is not YAML", &format!("faulty.json:{line}: error: "), "stands twice: here and at"]
+        ["faulty.json:2: error: this is not JSON", &format!("faulty.json:{line}: error: "), "stands twice: here and at"]
     {
         assert!(err.contains(said), "{said} is not in\n{err}");
     }

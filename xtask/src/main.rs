@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask setup`, `build-ebpf`, `demo`, `test`, `tidy`, `bench` and `soak`.
+//! The project's own commands: `cargo xtask setup`, `build-ebpf`, `demo`, `test`, `tidy`, `bench`, `soak`
+//! and `corpus`.
 //!
 //! Each command is one file; what they say is for the person who typed the command. They must not know how
 //! tcpshift works inside: `demo` uses it by its command line, `tidy` reads source as text.
@@ -7,6 +8,7 @@
 mod bench;
 mod build_ebpf;
 mod cargo;
+mod corpus;
 mod demo;
 mod setup;
 mod soak;
@@ -39,6 +41,8 @@ enum Command {
     Bench(bench::Bench),
     /// Try for long what a test run tries for a moment
     Soak(soak::Soak),
+    /// Make documents in every style, and write down what kubectl takes them for
+    Corpus(corpus::Corpus),
     /// Check that the rooms of the house know only whom they may know
     Tidy,
 }
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test => test::test(),
         Command::Bench(bench) => bench.run(),
         Command::Soak(soak) => soak.run(),
+        Command::Corpus(corpus) => corpus.run(),
         Command::Tidy => tidy::tidy(),
     };
     match result {

@@ -5,6 +5,7 @@
 //! and for longer if it takes objects away, since an editor may be in the middle of writing. [`watch`] tells
 //! when to look. What somebody else could have written is not read (see [`trust`]).
 
+mod encoding;
 mod trusted;
 pub mod watch;
 
@@ -145,11 +146,7 @@ pub fn text_of(input: impl Read) -> Result<String, Unread> {
     if bytes.len() as u64 > LARGEST {
         return Err(Unread::Unusable(format!("is larger than {} MiB; split it", LARGEST >> 20)));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = before.split(|byte| *byte == b'\n').count();
-        Unread::Unusable(format!("is no text: line {line} holds bytes that are not UTF-8"))
-    })
+    encoding::decode(bytes).map_err(Unread::Unusable)
 }
 
 /// What tells one version of a file from another without reading it.

@@ -23,6 +23,8 @@ pub enum Value {
     Null,
     /// `true` or `false`.
     Bool(bool),
+    /// A word such as `yes` or `off` as it is written without quotes, and the boolean that it is to kubectl.
+    Word(String, bool),
     /// A whole number or a fraction.
     Number(Number),
     /// Text.
@@ -40,6 +42,8 @@ pub struct Field {
     pub line: usize,
     /// The name.
     pub name: String,
+    /// How the name is written, where kubectl reads it as a boolean: `yes`, which is named `true`.
+    pub written: Option<String>,
     /// The value.
     pub node: Node,
 }
@@ -152,7 +156,7 @@ impl Node {
 
     /// Whether a field is `true`.
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|node| node.value == Value::Bool(true))
+        self.get(name).is_some_and(|node| matches!(node.value, Value::Bool(true) | Value::Word(_, true)))
     }
 
     /// A map field of strings.
@@ -161,10 +165,10 @@ impl Node {
         fields.filter_map(|field| Some((field.name.clone(), field.node.as_str()?.to_owned()))).collect()
     }
 
-    /// The text, if this is a string.
+    /// The text, if this is a string or a word.
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
-            Value::String(text) => Some(text),
+            Value::String(text) | Value::Word(text, _) => Some(text),
             _ => None,
         }
     }
@@ -190,6 +194,7 @@ impl Node {
         match &self.value {
             Value::Null => "nothing".to_owned(),
             Value::Bool(value) => format!("the boolean {value}"),
+            Value::Word(word, value) => format!("`{word}`, which is the boolean {value}"),
             Value::Number(number) => format!("the number {number}"),
             Value::String(text) if text.chars().count() > 40 => "a text".to_owned(),
             Value::String(text) => format!("the text {text:?}"),
@@ -212,6 +217,7 @@ impl Node {
                 let field = |(name, value): (&String, _)| Field {
                     line,
                     name: name.clone(),
+                    written: None,
                     node: Self::from_json(value, line),
                 };
                 Value::Map(fields.iter().map(field).collect())
@@ -224,7 +230,7 @@ impl Node {
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
-            Value::Bool(value) => serde_json::Value::Bool(*value),
+            Value::Bool(value) | Value::Word(_, value) => serde_json::Value::Bool(*value),
             Value::Number(number) => serde_json::Value::Number(number.clone()),
             Value::String(text) => serde_json::Value::String(text.clone()),
             Value::List(items) => serde_json::Value::Array(items.iter().map(Self::to_json).collect()),

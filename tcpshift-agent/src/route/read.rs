@@ -88,7 +88,7 @@ pub struct Contents {
     pub problems: Vec<Problem>,
     /// Whether anything of the text could be read as YAML or JSON, or it is empty.
     pub is_yaml: bool,
-    /// Whether it holds a document that is invalid and cannot be named, or a value that is no JSON.
+    /// Whether it holds a document that is invalid and cannot be named, or one that cannot be read.
     pub has_unnamed: bool,
 }
 
@@ -108,8 +108,8 @@ fn read_as(name: &str, text: &str, namespace: Option<&str>, only: bool) -> Conte
     let mut report = Report::new(name);
     let yaml::Documents { nodes, malformed } = yaml::read(text);
     let has_unnamed = !malformed.is_empty();
-    for yaml::Malformed { line, message } in malformed {
-        report.unreadable(line, message);
+    for yaml::Malformed { line, message, cure } in malformed {
+        report.unreadable(line, message, cure);
     }
     if has_unnamed && nodes.is_empty() {
         return Contents { problems: report.finish(), ..Contents::default() };

@@ -85,8 +85,8 @@ impl<'a> Report<'a> {
     }
 
     /// A part of the text is no document. No line may be left to look up.
-    pub fn unreadable(&mut self, line: usize, message: impl Into<String>) {
-        self.push(Severity::Error, &Path::ROOT, message.into(), String::new());
+    pub fn unreadable(&mut self, line: usize, message: impl Into<String>, cure: impl Into<String>) {
+        self.push(Severity::Error, &Path::ROOT, message.into(), cure.into());
         self.unplaced.pop();
         if let Some(problem) = self.problems.last_mut() {
             problem.line = line;

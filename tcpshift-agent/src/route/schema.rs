@@ -138,6 +138,9 @@ pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Repor
 }
 
 fn check_inside(node: &mut Node, shape: &Shape, around: Option<&Around<'_>>, path: &Path<'_>, report: &mut Report<'_>) {
+    if let Value::Word(word, value) = &node.value {
+        node.value = as_expected(word, *value, shape, path, report);
+    }
     let fits = match (shape, &mut node.value) {
         (Shape::Any, _)
         | (_, Value::Null)
@@ -161,6 +164,7 @@ fn check_inside(node: &mut Node, shape: &Shape, around: Option<&Around<'_>>, pat
         }
         (Shape::Map(shape), Value::Map(fields)) => {
             for field in fields {
+                name_as_written(field, path, report);
                 check_inside(&mut field.node, shape, None, &path.name(&field.name), report);
             }
             true
@@ -183,6 +187,28 @@ fn check_inside(node: &mut Node, shape: &Shape, around: Option<&Around<'_>>, pat
     }
 }
 
+/// What a word such as `yes` is where a shape is expected: the text that is written, or a boolean.
+fn as_expected(word: &str, value: bool, shape: &Shape, path: &Path<'_>, report: &mut Report<'_>) -> Value {
+    match shape {
+        Shape::Text | Shape::IntOrText(_) => {}
+        Shape::Enum(words) if words.contains(&word) => {}
+        Shape::Bool => return Value::Bool(value),
+        _ => return Value::Word(word.to_owned(), value),
+    }
+    let message = format!("kubectl reads `{word}` as the boolean {value}, and refuses it or passes that on");
+    report.warning(path, message, "put it in quotes");
+    Value::String(word.to_owned())
+}
+
+/// Gives a field the name that is written, where kubectl reads it as a boolean.
+fn name_as_written(field: &mut super::node::Field, path: &Path<'_>, report: &mut Report<'_>) {
+    if let Some(written) = field.written.take() {
+        let message = format!("kubectl reads the name `{written}` as the boolean {}", field.name);
+        report.warning(&path.name(&written), message, "put it in quotes");
+        field.name = written;
+    }
+}
+
 fn message_field(
     fields: &mut [super::node::Field],
     at: usize,
@@ -190,6 +216,9 @@ fn message_field(
     path: &Path<'_>,
     report: &mut Report<'_>,
 ) {
+    if let Some(written) = fields[at].written.take() {
+        fields[at].name = written;
+    }
     let written = fields[at].name.clone();
     let name = camel_case(&written);
     let path = path.name(&written);

@@ -4,18 +4,32 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
+use tcpshift_agent::analyze::{Input, analyze};
 use tcpshift_agent::plan::Plan;
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::diff::diff;
 use tcpshift_agent::route::read::{Document, Entry, read, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_agent::route::write;
+use tcpshift_agent::route::yaml::{self, Documents};
 use tcpshift_common::SLOTS;
 
-/// Any text is read without a panic, and what is accepted is the same once it is written and read again.
-/// Returns how many objects were accepted.
+/// Any text is read without a panic, what is wrong has a line of it, and what is accepted is the same once it is written and
+/// read again. Returns how many objects were accepted.
 pub(crate) fn reader(text: &str) -> usize {
     let mut accepted = 0;
+    let lines = text.split('\n').count();
+    let Documents { nodes, malformed } = yaml::read(text);
+    for wrong in &malformed {
+        assert!((1..=lines).contains(&wrong.line) && !wrong.message.is_empty(), "{wrong:?}");
+    }
+    for node in &nodes {
+        assert!((1..=lines).contains(&node.line), "{node:?}");
+        let written = write::yaml(&node.to_json());
+        let again = yaml::read(&written);
+        assert!(again.malformed.is_empty() && again.nodes.len() == 1, "{:?}\n{written}", again.malformed);
+        assert_eq!(again.nodes[0].to_json(), node.to_json(), "{written}");
+    }
     for entry in read("fuzz.yaml", text, None).entries {
         let Entry::Valid(object) = entry else { continue };
         accepted += 1;
@@ -28,6 +42,18 @@ pub(crate) fn reader(text: &str) -> usize {
         assert_eq!(object.created, other.created, "{written}");
     }
     accepted
+}
+
+/// What `validate` does with any text, and with two files of it. Returns how many problems and findings there are.
+pub(crate) fn validates(text: &str) -> usize {
+    let document = |name: &str| Document { name: name.to_owned(), text: text.to_owned() };
+    let documents = vec![document("one.yaml"), document("two.yaml")];
+    let (_, problems) = read_all(&documents, Some("default"));
+    let findings = analyze(Input { documents, ..Input::default() }).findings;
+    for problem in &problems {
+        assert!(!problem.to_string().contains('\n'), "{problem:?}");
+    }
+    problems.len() + findings.len()
 }
 
 /// Whatever is accepted compiles without a panic, into slots that add up; compiled again it is the same plan.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use mutate::Mutator;
 
-/// Texts for each body; half a minute for both in a debug build.
+/// Texts for the first body; half a minute for all in a debug build.
 const CASES: usize = 26_000;
 
 /// The examples, and every document of the table in `validation/`.
@@ -52,6 +52,14 @@ fn whatever_is_read_is_read_again_alike() {
     let mut mutator = Mutator::new(1);
     let accepted: usize = (0..CASES).map(|_| bodies::reader(&mutator.text(&corpus))).sum();
     assert!(accepted > CASES / 10, "only {accepted} objects were accepted: the mutator is too wild");
+}
+
+#[test]
+fn whatever_is_validated_is_spoken_of() {
+    let corpus = corpus();
+    let mut mutator = Mutator::new(3);
+    let said: usize = (0..CASES / 20).map(|_| bodies::validates(&mutator.text(&corpus))).sum();
+    assert!(said > CASES / 20, "only {said} problems and findings: the mutator is too tame");
 }
 
 #[test]

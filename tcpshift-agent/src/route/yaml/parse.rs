@@ -1,0 +1,426 @@
+//! From tokens to events: where values, lists and maps begin and end.
+//!
+//! A machine of states as in libyaml, so that nesting costs no stack. It reads one document; what follows is left.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::fault::{Fault, Mark, Problem};
+use super::scan::{Kind, Scanner, Style};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Event<'t> {
+    /// The document is at its end.
+    End,
+    Alias(&'t str),
+    Scalar {
+        anchor: Option<&'t str>,
+        tag: Option<String>,
+        text: Cow<'t, str>,
+        is_plain: bool,
+    },
+    List {
+        anchor: Option<&'t str>,
+    },
+    Map {
+        anchor: Option<&'t str>,
+    },
+    /// The end of a list or map.
+    Close,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Start,
+    End,
+    BlockListFirst,
+    BlockList,
+    IndentlessList,
+    BlockMapFirst,
+    BlockMapKey,
+    BlockMapValue,
+    FlowListFirst,
+    FlowList,
+    PairKey,
+    PairValue,
+    PairEnd,
+    FlowMapFirst,
+    FlowMapKey,
+    FlowMapValue,
+    FlowMapNoValue,
+}
+
+pub(super) struct Parser<'t> {
+    pub(super) scanner: Scanner<'t>,
+    state: State,
+    /// What comes behind what is open.
+    states: Vec<State>,
+    /// Where the open lists and maps begin.
+    marks: Vec<Mark>,
+    /// What `%TAG` lines declare.
+    tags: HashMap<&'t str, String>,
+}
+
+type Parsed<T> = Result<T, Fault>;
+type Next<'t> = Parsed<(Event<'t>, Mark)>;
+
+impl<'t> Parser<'t> {
+    pub(super) fn new(text: &'t str, line: usize) -> Self {
+        let scanner = Scanner::new(text, line);
+        Self { scanner, state: State::Start, states: Vec::new(), marks: Vec::new(), tags: HashMap::new() }
+    }
+
+    /// The next event, and where it is.
+    pub(super) fn next(&mut self) -> Next<'t> {
+        match self.state {
+            State::Start => self.start(),
+            State::End => Ok((Event::End, self.scanner.mark()?)),
+            State::BlockListFirst => {
+                self.open()?;
+                self.block_list()
+            }
+            State::BlockList => self.block_list(),
+            State::IndentlessList => self.indentless_list(),
+            State::BlockMapFirst => {
+                self.open()?;
+                self.block_map_key()
+            }
+            State::BlockMapKey => self.block_map_key(),
+            State::BlockMapValue => self.block_map_value(),
+            State::FlowListFirst => {
+                self.open()?;
+                self.flow_list(true)
+            }
+            State::FlowList => self.flow_list(false),
+            State::PairKey => self.pair_key(),
+            State::PairValue => self.flow_value(State::PairEnd, &Kind::FlowListEnd),
+            State::PairEnd => {
+                self.state = State::FlowList;
+                Ok((Event::Close, self.scanner.mark()?))
+            }
+            State::FlowMapFirst => {
+                self.open()?;
+                self.flow_map(true)
+            }
+            State::FlowMapKey => self.flow_map(false),
+            State::FlowMapValue => self.flow_value(State::FlowMapKey, &Kind::FlowMapEnd),
+            State::FlowMapNoValue => {
+                self.state = State::FlowMapKey;
+                self.nothing()
+            }
+        }
+    }
+
+    /// What stands behind the document, if anything does: not `...`, comments or directives.
+    pub(super) fn rest(&mut self) -> Parsed<Option<Mark>> {
+        loop {
+            let token = self.scanner.peek()?;
+            match token.kind {
+                Kind::StreamEnd => return Ok(None),
+                Kind::DocumentEnd | Kind::Version(..) | Kind::TagDirective(..) => self.scanner.skip(),
+                _ => return Ok(Some(token.mark)),
+            }
+        }
+    }
+
+    fn start(&mut self) -> Next<'t> {
+        let mut version = false;
+        let mut directive = None;
+        loop {
+            let token = self.scanner.peek()?;
+            let mark = token.mark;
+            match &mut token.kind {
+                Kind::Version(major, minor) => {
+                    if version {
+                        return Fault::new(Problem::DirectiveTwice, mark, mark);
+                    }
+                    if (*major, *minor) != (1, 1) {
+                        return Fault::new(Problem::Version, mark, mark);
+                    }
+                    version = true;
+                }
+                Kind::TagDirective(handle, prefix) => {
+                    let (handle, prefix) = (*handle, std::mem::take(prefix));
+                    if self.tags.insert(handle, prefix).is_some() {
+                        return Fault::new(Problem::DirectiveTwice, mark, mark);
+                    }
+                }
+                Kind::DocumentStart => {
+                    self.scanner.skip();
+                    self.states.push(State::End);
+                    return self.content();
+                }
+                Kind::StreamEnd if directive.is_none() => {
+                    self.state = State::End;
+                    return Ok((Event::End, mark));
+                }
+                _ => {
+                    if let Some(directive) = directive {
+                        return Fault::new(Problem::NoDocumentStart, mark, directive);
+                    }
+                    self.states.push(State::End);
+                    return self.node(true, false);
+                }
+            }
+            directive = directive.or(Some(mark));
+            self.scanner.skip();
+        }
+    }
+
+    /// What stands behind `---`.
+    fn content(&mut self) -> Next<'t> {
+        match self.scanner.peek()?.kind {
+            Kind::Version(..) | Kind::TagDirective(..) | Kind::DocumentStart | Kind::DocumentEnd | Kind::StreamEnd => {
+                self.pop();
+                self.nothing()
+            }
+            _ => self.node(true, false),
+        }
+    }
+
+    fn node(&mut self, is_block: bool, may_be_indentless: bool) -> Next<'t> {
+        let start = self.scanner.mark()?;
+        if let Kind::Alias(name) = self.scanner.peek()?.kind {
+            self.scanner.skip();
+            self.pop();
+            return Ok((Event::Alias(name), start));
+        }
+        let (mut anchor, mut tag) = (None, None);
+        loop {
+            let token = self.scanner.peek()?;
+            let mark = token.mark;
+            match &mut token.kind {
+                Kind::Anchor(name) if anchor.is_none() => anchor = Some(*name),
+                Kind::Tag(handle, suffix) if tag.is_none() => {
+                    let (handle, suffix) = (*handle, std::mem::take(suffix));
+                    tag = Some(self.tag(handle, suffix, start, mark)?);
+                }
+                _ => break,
+            }
+            self.scanner.skip();
+        }
+        let token = self.scanner.peek()?;
+        let mark = token.mark;
+        let event = match &mut token.kind {
+            Kind::BlockEntry if may_be_indentless => {
+                self.state = State::IndentlessList;
+                Event::List { anchor }
+            }
+            Kind::Scalar(text, style) => {
+                let (text, is_plain) = (std::mem::take(text), *style == Style::Plain);
+                self.scanner.skip();
+                self.pop();
+                Event::Scalar { anchor, tag, text, is_plain }
+            }
+            Kind::FlowList => {
+                self.state = State::FlowListFirst;
+                Event::List { anchor }
+            }
+            Kind::FlowMap => {
+                self.state = State::FlowMapFirst;
+                Event::Map { anchor }
+            }
+            Kind::BlockList if is_block => {
+                self.state = State::BlockListFirst;
+                Event::List { anchor }
+            }
+            Kind::BlockMap if is_block => {
+                self.state = State::BlockMapFirst;
+                Event::Map { anchor }
+            }
+            _ if anchor.is_some() || tag.is_some() => {
+                self.pop();
+                Event::Scalar { anchor, tag, text: Cow::Borrowed(""), is_plain: true }
+            }
+            _ => return Fault::new(Problem::NoContent { in_flow: !is_block }, mark, start),
+        };
+        Ok((event, start))
+    }
+
+    /// A tag with its handle replaced.
+    fn tag(&self, handle: &str, suffix: String, start: Mark, mark: Mark) -> Parsed<String> {
+        let prefix = match (handle, self.tags.get(handle)) {
+            ("", _) => return Ok(suffix),
+            (_, Some(prefix)) => prefix,
+            ("!", None) => "!",
+            ("!!", None) => super::scalar::CORE_TAGS,
+            _ => return Fault::new(Problem::TagHandle, mark, start),
+        };
+        Ok(format!("{prefix}{suffix}"))
+    }
+
+    fn block_list(&mut self) -> Next<'t> {
+        let token = self.scanner.peek()?;
+        let mark = token.mark;
+        match token.kind {
+            Kind::BlockEntry => {
+                self.scanner.skip();
+                self.state = State::BlockList;
+                match self.scanner.peek()?.kind {
+                    Kind::BlockEntry | Kind::BlockEnd => Ok((nothing(), mark)),
+                    _ => self.inner(State::BlockList, true, false),
+                }
+            }
+            Kind::BlockEnd => self.close(),
+            _ => Fault::new(Problem::NotAnItem, mark, self.opened()),
+        }
+    }
+
+    fn indentless_list(&mut self) -> Next<'t> {
+        let token = self.scanner.peek()?;
+        let mark = token.mark;
+        if token.kind != Kind::BlockEntry {
+            self.pop();
+            return Ok((Event::Close, mark));
+        }
+        self.scanner.skip();
+        self.state = State::IndentlessList;
+        match self.scanner.peek()?.kind {
+            Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd => Ok((nothing(), mark)),
+            _ => self.inner(State::IndentlessList, true, false),
+        }
+    }
+
+    fn block_map_key(&mut self) -> Next<'t> {
+        let token = self.scanner.peek()?;
+        let mark = token.mark;
+        match token.kind {
+            Kind::Key => {
+                self.scanner.skip();
+                self.state = State::BlockMapValue;
+                match self.scanner.peek()?.kind {
+                    Kind::Key | Kind::Value | Kind::BlockEnd => Ok((nothing(), mark)),
+                    _ => self.inner(State::BlockMapValue, true, true),
+                }
+            }
+            Kind::BlockEnd => self.close(),
+            _ => Fault::new(Problem::NotAField, mark, self.opened()),
+        }
+    }
+
+    fn block_map_value(&mut self) -> Next<'t> {
+        self.state = State::BlockMapKey;
+        let token = self.scanner.peek()?;
+        let mark = token.mark;
+        if token.kind != Kind::Value {
+            return Ok((nothing(), mark));
+        }
+        self.scanner.skip();
+        match self.scanner.peek()?.kind {
+            Kind::Key | Kind::Value | Kind::BlockEnd => Ok((nothing(), mark)),
+            _ => self.inner(State::BlockMapKey, true, true),
+        }
+    }
+
+    fn flow_list(&mut self, is_first: bool) -> Next<'t> {
+        self.flow_separator(is_first, &Kind::FlowListEnd, Problem::FlowList)?;
+        let token = self.scanner.peek()?;
+        let mark = token.mark;
+        match token.kind {
+            Kind::FlowListEnd => self.close(),
+            Kind::Key => {
+                self.scanner.skip();
+                self.state = State::PairKey;
+                Ok((Event::Map { anchor: None }, mark))
+            }
+            _ => self.inner(State::FlowList, false, false),
+        }
+    }
+
+    /// The name of a map of one field that stands in a flow list without braces.
+    fn pair_key(&mut self) -> Next<'t> {
+        match self.scanner.peek()?.kind {
+            Kind::Value | Kind::FlowEntry | Kind::FlowListEnd => {
+                // go-yaml passes over this token, as libyaml does.
+                let mark = self.scanner.mark()?;
+                self.scanner.skip();
+                self.state = State::PairValue;
+                Ok((nothing(), mark))
+            }
+            _ => self.inner(State::PairValue, false, false),
+        }
+    }
+
+    fn flow_map(&mut self, is_first: bool) -> Next<'t> {
+        self.flow_separator(is_first, &Kind::FlowMapEnd, Problem::FlowMap)?;
+        match self.scanner.peek()?.kind {
+            Kind::FlowMapEnd => self.close(),
+            Kind::Key => {
+                self.scanner.skip();
+                match self.scanner.peek()?.kind {
+                    Kind::Value | Kind::FlowEntry | Kind::FlowMapEnd => {
+                        self.state = State::FlowMapValue;
+                        self.nothing()
+                    }
+                    _ => self.inner(State::FlowMapValue, false, false),
+                }
+            }
+            _ => self.inner(State::FlowMapNoValue, false, false),
+        }
+    }
+
+    fn flow_value(&mut self, next: State, end: &Kind<'t>) -> Next<'t> {
+        if self.scanner.peek()?.kind == Kind::Value {
+            self.scanner.skip();
+            let kind = &self.scanner.peek()?.kind;
+            if *kind != Kind::FlowEntry && kind != end {
+                return self.inner(next, false, false);
+            }
+        }
+        self.state = next;
+        self.nothing()
+    }
+
+    /// The comma before an item that is not the first.
+    fn flow_separator(&mut self, is_first: bool, end: &Kind<'t>, problem: Problem) -> Parsed<()> {
+        let token = self.scanner.peek()?;
+        if is_first || token.kind == *end {
+            return Ok(());
+        }
+        if token.kind != Kind::FlowEntry {
+            return Fault::new(problem, token.mark, self.opened());
+        }
+        self.scanner.skip();
+        Ok(())
+    }
+
+    /// A value inside a list or map, and what comes behind it.
+    fn inner(&mut self, next: State, is_block: bool, may_be_indentless: bool) -> Next<'t> {
+        self.states.push(next);
+        self.node(is_block, may_be_indentless)
+    }
+
+    /// Passes over the token that a list or map begins with.
+    fn open(&mut self) -> Parsed<()> {
+        let mark = self.scanner.mark()?;
+        self.marks.push(mark);
+        self.scanner.skip();
+        Ok(())
+    }
+
+    fn close(&mut self) -> Next<'t> {
+        let mark = self.scanner.mark()?;
+        self.scanner.skip();
+        self.marks.pop();
+        self.pop();
+        Ok((Event::Close, mark))
+    }
+
+    fn opened(&self) -> Mark {
+        self.marks.last().copied().unwrap_or_default()
+    }
+
+    fn pop(&mut self) {
+        self.state = self.states.pop().unwrap_or(State::End);
+    }
+
+    fn nothing(&mut self) -> Next<'t> {
+        Ok((nothing(), self.scanner.mark()?))
+    }
+}
+
+/// A value that is not written.
+fn nothing<'t>() -> Event<'t> {
+    Event::Scalar { anchor: None, tag: None, text: Cow::Borrowed(""), is_plain: true }
+}
