@@ -156,9 +156,9 @@ impl Reader {
             if event == Event::End {
                 break;
             }
-            builder.take(event, mark.line).map_err(|wrong| match wrong.message == build::NO_NAME {
-                true => words::template(text, line, wrong.line).unwrap_or(wrong),
-                false => wrong,
+            builder.take(event, mark.line).map_err(|wrong| {
+                let template = words::template(text, line, wrong.line);
+                template.filter(|_| wrong.message == build::NO_NAME).unwrap_or(wrong)
             })?;
         }
         match parser.rest() {

@@ -113,7 +113,7 @@ struct Reader<'t> {
 
 type Read<T> = Result<T, Malformed>;
 
-impl<'t> Reader<'t> {
+impl Reader<'_> {
     /// A value behind blanks.
     fn value(&mut self, depth: usize) -> Read<Node> {
         let line = self.line;

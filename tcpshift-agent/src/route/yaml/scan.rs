@@ -150,7 +150,7 @@ impl<'t> Scanner<'t> {
     }
 
     fn fetch(&mut self) -> Scanned<()> {
-        self.to_next_token();
+        self.skip_to_token();
         let column = if self.in_flow() { 0 } else { self.column() };
         self.close_blocks(column);
         let Some(first) = self.byte(0) else { return self.end() };
@@ -188,7 +188,6 @@ impl<'t> Scanner<'t> {
                 Ok(())
             }
             b'\'' | b'"' => self.property(|scanner| scanner.quoted(first == b'\'')),
-            b'-' => self.property(Self::plain),
             b'?' | b':' if !self.in_flow() => self.property(Self::plain),
             b' ' | b'\t' | b'?' | b':' | b'#' | b'|' | b'>' | b'%' | b'@' | b'`' => {
                 let start = self.text[self.at..].chars().next().unwrap_or(' ');
@@ -199,7 +198,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Passes over blanks, comments and line breaks.
-    fn to_next_token(&mut self) {
+    fn skip_to_token(&mut self) {
         loop {
             if self.at == self.line_start && self.text[self.at..].starts_with('\u{feff}') {
                 self.at += '\u{feff}'.len_utf8();

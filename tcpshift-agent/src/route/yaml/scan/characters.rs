@@ -14,7 +14,7 @@ pub(in super::super) fn check(text: &str, first: usize) -> Result<(), Fault> {
         _ => false,
     });
     let Some(offset) = offset else { return Ok(()) };
-    let line = first + bytes[..offset].iter().filter(|byte| **byte == b'\n').count();
+    let line = first + text[..offset].matches('\n').count();
     let mark = Mark { offset, line };
     Fault::new(Problem::Control(text[offset..].chars().next().unwrap_or_default()), mark, mark)
 }
