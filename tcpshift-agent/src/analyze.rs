@@ -3,7 +3,9 @@
 //! Objects in, findings out. It knows what objects mean and how they refer to each other; it must not know
 //! files, sockets, or whether an agent runs.
 
+mod beside;
 pub mod code;
+mod dialled;
 pub mod finding;
 mod gateway_api;
 mod gateways;
@@ -17,6 +19,7 @@ mod references;
 mod rules;
 mod schema;
 mod services;
+mod texts;
 mod weights;
 mod words;
 mod world;
@@ -28,9 +31,11 @@ pub use finding::Finding;
 
 use crate::route::model::Labels;
 use crate::route::object::{Key, Object, Origin};
-use crate::route::problem::Problem;
-use crate::route::read::{self, DEFAULT_NAMESPACE, Document, Entry};
+use crate::route::problem::{Problem, Severity};
+use crate::route::read::{self, DEFAULT_NAMESPACE, Document, Entry, NO_OBJECT};
+use beside::Beside;
 use openings::Openings;
+use texts::Texts;
 use world::World;
 
 /// What is looked at.
@@ -55,6 +60,8 @@ pub struct Analysis {
     pub findings: Vec<Finding>,
     /// Why some files are no YAML.
     pub unreadable: Vec<Problem>,
+    /// How many documents, and files that are no YAML, could not be read: what they hold counts as missing.
+    pub unread: usize,
     /// How many objects were looked at.
     pub objects: usize,
 }
@@ -72,13 +79,21 @@ pub fn analyze(input: Input) -> Analysis {
         ages.insert(object.key.clone(), object.created);
         objects.insert(object.key.clone(), object);
     }
+    let mut texts = Texts::new(&documents, namespace);
+    let mut beside = Beside::default();
+    let (mut left_out, mut unread) = (Vec::new(), 0);
     for Document { name, text } in &documents {
         let contents = read::read_beside(name, text, namespace);
         if !contents.is_yaml {
+            unread += 1;
             unreadable.extend(contents.problems);
             continue;
         }
+        unread += contents.problems.iter().filter(|problem| is_unread(problem)).count();
         problems.extend(contents.problems);
+        if contents.entries.iter().any(|entry| matches!(entry, Entry::PassedOver { .. })) {
+            beside.add_pods(&mut texts, name);
+        }
         for entry in contents.entries {
             let Some(key) = entry.key().cloned() else { continue };
             let line = entry.line();
@@ -102,16 +117,23 @@ pub fn analyze(input: Input) -> Analysis {
                     objects.insert(key, *object);
                 }
                 // What is there stays.
-                Entry::Invalid { .. } | Entry::PassedOver { .. } => {}
+                Entry::Invalid { .. } if objects.contains_key(&key) => {}
+                Entry::Invalid { line, .. } => left_out.push((key, name, line)),
+                Entry::PassedOver { .. } => {}
             }
         }
     }
+    for (key, file, line) in left_out {
+        let node = texts.find(file, line, &key).cloned();
+        beside.leave_out(key, node.as_ref());
+    }
     let mut sorted: Vec<&Object> = objects.values().collect();
     sorted.sort_by(|a, b| a.age().cmp(&b.age()).then_with(|| a.key.cmp(&b.key)));
-    let world = World::new(&sorted);
+    let world = World::new(&sorted, beside);
     references::check(&world, &mut out);
     weights::check(&world, &mut out);
     rules::check(&world, &mut out);
+    dialled::check(&world, &mut out);
     services::check(&world, &mut out);
     let mut openings = Openings::new(&world);
     let alive = reach::check(&world, &mut openings, &mut out);
@@ -122,10 +144,32 @@ pub fn analyze(input: Input) -> Analysis {
     let keys: Vec<Key> = named.into_keys().collect();
     schema::add(&problems, &keys, &alive, &mut out);
     let mut findings = out.finish();
-    lines::refine(&mut findings, &documents);
+    lines::refine(&mut findings, &mut texts);
     findings.sort_by(order);
     findings.dedup();
-    Analysis { findings, unreadable, objects: sorted.len() }
+    Analysis { findings, unreadable, unread, objects: sorted.len() }
+}
+
+/// Whether a problem is that of a document that is no object that could be named.
+fn is_unread(problem: &Problem) -> bool {
+    problem.severity == Severity::Error
+        && problem.object.is_empty()
+        && problem.field.is_empty()
+        && !problem.message.contains(NO_OBJECT)
+}
+
+/// What is told everywhere (see [`Code::is_told_everywhere`]) of objects that are there, as `apply` says it.
+pub fn told_everywhere<'o>(objects: impl Iterator<Item = &'o Object>) -> Vec<Finding> {
+    let mut sorted: Vec<&Object> = objects.collect();
+    sorted.sort_by(|a, b| a.age().cmp(&b.age()).then_with(|| a.key.cmp(&b.key)));
+    let world = World::new(&sorted, Beside::default());
+    let mut out = finding::Findings::default();
+    rules::check(&world, &mut out);
+    dialled::check(&world, &mut out);
+    original::check(&world, &mut out);
+    let mut findings = out.finish();
+    findings.retain(|finding| finding.code.is_told_everywhere());
+    findings
 }
 
 /// The worst first, then in the order of files.

@@ -17,6 +17,7 @@ mod outcome;
 mod place;
 mod preview;
 mod quantity;
+mod repeats;
 mod run;
 mod screen;
 mod shift;

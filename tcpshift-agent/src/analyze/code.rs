@@ -40,6 +40,15 @@ pub struct Code {
     pub meaning: &'static str,
 }
 
+impl Code {
+    /// Whether `validate` and `apply` say it too, of the objects that they see: what goes wrong in silence.
+    pub fn is_told_everywhere(&self) -> bool {
+        TOLD_EVERYWHERE.iter().any(|code| code.id == self.id)
+    }
+}
+
+const TOLD_EVERYWHERE: &[&Code] = &[SUBSETS_OVERLAP, NO_ADDRESS, PORT_NAME, SAME_ADDRESS];
+
 macro_rules! codes {
     ($($constant:ident $id:literal $name:literal $level:ident $meaning:literal;)*) => {
         $(#[doc = $meaning]
@@ -138,6 +147,10 @@ codes! {
         "Clients inside a mesh reach no endpoint of a destination from their address family.";
     NO_ADDRESS "TS0029" "ResolutionNoneAtGateway" Error
         "A destination leaves connections with the address that clients asked for; at a gateway its share is refused.";
+    PORT_NAME "TS0030" "PortNameNotFound" Warning
+        "An endpoint names a port as no service of it does; the number is not used.";
+    SAME_ADDRESS "TS0031" "SharedAddress" Warning
+        "Two destinations of one route lead to one address and port.";
 }
 
 /// The code with this id.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::code::{Code, Level};
 use crate::route::object::{Key, Object, Origin};
+use crate::route::problem::Problem;
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,13 @@ impl Finding {
     /// `VirtualService default/tcp-echo`, or nothing.
     pub fn origin(&self) -> String {
         self.key.as_ref().map(Key::to_string).unwrap_or_default()
+    }
+
+    /// As a warning of its object, where its file is not known.
+    pub fn into_warning(self) -> Problem {
+        let object = self.origin();
+        let Self { field, message, cure, .. } = self;
+        Problem { object, field, cure, ..Problem::note(message) }
     }
 
     /// In the form of istioctl, and with the field and the cure.

@@ -41,7 +41,7 @@ pub(super) fn check<'a>(world: &World<'a>, openings: &mut Openings<'a>, out: &mu
             let routes = attached.get(&(gateway, at)).map(Vec::as_slice).unwrap_or_default();
             let Some((oldest, younger)) = routes.split_first() else {
                 // That another Gateway has the port is said elsewhere.
-                if !openings.is_lost(object, at) {
+                if !openings.is_lost(object, at) && !world.beside.is_bound(&object.key) {
                     let name = &listener.name;
                     let message = format!("no TCPRoute is attached to the listener {name}: it is not listened on");
                     let cure = format!("attach one with `parentRefs: [{{name: {}}}]`", object.key.name);
@@ -75,6 +75,9 @@ fn parent(
     out: &mut Findings,
 ) -> Vec<(usize, usize)> {
     let Some(place) = world.api_gateway(&parent.namespace, &parent.name) else {
+        if world.beside.has(Kind::GatewayApiGateway, &parent.namespace, &parent.name) {
+            return Vec::new();
+        }
         let written = format!("{}/{}", parent.namespace, parent.name);
         let mut message = format!("Referenced gateway not found: {written:?}");
         let cure = if world.gateway(&parent.namespace, &parent.name).is_some() {
@@ -163,7 +166,9 @@ fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Find
             }
             let path = format!("spec.rules[{index}].backendRefs[{at}]");
             let written = format!("{}/{}", backend.namespace, backend.name);
-            if backend.namespace != own && !granted(world, object, &backend.namespace, &backend.name) {
+            let grant_unknown = world.beside.has_kind(Kind::ReferenceGrant, &backend.namespace);
+            if backend.namespace != own && !grant_unknown && !granted(world, object, &backend.namespace, &backend.name)
+            {
                 let message =
                     format!("no ReferenceGrant of {} lets a TCPRoute of {own} refer to {written}", backend.namespace);
                 let cure = format!("add one there, from TCPRoute of {own} to Service");
@@ -176,6 +181,9 @@ fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Find
             let host = format!("{}.{}.svc.cluster.local", backend.name, backend.namespace);
             let (providers, _) = world.providers(own, &Export::Everywhere, &host);
             let Some(service) = providers.into_iter().find(key) else {
+                if world.beside.has(Kind::Service, &backend.namespace, &backend.name) {
+                    continue;
+                }
                 let message = format!("Referenced backend not found: {written:?}");
                 out.push(
                     code::NOT_FOUND,

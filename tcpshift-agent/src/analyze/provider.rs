@@ -1,6 +1,6 @@
 //! What provides a host: its ports, and its endpoints with their labels and addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -43,21 +43,31 @@ impl<'a> Endpoint<'a> {
         }
     }
 
+    /// What is dialled for a port: addresses and host names with the number, and sockets.
+    pub(super) fn dialled(self, port: &Port<'_>) -> Vec<String> {
+        match self {
+            Self::Workload(WorkloadEntry { address: WorkloadAddress::Unix(path), .. }) => vec![path.clone()],
+            Self::Workload(workload @ WorkloadEntry { address: WorkloadAddress::Host(name), .. }) => {
+                vec![format!("{}:{}", name.to_ascii_lowercase(), target(workload, port))]
+            }
+            _ => {
+                let addresses = self.addresses(port).into_iter();
+                addresses.map(|(ip, number)| SocketAddr::new(ip, number).to_string()).collect()
+            }
+        }
+    }
+
     /// Addresses and where they serve a port.
     pub(super) fn addresses(self, port: &Port<'_>) -> Vec<(IpAddr, u16)> {
         match self {
             Self::Workload(workload) => {
                 let WorkloadAddress::Ip(ip) = workload.address else { return Vec::new() };
-                let target = match port.target {
-                    Some(TargetPort::Number(number)) => Some(*number),
-                    Some(TargetPort::Name(name)) => workload.ports.get(name).copied(),
-                    None => port.target_number,
-                };
-                vec![(ip, workload.ports.get(port.name).copied().or(target).unwrap_or(port.number))]
+                vec![(ip, target(workload, port))]
             }
             Self::Slice(slice) => {
                 let found = slice.ports.iter().find(|own| own.name == port.name);
-                let Some(number) = found.and_then(|own| own.port) else { return Vec::new() };
+                let Some(own) = found else { return Vec::new() };
+                let number = own.port.unwrap_or(port.number);
                 let addresses = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
                 addresses.map(|ip| (*ip, number)).collect()
             }
@@ -65,7 +75,27 @@ impl<'a> Endpoint<'a> {
     }
 }
 
+/// Where an endpoint serves a port, as the plan has it.
+fn target(workload: &WorkloadEntry, port: &Port<'_>) -> u16 {
+    let target = match port.target {
+        Some(TargetPort::Number(number)) => Some(*number),
+        Some(TargetPort::Name(name)) => workload.ports.get(name).copied(),
+        None => port.target_number,
+    };
+    workload.ports.get(port.name).copied().or(target).unwrap_or(port.number)
+}
+
 impl Provider<'_> {
+    /// Labels of its endpoints, if it selects them.
+    pub(super) fn selector(&self) -> Option<&Labels> {
+        match &self.object.spec {
+            Spec::Service(service) => Some(&service.selector).filter(|selector| !selector.is_empty()),
+            Spec::ServiceEntry(entry) if matches!(entry.resolution, Resolution::None | Resolution::DynamicDns) => None,
+            Spec::ServiceEntry(entry) => entry.selector.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether DNS is asked for each host that its wildcard stands for.
     pub(super) fn resolves_each(&self) -> bool {
         matches!(&self.object.spec, Spec::ServiceEntry(entry) if entry.resolution == Resolution::DynamicDns)

@@ -118,7 +118,7 @@ fn ports<'a>(
         let is_lost = openings.is_lost(object, index);
         if places.is_empty() {
             // That another Gateway has the port is said elsewhere.
-            if server.port > 0 && !is_lost {
+            if server.port > 0 && !is_lost && !world.beside.is_bound(&object.key) {
                 let field = format!("spec.servers[{index}].port");
                 let message = format!("no rule leads from port {}: it is not listened on", server.port);
                 let cure = format!("bind a VirtualService to {} with a rule for this port", object.key.name);

@@ -9,6 +9,7 @@ use super::provider::Provider;
 use super::reach::is_plain;
 use super::rules::not_found;
 use super::world::{ROOT_NAMESPACE, Rule, World, admits};
+use crate::route::kind::Kind;
 use crate::route::model::gateway::{self, Protocol};
 use crate::route::model::{Export, Gateway, GatewayRef, RouteDestination, RouteMatch, VirtualService};
 use crate::route::names;
@@ -40,6 +41,9 @@ fn gateways(world: &World<'_>, object: &Object, service: &VirtualService, out: &
             continue;
         }
         let Some((owner, found)) = world.gateway(namespace, name) else {
+            if world.beside.has(Kind::Gateway, namespace, name) {
+                continue;
+            }
             let written = if *namespace == object.key.namespace { name.clone() } else { format!("{namespace}/{name}") };
             let (message, cure) = no_gateway(world, namespace, name, &written);
             out.push(code::NOT_FOUND, object, field, message, cure);
@@ -118,6 +122,9 @@ fn matches<'m>(
             if let GatewayRef::Gateway { namespace, name: short } = gateway
                 && world.gateway(namespace, short).is_none()
             {
+                if world.beside.has(Kind::Gateway, namespace, short) {
+                    continue;
+                }
                 let (message, own) = no_gateway(world, namespace, short, &name);
                 let cure = if world.api_gateway(namespace, short).is_some() {
                     own
@@ -196,6 +203,9 @@ fn destination(
 ) {
     let namespace = object.key.namespace.as_str();
     let (providers, wild) = world.providers(namespace, export, &wanted.host);
+    if providers.is_empty() && world.beside.provides(namespace, &wanted.host) {
+        return;
+    }
     if providers.is_empty() {
         let cure = not_found(world, namespace, export, &wanted.host);
         let message = format!("Referenced host not found: {:?}", wanted.host);
@@ -218,7 +228,7 @@ fn destination(
     let meant = world.hidden(namespace, &wanted.host).or_else(|| world.similar(namespace, &wanted.host));
     let meant = meant.filter(|_| service.is_none());
     let meant = meant.map(|meant| world.rules_for(namespace, &meant.object.key.namespace, &meant.host));
-    if has(&rules) || meant.is_some_and(|rules| has(&rules)) {
+    if has(&rules) || meant.is_some_and(|rules| has(&rules)) || world.beside.rules(namespace, &wanted.host) {
         return;
     }
     let known: BTreeSet<_> =

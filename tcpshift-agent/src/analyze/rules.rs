@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::code;
+use super::code::{self, Level};
 use super::finding::Findings;
 use super::provider::{Endpoint, Provider};
+use super::words::list;
 use super::world::{Rule, World};
 use crate::route::kind::Kind;
 use crate::route::model::{
     DestinationRule, Export, Labels, RouteDestination, Service, ServiceEntry, Spec, Subset, selects,
 };
 use crate::route::names;
-use crate::route::object::Object;
+use crate::route::object::{Key, Object};
 
 pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     let mut merged: BTreeMap<(&str, String), Vec<Rule<'_>>> = BTreeMap::new();
@@ -37,13 +38,17 @@ fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
     let host = names::full_host(&rule.host, namespace);
     if host.starts_with('*') {
         // A subset of a wildcard is for whichever host a route names.
-        if !world.providers.iter().any(|provider| names::hosts_overlap(&host, &provider.host)) {
+        if !world.beside.provides(namespace, &host)
+            && !world.providers.iter().any(|provider| names::hosts_overlap(&host, &provider.host))
+        {
             unknown(world, (object, rule), out);
         }
         return;
     }
     if providers.is_empty() {
-        unknown(world, (object, rule), out);
+        if !world.beside.provides(namespace, &host) {
+            unknown(world, (object, rule), out);
+        }
         return;
     }
     if wild {
@@ -52,9 +57,21 @@ fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
     policies(rule, object, &providers, out);
     providers.truncate(1);
     let Some(endpoints) = providers.first().and_then(|provider| world.endpoints(provider)) else { return };
+    let mut of_pods: Vec<(usize, &str)> = Vec::new();
+    let mut owners = BTreeSet::new();
     for (index, subset) in rule.subsets.iter().enumerate() {
         if subset.labels.is_empty() || endpoints.iter().any(|one| selects(&subset.labels, one.labels())) {
             continue;
+        }
+        if let Some(provider) = providers.first()
+            && let Some(selector) = provider.selector()
+        {
+            let pods = world.beside.pods(&provider.object.key.namespace, selector, &subset.labels);
+            if !pods.is_empty() {
+                of_pods.push((index, &subset.name));
+                owners.extend(pods);
+                continue;
+            }
         }
         let labels = text(&subset.labels);
         let message = format!("the subset {} selects no endpoint of {}: none has {labels}", subset.name, rule.host);
@@ -83,6 +100,20 @@ fn endpoint_of(provider: &Provider<'_>, subset: &Subset) -> String {
         Spec::Service(_) => format!("add an EndpointSlice of {key} with {labels}"),
         _ => format!("add an endpoint with {labels} to {key}"),
     }
+    // Of a host without any endpoint the service says it.
+    if let Some((first, _)) = of_pods.first().filter(|_| !endpoints.is_empty()) {
+        let field = format!("spec.subsets[{first}].labels");
+        let names = list(of_pods.iter().map(|(_, name)| name));
+        pods(object, &field, &format!("{names} of {}", rule.host), &owners, out);
+    }
+}
+
+/// Endpoints that only pods would be: tcpshift does not ask Kubernetes for their addresses.
+pub(super) fn pods(object: &Object, field: &str, what: &str, owners: &BTreeSet<&str>, out: &mut Findings) {
+    let message =
+        format!("no address of {what} is known: it has the pods of {}, which are not looked for", list(owners));
+    let cure = "add a WorkloadEntry for each endpoint, or their EndpointSlices";
+    out.push_at(Level::Info, code::NO_ENDPOINT, object, field, message, cure);
 }
 
 /// Policies for ports that the host has not.
@@ -139,19 +170,35 @@ pub(super) fn text(labels: &Labels) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Several DestinationRules of one host, oldest first.
-fn merge(rules: &[Rule<'_>], out: &mut Findings) {
-    let mut subsets: HashMap<(Option<&Labels>, &str), &Object> = HashMap::new();
-    let mut policies: HashMap<Option<&Labels>, &Object> = HashMap::new();
+/// What an older DestinationRule has and younger ones of its host have too.
+#[derive(Default)]
+struct Repeated<'a> {
+    names: BTreeSet<&'a str>,
+    /// Where the first of the younger ones says it.
+    first: Option<(&'a Object, String)>,
+    others: BTreeSet<&'a Key>,
+}
+
+impl<'a> Repeated<'a> {
+    fn add(&mut self, name: &'a str, object: &'a Object, field: String) {
+        self.names.insert(name);
+        self.others.insert(&object.key);
+        self.first.get_or_insert((object, field));
+    }
+}
+
+/// Several DestinationRules of one host, oldest first: one finding for each that counts in place of others.
+fn merge<'a>(rules: &[Rule<'a>], out: &mut Findings) {
+    let mut subsets: HashMap<(Option<&Labels>, &str), &'a Object> = HashMap::new();
+    let mut policies: HashMap<Option<&Labels>, &'a Object> = HashMap::new();
+    let (mut more_subsets, mut more_policies) = (BTreeMap::new(), BTreeMap::new());
     for (object, rule) in rules {
         let clients = rule.workload_selector.as_ref();
         for (index, subset) in rule.subsets.iter().enumerate() {
             match subsets.get(&(clients, subset.name.as_str())) {
                 Some(first) => {
-                    let message =
-                        format!("the older {} declares the subset {} too, and counts", first.key, subset.name);
-                    let cure = "keep one of them";
-                    out.push(code::SUBSET_TWICE, object, format!("spec.subsets[{index}].name"), message, cure);
+                    let repeated: &mut Repeated<'_> = more_subsets.entry(&first.key).or_default();
+                    repeated.add(&subset.name, object, format!("spec.subsets[{index}].name"));
                 }
                 None => drop(subsets.insert((clients, &subset.name), object)),
             }
@@ -161,10 +208,22 @@ fn merge(rules: &[Rule<'_>], out: &mut Findings) {
         }
         match policies.get(&clients) {
             Some(first) => {
-                let message = format!("the policy of the older {} counts for {}", first.key, rule.host);
-                out.push(code::SECOND_POLICY, object, "spec.trafficPolicy", message, "keep one of them");
+                let repeated: &mut Repeated<'_> = more_policies.entry(&first.key).or_default();
+                repeated.add(&rule.host, object, "spec.trafficPolicy".to_owned());
             }
             None => drop(policies.insert(clients, object)),
+        }
+    }
+    for (code, found) in [(code::SUBSET_TWICE, more_subsets), (code::SECOND_POLICY, more_policies)] {
+        for (first, Repeated { names, first: younger, others }) in found {
+            let Some((object, field)) = younger else { continue };
+            let (names, others) = (list(names), list(others));
+            let message = if code.id == code::SUBSET_TWICE.id {
+                format!("the older {first} declares {names} too, and counts before {others}")
+            } else {
+                format!("the policy of the older {first} counts for {names}, and not that of {others}")
+            };
+            out.push(code, object, field, message, "keep one of them");
         }
     }
 }

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use super::code;
 use super::finding::Findings;
 use super::provider::{Endpoint, Provider};
-use super::rules::text;
+use super::rules::{pods, text};
 use super::words::list;
 use super::world::World;
 use crate::route::model::gateway::Protocol;
-use crate::route::model::{Export, Spec, WorkloadAddress};
+use crate::route::model::{Export, Labels, Spec, WorkloadAddress};
 use crate::route::object::{Key, Object};
 
 pub(super) fn check(world: &World<'_>, out: &mut Findings) {
@@ -112,6 +112,11 @@ fn endpoints(world: &World<'_>, provider: &Provider<'_>, listeners: &Listeners, 
             _ => return,
         };
         if let Some(selector) = selector {
+            let owners = world.beside.pods(&object.key.namespace, selector, &Labels::new());
+            if !owners.is_empty() {
+                pods(object, field, &provider.host, &owners, out);
+                return;
+            }
             let message = format!("no WorkloadEntry of the namespace has {}", text(selector));
             out.push(code::SELECTS_NOTHING, object, field, message, "add one, or correct the labels");
         } else {

@@ -4,12 +4,14 @@
 
 use std::collections::HashMap;
 
+use super::beside::Beside;
 use super::gateway_api::allows;
 use super::provider::{Endpoint, Port, Provider};
+use crate::route::kind::Kind;
 use crate::route::model::gateway;
 use crate::route::model::{
     DestinationRule, EndpointSlice, Export, Gateway, Labels, Resolution, Spec, VirtualService, WorkloadEntry,
-    gateway_api, selects,
+    WorkloadGroup, gateway_api, selects,
 };
 use crate::route::names;
 use crate::route::object::Object;
@@ -30,6 +32,10 @@ pub(super) struct World<'a> {
     pub(super) grants: Vec<(&'a Object, &'a gateway_api::ReferenceGrant)>,
     pub(super) rules: Vec<Rule<'a>>,
     pub(super) providers: Vec<Provider<'a>>,
+    pub(super) workload_entries: Vec<(&'a Object, &'a WorkloadEntry)>,
+    pub(super) workload_groups: Vec<(&'a Object, &'a WorkloadGroup)>,
+    pub(super) endpoint_slices: Vec<(&'a Object, &'a EndpointSlice)>,
+    pub(super) beside: Beside,
     by_host: HashMap<String, Vec<usize>>,
     /// By the first label of their hosts.
     by_label: HashMap<String, Vec<usize>>,
@@ -47,8 +53,8 @@ pub(super) struct World<'a> {
 
 impl<'a> World<'a> {
     /// Sorts objects into what can be looked up.
-    pub(super) fn new(objects: &[&'a Object]) -> Self {
-        let mut world = Self::default();
+    pub(super) fn new(objects: &[&'a Object], beside: Beside) -> Self {
+        let mut world = Self { beside, ..Self::default() };
         for object in objects {
             world.add(object);
         }
@@ -114,12 +120,14 @@ impl<'a> World<'a> {
                 }
             }
             Spec::WorkloadEntry(workload) => {
+                self.workload_entries.push((object, workload));
                 self.workloads.entry(namespace).or_default().push(workload);
                 for (key, value) in &workload.labels {
                     self.labelled.entry((namespace, key, value)).or_default().push(workload);
                 }
             }
             Spec::EndpointSlice(slice) => {
+                self.endpoint_slices.push((object, slice));
                 if let Some(service) = &slice.service {
                     self.slices.entry((namespace, service)).or_default().push(slice);
                 }
@@ -130,7 +138,7 @@ impl<'a> World<'a> {
             }
             Spec::TcpRoute(route) => self.tcp_routes.push((object, route)),
             Spec::ReferenceGrant(grant) => self.grants.push((object, grant)),
-            Spec::WorkloadGroup(_) => {}
+            Spec::WorkloadGroup(group) => self.workload_groups.push((object, group)),
         }
     }
 
@@ -148,6 +156,13 @@ impl<'a> World<'a> {
         let wild: Vec<_> = self.wild.iter().filter(visible).filter(fits).map(|index| &self.providers[*index]).collect();
         let is_wild = !wild.is_empty();
         (wild, is_wild)
+    }
+
+    /// A Service of Kubernetes.
+    pub(super) fn service(&self, namespace: &str, name: &str) -> Option<&Provider<'a>> {
+        let known = self.by_host.get(&names::service_host(name, namespace))?;
+        let found = known.iter().map(|at| &self.providers[*at]);
+        found.into_iter().find(|provider| provider.object.key.kind == Kind::Service)
     }
 
     /// An object that provides a host and does not let everybody see it.
@@ -218,12 +233,17 @@ impl<'a> World<'a> {
         Vec::new()
     }
 
-    /// Endpoints of a provider; none if only clients know them.
+    /// Endpoints of a provider; none if only clients know them, or some are left out because of errors.
     pub(super) fn endpoints(&self, provider: &Provider<'a>) -> Option<Vec<Endpoint<'a>>> {
         let key = &provider.object.key;
         let mut found: Vec<Endpoint<'a>> = Vec::new();
         match &provider.object.spec {
             _ if provider.external => return None,
+            Spec::ServiceEntry(entry) if entry.selector.is_none() => {}
+            _ if self.beside.has_endpoints(&key.namespace) => return None,
+            _ => {}
+        }
+        match &provider.object.spec {
             Spec::Service(service) => {
                 let slices = self.slices.get(&(key.namespace.as_str(), key.name.as_str()));
                 found.extend(slices.into_iter().flatten().map(|slice| Endpoint::Slice(slice)));

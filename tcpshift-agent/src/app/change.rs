@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use super::request::{Changed, Durable};
 use super::{App, succession};
 use crate::admin::api::{ApplyRequest, ChangeReply, DeleteRequest, Failure, Reason};
+use crate::analyze::{self, Finding, code};
 use crate::connections::Connections;
 use crate::kernel;
 use crate::plan::choice::{refusals, withhold};
@@ -51,6 +52,7 @@ impl App {
             let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
             let last = Arc::clone(&self.plan.borrow());
             let were_down = self.down.reasons();
+            reply.warnings.extend(silent(&keys, &self.store, &store));
             let caution = self.advance(store, (changed, Vec::new())).await?;
             reply.warnings.extend(cautions(&keys, &last, &self.plan.borrow()).into_iter().map(Problem::note));
             let down = self.down.failures().filter(|failure| !were_down.contains_key(&failure.address));
@@ -234,6 +236,23 @@ impl App {
         register.targets.sweep(|number| led_to.contains(&number) || is_carried(number));
         register.endpoints.sweep(|number| held.contains(&number) || connections.loads.get(number).load(Relaxed) > 0);
     }
+}
+
+/// What goes wrong in silence with objects that were applied, or since they were.
+pub(super) fn silent(keys: &HashSet<Key>, last: &Store, store: &Store) -> Vec<Problem> {
+    let found = |store: &Store| analyze::told_everywhere(store.iter().map(|object| &**object));
+    let mut findings = found(store);
+    // Refused shares are said of the plan.
+    findings.retain(|finding| finding.code != code::NO_ADDRESS);
+    let is_applied = |finding: &Finding| finding.key.as_ref().is_some_and(|key| keys.contains(key));
+    if !findings.iter().all(is_applied) {
+        let known = found(last);
+        let is_new = |finding: &Finding| {
+            !known.iter().any(|other| (&other.key, &other.message) == (&finding.key, &finding.message))
+        };
+        findings.retain(|finding| is_applied(finding) || is_new(finding));
+    }
+    findings.into_iter().map(|finding| finding.into_warning()).collect()
 }
 
 /// What somebody who has just applied objects should know: what is new among the notes of the plan and among

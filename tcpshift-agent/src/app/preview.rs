@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::App;
-use super::change::cautions;
+use super::change::{cautions, silent};
 use super::request::Changed;
 use crate::admin::api::{ChangeReply, DeleteRequest, Failure, PreviewRequest};
 use crate::plan::compile::{Memory, compile};
@@ -35,6 +35,7 @@ impl App {
         self.choose(&mut next);
         let keys: HashSet<Key> = stored.iter().map(|object| object.key.clone()).collect();
         reply.warnings.extend(cautions(&keys, &last, &next).into_iter().map(Problem::note));
+        reply.warnings.extend(silent(&keys, &self.store, store));
         reply.diff = Some(diff(&last, &next));
         reply.generation = last.generation;
         reply

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::documents::Each;
 use super::outcome::{self, Done, Stop};
-use super::{documents, screen};
+use super::repeats::{self, Line};
+use super::{documents, quantity, screen};
 use crate::admin::api::GetRequest;
 use crate::admin::client::Client;
 use crate::analyze::{self, Finding, Input, Level, code};
@@ -63,6 +64,10 @@ pub(super) struct Arguments {
     /// Leave out findings, as 'CODE=KIND NAME.NAMESPACE'; * stands for anything
     #[arg(short = 'S', long, value_name = "CODE=OBJECT", value_parser = suppression)]
     suppress: Vec<Suppression>,
+
+    /// Print also what repeats: every document that is no object, and every message
+    #[arg(long)]
+    all: bool,
 
     /// List the codes and what they mean
     #[arg(short = 'L', long)]
@@ -157,7 +162,7 @@ pub(super) async fn running(client: &Client) -> Result<Running, Stop> {
 }
 
 pub(super) fn execute(arguments: Arguments, running: Option<Running>) -> Result<Done, Stop> {
-    let Arguments { paths, namespace, all_namespaces, output, suppress, list, .. } = arguments;
+    let Arguments { paths, namespace, all_namespaces, output, suppress, list, all, .. } = arguments;
     let (fails, prints) = (arguments.failure_threshold.level(), arguments.output_threshold.level());
     if list {
         screen::print(&table())?;
@@ -181,7 +186,11 @@ pub(super) fn execute(arguments: Arguments, running: Option<Running>) -> Result<
     let found = findings.iter().any(|finding| finding.level >= fails);
     findings.retain(|finding| finding.level >= prints);
     outcome::problems(&unreadable);
-    screen::print(&text(&findings, output)?)?;
+    screen::print(&text(&findings, output, all)?)?;
+    if analysis.unread > 0 {
+        let documents = quantity::count(analysis.unread as u64, "document");
+        screen::note(&format!("note: {documents} could not be read; what is in there counts as missing"));
+    }
     let mut what: Vec<_> = names.iter().map(|name| name.display().to_string()).collect();
     if what.is_empty() {
         what.push("the objects of the running agent".to_owned());
@@ -197,17 +206,29 @@ pub(super) fn execute(arguments: Arguments, running: Option<Running>) -> Result<
     })
 }
 
-fn text(findings: &[Finding], output: Output) -> Result<String, Stop> {
+fn text(findings: &[Finding], output: Output, all: bool) -> Result<String, Stop> {
     let json = || Value::Array(findings.iter().map(Finding::json).collect());
     Ok(match output {
         Output::Json => screen::json(&json())?,
         Output::Yaml => write::yaml(&json()),
-        Output::Log => findings.iter().map(line).collect(),
+        Output::Log if all => findings.iter().map(|finding| line(&finding.to_string())).collect(),
+        Output::Log => repeats::fold(findings).iter().map(folded).collect(),
     })
 }
 
-fn line(finding: &Finding) -> String {
-    let text = screen::clean(&finding.to_string().replace('\n', " "));
+fn folded(found: &Line<'_, Finding>) -> String {
+    match found {
+        Line::One(finding, others) => line(&format!("{finding}{}", repeats::more(*others))),
+        Line::NoObjects(documents, files) => {
+            let code = code::SCHEMA_ERROR;
+            let text = repeats::no_objects(*documents, *files, "analyze");
+            line(&format!("{} [{}] {text}", code.level.name(), code.id))
+        }
+    }
+}
+
+fn line(finding: &str) -> String {
+    let text = screen::clean(&finding.replace('\n', " "));
     match text.strip_prefix(Level::Error.name()) {
         Some(rest) => format!("{}{rest}\n", screen::alarm(Level::Error.name())),
         None => format!("{text}\n"),

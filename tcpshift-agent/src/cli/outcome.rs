@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::repeats::{self, Line};
 use super::{place, screen};
 use crate::admin::api::{Failure, Reason};
 use crate::admin::client::{self, Silence};
@@ -117,8 +118,24 @@ fn refused(failure: &Failure) -> u8 {
     }
 }
 
-/// Prints problems, each on its line.
+/// Prints problems, each on its line; what repeats in one.
 pub(super) fn problems(problems: &[Problem]) {
+    for line in repeats::fold(problems) {
+        match line {
+            Line::One(problem, others) => {
+                let text = format!("{problem}{}", repeats::more(others));
+                screen::problem(&text, problem.severity == Severity::Error);
+            }
+            Line::NoObjects(documents, files) => {
+                let text = repeats::no_objects(documents, files, "validate");
+                screen::problem(&format!("error: {text}"), true);
+            }
+        }
+    }
+}
+
+/// Prints problems, each on its line.
+pub(super) fn all_problems(problems: &[Problem]) {
     for problem in problems {
         screen::problem(&problem.to_string(), problem.severity == Severity::Error);
     }

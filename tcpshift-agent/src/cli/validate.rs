@@ -9,7 +9,8 @@ use super::documents::Each;
 use super::outcome::{self, Done, Stop};
 use super::place::{self, AdminAddress};
 use super::{JsonOnly, Namespace, documents, quantity, screen};
-use crate::analyze::{self, Input, code};
+use crate::analyze::{self, Input};
+use crate::route::kind::Kind;
 use crate::route::problem::{Problem, Severity};
 use crate::route::read::{self, Document, Entry};
 
@@ -38,19 +39,23 @@ pub(super) struct Arguments {
     #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
     output: Option<JsonOnly>,
 
+    /// Print also what repeats: every document that is no object, and every message
+    #[arg(long)]
+    all: bool,
+
     // Accepted as by every command, so that a script may give it to all; there is nothing to ask an agent here.
     #[arg(long, hide = true, value_parser = place::admin_address)]
     admin: Option<AdminAddress>,
 }
 
 pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
-    let Arguments { files, namespace, output, admin: _ } = arguments;
-    let paths = documents::files(files)?;
+    let Arguments { files: given, namespace, output, all, admin: _ } = arguments;
+    let paths = documents::files(given)?;
     let Each { documents, unusable, has_failed: unreadable } = documents::each(&paths)?;
     let files = documents.len() + unusable.len();
     let (entries, mut problems) = read::read_all(&documents, namespace.namespace.as_deref());
     problems.extend(unusable);
-    problems.extend(refused(documents, namespace.namespace.clone()));
+    problems.extend(told_everywhere(documents, namespace.namespace.clone()));
     let places: HashMap<String, usize> =
         paths.iter().enumerate().map(|(at, path)| (documents::name(path), at)).collect();
     problems.sort_by_key(|problem| (places.get(&problem.file).copied(), problem.line));
@@ -60,10 +65,19 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     screen::print(&match output {
         Some(JsonOnly::Json) => json(files, passed_over, errors, warnings, &problems)?,
         None => {
-            outcome::problems(&problems);
+            if *all {
+                outcome::all_problems(&problems);
+            } else {
+                outcome::problems(&problems);
+            }
             format!("{}\n", summary(files, passed_over, errors, warnings))
         }
     })?;
+    if output.is_none() && has_references(&entries) {
+        let files: Vec<_> = given.iter().map(|path| path.display().to_string()).collect();
+        let files = if files.len() > 3 { "FILE…".to_owned() } else { files.join(" ") };
+        screen::note(&format!("References between objects are checked by `tcpshift-agent analyze {files}`."));
+    }
     Ok(match (unreadable, errors) {
         (true, _) => Done::Failed,
         (false, 0) => Done::Well,
@@ -71,10 +85,18 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     })
 }
 
-/// Shares that are refused although every object is valid by itself, since a field is not honoured where they are used.
-fn refused(documents: Vec<Document>, namespace: Option<String>) -> impl Iterator<Item = Problem> {
+/// Whether there is something that only a look at all objects together can see.
+fn has_references(entries: &[Entry]) -> bool {
+    let refers = |entry: &Entry| {
+        entry.key().is_some_and(|key| matches!(key.kind, Kind::VirtualService | Kind::DestinationRule | Kind::TcpRoute))
+    };
+    entries.iter().any(refers) || entries.iter().filter_map(Entry::key).nth(1).is_some()
+}
+
+/// What goes wrong in silence although every object is valid by itself.
+fn told_everywhere(documents: Vec<Document>, namespace: Option<String>) -> impl Iterator<Item = Problem> {
     let findings = analyze::analyze(Input { documents, namespace, ..Input::default() }).findings;
-    findings.into_iter().filter(|finding| finding.code == code::NO_ADDRESS).map(|finding| Problem {
+    findings.into_iter().filter(|finding| finding.code.is_told_everywhere()).map(|finding| Problem {
         severity: Severity::Warning,
         object: finding.origin(),
         file: finding.file,

@@ -21,6 +21,9 @@ use super::{metadata, names, yaml};
 /// The namespace of objects that name none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// What is said of a document that is no object at all.
+pub const NO_OBJECT: &str = "this document has no apiVersion or no kind";
+
 /// How lists of objects may contain lists.
 const MAX_LISTS: usize = 4;
 
@@ -187,7 +190,7 @@ impl Reader<'_> {
         let line = document.line;
         let (Some(version), Some(kind)) = (document.text("apiVersion"), document.text("kind")) else {
             let cure = "every document begins like `apiVersion: networking.istio.io/v1` and `kind: VirtualService`";
-            self.report.error(&Path::ROOT, "this document has no apiVersion or no kind", cure);
+            self.report.error(&Path::ROOT, NO_OBJECT, cure);
             return;
         };
         let (group, version) = version.rsplit_once('/').unwrap_or(("", version));

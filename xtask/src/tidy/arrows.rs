@@ -21,6 +21,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     (
         "app",
         &[
+            "analyze",
             "route",
             "plan",
             "connections",
