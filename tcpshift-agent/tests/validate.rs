@@ -72,7 +72,7 @@ fn problems_are_in_the_order_of_files_and_lines() {
     let no_yaml = file(&folder, "a.yaml", b"kind: [BROKEN");
     let (_, _, err) = run(&["validate", &routes, &no_text, &no_yaml]);
     // The second route stands twice, which is known only when all are read.
-    let places: Vec<_> = err.lines().filter_map(|line| line.split(": error: ").next()).collect();
+    let places: Vec<_> = err.lines().filter_map(|line| Some(line.split_once(": error: ")?.0)).collect();
     let at = |file: &str, lines: &[&str]| lines.iter().map(|line| format!("{file}{line}")).collect::<Vec<_>>();
     let expected = [at(&routes, &[":8", ":14", ":20", ":32"]), at(&no_text, &[""]), at(&no_yaml, &[":1"])].concat();
     assert_eq!(places, expected, "{err}");
@@ -134,7 +134,9 @@ fn json_values_in_a_row_are_read_as_kubectl_reads_them() {
     let pretty = serde_json::to_string_pretty(&b).unwrap();
     let stream = file(&folder, "stream.json", format!("{a}{a}\n{pretty}\n").replacen("\"a\"", "\"c\"", 1).as_bytes());
     let (code, out, err) = run(&["validate", &stream]);
-    assert_eq!((code, out.as_str(), err.as_str()), (0, "1 file: no problem found\n", ""));
+    assert_eq!((code, out.as_str()), (0, "1 file: no problem found\n"));
+    // What only a look at all objects together can see has a command of its own.
+    assert_eq!(err, format!("References between objects are checked by `tcpshift-agent analyze {stream}`.\n"));
     // A fault is named with its line, and hides neither that of the value behind it nor the value itself.
     let faulty = format!("{a}\n{}\n{}\n{a}\n", "{\"kind\": [}", pretty.replace("\"host\"", "\"hots\""));
     let (code, out, err) = run(&["validate", &file(&folder, "faulty.json", faulty.as_bytes())]);
@@ -145,4 +147,38 @@ fn json_values_in_a_row_are_read_as_kubectl_reads_them() {
     {
         assert!(err.contains(said), "{said} is not in\n{err}");
     }
+}
+
+#[test]
+fn a_folder_of_other_things_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        file(&folder, &format!("{name}.yaml"), "replicas: 1\n---\nimage: x\n---\ntag: y\n".as_bytes());
+    }
+    let path = folder.path().display().to_string();
+    let no_object = |err: &str| err.lines().filter(|line| line.contains("no apiVersion or no kind")).count();
+    let (code, out, err) = run(&["validate", &path]);
+    assert_eq!((code, out.as_str(), no_object(&err)), (65, "2 files: 6 errors, 0 warnings\n", 1), "{err}");
+    assert!(err.contains("6 documents in 2 files are no objects") && err.contains("--all"), "{err}");
+    assert_eq!(no_object(&run(&["validate", "--all", &path]).2), 6);
+    let (_, out, _) = run(&["validate", "-o", "json", &path]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["problems"].as_array().unwrap().len(), 6);
+    let (code, out, _) = run(&["analyze", &path]);
+    assert_eq!((code, out.lines().count(), no_object(&out)), (79, 1, 1), "{out}");
+    assert_eq!(no_object(&run(&["analyze", "--all", &path]).1), 6);
+}
+
+#[test]
+fn what_goes_wrong_in_silence_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: db}\nspec: {ports: [{name: tcp-pg, port: 5432}], selector: {app: db}}\n";
+    let entry = "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: one}\nspec:\n  address: 10.0.0.1\n  \
+                 labels: {app: db}\n  ports: {pg: 15432}\n";
+    let (service, entry) = (file(&folder, "s.yaml", service.as_bytes()), file(&folder, "w.yaml", entry.as_bytes()));
+    let (code, out, err) = run(&["validate", &service, &entry]);
+    assert_eq!((code, out.as_str()), (0, "2 files: valid, 1 warning\n"), "{err}");
+    assert!(err.contains(&format!("{entry}:7: warning: WorkloadEntry default/one: spec.ports.pg: ")), "{err}");
+    assert!(err.contains("15432 is not dialled (write tcp-pg)"), "{err}");
+    // Without the service nothing is known.
+    assert_eq!(run(&["validate", &entry]).1, "1 file: no problem found\n");
 }
