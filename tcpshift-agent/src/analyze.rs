@@ -81,7 +81,7 @@ pub fn analyze(input: Input) -> Analysis {
     }
     let mut texts = Texts::new(&documents, namespace);
     let mut beside = Beside::default();
-    let (mut left_out, mut unread) = (Vec::new(), 0);
+    let (mut invalid, mut unread) = (Vec::new(), 0);
     for Document { name, text } in &documents {
         let contents = read::read_beside(name, text, namespace);
         if !contents.is_yaml {
@@ -118,12 +118,12 @@ pub fn analyze(input: Input) -> Analysis {
                 }
                 // What is there stays.
                 Entry::Invalid { .. } if objects.contains_key(&key) => {}
-                Entry::Invalid { line, .. } => left_out.push((key, name, line)),
+                Entry::Invalid { line, .. } => invalid.push((key, name, line)),
                 Entry::PassedOver { .. } => {}
             }
         }
     }
-    for (key, file, line) in left_out {
+    for (key, file, line) in invalid {
         let node = texts.find(file, line, &key).cloned();
         beside.leave_out(key, node.as_ref());
     }

@@ -85,6 +85,12 @@ fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
             cure.unwrap_or_default(),
         );
     }
+    // Of a host without any endpoint the service says it.
+    if let Some((first, _)) = of_pods.first().filter(|_| !endpoints.is_empty()) {
+        let field = format!("spec.subsets[{first}].labels");
+        let names = list(of_pods.iter().map(|(_, name)| name));
+        pods(object, &field, &format!("{names} of {}", rule.host), &owners, out);
+    }
 }
 
 /// How a service gets an endpoint of a subset.
@@ -99,12 +105,6 @@ fn endpoint_of(provider: &Provider<'_>, subset: &Subset) -> String {
         }
         Spec::Service(_) => format!("add an EndpointSlice of {key} with {labels}"),
         _ => format!("add an endpoint with {labels} to {key}"),
-    }
-    // Of a host without any endpoint the service says it.
-    if let Some((first, _)) = of_pods.first().filter(|_| !endpoints.is_empty()) {
-        let field = format!("spec.subsets[{first}].labels");
-        let names = list(of_pods.iter().map(|(_, name)| name));
-        pods(object, &field, &format!("{names} of {}", rule.host), &owners, out);
     }
 }
 
