@@ -42,7 +42,7 @@ fn port_names<'p>(provider: &'p Provider<'_>) -> impl Iterator<Item = &'p str> {
     })
 }
 
-/// Ports of WorkloadEntries and WorkloadGroups. Those of a ServiceEntry's own endpoints are checked where it is read.
+/// Ports of `WorkloadEntry` and `WorkloadGroup` objects. Those of a ServiceEntry's own endpoints are checked where it is read.
 fn workloads(world: &World<'_>, out: &mut Findings) {
     // Services by the WorkloadEntries that they select.
     let mut selecting: HashMap<*const WorkloadEntry, Vec<&Provider<'_>>> = HashMap::new();
@@ -95,7 +95,7 @@ fn unknown_ports(
     }
 }
 
-/// Ports of EndpointSlices that have a name which their Service has not.
+/// Ports of an `EndpointSlice` that have a name which their Service has not.
 fn slices(world: &World<'_>, out: &mut Findings) {
     for (object, slice) in &world.endpoint_slices {
         let Some(name) = &slice.service else { continue };

@@ -14,7 +14,7 @@ const MAX_LISTS: usize = 4;
 
 /// Texts by the name of their file, each read when it is first asked for.
 pub(super) struct Texts<'d> {
-    texts: HashMap<&'d str, &'d str>,
+    by_name: HashMap<&'d str, &'d str>,
     /// The namespace of objects that name none.
     namespace: &'d str,
     files: HashMap<&'d str, Objects>,
@@ -35,7 +35,7 @@ impl<'d> Texts<'d> {
         for document in documents {
             texts.entry(document.name.as_str()).or_insert(document.text.as_str());
         }
-        Self { texts, namespace, files: HashMap::new() }
+        Self { by_name: texts, namespace, files: HashMap::new() }
     }
 
     /// Every object of a file, lists looked into.
@@ -56,7 +56,7 @@ impl<'d> Texts<'d> {
     }
 
     fn file(&mut self, file: &str) -> Option<&Objects> {
-        let (name, text) = self.texts.get_key_value(file)?;
+        let (name, text) = self.by_name.get_key_value(file)?;
         let namespace = self.namespace;
         Some(self.files.entry(name).or_insert_with(|| Objects::read(text, namespace)))
     }
@@ -74,7 +74,9 @@ impl Objects {
             let Value::Map(fields) = &mut node.value else { return };
             for field in fields.iter_mut().filter(|field| field.name == "items") {
                 if let Value::List(items) = std::mem::replace(&mut field.node.value, Value::Null) {
-                    items.into_iter().for_each(|item| self.add(item, namespace, lists + 1));
+                    for item in items {
+                        self.add(item, namespace, lists + 1);
+                    }
                 }
             }
             return;

@@ -252,7 +252,7 @@ pub(super) fn silent(keys: &HashSet<Key>, last: &Store, store: &Store) -> Vec<Pr
         };
         findings.retain(|finding| is_applied(finding) || is_new(finding));
     }
-    findings.into_iter().map(|finding| finding.into_warning()).collect()
+    findings.into_iter().map(Finding::into_warning).collect()
 }
 
 /// What somebody who has just applied objects should know: what is new among the notes of the plan and among
