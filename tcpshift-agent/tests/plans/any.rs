@@ -149,7 +149,11 @@ fn document(seed: u64) -> (String, String) {
             })
         }
         5 => {
-            let own = dice.one(&["", ", clusterIP: 240.0.0.1", ", clusterIPs: ['fd00::2', 240.0.0.3]"]);
+            let own = dice.one(&[
+                "",
+                ", clusterIP: 240.0.0.1",
+                ", clusterIP: 'fd00::2', clusterIPs: ['fd00::2', 240.0.0.3], ipFamilyPolicy: PreferDualStack",
+            ]);
             ("v1", "Service", format!("spec: {{selector: {labels}, ports: {ports}{own}}}"))
         }
         6 => {
