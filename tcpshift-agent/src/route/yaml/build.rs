@@ -14,8 +14,8 @@ const FEW: usize = 16;
 /// Makes a tree of the events of one document.
 pub(super) struct Builder<'t, 's> {
     open: Vec<Open<'t>>,
-    /// Nodes that an alias may name; none while the node is not complete.
-    anchors: HashMap<&'t str, Option<Anchored>>,
+    /// Nodes that an alias may name.
+    anchors: HashMap<&'t str, Anchor>,
     root: Option<Node>,
     /// Size of all documents of a file.
     size: &'s mut usize,
@@ -52,6 +52,13 @@ struct Map {
 enum Key {
     Name { line: usize, name: String, written: Option<String> },
     Merge,
+}
+
+/// What a name of an anchor stands for: the node that began last.
+enum Anchor {
+    /// It is not complete. By the number of nodes before it.
+    Open(usize),
+    Complete(Anchored),
 }
 
 struct Anchored {
@@ -133,7 +140,7 @@ impl<'t, 's> Builder<'t, 's> {
             let message = format!("the alias `*{name}` names no anchor before it");
             return Err(Malformed::new(line, message, format!("put it in quotes if it is a text: `\"*{name}\"`")));
         };
-        let Some(Anchored { node, size, depth, nodes }) = anchored else {
+        let Anchor::Complete(Anchored { node, size, depth, nodes }) = anchored else {
             return Err(Malformed::new(line, format!("the alias `*{name}` stands in what it names"), "remove it"));
         };
         if self.open.len() + depth > MAX_DEPTH {
@@ -156,7 +163,7 @@ impl<'t, 's> Builder<'t, 's> {
         }
         self.grow(1, line)?;
         if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, None);
+            self.anchors.insert(anchor, Anchor::Open(self.nodes));
         }
         self.open.push(Open { line, anchor, content, before: self.nodes });
         self.nodes += 1;
@@ -168,13 +175,17 @@ impl<'t, 's> Builder<'t, 's> {
         if *self.size > MAX_SIZE { Err(too_much(line)) } else { Ok(()) }
     }
 
-    /// Keeps a complete node that an alias may name.
+    /// Keeps a complete node that an alias may name, unless another one has taken the name since it began.
     fn keep(&mut self, anchor: Option<&'t str>, node: &Node, before: usize) -> Built {
         let Some(anchor) = anchor else { return Ok(()) };
+        let is_inner = matches!(node.value, Value::List(_) | Value::Map(_));
+        if is_inner && !matches!(self.anchors.get(anchor), Some(Anchor::Open(began)) if *began == before) {
+            return Ok(());
+        }
         let (size, depth) = measure(node);
         self.grow(size, node.line)?;
         let anchored = Anchored { node: node.clone(), size, depth, nodes: self.nodes - before };
-        self.anchors.insert(anchor, Some(anchored));
+        self.anchors.insert(anchor, Anchor::Complete(anchored));
         Ok(())
     }
 

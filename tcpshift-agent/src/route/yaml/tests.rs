@@ -153,6 +153,12 @@ fn what_libyaml_takes_is_taken() {
 }
 
 #[test]
+fn a_name_of_an_anchor_is_that_of_the_node_that_began_last() {
+    assert_eq!(json_of("a: &n {b: &n 1, c: *n}\nd: *n\n"), json!({"a": {"b": 1, "c": 1}, "d": 1}));
+    assert_eq!(json_of("a: &n {b: &n [2]}\nd: *n\n")["d"], json!([2]));
+}
+
+#[test]
 fn merge_keys_overwrite_what_stands_before_them() {
     assert_eq!(
         json_of("a: &a {x: 1}\nb: &b {x: 2, z: 2}\nc: {x: 0, <<: [*a, *b], z: 3}\n")["c"],
