@@ -1,157 +1,78 @@
-//! Writes objects as YAML. The only file that writes YAML.
+//! Writes objects as YAML, with `serde_yaml`. The only file of the agent that writes YAML.
 //!
-//! It writes so that every reader reads the same: what a reader of YAML 1.1, as kubectl is, takes for a boolean or a
-//! number stands in quotes, and so does all that could mean more than text.
+//! Every reader must read the same. `serde_yaml` leaves texts without quotes that YAML 1.1, and so kubectl, takes for a
+//! boolean or a number, and libyaml behind it writes some characters as they are that kubectl takes for line breaks. So
+//! such texts are handed to it as placeholders, which are replaced by the texts in double quotes afterwards.
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::yaml;
 
-/// A colon that follows a longer name must be in a line of its own: readers look for it within 1024 characters.
-const LONG: usize = 200;
+/// Characters of which one that the texts do not hold stands around a placeholder: the private use area, which libyaml
+/// writes as it is.
+const PRIVATE: std::ops::RangeInclusive<char> = '\u{e000}'..='\u{f8ff}';
 
 /// One document, ending in a newline.
 pub fn yaml(value: &Value) -> String {
-    let mut out = String::new();
-    node(&mut out, value, 0);
-    out
-}
-
-/// A value where a line begins, or behind a dash.
-fn node(out: &mut String, value: &Value, indent: usize) {
-    match value {
-        Value::Object(fields) if !fields.is_empty() => {
-            for (index, (name, value)) in fields.iter().enumerate() {
-                spaces(out, if index == 0 { 0 } else { indent });
-                if name.len() > LONG {
-                    out.push_str("? ");
-                    text(out, name, None);
-                    out.push('\n');
-                    spaces(out, indent);
-                } else {
-                    text(out, name, None);
-                }
-                out.push(':');
-                inside(out, value, indent);
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for (index, item) in items.iter().enumerate() {
-                spaces(out, if index == 0 { 0 } else { indent });
-                out.push_str("- ");
-                node(out, item, indent + 2);
-            }
-        }
-        scalar => {
-            inline(out, scalar, indent);
-            out.push('\n');
-        }
-    }
-}
-
-/// A value behind the name of a field.
-fn inside(out: &mut String, value: &Value, indent: usize) {
-    let deeper = match value {
-        Value::Object(fields) if !fields.is_empty() => indent + 2,
-        // The dashes of a list stand below the name.
-        Value::Array(items) if !items.is_empty() => indent,
-        scalar => {
-            out.push(' ');
-            inline(out, scalar, indent);
-            out.push('\n');
-            return;
-        }
+    let json = value.to_string();
+    let Some(mark) = PRIVATE.into_iter().find(|letter| !json.contains(*letter)) else {
+        // JSON is YAML too.
+        return json + "\n";
     };
-    out.push('\n');
-    spaces(out, deeper);
-    node(out, value, deeper);
-}
-
-/// A value that needs no lines of its own, but for a text of several.
-fn inline(out: &mut String, value: &Value, indent: usize) {
-    match value {
-        Value::String(string) => text(out, string, Some(indent)),
-        Value::Object(_) => out.push_str("{}"),
-        Value::Array(_) => out.push_str("[]"),
-        other => out.push_str(&other.to_string()),
-    }
-}
-
-/// A text; one of several lines as it is, if its lines may be indented.
-fn text(out: &mut String, text: &str, indent: Option<usize>) {
-    let is_block = text.contains('\n') && !text.starts_with([' ', '\n']) && text.split('\n').all(is_printable);
-    match indent {
-        Some(indent) if is_block => block(out, text, indent + 2),
-        _ if !is_printable(text) => double_quoted(out, text),
-        _ if is_plain(text) => out.push_str(text),
-        _ => {
-            out.push('\'');
-            out.push_str(&text.replace('\'', "''"));
-            out.push('\'');
-        }
-    }
-}
-
-fn block(out: &mut String, text: &str, indent: usize) {
-    let body = text.trim_end_matches('\n');
-    out.push('|');
-    out.push_str(match text.len() - body.len() {
-        0 => "-",
-        1 => "",
-        _ => "+",
+    let mut quoted = Vec::new();
+    let marked = with_placeholders(value, mark, &mut quoted);
+    let text = serde_yaml::to_string(&marked).expect("a JSON value is always a YAML document");
+    let parts = text.split(mark).enumerate().map(|(at, part)| match part.parse::<usize>() {
+        Ok(index) if at % 2 == 1 => quoted.get(index).map_or(part, String::as_str),
+        _ => part,
     });
-    for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
-        out.push('\n');
-        if !line.is_empty() {
-            spaces(out, indent);
-            out.push_str(line);
+    parts.collect()
+}
+
+/// The value with a placeholder for each text, of names too, that needs quotes of ours; `quoted` gets them.
+fn with_placeholders(value: &Value, mark: char, quoted: &mut Vec<String>) -> Value {
+    match value {
+        Value::String(text) => Value::String(placeholder(text, mark, quoted)),
+        Value::Array(items) => items.iter().map(|item| with_placeholders(item, mark, quoted)).collect(),
+        Value::Object(fields) => {
+            let mut marked = Map::new();
+            for (name, value) in fields {
+                let name = placeholder(name, mark, quoted);
+                marked.insert(name, with_placeholders(value, mark, quoted));
+            }
+            Value::Object(marked)
         }
+        other => other.clone(),
     }
 }
 
-fn double_quoted(out: &mut String, text: &str) {
-    out.push('"');
+fn placeholder(text: &str, mark: char, quoted: &mut Vec<String>) -> String {
+    if text != "<<" && yaml::is_text(text) && text.chars().all(|letter| letter == '\n' || is_printable(letter)) {
+        return text.to_owned();
+    }
+    quoted.push(double_quoted(text));
+    format!("{mark}{}{mark}", quoted.len() - 1)
+}
+
+fn double_quoted(text: &str) -> String {
+    let mut out = String::from("\"");
     for letter in text.chars() {
         match letter {
             '"' | '\\' => out.extend(['\\', letter]),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            letter if is_printable(letter.encode_utf8(&mut [0; 4])) => out.push(letter),
+            letter if is_printable(letter) => out.push(letter),
             letter => drop(write!(out, "\\U{:08x}", letter as u32)),
         }
     }
-    out.push('"');
+    out + "\""
 }
 
-/// Whether a text may stand as it is within a line: no control characters, and nothing that breaks lines or cannot be seen.
-fn is_printable(text: &str) -> bool {
-    text.chars().all(|letter| {
-        let is_odd = matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
-        !letter.is_control() && !is_odd
-    })
-}
-
-/// Whether a text that may be printed means itself without quotes, wherever it stands.
-fn is_plain(text: &str) -> bool {
-    let is_ended = text.ends_with([' ', ':']) || text.starts_with(' ');
-    let is_mark = |letter: char| "-?:,[]{}#&*!|>'\"%@`=<~".contains(letter);
-    let may_begin = match text.chars().next() {
-        // A dash before a letter is a part of it.
-        Some('-') => text.chars().nth(1).is_some_and(|second| second != ' ' && !is_mark(second)),
-        first => first.is_some_and(|first| !is_mark(first)),
-    };
-    may_begin
-        && !is_ended
-        && !text.contains(": ")
-        && !text.contains(" #")
-        && !text.starts_with("...")
-        && yaml::is_text(text)
-}
-
-fn spaces(out: &mut String, count: usize) {
-    out.extend(std::iter::repeat_n(' ', count));
+/// Whether a character is itself to every reader: no control character, and none that breaks lines or marks byte order.
+fn is_printable(letter: char) -> bool {
+    !letter.is_control() && !matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]
@@ -162,18 +83,21 @@ mod tests {
 
     #[test]
     fn what_kubectl_takes_for_more_than_text_is_quoted() {
-        let texts = json!({"on": ["yes", "1_000", "0o7", "1e3", "null", "~", "", "a: b", "- a", "-a", "*", "it's", "a #b", "'"]});
-        let written = "'on':\n- 'yes'\n- '1_000'\n- '0o7'\n- '1e3'\n- 'null'\n- '~'\n- ''\n- 'a: b'\n- '- a'\n- -a\n- '*'\n- it's\n- 'a #b'\n- ''''\n";
+        let texts = json!({"on": ["yes", "1_000", "0o7", "1e3", "a", "<<", "a: b", "it's"]});
+        let written = "\"on\":\n- \"yes\"\n- \"1_000\"\n- \"0o7\"\n- \"1e3\"\n- a\n- \"<<\"\n- 'a: b'\n- it's\n";
         assert_eq!(yaml(&texts), written);
     }
 
     #[test]
-    fn maps_and_lists_stand_in_blocks() {
-        let value =
-            json!({"a": {"b": [1, {"c": null, "d": []}, [true, "x"]], "e": {}}, "f": "one\ntwo\n", "g": "a\u{2028}\n"});
-        let long = "k".repeat(2000);
-        let written = "a:\n  b:\n  - 1\n  - c: null\n    d: []\n  - - true\n    - x\n  e: {}\nf: |\n  one\n  two\ng: \"a\\U00002028\\n\"\n";
-        assert_eq!(yaml(&value), written);
-        assert_eq!(yaml(&json!([{long.as_str(): 1}])), format!("- ? {long}\n  : 1\n"));
+    fn what_kubectl_takes_for_a_line_break_is_escaped() {
+        assert_eq!(yaml(&json!(["a\u{2028}\n\"", "b\u{85}"])), "- \"a\\U00002028\\n\\\"\"\n- \"b\\U00000085\"\n");
+    }
+
+    #[test]
+    fn texts_that_hold_the_first_mark_are_written_as_they_are() {
+        let value = json!({"\u{e000}0\u{e000}": "no", "off": "\u{e001}"});
+        assert_eq!(yaml(&value), "\u{e000}0\u{e000}: \"no\"\n\"off\": \u{e001}\n");
+        let all: String = PRIVATE.collect();
+        assert_eq!(yaml(&json!([all])), format!("[\"{all}\"]\n"));
     }
 }
