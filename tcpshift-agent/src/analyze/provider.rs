@@ -104,7 +104,7 @@ impl Provider<'_> {
     /// Where clients inside a mesh connect.
     pub(super) fn addresses(&self) -> &[IpNet] {
         match &self.object.spec {
-            Spec::ServiceEntry(entry) => &entry.addresses,
+            Spec::ServiceEntry(entry) => entry.addresses_of(&self.host),
             Spec::Service(service) => &service.addresses,
             _ => &[],
         }

@@ -87,7 +87,7 @@ fn written(object: &Object, port: usize) -> Option<&str> {
 /// supposes that it does.
 fn addresses(provider: &Provider<'_>, out: &mut Findings) {
     let object = provider.object;
-    if !matches!(&object.spec, Spec::ServiceEntry(entry) if entry.addresses.is_empty()) {
+    if !matches!(&object.spec, Spec::ServiceEntry(entry) if entry.addresses.is_empty() && entry.allocated.is_empty()) {
         return;
     }
     // What MONGO and the like become here is TCP too, and Istio tells them apart.

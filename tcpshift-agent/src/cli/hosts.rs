@@ -105,23 +105,27 @@ fn text(mut objects: Vec<Object>, is_served: impl Fn(&str, IpAddr) -> bool) -> S
     for object in &objects {
         let Spec::ServiceEntry(entry) = &object.spec else { continue };
         let hosts: Vec<_> = entry.hosts.iter().filter(|host| !host.contains('*')).map(String::as_str).collect();
-        if hosts.is_empty() {
-            continue;
-        }
-        let single = entry.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
-        let mut addresses: Vec<_> = single.map(IpNet::addr).collect();
-        addresses.dedup();
-        let why = if addresses.is_empty() {
-            "has no single address"
-        } else {
-            "is not served: it has no endpoint, or this host steers nothing"
+        // Several hosts of one object have its addresses together, or each the ones that were allocated to it.
+        let groups: Vec<&[&str]> = match hosts.len() {
+            0 => Vec::new(),
+            _ if entry.allocated.is_empty() => vec![&hosts],
+            _ => hosts.chunks(1).collect(),
         };
-        // Several hosts of one object have its addresses together.
-        addresses.retain(|ip| entry.hosts.iter().any(|host| is_served(host, *ip)));
-        if addresses.is_empty() {
-            lines.extend(hosts.iter().map(|host| format!("# {host}: {} {why}", object.key)));
+        for hosts in groups {
+            let single = entry.addresses_of(hosts[0]).iter().filter(|net| net.prefix_len() == net.max_prefix_len());
+            let mut addresses: Vec<_> = single.map(IpNet::addr).collect();
+            addresses.dedup();
+            let why = if addresses.is_empty() {
+                "has no single address"
+            } else {
+                "is not served: it has no endpoint, or this host steers nothing"
+            };
+            addresses.retain(|ip| hosts.iter().any(|host| is_served(host, *ip)));
+            if addresses.is_empty() {
+                lines.extend(hosts.iter().map(|host| format!("# {host}: {} {why}", object.key)));
+            }
+            lines.extend(addresses.iter().map(|address| format!("{address} {}", hosts.join(" "))));
         }
-        lines.extend(addresses.iter().map(|address| format!("{address} {}", hosts.join(" "))));
     }
     lines.iter().fold(String::new(), |text, line| text + &screen::clean(line) + "\n")
 }

@@ -237,9 +237,9 @@ impl<'a> Catalog<'a> {
     pub fn hosts(&self, namespace: &str, host: &str) -> Vec<Reached<'a>> {
         let host = names::full_host(host, namespace);
         let reached = |host: String, provider: &Provider<'a>| Reached {
-            host,
             ports: provider.ports().iter().map(|port| port.number).collect(),
-            addresses: provider.addresses(),
+            addresses: provider.addresses(&host),
+            host,
         };
         if host.starts_with('*') {
             let covered = self.services.iter().filter(|(name, _)| names::covers(&host, name));
@@ -252,12 +252,12 @@ impl<'a> Catalog<'a> {
 
     /// Every service that clients inside a mesh can connect to, with its object; the oldest first.
     pub fn reached(&self) -> Vec<(&'a Key, Reached<'a>)> {
-        let all = self.services.iter().filter(|(_, provider)| !provider.addresses().is_empty());
+        let all = self.services.iter().filter(|(host, provider)| !provider.addresses(host).is_empty());
         let mut all: Vec<_> = all.collect();
         all.sort_unstable_by_key(|(host, provider)| (provider.age, *host));
         let reached = all.into_iter().map(|(host, provider)| {
             let ports = provider.ports().iter().filter(|port| !port.is_udp).map(|port| port.number).collect();
-            (provider.key, Reached { host: host.clone(), ports, addresses: provider.addresses() })
+            (provider.key, Reached { host: host.clone(), ports, addresses: provider.addresses(host) })
         });
         reached.collect()
     }
@@ -365,10 +365,10 @@ impl<'a> Provider<'a> {
     }
 
     /// Where clients inside a mesh connect.
-    fn addresses(&self) -> &'a [IpNet] {
+    fn addresses(&self, host: &str) -> &'a [IpNet] {
         match self.kind {
             ProviderKind::Service(service) => &service.addresses,
-            ProviderKind::Entry(entry) => &entry.addresses,
+            ProviderKind::Entry(entry) => entry.addresses_of(host),
         }
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::kind::{Kind, Meaning};
 use super::model;
-use super::node::{Node, Value};
+use super::node::{Field, Node, Value};
 use super::object::{Expected, Key, Object, Origin};
 use super::problem::Problem;
 use super::report::{Path, Report};
@@ -23,6 +23,9 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// What is said of a document that is no object at all.
 pub const NO_OBJECT: &str = "this document has no apiVersion or no kind";
+
+/// How many allocated addresses of one object count.
+const MAX_ALLOCATED: usize = 1024;
 
 /// How lists of objects may contain lists.
 const MAX_LISTS: usize = 4;
@@ -274,11 +277,15 @@ impl Reader<'_> {
     fn object(&mut self, kind: Kind, document: &mut Node) {
         let before = self.report.errors();
         let line = document.line;
+        let status = allocated(kind, document);
         drop_status(document);
         let first = self.report.count();
         let Some(key) = self.key(kind, document) else { return };
         self.report.object = key.to_string();
         schema::check(document, &schema::document::shape(kind), &Path::ROOT, &mut self.report);
+        if let (Some(node), Value::Map(fields)) = (status, &mut document.value) {
+            fields.push(Field { line: node.line, name: "status".to_owned(), written: None, node });
+        }
         let checked = self.report.count();
         let empty = Node { line, value: Value::Map(Vec::new()) };
         let metadata = document.get("metadata").unwrap_or(&empty);
@@ -373,6 +380,23 @@ fn drop_status(document: &mut Node) {
             fields.retain(|field| field.name != "annotations" || field.node.value != Value::Map(Vec::new()));
         }
     }
+}
+
+/// `status.addresses` of a `ServiceEntry`: Istio allocates addresses to its hosts there, and they are its own as much as those
+/// of `spec` are. A machine wrote them: what is none is left out.
+fn allocated(kind: Kind, document: &Node) -> Option<Node> {
+    let status = document.get("status").filter(|_| kind == Kind::ServiceEntry)?;
+    let fits = |item: &&Node| {
+        let host = item.text("host").is_some_and(|host| !host.is_empty() && host.len() <= 255);
+        host && item.text("value").is_some_and(|value| value.parse::<std::net::IpAddr>().is_ok())
+    };
+    let addresses: Vec<Node> = status.items("addresses").iter().filter(fits).take(MAX_ALLOCATED).cloned().collect();
+    if addresses.is_empty() {
+        return None;
+    }
+    let node = Node { line: status.line, value: Value::List(addresses) };
+    let field = Field { line: node.line, name: "addresses".to_owned(), written: None, node };
+    Some(Node { line: status.line, value: Value::Map(vec![field]) })
 }
 
 /// The document as it is kept: the namespace said, what the store adds left out.

@@ -3,6 +3,8 @@
 mod endpoints;
 mod ports;
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 
 use super::Labels;
@@ -10,7 +12,7 @@ use super::export::{self, Export};
 use super::protocol::Protocol;
 use super::workload_entry::WorkloadEntry;
 use crate::route::names;
-use crate::route::node::Node;
+use crate::route::node::{Node, Value};
 use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
@@ -21,6 +23,8 @@ pub struct ServiceEntry {
     pub hosts: Vec<String>,
     /// Addresses that clients inside a mesh connect to.
     pub addresses: Vec<IpNet>,
+    /// Those that Istio allocated to each host, in lower case; none if the object has its own, or may not have any.
+    pub allocated: BTreeMap<String, Vec<IpNet>>,
     /// Names and numbers are unique.
     pub ports: Vec<EntryPort>,
     /// Where endpoints come from.
@@ -31,6 +35,14 @@ pub struct ServiceEntry {
     pub selector: Option<Labels>,
     /// Where it is visible.
     pub export: Export,
+}
+
+impl ServiceEntry {
+    /// Where clients inside a mesh connect to one of its hosts: its own addresses, or those that were allocated to the host.
+    pub fn addresses_of(&self, host: &str) -> &[IpNet] {
+        let allocated = || self.allocated.get(&host.to_ascii_lowercase()).map(Vec::as_slice).unwrap_or_default();
+        if self.addresses.is_empty() { allocated() } else { &self.addresses }
+    }
 }
 
 /// A port of a ServiceEntry.
@@ -83,7 +95,10 @@ const AUTO_ALLOCATE: &str = "networking.istio.io/enable-autoallocate-ip";
 const WAYPOINT: &str = "istio.io/use-waypoint";
 
 /// Reads one.
-pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ServiceEntry {
+pub fn read(key: &Key, document: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ServiceEntry {
+    let empty = Node { line: document.line, value: Value::Map(Vec::new()) };
+    let part = |name: &str| document.get(name).unwrap_or(&empty);
+    let (metadata, spec) = (part("metadata"), part("spec"));
     let resolution = match spec.text("resolution") {
         Some("STATIC") => Resolution::Static,
         Some("DNS") => Resolution::Dns,
@@ -104,6 +119,8 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
         metadata.string_map("labels").get(AUTO_ALLOCATE).is_some_and(|on| on.eq_ignore_ascii_case("false"));
     // Istio gives an object without addresses some of its own, but for one whose clients know where to go.
     let has_addresses = !spec.items("addresses").is_empty() || resolution != Resolution::None && !switched_off;
+    let usable = spec.items("addresses").is_empty() && resolution != Resolution::None && !switched_off;
+    let allocated = if usable { allocated(part("status")) } else { BTreeMap::new() };
     let ports = ports::read(spec, resolution, has_addresses, &path.name("ports"), report);
     let endpoints = endpoints::read(spec, resolution, path, report);
     let selector = spec.get("workloadSelector").map(|node| {
@@ -122,7 +139,7 @@ pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &m
         dynamic(metadata, spec, path, report);
     }
     let export = export::read(spec, &key.namespace, true, path, report);
-    ServiceEntry { hosts, addresses, ports, resolution, endpoints, selector, export }
+    ServiceEntry { hosts, addresses, allocated, ports, resolution, endpoints, selector, export }
 }
 
 /// The rules for an object whose hosts each client resolves for itself.
@@ -149,6 +166,20 @@ fn dynamic(metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_
         let message = format!("resolution DYNAMIC_DNS cannot be MESH_INTERNAL with the label {WAYPOINT}");
         report.error(&path.name("location"), message, "write MESH_EXTERNAL, or another resolution");
     }
+}
+
+/// Addresses by the host that they were allocated to.
+fn allocated(status: &Node) -> BTreeMap<String, Vec<IpNet>> {
+    let mut allocated: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
+    for item in status.items("addresses") {
+        if let (Some(host), Some(address)) = (item.text("host"), item.text("value").and_then(names::address)) {
+            let known = allocated.entry(host.to_ascii_lowercase()).or_default();
+            if !known.contains(&address.into()) {
+                known.push(address.into());
+            }
+        }
+    }
+    allocated
 }
 
 fn hosts(spec: &Node, resolution: Resolution, path: &Path<'_>, report: &mut Report<'_>) -> Vec<String> {
