@@ -67,7 +67,7 @@ impl Corpus {
         command.args(["annotate", "--local", "-f", "-", "x=y", "-o", "json"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         // It may refuse the text before it has read all of it.
-        let _ = child.stdin.take().context("no standard input")?.write_all(text.as_bytes());
+        drop(child.stdin.take().context("no standard input")?.write_all(text.as_bytes()));
         Ok(child.wait_with_output()?)
     }
 }

@@ -1,8 +1,9 @@
 //! Makes documents: random values, written in random styles, some of them damaged.
+#![allow(clippy::format_push_string, reason = "short texts, made once")]
 
 use super::style::{NAMES, ODD, ODD_NAMES, PIECES, PLAIN, TEXTS};
 
-/// A small generator of random numbers (SplitMix64).
+/// A small generator of random numbers (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
@@ -233,7 +234,7 @@ impl Generator {
             }
             8 => self.block_text(indent),
             _ => {
-                self.out += self.random.pick(&["", " {}", " []", " ''", " \"\"", " {a: 1}", " [1, 2]", " [ ]", " { }"])
+                self.out += self.random.pick(&["", " {}", " []", " ''", " \"\"", " {a: 1}", " [1, 2]", " [ ]", " { }"]);
             }
         }
     }
@@ -281,7 +282,7 @@ impl Generator {
         let header = if self.random.chance(50) { format!("{number}{chomping}") } else { format!("{chomping}{number}") };
         self.out += &format!(" {sign}{header}{}\n", self.random.pick(ends));
         for line in text.split('\n') {
-            let deeper = if self.random.chance(10) { 1 } else { 0 };
+            let deeper = usize::from(self.random.chance(10));
             let blank = if line.is_empty() { 0 } else { indent + column + deeper };
             self.out += &format!("{}{line}\n", " ".repeat(blank));
         }
@@ -324,7 +325,7 @@ impl Generator {
             if value > 0 {
                 text += self.random.pick(&["", "\n", "\n\n", " ", "\n\t", "\n", "\n", ",\n", "\n---\n"]);
             }
-            self.out = "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\",\n  \"metadata\": {\"name\": \"c\"}, \"spec\": {\"data\": ".to_owned();
+            "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\",\n  \"metadata\": {\"name\": \"c\"}, \"spec\": {\"data\": ".clone_into(&mut self.out);
             self.json(0);
             self.out += "}}";
             text += &std::mem::take(&mut self.out);
