@@ -123,6 +123,16 @@ fn many_mistakes_of_one_document_are_said_at_once_and_none_twice() {
 }
 
 #[test]
+fn a_value_of_the_wrong_type_is_one_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: s}\nspec:\n  hosts: [a.example.com]\n  \
+                ports: [{number: 80, name: tcp, protocol: TCP}]\n  resolution: STATIC\n  endpoints:\n  - 10.0.0.1\n";
+    let (code, _, err) = run(&["validate", &file(&folder, "s.yaml", text.as_bytes())]);
+    assert_eq!((code, err.lines().filter(|line| line.contains(": error: ")).count()), (65, 1), "{err}");
+    assert!(err.contains("s.yaml:9: error: ") && err.contains("(write `{address: 10.0.0.1}`)"), "{err}");
+}
+
+#[test]
 fn json_values_in_a_row_are_read_as_kubectl_reads_them() {
     let folder = tempfile::tempdir().unwrap();
     let rule = |name: &str, host: &str| {

@@ -164,9 +164,11 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Whether a field is the same as the one that is wrong, or around it, or beside it.
+/// Whether a field is the same as the one that is wrong, or around it, inside it, or beside it.
 fn is_consequence(field: &str, wrong: &str) -> bool {
-    let around = wrong.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let includes = |outer: &str, inner: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
     let parent = |field: &str| field.rfind(['.', '[']).map(|at| field[..at].to_owned());
-    around || parent(field) == parent(wrong)
+    includes(field, wrong) || includes(wrong, field) || parent(field) == parent(wrong)
 }

@@ -37,7 +37,9 @@ pub(super) fn read(spec: &Node, kind: &str, path: &Path<'_>, report: &mut Report
     }
     if is_headless(spec) && ["NodePort", "LoadBalancer"].contains(&kind) {
         let name = if spec.word("clusterIP").is_some() { "clusterIP" } else { "clusterIPs" };
-        report.error(&path.name(name), format!("the type {kind} needs an address"), "remove it");
+        let both = spec.word("clusterIP").is_some() && !spec.items("clusterIPs").is_empty();
+        let cure = if both { "remove `clusterIP` and `clusterIPs`" } else { "remove it" };
+        report.error(&path.name(name), format!("the type {kind} needs an address"), cure);
     }
     agreement(spec, path, report);
     let found = parsed(spec, path, report);
