@@ -4,6 +4,7 @@
 use super::kind::Kind;
 use super::node::{Field, Node};
 use super::report::{Path, Report};
+use super::schema;
 
 const PREFIX: &str = "tcpshift.io/";
 const STEER_BY: &str = "tcpshift.io/steer-by";
@@ -85,7 +86,7 @@ pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
                 _ => report.error(&path, format!("{value:?} has no meaning"), "write refuse or redistribute"),
             },
             DATAPATH => steering.asked = datapath(field, &path, report),
-            name => unknown(name, &path, report),
+            name => unknown(name, &[STEER_BY, ON_EMPTY, DATAPATH], &path, report),
         }
     }
     steering
@@ -124,7 +125,7 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
                 let message = "this annotation belongs on a VirtualService or a TCPRoute";
                 report.error(&path, message, "move it there");
             }
-            name => unknown(name, &path, report),
+            name => unknown(name, if kind == Kind::TcpRoute { &[DATAPATH] } else { &[] }, &path, report),
         }
     }
 }
@@ -155,9 +156,15 @@ fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Asked {
     Asked::Auto
 }
 
-fn unknown(name: &str, path: &Path<'_>, report: &mut Report<'_>) {
+/// Refuses an annotation of tcpshift that a kind has not, which has these.
+fn unknown(name: &str, known: &[&str], path: &Path<'_>, report: &mut Report<'_>) {
     if name.starts_with(PREFIX) {
-        report.error(path, "unknown annotation", format!("known: {STEER_BY}, {ON_EMPTY}, {DATAPATH}"));
+        let cure = match schema::closest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None if known.is_empty() => "remove it".to_owned(),
+            None => format!("remove it, or write one of {}", known.join(", ")),
+        };
+        report.error(path, "unknown annotation", cure);
     }
 }
 

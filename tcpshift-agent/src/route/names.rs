@@ -172,6 +172,10 @@ pub fn host_cure(text: &str) -> &'static str {
         _ if text.contains("://") => "write the host alone, without what stands before it",
         _ if text.contains('/') => "write the host alone, without a path",
         _ if text.contains(':') => "write the host alone, without a port",
+        _ if text.len() > 255 || text.split('.').any(|label| label.len() > LABEL) => "shorten it",
+        _ if text.rsplit('.').next().is_some_and(|last| last.parse::<i64>().is_ok()) => {
+            "end the name with a word, as in echo.example.com"
+        }
         _ => "use letters, digits, inner hyphens and dots, as in echo.example.com",
     }
 }
@@ -179,8 +183,10 @@ pub fn host_cure(text: &str) -> &'static str {
 /// What to do about a text that names no service.
 pub fn service_cure(text: &str) -> &'static str {
     match text {
+        _ if is_address(text.split_once(':').map_or(text, |(host, _)| host)) => {
+            "make a ServiceEntry with the address as endpoint, and name its host"
+        }
         _ if text.contains(['/', ':']) => host_cure(text),
-        _ if is_address(text) => "make a ServiceEntry with the address as endpoint, and name its host",
         _ => "name a service, as tcp-echo or tcp-echo.example.com",
     }
 }

@@ -3,6 +3,9 @@
 //! A problem is reported with the path of its field alone. The line is looked up in the document afterwards, so that
 //! no caller can give another one.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::names::Fault;
@@ -66,6 +69,13 @@ impl<'a> Path<'a> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The files and lines that have reported a problem in this thread.
+    static REACHED: std::cell::RefCell<std::collections::BTreeSet<(&'static str, u32)>> =
+        const { std::cell::RefCell::new(std::collections::BTreeSet::new()) };
+}
+
 /// Problems as they are found.
 #[derive(Debug)]
 pub struct Report<'a> {
@@ -85,6 +95,7 @@ impl<'a> Report<'a> {
     }
 
     /// A part of the text is no document. No line may be left to look up.
+    #[cfg_attr(test, track_caller)]
     pub fn unreadable(&mut self, line: usize, message: impl Into<String>, cure: impl Into<String>) {
         self.push(Severity::Error, &Path::ROOT, message.into(), cure.into());
         self.unplaced.pop();
@@ -94,21 +105,30 @@ impl<'a> Report<'a> {
     }
 
     /// The object cannot be taken.
+    #[cfg_attr(test, track_caller)]
     pub fn error(&mut self, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
         self.push(Severity::Error, path, message.into(), cure.into());
     }
 
     /// The object cannot be taken because of a name.
+    #[cfg_attr(test, track_caller)]
     pub fn fault(&mut self, path: &Path<'_>, fault: Fault) {
         self.error(path, fault.problem, fault.cure);
     }
 
     /// The user has to know.
+    #[cfg_attr(test, track_caller)]
     pub fn warning(&mut self, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
         self.push(Severity::Warning, path, message.into(), cure.into());
     }
 
+    #[cfg_attr(test, track_caller)]
     fn push(&mut self, severity: Severity, path: &Path<'_>, message: String, cure: String) {
+        #[cfg(test)]
+        {
+            let caller = std::panic::Location::caller();
+            REACHED.with_borrow_mut(|reached| reached.insert((caller.file(), caller.line())));
+        }
         self.errors += usize::from(severity == Severity::Error);
         let (file, object) = (self.file.to_owned(), self.object.clone());
         self.problems.push(Problem { severity, file, line: 0, object, field: path.render(), message, cure });

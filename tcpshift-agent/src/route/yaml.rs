@@ -51,7 +51,8 @@ impl Malformed {
     }
 
     fn too_deep(line: usize) -> Self {
-        Self::new(line, format!("lists and maps lie more than {MAX_DEPTH} deep in each other, aliases expanded"), "")
+        let message = format!("lists and maps lie more than {MAX_DEPTH} deep in each other, aliases expanded");
+        Self::new(line, message, "remove some of them")
     }
 }
 

@@ -30,8 +30,11 @@ fn every_message_is_in_the_documentation() {
 }
 
 fn list(folder: &str, head: &str) -> String {
-    let mut text = String::new();
-    for chapter in form::chapters(folder) {
+    let chapters = form::chapters(folder);
+    let links: Vec<_> =
+        chapters.iter().map(|chapter| format!("[{0}](#{1})", chapter.title, anchor(&chapter.title))).collect();
+    let mut text = format!("{}\n\n", links.join(" ·\n"));
+    for chapter in chapters {
         let mut in_table = false;
         write!(text, "### {}\n\n", chapter.title).unwrap();
         if !chapter.text.is_empty() {
@@ -62,10 +65,24 @@ fn list(folder: &str, head: &str) -> String {
     text
 }
 
+/// What GitHub makes of a heading.
+fn anchor(title: &str) -> String {
+    let kept = title.chars().filter(|letter| letter.is_alphanumeric() || [' ', '-'].contains(letter));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
 fn row(example: &Example) -> String {
-    let field = if example.field.is_empty() { String::new() } else { code(&example.field) };
+    let field = if example.field.is_empty() { String::new() } else { code(&without_numbers(&example.field)) };
     let [message, cure] = [&example.message, &example.cure].map(|text| escaped(text));
     format!("| {} | {field} | {message} | {cure} | {} |", example.level, change(example))
+}
+
+/// A field of any item: `spec.tcp[].route` for `spec.tcp[0].route`.
+fn without_numbers(field: &str) -> String {
+    let mut parts = field.split('[');
+    let first = parts.next().unwrap_or_default().to_owned();
+    let others = parts.map(|part| format!("[{}", part.trim_start_matches(|letter: char| letter.is_ascii_digit())));
+    first + &others.collect::<String>()
 }
 
 /// The lines that the cure changes, without the indentation that they share and the beginning of a document.

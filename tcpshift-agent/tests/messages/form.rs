@@ -103,7 +103,8 @@ impl Chapter {
     }
 }
 
-fn chapter(name: &str, text: &str) -> Chapter {
+/// Reads the text of a file of this name.
+pub(crate) fn chapter(name: &str, text: &str) -> Chapter {
     let mut chapter = Chapter { title: String::new(), text: String::new(), parts: Vec::new() };
     let mut prelude: Vec<Line> = Vec::new();
     let lines: Vec<&str> = text.lines().collect();
@@ -144,7 +145,8 @@ fn example(place: String, paragraph: &[&str], prelude: &[Line]) -> Example {
     }
     let body = paragraph.iter().skip_while(|text| !is_line(text)).map(|text| line(&place, text));
     let mut lines: Vec<Line> = body.collect();
-    if !lines.iter().any(|line| line.text.starts_with("apiVersion:")) {
+    let mut first = lines.iter().take_while(|line| line.text != "---");
+    if !first.any(|line| line.text.starts_with("apiVersion:")) {
         lines.splice(..0, prelude.iter().cloned());
     }
     Example { place, level, message, field, cure, options, lines }
@@ -165,6 +167,18 @@ fn line(place: &str, text: &str) -> Line {
     let times = text[1..bar].parse().ok();
     assert!(times.is_some() || bar == 1, "{place}: no number of lines: {text}");
     Line { when, named: text[bar..].starts_with('>'), times, text: text[bar + 1..].to_owned() }
+}
+
+/// The text with every `{U+0009}` replaced by that character.
+fn with_characters(text: &str) -> String {
+    let mut parts = text.split("{U+");
+    let mut replaced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_once('}').unwrap_or_else(|| panic!("no character: {part}"));
+        replaced.extend(u32::from_str_radix(code, 16).ok().and_then(char::from_u32));
+        replaced += rest;
+    }
+    replaced
 }
 
 impl Example {
@@ -190,10 +204,11 @@ impl Example {
             for number in 1..=line.times.unwrap_or(1) {
                 count += 1;
                 file.named.extend(line.named.then_some(count));
-                match line.times {
-                    Some(_) => file.text += &line.text.replace('#', &number.to_string()),
-                    None => file.text += &line.text,
-                }
+                let text = match line.times {
+                    Some(_) => line.text.replace('#', &number.to_string()),
+                    None => line.text.clone(),
+                };
+                file.text += &with_characters(&text);
                 file.text.push('\n');
             }
         }

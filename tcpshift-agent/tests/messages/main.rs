@@ -22,11 +22,11 @@
 //! ```
 //!
 //! The head gives the level (`error` or `warning`; `Error [IST0101]` for a finding), the message with its variable parts in
-//! «», the field, and the cure, which may have such parts too, all as they are printed. `namespace: NAME` is the namespace of the command; `beside: FILE…`
+//! «», the field, and the cure, which may have such parts too, all as they are printed. `namespace: NAME` is the namespace of the command, `command: apply` another one than `validate`; `beside: FILE…`
 //! adds those files of the folder to the documents. The body begins with the first line that has a sign: ` ` for a line that
 //! stands before and after, `-` for one that the cure removes, `+` for one that it adds. `|` ends the sign; `>` instead of it
-//! marks a line that the message names. `-9|` is a line nine times, with `#` for its number. `@FILE` begins another file;
-//! `@agent` one with the options by which the agent gets its labels.
+//! marks a line that the message names. `-9|` is a line nine times, with `#` for its number, and `{U+0009}` a character that
+//! could not be seen. `@FILE` begins another file; `@agent` one with the options by which the agent gets its labels.
 //!
 //! Before the cure the message has to be there for every marked line, with exactly this text. After it no problem of this
 //! message may be left, and none may be new; of objects together nothing at all is found, but for `also: CODE`.
@@ -35,12 +35,13 @@
 
 mod docs;
 mod form;
+mod texts;
 
 use std::collections::HashSet;
 
 use form::{Example, When};
 use tcpshift_agent::analyze::{self, Input, code};
-use tcpshift_agent::route::problem::Severity;
+use tcpshift_agent::route::problem::{Problem, Severity};
 use tcpshift_agent::route::read::{self, Document};
 
 /// A problem or a finding.
@@ -56,19 +57,51 @@ struct Said {
 
 #[test]
 fn each_cure_of_validate_removes_its_problem_and_makes_no_new_one() {
-    all_are_right("validate", |example, when| {
-        let documents = documents("validate", example, when);
-        let (_, problems) = read::read_in_order(&documents, example.option("namespace"));
-        let said = |problem: tcpshift_agent::route::problem::Problem| Said {
-            level: if problem.severity == Severity::Error { "error" } else { "warning" }.to_owned(),
-            object: problem.object,
-            place: (problem.file, problem.line),
-            field: problem.field,
-            message: problem.message,
-            cure: problem.cure,
-        };
-        problems.into_iter().map(said).collect()
-    });
+    all_are_right("validate", said_of_objects);
+}
+
+/// What `validate` says.
+fn said_of_objects(example: &Example, when: When) -> Vec<Said> {
+    let documents = documents("validate", example, when);
+    let read = if example.option("command") == Some("apply") { read::read_in_order } else { read::read_all };
+    let (_, problems) = read(&documents, example.option("namespace"));
+    let said = |problem: Problem| Said {
+        level: if problem.severity == Severity::Error { "error" } else { "warning" }.to_owned(),
+        object: problem.object,
+        place: (problem.file, problem.line),
+        field: problem.field,
+        message: problem.message,
+        cure: problem.cure,
+    };
+    problems.into_iter().map(said).collect()
+}
+
+#[test]
+fn an_example_that_is_not_true_is_refused() {
+    let example = "error: weight «-1» < 0\nfield: spec.tcp[0].route[0].weight\ncure: write 0 or more\n \
+        |apiVersion: networking.istio.io/v1\n |kind: VirtualService\n |metadata: {name: echo}\n |spec:\n |  hosts: [echo]\n \
+        |  tcp:\n |  - route:\n->    - {destination: {host: echo}, weight: -1}\n+|    - {destination: {host: echo}, weight: 0}\n";
+    let judged = |old: &str, new: &str| {
+        assert!(example.contains(old), "{old}");
+        let chapter = form::chapter("example.txt", &format!("# Title\n\n{}", example.replace(old, new)));
+        judge("validate", chapter.examples().next().unwrap(), &said_of_objects)
+    };
+    assert_eq!(judged("weight", "weight"), Ok(()));
+    for (old, new, why) in [
+        ("or more", "or less", "is not there"),
+        ("«-1» <", "«-2» <", "is not there"),
+        ("error:", "warning:", "is not there"),
+        ("[0].weight", "[1].weight", "is not there"),
+        ("->", "-|", "is not there"),
+        (" |  - route", " >  - route", "is not there"),
+        ("cure: write 0 or more\n", "", "no cure is given"),
+        ("+|    - {destination: {host: echo}, weight: 0}\n", "", "the cure leaves"),
+        ("weight: 0", "weight: -2", "the cure leaves"),
+        ("weight: 0", "wait: 0", "the cure leaves"),
+    ] {
+        let refused = judged(old, new).expect_err(new);
+        assert!(refused.contains(why), "{new}: {refused}");
+    }
 }
 
 #[test]

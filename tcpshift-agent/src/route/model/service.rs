@@ -133,7 +133,8 @@ fn stands_for(name: Option<&str>, path: &Path<'_>, report: &mut Report<'_>) {
     };
     if let Some(fault) = names::dns_subdomain_fault(name.strip_suffix('.').unwrap_or(name)) {
         let message = format!("{} is no host that the service can stand for: {}", names::shown(name), fault.problem);
-        report.error(&path, message, names::host_cure(name));
+        let cure = if name.contains(['/', ':']) { names::host_cure(name).to_owned() } else { fault.cure };
+        report.error(&path, message, cure);
     }
 }
 

@@ -181,8 +181,13 @@ fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         if names::is_address(host) {
             continue;
         }
-        if let Some(problem) = host_problem(host, sni && !in_mesh) {
-            report.error(&path, problem, names::host_cure(host));
+        let generated = sni && !in_mesh && host.starts_with("outbound_");
+        if let Some(problem) = host_problem(host, generated) {
+            let cure = match generated {
+                true => "write for example outbound_.443_._.echo.example.com",
+                false => names::host_cure(host),
+            };
+            report.error(&path, problem, cure);
         } else if host == "*" && in_mesh {
             let cure = match spec.items("gateways") {
                 [] => "name the service that clients ask for, or add `gateways`",

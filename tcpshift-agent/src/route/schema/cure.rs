@@ -48,6 +48,7 @@ pub(super) fn of_type(shape: &Shape, node: &Node) -> String {
         (Shape::Whole(..), Value::Number(number)) if number.is_f64() => "write a whole number".to_owned(),
         (Shape::Whole(..), Value::Number(_)) => "write a number of this range".to_owned(),
         (Shape::Whole(..) | Shape::Number(_), _) => "write the number alone".to_owned(),
+        (Shape::IntOrText(_), _) => "write the number or the name alone".to_owned(),
         _ => String::new(),
     }
 }

@@ -164,7 +164,10 @@ fn said(lines: &Lines<'_>, problem: Problem, at: Mark, context: Mark) -> (usize,
         Problem::NotAField => not_a_field(line, before, at, context),
         Problem::FlowList => unclosed_flow('[', ']', at, context, lines),
         Problem::FlowMap => unclosed_flow('{', '}', at, context, lines),
-        Problem::Depth => (at.line, Malformed::too_deep(at.line).message, String::new()),
+        Problem::Depth => {
+            let Malformed { line, message, cure } = Malformed::too_deep(at.line);
+            (line, message, cure)
+        }
     }
 }
 

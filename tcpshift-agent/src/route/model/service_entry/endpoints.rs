@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Resolution;
 use crate::route::model::workload_entry::{self, WorkloadAddress, WorkloadEntry};
+use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
@@ -24,7 +25,8 @@ pub(super) fn read(
         report.error(&path, message, "divide the object");
     }
     if resolution == Resolution::None && !items.is_empty() {
-        let cure = "write `resolution: STATIC`";
+        let is_name = |node: &Node| node.text("address").is_some_and(|text| !names::is_address(text));
+        let cure = if items.iter().any(is_name) { "write `resolution: DNS`" } else { "write `resolution: STATIC`" };
         report.error(&path, "resolution NONE takes no endpoints", cure);
     }
     if resolution == Resolution::DnsRoundRobin && items.len() > 1 {
@@ -47,7 +49,7 @@ pub(super) fn read(
             }
             (WorkloadAddress::Unix(_), Resolution::Static) if known.len() != 1 => {
                 let message = "a unix socket serves one port, so the object must have exactly one";
-                report.error(&path.name("address"), message, "divide the object");
+                report.error(&path.name("address"), message, "give each port an object of its own");
             }
             (WorkloadAddress::Network, Resolution::Dns | Resolution::DnsRoundRobin) => {
                 let message = format!("resolution {} needs an address", resolution.name());
