@@ -88,8 +88,9 @@ fn unknown_ports(
         let free: Vec<_> = known.iter().filter(|name| !workload.ports.contains_key(**name)).collect();
         let cure = match (free.as_slice(), known.len()) {
             ([only], _) => format!("write {only}"),
-            (_, 0) => format!("name the port of the service {name}"),
-            _ => format!("the names are {}", list(&known)),
+            ([], 0) => format!("name the port of the service {name}"),
+            ([], _) => format!("remove it, or add a port named {name} to the service"),
+            (free, _) => format!("write one of {}", list(free)),
         };
         out.push(code::PORT_NAME, object, format!("{path}.{name}"), message, cure);
     }
@@ -111,12 +112,14 @@ fn slices(world: &World<'_>, out: &mut Findings) {
                 one.get("name").and_then(|name| name.as_str()).unwrap_or_default() == port.name
             };
             let index = written.and_then(|ports| ports.iter().position(is_it)).unwrap_or_default();
-            let known: Vec<_> = provider.ports.iter().map(|port| format!("{:?}", port.name)).collect();
+            let free = provider.ports.iter().filter(|known| slice.ports.iter().all(|port| port.name != known.name));
+            let free: Vec<_> = free.map(|port| format!("{:?}", port.name)).collect();
             let message =
                 format!("{} has no port named {:?}: no endpoint is dialled there", provider.object.key, port.name);
-            let cure = match known.as_slice() {
+            let cure = match free.as_slice() {
+                [] => "remove it, or add a port of this name to the Service".to_owned(),
                 [only] => format!("write {only}"),
-                known => format!("the names are {}", list(known)),
+                free => format!("write one of {}", list(free)),
             };
             out.push(code::PORT_NAME, object, format!("ports[{index}].name"), message, cure);
         }

@@ -71,7 +71,9 @@ pub fn read(text: &str) -> Documents {
     // kubectl reads lines, whichever of the two they end with.
     let text: Cow<'_, str> = if text.contains("\r\n") { text.replace("\r\n", "\n").into() } else { text.into() };
     let mut reader = Reader::default();
-    if text.trim_start().starts_with('{') {
+    let start = text.trim_start();
+    // A template that begins with a condition is no JSON, and wrong once, not in each of its lines.
+    if start.starts_with('{') && !start.starts_with("{{") {
         reader.stream(&text);
     } else {
         reader.documents(&text);

@@ -34,7 +34,7 @@ fn every_finding_has_an_example() {
     for path in files {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         for (index, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
-            let is_call = ["out.push(", "out.push_at(", "out.add("].iter().any(|call| line.contains(call));
+            let is_call = [" out.push(", " out.push_at(", " out.add("].iter().any(|call| line.contains(call));
             calls += usize::from(is_call);
             if is_call && !reached.iter().any(|(file, at)| file.ends_with(&name) && *at as usize == index + 1) {
                 missing.insert(format!("{name}:{}: {}", index + 1, line.trim()));

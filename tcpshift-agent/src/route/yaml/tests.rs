@@ -254,3 +254,10 @@ proptest! {
         prop_assert_eq!(nodes[0].to_json(), value, "{}", written);
     }
 }
+
+#[test]
+fn a_template_is_wrong_once() {
+    let template = "{{- if .Values.a }}\na: {{ .Values.a }}\n{{- with .b }}\nb: {{ . }}\n{{- end }}\n{{- end }}\n";
+    let found = read(&format!("{template}---\nc: 1\n"));
+    assert_eq!((found.malformed.len(), found.malformed[0].line, found.nodes.len()), (1, 1, 1), "{found:?}");
+}
