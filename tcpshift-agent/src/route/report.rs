@@ -4,7 +4,7 @@
 //! no caller can give another one.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ops::Range;
 

@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 use super::REACHED;
 use crate::analyze::{Input, analyze};
 use crate::route::read::Document;
-
-#[expect(dead_code, reason = "the tests of messages use the rest")]
-#[path = "../../../tests/messages/form.rs"]
-mod form;
+use crate::route::report::tests::form;
 
 const BEFORE: form::When = form::When::Before;
 

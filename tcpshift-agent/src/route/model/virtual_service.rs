@@ -183,10 +183,8 @@ fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         }
         let generated = sni && !in_mesh && host.starts_with("outbound_");
         if let Some(problem) = host_problem(host, generated) {
-            let cure = match generated {
-                true => "write for example outbound_.443_._.echo.example.com",
-                false => names::host_cure(host),
-            };
+            let example = "write for example outbound_.443_._.echo.example.com";
+            let cure = if generated { example } else { names::host_cure(host) };
             report.error(&path, problem, cure);
         } else if host == "*" && in_mesh {
             let cure = match spec.items("gateways") {

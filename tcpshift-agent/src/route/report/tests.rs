@@ -10,7 +10,7 @@ use crate::route::read::{self, Document};
 
 #[expect(dead_code, reason = "the tests of messages use the rest")]
 #[path = "../../../tests/messages/form.rs"]
-mod form;
+pub(crate) mod form;
 
 /// What reports a problem.
 const CALLS: [&str; 4] = [".error(", ".warning(", ".fault(", ".unreadable("];
