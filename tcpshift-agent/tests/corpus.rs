@@ -14,18 +14,16 @@ use tcpshift_agent::route::yaml::{self, Documents};
 enum Decision {
     /// A name stands twice in one map, and kubectl takes the last.
     Twice,
-    /// kubectl passes over the rest of a document in silence.
-    Rest,
     /// A stream of JSON holds what is none: YAML, or `---`. kubectl takes it from 1.33 on.
     Mixed,
 }
 
 /// How many documents of the corpus each decision is about.
-const DECIDED: [(Decision, usize); 3] = [(Decision::Twice, 15), (Decision::Rest, 12), (Decision::Mixed, 39)];
+const DECIDED: [(Decision, usize); 2] = [(Decision::Twice, 15), (Decision::Mixed, 39)];
 
 /// Below `spec` of every object, or the first reason why the text is refused.
 fn ours(text: &str) -> Result<Vec<Value>, String> {
-    let Documents { nodes, malformed } = yaml::read(text);
+    let Documents { nodes, malformed, .. } = yaml::read(text);
     if let Some(first) = malformed.into_iter().next() {
         return Err(format!("{}: {}", first.line, first.message));
     }
@@ -59,7 +57,6 @@ fn alike(one: &Value, other: &Value) -> bool {
 fn decision(text: &str, ours: &Result<Vec<Value>, String>, is_taken: bool) -> Option<Decision> {
     match ours {
         Err(reason) if is_taken && reason.contains("stands twice in one map") => Some(Decision::Twice),
-        Err(reason) if is_taken && reason.contains("kubectl reads nothing from here") => Some(Decision::Rest),
         Ok(_) if !is_taken && text.trim_start_matches('\u{feff}').trim_start().starts_with('{') => {
             Some(Decision::Mixed)
         }

@@ -112,10 +112,14 @@ pub fn read_beside(name: &str, text: &str, namespace: &str) -> Contents {
 
 fn read_as(name: &str, text: &str, namespace: Option<&str>, only: bool) -> Contents {
     let mut report = Report::new(name);
-    let yaml::Documents { nodes, malformed } = yaml::read(text);
+    let yaml::Documents { nodes, malformed, unread } = yaml::read(text);
     let has_unnamed = !malformed.is_empty();
     for yaml::Malformed { line, message, cure } in malformed {
         report.unreadable(line, message, cure);
+    }
+    for line in unread {
+        let message = "from here to the next line of `---` nothing is read, as by kubectl: the document ends before";
+        report.unread(line, message, "indent this line like the fields before it, or write a line of `---` before it");
     }
     if has_unnamed && nodes.is_empty() {
         return Contents { problems: report.finish(), ..Contents::default() };

@@ -97,7 +97,18 @@ impl<'a> Report<'a> {
     /// A part of the text is no document. No line may be left to look up.
     #[cfg_attr(test, track_caller)]
     pub fn unreadable(&mut self, line: usize, message: impl Into<String>, cure: impl Into<String>) {
-        self.push(Severity::Error, &Path::ROOT, message.into(), cure.into());
+        self.at_line(Severity::Error, line, message.into(), cure.into());
+    }
+
+    /// A document is not read from this line on. No line may be left to look up.
+    #[cfg_attr(test, track_caller)]
+    pub fn unread(&mut self, line: usize, message: impl Into<String>, cure: impl Into<String>) {
+        self.at_line(Severity::Warning, line, message.into(), cure.into());
+    }
+
+    #[cfg_attr(test, track_caller)]
+    fn at_line(&mut self, severity: Severity, line: usize, message: String, cure: String) {
+        self.push(severity, &Path::ROOT, message, cure);
         self.unplaced.pop();
         if let Some(problem) = self.problems.last_mut() {
             problem.line = line;

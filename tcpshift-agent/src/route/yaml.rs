@@ -5,8 +5,8 @@
 //! document ([`scan`], [`parse`], [`scalar`], [`build`]). A text that begins with `{` is a stream of JSON ([`json`]). A fault
 //! in one document hides no other.
 //!
-//! Beyond kubectl, two things are errors: a name that stands twice in a map, and what stands behind the end of a document
-//! and would be passed over in silence. Input is hostile: text, depth and the number of nodes (aliases expanded) are
+//! Beyond kubectl, a name that stands twice in a map is an error, and a part of a document that kubectl passes over in
+//! silence is named. Input is hostile: text, depth and the number of nodes (aliases expanded) are
 //! bounded. It must not know what a document means.
 
 mod build;
@@ -63,6 +63,8 @@ pub struct Documents {
     pub nodes: Vec<Node>,
     /// Those that cannot be read.
     pub malformed: Vec<Malformed>,
+    /// Lines from which a document is not read to its end.
+    pub unread: Vec<usize>,
 }
 
 /// Reads every document of a text: YAML, or JSON values one behind the other.
@@ -78,7 +80,8 @@ pub fn read(text: &str) -> Documents {
     } else {
         reader.documents(&text);
     }
-    Documents { nodes: reader.nodes, malformed: reader.malformed }
+    let Reader { nodes, malformed, unread, .. } = reader;
+    Documents { nodes, malformed, unread }
 }
 
 /// Whether a scalar without quotes is a text, and neither a number nor a boolean nor anything else.
@@ -91,6 +94,7 @@ pub fn is_text(scalar: &str) -> bool {
 struct Reader {
     nodes: Vec<Node>,
     malformed: Vec<Malformed>,
+    unread: Vec<usize>,
     size: usize,
 }
 
@@ -164,11 +168,15 @@ impl Reader {
                 template.filter(|_| wrong.message == build::NO_NAME).unwrap_or(wrong)
             })?;
         }
-        match parser.rest() {
-            Ok(None) => Ok(builder.finish().filter(|node| node.value != Value::Null)),
-            Ok(Some(mark)) => Err(words::template(text, line, mark.line).unwrap_or_else(|| left_behind(mark))),
-            Err(fault) => Err(words::explain(text, line, fault, parser.scanner.quoted)),
+        let node = builder.finish();
+        let rest = parser.rest().map_err(|fault| words::explain(text, line, fault, parser.scanner.quoted))?;
+        if let Some(Mark { line: first, .. }) = rest {
+            if let Some(template) = words::template(text, line, first) {
+                return Err(template);
+            }
+            self.unread.push(first);
         }
+        Ok(node.filter(|node| node.value != Value::Null))
     }
 
     /// Whether nothing more is read.
@@ -183,13 +191,6 @@ impl Reader {
 
 fn too_much(line: usize) -> Malformed {
     Malformed::new(line, "this file holds too much: over a million values, aliases expanded", "split it")
-}
-
-/// kubectl passes over what stands here, and says nothing.
-fn left_behind(mark: Mark) -> Malformed {
-    let message = "kubectl reads nothing from here to the next line of `---`, since the document ends before";
-    let cure = "indent this line like the fields before, or begin a document with a line of `---`";
-    Malformed::new(mark.line, message, cure)
 }
 
 #[cfg(test)]

@@ -87,7 +87,9 @@ fn without_numbers(field: &str) -> String {
 
 /// The lines that the cure changes, without the indentation that they share and the beginning of a document.
 fn change(example: &Example) -> String {
-    let is_shown = |line: &&Line| !line.text.starts_with("apiVersion:") && line.text != "---";
+    let begins = |line: &Line| line.text.starts_with("apiVersion:") || line.text == "---";
+    let begins_alone = example.lines.iter().all(|line| line.when == When::Always || begins(line));
+    let is_shown = |line: &&Line| begins_alone || !begins(line);
     let of = |when| example.lines.iter().filter(is_shown).filter(move |line: &&Line| line.when == when);
     let blank = |text: &str| text.len() - text.trim_start().len();
     let indent = [When::Before, When::After].into_iter().flat_map(of).map(|line| blank(&line.text)).min().unwrap_or(0);

@@ -13,7 +13,7 @@ use crate::route::read::{self, Document};
 pub(crate) mod form;
 
 /// What reports a problem.
-const CALLS: [&str; 4] = [".error(", ".warning(", ".fault(", ".unreadable("];
+const CALLS: [&str; 5] = [".error(", ".warning(", ".fault(", ".unreadable(", ".unread("];
 
 #[test]
 fn every_call_that_reports_a_problem_has_an_example() {
