@@ -120,7 +120,9 @@ fn text(mut objects: Vec<Object>, is_served: impl Fn(&str, IpAddr) -> bool) -> S
             } else {
                 "is not served: it has no endpoint, or this host steers nothing"
             };
-            addresses.retain(|ip| hosts.iter().any(|host| is_served(host, *ip)));
+            // Of hosts that share an address, one is served there for all.
+            let shares = |host: &String, ip| entry.addresses_of(host).contains(&IpNet::from(ip));
+            addresses.retain(|ip| entry.hosts.iter().any(|host| shares(host, *ip) && is_served(host, *ip)));
             if addresses.is_empty() {
                 lines.extend(hosts.iter().map(|host| format!("# {host}: {} {why}", object.key)));
             }

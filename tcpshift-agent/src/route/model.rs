@@ -96,7 +96,7 @@ pub fn read(key: &Key, document: &Node, report: &mut Report<'_>) -> Spec {
         Kind::DestinationRule => Spec::DestinationRule(destination_rule::read(key, spec, &path, report)),
         Kind::Gateway => Spec::Gateway(gateway::read(key, spec, &path, report)),
         Kind::ServiceEntry => Spec::ServiceEntry(service_entry::read(key, document, &path, report)),
-        Kind::WorkloadEntry => Spec::WorkloadEntry(workload_entry::read(spec, &path, report)),
+        Kind::WorkloadEntry => Spec::WorkloadEntry(workload_entry::read(metadata, spec, &path, report)),
         Kind::WorkloadGroup => Spec::WorkloadGroup(workload_group::read(spec, &path, report)),
         Kind::Service => Spec::Service(service::read(key, metadata, spec, &path, report)),
         Kind::EndpointSlice => Spec::EndpointSlice(endpoint_slice::read(metadata, document, report)),

@@ -38,8 +38,16 @@ pub enum WorkloadAddress {
     Network,
 }
 
-/// Reads one.
-pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadEntry {
+/// Reads an object. Labels of `metadata` are the endpoint's too, and win over those of `spec`, as in Istio: `ConvertWorkloadEntry` of
+/// <https://github.com/istio/istio/blob/master/pilot/pkg/serviceregistry/serviceentry/conversion.go>.
+pub fn read(metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadEntry {
+    let mut entry = endpoint(spec, path, report);
+    entry.labels.extend(metadata.string_map("labels"));
+    entry
+}
+
+/// Reads an endpoint of a ServiceEntry, or the `spec` of a WorkloadEntry.
+pub fn endpoint(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadEntry {
     if spec.text("address").unwrap_or_default().is_empty() && spec.text("network").unwrap_or_default().is_empty() {
         let message = "an address is needed";
         report.error(&path.name("address"), message, "write the IP address of the host");

@@ -37,7 +37,7 @@ pub(super) fn read(
     let mut endpoints = Vec::new();
     for (index, node) in items.iter().enumerate() {
         let path = path.index(index);
-        let endpoint = workload_entry::read(node, &path, report);
+        let endpoint = workload_entry::endpoint(node, &path, report);
         match (&endpoint.address, resolution) {
             (WorkloadAddress::Host(host), Resolution::Static) => {
                 let message = format!("resolution STATIC asks no DNS, and {host} is a name");
