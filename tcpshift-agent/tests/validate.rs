@@ -146,7 +146,13 @@ fn json_values_in_a_row_are_read_as_kubectl_reads_them() {
     let (code, out, err) = run(&["validate", &stream]);
     assert_eq!((code, out.as_str()), (0, "1 file: no problem found\n"));
     // What only a look at all objects together can see has a command of its own.
-    assert_eq!(err, format!("References between objects are checked by `tcpshift-agent analyze {stream}`.\n"));
+    assert_eq!(
+        err,
+        format!(
+            "Not checked here: whether the hosts, ports, subsets and gateways exist that objects\n\
+             refer to, and which rules are reached. See `tcpshift-agent analyze {stream}`.\n"
+        )
+    );
     // A fault is named with its line, and hides neither that of the value behind it nor the value itself.
     let faulty = format!("{a}\n{}\n{}\n{a}\n", "{\"kind\": [}", pretty.replace("\"host\"", "\"hots\""));
     let (code, out, err) = run(&["validate", &file(&folder, "faulty.json", faulty.as_bytes())]);

@@ -142,7 +142,7 @@ codes! {
     POLICY_PORT "TS0026" "PolicyPortNotFound" Warning
         "A policy is for a port that its host does not have.";
     MESH_NO_ADDRESS "TS0027" "MeshWithoutAddress" Warning
-        "Clients inside a mesh cannot connect to a service: it has no address.";
+        "Clients inside a mesh cannot connect to a host: it has no address, or no service has it.";
     MESH_FAMILY "TS0028" "MeshFamilyUnreached" Warning
         "Clients inside a mesh reach no endpoint of a destination from their address family.";
     NO_ADDRESS "TS0029" "ResolutionNoneAtGateway" Error

@@ -122,11 +122,11 @@ fn in_istio(world: &World<'_>, out: &mut Findings) {
     for (object, index, port, protocol, others) in findings {
         let hosts = told.get(&(&object.key, index)).map(list).unwrap_or_default();
         let here = match protocol {
-            Protocol::Tcp => "here this server does not meet those that are not for TCP, which nobody serves",
-            _ => "here this server is served by nobody, as it is not for TCP",
+            Protocol::Tcp => "tcpshift serves this server, as the others are not for TCP",
+            _ => "tcpshift does not serve this server, as it is not for TCP",
         };
         let message =
-            format!("Istio takes port {port} for a conflict with {others}, as the hosts are the same, {hosts}; {here}");
+            format!("Istio reports a conflict of port {port} with {others}, as both have the hosts {hosts}; {here}");
         let field = format!("spec.servers[{index}].port.number");
         let cure = "for Istio, give it a port that no other has";
         out.push_at(Level::Info, code::GATEWAY_CONFLICT, object, field, message, cure);

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::code;
 use super::finding::Findings;
 use super::provider::{Endpoint, Provider};
+use super::rules::not_found;
 use super::world::World;
 use crate::route::model::{GatewayRef, RouteDestination, Spec, VirtualService, WorkloadAddress, selects};
 use crate::route::names;
@@ -34,6 +35,11 @@ fn addresses(world: &World<'_>, object: &Object, service: &VirtualService, out: 
         } else {
             world.providers(&object.key.namespace, &service.export, host).0.into_iter().take(1).collect()
         };
+        if meant.is_empty() && is_missing(world, object, service, &full) {
+            let message = format!("no service has the host {host}, so clients inside a mesh cannot connect to it");
+            let cure = not_found(world, &object.key.namespace, &service.export, host);
+            out.push(code::MESH_NO_ADDRESS, object, format!("spec.hosts[{at}]"), message, cure);
+        }
         let own: Vec<&IpNet> = meant.iter().flat_map(|provider| provider.addresses()).collect();
         if own.is_empty() && !meant.is_empty() {
             let message = format!("{host} has no address that clients inside a mesh could connect to");
@@ -43,6 +49,16 @@ fn addresses(world: &World<'_>, object: &Object, service: &VirtualService, out: 
         families.extend(own.iter().map(|net| net.addr().to_canonical().is_ipv4()));
     }
     families
+}
+
+/// Whether a host without a service makes rules useless that are for clients inside a mesh alone. That a destination's host is
+/// missing is said of the destination.
+fn is_missing(world: &World<'_>, object: &Object, service: &VirtualService, full: &str) -> bool {
+    let namespace = object.key.namespace.as_str();
+    let mut destinations = service.tcp.iter().flat_map(|rule| &rule.route);
+    service.gateways == [GatewayRef::Mesh]
+        && !world.beside.provides(namespace, full)
+        && !destinations.any(|destination| names::full_host(&destination.host, namespace) == full)
 }
 
 /// How a service gets an address.

@@ -76,7 +76,8 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     if output.is_none() && has_references(&entries) {
         let files: Vec<_> = given.iter().map(|path| path.display().to_string()).collect();
         let files = if files.len() > 3 { "FILE…".to_owned() } else { files.join(" ") };
-        screen::note(&format!("References between objects are checked by `tcpshift-agent analyze {files}`."));
+        screen::note("Not checked here: whether the hosts, ports, subsets and gateways exist that objects");
+        screen::note(&format!("refer to, and which rules are reached. See `tcpshift-agent analyze {files}`."));
     }
     Ok(match (unreadable, errors) {
         (true, _) => Done::Failed,
