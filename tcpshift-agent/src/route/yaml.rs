@@ -183,14 +183,18 @@ impl Reader {
     fn is_given_up(&mut self, line: usize) -> bool {
         if self.malformed.len() == MAX_MALFORMED {
             let message = format!("{MAX_MALFORMED} documents cannot be read; what follows is not looked at");
-            self.malformed.push(Malformed::new(line, message, ""));
+            self.malformed.push(Malformed::new(line, message, "correct those first"));
         }
         self.size > MAX_SIZE || self.malformed.len() > MAX_MALFORMED
     }
 }
 
 fn too_much(line: usize) -> Malformed {
-    Malformed::new(line, "this file holds too much: over a million values, aliases expanded", "split it")
+    Malformed::new(
+        line,
+        "this file holds too much: over a million values, aliases expanded",
+        "split it into several files",
+    )
 }
 
 #[cfg(test)]

@@ -90,7 +90,11 @@ fn change(example: &Example) -> String {
     let begins = |line: &Line| line.text.starts_with("apiVersion:") || line.text == "---";
     let begins_alone = example.lines.iter().all(|line| line.when == When::Always || begins(line));
     let is_shown = |line: &&Line| begins_alone || !begins(line);
-    let of = |when| example.lines.iter().filter(is_shown).filter(move |line: &&Line| line.when == when);
+    let of = |when| {
+        let lines: Vec<&Line> = example.lines.iter().filter(|line| line.when == when).collect();
+        let shown: Vec<&Line> = lines.iter().copied().filter(is_shown).collect();
+        if shown.is_empty() { lines } else { shown }
+    };
     let blank = |text: &str| text.len() - text.trim_start().len();
     let indent = [When::Before, When::After].into_iter().flat_map(of).map(|line| blank(&line.text)).min().unwrap_or(0);
     let joined = |when| {
@@ -98,7 +102,7 @@ fn change(example: &Example) -> String {
             let times = line.times.map(|times| format!(" ({times} times)")).unwrap_or_default();
             format!("{}{times}", code(&line.text[indent..]))
         };
-        of(when).map(cell).collect::<Vec<_>>().join("<br>")
+        of(when).into_iter().map(cell).collect::<Vec<_>>().join("<br>")
     };
     match (joined(When::Before), joined(When::After)) {
         (before, after) if after.is_empty() => format!("{before} → remove"),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::{form, said_of_objects};
 
 /// Files and folders of `src/route` that say nothing of single objects: they read and write files, keep objects, or answer
-/// commands. Those about the syntax of YAML and JSON are listed without this check.
-const OTHERS: [&str; 8] = ["files", "state.rs", "store.rs", "shift", "write.rs", "kind.rs", "yaml", "tests.rs"];
+/// commands.
+const OTHERS: [&str; 7] = ["files", "state.rs", "store.rs", "shift", "write.rs", "kind.rs", "tests.rs"];
 
 /// Code before a literal that only programmers read.
 const NO_MESSAGE: [&str; 4] = ["expect(", "unreachable!(", "reason = ", "assert!("];
@@ -36,7 +36,7 @@ fn every_text_of_a_message_has_an_example() {
                 continue;
             }
             count += 1;
-            if !told.iter().any(|text| has_parts(text, &parts)) {
+            if !told.iter().any(|text| text.contains(&literal) || has_parts(text, &parts)) {
                 missing.push(format!("{}:{line}: {literal}", path.display()));
             }
         }

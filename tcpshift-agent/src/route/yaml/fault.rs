@@ -23,14 +23,9 @@ pub(super) enum Problem {
     Tag,
     /// A tag with a handle that no `%TAG` line declares.
     TagHandle,
-    /// A line that begins with `%` and is no directive.
+    /// A line that begins with `%`: no directive, one that stands twice, another version than 1.1, or one in a document
+    /// without `---`, as kubectl sees every directive.
     Directive,
-    /// A directive that stands twice.
-    DirectiveTwice,
-    /// Another version than 1.1.
-    Version,
-    /// `%YAML` or `%TAG` in a document without `---`.
-    NoDocumentStart,
     /// The first line of a block text, `|` or `>`, holds more than its indicators.
     BlockHeader,
     /// A quoted text that does not end.

@@ -140,7 +140,7 @@ impl Reader<'_> {
         loop {
             let line = self.line;
             if self.byte() != Some(b'"') {
-                let cure = "put names in double quotes, and no comma behind the last field";
+                let cure = "put names in double quotes, one comma between fields, and none behind the last";
                 return self.wrong("the name of a field is expected here", cure);
             }
             let name = self.string()?;
@@ -186,7 +186,10 @@ impl Reader<'_> {
         if !self.take(b',') {
             let close = close as char;
             let message = format!("a comma or the `{close}` of line {begin} is missing before this");
-            return self.wrong(&message, "look at the end of the value before");
+            let cure = format!(
+                "separate values with commas, and close with `{close}`; a quote in a text is written as `\\\"`"
+            );
+            return self.wrong(&message, &cure);
         }
         self.skip_blanks();
         Ok(false)
@@ -211,8 +214,9 @@ impl Reader<'_> {
                 None | Some(b'\n') => {
                     return self.wrong("the text that begins in this line has no end", "close it with a double quote");
                 }
-                Some(0..=0x1F) => {
-                    return self.wrong("a control character stands in a text", "write an escape, as `\\t` for a tab");
+                Some(control @ 0..=0x1F) => {
+                    let cure = format!("write `\\u{control:04x}` for it, or remove it");
+                    return self.wrong("a control character stands in a text", &cure);
                 }
                 Some(_) => self.at += 1,
             }
@@ -243,7 +247,8 @@ impl Reader<'_> {
     /// A character by its number. One half of a pair alone is none, and Go reads U+FFFD.
     fn unicode(&mut self) -> Read<char> {
         let Some(first) = self.digits(self.at + 1) else {
-            return self.wrong("four hexadecimal digits are expected behind `\\u`", "write them");
+            let cure = "write four hexadecimal digits of a character, or the character itself";
+            return self.wrong("four hexadecimal digits are expected behind `\\u`", cure);
         };
         self.at += 5;
         if let Some(character) = char::from_u32(first) {
@@ -304,13 +309,15 @@ impl Reader<'_> {
                 return Ok(value);
             }
         }
-        self.wrong("a value is expected here", "write a value; a text is put in double quotes")
+        self.wrong("a value is expected here", "write a value, or remove the comma; a text is put in double quotes")
     }
 
     fn wrong<T>(&self, message: &str, cure: &str) -> Read<T> {
         if self.at == self.text.len() {
             let cure = "close what is open: `}`, `]` or a quote";
-            return Err(Malformed::new(self.line, "the JSON ends too early", cure));
+            // The last line that holds anything.
+            let blanks = &self.text[self.text.trim_end_matches([' ', '\t', '\r', '\n']).len()..];
+            return Err(Malformed::new(self.line - lines(blanks), "the JSON ends too early", cure));
         }
         Err(Malformed::new(self.line, format!("this is not JSON: {message}"), cure))
     }

@@ -133,17 +133,17 @@ impl<'t> Parser<'t> {
             match &mut token.kind {
                 Kind::Version(major, minor) => {
                     if version {
-                        return Fault::new(Problem::DirectiveTwice, mark, mark);
+                        return Fault::new(Problem::Directive, mark, mark);
                     }
                     if (*major, *minor) != (1, 1) {
-                        return Fault::new(Problem::Version, mark, mark);
+                        return Fault::new(Problem::Directive, mark, mark);
                     }
                     version = true;
                 }
                 Kind::TagDirective(handle, prefix) => {
                     let (handle, prefix) = (*handle, std::mem::take(prefix));
                     if self.tags.insert(handle, prefix).is_some() {
-                        return Fault::new(Problem::DirectiveTwice, mark, mark);
+                        return Fault::new(Problem::Directive, mark, mark);
                     }
                 }
                 Kind::DocumentStart => {
@@ -157,7 +157,7 @@ impl<'t> Parser<'t> {
                 }
                 _ => {
                     if let Some(directive) = directive {
-                        return Fault::new(Problem::NoDocumentStart, mark, directive);
+                        return Fault::new(Problem::Directive, directive, directive);
                     }
                     self.states.push(State::End);
                     return self.node(true, false);

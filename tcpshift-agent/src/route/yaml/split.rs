@@ -28,7 +28,7 @@ pub(super) fn documents(text: &str) -> Vec<Part<'_>> {
         if let Some(behind) = line.strip_prefix("---") {
             let behind = behind.trim();
             let is_refused = !behind.is_empty() && !behind.starts_with('#');
-            if is_refused || at > begin {
+            if is_refused || at > begin || is_passed_over {
                 push(&mut parts, begin, at, first, is_passed_over);
                 (begin, first) = (next, index + 2);
                 is_passed_over = false;
@@ -76,5 +76,6 @@ mod tests {
         assert_eq!(parts("a\n--- b\nc\n---\nd\n"), [(1, Some("a\n")), (2, None), (5, Some("d\n"))]);
         assert_eq!(parts("a\n-----\nb\n"), [(1, Some("a\n")), (2, None), (3, Some("b\n"))]);
         assert_eq!(parts("---x: 1\n"), [(1, None)]);
+        assert_eq!(parts("--- a\n---\nb\n"), [(1, None), (3, Some("b\n"))]);
     }
 }

@@ -198,7 +198,7 @@ fn slips_are_said_in_plain_words_with_a_cure() {
         ("a: 1\nb: [1, 2\n", 2, "the `[` in this line is not closed", "`]`"),
         ("a:\n\u{a0} b: 1\n  c: 2\n", 2, "no-break space", "plain spaces"),
         ("{\"a\": {{ b }}}\n", 1, "unrendered template", "render"),
-        ("%YAML 1.1\n---\na: 1\n", 1, "a line of `%`", "remove the line"),
+        ("%YAML 1.1\n---\na: 1\n", 1, "a line that begins with `%`", "remove all lines"),
     ];
     for (text, line, message, cure) in cases {
         let mut found = read(text).malformed;

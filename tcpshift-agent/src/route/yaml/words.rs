@@ -107,7 +107,7 @@ fn said(lines: &Lines<'_>, problem: Problem, at: Mark, context: Mark) -> (usize,
         Problem::Control('\u{feff}') | Problem::Start('\u{feff}') => byte_order_mark(at.line),
         _ if line.contains('\u{feff}') => byte_order_mark(at.line),
         Problem::Control('\0') => {
-            own("a character of value 0 stands here", "save the file as UTF-8: this may be UTF-16")
+            own("a character of value 0 stands here", "remove it; save the file as UTF-8 if it is UTF-16")
         }
         Problem::Control(character) => (
             at.line,
@@ -128,12 +128,10 @@ fn said(lines: &Lines<'_>, problem: Problem, at: Mark, context: Mark) -> (usize,
         Problem::AnchorName { is_alias } => anchor(line, before, is_alias, at.line),
         Problem::Tag => own("`!` begins a tag, and this is none", "put the value in quotes"),
         Problem::TagHandle => own("the tag here is not declared", "remove it, or put the value in quotes"),
-        Problem::Directive => own("a line that begins with `%` is a directive, and this is none", "remove the line"),
-        Problem::DirectiveTwice => own("this directive stands twice", "remove one of them"),
-        Problem::Version => own("only YAML 1.1 is read", "remove the line"),
-        Problem::NoDocumentStart => {
-            (context.line, "kubectl refuses a document with a line of `%`".to_owned(), "remove the line".to_owned())
-        }
+        Problem::Directive => own(
+            "a line that begins with `%` is a directive of YAML, and kubectl takes none",
+            "remove all lines of `%`, or put the line in quotes if it is a text",
+        ),
         Problem::BlockHeader => {
             own("behind `|` or `>` the line must end", "begin the text in the next line, indented; or put it in quotes")
         }
