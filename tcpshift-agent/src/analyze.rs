@@ -24,12 +24,15 @@ mod weights;
 mod words;
 mod world;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 
 pub use code::{Code, Level};
 pub use finding::Finding;
 
-use crate::route::model::Labels;
+use crate::route::kind::Kind;
+use crate::route::model::{Labels, Spec};
+use crate::route::names;
 use crate::route::object::{Key, Object, Origin};
 use crate::route::problem::{Problem, Severity};
 use crate::route::read::{self, DEFAULT_NAMESPACE, Document, Entry, NO_OBJECT};
@@ -158,9 +161,16 @@ fn is_unread(problem: &Problem) -> bool {
         && !problem.message.contains(NO_OBJECT)
 }
 
-/// What is told everywhere (see [`Code::is_told_everywhere`]) of objects that are there, as `apply` says it.
-pub fn told_everywhere<'o>(objects: impl Iterator<Item = &'o Object>) -> Vec<Finding> {
-    let mut sorted: Vec<&Object> = objects.collect();
+/// What is told everywhere (see [`Code::is_told_everywhere`]) of objects that are there, as `apply` says it when some of them
+/// have changed. Where only routes have, nothing is looked at but these and what they refer to.
+pub fn told_everywhere(mut objects: Vec<&Object>, changed: &HashSet<Key, impl BuildHasher>) -> Vec<Finding> {
+    if changed.iter().all(|key| matches!(key.kind, Kind::VirtualService | Kind::TcpRoute)) {
+        let is_changed = |object: &Object| changed.contains(&object.key);
+        let routes = objects.iter().filter(|object| is_changed(object));
+        let hosts: HashSet<String> = routes.flat_map(|route| destinations(route)).collect();
+        objects.retain(|object| is_changed(object) || may_provide(object, &hosts));
+    }
+    let mut sorted = objects;
     sorted.sort_by(|a, b| a.age().cmp(&b.age()).then_with(|| a.key.cmp(&b.key)));
     let world = World::new(&sorted, Beside::default());
     let mut out = finding::Findings::default();
@@ -170,6 +180,34 @@ pub fn told_everywhere<'o>(objects: impl Iterator<Item = &'o Object>) -> Vec<Fin
     let mut findings = out.finish();
     findings.retain(|finding| finding.code.is_told_everywhere());
     findings
+}
+
+/// Hosts that a route leads to, in full.
+fn destinations(route: &Object) -> Vec<String> {
+    match &route.spec {
+        Spec::VirtualService(service) => {
+            let destinations = service.tcp.iter().flat_map(|rule| &rule.route);
+            destinations.map(|one| names::full_host(&one.host, &route.key.namespace)).collect()
+        }
+        Spec::TcpRoute(spec) => {
+            let backends = spec.rules.iter().flat_map(|rule| &rule.backends);
+            backends.map(|backend| names::service_host(&backend.name, &backend.namespace)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether an object may say where one of these hosts leads to.
+fn may_provide(object: &Object, hosts: &HashSet<String>) -> bool {
+    let Key { namespace, name, .. } = &object.key;
+    let is_meant = |host: &str| host.starts_with('*') || hosts.contains(&names::full_host(host, namespace));
+    match &object.spec {
+        Spec::Service(_) => hosts.contains(&names::service_host(name, namespace)),
+        Spec::ServiceEntry(entry) => entry.hosts.iter().any(|host| is_meant(host)),
+        Spec::DestinationRule(rule) => is_meant(&rule.host),
+        Spec::WorkloadEntry(_) | Spec::EndpointSlice(_) => true,
+        _ => false,
+    }
 }
 
 /// The worst first, then in the order of files.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
@@ -13,7 +13,7 @@ use tcpshift_agent::plan::{Plan, Unusable};
 use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::model::gateway::Protocol;
 use tcpshift_agent::route::model::{Labels, Spec};
-use tcpshift_agent::route::object::Object;
+use tcpshift_agent::route::object::{Key, Object};
 use tcpshift_agent::route::read::{self, Document, Entry};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
@@ -212,4 +212,24 @@ fn a_list_of_json_has_the_line_of_each_field() {
     let findings = analyze::analyze(Input { documents, ..Input::default() }).findings;
     let places: Vec<_> = findings.iter().map(|finding| (finding.origin(), finding.line)).collect();
     assert_eq!(places, [("DestinationRule a/d".to_owned(), 3), ("DestinationRule b/d".to_owned(), 6)]);
+}
+
+#[test]
+fn what_is_told_of_a_changed_route_is_what_a_look_at_all_objects_finds() {
+    let mut told = 0;
+    for (name, documents) in cases() {
+        let objects = objects(&documents);
+        let all = || objects.iter().collect::<Vec<_>>();
+        let of = |findings: Vec<Finding>, key: &Key| -> Vec<Finding> {
+            findings.into_iter().filter(|finding| finding.key.as_ref() == Some(key)).collect()
+        };
+        let everything: HashSet<Key> = objects.iter().map(|object| object.key.clone()).collect();
+        for route in objects.iter().filter(|object| [Kind::VirtualService, Kind::TcpRoute].contains(&object.key.kind)) {
+            let key = &route.key;
+            let narrow = of(analyze::told_everywhere(all(), &HashSet::from([key.clone()])), key);
+            assert_eq!(narrow, of(analyze::told_everywhere(all(), &everything), key), "{name}");
+            told += narrow.len();
+        }
+    }
+    assert!(told >= 5, "only {told} are left");
 }

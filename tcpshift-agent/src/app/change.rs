@@ -240,7 +240,7 @@ impl App {
 
 /// What goes wrong in silence with objects that were applied, or since they were.
 pub(super) fn silent(keys: &HashSet<Key>, last: &Store, store: &Store) -> Vec<Problem> {
-    let found = |store: &Store| analyze::told_everywhere(store.iter().map(|object| &**object));
+    let found = |store: &Store| analyze::told_everywhere(store.iter().map(|object| &**object).collect(), keys);
     let mut findings = found(store);
     // Refused shares are said of the plan.
     findings.retain(|finding| finding.code != code::NO_ADDRESS);

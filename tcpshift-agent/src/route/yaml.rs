@@ -1,8 +1,8 @@
 //! Reads YAML, and JSON values one behind the other, into [`Node`]s that know their lines. The only file that reads YAML.
 //!
 //! It takes what kubectl takes and refuses what kubectl refuses: any number of documents, JSON included, anchors and merge
-//! keys, and the words of YAML 1.1. A text is split at lines that begin with `---` ([`split`]), and each part is one
-//! document ([`scan`], [`parse`], [`scalar`], [`build`]). A text that begins with `{` is a stream of JSON ([`json`]). A fault
+//! keys, and the words of YAML 1.1. A text is split at lines that begin with `---` (`split`), and each part is one
+//! document (`scan`, `parse`, `scalar`, `build`). A text that begins with `{` is a stream of JSON (`json`). A fault
 //! in one document hides no other.
 //!
 //! Beyond kubectl, a name that stands twice in a map is an error, and a part of a document that kubectl passes over in
