@@ -317,7 +317,8 @@ impl Reader<'_> {
         let path = Path::ROOT.name("metadata");
         let metadata = document.get("metadata");
         let name = metadata.and_then(|metadata| metadata.text("name")).unwrap_or_default();
-        let given = metadata.and_then(|metadata| metadata.text("namespace"));
+        // The API takes an empty one as none.
+        let given = metadata.and_then(|metadata| metadata.text("namespace")).filter(|given| !given.is_empty());
         let namespace = given.or(self.namespace).unwrap_or(DEFAULT_NAMESPACE);
         kind.name().clone_into(&mut self.report.object);
         if name.is_empty() {

@@ -71,7 +71,11 @@ pub struct Documents {
 pub fn read(text: &str) -> Documents {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // kubectl reads lines, whichever of the two they end with.
-    let text: Cow<'_, str> = if text.contains("\r\n") { text.replace("\r\n", "\n").into() } else { text.into() };
+    let mut text: Cow<'_, str> = if text.contains("\r\n") { text.replace("\r\n", "\n").into() } else { text.into() };
+    // It ends the last one too, which a block scalar then ends with.
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.to_mut().push('\n');
+    }
     let mut reader = Reader::default();
     let start = text.trim_start();
     // A template that begins with a condition is no JSON, and wrong once, not in each of its lines.

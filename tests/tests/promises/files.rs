@@ -72,6 +72,35 @@ fn an_invalid_object_keeps_its_last_valid_version_while_others_advance() {
 }
 
 #[test]
+fn a_document_that_cannot_be_read_costs_only_itself() {
+    let world = World::new();
+    let _versions = versions();
+    let entries = |port: u16| ground().replace("tcp: 9000", &format!("tcp: {port}"));
+    let _moved = Server::named("127.0.0.1:9777", "moved");
+    let last = route(&[("v1", 1)]).replace("name: tcp-echo\n", "name: last\n").replace("port: 31400", "port: 31500");
+    let file = world.write("all.yaml", together(&[&entries(9000), &route(&[("v1", 1)]), &last]));
+    let agent = Agent::start(&world, &[&file]);
+    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    let broken = route(&[("v2", 1)]).replace("weight: 1", "weight: [1");
+    let text = together(&[&entries(9777), &broken, &last.replace("name: last\n", "name: renamed\n")]);
+    let line = 1 + text.lines().position(|line| line.contains("weight: [1")).unwrap();
+    world.write("all.yaml", &text);
+    until_so("the others have advanced", seconds(3), || ask(GATEWAY).is_ok_and(|who| who == "moved"));
+    // What stood before in the file stays, since any of it may be what cannot be read now.
+    let names: Vec<_> = agent.objects("vs").iter().map(|object| object["metadata"]["name"].clone()).collect();
+    assert_eq!(names, ["last", "renamed", "tcp-echo"]);
+    assert!(agent.log().contains(&format!("all.yaml:{line}: ")), "no place in the log:\n{}", agent.log());
+    // Where all is to be read or nothing, each problem is said.
+    let both = text.replace("port: 31500", "port: 99999");
+    let output = agent.cli_with(&["apply", "-f", "-"], both.as_bytes()).expect(65);
+    assert_eq!(output.stderr.matches(": error: ").count(), 2, "{}", output.stderr);
+    world.write("all.yaml", text.replace("[1", "1"));
+    until_so("all is read again", seconds(3), || {
+        ask(GATEWAY).is_ok_and(|who| who == "two") && agent.objects("vs").len() == 2
+    });
+}
+
+#[test]
 fn an_object_that_is_invalid_at_start_is_left_out() {
     let world = World::new();
     let _versions = versions();

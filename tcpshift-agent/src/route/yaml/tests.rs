@@ -263,3 +263,11 @@ fn a_template_is_wrong_once() {
     let found = read(&format!("{template}---\nc: 1\n"));
     assert_eq!((found.malformed.len(), found.malformed[0].line, found.nodes.len()), (1, 1, 1), "{found:?}");
 }
+
+#[test]
+fn a_last_line_without_its_end_is_a_line_as_for_kubectl() {
+    assert_eq!(json_of("a: |\n  b"), json!({"a": "b\n"}));
+    assert_eq!(json_of("a: >\n  b\n\n  c"), json!({"a": "b\nc\n"}));
+    assert_eq!(json_of("a: |-\n  b"), json!({"a": "b"}));
+    assert_eq!(documents("a: 1\n---\nb: |\n  c")[1].to_json(), json!({"b": "c\n"}));
+}

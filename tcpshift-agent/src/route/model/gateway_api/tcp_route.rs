@@ -107,7 +107,12 @@ fn parent(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> P
     let group = super::optional(node, "group", Form::Group, path, report).unwrap_or(GROUP).to_owned();
     let kind = super::optional(node, "kind", Form::Kind, path, report).unwrap_or("Gateway").to_owned();
     if (group.as_str(), kind.as_str()) != (GROUP, "Gateway") {
-        let message = format!("not honoured: the route can be attached to a Gateway only, not to {kind}");
+        let message = match kind.as_str() {
+            "Gateway" => {
+                format!("not honoured: the route can be attached to a Gateway of {GROUP} only, not of {group:?}")
+            }
+            kind => format!("not honoured: the route can be attached to a Gateway only, not to {kind}"),
+        };
         report.warning(path, message, "name a Gateway, without `group` and `kind`");
     }
     let namespace = super::optional(node, "namespace", Form::Namespace, path, report).unwrap_or(&key.namespace);
