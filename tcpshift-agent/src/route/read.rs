@@ -196,7 +196,13 @@ impl Reader<'_> {
     fn read(&mut self, document: &mut Node, lists: usize) {
         let line = document.line;
         let (Some(version), Some(kind)) = (document.text("apiVersion"), document.text("kind")) else {
-            let cure = "every document begins like `apiVersion: networking.istio.io/v1` and `kind: VirtualService`";
+            let cure = match document.value {
+                Value::List(_) => "a list is no object: put its items under `items` of a document of `kind: List`",
+                Value::String(_) => {
+                    "a text is no object: write a space behind each colon, as in `kind: VirtualService`"
+                }
+                _ => "every document begins like `apiVersion: networking.istio.io/v1` and `kind: VirtualService`",
+            };
             self.report.error(&Path::ROOT, NO_OBJECT, cure);
             return;
         };

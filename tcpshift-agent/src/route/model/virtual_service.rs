@@ -161,7 +161,7 @@ fn hosts(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
         // Without hosts it is what another object's http rules delegate to, and can have nothing else.
         for other in ["gateways", "tls", "tcp"] {
             if !spec.items(other).is_empty() {
-                let message = format!("at least one host is needed where there are {other}");
+                let message = format!("at least one host is needed beside `{other}`");
                 let cure = match (in_mesh(spec), spec.items("gateways").is_empty()) {
                     (false, _) => "write `hosts: [\"*\"]` for every host",
                     (true, true) => "name the service that clients ask for, or add `gateways` and `hosts: [\"*\"]`",

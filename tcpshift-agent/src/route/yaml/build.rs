@@ -224,8 +224,15 @@ impl Map {
             None => self.fields.push(field),
             Some(index) if self.merged.remove(&index) => self.fields[index] = field,
             Some(_) => {
-                let message = format!("the field {:?} stands twice in one map", field.name);
-                return Err(Malformed::new(field.line, message, "remove one of them"));
+                let Field { line, name, written, .. } = field;
+                let message = format!("the field {name:?} stands twice in one map");
+                return Err(match written {
+                    Some(written) => {
+                        let message = format!("{message}, as kubectl reads `{written}` so");
+                        Malformed::new(line, message, "put such names in quotes")
+                    }
+                    None => Malformed::new(line, message, "remove one of them"),
+                });
             }
         }
         Ok(())
