@@ -87,7 +87,9 @@ pub fn read(text: &str) -> Documents {
     let Reader { nodes, mut malformed, unread, .. } = reader;
     // A fault at the end of the text is one of its last line.
     let last = text.matches('\n').count().max(1);
-    malformed.iter_mut().for_each(|one| one.line = one.line.min(last));
+    for one in &mut malformed {
+        one.line = one.line.min(last);
+    }
     Documents { nodes, malformed, unread }
 }
 
