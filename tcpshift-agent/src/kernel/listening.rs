@@ -168,7 +168,8 @@ impl Listening {
         if SockRef::from(socket).device()?.is_some() {
             return Ok(Some("it is bound to an interface, and takes the connections of that one alone".to_owned()));
         }
-        if !kept.insert(socket_cookie(socket)?) {
+        let cookie = socket_cookie(socket)?;
+        if !kept.insert(cookie) {
             return Ok(None);
         }
         let value = u64::from(socket.as_raw_fd().cast_unsigned());
@@ -179,6 +180,7 @@ impl Listening {
             match self.maps.listening.add(&key(at, sharer), &value) {
                 Ok(()) => {
                     self.groups.raise(at, sharer + 1);
+                    self.keep_once(at, sharer, cookie)?;
                     return Ok(None);
                 }
                 // Another one has begun to listen.
@@ -187,6 +189,19 @@ impl Listening {
             }
         }
         Ok(Some(format!("{SHARERS} sockets that share its address and port are kept already")))
+    }
+
+    /// Takes a socket that was put into a cell out again if it has another one.
+    ///
+    /// A socket that begins to listen is in the host's tables before `record` puts it into the map, and is locked until that is
+    /// done; putting it into the map waits for that lock (`inet_listen` and `sock_map_sk_acquire`, 6.18,
+    /// <https://elixir.bootlin.com/linux/v6.18/source/net/ipv4/af_inet.c>). So `record` has been first, if it was there at all.
+    fn keep_once(&self, at: SocketAddr, sharer: u32, cookie: u64) -> io::Result<()> {
+        let mut others = (0..self.groups.upto(at)).filter(|other| *other != sharer);
+        if others.any(|other| self.maps.listening.get(&key(at, other)).is_ok_and(|kept| kept == cookie)) {
+            self.maps.listening.remove(&key(at, sharer))?;
+        }
+        Ok(())
     }
 
     /// The cookies of all sockets in the map.

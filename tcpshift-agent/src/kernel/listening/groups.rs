@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use tcpshift_common::layout::{EndpointPlace, GROUP_WORDS, GROUPS};
+use tcpshift_common::layout::{EndpointPlace, GROUP_WORDS, GROUPS, SHARERS};
 
 use crate::kernel::load::Maps;
 use crate::kernel::sys::Words;
@@ -77,6 +77,12 @@ impl Groups {
         {
             upto.fetch_max(to.into(), SeqCst);
         }
+    }
+
+    /// The number that all cells of a group are below; 0 if it is not kept.
+    pub(super) fn upto(&self, at: SocketAddr) -> u32 {
+        let words = self.rows.get(&at).and_then(|row| self.words(*row).ok());
+        words.map_or(0, |[upto, _]| upto.load(SeqCst).min(SHARERS.into()) as u32)
     }
 
     /// In the order of a [`GroupRow`](tcpshift_common::layout::GroupRow).
