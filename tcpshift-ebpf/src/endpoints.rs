@@ -119,9 +119,9 @@ pub(crate) struct Tries {
     pub(crate) first: u32,
     /// How many endpoints it has.
     pub(crate) endpoints: u32,
-    /// The endpoint that is tried first; afterwards the one that was tried last.
+    /// The endpoint that is tried next; where one has got the packet, that one.
     pub(crate) at: u32,
-    /// Number of the one that was tried last.
+    /// Number of the one that was tried last, which has got the packet if any has.
     pub(crate) number: u32,
     /// Always 0.
     pub(crate) reserved: u32,
@@ -140,27 +140,40 @@ pub(crate) extern "C" fn hand_over_to_any(lookup: *mut bpf_sk_lookup, tries: *mu
         return NOBODY;
     }
     // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
-    let tries = unsafe { &mut *tries };
-    let (side, first, endpoints, chosen) = (tries.side, tries.first, tries.endpoints, tries.at);
+    let endpoints = unsafe { (*tries).endpoints };
     for round in 0..TRIES {
         let round = black_box(round);
         if round >= endpoints {
             break;
         }
-        // Of one that is gone another of its destination takes the connection. What is read back is unknown to the verifier,
-        // which would follow all rounds again for each in which the last endpoint is met.
-        let at = chosen + round;
-        tries.at = if at < endpoints { at } else { at - endpoints };
-        let at = read!(tries.at);
-        let Some(row) = ENDPOINTS.get_value(side, &(first + at)) else { return TORN };
-        tries.number = row.decides.number;
-        tries.endpoint = EndpointPlace { address: row.address, port: row.port, reserved: 0 };
-        let handed = hand_over(lookup, &raw mut tries.endpoint);
+        // No branch of the loop leads back into it, as in `hand_to`.
+        let handed = hand_over_to_next(lookup, tries);
         if handed != NOBODY {
             return handed;
         }
     }
     NOBODY
+}
+
+/// Hands the packet to the endpoint that is next, and goes on to the one after it if nobody listens there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn hand_over_to_next(lookup: *mut bpf_sk_lookup, tries: *mut Tries) -> u32 {
+    if tries.is_null() {
+        return NOBODY;
+    }
+    // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
+    let tries = unsafe { &mut *tries };
+    let at = tries.at;
+    let Some(row) = ENDPOINTS.get_value(tries.side, &(tries.first + at)) else { return TORN };
+    tries.number = row.decides.number;
+    tries.endpoint = EndpointPlace { address: row.address, port: row.port, reserved: 0 };
+    let handed = hand_over(lookup, &raw mut tries.endpoint);
+    if handed == NOBODY {
+        // Of one that is gone another of its destination takes the connection.
+        tries.at = if at + 1 < tries.endpoints { at + 1 } else { 0 };
+    }
+    handed
 }
 
 /// Hands the packet to a socket that is bound to an address and port.
@@ -179,29 +192,48 @@ pub(crate) extern "C" fn hand_to(lookup: *mut bpf_sk_lookup, at: *mut EndpointPl
     if upto == 0 {
         return NOBODY;
     }
+    let mut key = ListeningKey { address: at.address, port: at.port, sharer: 0 };
     let mut handed = NOBODY;
     for round in 0..=SHARERS {
         let round = black_box(round);
-        // First where somebody was last.
-        let sharer = if round == 0 { hint } else { round - 1 };
         if u64::from(round) > upto {
             break;
         }
-        let key = ListeningKey { address: at.address, port: at.port, sharer };
-        // SAFETY: The pointer is the context.
-        match unsafe { LISTENING.hand_over(lookup, &key) } {
-            Some(Ok(())) => {
-                if round != 0 {
-                    // SAFETY: As above.
-                    unsafe { write_volatile(&raw mut (*group).hint, u64::from(sharer)) };
-                }
-                return OVER;
+        // First where somebody was last.
+        key.sharer = if round == 0 { hint } else { round - 1 };
+        // No branch of the loop leads back into it. Of a branch that does, verifiers would follow all later rounds again:
+        // they forget states that are met in vain a few times (`is_state_visited`, 6.1,
+        // <https://elixir.bootlin.com/linux/v6.1/source/kernel/bpf/verifier.c>).
+        let outcome = hand_to_sharer(lookup, &raw mut key);
+        if outcome == OVER {
+            if round != 0 {
+                // SAFETY: As above.
+                unsafe { write_volatile(&raw mut (*group).hint, u64::from(key.sharer)) };
             }
-            Some(Err(_)) => handed = OTHER_FAMILY,
-            None => {}
+            return OVER;
         }
+        handed |= outcome;
     }
     handed
+}
+
+/// Hands the packet to the socket of one cell: [`OVER`], [`NOBODY`] or [`OTHER_FAMILY`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn hand_to_sharer(lookup: *mut bpf_sk_lookup, key: *mut ListeningKey) -> u32 {
+    if key.is_null() {
+        return NOBODY;
+    }
+    // A copy: Linux 6.1 takes keys of maps from the stack, and not from what a global function is given
+    // (`map_key_value_types`, 6.1, <https://elixir.bootlin.com/linux/v6.1/source/kernel/bpf/verifier.c>).
+    // SAFETY: The verifier checks that callers give a pointer to such a key, or null.
+    let key = unsafe { *key };
+    // SAFETY: The pointer is the context.
+    match unsafe { LISTENING.hand_over(lookup, &key) } {
+        Some(Ok(())) => OVER,
+        Some(Err(_)) => OTHER_FAMILY,
+        None => NOBODY,
+    }
 }
 
 /// Hands the packet to the agent's socket that refuses. Returns whether it is there.

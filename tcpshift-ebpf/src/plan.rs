@@ -105,7 +105,14 @@ impl Plan {
         }
         let first = listener.first_rule;
         let rules = RULES.get(self.side).ok_or(Missing::Torn)?;
-        let rules = (0..listener.rules.min(layout::RULES)).map_while(|at| rules.get(first + at));
+        // Counted up to the constant, with the listener's own number compared inside. LLVM turns a loop up to
+        // min(rules, 256) into a countdown to zero, and verifiers before Linux 6.8 learn nothing from "not zero"
+        // (d028f87517d6, reg_set_min_max in kernel/bpf/verifier.c): for them it has no end. `black_box` hides from LLVM
+        // that the index and the count are one.
+        let rules = (0..layout::RULES).map_while(|at| {
+            let at = black_box(at);
+            if at < listener.rules { rules.get(first + at) } else { None }
+        });
         let place = listener::route(rules, flow).ok_or(Missing::Unrouted)?;
         let row = ROUTES.get_value(self.side, &(listener.first_route + place)).ok_or(Missing::Torn)?;
         Ok(Found { row, listener, place })
