@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup`, `build-ebpf`, `demo`, `test`, `tidy`, `bench`, `soak`
+//! The project's own commands: `cargo xtask setup`, `build-ebpf`, `demo`, `test`, `tidy`, `kernels`, `bench`, `soak`
 //! and `corpus`.
 //!
 //! Each command is one file; what they say is for the person who typed the command. They must not know how
@@ -10,6 +10,7 @@ mod build_ebpf;
 mod cargo;
 mod corpus;
 mod demo;
+mod kernels;
 mod setup;
 mod soak;
 mod source;
@@ -30,6 +31,9 @@ enum Command {
         /// What `bench datapaths` needs instead; no service is started
         #[arg(long)]
         bench: bool,
+        /// What `kernels` needs instead
+        #[arg(long, conflicts_with = "bench")]
+        kernels: bool,
     },
     /// Build the kernel's programs into the object that the agent embeds; quick if nothing has changed
     BuildEbpf,
@@ -41,6 +45,8 @@ enum Command {
     Bench(bench::Bench),
     /// Try for long what a test run tries for a moment
     Soak(soak::Soak),
+    /// Try tcpshift on other kernels, in machines that are emulated; all of the usual ones, or some
+    Kernels(kernels::Kernels),
     /// Make documents in every style, and write down what kubectl takes them for
     Corpus(corpus::Corpus),
     /// Check that the rooms of the house know only whom they may know
@@ -49,13 +55,15 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Setup { bench: true } => setup::setup(&setup::BENCH),
-        Command::Setup { bench: false } => setup::setup(&setup::ALL).and_then(|()| setup::kernel()),
+        Command::Setup { bench: true, .. } => setup::setup(&setup::BENCH),
+        Command::Setup { kernels: true, .. } => setup::setup(&setup::KERNELS),
+        Command::Setup { .. } => setup::setup(&setup::ALL).and_then(|()| setup::kernel()),
         Command::BuildEbpf => build_ebpf::build_ebpf(),
         Command::Demo(demo) => demo.run(),
         Command::Test => test::test(),
         Command::Bench(bench) => bench.run(),
         Command::Soak(soak) => soak.run(),
+        Command::Kernels(kernels) => kernels.run(),
         Command::Corpus(corpus) => corpus.run(),
         Command::Tidy => tidy::tidy(),
     };

@@ -61,6 +61,19 @@ pub(crate) const BENCH: [Tool; 6] = [
 /// What measuring datapaths that steer needs.
 pub(crate) const STEER: [Tool; 3] = [BENCH[0], BENCH[1], BENCH[2]];
 
+/// What machines with other kernels need.
+pub(crate) const KERNELS: [Tool; 9] = [
+    BUILD[0],
+    ALL[1],
+    ALL[2],
+    Tool { program: "bpftool", package: "bpftool", purpose: "what a kernel holds is looked at by a stranger" },
+    Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "it is the machine" },
+    Tool { program: "busybox", package: "busybox-static", purpose: "it begins and ends the machine's system" },
+    Tool { program: "cpio", package: "cpio", purpose: "it packs that system" },
+    Tool { program: "xz", package: "xz-utils", purpose: "kernels have their modules packed" },
+    Tool { program: "objcopy", package: "binutils", purpose: "it makes programs small" },
+];
+
 /// Sees to it that the tools are there.
 pub(crate) fn setup(tools: &[Tool]) -> Result<()> {
     crate::step("what the machine needs");

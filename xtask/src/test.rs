@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use crate::cargo::{cargo, cargo_told};
+use crate::kernels::Kernels;
 use crate::{build_ebpf, setup, step};
 
 /// Promises about connections that are kept whether or not an agent carries them. Others are about what only a relay does,
@@ -59,6 +60,7 @@ pub(crate) fn test() -> Result<()> {
     let Count { passed, failed, ignored } = count;
     let seconds = began.elapsed().as_secs();
     result.with_context(|| format!("{failed} of {} tests failed in {seconds} s", failed + passed))?;
+    Kernels::short().run()?;
     let ignored = if ignored > 0 { format!(", {ignored} ignored") } else { String::new() };
     println!("\nDone: {passed} tests passed in {seconds} s{ignored}");
     Ok(())

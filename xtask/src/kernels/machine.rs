@@ -1,0 +1,187 @@
+//! A machine: qemu, that emulates a processor in software, with a kernel and a system. It says what its first process says.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How long a kernel may take until its first process runs, and how often it is tried.
+const TO_INIT: Duration = Duration::from_mins(2);
+const BOOTS: u32 = 4;
+
+/// How long a machine may take in all.
+const TO_END: Duration = Duration::from_mins(15);
+
+/// The processor that is emulated: one that is plain, since kernels have been seen to panic before their first process on
+/// what qemu calls `max`.
+const PROCESSOR: &str = "Nehalem";
+
+/// Megabytes, and processors.
+const MEMORY: u32 = 1_280;
+const PROCESSORS: u32 = 2;
+
+/// How long a kernel may take until its first process runs, where hardware runs it.
+const TO_INIT_BY_HARDWARE: Duration = Duration::from_secs(20);
+
+/// Who runs the machine's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accelerator {
+    /// The processor itself, by KVM.
+    Hardware,
+    /// qemu, which translates them: ten to thirty times slower.
+    Software,
+}
+
+impl Accelerator {
+    /// The processor itself if this machine comes to its first process so. That `/dev/kvm` can be opened is not enough: in a
+    /// machine that is virtual itself, its instructions may be emulated only in part.
+    pub(crate) fn find(machine: &Machine) -> Result<Self> {
+        if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
+            return Ok(Self::Software);
+        }
+        let begin = Instant::now();
+        let mut emulator = machine.start(Self::Hardware)?;
+        let lines = emulator.lines()?;
+        loop {
+            match lines.recv_timeout(Duration::from_millis(100)) {
+                Ok(line) if line.starts_with(INIT) => return Ok(Self::Hardware),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(Self::Software),
+                // Of an instruction that it cannot run, qemu complains, and stands still.
+                Err(RecvTimeoutError::Timeout) => {
+                    let complains = fs::metadata(machine.complaints()).is_ok_and(|file| file.len() > 0);
+                    if complains || begin.elapsed() > TO_INIT_BY_HARDWARE {
+                        return Ok(Self::Software);
+                    }
+                }
+            }
+        }
+    }
+
+    fn words(self) -> [&'static str; 4] {
+        match self {
+            Self::Hardware => ["-accel", "kvm", "-cpu", "host"],
+            Self::Software => ["-accel", "tcg,thread=multi", "-cpu", PROCESSOR],
+        }
+    }
+}
+
+/// What the first process says first, with the kernel's name behind it, and last, with the exit code of the scenarios.
+const INIT: &str = "init ";
+const END: &str = "end ";
+
+/// What is started.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) kernel: PathBuf,
+    pub(crate) system: PathBuf,
+    /// Where its console is written to.
+    pub(crate) console: PathBuf,
+}
+
+/// A machine that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The kernel's own name for itself.
+    pub(crate) release: String,
+    /// How often it was started until its first process ran.
+    pub(crate) boots: u32,
+    /// Seconds from that start to the first process, and to the end.
+    pub(crate) booted: f64,
+    pub(crate) seconds: f64,
+    /// Whether its first process said that it is done.
+    pub(crate) is_whole: bool,
+}
+
+impl Machine {
+    /// Starts it, and hands out what its first process says, line by line; again if that never runs.
+    pub(crate) fn run(&self, accelerator: Accelerator, mut told: impl FnMut(&str)) -> Result<Ended> {
+        for boots in 1..=BOOTS {
+            let begin = Instant::now();
+            let mut emulator = self.start(accelerator)?;
+            let lines = emulator.lines()?;
+            let Some(release) = first(&lines, begin) else { continue };
+            let booted = begin.elapsed().as_secs_f64();
+            let mut is_whole = false;
+            loop {
+                match lines.recv_timeout(TO_END.saturating_sub(begin.elapsed())) {
+                    Ok(line) if line.starts_with(END) => is_whole = true,
+                    Ok(line) => told(&line),
+                    Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => break,
+                }
+            }
+            return Ok(Ended { release, boots, booted, seconds: begin.elapsed().as_secs_f64(), is_whole });
+        }
+        bail!("{BOOTS} times the first process never ran; the console's last lines:\n{}", self.last_lines())
+    }
+
+    /// What qemu itself says.
+    fn complaints(&self) -> PathBuf {
+        self.console.with_extension("qemu")
+    }
+
+    fn start(&self, accelerator: Accelerator) -> Result<Emulator> {
+        let complaints = self.complaints();
+        let complaints =
+            fs::File::create(&complaints).with_context(|| format!("cannot write {}", complaints.display()))?;
+        // It ends with this command, whatever happens.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]).args(accelerator.words());
+        command.args(["-smp", &PROCESSORS.to_string(), "-m", &MEMORY.to_string()]);
+        command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"]);
+        command.arg("-serial").arg(format!("file:{}", self.console.display()));
+        command.args(["-serial", "stdio"]);
+        command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.system);
+        command.args(["-append", "console=ttyS0 quiet panic=-1"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints);
+        let child = command.spawn().context("cannot run setpriv; `cargo xtask setup --kernels` installs it")?;
+        Ok(Emulator(child))
+    }
+
+    /// What the kernel and qemu said last.
+    pub(crate) fn last_lines(&self) -> String {
+        let said = [&self.console, &self.complaints()].map(|path| fs::read(path).unwrap_or_default());
+        let said = said.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
+        let lines: Vec<&str> = said.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+/// What its first process says first: the kernel's name. None if it is not there in time.
+fn first(lines: &Receiver<String>, begin: Instant) -> Option<String> {
+    loop {
+        let line = lines.recv_timeout(TO_INIT.saturating_sub(begin.elapsed())).ok()?;
+        if let Some(release) = line.strip_prefix(INIT) {
+            return Some(release.to_owned());
+        }
+    }
+}
+
+/// A running qemu, which is killed when it is dropped.
+struct Emulator(Child);
+
+impl Emulator {
+    fn lines(&mut self) -> Result<Receiver<String>> {
+        let output = self.0.stdout.take().context("qemu has no output")?;
+        let (to, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+                if to.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(lines)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _already_ended = self.0.kill().is_err() || self.0.wait().is_err();
+    }
+}
