@@ -3,6 +3,7 @@
 //!
 //! It carries plans to the kernel room as `change` carries them to the proxy, and decides nothing else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
 use crate::kernel::{self, Kernel, Listening, Prepared, Sockets, Wanted};
-use crate::plan::{Destination, Plan};
+use crate::plan::Plan;
 use crate::proxy::limits;
 
 /// How often programs are told that the agent is there.
@@ -328,13 +329,15 @@ impl Assignment {
 
     /// For people.
     pub(super) fn status(&self, connections: &Connections, plan: &Plan) -> AssignmentStatus {
-        let steered = |destination: &Destination| connections.steered_to(destination.decides.number);
+        // A service that is compiled for each family has each of its destinations twice, under one number.
+        let destinations = plan.routes().flat_map(|route| &route.destinations);
+        let numbers: BTreeSet<u32> = destinations.map(|destination| destination.decides.number).collect();
         AssignmentStatus {
             by: if self.is_on { "kernel" } else { "agent" }.to_owned(),
             reason: self.reason.clone(),
             kernel: connections.obeyed.load(Relaxed),
             agent: connections.decided.load(Relaxed),
-            steered: plan.routes().flat_map(|route| &route.destinations).map(steered).sum(),
+            steered: numbers.into_iter().map(|number| connections.steered_to(number)).sum(),
         }
     }
 

@@ -59,6 +59,7 @@ fn clients_of_ipv6_reach_endpoints_of_both_families_and_those_of_ipv4_their_own(
     let seen = clients.ask(SERVICE6, 300);
     assert_split(&seen.tally(), 0.5);
     assert_eq!(seen.peers, BTreeSet::from([SERVICE6.to_owned()]));
+    until_so("each is counted once", seconds(10), || agent.status().assignment.steered == 300);
     // What is asked for counts, not the socket.
     for address in [SERVICE, MAPPED] {
         assert_eq!(clients.tally(address, 20), only("ConnectionRefused", 20), "{address}");
