@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::until::patient;
+
 /// What the agent answered.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -21,8 +23,8 @@ pub struct Answer {
 /// Connects, with deadlines for reading and writing.
 pub fn connect(socket: &Path) -> io::Result<UnixStream> {
     let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(patient(Duration::from_secs(20))))?;
+    stream.set_write_timeout(Some(patient(Duration::from_secs(20))))?;
     Ok(stream)
 }
 

@@ -11,7 +11,7 @@ use tcpshift_agent::admin::api::{DestinationStatus, StatusReply};
 
 use crate::admin;
 use crate::process::{Output, Process, built, command, grouped, run};
-use crate::until::{seconds, until_so};
+use crate::until::{patient, seconds, until_so};
 use crate::world::World;
 
 /// A running agent. It is killed and reaped when dropped.
@@ -87,7 +87,7 @@ impl<'a> Agent<'a> {
         let (socket, pid) = (self.socket(), u64::from(self.pid()));
         let begin = std::time::Instant::now();
         until_so("the new agent answers", seconds(40), || {
-            assert!(begin.elapsed() < seconds(30), "it does not answer:\n{}", self.process.stderr());
+            assert!(begin.elapsed() < patient(seconds(30)), "it does not answer:\n{}", self.process.stderr());
             if let Some(status) = self.process.ended() {
                 panic!("the agent ended at start with {status}:\n{}", self.process.stderr());
             }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::noise::Mark;
+use crate::noise::{Mark, Noise};
+use crate::until::patient;
 
 /// The port of the example's Gateway, over IPv4.
 pub const GATEWAY: &str = "127.0.0.1:31400";
@@ -29,7 +30,7 @@ pub enum End {
 /// Connects, with deadlines.
 pub fn connect(address: &str) -> io::Result<TcpStream> {
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-    patient(TcpStream::connect_timeout(&address, PATIENCE)?)
+    timed(TcpStream::connect_timeout(&address, patient(PATIENCE))?)
 }
 
 /// Connects from a given address of this host.
@@ -37,13 +38,13 @@ pub fn connect_from(source: IpAddr, address: &str) -> io::Result<TcpStream> {
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(source, 0).into())?;
-    socket.connect_timeout(&address.into(), PATIENCE)?;
-    patient(socket.into())
+    socket.connect_timeout(&address.into(), patient(PATIENCE))?;
+    timed(socket.into())
 }
 
-fn patient(stream: TcpStream) -> io::Result<TcpStream> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn timed(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_read_timeout(Some(patient(PATIENCE)))?;
+    stream.set_write_timeout(Some(patient(PATIENCE)))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -101,6 +102,17 @@ pub fn drain(mut stream: &TcpStream) -> (Mark, End) {
             Err(error) => return (mark, end(&error)),
         }
     }
+}
+
+/// Sends the first `length` bytes of a seed's stream in pieces of random size.
+pub fn send(mut stream: &TcpStream, seed: u64, length: u64) -> io::Result<()> {
+    let (mut noise, mut sizes, mut left) = (Noise::new(seed), Noise::new(!seed), length);
+    while left > 0 {
+        let piece = left.min(1 + sizes.below(100_000));
+        stream.write_all(&noise.take(piece as usize))?;
+        left -= piece;
+    }
+    Ok(())
 }
 
 /// What an error of a stream says about its end.

@@ -62,6 +62,19 @@ impl Place<'_> {
         Seen { order: texts(&said["order"]), peers: texts(&said["peers"]).into_iter().collect() }
     }
 
+    /// Makes so many connections to a server of [`crate::streams`]; panics if a byte was not as it should be. Returns the
+    /// bytes that were sent and received.
+    #[track_caller]
+    pub fn stream(&self, address: &str, rounds: u64) -> (u64, u64) {
+        let mut command = self.command(built("tcp-ask"));
+        command.args(["stream", address, &rounds.to_string()]);
+        let said = run(command, b"", seconds(60)).expect(0).stdout;
+        let said: Value = serde_json::from_str(&said).expect("tcp-ask prints JSON");
+        assert_eq!(said["faults"], Value::Array(Vec::new()), "streams to {address}");
+        let bytes = |name: &str| said[name].as_u64().expect("a number of bytes");
+        (bytes("sent"), bytes("received"))
+    }
+
     /// Asks so many times, and counts who answered.
     #[track_caller]
     pub fn tally(&self, address: &str, count: usize) -> BTreeMap<String, usize> {
@@ -95,10 +108,27 @@ impl Crowd {
         crowd
     }
 
+    /// As [`Crowd::rush`], where each client waits between two connections for so many milliseconds: on few processors,
+    /// clients that do not wait take the time of whoever they are to look at.
+    pub fn drip(world: &World, name: &str, place: Place<'_>, address: &str, clients: usize, pause: u64) -> Self {
+        let words = ["rush", address, &clients.to_string()];
+        let crowd = Self::start(world, name, place, &words, &[pause.to_string()]);
+        crowd.reach(clients * 3);
+        crowd
+    }
+
     /// So many connections that stay open, each of which says something at the beginning and at the end, from
     /// several addresses by turns if they are given. Does not wait for them: see [`Crowd::reach`].
     pub fn hold(world: &World, name: &str, place: Place<'_>, address: &str, count: usize, sources: &[String]) -> Self {
         Self::start(world, name, place, &["hold", address, &count.to_string()], sources)
+    }
+
+    /// So many connections that stay open, each of which says something again and again, about every 2 ms times their
+    /// number, and must be answered by whoever answered it first. What is made here are exchanges. Waits until each had one.
+    pub fn talk(world: &World, name: &str, place: Place<'_>, address: &str, count: usize) -> Self {
+        let crowd = Self::start(world, name, place, &["talk", address, &count.to_string()], &[]);
+        crowd.reach(count);
+        crowd
     }
 
     fn start(world: &World, name: &str, place: Place<'_>, words: &[&str], sources: &[String]) -> Self {

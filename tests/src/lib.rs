@@ -5,6 +5,8 @@
 //! ([`echo`], [`server`]) and [`client`]s. What the kernel has of the agent is looked up by [`maps`]. Every
 //! process started here ends with the thread that started it. The harness reads the agent's replies by the
 //! serde types of its API, and otherwise knows only what a user knows: the command line, the socket, the ports.
+//!
+//! [`scenarios`] are tried on other kernels too, by a program of their own.
 #![allow(clippy::return_self_not_must_use, reason = "an output that was as expected may be dropped")]
 
 pub mod admin;
@@ -15,11 +17,15 @@ pub mod dns;
 pub mod echo;
 pub mod load;
 pub mod maps;
+pub mod neighbour;
 pub mod noise;
 pub mod process;
 pub mod routes;
 pub mod rush;
+pub mod scenarios;
 pub mod server;
 pub mod share;
+pub mod steer;
+pub mod streams;
 pub mod until;
 pub mod world;

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::noise::Noise;
 use crate::server::listen;
-use crate::until::{seconds, until_so};
+use crate::until::{patient, seconds, until_so};
 
 /// An exchange that takes longer counts as an error.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -129,7 +129,7 @@ async fn converse(
     sleep(Duration::from_millis(noise.below(500)) * rest).await;
     let text = |error: std::io::Error| error.to_string();
     let mut stream =
-        timeout(PATIENCE, TcpStream::connect(address)).await.map_err(|_| "connect hangs")?.map_err(text)?;
+        timeout(patient(PATIENCE), TcpStream::connect(address)).await.map_err(|_| "connect hangs")?.map_err(text)?;
     let mut name = None;
     while !stop.load(Ordering::Relaxed) {
         let length = 1 + noise.below(4096) as usize;
@@ -143,7 +143,7 @@ async fn converse(
         let mut back = vec![0; before + sent.len()];
         let (mut read, mut write) = stream.split();
         let both = async { tokio::try_join!(write.write_all(&sent), read.read_exact(&mut back)) };
-        timeout(PATIENCE, both).await.map_err(|_| "an exchange hangs")?.map_err(text)?;
+        timeout(patient(PATIENCE), both).await.map_err(|_| "an exchange hangs")?.map_err(text)?;
         if sent != back[before..] {
             return Err(format!("{} bytes came back changed", sent.len()));
         }
@@ -162,7 +162,7 @@ async fn converse(
     }
     stream.shutdown().await.map_err(text)?;
     let mut rest = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.map_err(|_| "the end hangs")?.map_err(text)?;
+    timeout(patient(PATIENCE), stream.read_to_end(&mut rest)).await.map_err(|_| "the end hangs")?.map_err(text)?;
     if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes too many", rest.len())) }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::until::{seconds, until};
+use crate::until::{patient, seconds, until};
 use crate::world::World;
 
 /// A running process, known by its own process id alone.
@@ -32,10 +32,12 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// The path of a program of this workspace, built by the same profile as the test that runs.
+/// The path of a program of this workspace: beside the program that runs, or above it, as tests are in
+/// `target/PROFILE/deps` and programs in `target/PROFILE`.
 pub fn built(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running test has a path");
-    let path = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps").join(name);
+    let program = std::env::current_exe().expect("a running program has a path");
+    let folder = program.parent().expect("a program is in a folder");
+    let path = if folder.ends_with("deps") { folder.with_file_name(name) } else { folder.join(name) };
     assert!(
         path.exists(),
         "{} is not built; `cargo build --workspace`, or `cargo xtask test`, builds it",
@@ -153,8 +155,16 @@ fn text(path: &PathBuf) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// Runs a command to its end and keeps what it says. Kills it and panics after the deadline.
-pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
+/// Runs a command to its end and keeps what it says. Kills it and panics after the deadline, which is as long as
+/// [`patient`] makes it.
+pub fn run(command: Command, input: &[u8], deadline: Duration) -> Output {
+    let said = format!("{command:?}");
+    attempt(command, input, deadline).unwrap_or_else(|_| panic!("{said} did not end within {:?}", patient(deadline)))
+}
+
+/// As [`run`]; if it was killed at the deadline, what it had said until then is the error.
+pub fn attempt(mut command: Command, input: &[u8], deadline: Duration) -> Result<Output, Output> {
+    let deadline = patient(deadline);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that at the deadline what a shell started ends with it.
     command.process_group(0);
@@ -175,22 +185,23 @@ pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
         let stdout = scope.spawn(move || read(stdout));
         let stderr = scope.spawn(move || read(stderr));
         let begin = Instant::now();
-        let status = loop {
+        let ended = loop {
             match child.try_wait().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}")) {
-                Some(status) => break status,
+                Some(status) => break Some(status),
                 None if begin.elapsed() > deadline => {
                     let killed = kill_process_group(Pid::from_child(&child), Signal::KILL);
                     let _already_dead = killed.is_err() || child.wait().is_err();
-                    panic!("{command:?} did not end within {deadline:?}");
+                    break None;
                 }
                 None => std::thread::sleep(Duration::from_millis(2)),
             }
         };
-        Output {
-            status: status.code().unwrap_or(-1),
+        let output = Output {
+            status: ended.and_then(|status| status.code()).unwrap_or(-1),
             stdout: stdout.join().unwrap_or_default(),
             stderr: stderr.join().unwrap_or_default(),
-        }
+        };
+        if ended.is_some() { Ok(output) } else { Err(output) }
     })
 }
 

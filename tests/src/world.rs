@@ -15,6 +15,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use tempfile::TempDir;
 
+use crate::until::patient;
+
 /// Where the file system of pinned maps and programs is: in each world, one of its own, with nothing of ours at first.
 pub const PINS: &str = "/sys/fs/bpf";
 
@@ -100,7 +102,7 @@ impl Drop for World {
         let begin = Instant::now();
         // Its processes are killed by who started them. One that outlasts the world keeps an empty group, no more.
         while std::fs::remove_dir(&self.cgroup).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
-            && begin.elapsed() < PATIENCE
+            && begin.elapsed() < patient(PATIENCE)
         {
             std::thread::sleep(Duration::from_millis(10));
         }

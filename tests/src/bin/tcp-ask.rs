@@ -13,23 +13,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tcpshift_tests::client::{connect, connect_from, converse};
+use tcpshift_tests::streams;
 
-const USAGE: &str = "usage: tcp-ask ask ADDRESS COUNT\n       tcp-ask rush ADDRESS CLIENTS FILE\n       \
-                     tcp-ask hold ADDRESS COUNT FILE [SOURCE...]\nrush and hold go on until FILE is there";
+const USAGE: &str = "usage: tcp-ask ask ADDRESS COUNT\n       tcp-ask rush ADDRESS CLIENTS FILE [PAUSE]\n       \
+                     tcp-ask hold ADDRESS COUNT FILE [SOURCE...]\n       tcp-ask talk ADDRESS COUNT FILE\n       \
+                     tcp-ask stream ADDRESS ROUNDS\nrush, hold and talk go on until FILE is there; \
+                     PAUSE is milliseconds between two connections of a client, 0 if it is not given";
 
 /// How often it looks for the file, and says how far it is.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long it waits from one thing said to the next.
+const BREATH: Duration = Duration::from_millis(2);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let said = match words[..] {
         ["ask", address, count] => count.parse().ok().map(|count| ask(address, count)),
-        ["rush", address, clients, file] => clients.parse().ok().map(|clients| rush(address, clients, Path::new(file))),
+        ["rush", address, clients, file, ref pause @ ..] => {
+            let pause = pause.first().map_or(Ok(0), |pause| pause.parse()).map(Duration::from_millis);
+            let numbers = clients.parse().ok().zip(pause.ok());
+            numbers.map(|(clients, pause)| rush(address, clients, pause, Path::new(file)))
+        }
         ["hold", address, count, file, ref sources @ ..] => {
             let held = Held { address, sources, file: file.into() };
             count.parse().ok().map(|count| held.hold(count))
         }
+        ["talk", address, count, file] => {
+            let held = Held { address, sources: &[], file: file.into() };
+            count.parse().ok().map(|count| held.talk(count))
+        }
+        ["stream", address, rounds] => rounds.parse().ok().map(|rounds| stream(address, rounds)),
         _ => None,
     };
     let Some(said) = said else {
@@ -58,7 +73,7 @@ fn ask(address: &str, count: usize) -> String {
 }
 
 /// Several clients, each of which makes one connection after the other: who answered how many.
-fn rush(address: &str, clients: usize, file: &Path) -> String {
+fn rush(address: &str, clients: usize, pause: Duration, file: &Path) -> String {
     let made = AtomicUsize::new(0);
     let tallies: Vec<BTreeMap<String, usize>> = std::thread::scope(|scope| {
         let client = || {
@@ -67,6 +82,7 @@ fn rush(address: &str, clients: usize, file: &Path) -> String {
                 let who = one(connect(address).and_then(|stream| converse(&stream, "hello")));
                 *tally.entry(who).or_default() += 1;
                 made.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(pause);
             }
             tally
         };
@@ -84,6 +100,18 @@ fn rush(address: &str, clients: usize, file: &Path) -> String {
     serde_json::json!(all).to_string()
 }
 
+/// Streams both ways, one connection after the other: bytes that were sent and received, and what was wrong.
+fn stream(address: &str, rounds: u64) -> String {
+    let (mut sent, mut received, mut faults) = (0, 0, Vec::new());
+    for round in 0..rounds {
+        let done = connect(address).map_err(|error| format!("round {round}: {error}"));
+        faults.extend(done.and_then(|stream| streams::converse(&stream, round)).err());
+        let (up, down) = streams::lengths(round);
+        (sent, received) = (sent + streams::HEAD + up, received + down);
+    }
+    serde_json::json!({ "sent": sent, "received": received, "faults": faults }).to_string()
+}
+
 /// Connections that stay open.
 struct Held<'a> {
     address: &'a str,
@@ -95,21 +123,37 @@ struct Held<'a> {
 impl Held<'_> {
     /// Opens them all, and asks each again at the end: it must be answered by whoever answered it before.
     fn hold(&self, count: usize) -> String {
-        let open: Vec<Result<(TcpStream, String, String), String>> =
-            (0..count).map(|number| self.open(number)).collect();
+        let open: Vec<Opened> = (0..count).map(|number| self.open(number)).collect();
         println!("made {count}");
         while !self.file.exists() {
             std::thread::sleep(PAUSE);
         }
-        let mut all: BTreeMap<String, usize> = BTreeMap::new();
-        for one in open {
-            let told = one.and_then(|(stream, who, peer)| again(&stream, &who, &peer)).unwrap_or_else(|why| why);
-            *all.entry(told).or_default() += 1;
-        }
-        serde_json::json!(all).to_string()
+        tally(open)
     }
 
-    fn open(&self, number: usize) -> Result<(TcpStream, String, String), String> {
+    /// Opens them all, and has each say something by turns, over and over: it must be answered by whoever answered it
+    /// before. What it says it has made are exchanges. It ends as [`Held::hold`] does.
+    fn talk(&self, count: usize) -> String {
+        let mut open: Vec<Opened> = (0..count).map(|number| self.open(number)).collect();
+        let mut exchanges = count;
+        println!("made {exchanges}");
+        while !self.file.exists() {
+            for one in &mut open {
+                if let Ok((stream, who, peer)) = one {
+                    let said = again(stream, who, peer);
+                    if let Err(why) = said {
+                        *one = Err(why);
+                    }
+                    exchanges += 1;
+                }
+                std::thread::sleep(BREATH);
+            }
+            println!("made {exchanges}");
+        }
+        tally(open)
+    }
+
+    fn open(&self, number: usize) -> Opened {
         let opened = || {
             let stream = match self.sources.get(number % self.sources.len().max(1)) {
                 Some(source) => connect_from(source.parse().map_err(io::Error::other)?, self.address)?,
@@ -120,6 +164,19 @@ impl Held<'_> {
         };
         opened().map_err(|error: io::Error| format!("{:?} at first", error.kind()))
     }
+}
+
+/// A connection with who answered it and whom it takes for its peer; or why there is none.
+type Opened = Result<(TcpStream, String, String), String>;
+
+/// Asks each a last time, and counts who answered.
+fn tally(open: Vec<Opened>) -> String {
+    let mut all: BTreeMap<String, usize> = BTreeMap::new();
+    for one in open {
+        let told = one.and_then(|(stream, who, peer)| again(&stream, &who, &peer)).unwrap_or_else(|why| why);
+        *all.entry(told).or_default() += 1;
+    }
+    serde_json::json!(all).to_string()
 }
 
 /// Who answers now, if it is who answered before, and the client takes the same address for its peer.

@@ -7,10 +7,11 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{End, GATEWAY, connect, drain};
-use tcpshift_tests::noise::{Mark, Noise};
+use tcpshift_tests::client::{End, GATEWAY, connect, drain, send};
+use tcpshift_tests::noise::Mark;
 use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::server::{Server, reset};
+use tcpshift_tests::streams;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
@@ -24,50 +25,16 @@ fn served(world: &World, script: impl Fn(TcpStream) -> io::Result<()> + Send + S
     (agent, server)
 }
 
-/// Sends the first `length` bytes of a seed's stream in pieces of random size.
-fn send(mut stream: &TcpStream, seed: u64, length: u64) -> io::Result<()> {
-    let (mut noise, mut sizes, mut left) = (Noise::new(seed), Noise::new(!seed), length);
-    while left > 0 {
-        let piece = left.min(1 + sizes.below(100_000));
-        stream.write_all(&noise.take(piece as usize))?;
-        left -= piece;
-    }
-    Ok(())
-}
-
 #[test]
 fn streams_of_random_length_both_ways_over_both_families() {
     let world = World::new();
-    let (sender, seen) = channel::<(Mark, End)>();
-    // The client's first 16 bytes say which stream it wants back, and how long.
-    let (_agent, _server) = served(&world, move |mut stream| {
-        let (mut number, mut length) = ([0; 8], [0; 8]);
-        stream.read_exact(&mut number)?;
-        stream.read_exact(&mut length)?;
-        let got = scope(|scope| {
-            let got = scope.spawn(|| drain(&stream));
-            send(&stream, u64::from_le_bytes(number), u64::from_le_bytes(length))?;
-            stream.shutdown(Shutdown::Write)?;
-            io::Result::Ok(got.join().unwrap())
-        })?;
-        sender.send(got).map_err(io::Error::other)
-    });
-    let mut lengths = Noise::new(3);
-    for round in 0..24_u64 {
-        let most = [0, 1, 100, 70_000, 3_000_000][round as usize % 5] + 1;
-        let (up, down) = (lengths.below(most), lengths.below(most));
-        let mut stream = connect(if round % 2 == 0 { GATEWAY } else { GATEWAY6 }).unwrap();
-        stream.write_all(&round.to_le_bytes()).unwrap();
-        stream.write_all(&down.to_le_bytes()).unwrap();
-        let got = scope(|scope| {
-            let got = scope.spawn(|| drain(&stream));
-            send(&stream, 1_000 + round, up).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
-            got.join().unwrap()
-        });
-        assert_eq!(got, (Mark::of(round, down), End::Closed), "to the client, round {round}, {down} bytes");
-        let seen = seen.recv_timeout(seconds(10)).unwrap();
-        assert_eq!(seen, (Mark::of(1_000 + round, up), End::Closed), "to the server, round {round}, {up} bytes");
+    let (_server, seen) = streams::server("127.0.0.1:9000");
+    let agent = Agent::start::<&str>(&world, &[]);
+    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    for round in 0..24 {
+        let address = if round % 2 == 0 { GATEWAY } else { GATEWAY6 };
+        streams::converse(&connect(address).unwrap(), round).unwrap();
+        seen.recv_timeout(seconds(10)).unwrap().unwrap();
     }
 }
 

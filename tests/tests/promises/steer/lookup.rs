@@ -11,42 +11,15 @@ use tcpshift_tests::client::{ask, connect, tally};
 use tcpshift_tests::crowd::Place;
 use tcpshift_tests::echo::tcp_echo;
 use tcpshift_tests::maps::dump;
-use tcpshift_tests::process::{Process, command};
+use tcpshift_tests::neighbour::Neighbour;
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, ENTRANCE6, GATEWAY, ONE, TWO, assert_split, await_counted, await_datapath, datapath, ground, ip, route,
+    ENTRANCE, ENTRANCE6, GATEWAY, ONE, TWO, assert_split, await_counted, await_datapath, datapath, ground, route,
     start, version, versions,
 };
-
-/// Somebody in another network namespace, at the other end of a cable: `10.98.0.2` and `fd98::2`. Here is `10.98.0.1` and `fd98::1`.
-struct Neighbour(Process);
-
-impl Neighbour {
-    fn new(world: &World) -> Self {
-        let mut sleeper = command("unshare");
-        sleeper.args(["--net", "--", "sh", "-c", "echo there && exec sleep 300"]);
-        let process = Process::start(world, "neighbour", sleeper);
-        until_so("the neighbour is there", seconds(10), || process.stdout() == "there\n");
-        let neighbour = Self(process);
-        ip(&format!("link add cable type veth peer name cable netns {}", neighbour.0.pid()));
-        ip("addr add 10.98.0.1/24 dev cable");
-        ip("addr add fd98::1/64 dev cable nodad");
-        ip("link set cable up");
-        for words in ["addr add 10.98.0.2/24 dev cable", "addr add fd98::2/64 dev cable nodad", "link set cable up"] {
-            let mut there = neighbour.place().command("ip");
-            there.args(words.split(' '));
-            tcpshift_tests::process::run(there, b"", seconds(10)).expect(0);
-        }
-        neighbour
-    }
-
-    fn place(&self) -> Place<'_> {
-        Place::Namespace(self.0.pid())
-    }
-}
 
 /// A server that answers a line with whom it takes for its client, in the place of its name.
 fn sees(address: &str) -> Server {

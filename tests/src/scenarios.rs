@@ -1,0 +1,417 @@
+//! Scenarios: what a user does with tcpshift on a plain host, each with one verdict. They are tried inside virtual machines
+//! of other kernels, and on the kernel of whoever works on tcpshift.
+//!
+//! The table is data: a [`Kind`] is a body and the datapaths and families it is tried with, each of which is a row with a name
+//! of its own. A body has a fresh [`World`], and panics with the reason when something is not as it should be. What a kernel
+//! refuses is refused when the agent starts or a route is applied, so no body waits for a datapath that the agent has
+//! already said it cannot have. Numbers are small enough for an emulated machine of two processors; all waiting goes by
+//! `TCPSHIFT_PATIENCE` (see [`crate::until`]), and time is judged only where a promise names it.
+
+mod bytes;
+mod change;
+mod machine;
+mod place;
+mod shown;
+mod walk;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::agent::Agent;
+use crate::crowd::Place;
+use crate::echo::tcp_echo;
+use crate::process::Process;
+use crate::steer::{
+    ENTRANCE, ENTRANCE6, GATEWAY, MESH, SERVICE, SERVICE6, await_datapath, datapath, ground, own_addresses, route,
+};
+use crate::world::World;
+
+/// Programs of this workspace that scenarios start. They are looked for beside the one that runs.
+pub const PROGRAMS: [&str; 4] = ["scenarios", "tcpshift-agent", "tcp-echo", "tcp-ask"];
+
+/// Programs of the system that scenarios start, found by `PATH`, none of them busybox's: its `sh` and `nsenter` start its own
+/// `setpriv` and `ip` in the place of those in `PATH`, which have no `--pdeathsig` and no `nodad`.
+pub const TOOLS: [&str; 7] = ["ip", "setpriv", "bpftool", "sh", "sleep", "unshare", "nsenter"];
+
+/// Modules of the kernel that have to be there, with those they depend on, or built in.
+pub const MODULES: [&str; 4] = ["inet_diag", "tcp_diag", "veth", "8021q"];
+
+/// Bytes of a message, of which the beginning and the end are kept; and of the log lines behind it.
+const MESSAGE: usize = 1_500;
+const LOG: usize = 500;
+
+/// How connections reach their endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The agent carries them.
+    Proxy,
+    /// The kernel hands them to the endpoint's socket.
+    Lookup,
+    /// The kernel points clients at the endpoint.
+    Connect,
+}
+
+impl Way {
+    /// As `status` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Lookup => "lookup",
+            Self::Connect => "connect",
+        }
+    }
+}
+
+/// The family of clients and endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+/// All datapaths.
+const ALL: &[Way] = &[Way::Proxy, Way::Lookup, Way::Connect];
+
+/// Several rows of one body.
+struct Kind {
+    name: &'static str,
+    what: &'static str,
+    body: Body,
+}
+
+/// With what a body is tried.
+enum Body {
+    /// As it is.
+    Once(fn(&World) -> Found),
+    /// By some datapaths, over IPv4.
+    By(&'static [Way], fn(&Case<'_>) -> Found),
+    /// By some datapaths, over each family.
+    Over(&'static [Way], fn(&Case<'_>) -> Found),
+}
+
+/// The table.
+const KINDS: &[Kind] = &[
+    Kind { name: "doctor", what: "doctor finds that all programs load and work", body: Body::Once(machine::doctor) },
+    Kind {
+        name: "doctor short",
+        what: "doctor says it in at most 60 lines and 10 s, whatever it is",
+        body: Body::Once(machine::short),
+    },
+    Kind {
+        name: "auto",
+        what: "an agent without options has its first connection answered within 10 s of its start",
+        body: Body::Once(machine::auto),
+    },
+    Kind {
+        name: "assign",
+        what: "with --assign kernel, the kernel decides for every connection that the agent carries",
+        body: Body::Once(machine::assign),
+    },
+    Kind {
+        name: "map",
+        what: "bpftool shows the weights and slots of the plan, before and after edits",
+        body: Body::Once(shown::map),
+    },
+    Kind {
+        name: "walk",
+        what: "all to v1, a fifth to v2, all to v2, then deleted and refused; after SIGTERM nothing is left",
+        body: Body::Over(ALL, walk::walk),
+    },
+    Kind {
+        name: "bytes",
+        what: "random streams both ways with half-close arrive whole, and steered ones are counted to the byte",
+        body: Body::Over(ALL, bytes::bytes),
+    },
+    Kind {
+        name: "edits",
+        what: "live connections do not feel edits, and each new one is answered",
+        body: Body::By(ALL, change::edits),
+    },
+    Kind {
+        name: "kill",
+        what: "kill -9 in the midst of edits: steered clients do not feel it, the next agent has all that was acknowledged",
+        body: Body::By(ALL, change::kill),
+    },
+    Kind {
+        name: "takeover",
+        what: "another agent takes over: live connections go on, no new one is refused",
+        body: Body::By(ALL, change::takeover),
+    },
+    Kind {
+        name: "neighbour",
+        what: "clients of another namespace, at the other end of a veth and in a VLAN on it",
+        body: Body::By(&[Way::Proxy, Way::Lookup], place::neighbour),
+    },
+    Kind {
+        name: "everywhere",
+        what: "endpoints that listen at [::] for both families: IPv4 clients are handed over, IPv6 clients carried",
+        body: Body::Once(place::everywhere),
+    },
+    Kind {
+        name: "refused",
+        what: "the share of a version that cannot be reached is refused at once, the rest is served",
+        body: Body::By(&[Way::Lookup, Way::Connect], place::refused),
+    },
+];
+
+/// A row of the table.
+pub struct Scenario {
+    /// As `walk lookup v6`.
+    pub name: String,
+    /// What is tried, in a line.
+    pub what: &'static str,
+    kind: &'static Kind,
+    way: Way,
+    family: Family,
+}
+
+/// What a scenario comes to.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Whether everything was as it should be.
+    pub right: bool,
+    /// What was measured; or the reason, in at most 2,000 bytes.
+    pub said: String,
+    /// What `doctor -o json` printed, untouched.
+    pub doctor: Option<Value>,
+}
+
+impl Found {
+    fn right(said: impl Into<String>) -> Self {
+        Self { right: true, said: said.into(), doctor: None }
+    }
+
+    fn wrong(said: impl Into<String>) -> Self {
+        Self { right: false, said: said.into(), doctor: None }
+    }
+}
+
+/// All rows, in the order in which they are tried.
+pub fn all() -> Vec<Scenario> {
+    let mut rows = Vec::new();
+    for kind in KINDS {
+        let mut push = |name: String, way, family| rows.push(Scenario { name, what: kind.what, kind, way, family });
+        match kind.body {
+            Body::Once(_) => push(kind.name.to_owned(), Way::Proxy, Family::V4),
+            Body::By(ways, _) => {
+                ways.iter().for_each(|way| push(format!("{} {}", kind.name, way.name()), *way, Family::V4));
+            }
+            Body::Over(ways, _) => {
+                for way in ways {
+                    push(format!("{} {} v4", kind.name, way.name()), *way, Family::V4);
+                    push(format!("{} {} v6", kind.name, way.name()), *way, Family::V6);
+                }
+            }
+        }
+    }
+    rows
+}
+
+impl Scenario {
+    /// Tries it here: the calling thread is moved into namespaces of its own, and stays there.
+    pub fn attempt(&self) -> Found {
+        let tried = caught(|| {
+            let world = World::new();
+            caught(|| self.run(&world)).unwrap_or_else(|why| {
+                let log = logs(&world.path(""));
+                // An agent that ended at start has its log in the message.
+                let last = log.lines().last().unwrap_or_default();
+                let log = if why.contains(last) { "" } else { &log };
+                Found::wrong(bounded(&why, MESSAGE) + log)
+            })
+        });
+        tried.unwrap_or_else(|why| Found::wrong(bounded(&why, MESSAGE)))
+    }
+
+    fn run(&self, world: &World) -> Found {
+        let case = Case { world, way: self.way, family: self.family };
+        match self.kind.body {
+            Body::Once(body) => body(world),
+            Body::By(_, body) | Body::Over(_, body) => body(&case),
+        }
+    }
+}
+
+/// What a function panics with, if it does.
+fn caught<T>(function: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(function)).map_err(|panic: Box<dyn Any + Send>| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
+    })
+}
+
+/// A text, or its beginning and its end where it is longer than so many bytes.
+fn bounded(text: &str, most: usize) -> String {
+    let text = text.trim();
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let (mut begin, mut end) = (most / 3, text.len() - most * 2 / 3);
+    while !text.is_char_boundary(begin) {
+        begin -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    format!("{} […] {}", &text[..begin], &text[end..])
+}
+
+/// The last lines on standard error of every process that has its files in a folder, or in a folder in it.
+pub fn logs(folder: &Path) -> String {
+    let mut found = BTreeMap::new();
+    collect(folder, 1, &mut found);
+    let each = LOG / found.len().max(1);
+    let mut text = String::new();
+    for (name, log) in found {
+        let from = (log.len().saturating_sub(each)..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or_default();
+        text = format!("{text}\n{name}: {}", &log[from..]);
+    }
+    text
+}
+
+fn collect(folder: &Path, deep: u32, found: &mut BTreeMap<String, String>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if path.is_dir() && deep > 0 {
+            collect(&path, deep - 1, found);
+        } else if let Some(name) = name.strip_suffix(".stderr") {
+            let log = String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).trim().to_owned();
+            if !log.is_empty() {
+                found.insert(name.to_owned(), log);
+            }
+        }
+    }
+}
+
+/// What a body is tried with, and where.
+struct Case<'a> {
+    world: &'a World,
+    way: Way,
+    family: Family,
+}
+
+impl<'a> Case<'a> {
+    /// Where clients connect to.
+    fn address(&self) -> &'static str {
+        match (self.way, self.family) {
+            (Way::Connect, Family::V4) => SERVICE,
+            (Way::Connect, Family::V6) => SERVICE6,
+            (_, Family::V4) => ENTRANCE,
+            (_, Family::V6) => ENTRANCE6,
+        }
+    }
+
+    /// Where clients are.
+    fn clients(&self) -> Place<'a> {
+        if self.way == Way::Connect { Place::Group(self.world.cgroup()) } else { Place::Here }
+    }
+
+    /// The name of the route.
+    fn route(&self) -> &'static str {
+        if self.way == Way::Connect { MESH } else { GATEWAY }
+    }
+
+    /// The route, with weights of v1 and v2.
+    fn weights(&self, weights: [u32; 2]) -> String {
+        route(self.route(), weights)
+    }
+
+    /// Where endpoints are.
+    fn host(&self) -> &'static str {
+        if self.family == Family::V4 { "127.0.0.1" } else { "::1" }
+    }
+
+    /// All objects.
+    fn objects(&self, weights: [u32; 2]) -> String {
+        ground(&[("v1", self.host(), 9001), ("v2", self.host(), 9002)]) + &self.weights(weights)
+    }
+
+    /// The servers of both versions, `one` and `two`.
+    fn versions(&self) -> [Process; 2] {
+        [tcp_echo(self.world, "9001", "one", self.host()), tcp_echo(self.world, "9002", "two", self.host())]
+    }
+
+    /// Options of the agent.
+    fn options(&self) -> Vec<String> {
+        let group = self.world.cgroup().display().to_string();
+        let options: &[&str] = match self.way {
+            Way::Proxy => &["--assign", "auto", "--datapath", "proxy"],
+            Way::Lookup | Way::Connect => &["--assign", "auto", "--datapath", "auto", "--cgroup", &group],
+        };
+        options.iter().map(ToString::to_string).collect()
+    }
+
+    /// Starts an agent that has no objects yet. The addresses of the service are this host's, and nobody listens there.
+    #[track_caller]
+    fn start(&self) -> Agent<'a> {
+        own_addresses();
+        Agent::start(self.world, &self.options())
+    }
+
+    /// Starts both versions and an agent, and applies everything; connections go by the datapath that is asked for.
+    #[track_caller]
+    fn served(&self, weights: [u32; 2]) -> (Agent<'a>, [Process; 2]) {
+        let (versions, agent) = (self.versions(), self.start());
+        agent.apply(&self.objects(weights));
+        self.assert_datapath(&agent);
+        (agent, versions)
+    }
+
+    /// Panics with the agent's reason if connections do not go by the datapath that is asked for.
+    #[track_caller]
+    fn assert_datapath(&self, agent: &Agent<'_>) {
+        let ((by, reason), asked) = (datapath(agent, self.route()), self.way.name());
+        assert!(by == asked, "connections go by {by}, not by {asked}: {reason}");
+    }
+
+    /// The same of an agent that began with objects, and may still look for endpoints.
+    #[track_caller]
+    fn await_datapath(&self, agent: &Agent<'_>) {
+        await_datapath(agent, self.route(), self.way.name());
+    }
+
+    /// Asks so many times, and counts who answered.
+    #[track_caller]
+    fn tally(&self, count: usize) -> BTreeMap<String, usize> {
+        self.clients().tally(self.address(), count)
+    }
+}
+
+/// Panics unless every answer was the same.
+#[track_caller]
+fn assert_only(what: &str, tally: &BTreeMap<String, usize>, who: &str) {
+    let count = tally.values().sum();
+    assert_eq!(*tally, BTreeMap::from([(who.to_owned(), count)]), "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_one_line_says_what_is_tried() {
+        let rows = all();
+        let mut names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
+        assert!(names.contains(&"walk lookup v6") && names.contains(&"kill proxy") && names.contains(&"doctor"));
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(rows.iter().all(|row| !row.what.contains('\n') && row.name.len() <= 20));
+    }
+
+    #[test]
+    fn a_long_text_keeps_its_beginning_and_its_end() {
+        let text = format!("first {}é last", "é".repeat(5_000));
+        let short = bounded(&text, 100);
+        assert!(short.len() < 120 && short.starts_with("first ") && short.ends_with(" last"), "{short}");
+        assert_eq!(bounded(" all \n", 100), "all");
+    }
+}

@@ -1,0 +1,70 @@
+//! Where clients and servers are: on other interfaces, at every address, or nowhere.
+
+use crate::crowd::Place;
+use crate::echo::tcp_echo;
+use crate::neighbour::Neighbour;
+use crate::share::assert_share;
+use crate::steer::{ENTRANCE, ENTRANCE6, GATEWAY, ONE, assert_split, await_counted, ground, version};
+use crate::world::World;
+
+use super::{Case, Family, Found, Way};
+
+/// Connections from each place.
+const SOME: usize = 150;
+
+pub(super) fn neighbour(case: &Case<'_>) -> Found {
+    let neighbour = Neighbour::new(case.world);
+    let vlan = neighbour.vlan();
+    let (agent, _versions) = case.served([80, 20]);
+    let ways = if vlan { &["10.98.0.1:31400", "10.97.0.1:31400"][..] } else { &["10.98.0.1:31400"] };
+    for address in ways {
+        assert_split(&neighbour.place().tally(address, SOME), 0.2);
+    }
+    await_counted(&agent, GATEWAY, (ways.len() * SOME) as u64, 0);
+    case.assert_datapath(&agent);
+    let steered = agent.status().assignment.steered;
+    let expected = if case.way == Way::Lookup { ways.len() * SOME } else { 0 };
+    assert_eq!(steered, expected as u64, "connections that were steered");
+    let tagged =
+        if vlan { format!("{SOME} in a VLAN") } else { "none in a VLAN, since this kernel has none".to_owned() };
+    Found::right(format!("{SOME} connections over a veth and {tagged}; {steered} of them steered"))
+}
+
+pub(super) fn everywhere(world: &World) -> Found {
+    let _versions = [version("[::]:9001", "one"), version("[::]:9002", "two")];
+    let case = Case { world, way: Way::Lookup, family: Family::V4 };
+    let agent = case.start();
+    agent.apply(&case.objects([80, 20]));
+    case.assert_datapath(&agent);
+    for address in [ENTRANCE, ENTRANCE6] {
+        assert_split(&Place::Here.tally(address, SOME), 0.2);
+    }
+    await_counted(&agent, GATEWAY, 2 * SOME as u64, 0);
+    let steered = agent.status().assignment.steered;
+    assert_eq!(steered, SOME as u64, "connections that were steered");
+    Found::right(format!("{SOME} connections of IPv4 handed over, {SOME} of IPv6 carried"))
+}
+
+pub(super) fn refused(case: &Case<'_>) -> Found {
+    let mut one = tcp_echo(case.world, "9001", "one", "127.0.0.1");
+    let mut two = tcp_echo(case.world, "9002", "two", "127.0.0.1");
+    let agent = case.start();
+    agent.apply(&case.objects([70, 30]));
+    case.assert_datapath(&agent);
+    match case.way {
+        // A version without an endpoint.
+        Way::Connect => {
+            agent.apply(&ground(&[ONE]));
+        }
+        // A version whose server is gone. Without an endpoint, the route would be carried.
+        Way::Lookup | Way::Proxy => two.kill(),
+    }
+    let tally = case.tally(2 * SOME);
+    let count = |who: &str| tally.get(who).copied().unwrap_or_default();
+    let (served, refused) = (count("one"), count("ConnectionRefused"));
+    assert_eq!(served + refused, 2 * SOME, "{tally:?}");
+    assert_share("refused", refused, 2 * SOME, 0.3);
+    case.assert_datapath(&agent);
+    one.kill();
+    Found::right(format!("{refused} of {} refused at weight 30", 2 * SOME))
+}

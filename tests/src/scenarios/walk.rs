@@ -1,0 +1,50 @@
+//! The walk-through: versions of a service, and how connections are moved from one to the other.
+
+use crate::maps::{attached, pinned};
+use crate::steer::{assert_split, await_counted};
+use crate::until::seconds;
+
+use super::{Case, Found, Way, assert_only};
+
+/// Connections from which a share is measured: a fifth of them is met within 6.4 points, 5 sigma.
+const SHARE: usize = 1_000;
+
+/// Connections that all go to one version.
+const SOME: usize = 100;
+
+/// Connections that are refused.
+const REFUSED: usize = 10;
+
+pub(super) fn walk(case: &Case<'_>) -> Found {
+    let (_versions, mut agent) = (case.versions(), case.start());
+    assert_only("nothing is applied", &case.tally(REFUSED), "ConnectionRefused");
+    agent.apply(&case.objects([100, 0]));
+    case.assert_datapath(&agent);
+    let seen = case.clients().ask(case.address(), SOME);
+    assert_only("all to v1", &seen.tally(), "one");
+    assert_eq!(seen.peers.iter().collect::<Vec<_>>(), [case.address()], "with whom clients take themselves to be");
+    agent.apply(&case.weights([80, 20]));
+    let fifth = case.tally(SHARE);
+    assert_split(&fifth, 0.2);
+    agent.apply(&case.weights([0, 100]));
+    assert_only("all to v2", &case.tally(SOME), "two");
+    case.assert_datapath(&agent);
+
+    let opened = (SHARE + 2 * SOME) as u64;
+    await_counted(&agent, case.route(), opened, 0);
+    let assignment = agent.status().assignment;
+    let (carried, steered) = (assignment.kernel + assignment.agent, assignment.steered);
+    match case.way {
+        Way::Proxy => assert_eq!(steered, 0, "steered: {assignment:?}"),
+        Way::Lookup | Way::Connect => assert_eq!((carried, steered), (0, opened), "{assignment:?}"),
+    }
+
+    agent.cli_with(&["delete", "-f", "-"], case.objects([0, 100]).as_bytes()).expect(0);
+    assert_only("all is deleted", &case.tally(REFUSED), "ConnectionRefused");
+    agent.terminate();
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "exit code after SIGTERM: {}", agent.log());
+    let left = (pinned(case.world), attached(case.world));
+    assert_eq!(left, (Vec::new(), Vec::new()), "pinned and attached after SIGTERM");
+    let two = fifth.get("two").copied().unwrap_or_default();
+    Found::right(format!("{opened} connections, {two} of {SHARE} to v2 at weight 20; assignment by {}", assignment.by))
+}

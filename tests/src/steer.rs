@@ -1,0 +1,200 @@
+//! Steering: a service, a gateway and two versions to steer to, and an agent whose clients are those of the world's control
+//! group.
+//!
+//! Control groups are shared by all tests of a machine: an agent that took the whole host for the scope of its clients would
+//! steer those of other tests.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+
+use crate::agent::Agent;
+use crate::crowd::Place;
+use crate::process::{command, run};
+use crate::server::Server;
+use crate::share::assert_share;
+use crate::until::{patient, seconds, until_so};
+use crate::world::World;
+
+/// The first address of the service, and its port. It is this host's too where somebody else is to listen there: see [`direct`].
+pub const SERVICE: &str = "10.99.0.1:9000";
+/// The second, of IPv6.
+pub const SERVICE6: &str = "[fd99::1]:9000";
+/// The first address, as an IPv6 socket asks for it.
+pub const MAPPED: &str = "[::ffff:10.99.0.1]:9000";
+
+/// The gateway's address of IPv4.
+pub const ENTRANCE: &str = "127.0.0.1:31400";
+/// The gateway's address of IPv6.
+pub const ENTRANCE6: &str = "[::1]:31400";
+
+/// The route of clients in the mesh.
+pub const MESH: &str = "default/echo";
+/// The route of the gateway.
+pub const GATEWAY: &str = "default/entrance";
+
+/// Where the first version is in most tests: subset, address and port.
+pub const ONE: (&str, &str, u16) = ("v1", "127.0.0.1", 9001);
+/// Where the second version is.
+pub const TWO: (&str, &str, u16) = ("v2", "127.0.0.1", 9002);
+
+/// A service, its endpoints by version, and the subsets v1 and v2; a gateway.
+pub fn ground(endpoints: &[(&str, &str, u16)]) -> String {
+    let mut text = "\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: echo}
+spec:
+  hosts: [echo.example.com]
+  addresses: [10.99.0.1, \"fd99::1\"]
+  ports: [{number: 9000, name: tcp, protocol: TCP}]
+  resolution: STATIC
+  endpoints:
+"
+    .to_owned();
+    for (version, address, port) in endpoints {
+        writeln!(text, "  - {{address: \"{address}\", ports: {{tcp: {port}}}, labels: {{version: {version}}}}}")
+            .expect("a string takes all");
+    }
+    text + "\
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: echo}
+spec:
+  host: echo.example.com
+  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: entrance}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 31400, name: tcp, protocol: TCP}, hosts: [\"*\"]}]
+---
+"
+}
+
+/// A route with annotations: for clients in the mesh, or at the gateway.
+pub fn annotated(name: &str, annotations: &[(&str, &str)], weights: [u32; 2]) -> String {
+    let name = name.trim_start_matches("default/");
+    let mut text = format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: {name}\n  annotations: {{"
+    );
+    for (annotation, value) in annotations {
+        write!(text, "tcpshift.io/{annotation}: {value}, ").expect("a string takes all");
+    }
+    let place = if name == "entrance" { "hosts: [\"*\"], gateways: [entrance]" } else { "hosts: [echo.example.com]" };
+    let (hosts, gateways) = place.split_once(", ").unwrap_or((place, ""));
+    write!(text, "}}\nspec:\n  {hosts}\n  {gateways}\n  tcp:\n  - route:\n").expect("a string takes all");
+    for (subset, weight) in ["v1", "v2"].into_iter().zip(weights) {
+        writeln!(text, "    - {{destination: {{host: echo.example.com, subset: {subset}}}, weight: {weight}}}")
+            .expect("a string takes all");
+    }
+    text + "---\n"
+}
+
+/// A route without.
+pub fn route(name: &str, weights: [u32; 2]) -> String {
+    annotated(name, &[], weights)
+}
+
+/// Starts an agent whose clients are those of the world's control group.
+pub fn start<'a>(world: &'a World, arguments: &[&str]) -> Agent<'a> {
+    Agent::start(world, &options(world, arguments))
+}
+
+/// How an agent is started.
+pub fn options(world: &World, arguments: &[&str]) -> Vec<String> {
+    let group = world.cgroup().display().to_string();
+    let usual = ["--assign", "kernel", "--datapath", "auto", "--cgroup", &group];
+    usual.iter().chain(arguments).map(ToString::to_string).collect()
+}
+
+/// Where clients are steered.
+pub fn inside(world: &World) -> Place<'_> {
+    Place::Group(world.cgroup())
+}
+
+/// Runs `ip WORDS` in the world that this thread is in.
+pub fn ip(words: &str) {
+    let mut ip = command("ip");
+    ip.args(words.split(' '));
+    run(ip, b"", seconds(10)).expect(0);
+}
+
+/// Makes the service's addresses this host's: without an agent, nobody listens there.
+pub fn own_addresses() {
+    ip("addr add 10.99.0.1/32 dev lo");
+    ip("addr add fd99::1/128 dev lo nodad");
+}
+
+/// Makes the service's addresses this host's, and has somebody listen there who is none of the versions.
+pub fn direct() -> [Server; 2] {
+    own_addresses();
+    [version(SERVICE, "direct"), version(SERVICE6, "direct")]
+}
+
+/// A server that answers lines as `tcp-echo` does; a request of HTTP by its name.
+pub fn version(address: &str, name: &str) -> Server {
+    let name = name.to_owned();
+    Server::each(address, move |stream| {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        while let Some(line) = lines.next().transpose()? {
+            if !line.starts_with("GET ") {
+                (&stream).write_all(format!("{name} {line}\n").as_bytes())?;
+                continue;
+            }
+            while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+            let length = name.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            return (&stream).write_all((head + &name).as_bytes());
+        }
+        Ok(())
+    })
+}
+
+/// Both versions, where [`ONE`] and [`TWO`] say they are.
+pub fn versions() -> [Server; 2] {
+    [version("127.0.0.1:9001", "one"), version("127.0.0.1:9002", "two")]
+}
+
+/// How connections of a route reach endpoints, and why.
+#[track_caller]
+pub fn datapath(agent: &Agent<'_>, route: &str) -> (String, String) {
+    let status = agent.status();
+    let mut routes = status.listeners.iter().flat_map(|listener| &listener.routes);
+    let found = routes.find(|found| found.name == route).unwrap_or_else(|| panic!("no {route} in {status:#?}"));
+    (found.datapath.clone(), found.reason.clone())
+}
+
+/// Waits until a route has a datapath.
+#[track_caller]
+pub fn await_datapath(agent: &Agent<'_>, route: &str, expected: &str) {
+    until_so(&format!("{route} goes by {expected}"), seconds(5), || datapath(agent, route).0 == expected);
+}
+
+/// Panics unless nobody but the two versions answered, and the second had its share.
+#[track_caller]
+pub fn assert_split(tally: &std::collections::BTreeMap<String, usize>, two: f64) {
+    let count = |name: &str| tally.get(name).copied().unwrap_or_default();
+    let all = tally.values().sum();
+    assert_eq!(count("one") + count("two"), all, "{tally:?}");
+    assert_share("version two", count("two"), all, two);
+}
+
+/// Waits until so many connections are counted as opened by a route, and so many as open.
+#[track_caller]
+pub fn await_counted(agent: &Agent<'_>, route: &str, opened: u64, active: u64) {
+    let began = std::time::Instant::now();
+    loop {
+        let to = ["v1", "v2"].map(|subset| agent.destination(route, subset));
+        let counted = (to[0].opened + to[1].opened, to[0].active + to[1].active);
+        if counted == (opened, active) {
+            return;
+        }
+        assert!(
+            began.elapsed() < patient(seconds(10)),
+            "of {opened} that were opened {active} are open; counted: {counted:?}"
+        );
+    }
+}
