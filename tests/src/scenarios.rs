@@ -200,7 +200,9 @@ pub fn all() -> Vec<Scenario> {
         match kind.body {
             Body::Once(_) => push(kind.name.to_owned(), Way::Proxy, Family::V4),
             Body::By(ways, _) => {
-                ways.iter().for_each(|way| push(format!("{} {}", kind.name, way.name()), *way, Family::V4));
+                for way in ways {
+                    push(format!("{} {}", kind.name, way.name()), *way, Family::V4);
+                }
             }
             Body::Over(ways, _) => {
                 for way in ways {

@@ -30,7 +30,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["list"] => {
-            all().iter().for_each(|row| println!("{:<20} {}", row.name, row.what));
+            for row in all() {
+                println!("{:<20} {}", row.name, row.what);
+            }
             ExitCode::SUCCESS
         }
         ["needs"] => {

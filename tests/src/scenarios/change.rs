@@ -80,10 +80,10 @@ pub(super) fn edits(case: &Case<'_>) -> Found {
     rush.go_on(CLIENTS * 5);
     live.go_on(2 * LIVE);
     let exchanges = live.made() - already;
-    let came = unharmed("connections that came and went", rush);
+    let passing = unharmed("connections that came and went", rush);
     assert_eq!(unharmed("live connections", live), LIVE);
     case.assert_datapath(&agent);
-    Found::right(format!("{EDITS} edits under {LIVE} live connections ({exchanges} exchanges) and {came} new ones"))
+    Found::right(format!("{EDITS} edits under {LIVE} live connections ({exchanges} exchanges) and {passing} new ones"))
 }
 
 pub(super) fn kill(case: &Case<'_>) -> Found {
@@ -132,9 +132,9 @@ pub(super) fn kill(case: &Case<'_>) -> Found {
     let mut said = format!("killed after edit {last}; {two} of {SHARE} to v2 at weight {} after it", v2 / 100);
     if let Some((live, rush)) = held {
         live.go_on(2 * LIVE);
-        let came = unharmed("connections that came and went", rush);
+        let passing = unharmed("connections that came and went", rush);
         assert_eq!(unharmed("live connections", live), LIVE);
-        said = format!("{said}; {LIVE} live connections and {came} new ones had all their answers");
+        said = format!("{said}; {LIVE} live connections and {passing} new ones had all their answers");
     }
 
     agent.process().kill();
@@ -160,11 +160,11 @@ pub(super) fn takeover(case: &Case<'_>) -> Found {
         let ended = agent.process().ended();
         assert!(ended.is_none(), "the old agent ended with {ended:?} while it had connections: {}", agent.log());
     }
-    let came = unharmed("connections that came and went", rush);
+    let passing = unharmed("connections that came and went", rush);
     assert_eq!(unharmed("live connections", live), LIVE);
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "exit code of the old agent: {}", agent.log());
     assert_split(&case.tally(SHARE), 0.5);
     successor.apply(&case.weights([0, 100]));
     assert_only("all to v2", &case.tally(ORPHANS), "two");
-    Found::right(format!("{LIVE} live connections and {came} new ones, none refused or reset"))
+    Found::right(format!("{LIVE} live connections and {passing} new ones, none refused or reset"))
 }
