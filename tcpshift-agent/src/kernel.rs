@@ -18,11 +18,13 @@ mod load;
 mod lost;
 mod pins;
 mod publish;
+mod refusal;
 mod rows;
 mod seizure;
 mod sockets;
 mod steering;
 mod sys;
+mod trial;
 mod upkeep;
 
 use std::io;
@@ -41,16 +43,18 @@ use tokio::sync::Notify;
 
 pub use self::capabilities::drop_unneeded;
 use self::cgroup::Cgroup;
-pub use self::doctor::{Finding, Program, Report, State, Verdict, look};
+pub use self::doctor::{Finding, LIMIT, Logs, Outcome, Program, Report, Request, State, Verdict, look};
 pub use self::listening::{Listening, Presence};
 use self::load::{Maps, Room};
 use self::pins::Pins;
 pub use self::pins::{FOLDER, Unloaded, see_to_bpffs, unload};
 pub use self::publish::Prepared;
 use self::publish::Publisher;
+pub use self::refusal::{Reason, Refusal};
 pub use self::sockets::Sockets;
 use self::steering::Steering;
 pub use self::steering::{Asked, Heart, OnLoss};
+pub use self::trial::WHOLE as LOG_BYTES;
 use crate::connections::words::Shared;
 use crate::plan::Plan;
 
@@ -103,10 +107,21 @@ pub struct Wanted {
     pub steering: Result<Asked, String>,
 }
 
-impl Kernel {
-    /// Loads programs and maps. `assign` is not attached; the programs that steer are, and leave everything as it is until a
-    /// plan is in force. Nothing is pinned.
-    pub fn load(wanted: &Wanted) -> Result<Self> {
+/// What a [`Kernel`] is made of: maps, and programs that the kernel is yet to take.
+struct Loading {
+    ebpf: Ebpf,
+    maps: Maps,
+    cgroup: Cgroup,
+    room: Room,
+    /// What is asked of programs that steer; or why there are to be none.
+    steering: Result<Asked, String>,
+    /// Sets this agent apart from others.
+    agent: u64,
+}
+
+impl Loading {
+    /// Makes the maps. No program is loaded.
+    fn open(wanted: &Wanted) -> Result<Self> {
         let missing = capabilities::missing()?;
         if !missing.is_empty() {
             bail!("this process lacks {}; run the agent as root, or by a unit that gives them", missing.join(", "));
@@ -123,11 +138,19 @@ impl Kernel {
             let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering { netns: *netns, agent, lasting });
             load::load(load::Purpose { room, speaks, steering: purpose })
         };
-        let (mut ebpf, maps) = if netns.is_ok() { load_lasting(load)? } else { load(&[])? };
+        let (ebpf, maps) = if netns.is_ok() { load_lasting(load)? } else { load(&[])? };
+        Ok(Self { ebpf, maps, cgroup, room, steering: netns.map(|(asked, _)| asked), agent })
+    }
+
+    /// Has the kernel take the programs that it has not yet, and attaches those that steer.
+    fn finish(self) -> Result<Kernel> {
+        let Self { mut ebpf, maps, cgroup, room, steering, agent } = self;
+        load::take(&mut ebpf, "assign")?;
+        load::clear(&maps).context("the maps cannot be filled")?;
         let maps = Arc::new(maps);
-        let (steering, heart) = match netns {
+        let (steering, heart) = match steering {
             Err(reason) => (Err(reason), None),
-            Ok((asked, _)) => {
+            Ok(asked) => {
                 let attached = Steering::attach(&mut ebpf, &maps, &asked);
                 if attached.is_ok() {
                     lost::watch(&maps, agent);
@@ -138,7 +161,7 @@ impl Kernel {
         let processors = aya::util::nr_cpus().map_err(|(path, error)| error_at(path, error))?;
         let sockets = Sockets::new(sys::Map::new(maps.sockets.as_fd().try_clone_to_owned()?)?);
         let publisher = Publisher::new(Arc::clone(&maps), room);
-        Ok(Self {
+        Ok(Kernel {
             ebpf,
             listening: Listening::new(Arc::clone(&maps))?,
             maps,
@@ -156,6 +179,15 @@ impl Kernel {
             left: Vec::new(),
             processors,
         })
+    }
+}
+
+impl Kernel {
+    /// Loads programs and maps. `assign` is not attached; the programs that steer are, and leave everything as it is until a
+    /// plan is in force. Nothing is pinned. The error is a [`Refusal`] where the kernel refuses `assign`; why it refuses
+    /// one that steers, [`Kernel::steers`] says.
+    pub fn load(wanted: &Wanted) -> Result<Self> {
+        Loading::open(wanted)?.finish()
     }
 
     /// Attaches the program `assign` to a cgroup, for as long as the link lives.
@@ -258,22 +290,19 @@ impl Kernel {
     /// The program `explain`, loaded when it is first asked for.
     fn load_explain(&mut self) -> Result<&mut SchedClassifier> {
         let is_released = self.ebpf.maps().next().is_none();
-        let program = load::explain(&mut self.ebpf)?;
-        if program.fd().is_err() {
+        if load::explain(&mut self.ebpf)?.fd().is_err() {
             ensure!(!is_released, "`explain` cannot be loaded by an agent that is at work");
-            program.load().context("the kernel does not take the program `explain`")?;
+            load::take(&mut self.ebpf, "explain")?;
         }
-        Ok(program)
+        load::explain(&mut self.ebpf)
     }
 
     /// How many instructions the verifier follows in each program.
     pub fn verified(&mut self) -> Result<Vec<(&'static str, u32)>> {
         self.load_explain()?;
-        let steering = steering::PROGRAMS.iter().filter(|_| self.steering.is_ok()).map(|(name, _)| *name);
-        let names = ["assign", "explain"].into_iter().chain(steering);
-        let verified = names
-            .map(|name| Ok((name, load::info(&self.ebpf, name)?.verified_instruction_count().unwrap_or_default())));
-        verified.collect()
+        let has = |name: &str| matches!(name, "assign" | "explain") || self.steering.is_ok();
+        let names = load::PROGRAMS.into_iter().map(|(name, _)| name).filter(|name| has(name));
+        names.map(|name| Ok((name, load::verified(&self.ebpf, name)?.unwrap_or_default()))).collect()
     }
 
     /// Connections of a destination that were steered.

@@ -19,6 +19,7 @@ pub mod load;
 pub mod maps;
 pub mod neighbour;
 pub mod noise;
+pub mod object;
 pub mod process;
 pub mod routes;
 pub mod rush;

@@ -103,9 +103,14 @@ impl Assignment {
         })
     }
 
-    /// Says, in a line, who decides and why.
+    /// Says who decides and why: in one line where the kernel takes no program, since then nothing is steered either.
     pub(super) fn say(&self) {
+        const MORE: &str = "`tcpshift-agent doctor` says more";
         let Self { kernel, reason, lack, .. } = self;
+        if kernel.is_none() && self.asked == Assign::Auto {
+            log::info!("the agent decides for new connections, and none is steered: {reason}; {MORE}");
+            return say_left_behind();
+        }
         let who = if kernel.is_some() && lack.is_none() { "the kernel" } else { "the agent" };
         log::info!("{who} decides for new connections that are carried: {reason}");
         match self.steers() {
@@ -113,13 +118,11 @@ impl Assignment {
                 let clients = kernel.as_ref().and_then(Kernel::clients).map(|path| path.display().to_string());
                 log::info!("connections can be steered; clients are the programs of {}", clients.unwrap_or_default());
             }
+            Err(reason) if kernel.is_some() => log::info!("no connection is steered: {reason}; {MORE}"),
             Err(reason) => log::info!("no connection is steered: {reason}"),
         }
-        if kernel.is_none() && kernel::is_left_behind() {
-            log::warn!(
-                "programs of an agent that is gone still steer connections by its last plan; `tcpshift-agent unload` \
-                 removes them"
-            );
+        if kernel.is_none() {
+            say_left_behind();
         }
     }
 
@@ -367,6 +370,16 @@ fn load(wanted: &Wanted) -> Result<Kernel> {
     // Later there may be no right to it.
     kernel::see_to_bpffs()?;
     Ok(kernel)
+}
+
+/// Says that programs of an agent that is gone go on, if they do.
+fn say_left_behind() {
+    if kernel::is_left_behind() {
+        log::warn!(
+            "programs of an agent that is gone still steer connections by its last plan; `tcpshift-agent unload` \
+             removes them"
+        );
+    }
 }
 
 /// Says which listeners have too many rules for programs.

@@ -1,22 +1,42 @@
 //! `doctor`: whether this machine's kernel can decide for new connections, and why not.
 
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
 use super::outcome::{Done, Stop};
 use super::place::{self, AdminAddress};
-use super::table::Table;
+use super::table::{Table, wrap};
 use super::{JsonOnly, screen};
-use crate::kernel::{self, Finding, Program, Report, State, Verdict};
+use crate::kernel::{self, Finding, LOG_BYTES, Logs, Outcome, Program, Report, Request, State, Verdict};
 
 const AFTER: &str = "\
 Examples:
   sudo tcpshift-agent doctor
   sudo tcpshift-agent doctor -o json
+  sudo tcpshift-agent doctor --log /root/doctor
+  sudo tcpshift-agent doctor --object target/bpf/tcpshift
 
 Programs are loaded, attached and run on maps of their own, in the cgroup that this command is in; an agent that runs \
-is not disturbed, and nothing is left. A STATE of missing is a hindrance, a note is none.
+is not disturbed, and nothing is left. A STATE of missing is a hindrance, a note is none. VERIFIED is how many \
+instructions the kernel's verifier followed. The first program that the kernel refuses is the last one that is tried, \
+and after 9 s the answer is what is known by then.
 
-Exit codes: 0 the kernel can decide (run --assign kernel), 1 it cannot, and the agent decides.";
+Exit codes: 0 the kernel can decide (run --assign kernel), 1 it cannot, and the agent decides; with --object: 0 it takes \
+all programs, 1 it does not. 75 the kernel was still checking a program after 9 s; 2 usage.";
+
+/// Columns of a terminal, and lines of an answer.
+const COLUMNS: usize = 80;
+const LINES: usize = 60;
+
+/// Characters of a cell at most, and programs with a line of their own.
+const CELL: usize = 200;
+const PROGRAMS: usize = 20;
+
+/// Bytes of an object at most; ours has about one million.
+const OBJECT: u64 = 64 << 20;
 
 /// Try whether the kernel can decide for new connections here, and say what is missing
 #[derive(Args, Debug)]
@@ -26,52 +46,167 @@ pub(super) struct Arguments {
     #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
     output: Option<JsonOnly>,
 
+    /// Write all that the verifier says of each program to DIR/PROGRAM.log, 4 MiB of each at most, readable by root alone.
+    /// Every program is tried by itself, however long that takes
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
+
+    /// Try the programs of another build, such as one to be upgraded to: the object that `cargo xtask build-ebpf` makes. They
+    /// are loaded, and not run
+    #[arg(long, value_name = "FILE")]
+    object: Option<PathBuf>,
+
     // Accepted as by every command; there is nothing to ask an agent here.
     #[arg(long, hide = true, value_parser = place::admin_address)]
     admin: Option<AdminAddress>,
 }
 
 pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
-    let report = kernel::look();
+    let failed = |error: anyhow::Error| Stop::Failed(format!("{error:#}"));
+    let object = arguments.object.as_deref().map(read).transpose()?;
+    let logs = arguments.log.as_deref().map(Logs::open).transpose().map_err(failed)?;
+    let is_watched = logs.is_some() && std::io::stderr().is_terminal();
+    let told = |program: &Program| {
+        if is_watched {
+            screen::note(&format!("{}: {}", program.name, state(program)));
+        }
+    };
+    let report = kernel::look(Request { object, logs }, told).map_err(|error| match &arguments.object {
+        Some(path) => Stop::Failed(format!("{}: {error:#}", path.display())),
+        None => failed(error),
+    })?;
     screen::print(&match arguments.output {
         Some(JsonOnly::Json) => screen::json(&report)?,
-        None => text(&report),
+        None => text(&report, arguments.log.as_deref()),
     })?;
-    Ok(if report.works { Done::Well } else { Done::Failed })
+    Ok(match report {
+        Report { finished: false, .. } => Done::Unfinished,
+        Report { works: true, .. } => Done::Well,
+        Report { works: false, .. } => Done::Failed,
+    })
 }
 
-fn text(report: &Report) -> String {
-    let Report { works: _, machine, programs, datapaths, assignment } = report;
-    let mut findings = Table::new(["MACHINE", "STATE", "FOUND", "CURE"]);
+/// The object of another build.
+fn read(path: &Path) -> Result<Vec<u8>, Stop> {
+    let cannot = |error| Stop::Failed(format!("cannot read {}: {error}", path.display()));
+    let mut object = Vec::new();
+    File::open(path).and_then(|file| file.take(OBJECT + 1).read_to_end(&mut object)).map_err(cannot)?;
+    if object.len() as u64 > OBJECT {
+        let path = path.display();
+        return Err(Stop::Failed(format!("{path} has more than {} MiB: it is no object of programs", OBJECT >> 20)));
+    }
+    Ok(object)
+}
+
+/// The report for people: not more than [`LINES`] lines, whatever the kernel says.
+fn text(report: &Report, logs: Option<&Path>) -> String {
+    let Report { works: _, finished, machine, programs, datapaths, assignment } = report;
+    let mut findings = Table::new(["MACHINE", "STATE", "FOUND"]);
     for Finding { what, state, found, cure } in machine {
         let state = match state {
             State::Ok => "ok",
             State::Note => "note",
             State::Missing => "missing",
         };
-        findings.push(&[(*what).to_owned(), state.to_owned(), found.clone(), cure.clone()]);
+        findings.push(&[(*what).to_owned(), state.to_owned(), cut(found, CELL)]);
+        if !cure.is_empty() {
+            findings.push(&[String::new(), String::new(), format!("cure: {}", cut(cure, CELL))]);
+        }
     }
-    let mut tried = Table::new(["PROGRAM", "TYPE", "LOADED", "VERIFIED", "WORKS", "FOUND"]);
-    for Program { name, kind, loaded, verified, works, found } in programs {
-        let verified = verified.map_or_else(|| "-".to_owned(), |count| count.to_string());
-        let row = [(*name).to_owned(), (*kind).to_owned(), yes(*loaded), verified, yes(*works), found.clone()];
-        tried.push(&row);
+    let mut tried = Table::new(["PROGRAM", "TYPE", "VERIFIED", "STATE"]);
+    for program in programs.iter().take(PROGRAMS) {
+        let verified = program.verified.map_or_else(|| "-".to_owned(), |count| count.to_string());
+        tried.push(&[cut(&program.name, 24), program.kind.to_owned(), verified, state(program)]);
     }
-    let sections = [
-        findings.without_empty("CURE").text(),
-        tried.text(),
-        verdicts("DATAPATH", datapaths),
-        verdicts("ASSIGNMENT", assignment),
-    ];
-    sections.join("\n")
+    let mut sections = vec![findings.text_within(COLUMNS), tried.text_within(COLUMNS)];
+    if programs.len() > PROGRAMS {
+        sections.push(format!("and {} other programs, which `-o json` shows\n", programs.len() - PROGRAMS));
+    }
+    sections.extend(programs.iter().find(|program| is_wrong(program)).map(|program| wrong(program, logs.is_some())));
+    if !finished {
+        let said = format!(
+            "The kernel was still checking programs after {} s. Try again when this machine is less busy, or with --log \
+             DIR, which waits.",
+            kernel::LIMIT.as_secs()
+        );
+        sections.push(wrap(&said, COLUMNS).join("\n") + "\n");
+    }
+    if let Some(logs) = logs {
+        let most = LOG_BYTES >> 20;
+        let said = format!("What the verifier says of each program, {most} MiB at most, is in {}.", logs.display());
+        sections.push(wrap(&said, COLUMNS).join("\n") + "\n");
+    }
+    for (heading, verdicts) in [("DATAPATH", datapaths), ("ASSIGNMENT", assignment)] {
+        if !verdicts.is_empty() {
+            sections.push(self::verdicts(heading, verdicts));
+        }
+    }
+    let text = sections.join("\n");
+    let lines: Vec<_> = text.lines().collect();
+    if lines.len() <= LINES {
+        return text;
+    }
+    format!("{}\n... `-o json` has all of it\n", lines[..LINES - 1].join("\n"))
+}
+
+/// How far a program has come, in a word or two.
+fn state(program: &Program) -> String {
+    match (program.state, &program.errno) {
+        (Outcome::Works, _) => "works".to_owned(),
+        (Outcome::Loaded, _) => "loaded".to_owned(),
+        (Outcome::Fails, _) => "fails".to_owned(),
+        (Outcome::Refused, None) => "refused".to_owned(),
+        (Outcome::Refused, Some(errno)) => format!("refused ({errno})"),
+        (Outcome::Checking, _) => cut(&program.found, CELL),
+        (Outcome::NotTried, _) => "not tried".to_owned(),
+    }
+}
+
+fn is_wrong(program: &Program) -> bool {
+    // What stands in the way of all programs is said of the machine, or of the first of them.
+    matches!(program.state, Outcome::Refused | Outcome::Fails)
+}
+
+/// What is wrong with a program, and what to do.
+fn wrong(program: &Program, is_logged: bool) -> String {
+    let Program { name, state, found, errno, reason, cure, said, verified, .. } = program;
+    let (Outcome::Refused, Some(errno), Some(reason)) = (state, errno, reason) else {
+        return wrap(&format!("`{name}`: {}", cut(found, 2 * CELL)), COLUMNS).join("\n") + "\n";
+    };
+    let after = verified.map(|count| format!(" after {count} instructions")).unwrap_or_default();
+    let end = if said.is_empty() { "." } else { ":" };
+    let mut lines = wrap(&format!("The kernel refuses `{name}` ({errno}{after}){end}"), COLUMNS);
+    for line in said {
+        lines.push(format!("    {}", cut(line, COLUMNS - 4)));
+    }
+    let more = if is_logged { "" } else { "`tcpshift-agent doctor --log DIR` writes all that the verifier says" };
+    let facts = [("why", reason.as_str()), ("cure", cure.as_deref().unwrap_or_default()), ("more", more)];
+    for (word, fact) in facts.into_iter().filter(|(_, fact)| !fact.is_empty()) {
+        for (at, line) in wrap(fact, COLUMNS - 7).into_iter().enumerate() {
+            let word = if at == 0 { word } else { "" };
+            lines.push(format!("{word:<7}{line}"));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A text on a line, of so many characters at most.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 3).chain("...".chars()).collect()
 }
 
 fn verdicts(heading: &str, verdicts: &[Verdict]) -> String {
-    let mut table = Table::new([heading, "WORKS", "WHY", "CURE"]);
+    let mut table = Table::new([heading, "WORKS", "WHY"]);
     for Verdict { name, works, why, cure } in verdicts {
-        table.push(&[(*name).to_owned(), yes(*works), why.clone(), cure.clone()]);
+        table.push(&[(*name).to_owned(), yes(*works), cut(why, CELL)]);
+        if !cure.is_empty() {
+            table.push(&[String::new(), String::new(), format!("cure: {}", cut(cure, CELL))]);
+        }
     }
-    table.without_empty("CURE").text()
+    table.text_within(COLUMNS)
 }
 
 fn yes(is_so: bool) -> String {
@@ -82,12 +217,42 @@ fn yes(is_so: bool) -> String {
 mod tests {
     use super::*;
 
+    fn program(name: &str, state: Outcome, found: &str) -> Program {
+        Program {
+            name: name.to_owned(),
+            kind: "sock_ops",
+            state,
+            loaded: matches!(state, Outcome::Works | Outcome::Loaded),
+            verified: None,
+            works: state == Outcome::Works,
+            found: found.to_owned(),
+            errno: None,
+            reason: None,
+            cure: None,
+            said: Vec::new(),
+        }
+    }
+
+    fn refused() -> Program {
+        Program {
+            verified: Some(262_232),
+            errno: Some("EFAULT".to_owned()),
+            reason: Some("it is too complex for this kernel's verifier".to_owned()),
+            cure: Some("a newer kernel".to_owned()),
+            said: vec![format!("12: {}", "x".repeat(200)), "The sequence of 8193 jumps is too complex.".to_owned()],
+            ..program("assign", Outcome::Refused, "")
+        }
+    }
+
+    fn verdict(name: &'static str, works: bool, cure: &str) -> Verdict {
+        Verdict { name, works, why: "why".to_owned(), cure: cure.to_owned() }
+    }
+
     #[test]
     fn everything_found_has_its_line() {
-        let verdict =
-            |name, works: bool, cure: &str| Verdict { name, works, why: "why".to_owned(), cure: cure.to_owned() };
         let report = Report {
             works: false,
+            finished: true,
             machine: vec![
                 Finding { what: "kernel", state: State::Ok, found: "6.1".to_owned(), cure: String::new() },
                 Finding {
@@ -97,31 +262,54 @@ mod tests {
                     cure: "mount it".to_owned(),
                 },
             ],
-            programs: vec![Program {
-                name: "assign",
-                kind: "sock_ops",
-                loaded: true,
-                verified: Some(1_234),
-                works: false,
-                found: "not\nattached".to_owned(),
-            }],
+            programs: vec![refused(), program("explain", Outcome::NotTried, "not tried: `assign` is refused")],
             datapaths: vec![verdict("proxy", true, "")],
             assignment: vec![verdict("kernel", false, "mount it")],
         };
         let expected = "\
-MACHINE   STATE     FOUND   CURE
+MACHINE   STATE     FOUND
 kernel    ok        6.1
-cgroup2   missing   none    mount it
+cgroup2   missing   none
+                    cure: mount it
 
-PROGRAM   TYPE       LOADED   VERIFIED   WORKS   FOUND
-assign    sock_ops   yes      1234       no      not attached
+PROGRAM   TYPE       VERIFIED   STATE
+assign    sock_ops   262232     refused (EFAULT)
+explain   sock_ops   -          not tried
+
+The kernel refuses `assign` (EFAULT after 262232 instructions):
+    12: CUT...
+    The sequence of 8193 jumps is too complex.
+why    it is too complex for this kernel's verifier
+cure   a newer kernel
+more   `tcpshift-agent doctor --log DIR` writes all that the verifier says
 
 DATAPATH   WORKS   WHY
 proxy      yes     why
 
-ASSIGNMENT   WORKS   WHY   CURE
-kernel       no      why   mount it
+ASSIGNMENT   WORKS   WHY
+kernel       no      why
+                     cure: mount it
 ";
-        assert_eq!(text(&report), expected);
+        assert_eq!(text(&report, None), expected.replace("CUT", &"x".repeat(69)));
+    }
+
+    #[test]
+    fn whatever_is_found_the_answer_has_sixty_lines_of_eighty_columns() {
+        let long = "a word and another ".repeat(1_000);
+        let finding = |_| Finding { what: "capabilities", state: State::Note, found: long.clone(), cure: long.clone() };
+        let programs = (0..1_000).map(|_| Program { said: vec!["y".repeat(200); 6], ..refused() });
+        let long_verdict = |name| Verdict { name, works: false, why: long.clone(), cure: long.clone() };
+        let report = Report {
+            works: false,
+            finished: false,
+            machine: (0..7).map(finding).collect(),
+            programs: programs.collect(),
+            datapaths: vec![long_verdict("connect"); 3],
+            assignment: vec![long_verdict("kernel"); 2],
+        };
+        let text = text(&report, None);
+        assert!(text.lines().count() <= LINES, "{}", text.lines().count());
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+        assert!(text.ends_with("`-o json` has all of it\n"), "{text}");
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum Done {
     Invalid,
     /// Something was found that is bad enough, and that has been said.
     Found,
+    /// There was not enough time to find out, and that has been said.
+    Unfinished,
 }
 
 /// Why a command stopped before its end.
@@ -49,6 +51,8 @@ pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
         Ok(Done::Failed) => 1,
         Ok(Done::Invalid) => 65,
         Ok(Done::Found) => 79,
+        // EX_TEMPFAIL of sysexits.h: try again.
+        Ok(Done::Unfinished) => 75,
         Err(Stop::Usage(message)) => {
             screen::error(&message);
             screen::complain("\nFor more information, try '--help'.");

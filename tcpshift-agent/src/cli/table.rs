@@ -44,6 +44,24 @@ impl Table {
         text
     }
 
+    /// As [`Table::text`], with the last column broken into lines so that none is longer than so many characters, if that
+    /// leaves the column 20.
+    pub(super) fn text_within(&self, most: usize) -> String {
+        let widths = self.widths();
+        let Some((_, others)) = widths.split_last() else { return String::new() };
+        let room = most.saturating_sub(others.iter().map(|width| width + GAP).sum()).max(20);
+        let mut broken = Self::new(self.heading.clone());
+        for row in &self.rows {
+            let (last, others) = row.split_last().expect("a row has as many cells as the heading");
+            let mut cells = others.to_vec();
+            for piece in wrap(last, room) {
+                cells.push(piece);
+                broken.rows.push(std::mem::replace(&mut cells, vec![String::new(); others.len()]));
+            }
+        }
+        broken.text()
+    }
+
     /// Only the rows, in given widths: for what comes after a table that has been printed.
     pub(super) fn rows_text(&self, widths: &[usize]) -> String {
         self.rows.iter().map(|row| line(row, widths) + "\n").collect()
@@ -65,6 +83,36 @@ fn line(cells: &[String], widths: &[usize]) -> String {
     line.trim_end().to_owned()
 }
 
+/// A text in lines of so many characters at most, broken between words where that can be. At least one line.
+pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
+    let (mut lines, mut line, mut length) = (Vec::new(), String::new(), 0);
+    for word in text.split_whitespace() {
+        let mut word = word;
+        loop {
+            let gap = usize::from(length > 0);
+            let letters = word.chars().count();
+            if length + gap + letters <= room {
+                line.extend(std::iter::repeat_n(' ', gap));
+                line.push_str(word);
+                length += gap + letters;
+                break;
+            }
+            if length == 0 {
+                // Longer than a line.
+                let end = word.char_indices().nth(room).map_or(word.len(), |(at, _)| at);
+                line.push_str(&word[..end]);
+                word = &word[end..];
+            }
+            lines.push(std::mem::take(&mut line));
+            length = 0;
+        }
+    }
+    if length > 0 || lines.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +125,19 @@ mod tests {
         let expected = "NAME       HOSTS   AGE\ntcp-echo           5m\nb          [\"*\"]   é\u{fffd}\n";
         assert_eq!(table.text(), expected);
         assert_eq!(table.without_empty("AGE").widths().len(), 3);
+    }
+
+    #[test]
+    fn the_last_column_is_broken_between_words() {
+        let mut table = Table::new(["NAME", "FOUND"]);
+        table.push(&["a".into(), "one two three four five six seven".into()]);
+        table.push(&["b".into(), String::new()]);
+        table.push(&["c".into(), "z".repeat(45)]);
+        let expected = "NAME   FOUND\na      one two three four\n       five six seven\nb\n";
+        let text = table.text_within(27);
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 27), "{text}");
+        assert_eq!(text.matches('z').count(), 45);
     }
 
     #[test]

@@ -3,17 +3,45 @@
 //! The program is attached to the cgroup of this process for a moment, by a link that goes with it. It sees no socket
 //! but those of its own agent, so one that runs is not disturbed. It must not know how findings are shown.
 
+mod logs;
 mod machine;
 mod tries;
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
 use serde::Serialize;
+
+pub use self::logs::Logs;
+use super::refusal::{Refusal, cut};
+
+/// How long programs are tried, unless logs are wanted.
+pub const LIMIT: Duration = Duration::from_secs(9);
+
+/// Why programs are not tried any more, and what to do then.
+const UP: &str = "the time was up";
+const REFUSED: &str = "is refused";
+const AGAIN: &str = "try again when this machine is less busy, or with --log DIR, which waits";
+
+/// What is to be tried.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// The object of another build, whose programs are loaded and not run; else those that are built in are.
+    pub object: Option<Vec<u8>>,
+    /// Where the verifier's logs are kept. Then every program is tried by itself, however long it takes.
+    pub logs: Option<Logs>,
+}
 
 /// All that was found.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Whether the kernel can decide for new connections.
+    /// Whether the kernel can decide for new connections; of another build, whether it takes all programs.
     pub works: bool,
+    /// False if the kernel was still checking a program when the time was up.
+    pub finished: bool,
     /// What the machine has.
     pub machine: Vec<Finding>,
     /// What became of each program.
@@ -50,23 +78,96 @@ pub enum State {
     Missing,
 }
 
+/// How far a program has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// The kernel took it, and it did what it is for.
+    Works,
+    /// The kernel took it, and it was not run.
+    Loaded,
+    /// It did not do what it is for, or could not be tried.
+    Fails,
+    /// The kernel refuses it.
+    Refused,
+    /// The kernel was checking it when the time was up.
+    Checking,
+    /// Another was refused before it, or something is missing that all need.
+    NotTried,
+}
+
 /// One program.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Program {
     /// Its name in the object, and for `bpftool`.
-    pub name: &'static str,
+    pub name: String,
     /// Its type, as `bpftool` says it.
     #[serde(rename = "type")]
     pub kind: &'static str,
+    /// How far it has come.
+    pub state: Outcome,
     /// Whether the kernel took it.
     pub loaded: bool,
-    /// How many instructions the verifier followed, if the kernel says so.
+    /// How many instructions the verifier followed, if it says so; of one that is refused, until then.
     pub verified: Option<u32>,
     /// Whether it did what it is for.
     pub works: bool,
     /// What it did, or why not.
     pub found: String,
+    /// Name of the error by which the kernel refuses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno: Option<String>,
+    /// Why the kernel refuses it, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What can be done about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
+    /// What the verifier said last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<String>,
+}
+
+impl Program {
+    fn new(name: &str, kind: &'static str) -> Self {
+        Self {
+            name: cut(name, 64),
+            kind,
+            state: Outcome::NotTried,
+            loaded: false,
+            verified: None,
+            works: false,
+            found: String::new(),
+            errno: None,
+            reason: None,
+            cure: None,
+            said: Vec::new(),
+        }
+    }
+
+    fn load(&mut self, verified: Option<u32>) {
+        (self.state, self.loaded, self.verified) = (Outcome::Loaded, true, verified);
+        "the kernel takes it".clone_into(&mut self.found);
+    }
+
+    fn work(&mut self, did: String) {
+        (self.state, self.works, self.found) = (Outcome::Works, true, did);
+    }
+
+    fn fail(&mut self, why: String) {
+        (self.state, self.found) = (Outcome::Fails, why);
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        self.state = Outcome::Refused;
+        self.found = refusal.to_string();
+        self.verified = refusal.processed;
+        self.errno = Some(refusal.errno.clone());
+        self.reason = Some(refusal.reason.to_string());
+        self.cure = Some(refusal.cure());
+        self.said.clone_from(&refusal.said);
+    }
 }
 
 /// Whether something can be had.
@@ -83,10 +184,73 @@ pub struct Verdict {
     pub cure: String,
 }
 
-/// Looks at the machine, and tries everything.
-pub fn look() -> Report {
+/// Looks at the machine, and tries everything. `told` is called with each program that has come to its end.
+///
+/// Programs are tried in a thread: after [`LIMIT`] there is an answer without it, if no logs are wanted. A verifier ends with
+/// the process (`fatal_signal_pending` in `do_check`, 5.10 to 6.18). Errors: the object of another build is none, or a log
+/// cannot be written.
+pub fn look(request: Request, told: impl FnMut(&Program)) -> Result<Report> {
     let machine = machine::findings();
-    let programs = tries::programs();
+    let Request { object, logs } = request;
+    let is_other = object.is_some();
+    let limit = logs.is_none().then(|| Instant::now() + LIMIT);
+    let (programs, finished) = within(limit, told, move |tell| match object {
+        Some(object) => tries::other(&object, logs.as_ref(), tell),
+        None => tries::built_in(logs.as_ref(), tell),
+    })?;
+    if is_other {
+        let works = programs.iter().all(|program| program.loaded);
+        return Ok(Report { works, finished, machine, programs, datapaths: Vec::new(), assignment: Vec::new() });
+    }
+    Ok(report(machine, programs, finished))
+}
+
+/// Runs in a thread what tells of programs, and waits until a moment for its end. Returns what was told last, and whether it
+/// came to its end.
+fn within(
+    limit: Option<Instant>,
+    mut told: impl FnMut(&Program),
+    run: impl FnOnce(tries::Tell<'_>) -> Result<()> + Send + 'static,
+) -> Result<(Vec<Program>, bool)> {
+    let (sender, receiver) = mpsc::channel::<Vec<Program>>();
+    // Nobody listens any more once the time is up.
+    let thread = thread::spawn(move || run(&|programs| drop(sender.send(programs.to_vec()))));
+    let mut programs: Vec<Program> = Vec::new();
+    loop {
+        let left = limit.map_or(Duration::MAX, |limit| limit.saturating_duration_since(Instant::now()));
+        match receiver.recv_timeout(left) {
+            Ok(next) => {
+                let is_over = |program: &Program| !matches!(program.state, Outcome::Checking | Outcome::NotTried);
+                let had = |at: usize| programs.get(at).is_some_and(is_over);
+                next.iter()
+                    .enumerate()
+                    .filter(|(at, program)| is_over(program) && !had(*at))
+                    .for_each(|(_, one)| told(one));
+                programs = next;
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                thread.join().map_err(|_| anyhow!("trying programs came to an unexpected end; please report it"))??;
+                return Ok((programs, true));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let still = format!("still being checked by the kernel after {} s", LIMIT.as_secs());
+                for program in &mut programs {
+                    match program.state {
+                        Outcome::Checking => program.found.clone_from(&still),
+                        Outcome::NotTried if program.found.is_empty() => {
+                            program.found = format!("not tried: {UP}");
+                        }
+                        Outcome::Loaded => program.found = format!("taken by the kernel, and not run: {UP}"),
+                        _ => {}
+                    }
+                }
+                return Ok((programs, false));
+            }
+        }
+    }
+}
+
+fn report(machine: Vec<Finding>, programs: Vec<Program>, finished: bool) -> Report {
     let proxy = Verdict {
         name: "proxy",
         works: true,
@@ -94,7 +258,7 @@ pub fn look() -> Report {
         cure: String::new(),
     };
     let of = |names: &[&str]| -> Vec<Program> {
-        programs.iter().filter(|program| names.contains(&program.name)).cloned().collect()
+        programs.iter().filter(|program| names.contains(&&*program.name)).cloned().collect()
     };
     let decides = "programs load, attach, and decide as a plan says";
     let kernel = verdict("kernel", decides, &machine, &of(&["assign", "explain"]));
@@ -109,6 +273,7 @@ pub fn look() -> Report {
     };
     Report {
         works: kernel.works,
+        finished,
         machine,
         programs,
         datapaths: vec![proxy, connect, lookup],
@@ -124,12 +289,22 @@ fn verdict(name: &'static str, works: &str, machine: &[Finding], programs: &[Pro
     }
     match programs.iter().find(|program| !program.works) {
         None => Verdict { name, works: true, why: works.to_owned(), cure: String::new() },
-        Some(program) => Verdict {
-            name,
-            works: false,
-            why: format!("`{}`: {}", program.name, program.found),
-            cure: "the agent does without; report what is said".to_owned(),
-        },
+        Some(program) => {
+            let why = match (&program.reason, program.state) {
+                (Some(reason), _) => format!("`{}` is refused: {reason}", program.name),
+                (None, Outcome::NotTried | Outcome::Checking | Outcome::Loaded) => {
+                    format!("`{}` is {}", program.name, program.found)
+                }
+                (None, _) => format!("`{}`: {}", program.name, program.found),
+            };
+            let cure = match program.state {
+                Outcome::Checking | Outcome::Loaded => AGAIN.to_owned(),
+                Outcome::NotTried if program.found.ends_with(UP) => AGAIN.to_owned(),
+                Outcome::NotTried if program.found.ends_with(REFUSED) => "see above".to_owned(),
+                _ => program.cure.clone().unwrap_or_else(|| "the agent does without; report what is said".to_owned()),
+            };
+            Verdict { name, works: false, why, cure }
+        }
     }
 }
 
@@ -139,13 +314,14 @@ mod tests {
 
     #[test]
     fn the_verdict_says_what_is_in_the_way() {
-        let program = |works| Program {
-            name: "assign",
-            kind: "sock_ops",
-            loaded: works,
-            verified: None,
-            works,
-            found: "no".to_owned(),
+        let program = |works| {
+            let mut program = Program::new("assign", "sock_ops");
+            if works {
+                program.work("yes".to_owned())
+            } else {
+                program.fail("no".to_owned())
+            }
+            program
         };
         let finding = |state| Finding { what: "x", state, found: "y".to_owned(), cure: "z".to_owned() };
         assert!(verdict("x", "w", &[finding(State::Ok), finding(State::Note)], &[program(true)]).works);
@@ -153,5 +329,56 @@ mod tests {
         assert!(!refused.works && refused.why == "`assign`: no", "{refused:?}");
         let lacking = verdict("x", "w", &[finding(State::Missing)], &[program(false)]);
         assert_eq!((lacking.works, lacking.why.as_str(), lacking.cure.as_str()), (false, "x: y", "z"));
+        let mut complex = program(false);
+        complex.refuse(&Refusal::new(
+            "assign",
+            &std::io::Error::from_raw_os_error(14),
+            "The sequence of 8193 jumps is too complex.",
+        ));
+        let refused = verdict("x", "w", &[], &[complex]);
+        assert_eq!(refused.why, "`assign` is refused: it is too complex for this kernel's verifier");
+        assert!(refused.cure.contains("--log DIR"), "{refused:?}");
+    }
+
+    #[test]
+    fn what_takes_too_long_is_told_as_far_as_it_is() {
+        let programs =
+            || vec![Program::new("a", "sock_ops"), Program::new("b", "sock_ops"), Program::new("c", "sock_ops")];
+        let mut over = Vec::new();
+        let soon = Some(Instant::now() + Duration::from_millis(200));
+        let (found, finished) = within(
+            soon,
+            |program| over.push(program.name.clone()),
+            move |tell| {
+                let mut programs = programs();
+                programs[0].load(Some(7));
+                programs[1].state = Outcome::Checking;
+                tell(&programs);
+                // As a call of bpf(2) that takes long.
+                thread::sleep(Duration::from_secs(600));
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert!(!finished && over == ["a"], "{over:?}");
+        let said: Vec<_> = found.iter().map(|program| program.found.as_str()).collect();
+        assert_eq!(
+            said,
+            [
+                "taken by the kernel, and not run: the time was up",
+                "still being checked by the kernel after 9 s",
+                "not tried: the time was up"
+            ]
+        );
+        let (found, finished) = within(
+            None,
+            |_| (),
+            move |tell| {
+                tell(&programs());
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert!(finished && found.len() == 3);
     }
 }

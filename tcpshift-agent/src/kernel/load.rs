@@ -9,16 +9,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use aya::maps::MapData;
-use aya::programs::{
-    CgroupSockAddr, Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, SkLookup, SkReuseport, SockOps,
-};
-use aya::{Ebpf, EbpfLoader};
+use aya::programs::{Program, ProgramError, SchedClassifier, SkReuseport, SockOps};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use tcpshift_common::layout::{
     AddressKey, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow,
     ListenerRow, ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
 };
 use tcpshift_common::listener::Rule;
 
+use super::refusal::Refusal;
 use super::sys::{self, Map, MapInfo, Row, Words, map_type};
 
 /// The object that `cargo xtask build-ebpf` built, if this agent was compiled with one.
@@ -27,9 +26,9 @@ const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT
 #[cfg(not(ebpf))]
 const OBJECT: Option<&[u8]> = None;
 
-/// Whether there is an object to load.
-pub(super) const fn is_built_in() -> bool {
-    OBJECT.is_some()
+/// The object that is built in.
+pub(super) const fn built_in() -> Option<&'static [u8]> {
+    OBJECT
 }
 
 /// How many rows maps have that are made once: numbers must be below.
@@ -213,7 +212,7 @@ const COOKIES: &str = "cookies";
 const CONNECTIONS: &str = "connections";
 pub(super) const LASTING: [&str; 2] = [COOKIES, CONNECTIONS];
 
-/// Loads the object. Its program `assign` is loaded too, and nothing is attached.
+/// Opens the object and makes its maps. No program is loaded.
 pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
     let Some(object) = OBJECT else {
         bail!("this agent was built without the kernel's programs; build it again after `cargo xtask build-ebpf`");
@@ -222,13 +221,12 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
     // A level of 0 takes the messages out of the programs when they are loaded.
     let level = if speaks { 5_u8 } else { 0 };
     let mut loader = EbpfLoader::new();
+    set_room(&mut loader, &room);
     loader
-        .map_max_entries("slot_tables", room.slot_tables)
-        .map_max_entries("hash_tables", room.hash_tables)
-        .map_max_entries("sequences", room.routes)
-        .map_max_entries("turns", room.destinations)
-        .map_max_entries("loads", room.endpoints)
-        .override_global("AYA_LOG_LEVEL", &level, false);
+        .override_global("AYA_LOG_LEVEL", &level, false)
+        // Asked for after a failure only. Errors and statistics are some hundred bytes, so aya asks once; with the
+        // instructions they are megabytes, and aya would ask up to ten times for more.
+        .verifier_log_level(VerifierLogLevel::STATS);
     match &steering {
         Some(steering) => {
             loader
@@ -241,15 +239,18 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
         }
         // Nobody fills them.
         None => {
-            for map in ["flows", "unheld", "listening", "own_endpoints", "groups", COOKIES] {
+            for map in UNUSED_MAPS {
                 loader.map_max_entries(map, UNUSED);
             }
         }
     }
-    let mut ebpf = loader.load(object).context("the kernel takes no map of the object")?;
-    assign(&mut ebpf)?.load().context("the kernel does not take the program `assign`")?;
+    let ebpf = loader.load(object).context("the kernel takes no map of the object")?;
     let maps = maps(&ebpf)?;
-    // Else a program would find nothing at all before the first plan.
+    Ok((ebpf, maps))
+}
+
+/// Hangs in empty tables: else a program would find nothing at all before the first plan.
+pub(super) fn clear(maps: &Maps) -> io::Result<()> {
     let sides: Vec<u32> = (0..SIDES).collect();
     maps.addresses.clear(&sides)?;
     maps.listeners.clear(&sides)?;
@@ -257,8 +258,32 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
     maps.routes.clear(&sides)?;
     maps.destinations.clear(&sides)?;
     maps.endpoints.clear(&sides)?;
-    maps.slots.clear(&[0])?;
-    Ok((ebpf, maps))
+    maps.slots.clear(&[0])
+}
+
+/// Opens the object of another build, whose programs are to be tried and not to be run, and makes its maps, small ones.
+pub(super) fn open_other(object: &[u8]) -> Result<Ebpf> {
+    let room = Room::new(1);
+    let mut loader = EbpfLoader::new();
+    set_room(&mut loader, &room);
+    for map in UNUSED_MAPS {
+        loader.map_max_entries(map, UNUSED);
+    }
+    // Numbers of nobody: the verifier takes out what is never reached, and with 0 that could be more than in an agent.
+    loader.override_global("NETNS", &1_u64, false).override_global("AGENT_ID", &1_u64, false);
+    loader.override_global("AYA_LOG_LEVEL", &0_u8, false).verifier_log_level(VerifierLogLevel::STATS);
+    loader
+        .load(object)
+        .map_err(|error| anyhow::Error::msg(super::refusal::cut(&format!("{:#}", anyhow::Error::new(error)), 300)))
+}
+
+fn set_room(loader: &mut EbpfLoader<'_>, room: &Room) {
+    loader
+        .map_max_entries("slot_tables", room.slot_tables)
+        .map_max_entries("hash_tables", room.hash_tables)
+        .map_max_entries("sequences", room.routes)
+        .map_max_entries("turns", room.destinations)
+        .map_max_entries("loads", room.endpoints);
 }
 
 /// Closes the object's own descriptors of its maps, since [`Maps`] has others and two descriptors are a connection. A
@@ -281,6 +306,9 @@ pub(super) fn is_like(name: &str, map: BorrowedFd<'_>) -> bool {
     })
 }
 
+/// Maps that nobody fills where no program steers.
+const UNUSED_MAPS: [&str; 6] = ["flows", "unheld", "listening", "own_endpoints", "groups", COOKIES];
+
 /// Rows of a map that is not used; the kernel wants some for each processor.
 const UNUSED: u32 = 1024;
 
@@ -294,39 +322,45 @@ pub(super) fn explain(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier> {
     program(ebpf, "explain")
 }
 
-/// Has the kernel take a program that steers.
+/// All programs, in the order in which they are tried, by name and by type as `bpftool` has it.
+pub(super) const PROGRAMS: [(&str, &str); 9] = [
+    ("assign", "sock_ops"),
+    ("explain", "sched_cls"),
+    ("connect4", "cgroup_sock_addr"),
+    ("connect6", "cgroup_sock_addr"),
+    ("getpeername4", "cgroup_sock_addr"),
+    ("getpeername6", "cgroup_sock_addr"),
+    ("lookup", "sk_lookup"),
+    ("record", "sock_ops"),
+    ("refuse", "sk_reuseport"),
+];
+
+/// Has the kernel take a program, unless it has it. The error is a [`Refusal`] where the kernel refuses.
 pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd> {
-    let fd = |fd: &ProgramFd| fd.as_fd().try_clone_to_owned();
-    let refused = || format!("the kernel does not take the program `{name}`");
-    let fd = match name {
-        "record" => {
-            let program: &mut SockOps = program(ebpf, name)?;
-            program.load().with_context(refused)?;
-            fd(program.fd()?)
-        }
-        "refuse" => {
-            let program: &mut SkReuseport = program(ebpf, name)?;
-            program.load().with_context(refused)?;
-            fd(program.fd()?)
-        }
-        "lookup" => {
-            let program: &mut SkLookup = program(ebpf, name)?;
-            program.load().with_context(refused)?;
-            fd(program.fd()?)
-        }
-        _ => {
-            let program: &mut CgroupSockAddr = program(ebpf, name)?;
-            program.load().with_context(refused)?;
-            fd(program.fd()?)
-        }
+    let found = ebpf.program_mut(name).with_context(|| format!("the object has no program `{name}`"))?;
+    let is_taken = found.fd().is_ok();
+    let loaded = match found {
+        _ if is_taken => Ok(()),
+        Program::SockOps(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        Program::SkLookup(program) => program.load(),
+        Program::SkReuseport(program) => program.load(),
+        Program::CgroupSockAddr(program) => program.load(),
+        _ => bail!("the program `{name}` is of another type"),
     };
-    Ok(fd?)
+    loaded.map_err(|error| match Refusal::of(name, &error) {
+        Some(refusal) => anyhow::Error::new(refusal),
+        None => anyhow::Error::new(error).context(format!("the program `{name}` cannot be loaded")),
+    })?;
+    Ok(found.fd()?.as_fd().try_clone_to_owned()?)
 }
 
-/// What the kernel says of a program that it has.
-pub(super) fn info(ebpf: &Ebpf, name: &str) -> Result<ProgramInfo> {
+/// How many instructions the verifier followed in a program that the kernel has; None if the kernel does not say (before
+/// Linux 5.16).
+pub(super) fn verified(ebpf: &Ebpf, name: &str) -> Result<Option<u32>> {
     let program = ebpf.program(name).with_context(|| format!("the object has no program `{name}`"))?;
-    program.info().with_context(|| format!("the program `{name}` says nothing of itself"))
+    let info = program.info().with_context(|| format!("the program `{name}` says nothing of itself"))?;
+    Ok(info.verified_instruction_count())
 }
 
 /// Attaches the program `refuse`, which the kernel has, to the group of a socket that others may share the port with.
@@ -395,7 +429,7 @@ fn tables<R: Row, K: Row>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<Table
 }
 
 /// A descriptor of a map.
-fn map(ebpf: &Ebpf, name: &str) -> Result<OwnedFd> {
+pub(super) fn map(ebpf: &Ebpf, name: &str) -> Result<OwnedFd> {
     use aya::maps::Map::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage, SockHash};
     let data: &MapData = match ebpf.map(name).with_context(|| format!("the object has no map `{name}`"))? {
         Array(data) | ArrayOfMaps(data) | HashMap(data) | LpmTrie(data) | LruHashMap(data) | PerCpuArray(data)

@@ -60,17 +60,6 @@ pub(super) struct Steering {
     _refuser: Socket,
 }
 
-/// All programs that steer, by name and type.
-pub(super) const PROGRAMS: [(&str, &str); 7] = [
-    ("connect4", "cgroup_sock_addr"),
-    ("connect6", "cgroup_sock_addr"),
-    ("getpeername4", "cgroup_sock_addr"),
-    ("getpeername6", "cgroup_sock_addr"),
-    ("lookup", "sk_lookup"),
-    ("record", "sock_ops"),
-    ("refuse", "sk_reuseport"),
-];
-
 impl Steering {
     /// Has the kernel take the programs, and attaches them.
     pub(super) fn attach(ebpf: &mut Ebpf, maps: &Maps, asked: &Asked) -> Result<Self> {
@@ -190,5 +179,6 @@ pub(super) fn own_number_is_global() -> Result<()> {
 pub(super) fn netns_cookie() -> Result<u64> {
     let socket = nix::sys::socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
         .context("cannot open a socket")?;
-    sys::netns_cookie(socket.as_fd()).context("the kernel tells no cookie of this network namespace")
+    sys::netns_cookie(socket.as_fd())
+        .context("the kernel tells no cookie of this network namespace, as Linux does from 5.14 on")
 }

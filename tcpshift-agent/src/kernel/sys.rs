@@ -4,6 +4,7 @@
 //! command reads. It must not know what maps are for.
 #![allow(unsafe_code, reason = "system calls that no library offers, each behind a safe function")]
 
+mod programs;
 mod words;
 
 use std::ffi::CString;
@@ -20,6 +21,7 @@ use tcpshift_common::layout::{
 };
 use tcpshift_common::listener::Rule;
 
+pub(super) use self::programs::{Program, load_program};
 pub(super) use self::words::Words;
 
 const MAP_CREATE: u32 = 0;

@@ -1,12 +1,16 @@
 //! `doctor` says whether the kernel can decide, and disturbs nobody; `unload` removes what an agent that was killed left.
 
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tcpshift_tests::agent::{Agent, cli};
 use tcpshift_tests::client::{GATEWAY, answers};
 use tcpshift_tests::echo::tcp_echo;
 use tcpshift_tests::maps::{attached, path, pinned};
+use tcpshift_tests::noise::Noise;
+use tcpshift_tests::object::{SMALL, TOO_COMPLEX, UNKNOWN_HELPER, object};
 use tcpshift_tests::process::{Output, built, command, grouped, run};
 use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::until::seconds;
@@ -76,6 +80,131 @@ fn doctor_without_rights_says_what_is_missing_and_the_rest() {
     assert_eq!(report["assignment"][0]["works"], false);
     assert_eq!(report["programs"][0]["loaded"], false);
     as_nobody(&["unload"]).expect(1).complains("cannot unload").complains("Permission denied");
+}
+
+/// An object of three programs, of which the kernel refuses the second.
+fn refused(world: &World, program: &[u64]) -> PathBuf {
+    let path = world.path("object");
+    std::fs::write(&path, object(&[("one", SMALL), ("three", SMALL), ("second", program)])).unwrap();
+    path
+}
+
+fn doctor(words: &[&str]) -> Output {
+    let mut command = command(built("tcpshift-agent"));
+    command.arg("doctor").args(words);
+    run(command, b"", seconds(60))
+}
+
+/// A field of all programs of a report, in their order: by name.
+fn each<'a>(report: &'a Value, field: &str) -> Vec<&'a Value> {
+    report["programs"].as_array().unwrap().iter().map(|program| &program[field]).collect()
+}
+
+#[test]
+fn a_program_that_is_too_complex_is_shown_in_a_few_lines_and_the_rest_is_not_tried() {
+    let world = World::new();
+    let path = refused(&world, TOO_COMPLEX);
+    let began = Instant::now();
+    let text = doctor(&["--object", path.to_str().unwrap()]).expect(1).stdout;
+    assert!(began.elapsed() < seconds(10), "{:?}", began.elapsed());
+    assert!(text.lines().count() < 60 && text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    for said in [
+        "one       sched_cls   2          loaded\n",
+        "second    sched_cls   1000001    refused (E2BIG)\n",
+        "three     sched_cls   -          not tried\n",
+        "\nThe kernel refuses `second` (E2BIG after 1000001 instructions):\n    BPF program is too large.",
+        "\nwhy    it is too complex for this kernel's verifier\n",
+        "\ncure   ",
+        "--log DIR",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
+    let report = json(&doctor(&["--object", path.to_str().unwrap(), "-o", "json"]).expect(1));
+    assert_eq!((&report["works"], &report["finished"]), (&json!(false), &json!(true)));
+    assert_eq!(each(&report, "state"), ["loaded", "refused", "notTried"]);
+    assert_eq!(each(&report, "loaded"), [true, false, false]);
+    let second = &report["programs"][1];
+    assert_eq!((&second["errno"], &second["verified"]), (&json!("E2BIG"), &json!(1_000_001)), "{second:#}");
+    assert!(second["said"][0].as_str().unwrap().starts_with("BPF program is too large"), "{second:#}");
+    assert!(second["reason"].as_str().unwrap().contains("too complex"), "{second:#}");
+}
+
+#[test]
+fn the_verifiers_logs_are_kept_in_a_folder_that_is_asked_for() {
+    let world = World::new();
+    let path = refused(&world, UNKNOWN_HELPER);
+    let folder = world.path("logs");
+    // What somebody has planted is replaced, and nothing is written through it.
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    let victim = world.path("victim");
+    std::fs::write(&victim, "as it was").unwrap();
+    for planted in ["second.log", ".tcpshift-doctor.new"] {
+        symlink(&victim, folder.join(planted)).unwrap();
+    }
+    let words = ["--object", path.to_str().unwrap(), "--log", folder.to_str().unwrap()];
+    let report = json(&doctor(&[&words[..], &["-o", "json"]].concat()).expect(1));
+    assert_eq!(each(&report, "state"), ["loaded", "refused", "loaded"], "{report:#}");
+    let reason = report["programs"][1]["reason"].as_str().unwrap();
+    assert_eq!(reason, "this kernel lacks the helper with the number 99999 for such a program");
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "as it was");
+    let mut names: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["one.log", "second.log", "three.log"]);
+    for name in names {
+        let file = folder.join(name).symlink_metadata().unwrap();
+        assert!(file.is_file() && file.mode().trailing_zeros() >= 7, "{file:?}");
+    }
+    let log = std::fs::read_to_string(folder.join("second.log")).unwrap();
+    assert!(log.contains("call unknown#99999") && log.contains("processed "), "{log}");
+    let text = doctor(&words).expect(1).stdout;
+    assert!(text.contains("\nWhat the verifier says of each program, 4 MiB at most, is in"), "{text}");
+}
+
+#[test]
+fn a_folder_for_logs_that_cannot_be_had_is_said_with_the_cure() {
+    let world = World::new();
+    let path = refused(&world, SMALL);
+    let log =
+        |folder: &Path| doctor(&["--object", path.to_str().unwrap(), "--log", folder.to_str().unwrap()]).expect(1);
+    log(&path.join("logs")).complains("cannot keep logs in ").complains("name a folder");
+    let open = world.path("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
+    log(&open).complains("can be written by everybody").complains("chmod go-w");
+    assert_eq!(open.read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn whatever_is_named_as_an_object_there_is_an_answer() {
+    let world = World::new();
+    let path = world.path("object");
+    let tried = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let output = doctor(&["--object", path.to_str().unwrap()]);
+        let said = [&output.stdout[..], &output.stderr].concat();
+        // 75 where the machine is so busy that nothing is known after 9 s.
+        assert!(matches!(output.status, 0 | 1 | 75) && !said.contains("panicked"), "{output:#?}");
+        output
+    };
+    for nothing in [&b""[..], b"\x7fELF", b"apiVersion: v1\n"] {
+        tried(nothing).expect(1).complains("object");
+    }
+    tried(&object(&[])).expect(1).complains("there is no program in it");
+    doctor(&["--object", "/nowhere"]).expect(1).complains("cannot read /nowhere: No such file");
+    let whole = object(&[("one", SMALL), ("second", UNKNOWN_HELPER)]);
+    for cut in (0..whole.len()).step_by(61) {
+        tried(&whole[..cut]);
+    }
+    let mut noise = Noise::new(1);
+    for _ in 0..60 {
+        let mut bytes = whole.clone();
+        for _ in 0..4 {
+            let at = noise.below(bytes.len() as u64) as usize;
+            bytes[at] = noise.below(256) as u8;
+        }
+        tried(&bytes);
+    }
 }
 
 #[test]

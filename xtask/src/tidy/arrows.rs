@@ -39,11 +39,12 @@ const ROOMS: [(&str, &[&str]); 15] = [
 ];
 
 /// Crates that only these files (or folders) may name.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("serde_yaml", &["tcpshift-agent/src/route/write.rs", "tests/"]),
     ("hickory_resolver", &["tcpshift-agent/src/resolve/lookup.rs"]),
     ("aya", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/", "tests/", "bench/"]),
     ("aya_log", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/"]),
+    ("aya_obj", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/"]),
     ("aya_ebpf", &["tcpshift-ebpf/"]),
     ("aya_log_ebpf", &["tcpshift-ebpf/"]),
     ("clap", &["tcpshift-agent/src/cli.rs", "tcpshift-agent/src/cli/", "xtask/", "bench/"]),

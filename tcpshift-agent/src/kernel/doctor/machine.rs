@@ -55,7 +55,7 @@ fn series(release: &str) -> Finding {
 }
 
 fn object() -> Finding {
-    if load::is_built_in() {
+    if load::built_in().is_some() {
         ok("object", "built in")
     } else {
         missing("object", "built without the kernel's programs", "build again after `cargo xtask build-ebpf`")

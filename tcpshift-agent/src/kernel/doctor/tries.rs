@@ -4,11 +4,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::panic;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use aya::Ebpf;
 use socket2::{Domain, Socket, Type};
 use tcpshift_common::address::{Flow, Prefix, family};
 use tcpshift_common::decide::{self, Decision, Inputs, Steer, steer};
@@ -16,8 +18,10 @@ use tcpshift_common::destination::{self, policy};
 use tcpshift_common::listener::Rule;
 
 use super::super::cgroup::Cgroup;
-use super::super::{Asked, Kernel, OnLoss, Presence, TRIED, Wanted, load, steering};
-use super::Program;
+use super::super::refusal::Refusal;
+use super::super::trial::Trial;
+use super::super::{Asked, Kernel, Loading, OnLoss, Presence, TRIED, Wanted, load};
+use super::{Logs, Outcome, Program, REFUSED};
 use crate::plan::weigh::Layout;
 use crate::plan::{
     Chosen, Datapath, Destination, Endpoint, Kind, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings,
@@ -27,32 +31,152 @@ use crate::plan::{
 /// How often is looked whether a listening socket is known by now.
 const ROUND: Duration = Duration::from_millis(10);
 
-/// Loads, attaches and runs.
-pub(super) fn programs() -> Vec<Program> {
-    let program =
-        |name, kind| Program { name, kind, loaded: false, verified: None, works: false, found: String::new() };
-    let mut programs = vec![program("assign", "sock_ops"), program("explain", "sched_cls")];
-    programs.extend(steering::PROGRAMS.map(|(name, kind)| program(name, kind)));
-    let loaded = Cgroup::own().and_then(|cgroup| {
+/// Tells how far it is: all programs, after each step.
+pub(super) type Tell<'a> = &'a dyn Fn(&[Program]);
+
+/// Loads, attaches and runs the programs that are built in.
+pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
+    let mut programs: Vec<_> = load::PROGRAMS.into_iter().map(|(name, kind)| Program::new(name, kind)).collect();
+    tell(&programs);
+    let opened = Cgroup::own().and_then(|cgroup| {
         // Nobody else is steered, be it for a moment.
         let asked = Asked { cgroup: Some(cgroup.path), on_loss: OnLoss::Keep, patience: Duration::ZERO };
-        Kernel::load(&Wanted { max_routes: 1, steering: Ok(asked) })
+        Loading::open(&Wanted { max_routes: 1, steering: Ok(asked) })
     });
-    let mut kernel = match loaded {
-        Ok(kernel) => kernel,
+    let mut loading = match opened {
+        Ok(loading) => loading,
         Err(error) => {
-            for program in &mut programs {
-                program.found = format!("not tried: {error:#}");
-            }
-            return programs;
+            not_tried(&mut programs, &format!("{error:#}"));
+            tell(&programs);
+            return Ok(());
         }
     };
-    let (assign, explain) = (try_assign(&mut kernel), try_explain(&mut kernel));
-    let v4 = steers(&kernel).and_then(|()| try_connect(&mut kernel, SERVICE_V4));
-    let v6 = steers(&kernel).and_then(|()| try_connect(&mut kernel, SERVICE_V6));
-    let lookup = steers(&kernel).and_then(|()| try_lookup(&mut kernel));
-    for program in &mut programs {
-        let tried = match program.name {
+    let mut is_taken = true;
+    if let Some(logs) = logs {
+        let object = load::built_in().context("this agent was built without the kernel's programs")?;
+        let trial = Trial::new(object, &loading.ebpf)?;
+        is_taken = by_itself(&mut programs, &trial, Some(logs), tell)?;
+    }
+    is_taken = is_taken && one_by_one(&mut programs, &mut loading, tell);
+    if is_taken {
+        match loading.finish() {
+            Ok(mut kernel) => run(&mut programs, &mut kernel),
+            Err(error) => {
+                for program in programs.iter_mut().filter(|program| program.state == Outcome::Loaded) {
+                    program.fail(format!("{error:#}"));
+                }
+            }
+        }
+    }
+    tell(&programs);
+    Ok(())
+}
+
+/// Loads the programs of another build. They are not run: they may mean other maps than this agent's.
+pub(super) fn other(object: &[u8], logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
+    let (_ebpf, trial) = open(object)?;
+    let named = |(name, kind): (String, Option<&'static str>)| Program::new(&name, kind.unwrap_or("other"));
+    let mut programs: Vec<_> = trial.programs().into_iter().map(named).collect();
+    ensure!(!programs.is_empty(), "there is no program in it");
+    by_itself(&mut programs, &trial, logs, tell)?;
+    tell(&programs);
+    Ok(())
+}
+
+/// Reads an object of somebody's. aya trusts what a file says of its own lengths, and panics where that is wrong.
+fn open(object: &[u8]) -> Result<(Ebpf, Trial)> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let opened = panic::catch_unwind(|| {
+        let ebpf = load::open_other(object)?;
+        let trial = Trial::new(object, &ebpf)?;
+        Ok((ebpf, trial))
+    });
+    panic::set_hook(hook);
+    opened.unwrap_or_else(|_| bail!("it is no object of programs, or a damaged one"))
+}
+
+/// Has the verifier follow each program, and keeps its logs if they are wanted; then none is left out, else the first that is
+/// refused is the last one. Returns whether all of them are taken.
+fn by_itself(programs: &mut [Program], trial: &Trial, logs: Option<&Logs>, tell: Tell<'_>) -> Result<bool> {
+    for at in 0..programs.len() {
+        programs[at].state = Outcome::Checking;
+        tell(programs);
+        let name = programs[at].name.clone();
+        match trial.load(&name) {
+            Ok(tried) => {
+                match tried.taken {
+                    Ok(()) => programs[at].load(tried.verified),
+                    Err(refusal) => programs[at].refuse(&refusal),
+                }
+                if let Some(logs) = logs {
+                    // A log that is full may lack its end, which says why.
+                    let last = programs[at].said.join("\n");
+                    logs.write(&name, format!("{}\n{last}", trial.log(&name)?.trim_end()).trim_end())?;
+                }
+            }
+            Err(error) => programs[at].fail(format!("{error:#}")),
+        }
+        tell(programs);
+        if logs.is_none() && programs[at].state != Outcome::Loaded {
+            let why = format!("`{name}` {REFUSED}");
+            not_tried(&mut programs[at + 1..], &why);
+            return Ok(false);
+        }
+    }
+    Ok(programs.iter().all(|program| program.state == Outcome::Loaded))
+}
+
+/// Has the kernel take the programs as an agent does, up to the first that it refuses. Returns whether it takes all that an
+/// agent would have it take here.
+fn one_by_one(programs: &mut [Program], loading: &mut Loading, tell: Tell<'_>) -> bool {
+    let steering = loading.steering.as_ref().err().cloned();
+    for at in 0..programs.len() {
+        let name = programs[at].name.clone();
+        if let Some(why) = steering.as_ref().filter(|_| !matches!(&*name, "assign" | "explain")) {
+            not_tried(&mut programs[at..=at], why);
+            continue;
+        }
+        programs[at].state = Outcome::Checking;
+        tell(programs);
+        match load::take(&mut loading.ebpf, &name) {
+            Ok(_) => {
+                let verified = load::verified(&loading.ebpf, &name).ok().flatten();
+                programs[at].load(verified.or_else(|| statistics(loading, &name)));
+                tell(programs);
+            }
+            Err(error) => {
+                match error.downcast_ref::<Refusal>() {
+                    Some(refusal) => programs[at].refuse(refusal),
+                    None => programs[at].fail(format!("{error:#}")),
+                }
+                not_tried(&mut programs[at + 1..], &format!("`{name}` {REFUSED}"));
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Instructions that the verifier follows, from its log, where the kernel does not tell them otherwise.
+fn statistics(loading: &Loading, name: &str) -> Option<u32> {
+    Trial::new(load::built_in()?, &loading.ebpf).ok()?.load(name).ok()?.verified
+}
+
+fn not_tried(programs: &mut [Program], why: &str) {
+    for program in programs {
+        (program.state, program.found) = (Outcome::NotTried, format!("not tried: {why}"));
+    }
+}
+
+/// Attaches the programs that the kernel has, and runs them.
+fn run(programs: &mut [Program], kernel: &mut Kernel) {
+    let (assign, explain) = (try_assign(kernel), try_explain(kernel));
+    let v4 = steers(kernel).and_then(|()| try_connect(kernel, SERVICE_V4));
+    let v6 = steers(kernel).and_then(|()| try_connect(kernel, SERVICE_V6));
+    let lookup = steers(kernel).and_then(|()| try_lookup(kernel));
+    for program in programs.iter_mut().filter(|program| program.state == Outcome::Loaded) {
+        let tried = match &*program.name {
             "assign" => &assign,
             "explain" => &explain,
             "connect4" | "getpeername4" => &v4,
@@ -60,13 +184,11 @@ pub(super) fn programs() -> Vec<Program> {
             // It counts what `lookup` hands over.
             _ => &lookup,
         };
-        program.works = tried.is_ok();
-        program.found = tried.as_ref().map_or_else(|error| format!("{error:#}"), Clone::clone);
-        let info = load::info(&kernel.ebpf, program.name).ok();
-        program.loaded = info.is_some();
-        program.verified = info.and_then(|info| info.verified_instruction_count());
+        match tried {
+            Ok(did) => program.work(did.clone()),
+            Err(error) => program.fail(format!("{error:#}")),
+        }
     }
-    programs
 }
 
 /// Fails if the programs that steer are not attached.

@@ -3,11 +3,12 @@
 use std::io;
 
 use super::*;
-use crate::kernel::load::{Purpose, load};
+use crate::kernel::load::{Purpose, clear, load};
 
 fn publisher() -> Publisher {
     let room = Room::new(1);
     let (_, maps) = load(Purpose { room, speaks: false, steering: None }).unwrap();
+    clear(&maps).unwrap();
     Publisher::new(Arc::new(maps), room)
 }
 
