@@ -157,13 +157,7 @@ fn text(path: &PathBuf) -> String {
 
 /// Runs a command to its end and keeps what it says. Kills it and panics after the deadline, which is as long as
 /// [`patient`] makes it.
-pub fn run(command: Command, input: &[u8], deadline: Duration) -> Output {
-    let said = format!("{command:?}");
-    attempt(command, input, deadline).unwrap_or_else(|_| panic!("{said} did not end within {:?}", patient(deadline)))
-}
-
-/// As [`run`]; if it was killed at the deadline, what it had said until then is the error.
-pub fn attempt(mut command: Command, input: &[u8], deadline: Duration) -> Result<Output, Output> {
+pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
     let deadline = patient(deadline);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that at the deadline what a shell started ends with it.
@@ -185,23 +179,22 @@ pub fn attempt(mut command: Command, input: &[u8], deadline: Duration) -> Result
         let stdout = scope.spawn(move || read(stdout));
         let stderr = scope.spawn(move || read(stderr));
         let begin = Instant::now();
-        let ended = loop {
+        let status = loop {
             match child.try_wait().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}")) {
-                Some(status) => break Some(status),
+                Some(status) => break status,
                 None if begin.elapsed() > deadline => {
                     let killed = kill_process_group(Pid::from_child(&child), Signal::KILL);
                     let _already_dead = killed.is_err() || child.wait().is_err();
-                    break None;
+                    panic!("{command:?} did not end within {deadline:?}");
                 }
                 None => std::thread::sleep(Duration::from_millis(2)),
             }
         };
-        let output = Output {
-            status: ended.and_then(|status| status.code()).unwrap_or(-1),
+        Output {
+            status: status.code().unwrap_or(-1),
             stdout: stdout.join().unwrap_or_default(),
             stderr: stderr.join().unwrap_or_default(),
-        };
-        if ended.is_some() { Ok(output) } else { Err(output) }
+        }
     })
 }
 

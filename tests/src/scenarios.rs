@@ -2,7 +2,9 @@
 //! of other kernels, and on the kernel of whoever works on tcpshift.
 //!
 //! The table is data: a [`Kind`] is a body and the datapaths and families it is tried with, each of which is a row with a name
-//! of its own. A body has a fresh [`World`], and panics with the reason when something is not as it should be. What a kernel
+//! of its own. A body panics with the reason when something is not as it should be. Rows of one [`Session`] have a world and an
+//! agent in common as long as they are right, since an emulated machine takes seconds to load the programs of each agent;
+//! each leaves the agent without objects, and one that is wrong leaves the next one a fresh world. What a kernel
 //! refuses is refused when the agent starts or a route is applied, so no body waits for a datapath that the agent has
 //! already said it cannot have. Numbers are small enough for an emulated machine of two processors; all waiting goes by
 //! `TCPSHIFT_PATIENCE` (see [`crate::until`]), and time is judged only where a promise names it.
@@ -15,6 +17,7 @@ mod shown;
 mod walk;
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -64,6 +67,10 @@ impl Way {
             Self::Connect => "connect",
         }
     }
+
+    fn session(self) -> Session {
+        if self == Self::Proxy { Session::Carried } else { Session::Steered }
+    }
 }
 
 /// The family of clients and endpoints.
@@ -85,10 +92,23 @@ struct Kind {
     body: Body,
 }
 
+/// Rows that have an agent in common, in the order in which they are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Session {
+    /// Nothing: each has a world of its own.
+    Alone,
+    /// An agent that carries, and whose connections the kernel has to assign.
+    Assigned,
+    /// An agent that carries.
+    Carried,
+    /// An agent that steers clients of the world's control group.
+    Steered,
+}
+
 /// With what a body is tried.
 enum Body {
     /// As it is.
-    Once(fn(&World) -> Found),
+    Once(Session, fn(&Case<'_>) -> Found),
     /// By some datapaths, over IPv4.
     By(&'static [Way], fn(&Case<'_>) -> Found),
     /// By some datapaths, over each family.
@@ -97,30 +117,39 @@ enum Body {
 
 /// The table.
 const KINDS: &[Kind] = &[
-    Kind { name: "doctor", what: "doctor finds that all programs load and work", body: Body::Once(machine::doctor) },
+    Kind {
+        name: "doctor",
+        what: "doctor finds that all programs load and work",
+        body: Body::Once(Session::Alone, machine::doctor),
+    },
     Kind {
         name: "doctor short",
         what: "doctor says it in at most 60 lines and 10 s, whatever it is",
-        body: Body::Once(machine::short),
+        body: Body::Once(Session::Alone, machine::short),
     },
     Kind {
         name: "auto",
         what: "an agent without options has its first connection answered within 10 s of its start",
-        body: Body::Once(machine::auto),
+        body: Body::Once(Session::Alone, machine::auto),
     },
     Kind {
         name: "assign",
         what: "with --assign kernel, the kernel decides for every connection that the agent carries",
-        body: Body::Once(machine::assign),
+        body: Body::Once(Session::Assigned, machine::assign),
     },
     Kind {
         name: "map",
         what: "bpftool shows the weights and slots of the plan, before and after edits",
-        body: Body::Once(shown::map),
+        body: Body::Once(Session::Assigned, shown::map),
+    },
+    Kind {
+        name: "unload",
+        what: "unload removes what an agent leaves that ended by kill -9",
+        body: Body::Once(Session::Assigned, machine::unload),
     },
     Kind {
         name: "walk",
-        what: "all to v1, a fifth to v2, all to v2, then deleted and refused; after SIGTERM nothing is left",
+        what: "all to v1, a fifth to v2, all to v2, then deleted and refused",
         body: Body::Over(ALL, walk::walk),
     },
     Kind {
@@ -134,6 +163,21 @@ const KINDS: &[Kind] = &[
         body: Body::By(ALL, change::edits),
     },
     Kind {
+        name: "neighbour",
+        what: "clients of another namespace, at the other end of a veth and in a VLAN on it",
+        body: Body::By(&[Way::Proxy, Way::Lookup], place::neighbour),
+    },
+    Kind {
+        name: "everywhere",
+        what: "endpoints that listen at [::] for both families: IPv4 clients are handed over, IPv6 clients carried",
+        body: Body::Once(Session::Steered, place::everywhere),
+    },
+    Kind {
+        name: "refused",
+        what: "the share of a version that cannot be reached is refused at once, the rest is served",
+        body: Body::By(&[Way::Lookup, Way::Connect], place::refused),
+    },
+    Kind {
         name: "kill",
         what: "kill -9 in the midst of edits: steered clients do not feel it, the next agent has all that was acknowledged",
         body: Body::By(ALL, change::kill),
@@ -144,19 +188,9 @@ const KINDS: &[Kind] = &[
         body: Body::By(ALL, change::takeover),
     },
     Kind {
-        name: "neighbour",
-        what: "clients of another namespace, at the other end of a veth and in a VLAN on it",
-        body: Body::By(&[Way::Proxy, Way::Lookup], place::neighbour),
-    },
-    Kind {
-        name: "everywhere",
-        what: "endpoints that listen at [::] for both families: IPv4 clients are handed over, IPv6 clients carried",
-        body: Body::Once(place::everywhere),
-    },
-    Kind {
-        name: "refused",
-        what: "the share of a version that cannot be reached is refused at once, the rest is served",
-        body: Body::By(&[Way::Lookup, Way::Connect], place::refused),
+        name: "sigterm",
+        what: "after SIGTERM nothing is pinned or attached, and the port is closed",
+        body: Body::By(&[Way::Proxy, Way::Lookup], change::sigterm),
     },
 ];
 
@@ -166,6 +200,8 @@ pub struct Scenario {
     pub name: String,
     /// What is tried, in a line.
     pub what: &'static str,
+    /// With which other rows it has its agent in common.
+    pub session: Session,
     kind: &'static Kind,
     way: Way,
     family: Family,
@@ -196,46 +232,71 @@ impl Found {
 pub fn all() -> Vec<Scenario> {
     let mut rows = Vec::new();
     for kind in KINDS {
-        let mut push = |name: String, way, family| rows.push(Scenario { name, what: kind.what, kind, way, family });
+        let mut push = |name: String, session, way, family| {
+            rows.push(Scenario { name, what: kind.what, session, kind, way, family });
+        };
         match kind.body {
-            Body::Once(_) => push(kind.name.to_owned(), Way::Proxy, Family::V4),
+            Body::Once(session, _) => push(kind.name.to_owned(), session, Way::Proxy, Family::V4),
             Body::By(ways, _) => {
                 for way in ways {
-                    push(format!("{} {}", kind.name, way.name()), *way, Family::V4);
+                    push(format!("{} {}", kind.name, way.name()), way.session(), *way, Family::V4);
                 }
             }
             Body::Over(ways, _) => {
                 for way in ways {
-                    push(format!("{} {} v4", kind.name, way.name()), *way, Family::V4);
-                    push(format!("{} {} v6", kind.name, way.name()), *way, Family::V6);
+                    push(format!("{} {} v4", kind.name, way.name()), way.session(), *way, Family::V4);
+                    push(format!("{} {} v6", kind.name, way.name()), way.session(), *way, Family::V6);
                 }
             }
         }
     }
+    rows.sort_by_key(|row| row.session);
     rows
 }
 
-impl Scenario {
-    /// Tries it here: the calling thread is moved into namespaces of its own, and stays there.
-    pub fn attempt(&self) -> Found {
-        let tried = caught(|| {
-            let world = World::new();
-            caught(|| self.run(&world)).unwrap_or_else(|why| {
+/// Tries rows of one session, and tells what each comes to as soon as it is known.
+pub fn attempt(rows: &[Scenario], mut tell: impl FnMut(&Scenario, &Found) + Send) {
+    let mut left = rows;
+    while !left.is_empty() {
+        // The namespaces of a world are those of its thread, and end with it.
+        let tried = std::thread::scope(|scope| scope.spawn(|| in_one_world(left, &mut tell)).join());
+        left = &left[tried.unwrap_or(1)..];
+    }
+}
+
+/// Tries rows until one is wrong, and says how many that were, which is one at least.
+fn in_one_world(rows: &[Scenario], tell: &mut impl FnMut(&Scenario, &Found)) -> usize {
+    let mut tried = 0;
+    let done = caught(|| {
+        let world = World::new();
+        let mut case = Case::new(&world);
+        for row in rows {
+            (case.way, case.family) = (row.way, row.family);
+            case.session = row.session;
+            let found = caught(|| row.run(&case)).unwrap_or_else(|why| {
                 let log = logs(&world.path(""));
                 // An agent that ended at start has its log in the message.
                 let last = log.lines().last().unwrap_or_default();
                 let log = if why.contains(last) { "" } else { &log };
                 Found::wrong(bounded(&why, MESSAGE) + log)
-            })
-        });
-        tried.unwrap_or_else(|why| Found::wrong(bounded(&why, MESSAGE)))
+            });
+            tried += 1;
+            tell(row, &found);
+            if !found.right || row.session == Session::Alone {
+                return;
+            }
+        }
+    });
+    if let (Err(why), 0) = (done, tried) {
+        tell(&rows[0], &Found::wrong(bounded(&why, MESSAGE)));
     }
+    tried.max(1)
+}
 
-    fn run(&self, world: &World) -> Found {
-        let case = Case { world, way: self.way, family: self.family };
+impl Scenario {
+    fn run(&self, case: &Case<'_>) -> Found {
         match self.kind.body {
-            Body::Once(body) => body(world),
-            Body::By(_, body) | Body::Over(_, body) => body(&case),
+            Body::Once(_, body) | Body::By(_, body) | Body::Over(_, body) => body(case),
         }
     }
 }
@@ -295,11 +356,28 @@ fn collect(folder: &Path, deep: u32, found: &mut BTreeMap<String, String>) {
 /// What a body is tried with, and where.
 struct Case<'a> {
     world: &'a World,
+    session: Session,
     way: Way,
     family: Family,
+    /// The agent of the session while no body has it.
+    kept: Cell<Option<Agent<'a>>>,
+    /// How many names were given.
+    names: Cell<u32>,
 }
 
 impl<'a> Case<'a> {
+    fn new(world: &'a World) -> Self {
+        own_addresses();
+        let (session, way, family) = (Session::Alone, Way::Proxy, Family::V4);
+        Self { world, session, way, family, kept: Cell::default(), names: Cell::default() }
+    }
+
+    /// A name that no other process in the world has.
+    fn name(&self, what: &str) -> String {
+        self.names.set(self.names.get() + 1);
+        format!("{what}-{}", self.names.get())
+    }
+
     /// Where clients connect to.
     fn address(&self) -> &'static str {
         match (self.way, self.family) {
@@ -340,21 +418,31 @@ impl<'a> Case<'a> {
         [tcp_echo(self.world, "9001", "one", self.host()), tcp_echo(self.world, "9002", "two", self.host())]
     }
 
-    /// Options of the agent.
+    /// Options of the session's agent.
     fn options(&self) -> Vec<String> {
         let group = self.world.cgroup().display().to_string();
-        let options: &[&str] = match self.way {
-            Way::Proxy => &["--assign", "auto", "--datapath", "proxy"],
-            Way::Lookup | Way::Connect => &["--assign", "auto", "--datapath", "auto", "--cgroup", &group],
+        let options: &[&str] = match self.session {
+            Session::Alone => &["--assign", "auto", "--datapath", "auto"],
+            Session::Assigned => &["--assign", "kernel", "--datapath", "proxy"],
+            Session::Carried => &["--assign", "auto", "--datapath", "proxy"],
+            Session::Steered => &["--assign", "auto", "--datapath", "auto", "--cgroup", &group],
         };
         options.iter().map(ToString::to_string).collect()
     }
 
-    /// Starts an agent that has no objects yet. The addresses of the service are this host's, and nobody listens there.
+    /// The session's agent, without objects. The addresses of the service are this host's, and nobody listens there.
     #[track_caller]
     fn start(&self) -> Agent<'a> {
-        own_addresses();
-        Agent::start(self.world, &self.options())
+        self.kept.take().unwrap_or_else(|| Agent::start(self.world, &self.options()))
+    }
+
+    /// Gives the agent back to the session, for the next row.
+    #[track_caller]
+    fn keep(&self, agent: Agent<'a>) {
+        let text = self.objects([1, 1]);
+        agent.cli_with(&["delete", "--ignore-not-found", "-f", "-"], text.as_bytes()).expect(0);
+        assert_eq!(agent.status().objects, 0, "objects that are left");
+        self.kept.set(Some(agent));
     }
 
     /// Starts both versions and an agent, and applies everything; connections go by the datapath that is asked for.

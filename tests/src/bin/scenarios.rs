@@ -1,16 +1,20 @@
 //! Tries the scenarios of [`tcpshift_tests::scenarios`] on the kernel that runs, one after the other, and says what each came
 //! to: a line of JSON for each.
 //!
-//! Each has a process of its own, whose group is killed at the deadline: a scenario that hangs or dies takes no other with it.
+//! Those that have an agent in common have a process of their own, whose group is killed when one of them is late: one that
+//! hangs or dies takes no other with it.
 #![allow(clippy::print_stdout, reason = "what it says on standard output is what it is for")]
 
-use std::io::Write;
-use std::process::{Command, ExitCode};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
-use tcpshift_tests::process::attempt;
-use tcpshift_tests::scenarios::{MODULES, PROGRAMS, Scenario, TOOLS, all, logs};
+use tcpshift_tests::scenarios::{MODULES, PROGRAMS, Scenario, TOOLS, all, attempt, logs};
 use tcpshift_tests::until::patient;
 
 const USAGE: &str = "\
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
             println!("{}", json!({ "programs": PROGRAMS, "tools": TOOLS, "modules": MODULES }));
             ExitCode::SUCCESS
         }
-        ["one", name] => one(name),
+        ["session", ref names @ ..] => session(names),
         ["run", "--within", seconds, ref names @ ..] => match seconds.parse() {
             Ok(seconds) if seconds > 0 => run(Duration::from_secs(seconds), names),
             _ => usage("SECONDS is a whole number above 0"),
@@ -74,41 +78,72 @@ fn run(within: Duration, names: &[&str]) -> ExitCode {
         Err(why) => return usage(&why),
     };
     let mut right = true;
-    for row in rows {
-        let (verdict, doctor) = tried(&row, within);
-        right &= verdict["verdict"] == "right";
-        say(&verdict);
-        if let Some(report) = doctor {
-            say(&json!({ "doctor": report }));
+    for session in rows.chunk_by(|one, other| one.session == other.session) {
+        let mut left = session;
+        while !left.is_empty() {
+            let (tried, all_right) = told(left, patient(within));
+            right &= all_right;
+            left = &left[tried..];
         }
     }
     if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Tries a row in a process of its own. Returns its line, and the report of `doctor` if it has one.
-fn tried(row: &Scenario, within: Duration) -> (Value, Option<Value>) {
+/// Tries rows of a session in a process of their own, and prints what each came to, until all are tried, one is late, or the
+/// process dies. Returns how many were tried, and whether all of these are right.
+fn told(rows: &[Scenario], within: Duration) -> (usize, bool) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut child = Command::new(std::env::current_exe().expect("a running program has a path"));
-    // The folder of its world is in it, which outlasts one that is killed.
-    child.args(["one", &row.name]).env("TMPDIR", folder.path());
-    let began = Instant::now();
-    let output = attempt(child, b"", within);
-    let seconds = (began.elapsed().as_secs_f64() * 100.0).round() / 100.0;
-    let (verdict, said, doctor) = match output {
-        Err(_) => {
-            let log = logs(folder.path());
-            ("late", format!("not done within {:.0} s{log}", patient(within).as_secs_f64()), None)
-        }
-        Ok(output) => match serde_json::from_str::<Value>(&output.stdout) {
-            Ok(mut found) => {
+    child.arg("session").args(rows.iter().map(|row| &row.name));
+    let complaints = folder.path().join("complaints");
+    let stderr = File::create(&complaints).expect("a file can be made in a folder of one's own");
+    // The folder of its world is in it, which outlasts one that is killed. A group of its own is killed as a whole.
+    child.env("TMPDIR", folder.path()).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    let mut child = child.spawn().expect("a running program can be started");
+    let stdout = child.stdout.take();
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        let lines = stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok);
+        // Nobody wants the rest of one that is late.
+        let _unread = lines.into_iter().try_for_each(|line| sender.send(line)).is_err();
+    });
+    let mut right = true;
+    for (at, row) in rows.iter().enumerate() {
+        let began = Instant::now();
+        let line = lines.recv_timeout(within);
+        let found = line.as_ref().ok().and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let (verdict, said) = match (&line, &found) {
+            (_, Some(found)) => {
                 let verdict = if found["right"] == true { "right" } else { "wrong" };
-                let doctor = Some(found["doctor"].take()).filter(|report| !report.is_null());
-                (verdict, found["said"].as_str().unwrap_or_default().to_owned(), doctor)
+                (verdict, found["said"].as_str().unwrap_or_default().to_owned())
             }
-            Err(_) => ("wrong", format!("it died: exit code {}; {}", output.status, last(&output.stderr)), None),
-        },
-    };
-    (json!({ "scenario": row.name, "verdict": verdict, "seconds": seconds, "said": said }), doctor)
+            (Err(RecvTimeoutError::Timeout), _) => {
+                end(&mut child);
+                ("late", format!("not done within {:.0} s{}", within.as_secs_f64(), logs(folder.path())))
+            }
+            _ => {
+                end(&mut child);
+                let said = std::fs::read(&complaints).unwrap_or_default();
+                ("wrong", format!("its process died: {}", last(&String::from_utf8_lossy(&said))))
+            }
+        };
+        let seconds = (began.elapsed().as_secs_f64() * 100.0).round() / 100.0;
+        say(&json!({ "scenario": row.name, "verdict": verdict, "seconds": seconds, "said": said }));
+        right &= verdict == "right";
+        let Some(found) = found else { return (at + 1, false) };
+        if !found["doctor"].is_null() {
+            say(&json!({ "doctor": found["doctor"] }));
+        }
+    }
+    let _status = child.wait().expect("a child can be waited for");
+    (rows.len(), right)
+}
+
+/// Kills a process and its group.
+fn end(child: &mut Child) {
+    let group = Pid::from_child(child);
+    let _already_dead = kill_process_group(group, Signal::KILL).is_err();
+    let _status = child.wait().expect("a child can be waited for");
 }
 
 /// The last 1,500 characters.
@@ -117,13 +152,12 @@ fn last(text: &str) -> String {
     text.trim().chars().skip(all.saturating_sub(1_500)).collect()
 }
 
-/// The process of one row: prints what it comes to.
-fn one(name: &str) -> ExitCode {
-    let Some(row) = all().into_iter().find(|row| row.name == name) else {
-        return usage(&format!("no scenario is named {name:?}"));
-    };
-    let found = row.attempt();
-    println!("{}", json!({ "right": found.right, "said": found.said, "doctor": found.doctor }));
+/// The process of a session: prints what each of its rows comes to.
+fn session(names: &[&str]) -> ExitCode {
+    let rows: Vec<_> = all().into_iter().filter(|row| names.contains(&row.name.as_str())).collect();
+    attempt(&rows, |_, found| {
+        say(&json!({ "right": found.right, "said": found.said, "doctor": found.doctor }));
+    });
     ExitCode::SUCCESS
 }
 

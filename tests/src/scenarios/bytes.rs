@@ -1,19 +1,26 @@
 //! Bytes: every one arrives, in order, and steered ones are counted.
 
-use crate::steer::await_counted;
+use std::net::SocketAddr;
+
+use crate::steer::{await_counted, ground};
 use crate::streams;
 use crate::until::{patient, seconds};
 
 use super::{Case, Found, Way};
 
+/// Where v1 is.
+const PORT: u16 = 9003;
+
 /// Connections, each with a stream both ways.
 const ROUNDS: u64 = 15;
 
 pub(super) fn bytes(case: &Case<'_>) -> Found {
-    let address = if case.family == super::Family::V4 { "127.0.0.1:9001" } else { "[::1]:9001" };
-    let (_server, seen) = streams::server(address);
+    let host = case.host();
+    // A port of its own: the next server of the usual one would find it taken, until this one's thread has ended.
+    let address = SocketAddr::new(host.parse().expect("an address"), PORT).to_string();
+    let (_server, seen) = streams::server(&address);
     let agent = case.start();
-    agent.apply(&case.objects([100, 0]));
+    agent.apply(&(ground(&[("v1", host, PORT), ("v2", host, 9002)]) + &case.weights([100, 0])));
     case.assert_datapath(&agent);
     let (sent, received) = case.clients().stream(case.address(), ROUNDS);
     for _ in 0..ROUNDS {
@@ -23,10 +30,12 @@ pub(super) fn bytes(case: &Case<'_>) -> Found {
     await_counted(&agent, case.route(), ROUNDS, 0);
     let said = format!("{ROUNDS} connections, {sent} bytes to the server and {received} to the client");
     if case.way == Way::Proxy {
+        case.keep(agent);
         return Found::right(said);
     }
     let steered = agent.destination(case.route(), "v1").steered;
     let counted = steered.map(|steered| (steered.closed, steered.bytes_sent, steered.bytes_received));
     assert_eq!(counted, Some((ROUNDS, sent, received)), "closed connections, and bytes sent and received, as counted");
+    case.keep(agent);
     Found::right(said + ", all of them counted")
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::json;
 
 use crate::admin::{documents, request};
-use crate::agent::cli;
 use crate::crowd::Crowd;
 use crate::maps::{attached, pinned};
 use crate::process::{built, command};
@@ -36,12 +35,12 @@ const ORPHANS: usize = 60;
 
 /// Starts connections that stay.
 fn live(case: &Case<'_>) -> Crowd {
-    Crowd::talk(case.world, "live", case.clients(), case.address(), LIVE)
+    Crowd::talk(case.world, &case.name("live"), case.clients(), case.address(), LIVE)
 }
 
 /// Starts connections that come and go.
 fn rush(case: &Case<'_>) -> Crowd {
-    Crowd::drip(case.world, "rush", case.clients(), case.address(), CLIENTS, PAUSE)
+    Crowd::drip(case.world, &case.name("rush"), case.clients(), case.address(), CLIENTS, PAUSE)
 }
 
 /// Ends connections; panics if one had another answer than it should have. Returns how many there were.
@@ -83,6 +82,7 @@ pub(super) fn edits(case: &Case<'_>) -> Found {
     let passing = unharmed("connections that came and went", rush);
     assert_eq!(unharmed("live connections", live), LIVE);
     case.assert_datapath(&agent);
+    case.keep(agent);
     Found::right(format!("{EDITS} edits under {LIVE} live connections ({exchanges} exchanges) and {passing} new ones"))
 }
 
@@ -117,7 +117,7 @@ pub(super) fn kill(case: &Case<'_>) -> Found {
         assert_only("no agent is there", &orphans, "ConnectionRefused");
     }
 
-    let mut agent = agent.kill_and_restart();
+    let agent = agent.kill_and_restart();
     let objects = ["se", "dr", "gw", "vs"].map(|kind| agent.objects(kind).len());
     assert_eq!(objects, [1; 4], "services, destination rules, gateways and routes after the restart");
     case.await_datapath(&agent);
@@ -136,10 +136,7 @@ pub(super) fn kill(case: &Case<'_>) -> Found {
         assert_eq!(unharmed("live connections", live), LIVE);
         said = format!("{said}; {LIVE} live connections and {passing} new ones had all their answers");
     }
-
-    agent.process().kill();
-    cli(&[], &["unload"], b"").expect(0);
-    assert_eq!((pinned(case.world), attached(case.world)), (Vec::new(), Vec::new()), "left after unload");
+    case.keep(agent);
     Found::right(said)
 }
 
@@ -152,7 +149,7 @@ pub(super) fn takeover(case: &Case<'_>) -> Found {
     let (mut agent, _versions) = case.served([50, 50]);
     let (live, rush) = (live(case), rush(case));
     let program = command(built("tcpshift-agent"));
-    let successor = agent.successor("successor", program, &case.options()).answers();
+    let successor = agent.successor(&case.name("successor"), program, &case.options()).answers();
     live.go_on(2 * LIVE);
     rush.go_on(CLIENTS * 5);
     case.await_datapath(&successor);
@@ -166,5 +163,16 @@ pub(super) fn takeover(case: &Case<'_>) -> Found {
     assert_split(&case.tally(SHARE), 0.5);
     successor.apply(&case.weights([0, 100]));
     assert_only("all to v2", &case.tally(ORPHANS), "two");
+    case.keep(successor);
     Found::right(format!("{LIVE} live connections and {passing} new ones, none refused or reset"))
+}
+
+pub(super) fn sigterm(case: &Case<'_>) -> Found {
+    let (mut agent, _versions) = case.served([50, 50]);
+    assert_split(&case.tally(ORPHANS), 0.5);
+    agent.terminate();
+    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "exit code: {}", agent.log());
+    assert_eq!((pinned(case.world), attached(case.world)), (Vec::new(), Vec::new()), "what is pinned, and attached");
+    assert_only("no agent is there", &case.tally(ORPHANS), "ConnectionRefused");
+    Found::right("exit code 0, nothing pinned or attached")
 }

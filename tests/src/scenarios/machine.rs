@@ -1,18 +1,19 @@
 //! What the machine can do: as `doctor` says it, and as an agent that is asked for nothing special takes it.
 
-use std::process::Stdio;
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, cli};
 use crate::client::ask;
+use crate::maps::{attached, pinned};
 use crate::process::{Output, built, command, grouped, run};
-use crate::steer::{ENTRANCE, GATEWAY, ONE, TWO, assert_split, datapath, ground, route, versions};
+use crate::steer::{assert_split, datapath};
 use crate::until::{seconds, until};
 use crate::world::World;
 
-use super::{Found, bounded};
+use super::{Case, Found, bounded};
 
 /// How long a person waits for `doctor`, and for an agent's first answer: the promise.
 const PROMISED: Duration = Duration::from_secs(10);
@@ -27,8 +28,8 @@ fn ask_doctor(world: &World, words: &[&str]) -> Output {
     run(grouped(world.cgroup(), &doctor), b"", seconds(30))
 }
 
-pub(super) fn doctor(world: &World) -> Found {
-    let output = ask_doctor(world, &["-o", "json"]);
+pub(super) fn doctor(case: &Case<'_>) -> Found {
+    let output = ask_doctor(case.world, &["-o", "json"]);
     let report: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| {
         panic!(
             "doctor -o json prints no JSON: {error}; exit code {}: {}{}",
@@ -47,9 +48,9 @@ pub(super) fn doctor(world: &World) -> Found {
     Found { doctor: Some(report), ..found }
 }
 
-pub(super) fn short(world: &World) -> Found {
+pub(super) fn short(case: &Case<'_>) -> Found {
     let began = Instant::now();
-    let output = ask_doctor(world, &[]);
+    let output = ask_doctor(case.world, &[]);
     let (took, text) = (began.elapsed(), output.stdout + &output.stderr);
     let lines = text.lines().count();
     assert!([0, 1].contains(&output.status), "exit code {}: {}", output.status, bounded(&text, super::MESSAGE));
@@ -59,38 +60,46 @@ pub(super) fn short(world: &World) -> Found {
     Found::right(format!("{lines} lines in {:.1} s", took.as_secs_f64()))
 }
 
-pub(super) fn auto(world: &World) -> Found {
-    let _versions = versions();
-    let file = world.write("all.yaml", ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50]));
-    let options = ["--assign", "auto", "--datapath", "auto"].map(std::ffi::OsStr::new);
-    let options: Vec<_> = options.into_iter().chain([file.as_os_str()]).collect();
+pub(super) fn auto(case: &Case<'_>) -> Found {
+    let _versions = case.versions();
+    let file = case.world.write("all.yaml", case.objects([50, 50]));
+    let options = case.options().into_iter().map(OsString::from).chain([file.into_os_string()]).collect::<Vec<_>>();
     let program = command(built("tcpshift-agent"));
     let began = Instant::now();
-    let mut agent = Agent::launch_as(world, "agent", "agent", program, Stdio::null(), &options);
+    let mut agent = Agent::launch(case.world, "agent", program, &options);
     until("a connection is answered", PROMISED, || {
         if let Some(status) = agent.process().ended() {
             panic!("the agent ended at start with {status}: {}", agent.log());
         }
-        ask(ENTRANCE).ok()
+        ask(case.address()).ok()
     });
     let took = began.elapsed().as_secs_f64();
     assert!(took <= PROMISED.as_secs_f64(), "the first answer took {took:.1} s; {PROMISED:?} are promised");
     let agent = agent.ready();
-    let ((by, _), assignment) = (datapath(&agent, GATEWAY), agent.status().assignment);
-    assert_split(&crate::client::tally(ENTRANCE, 200), 0.5);
+    let ((by, _), assignment) = (datapath(&agent, case.route()), agent.status().assignment);
+    assert_split(&case.tally(ASSIGNED), 0.5);
     Found::right(format!("first answer after {took:.2} s; datapath {by}, assignment by {}", assignment.by))
 }
 
 /// Connections that the kernel decides for.
 const ASSIGNED: usize = 200;
 
-pub(super) fn assign(world: &World) -> Found {
-    let _versions = versions();
-    let agent = Agent::start(world, &["--assign", "kernel", "--datapath", "proxy"]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    assert_split(&crate::client::tally(ENTRANCE, ASSIGNED), 0.5);
+pub(super) fn assign(case: &Case<'_>) -> Found {
+    let (agent, _versions) = case.served([50, 50]);
+    assert_split(&case.tally(ASSIGNED), 0.5);
     let assignment = agent.status().assignment;
     let counted = (assignment.by.as_str(), assignment.kernel, assignment.agent);
     assert_eq!(counted, ("kernel", ASSIGNED as u64, 0), "who decided: {}", assignment.reason);
+    case.keep(agent);
     Found::right(format!("{ASSIGNED} connections went as the kernel decided"))
+}
+
+pub(super) fn unload(case: &Case<'_>) -> Found {
+    let (mut agent, _versions) = case.served([50, 50]);
+    agent.process().kill();
+    let links = attached(case.world).len();
+    assert!(links > 0, "what is pinned outlives the agent");
+    let said = cli(&[], &["unload"], b"").expect(0).stdout;
+    assert_eq!((pinned(case.world), attached(case.world)), (Vec::new(), Vec::new()), "what is pinned, and attached");
+    Found::right(said.trim())
 }

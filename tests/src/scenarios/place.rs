@@ -4,10 +4,9 @@ use crate::crowd::Place;
 use crate::echo::tcp_echo;
 use crate::neighbour::Neighbour;
 use crate::share::assert_share;
-use crate::steer::{ENTRANCE, ENTRANCE6, GATEWAY, ONE, assert_split, await_counted, ground, version};
-use crate::world::World;
+use crate::steer::{ENTRANCE, ENTRANCE6, GATEWAY, ONE, assert_split, await_counted, datapath, ground};
 
-use super::{Case, Family, Found, Way};
+use super::{Case, Found, Way};
 
 /// Connections from each place.
 const SOME: usize = 150;
@@ -25,28 +24,30 @@ pub(super) fn neighbour(case: &Case<'_>) -> Found {
     let steered = agent.status().assignment.steered;
     let expected = if case.way == Way::Lookup { ways.len() * SOME } else { 0 };
     assert_eq!(steered, expected as u64, "connections that were steered");
+    case.keep(agent);
     let tagged =
         if vlan { format!("{SOME} in a VLAN") } else { "none in a VLAN, since this kernel has none".to_owned() };
     Found::right(format!("{SOME} connections over a veth and {tagged}; {steered} of them steered"))
 }
 
-pub(super) fn everywhere(world: &World) -> Found {
-    let _versions = [version("[::]:9001", "one"), version("[::]:9002", "two")];
-    let case = Case { world, way: Way::Lookup, family: Family::V4 };
+pub(super) fn everywhere(case: &Case<'_>) -> Found {
+    let _versions = [tcp_echo(case.world, "9001", "one", "::"), tcp_echo(case.world, "9002", "two", "::")];
     let agent = case.start();
     agent.apply(&case.objects([80, 20]));
-    case.assert_datapath(&agent);
+    let (by, reason) = datapath(&agent, GATEWAY);
+    assert!(by == "lookup", "connections go by {by}: {reason}");
     for address in [ENTRANCE, ENTRANCE6] {
         assert_split(&Place::Here.tally(address, SOME), 0.2);
     }
     await_counted(&agent, GATEWAY, 2 * SOME as u64, 0);
     let steered = agent.status().assignment.steered;
     assert_eq!(steered, SOME as u64, "connections that were steered");
+    case.keep(agent);
     Found::right(format!("{SOME} connections of IPv4 handed over, {SOME} of IPv6 carried"))
 }
 
 pub(super) fn refused(case: &Case<'_>) -> Found {
-    let mut one = tcp_echo(case.world, "9001", "one", "127.0.0.1");
+    let _one = tcp_echo(case.world, "9001", "one", "127.0.0.1");
     let mut two = tcp_echo(case.world, "9002", "two", "127.0.0.1");
     let agent = case.start();
     agent.apply(&case.objects([70, 30]));
@@ -65,6 +66,6 @@ pub(super) fn refused(case: &Case<'_>) -> Found {
     assert_eq!(served + refused, 2 * SOME, "{tally:?}");
     assert_share("refused", refused, 2 * SOME, 0.3);
     case.assert_datapath(&agent);
-    one.kill();
+    case.keep(agent);
     Found::right(format!("{refused} of {} refused at weight 30", 2 * SOME))
 }

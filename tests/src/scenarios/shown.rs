@@ -4,35 +4,34 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::agent::Agent;
 use crate::maps::dump;
-use crate::steer::{GATEWAY, ONE, TWO, ground, route};
+use crate::steer::GATEWAY;
 use crate::world::World;
 
-use super::Found;
+use super::{Case, Found};
 
 /// Subset, weight and slots of a destination, with the number of slots that the route's table has of it.
 type Row = (String, u64, u64, u64);
 
-pub(super) fn map(world: &World) -> Found {
-    let agent = Agent::start(world, &["--assign", "kernel", "--datapath", "proxy"]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [80, 20])));
+pub(super) fn map(case: &Case<'_>) -> Found {
+    let (agent, _versions) = case.served([50, 50]);
     let mut looks = 0;
     for weights in [[80, 20], [0, 100], [1, 3], [70, 30]] {
-        agent.apply(&route(GATEWAY, weights));
+        agent.apply(&case.weights(weights));
         let sum = u64::from(weights[0] + weights[1]);
         let row = |subset: &str, weight: u32| {
             let slots = u64::from(weight) * 10_000 / sum;
             (subset.to_owned(), weight.into(), slots, slots)
         };
         let expected = [row("v1", weights[0]), row("v2", weights[1])];
-        assert_eq!(shown(world), expected, "subset, weight, slots and cells, as bpftool shows them");
+        assert_eq!(shown(case.world), expected, "subset, weight, slots and cells, as bpftool shows them");
         for (subset, weight, slots, _) in expected {
             let status = agent.destination(GATEWAY, &subset);
             assert_eq!((status.weight, u64::from(status.slots)), (weight, slots), "{subset}, as status shows it");
         }
         looks += 1;
     }
+    case.keep(agent);
     Found::right(format!("{looks} plans, each with its weights in `destinations` and its 10000 cells in `slots`"))
 }
 
