@@ -38,7 +38,7 @@ pub fn object(programs: &[(&str, &[u64])]) -> Vec<u8> {
         names
             .windows(name.len() + 1)
             .position(|at| at[..name.len()] == *name.as_bytes() && at[name.len()] == 0)
-            .unwrap()
+            .expect("the names of sections are written above")
     };
     let (mut text, mut symbols) = (Vec::new(), vec![0; 24]);
     for (name, instructions) in programs {
@@ -53,8 +53,8 @@ pub fn object(programs: &[(&str, &[u64])]) -> Vec<u8> {
         names.push(0);
     }
     // Name, type, flags, what it is linked to, its information, bytes of an entry, content.
-    let sections: [(&str, u32, u64, u32, u32, u64, &[u8]); 4] = [
-        ("classifier", 1, 6, 0, 0, 0, &text),
+    let sections = [
+        ("classifier", 1_u32, 6_u64, 0_u32, 0_u32, 0_u64, &text[..]),
         ("license", 1, 3, 0, 0, 0, b"GPL\0"),
         (".symtab", 2, 0, 4, 1, 24, &symbols),
         (".strtab", 3, 0, 0, 0, 0, &names),
