@@ -42,6 +42,9 @@ const SHORT: [&str; 2] = ["6.1", "newest"];
 /// Scenarios of a test run.
 const SHORT_SCENARIOS: [&str; 5] = ["doctor", "auto", "walk lookup v4", "walk connect v6", "kill lookup"];
 
+/// Columns of a name, as `scenarios list` prints it.
+const NAME: usize = 20;
+
 /// Where the report is written to.
 const REPORT: &str = "docs/kernels.md";
 
@@ -133,8 +136,11 @@ impl Kernels {
         let asked = |word: &str| said(Command::new(built.join("scenarios")).arg(word));
         let needs = Needs::read(&asked("needs")?)?;
         let list = asked("list")?;
+        let names: Vec<&str> = list.lines().filter_map(|line| Some(line.get(..NAME)?.trim_end())).collect();
+        let unknown = exceptions::unknown(&names);
+        ensure!(unknown.is_empty(), "xtask/src/kernels/exceptions.rs names no scenario by {}", unknown.join(", "));
         for name in &self.scenario {
-            let is_there = list.lines().any(|line| line.starts_with(&format!("{name} ")));
+            let is_there = names.iter().any(|there| there == name || there.starts_with(&format!("{name} ")));
             ensure!(is_there, "no scenario is named {name:?}; there are:\n{list}");
         }
         System::build(&folder.join("systems"), &built, needs, &self.scenario)

@@ -18,18 +18,43 @@ pub(crate) struct Exception {
 
 impl Exception {
     pub(crate) fn covers(&self, kernel: Version, scenario: &str) -> bool {
-        let is_meant = |name: &&str| match name.strip_suffix('*') {
-            Some(begin) => scenario.starts_with(begin),
-            None => scenario == *name,
-        };
-        kernel <= self.until && self.scenarios.iter().any(is_meant)
+        kernel <= self.until && self.scenarios.iter().any(|name| is_meant(name, scenario))
     }
+}
+
+fn is_meant(name: &str, scenario: &str) -> bool {
+    name.strip_suffix('*').map_or(scenario == name, |begin| scenario.starts_with(begin))
 }
 
 /// All of them.
 pub(crate) const EXCEPTIONS: [Exception; 1] = [Exception {
     until: Version::new(5, 11, u32::MAX),
-    scenarios: &["doctor", "assign", "map", "walk lookup *", "walk connect *"],
-    said: "uses reserved fields",
-    why: "The programs add to counters atomically and use what was there before: Linux 5.12 and later take such programs.",
+    scenarios: &[
+        "doctor",
+        "assign",
+        "map",
+        "unload",
+        "walk lookup *",
+        "walk connect *",
+        "bytes lookup *",
+        "bytes connect *",
+        "edits lookup",
+        "edits connect",
+        "neighbour lookup",
+        "everywhere",
+        "refused *",
+        "kill lookup",
+        "kill connect",
+        "takeover lookup",
+        "takeover connect",
+        "sigterm lookup",
+    ],
+    said: "atomic additions that return a value",
+    why: "Programs add to counters and use what was there before, in one step. The verifier takes that from Linux 5.12 on.",
 }];
+
+/// Names that mean no scenario of those that are there.
+pub(crate) fn unknown(scenarios: &[&str]) -> Vec<&'static str> {
+    let names = EXCEPTIONS.iter().flat_map(|exception| exception.scenarios);
+    names.copied().filter(|name| !scenarios.iter().any(|scenario| is_meant(name, scenario))).collect()
+}

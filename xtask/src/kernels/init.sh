@@ -11,6 +11,7 @@ mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
+ulimit -n 65536
 exec 3>/dev/ttyS1
 stty -F /dev/ttyS1 raw
 echo "init $(uname -r)" >&3

@@ -12,6 +12,7 @@ use super::{REPORT, Tried};
 /// One verdict, as it comes.
 pub(super) fn line(kernel: Version, verdict: &Verdict, judged: Judged) -> String {
     let Verdict { scenario, seconds, said, .. } = verdict;
+    let said = one_line(said);
     let state = match judged {
         Judged::Right => "right".to_owned(),
         Judged::Expected(_) => "fails, as expected".to_owned(),
