@@ -10,6 +10,7 @@
 //! `TCPSHIFT_PATIENCE` (see [`crate::until`]), and time is judged only where a promise names it.
 
 mod bytes;
+mod case;
 mod change;
 mod machine;
 mod place;
@@ -17,21 +18,15 @@ mod shown;
 mod walk;
 
 use std::any::Any;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::agent::Agent;
-use crate::crowd::Place;
-use crate::echo::tcp_echo;
-use crate::process::Process;
-use crate::steer::{
-    ENTRANCE, ENTRANCE6, GATEWAY, MESH, SERVICE, SERVICE6, await_datapath, datapath, ground, own_addresses, route,
-};
 use crate::world::World;
+
+use self::case::Case;
 
 /// Programs of this workspace that scenarios start. They are looked for beside the one that runs.
 pub const PROGRAMS: [&str; 4] = ["scenarios", "tcpshift-agent", "tcp-echo", "tcp-ask"];
@@ -351,134 +346,6 @@ fn collect(folder: &Path, deep: u32, found: &mut BTreeMap<String, String>) {
             }
         }
     }
-}
-
-/// What a body is tried with, and where.
-struct Case<'a> {
-    world: &'a World,
-    session: Session,
-    way: Way,
-    family: Family,
-    /// The agent of the session while no body has it.
-    kept: Cell<Option<Agent<'a>>>,
-    /// How many names were given.
-    names: Cell<u32>,
-}
-
-impl<'a> Case<'a> {
-    fn new(world: &'a World) -> Self {
-        own_addresses();
-        let (session, way, family) = (Session::Alone, Way::Proxy, Family::V4);
-        Self { world, session, way, family, kept: Cell::default(), names: Cell::default() }
-    }
-
-    /// A name that no other process in the world has.
-    fn name(&self, what: &str) -> String {
-        self.names.set(self.names.get() + 1);
-        format!("{what}-{}", self.names.get())
-    }
-
-    /// Where clients connect to.
-    fn address(&self) -> &'static str {
-        match (self.way, self.family) {
-            (Way::Connect, Family::V4) => SERVICE,
-            (Way::Connect, Family::V6) => SERVICE6,
-            (_, Family::V4) => ENTRANCE,
-            (_, Family::V6) => ENTRANCE6,
-        }
-    }
-
-    /// Where clients are.
-    fn clients(&self) -> Place<'a> {
-        if self.way == Way::Connect { Place::Group(self.world.cgroup()) } else { Place::Here }
-    }
-
-    /// The name of the route.
-    fn route(&self) -> &'static str {
-        if self.way == Way::Connect { MESH } else { GATEWAY }
-    }
-
-    /// The route, with weights of v1 and v2.
-    fn weights(&self, weights: [u32; 2]) -> String {
-        route(self.route(), weights)
-    }
-
-    /// Where endpoints are.
-    fn host(&self) -> &'static str {
-        if self.family == Family::V4 { "127.0.0.1" } else { "::1" }
-    }
-
-    /// All objects.
-    fn objects(&self, weights: [u32; 2]) -> String {
-        ground(&[("v1", self.host(), 9001), ("v2", self.host(), 9002)]) + &self.weights(weights)
-    }
-
-    /// The servers of both versions, `one` and `two`.
-    fn versions(&self) -> [Process; 2] {
-        [tcp_echo(self.world, "9001", "one", self.host()), tcp_echo(self.world, "9002", "two", self.host())]
-    }
-
-    /// Options of the session's agent.
-    fn options(&self) -> Vec<String> {
-        let group = self.world.cgroup().display().to_string();
-        let options: &[&str] = match self.session {
-            Session::Alone => &["--assign", "auto", "--datapath", "auto"],
-            Session::Assigned => &["--assign", "kernel", "--datapath", "proxy"],
-            Session::Carried => &["--assign", "auto", "--datapath", "proxy"],
-            Session::Steered => &["--assign", "auto", "--datapath", "auto", "--cgroup", &group],
-        };
-        options.iter().map(ToString::to_string).collect()
-    }
-
-    /// The session's agent, without objects. The addresses of the service are this host's, and nobody listens there.
-    #[track_caller]
-    fn start(&self) -> Agent<'a> {
-        self.kept.take().unwrap_or_else(|| Agent::start(self.world, &self.options()))
-    }
-
-    /// Gives the agent back to the session, for the next row.
-    #[track_caller]
-    fn keep(&self, agent: Agent<'a>) {
-        let text = self.objects([1, 1]);
-        agent.cli_with(&["delete", "--ignore-not-found", "-f", "-"], text.as_bytes()).expect(0);
-        assert_eq!(agent.status().objects, 0, "objects that are left");
-        self.kept.set(Some(agent));
-    }
-
-    /// Starts both versions and an agent, and applies everything; connections go by the datapath that is asked for.
-    #[track_caller]
-    fn served(&self, weights: [u32; 2]) -> (Agent<'a>, [Process; 2]) {
-        let (versions, agent) = (self.versions(), self.start());
-        agent.apply(&self.objects(weights));
-        self.assert_datapath(&agent);
-        (agent, versions)
-    }
-
-    /// Panics with the agent's reason if connections do not go by the datapath that is asked for.
-    #[track_caller]
-    fn assert_datapath(&self, agent: &Agent<'_>) {
-        let ((by, reason), asked) = (datapath(agent, self.route()), self.way.name());
-        assert!(by == asked, "connections go by {by}, not by {asked}: {reason}");
-    }
-
-    /// The same of an agent that began with objects, and may still look for endpoints.
-    #[track_caller]
-    fn await_datapath(&self, agent: &Agent<'_>) {
-        await_datapath(agent, self.route(), self.way.name());
-    }
-
-    /// Asks so many times, and counts who answered.
-    #[track_caller]
-    fn tally(&self, count: usize) -> BTreeMap<String, usize> {
-        self.clients().tally(self.address(), count)
-    }
-}
-
-/// Panics unless every answer was the same.
-#[track_caller]
-fn assert_only(what: &str, tally: &BTreeMap<String, usize>, who: &str) {
-    let count = tally.values().sum();
-    assert_eq!(*tally, BTreeMap::from([(who.to_owned(), count)]), "{what}");
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const USAGE: &str = "usage: tcp-ask ask ADDRESS COUNT\n       tcp-ask rush ADDRE
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long it waits from one thing said to the next.
-const BREATH: Duration = Duration::from_millis(2);
+const BREATH: Duration = Duration::from_millis(5);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

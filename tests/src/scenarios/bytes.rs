@@ -6,13 +6,14 @@ use crate::steer::{await_counted, ground};
 use crate::streams;
 use crate::until::{patient, seconds};
 
-use super::{Case, Found, Way};
+use super::case::Case;
+use super::{Found, Way};
 
 /// Where v1 is.
 const PORT: u16 = 9003;
 
 /// Connections, each with a stream both ways.
-const ROUNDS: u64 = 15;
+const ROUNDS: u64 = 10;
 
 pub(super) fn bytes(case: &Case<'_>) -> Found {
     let host = case.host();

@@ -13,25 +13,26 @@ use crate::share::assert_share;
 use crate::steer::{assert_split, route};
 use crate::until::{seconds, until_so};
 
-use super::{Case, Found, Way, assert_only};
+use super::case::{Case, assert_only};
+use super::{Found, Way};
 
 /// Connections that stay open and go on saying something.
-const LIVE: usize = 40;
+const LIVE: usize = 30;
 
 /// Clients that come and go, one connection after the other.
 const CLIENTS: usize = 2;
 
 /// Milliseconds from one of its connections to the next.
-const PAUSE: u64 = 5;
+const PAUSE: u64 = 20;
 
 /// Edits, each of which makes a plan.
-const EDITS: u32 = 60;
+const EDITS: u32 = 50;
 
 /// Connections from which a share is measured.
-const SHARE: usize = 300;
+const SHARE: usize = 200;
 
 /// Connections that are looked at while no agent is there.
-const ORPHANS: usize = 60;
+const ORPHANS: usize = 30;
 
 /// Starts connections that stay.
 fn live(case: &Case<'_>) -> Crowd {

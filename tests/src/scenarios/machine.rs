@@ -13,7 +13,8 @@ use crate::steer::{assert_split, datapath};
 use crate::until::{seconds, until};
 use crate::world::World;
 
-use super::{Case, Found, bounded};
+use super::case::Case;
+use super::{Found, bounded};
 
 /// How long a person waits for `doctor`, and for an agent's first answer: the promise.
 const PROMISED: Duration = Duration::from_secs(10);
@@ -37,15 +38,25 @@ pub(super) fn doctor(case: &Case<'_>) -> Found {
         )
     });
     let programs = report["programs"].as_array().map_or(&[][..], Vec::as_slice);
-    let bad = programs.iter().filter(|program| program["works"] != true);
-    let bad: Vec<String> = bad.map(|program| format!("{}: {}", program["name"], program["found"])).collect();
+    let bad: Vec<&Value> = programs.iter().filter(|program| program["works"] != true).collect();
     let found = if output.status == 0 && bad.is_empty() && !programs.is_empty() {
         Found::right(format!("{} programs load and work", programs.len()))
     } else {
-        let said = format!("exit code {}; {}", output.status, bad.join("; "));
+        let (not_tried, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(|program| program["state"] == "notTried");
+        let said: Vec<String> = bad.into_iter().map(said).collect();
+        let said = format!("exit code {}; {}; {} not tried", output.status, said.join("; "), not_tried.len());
         Found::wrong(bounded(&said, super::MESSAGE))
     };
     Found { doctor: Some(report), ..found }
+}
+
+/// Why a program does not work, in a line.
+fn said(program: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let lines = program["said"].as_array().map_or(&[][..], Vec::as_slice).iter().map(text);
+    let parts = ["found", "errno", "reason"].map(|name| text(&program[name]));
+    let parts: Vec<String> = parts.into_iter().chain(lines).filter(|part| !part.is_empty()).collect();
+    format!("{}: {}", text(&program["name"]), parts.join(": "))
 }
 
 pub(super) fn short(case: &Case<'_>) -> Found {
@@ -82,7 +93,7 @@ pub(super) fn auto(case: &Case<'_>) -> Found {
 }
 
 /// Connections that the kernel decides for.
-const ASSIGNED: usize = 200;
+const ASSIGNED: usize = 100;
 
 pub(super) fn assign(case: &Case<'_>) -> Found {
     let (agent, _versions) = case.served([50, 50]);

@@ -6,10 +6,11 @@ use crate::neighbour::Neighbour;
 use crate::share::assert_share;
 use crate::steer::{ENTRANCE, ENTRANCE6, GATEWAY, ONE, assert_split, await_counted, datapath, ground};
 
-use super::{Case, Found, Way};
+use super::case::Case;
+use super::{Found, Way};
 
 /// Connections from each place.
-const SOME: usize = 150;
+const SOME: usize = 100;
 
 pub(super) fn neighbour(case: &Case<'_>) -> Found {
     let neighbour = Neighbour::new(case.world);

@@ -8,7 +8,8 @@ use crate::maps::dump;
 use crate::steer::GATEWAY;
 use crate::world::World;
 
-use super::{Case, Found};
+use super::Found;
+use super::case::Case;
 
 /// Subset, weight and slots of a destination, with the number of slots that the route's table has of it.
 type Row = (String, u64, u64, u64);

@@ -2,13 +2,14 @@
 
 use crate::steer::{assert_split, await_counted};
 
-use super::{Case, Found, Way, assert_only};
+use super::case::{Case, assert_only};
+use super::{Found, Way};
 
-/// Connections from which a share is measured: a fifth of them is met within 6.4 points, 5 sigma.
-const SHARE: usize = 1_000;
+/// Connections from which a share is measured: a fifth of them is met within 9 points, 5 sigma.
+const SHARE: usize = 500;
 
 /// Connections that all go to one version.
-const SOME: usize = 100;
+const SOME: usize = 50;
 
 /// Connections that are refused.
 const REFUSED: usize = 10;
