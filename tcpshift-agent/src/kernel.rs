@@ -43,7 +43,7 @@ use tokio::sync::Notify;
 
 pub use self::capabilities::drop_unneeded;
 use self::cgroup::Cgroup;
-pub use self::doctor::{Finding, LIMIT, Logs, Outcome, Program, Report, Request, State, Verdict, look};
+pub use self::doctor::{Finding, Logs, Outcome, Program, Report, Request, State, Verdict, look};
 pub use self::listening::{Listening, Presence};
 use self::load::{Maps, Room};
 use self::pins::Pins;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -22,10 +23,13 @@ Examples:
 Programs are loaded, attached and run on maps of their own, in the cgroup that this command is in; an agent that runs \
 is not disturbed, and nothing is left. A STATE of missing is a hindrance, a note is none. VERIFIED is how many \
 instructions the kernel's verifier followed. The first program that the kernel refuses is the last one that is tried, \
-and after 9 s the answer is what is known by then.
+and after 8 s, or the time of --within, the answer is what is known by then.
 
 Exit codes: 0 the kernel can decide (run --assign kernel), 1 it cannot, and the agent decides; with --object: 0 it takes \
-all programs, 1 it does not. 75 the kernel was still checking a program after 9 s; 2 usage.";
+all programs, 1 it does not. 75 the kernel was still checking a program when the time was up; 2 usage.";
+
+/// How long an answer takes at most, if nothing else is asked for.
+const LIMIT: Duration = Duration::from_secs(8);
 
 /// Columns of a terminal, and lines of an answer.
 const COLUMNS: usize = 80;
@@ -47,9 +51,13 @@ pub(super) struct Arguments {
     output: Option<JsonOnly>,
 
     /// Write all that the verifier says of each program to DIR/PROGRAM.log, 4 MiB of each at most, readable by root alone.
-    /// Every program is tried by itself, however long that takes
+    /// Every program is tried by itself, however long that takes if --within does not say otherwise
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
+
+    /// Answer after so many seconds at most, with what is known by then; 8 without --log
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    within: Option<u64>,
 
     /// Try the programs of another build, such as one to be upgraded to: the object that `cargo xtask build-ebpf` makes. They
     /// are loaded, and not run
@@ -71,7 +79,9 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
             screen::note(&format!("{}: {}", program.name, state(program)));
         }
     };
-    let report = kernel::look(Request { object, logs }, told).map_err(|error| match &arguments.object {
+    let usual = logs.is_none().then_some(LIMIT);
+    let within = arguments.within.map(Duration::from_secs).or(usual);
+    let report = kernel::look(Request { object, logs, within }, told).map_err(|error| match &arguments.object {
         Some(path) => Stop::Failed(format!("{}: {error:#}", path.display())),
         None => failed(error),
     })?;
@@ -124,12 +134,9 @@ fn text(report: &Report, logs: Option<&Path>) -> String {
     }
     sections.extend(programs.iter().find(|program| is_wrong(program)).map(|program| wrong(program, logs.is_some())));
     if !finished {
-        let said = format!(
-            "The kernel was still checking programs after {} s. Try again when this machine is less busy, or with --log \
-             DIR, which waits.",
-            kernel::LIMIT.as_secs()
-        );
-        sections.push(wrap(&said, COLUMNS).join("\n") + "\n");
+        let said = "The kernel was still checking programs when the time was up. Try again when this machine is less busy, \
+                    or with more time, such as --within 60.";
+        sections.push(wrap(said, COLUMNS).join("\n") + "\n");
     }
     if let Some(logs) = logs {
         let most = LOG_BYTES >> 20;

@@ -17,21 +17,20 @@ use serde::Serialize;
 pub use self::logs::Logs;
 use super::refusal::{Refusal, cut};
 
-/// How long programs are tried, unless logs are wanted.
-pub const LIMIT: Duration = Duration::from_secs(9);
-
 /// Why programs are not tried any more, and what to do then.
 const UP: &str = "the time was up";
 const REFUSED: &str = "is refused";
-const AGAIN: &str = "try again when this machine is less busy, or with --log DIR, which waits";
+const AGAIN: &str = "try again when this machine is less busy, or with more time (--within)";
 
 /// What is to be tried.
 #[derive(Debug, Default)]
 pub struct Request {
     /// The object of another build, whose programs are loaded and not run; else those that are built in are.
     pub object: Option<Vec<u8>>,
-    /// Where the verifier's logs are kept. Then every program is tried by itself, however long it takes.
+    /// Where the verifier's logs are kept. Then every program is tried by itself.
     pub logs: Option<Logs>,
+    /// How long programs are tried; none: as long as it takes.
+    pub within: Option<Duration>,
 }
 
 /// All that was found.
@@ -186,15 +185,14 @@ pub struct Verdict {
 
 /// Looks at the machine, and tries everything. `told` is called with each program that has come to its end.
 ///
-/// Programs are tried in a thread: after [`LIMIT`] there is an answer without it, if no logs are wanted. A verifier ends with
-/// the process (`fatal_signal_pending` in `do_check`, 5.10 to 6.18). Errors: the object of another build is none, or a log
+/// Programs are tried in a thread: once the time is up there is an answer without it. A verifier ends with the process
+/// (`fatal_signal_pending` in `do_check`, 5.10 to 6.18). Errors: the object of another build is none, or a log
 /// cannot be written.
 pub fn look(request: Request, told: impl FnMut(&Program)) -> Result<Report> {
     let machine = machine::findings();
-    let Request { object, logs } = request;
+    let Request { object, logs, within } = request;
     let is_other = object.is_some();
-    let limit = logs.is_none().then(|| Instant::now() + LIMIT);
-    let (programs, finished) = within(limit, told, move |tell| match object {
+    let (programs, finished) = run_within(within, told, move |tell| match object {
         Some(object) => tries::other(&object, logs.as_ref(), tell),
         None => tries::built_in(logs.as_ref(), tell),
     })?;
@@ -205,10 +203,10 @@ pub fn look(request: Request, told: impl FnMut(&Program)) -> Result<Report> {
     Ok(report(machine, programs, finished))
 }
 
-/// Runs in a thread what tells of programs, and waits until a moment for its end. Returns what was told last, and whether it
+/// Runs in a thread what tells of programs, and waits for its end, no longer than a limit if there is one. Returns what was told last, and whether it
 /// came to its end.
-fn within(
-    limit: Option<Instant>,
+fn run_within(
+    limit: Option<Duration>,
     mut told: impl FnMut(&Program),
     run: impl FnOnce(tries::Tell<'_>) -> Result<()> + Send + 'static,
 ) -> Result<(Vec<Program>, bool)> {
@@ -216,8 +214,9 @@ fn within(
     // Nobody listens any more once the time is up.
     let thread = thread::spawn(move || run(&|programs| drop(sender.send(programs.to_vec()))));
     let mut programs: Vec<Program> = Vec::new();
+    let begin = Instant::now();
     loop {
-        let left = limit.map_or(Duration::MAX, |limit| limit.saturating_duration_since(Instant::now()));
+        let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begin.elapsed()));
         match receiver.recv_timeout(left) {
             Ok(next) => {
                 let is_over = |program: &Program| !matches!(program.state, Outcome::Checking | Outcome::NotTried);
@@ -233,7 +232,7 @@ fn within(
                 return Ok((programs, true));
             }
             Err(RecvTimeoutError::Timeout) => {
-                let still = format!("still being checked by the kernel after {} s", LIMIT.as_secs());
+                let still = format!("still being checked by the kernel after {} s", begin.elapsed().as_secs());
                 for program in &mut programs {
                     match program.state {
                         Outcome::Checking => program.found.clone_from(&still),
@@ -345,8 +344,8 @@ mod tests {
         let programs =
             || vec![Program::new("a", "sock_ops"), Program::new("b", "sock_ops"), Program::new("c", "sock_ops")];
         let mut over = Vec::new();
-        let soon = Some(Instant::now() + Duration::from_millis(200));
-        let (found, finished) = within(
+        let soon = Some(Duration::from_secs(1));
+        let (found, finished) = run_within(
             soon,
             |program| over.push(program.name.clone()),
             move |tell| {
@@ -366,11 +365,11 @@ mod tests {
             said,
             [
                 "taken by the kernel, and not run: the time was up",
-                "still being checked by the kernel after 9 s",
+                "still being checked by the kernel after 1 s",
                 "not tried: the time was up"
             ]
         );
-        let (found, finished) = within(
+        let (found, finished) = run_within(
             None,
             |_| (),
             move |tell| {
