@@ -6,7 +6,7 @@
 //! agent in common as long as they are right, since an emulated machine takes seconds to load the programs of each agent;
 //! each leaves the agent without objects, and one that is wrong leaves the next one a fresh world. What a kernel
 //! refuses is refused when the agent starts or a route is applied, so no body waits for a datapath that the agent has
-//! already said it cannot have. Numbers are small enough for an emulated machine of two processors; all waiting goes by
+//! already said it cannot have. Numbers are small enough for an emulated machine; all waiting goes by
 //! `TCPSHIFT_PATIENCE` (see [`crate::until`]), and time is judged only where a promise names it.
 
 mod bytes;

@@ -42,6 +42,9 @@ const SHORT: [&str; 2] = ["6.1", "newest"];
 /// Scenarios of a test run.
 const SHORT_SCENARIOS: [&str; 5] = ["doctor", "auto", "walk lookup v4", "walk connect v6", "kill lookup"];
 
+/// Processors of a machine at most.
+const MOST_PROCESSORS: usize = 4;
+
 /// Columns of a name, as `scenarios list` prints it.
 const NAME: usize = 20;
 
@@ -60,9 +63,9 @@ pub(crate) struct Kernels {
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
 
-    /// Machines that run at once
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    at_once: u32,
+    /// Machines that run at once, and share this machine's processors; as many as there are processors, if not given
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
+    at_once: Option<u16>,
 
     /// Write docs/kernels.md
     #[arg(long, conflicts_with = "scenario")]
@@ -92,7 +95,7 @@ impl Kernels {
     /// Those of a test run.
     pub(crate) fn short() -> Self {
         let versions = SHORT.iter().filter_map(|asked| asked.parse().ok()).collect();
-        Self { versions, scenario: SHORT_SCENARIOS.map(str::to_owned).into(), at_once: 2, write: false }
+        Self { versions, scenario: SHORT_SCENARIOS.map(str::to_owned).into(), at_once: None, write: false }
     }
 
     /// Builds, tries, and prints what came of it; fails if anything is not as it is expected to be.
@@ -106,15 +109,19 @@ impl Kernels {
         step("build, as it is released");
         cargo(&["build", "--quiet", "--release", "--package", "tcpshift-agent", "--package", "tcpshift-tests"], &[])?;
         let system = self.system(&folder)?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let at_once = self.at_once.map_or(processors, usize::from).min(chosen.len()).max(1);
+        let each = (processors / at_once).clamp(1, MOST_PROCESSORS);
         let machines: Vec<_> = chosen
             .iter()
-            .map(|(asked, version, files)| Ok((*asked, *version, machine(&folder, &system, *version, files)?)))
+            .map(|(asked, version, files)| Ok((*asked, *version, machine(&folder, &system, *version, files, each)?)))
             .collect::<Result<_>>()?;
         let (_, _, first) = machines.first().context("no kernel is asked for")?;
         let accelerator = Accelerator::find(first)?;
         let by = if accelerator == Accelerator::Hardware { "by hardware" } else { "in emulation, which is slow" };
-        step(&format!("{} machines, {} at once, {by}", machines.len(), self.at_once));
-        let tried = side_by_side(machines, self.at_once, |(asked, version, machine)| {
+        let (count, s) = (machines.len(), if each == 1 { "" } else { "s" });
+        step(&format!("{count} machines of {each} processor{s}, {at_once} at once, {by}"));
+        let tried = side_by_side(machines, at_once, |(asked, version, machine)| {
             attempt(accelerator, asked, version, &machine)
         })?;
         step("what came of it");
@@ -189,12 +196,13 @@ fn download(archive: &Archive, kernel: &Kernel, to: &Path) -> Result<()> {
 }
 
 /// The machine of a kernel.
-fn machine(folder: &Path, system: &System, version: Version, files: &Path) -> Result<Machine> {
+fn machine(folder: &Path, system: &System, version: Version, files: &Path, processors: usize) -> Result<Machine> {
     let name = version.to_string();
     Ok(Machine {
         kernel: image(files).with_context(|| format!("the packages of {version} have no kernel"))?,
         system: system.with_modules(files, &name)?,
         console: folder.join(format!("{name}.console")),
+        processors,
     })
 }
 
@@ -235,7 +243,7 @@ fn attempt(accelerator: Accelerator, asked: Asked, version: Version, machine: &M
 }
 
 /// Does all of them, so many at once; what they come to, in their order.
-fn side_by_side<T: Send, R: Send>(all: Vec<T>, at_once: u32, done: impl Fn(T) -> Result<R> + Sync) -> Result<Vec<R>> {
+fn side_by_side<T: Send, R: Send>(all: Vec<T>, at_once: usize, done: impl Fn(T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let count = all.len();
     let queue: Mutex<VecDeque<(usize, T)>> = Mutex::new(all.into_iter().enumerate().collect());
     let results: Mutex<Vec<Option<Result<R>>>> = Mutex::new((0..count).map(|_| None).collect());

@@ -23,8 +23,8 @@ const USAGE: &str = "usage: tcp-ask ask ADDRESS COUNT\n       tcp-ask rush ADDRE
 /// How often it looks for the file, and says how far it is.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long it waits from one thing said to the next.
-const BREATH: Duration = Duration::from_millis(5);
+/// How long it waits from one thing said to the next: long enough to leave an emulated machine time for others.
+const BREATH: Duration = Duration::from_millis(25);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -22,8 +22,8 @@ const LIVE: usize = 30;
 /// Clients that come and go, one connection after the other.
 const CLIENTS: usize = 2;
 
-/// Milliseconds from one of its connections to the next.
-const PAUSE: u64 = 20;
+/// Milliseconds from one of its connections to the next: each takes an emulated machine some 20.
+const PAUSE: u64 = 100;
 
 /// Edits, each of which makes a plan.
 const EDITS: u32 = 50;

@@ -33,22 +33,31 @@ fn ask_doctor(world: &World, words: &[&str]) -> Output {
 }
 
 pub(super) fn doctor(case: &Case<'_>) -> Found {
+    let read = |words: &[&str]| {
+        let output = ask_doctor(case.world, words);
+        let report = serde_json::from_str::<Value>(&output.stdout).unwrap_or_else(|error| {
+            panic!(
+                "doctor -o json prints no JSON: {error}; exit code {}: {}{}",
+                output.status, output.stdout, output.stderr
+            )
+        });
+        (output.status, report)
+    };
     // Verifiers take their time on a machine that is emulated.
-    let output = ask_doctor(case.world, &["-o", "json", "--within", "600"]);
-    let report: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| {
-        panic!(
-            "doctor -o json prints no JSON: {error}; exit code {}: {}{}",
-            output.status, output.stdout, output.stderr
-        )
-    });
+    let (mut status, mut report) = read(&["-o", "json", "--within", "600"]);
+    if status != 0 {
+        // It stops at the first program that is refused; with its logs it tries each.
+        let logs = case.world.folder("logs");
+        (status, report) = read(&["-o", "json", "--log", &logs.display().to_string()]);
+    }
     let programs = report["programs"].as_array().map_or(&[][..], Vec::as_slice);
     let bad: Vec<&Value> = programs.iter().filter(|program| program["works"] != true).collect();
-    let found = if output.status == 0 && bad.is_empty() && !programs.is_empty() {
+    let found = if status == 0 && bad.is_empty() && !programs.is_empty() {
         Found::right(format!("{} programs load and work", programs.len()))
     } else {
         let (not_tried, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(|program| program["state"] == "notTried");
         let said: Vec<String> = bad.into_iter().map(said).collect();
-        let said = format!("exit code {}; {}; {} not tried", output.status, said.join("; "), not_tried.len());
+        let said = format!("exit code {status}; {}; {} not tried", said.join("; "), not_tried.len());
         Found::wrong(bounded(&said, super::MESSAGE))
     };
     Found { doctor: Some(report), ..found }

@@ -5,8 +5,8 @@ use crate::steer::{assert_split, await_counted};
 use super::case::{Case, assert_only};
 use super::{Found, Way};
 
-/// Connections from which a share is measured: a fifth of them is met within 9 points, 5 sigma.
-const SHARE: usize = 500;
+/// Connections from which a share is measured: a fifth of them is met within 10 points, 5 sigma.
+const SHARE: usize = 400;
 
 /// Connections that all go to one version.
 const SOME: usize = 50;

@@ -24,9 +24,8 @@ const PROCESSOR: &str = "Nehalem";
 /// that is emulated on busy processors it does not always, so it is told not to try.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
 
-/// Megabytes, and processors.
+/// Megabytes.
 const MEMORY: u32 = 1_280;
-const PROCESSORS: u32 = 2;
 
 /// How long a kernel may take until its first process runs, where hardware runs it.
 const TO_INIT_BY_HARDWARE: Duration = Duration::from_secs(20);
@@ -85,6 +84,9 @@ pub(crate) struct Machine {
     pub(crate) system: PathBuf,
     /// Where its console is written to.
     pub(crate) console: PathBuf,
+    /// Processors that it has. Where those of all machines are more than this machine's own, they wait for each other, and all of
+    /// it takes several times longer.
+    pub(crate) processors: usize,
 }
 
 /// A machine that has ended.
@@ -135,7 +137,7 @@ impl Machine {
         // It ends with this command, whatever happens.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]).args(accelerator.words());
-        command.args(["-smp", &PROCESSORS.to_string(), "-m", &MEMORY.to_string()]);
+        command.args(["-smp", &self.processors.to_string(), "-m", &MEMORY.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"]);
         command.arg("-serial").arg(format!("file:{}", self.console.display()));
         command.args(["-serial", "stdio"]);

@@ -98,8 +98,7 @@ pub(super) fn document(tried: &[Tried]) -> String {
     let mut text = format!(
         "# Kernels\n\n\
          What tcpshift does on which kernel of Debian: `cargo xtask kernels --write` tries it and writes {REPORT}; \
-         without `--write` it prints the same as a table. Each kernel runs in a machine that is emulated in software, with \
-         two processors. Times say nothing of what a kernel does on hardware. A scenario that cannot be right on a kernel \
+         without `--write` it prints the same as a table. Each kernel runs in a machine that is emulated in software. Times say nothing of what a kernel does on hardware. A scenario that cannot be right on a kernel \
          is in a list with its reason (xtask/src/kernels/exceptions.rs); the command fails where the list is wrong, either \
          way.\n\n\
          `sudo tcpshift-agent doctor` says for the kernel that runs what this page says for others.\n\n\
@@ -165,7 +164,7 @@ fn failures(text: &mut String, tried: &Tried) {
         _ = writeln!(text, "* {}", one_line(fault));
     }
     if !refused.is_empty() {
-        text.push_str("| program | errno | processed | reason | the verifier's last line |\n|---|---|---:|---|---|\n");
+        text.push_str("| program | errno | instructions followed | reason | the verifier's last line |\n|---|---|---:|---|---|\n");
     }
     for program in refused {
         let field = |name: &str| match &program[name] {
@@ -176,7 +175,7 @@ fn failures(text: &mut String, tried: &Tried) {
             }
             other => other.to_string(),
         };
-        let [name, errno, processed, reason, said] = ["name", "errno", "processed", "reason", "said"].map(field);
+        let [name, errno, processed, reason, said] = ["name", "errno", "verified", "reason", "said"].map(field);
         _ = writeln!(text, "| {name} | {errno} | {processed} | {reason} | {said} |");
     }
     let mut by_reason: Vec<(String, Vec<&str>)> = Vec::new();
