@@ -31,9 +31,6 @@ enum Command {
         /// What `bench datapaths` needs instead; no service is started
         #[arg(long)]
         bench: bool,
-        /// What `kernels` needs instead
-        #[arg(long, conflicts_with = "bench")]
-        kernels: bool,
     },
     /// Build the kernel's programs into the object that the agent embeds; quick if nothing has changed
     BuildEbpf,
@@ -55,9 +52,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Setup { bench: true, .. } => setup::setup(&setup::BENCH),
-        Command::Setup { kernels: true, .. } => setup::setup(&setup::KERNELS),
-        Command::Setup { .. } => setup::setup(&setup::ALL).and_then(|()| setup::kernel()),
+        Command::Setup { bench: true } => setup::setup(&setup::BENCH),
+        Command::Setup { bench: false } => setup::setup(&setup::ALL).and_then(|()| setup::kernel()),
         Command::BuildEbpf => build_ebpf::build_ebpf(),
         Command::Demo(demo) => demo.run(),
         Command::Test => test::test(),

@@ -31,7 +31,7 @@ pub(crate) struct Tool {
 pub(crate) const BUILD: [Tool; 1] = [Tool { program: "cc", package: "gcc libc6-dev", purpose: "Rust links by it" }];
 
 /// What building and testing need.
-pub(crate) const ALL: [Tool; 14] = [
+pub(crate) const ALL: [Tool; 19] = [
     BUILD[0],
     Tool { program: "ip", package: "iproute2", purpose: "each test has a network namespace of its own" },
     Tool { program: "setpriv", package: "util-linux", purpose: "processes of a test end with it" },
@@ -46,6 +46,11 @@ pub(crate) const ALL: [Tool; 14] = [
     Tool { program: "postgres", package: "postgresql", purpose: "a real server is steered to" },
     Tool { program: "nginx", package: "nginx", purpose: "a real server is steered to" },
     Tool { program: "wrk", package: "wrk", purpose: "it loads that server" },
+    Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "other kernels run in it" },
+    Tool { program: "busybox", package: "busybox-static", purpose: "it begins and ends the system on other kernels" },
+    Tool { program: "cpio", package: "cpio", purpose: "it packs that system" },
+    Tool { program: "xz", package: "xz-utils", purpose: "kernels have their modules packed" },
+    Tool { program: "objcopy", package: "binutils", purpose: "it makes programs small" },
 ];
 
 /// What measuring datapaths beside their peers needs, and `test` does not.
@@ -62,17 +67,7 @@ pub(crate) const BENCH: [Tool; 6] = [
 pub(crate) const STEER: [Tool; 3] = [BENCH[0], BENCH[1], BENCH[2]];
 
 /// What machines with other kernels need.
-pub(crate) const KERNELS: [Tool; 9] = [
-    BUILD[0],
-    ALL[1],
-    ALL[2],
-    Tool { program: "bpftool", package: "bpftool", purpose: "what a kernel holds is looked at by a stranger" },
-    Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "it is the machine" },
-    Tool { program: "busybox", package: "busybox-static", purpose: "it begins and ends the machine's system" },
-    Tool { program: "cpio", package: "cpio", purpose: "it packs that system" },
-    Tool { program: "xz", package: "xz-utils", purpose: "kernels have their modules packed" },
-    Tool { program: "objcopy", package: "binutils", purpose: "it makes programs small" },
-];
+pub(crate) const KERNELS: [Tool; 9] = [BUILD[0], ALL[1], ALL[2], ALL[6], ALL[14], ALL[15], ALL[16], ALL[17], ALL[18]];
 
 /// Sees to it that the tools are there.
 pub(crate) fn setup(tools: &[Tool]) -> Result<()> {

@@ -182,8 +182,7 @@ fn kernel(shown: &str) -> Option<Kernel> {
 /// What a command says on standard output; fails with what it says of its failure.
 pub(super) fn said(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output =
-        command.output().with_context(|| format!("cannot run {name}; `cargo xtask setup --kernels` installs it"))?;
+    let output = command.output().with_context(|| format!("cannot run {name}; `cargo xtask setup` installs it"))?;
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
         bail!("{name} ended with {}: {}", output.status, error.trim());

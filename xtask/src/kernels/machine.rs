@@ -144,7 +144,7 @@ impl Machine {
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.system);
         command.args(["-append", COMMAND_LINE]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints);
-        let child = command.spawn().context("cannot run setpriv; `cargo xtask setup --kernels` installs it")?;
+        let child = command.spawn().context("cannot run setpriv; `cargo xtask setup` installs it")?;
         Ok(Emulator(child))
     }
 

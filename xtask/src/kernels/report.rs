@@ -164,7 +164,9 @@ fn failures(text: &mut String, tried: &Tried) {
         _ = writeln!(text, "* {}", one_line(fault));
     }
     if !refused.is_empty() {
-        text.push_str("| program | errno | instructions followed | reason | the verifier's last line |\n|---|---|---:|---|---|\n");
+        text.push_str(
+            "| program | errno | instructions followed | reason | the verifier's last line |\n|---|---|---:|---|---|\n",
+        );
     }
     for program in refused {
         let field = |name: &str| match &program[name] {

@@ -52,9 +52,8 @@ impl System {
         write(&root.join("init"), include_str!("init.sh"), true)?;
         write(&root.join("scenarios"), scenarios.join("\n") + "\n", false)?;
         for tool in ["busybox"].into_iter().chain(needs.tools.iter().map(String::as_str)) {
-            let path = program(tool).with_context(|| {
-                format!("there is no {tool} in PATH; `cargo xtask setup --kernels` installs what is needed")
-            })?;
+            let path = program(tool)
+                .with_context(|| format!("there is no {tool} in PATH; `cargo xtask setup` installs what is needed"))?;
             add(&root, &path, &Path::new("bin").join(tool))?;
         }
         for name in &needs.programs {
@@ -184,7 +183,7 @@ fn pack(root: &Path, archive: &Path) -> Result<()> {
         .stdin(Stdio::piped())
         .stdout(file)
         .spawn()
-        .context("cannot run cpio; `cargo xtask setup --kernels` installs it")?;
+        .context("cannot run cpio; `cargo xtask setup` installs it")?;
     child.stdin.take().context("cpio has no input")?.write_all(names.as_bytes())?;
     let status = child.wait()?;
     ensure!(status.success(), "cpio ended with {status}");
