@@ -104,6 +104,7 @@ impl Kernels {
         setup::setup(&setup::KERNELS)?;
         step("kernels of Debian's archive");
         let folder = target().join("kernels");
+        let _lock = lock(&folder)?;
         let chosen = choose(&folder, &self.versions)?;
         build_ebpf::build_ebpf()?;
         step("build, as it is released");
@@ -152,6 +153,16 @@ impl Kernels {
         }
         System::build(&folder.join("systems"), &built, needs, &self.scenario)
     }
+}
+
+/// Sees to it that nobody else writes to the folder, until the file is closed.
+fn lock(folder: &Path) -> Result<fs::File> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let path = folder.join(".lock");
+    let file = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.try_lock()
+        .with_context(|| format!("another `cargo xtask kernels` has {}; wait for its end", folder.display()))?;
+    Ok(file)
 }
 
 /// The kernels that are asked for, each with the folder of its files, downloaded if they are not there.
