@@ -175,12 +175,12 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "kill",
         what: "kill -9 in the midst of edits: steered clients do not feel it, the next agent has all that was acknowledged",
-        body: Body::By(ALL, change::kill),
+        body: Body::By(&[Way::Proxy, Way::Connect], change::kill),
     },
     Kind {
         name: "takeover",
         what: "another agent takes over: live connections go on, no new one is refused",
-        body: Body::By(ALL, change::takeover),
+        body: Body::By(&[Way::Proxy, Way::Lookup], change::takeover),
     },
     Kind {
         name: "sigterm",

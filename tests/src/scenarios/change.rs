@@ -26,10 +26,10 @@ const CLIENTS: usize = 2;
 const PAUSE: u64 = 100;
 
 /// Edits, each of which makes a plan.
-const EDITS: u32 = 50;
+const EDITS: u32 = 30;
 
 /// Connections from which a share is measured.
-const SHARE: usize = 200;
+const SHARE: usize = 100;
 
 /// Connections that are looked at while no agent is there.
 const ORPHANS: usize = 30;

@@ -5,11 +5,11 @@ use crate::steer::{assert_split, await_counted};
 use super::case::{Case, assert_only};
 use super::{Found, Way};
 
-/// Connections from which a share is measured: a fifth of them is met within 10 points, 5 sigma.
-const SHARE: usize = 400;
+/// Connections from which a share is measured: a fifth of them is met within 12 points, 5 sigma.
+const SHARE: usize = 300;
 
 /// Connections that all go to one version.
-const SOME: usize = 50;
+const SOME: usize = 30;
 
 /// Connections that are refused.
 const REFUSED: usize = 10;
