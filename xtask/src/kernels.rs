@@ -101,6 +101,7 @@ impl Kernels {
     /// Builds, tries, and prints what came of it; fails if anything is not as it is expected to be.
     pub(crate) fn run(&self) -> Result<()> {
         let begin = Instant::now();
+        ensure!(cfg!(target_arch = "x86_64"), "the kernels are those of amd64, and so must be what runs on them");
         setup::setup(&setup::KERNELS)?;
         step("kernels of Debian's archive");
         let folder = target().join("kernels");
@@ -202,9 +203,7 @@ fn choose(folder: &Path, asked: &[Asked]) -> Result<Vec<(Asked, Version, PathBuf
 const COMPLETE: &str = ".complete";
 
 fn download(archive: &Archive, kernel: &Kernel, to: &Path) -> Result<()> {
-    if to.exists() {
-        fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
-    }
+    system::remove(to)?;
     archive.unpack(kernel, to)?;
     fs::write(to.join(COMPLETE), "").with_context(|| format!("cannot write to {}", to.display()))
 }
@@ -246,9 +245,7 @@ fn attempt(accelerator: Accelerator, asked: Asked, version: Version, machine: &M
         Err(error) => faults.push(format!("{error:#}")),
     });
     let ended = ended.with_context(|| format!("Linux {version}"))?;
-    if !ended.is_whole {
-        faults.push(format!("it ended before its scenarios did; it said last:\n{}", machine.last_lines()));
-    }
+    faults.extend(ended.fault.clone());
     faults.extend(budgets::exceeded(version, &doctor));
     for fault in &faults {
         println!("{version}: {fault}");

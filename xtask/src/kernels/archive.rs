@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::system::{create, remove};
 use super::version::Version;
 
 /// Suites that kernels are taken from, oldest first; each has others, and security suites are at an address of their own.
@@ -46,8 +47,7 @@ impl Archive {
     pub(crate) fn open(folder: PathBuf) -> Result<Self> {
         let archive = Self { folder };
         for part in ["state/lists/partial", "cache/archives/partial"] {
-            let path = archive.folder.join(part);
-            fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            create(&archive.folder.join(part))?;
         }
         ensure!(Path::new(KEYS).exists(), "there is no {KEYS}; install the package debian-archive-keyring");
         archive.write("status", "")?;
@@ -92,6 +92,8 @@ impl Archive {
             ("APT::Sandbox::User", "root".to_owned()),
             ("Acquire::Languages", "none".to_owned()),
             ("Acquire::Retries", "3".to_owned()),
+            // Else `update` ends with 0 without the network.
+            ("APT::Update::Error-Mode", "any".to_owned()),
         ] {
             command.arg("-o").arg(format!("{option}={value}"));
         }
@@ -112,8 +114,10 @@ impl Archive {
     /// Downloads a kernel's packages, and unpacks them into a folder.
     pub(crate) fn unpack(&self, kernel: &Kernel, to: &Path) -> Result<()> {
         let packages = self.folder.join("packages");
-        let made = fs::create_dir_all(&packages).and_then(|()| fs::create_dir_all(to));
-        made.with_context(|| format!("cannot make {}", packages.display()))?;
+        // A run that was interrupted may have left another kernel's, or half of one.
+        remove(&packages)?;
+        create(&packages)?;
+        create(to)?;
         for package in &kernel.packages {
             println!("download: {package}");
             said(self.apt("apt-get").args(["-q", "download", package]).current_dir(&packages))?;
@@ -130,9 +134,14 @@ impl Archive {
 
 /// Where the machine's own apt has Debian's archive, and that of security updates.
 fn addresses() -> Result<[String; 2]> {
-    let mut command = Command::new("apt-get");
-    command.args(["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]);
-    let targets = said(&mut command)?;
+    let targets = |which: &str| {
+        let words = ["indextargets", which, "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"];
+        said(Command::new("apt-get").args(words))
+    };
+    // Who makes an archive is known from its lists alone, and others than Debian have suites of the same names. Most containers
+    // have no lists.
+    let known = targets("Origin: Debian")?;
+    let targets = if known.is_empty() { targets("--no-release-info")? } else { known };
     let found = of_debian(&targets);
     found.context(
         "the machine's apt has no archive of Debian; its sources must name one, with the suite of this release",

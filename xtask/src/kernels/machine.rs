@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 /// How long a kernel may take until its first process runs, and how often it is tried.
 const TO_INIT: Duration = Duration::from_mins(2);
@@ -93,37 +93,48 @@ pub(crate) struct Machine {
 /// A machine that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The kernel's own name for itself.
+    /// The kernel's own name for itself; empty if its first process never ran.
     pub(crate) release: String,
     /// How often it was started until its first process ran.
     pub(crate) boots: u32,
     /// Seconds from that start to the first process, and to the end.
     pub(crate) booted: f64,
     pub(crate) seconds: f64,
-    /// Whether its first process said that it is done.
-    pub(crate) is_whole: bool,
+    /// Why not all scenarios were tried, if they were not.
+    pub(crate) fault: Option<String>,
 }
 
 impl Machine {
     /// Starts it, and hands out what its first process says, line by line; again if that never runs.
     pub(crate) fn run(&self, accelerator: Accelerator, mut told: impl FnMut(&str)) -> Result<Ended> {
+        let started = Instant::now();
         for boots in 1..=BOOTS {
             let begin = Instant::now();
             let mut emulator = self.start(accelerator)?;
             let lines = emulator.lines()?;
             let Some(release) = first(&lines, begin) else { continue };
             let booted = begin.elapsed().as_secs_f64();
-            let mut is_whole = false;
-            loop {
+            let mut code = None;
+            let end = loop {
                 match lines.recv_timeout(TO_END.saturating_sub(begin.elapsed())) {
-                    Ok(line) if line.starts_with(END) => is_whole = true,
-                    Ok(line) => told(&line),
-                    Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => break,
+                    Ok(line) => match line.strip_prefix(END) {
+                        Some(said) => code = Some(said.to_owned()),
+                        None => told(&line),
+                    },
+                    Err(end) => break end,
                 }
-            }
-            return Ok(Ended { release, boots, booted, seconds: begin.elapsed().as_secs_f64(), is_whole });
+            };
+            let fault = unfinished(code.as_deref(), end).map(|why| self.fault(&why));
+            return Ok(Ended { release, boots, booted, seconds: begin.elapsed().as_secs_f64(), fault });
         }
-        bail!("{BOOTS} times the first process never ran; the console's last lines:\n{}", self.last_lines())
+        let seconds = started.elapsed().as_secs_f64();
+        let fault = Some(self.fault(&format!("its first process never ran, of {BOOTS} boots")));
+        Ok(Ended { release: String::new(), boots: BOOTS, booted: seconds, seconds, fault })
+    }
+
+    /// Why it failed, with what the kernel and qemu said last.
+    fn fault(&self, why: &str) -> String {
+        format!("{why}; it said last:\n{}", self.last_lines())
     }
 
     /// What qemu itself says.
@@ -150,7 +161,7 @@ impl Machine {
     }
 
     /// What the kernel and qemu said last.
-    pub(crate) fn last_lines(&self) -> String {
+    fn last_lines(&self) -> String {
         let said = [&self.console, &self.complaints()].map(|path| fs::read(path).unwrap_or_default());
         let said = said.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
         let lines: Vec<&str> = said.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
@@ -164,6 +175,19 @@ fn first(lines: &Receiver<String>, begin: Instant) -> Option<String> {
         let line = lines.recv_timeout(TO_INIT.saturating_sub(begin.elapsed())).ok()?;
         if let Some(release) = line.strip_prefix(INIT) {
             return Some(release.to_owned());
+        }
+    }
+}
+
+/// Why scenarios were not all tried, if they were not. They end with 0 if all are right and with 1 if some are not; other codes
+/// are of a program that could not start, or was killed, which may have said nothing at all.
+fn unfinished(code: Option<&str>, end: RecvTimeoutError) -> Option<String> {
+    match (code, end) {
+        (Some("0" | "1"), _) => None,
+        (Some(code), _) => Some(format!("its scenarios ended with the exit code {code}")),
+        (None, RecvTimeoutError::Disconnected) => Some("it ended before its scenarios did".to_owned()),
+        (None, RecvTimeoutError::Timeout) => {
+            Some(format!("its scenarios did not end within {} minutes", TO_END.as_secs() / 60))
         }
     }
 }
@@ -190,5 +214,24 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         let _already_ended = self.0.kill().is_err() || self.0.wait().is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_that_were_not_tried_are_a_fault() {
+        for code in ["0", "1"] {
+            assert_eq!(unfinished(Some(code), RecvTimeoutError::Disconnected), None);
+        }
+        // Usage, a panic, not found, killed.
+        for code in ["2", "101", "127", "137", ""] {
+            assert!(unfinished(Some(code), RecvTimeoutError::Disconnected).is_some(), "{code}");
+        }
+        for end in [RecvTimeoutError::Disconnected, RecvTimeoutError::Timeout] {
+            assert!(unfinished(None, end).is_some(), "{end}");
+        }
     }
 }

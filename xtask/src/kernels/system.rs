@@ -108,8 +108,10 @@ fn modules(kernel: &Path, names: &[String]) -> Result<Vec<Module>> {
 fn collect(folder: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
+        let entry = entry?;
+        let path = entry.path();
+        // A link, as `build`, leads to files of this machine.
+        if entry.file_type()?.is_dir() {
             collect(&path, files)?;
         } else if let Some((name, _)) =
             path.file_name().and_then(|name| name.to_str()).and_then(|it| it.split_once(".ko"))
@@ -190,11 +192,11 @@ fn pack(root: &Path, archive: &Path) -> Result<()> {
     Ok(())
 }
 
-fn create(folder: &Path) -> Result<()> {
+pub(super) fn create(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }
 
-fn remove(folder: &Path) -> Result<()> {
+pub(super) fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
