@@ -123,7 +123,7 @@ impl Crowd {
         Self::start(world, name, place, &["hold", address, &count.to_string()], sources)
     }
 
-    /// So many connections that stay open, each of which says something again and again, about every 5 ms times their
+    /// So many connections that stay open, each of which says something again and again, every 25 ms times their
     /// number, and must be answered by whoever answered it first. What is made here are exchanges. Waits until each had one.
     pub fn talk(world: &World, name: &str, place: Place<'_>, address: &str, count: usize) -> Self {
         let crowd = Self::start(world, name, place, &["talk", address, &count.to_string()], &[]);

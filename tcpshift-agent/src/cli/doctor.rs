@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ instructions the kernel's verifier followed. The first program that the kernel r
 and after 8 s, or the time of --within, the answer is what is known by then.
 
 Exit codes: 0 the kernel can decide (run --assign kernel), 1 it cannot, and the agent decides; with --object: 0 it takes \
-all programs, 1 it does not. 75 the kernel was still checking a program when the time was up; 2 usage.";
+all programs, 1 it does not. 75 the time was up before all programs were tried; 2 usage.";
 
 /// How long an answer takes at most, if nothing else is asked for.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -50,8 +51,9 @@ pub(super) struct Arguments {
     #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
     output: Option<JsonOnly>,
 
-    /// Write all that the verifier says of each program to DIR/PROGRAM.log, 4 MiB of each at most, readable by root alone.
-    /// Every program is tried by itself, however long that takes if --within does not say otherwise
+    /// Write what the verifier says of each program to DIR/PROGRAM.log, readable by root alone: of one that it takes, its
+    /// statistics; of one that it refuses, every instruction on the way to where it does, 4 MiB at most. Every program is
+    /// tried by itself, however long that takes if --within does not say otherwise
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
 
@@ -96,11 +98,16 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     })
 }
 
-/// The object of another build.
+/// The object of another build. A pipe would be waited for, for longer than an answer may take.
 fn read(path: &Path) -> Result<Vec<u8>, Stop> {
     let cannot = |error| Stop::Failed(format!("cannot read {}: {error}", path.display()));
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(cannot)?;
+    if !file.metadata().map_err(cannot)?.is_file() {
+        return Err(Stop::Failed(format!("cannot read {}: it is no regular file", path.display())));
+    }
     let mut object = Vec::new();
-    File::open(path).and_then(|file| file.take(OBJECT + 1).read_to_end(&mut object)).map_err(cannot)?;
+    file.take(OBJECT + 1).read_to_end(&mut object).map_err(cannot)?;
     if object.len() as u64 > OBJECT {
         let path = path.display();
         return Err(Stop::Failed(format!("{path} has more than {} MiB: it is no object of programs", OBJECT >> 20)));
@@ -134,8 +141,8 @@ fn text(report: &Report, logs: Option<&Path>) -> String {
     }
     sections.extend(programs.iter().find(|program| is_wrong(program)).map(|program| wrong(program, logs.is_some())));
     if !finished {
-        let said = "The kernel was still checking programs when the time was up. Try again when this machine is less busy, \
-                    or with more time, such as --within 60.";
+        let said = "The time was up before all programs were tried. Try again when this machine is less busy, or with more \
+                    time, such as --within 60.";
         sections.push(wrap(said, COLUMNS).join("\n") + "\n");
     }
     if let Some(logs) = logs {

@@ -39,7 +39,7 @@ pub struct Request {
 pub struct Report {
     /// Whether the kernel can decide for new connections; of another build, whether it takes all programs.
     pub works: bool,
-    /// False if the kernel was still checking a program when the time was up.
+    /// False if the time was up before all programs were tried.
     pub finished: bool,
     /// What the machine has.
     pub machine: Vec<Finding>,
@@ -150,6 +150,11 @@ impl Program {
         "the kernel takes it".clone_into(&mut self.found);
     }
 
+    /// Says why one that the kernel takes is not run.
+    fn leave(&mut self, why: &str) {
+        self.found = format!("taken by the kernel, and not run: {why}");
+    }
+
     fn work(&mut self, did: String) {
         (self.state, self.works, self.found) = (Outcome::Works, true, did);
     }
@@ -197,7 +202,7 @@ pub fn look(request: Request, told: impl FnMut(&Program)) -> Result<Report> {
         None => tries::built_in(logs.as_ref(), tell),
     })?;
     if is_other {
-        let works = programs.iter().all(|program| program.loaded);
+        let works = finished && programs.iter().all(|program| program.loaded);
         return Ok(Report { works, finished, machine, programs, datapaths: Vec::new(), assignment: Vec::new() });
     }
     Ok(report(machine, programs, finished))
@@ -239,7 +244,7 @@ fn run_within(
                         Outcome::NotTried if program.found.is_empty() => {
                             program.found = format!("not tried: {UP}");
                         }
-                        Outcome::Loaded => program.found = format!("taken by the kernel, and not run: {UP}"),
+                        Outcome::Loaded => program.leave(UP),
                         _ => {}
                     }
                 }
@@ -297,9 +302,9 @@ fn verdict(name: &'static str, works: &str, machine: &[Finding], programs: &[Pro
                 (None, _) => format!("`{}`: {}", program.name, program.found),
             };
             let cure = match program.state {
-                Outcome::Checking | Outcome::Loaded => AGAIN.to_owned(),
-                Outcome::NotTried if program.found.ends_with(UP) => AGAIN.to_owned(),
-                Outcome::NotTried if program.found.ends_with(REFUSED) => "see above".to_owned(),
+                Outcome::Checking => AGAIN.to_owned(),
+                Outcome::NotTried | Outcome::Loaded if program.found.ends_with(UP) => AGAIN.to_owned(),
+                Outcome::NotTried | Outcome::Loaded if program.found.ends_with(REFUSED) => "see above".to_owned(),
                 _ => program.cure.clone().unwrap_or_else(|| "the agent does without; report what is said".to_owned()),
             };
             Verdict { name, works: false, why, cure }
@@ -337,6 +342,12 @@ mod tests {
         let refused = verdict("x", "w", &[], &[complex]);
         assert_eq!(refused.why, "`assign` is refused: it is too complex for this kernel's verifier");
         assert!(refused.cure.contains("--log DIR"), "{refused:?}");
+        let mut taken = program(false);
+        taken.load(None);
+        taken.leave("`lookup` is refused");
+        let left = verdict("x", "w", &[], &[taken]);
+        assert_eq!(left.why, "`assign` is taken by the kernel, and not run: `lookup` is refused");
+        assert_eq!(left.cure, "see above");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use aya::maps::MapData;
 use aya::programs::{Program, ProgramError, SchedClassifier, SkReuseport, SockOps};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use aya_obj::Object;
+use aya_obj::maps::PinningType;
 use tcpshift_common::layout::{
     AddressKey, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow,
     ListenerRow, ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
@@ -263,6 +265,15 @@ pub(super) fn clear(maps: &Maps) -> io::Result<()> {
 
 /// Opens the object of another build, whose programs are to be tried and not to be run, and makes its maps, small ones.
 pub(super) fn open_other(object: &[u8]) -> Result<Ebpf> {
+    // aya would pin these itself, or open what is pinned by such a name: something would be left.
+    let cut = |text: String| anyhow::Error::msg(super::refusal::cut(&text, 300));
+    let parsed = Object::parse(object).map_err(|error| {
+        cut(format!("it is no object of programs, or a damaged one: {:#}", anyhow::Error::new(error)))
+    });
+    let maps = parsed?.maps;
+    if let Some((name, _)) = maps.iter().find(|(_, map)| map.pinning() != PinningType::None) {
+        return Err(cut(format!("its map `{name}` asks to be pinned, as none of tcpshift's does")));
+    }
     let room = Room::new(1);
     let mut loader = EbpfLoader::new();
     set_room(&mut loader, &room);
@@ -272,9 +283,7 @@ pub(super) fn open_other(object: &[u8]) -> Result<Ebpf> {
     // Numbers of nobody: the verifier takes out what is never reached, and with 0 that could be more than in an agent.
     loader.override_global("NETNS", &1_u64, false).override_global("AGENT_ID", &1_u64, false);
     loader.override_global("AYA_LOG_LEVEL", &0_u8, false).verifier_log_level(VerifierLogLevel::STATS);
-    loader
-        .load(object)
-        .map_err(|error| anyhow::Error::msg(super::refusal::cut(&format!("{:#}", anyhow::Error::new(error)), 300)))
+    loader.load(object).map_err(|error| cut(format!("{:#}", anyhow::Error::new(error))))
 }
 
 fn set_room(loader: &mut EbpfLoader<'_>, room: &Room) {

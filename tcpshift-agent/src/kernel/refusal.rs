@@ -74,9 +74,10 @@ impl Refusal {
             Reason::TooComplex => {
                 "a newer kernel, whose verifier follows less; please report what `doctor --log DIR` writes".to_owned()
             }
-            Reason::Lacks(..) => {
+            Reason::Lacks(_, Some(_)) => {
                 "run Linux 6.1 or later, which has all that the programs use; else the agent decides".to_owned()
             }
+            Reason::Lacks(_, None) => "run a newer kernel; else the agent decides".to_owned(),
             Reason::Right => {
                 "run it as root, or by a unit that gives CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN; if it is root, a \
                  security module or the kernel's lockdown forbids it"
@@ -123,9 +124,9 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// A text in so many characters, cut at its end if it is longer.
+/// A text on a line of so many characters at most, cut at its end if it is longer.
 pub(super) fn cut(text: &str, most: usize) -> String {
-    let clean = crate::trust::text::clean(text);
+    let clean = crate::trust::text::clean_line(text);
     if clean.chars().count() <= most {
         return clean;
     }
@@ -173,8 +174,7 @@ fn locked_memory() -> Option<u64> {
 
 /// What a verifier says that gives up: the ends of `bpf_check`, `do_check` and `push_stack`, 5.10 to 6.18,
 /// <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/verifier.c>.
-const TOO_COMPLEX: [&str; 4] =
-    ["BPF program is too large", "jumps is too complex", "is too complex", "program is too large"];
+const TOO_COMPLEX: [&str; 2] = ["program is too large", "is too complex"];
 
 /// What a verifier says of what it does not know, what that is, and which Linux has it.
 const LACKS: [(&str, &str, Option<&str>); 6] = [

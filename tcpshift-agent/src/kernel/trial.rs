@@ -23,9 +23,11 @@ const BRIEF: usize = 64 << 10;
 /// Bytes of a whole log. A verifier that has more to say leaves out the end (before Linux 6.4) or the beginning.
 pub const WHOLE: usize = 4 << 20;
 
-/// What the verifier is to say.
+/// What the verifier is to say: `BPF_LOG_STATS`, and `BPF_LOG_LEVEL1`, by which it writes instructions, and takes those out
+/// again on whose way nothing was wrong (`do_check_common`, 5.10 to 6.18,
+/// <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/verifier.c>).
 const STATISTICS: u32 = 4;
-const EVERYTHING: u32 = 1 | STATISTICS;
+const INSTRUCTIONS: u32 = 1 | STATISTICS;
 
 /// The programs of an object, ready to be loaded.
 pub(super) struct Trial {
@@ -89,10 +91,11 @@ impl Trial {
         Ok(Tried { taken: taken.map_err(|error| Refusal::new(name, &error, &log)), verified: processed(&log) })
     }
 
-    /// All that the verifier writes of a program, [`WHOLE`] bytes at most.
+    /// What the verifier writes of a program, [`WHOLE`] bytes at most: of one that it refuses, each instruction on the way to
+    /// where it does.
     pub(super) fn log(&self, name: &str) -> Result<String> {
         // What does not fit is an error of its own, even of a program that can be loaded.
-        self.call(name, EVERYTHING, WHOLE).map(|(_, log)| log)
+        self.call(name, INSTRUCTIONS, WHOLE).map(|(_, log)| log)
     }
 
     fn call(&self, name: &str, level: u32, room: usize) -> Result<(io::Result<()>, String)> {

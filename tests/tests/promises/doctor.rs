@@ -192,6 +192,16 @@ fn whatever_is_named_as_an_object_there_is_an_answer() {
     }
     tried(&object(&[])).expect(1).complains("there is no program in it");
     doctor(&["--object", "/nowhere"]).expect(1).complains("cannot read /nowhere: No such file");
+    // A pipe that nobody writes into.
+    let pipe = world.path("pipe");
+    let mut make = command("mkfifo");
+    make.arg(&pipe);
+    run(make, b"", seconds(10)).expect(0);
+    for odd in [pipe.as_path(), Path::new("/dev/zero"), world.folder("folder").as_path()] {
+        doctor(&["--object", odd.to_str().unwrap()]).expect(1).complains("no regular file");
+    }
+    let odd = tried(&object(&[("o\x1b[2Jne", SMALL), (&"n".repeat(300), SMALL)])).expect(0).stdout;
+    assert!(odd.matches("loaded\n").count() == 2 && !odd.contains('\x1b'), "{odd}");
     let whole = object(&[("one", SMALL), ("second", UNKNOWN_HELPER)]);
     for cut in (0..whole.len()).step_by(61) {
         tried(&whole[..cut]);

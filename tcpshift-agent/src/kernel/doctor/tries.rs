@@ -17,6 +17,7 @@ use tcpshift_common::decide::{self, Decision, Inputs, Steer, steer};
 use tcpshift_common::destination::{self, policy};
 use tcpshift_common::listener::Rule;
 
+use super::super::capabilities;
 use super::super::cgroup::Cgroup;
 use super::super::refusal::Refusal;
 use super::super::trial::Trial;
@@ -55,30 +56,56 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
     if let Some(logs) = logs {
         let object = load::built_in().context("this agent was built without the kernel's programs")?;
         let trial = Trial::new(object, &loading.ebpf)?;
-        is_taken = by_itself(&mut programs, &trial, Some(logs), tell)?;
+        let names = load::PROGRAMS.map(|(name, _)| name.to_owned());
+        is_taken = by_itself(&mut programs, &names, &trial, Some(logs), tell)?;
     }
-    is_taken = is_taken && one_by_one(&mut programs, &mut loading, tell);
     if is_taken {
+        one_by_one(&mut programs, &mut loading, tell);
+    }
+    let is_wrong = |program: &&Program| matches!(program.state, Outcome::Refused | Outcome::Fails);
+    let refused = programs.iter().find(is_wrong).map(|program| format!("`{}` {REFUSED}", program.name));
+    // As an agent does: it decides by `assign` alone, and steers by all of the others or not at all.
+    let steers = programs.iter().filter(|program| is_for_steering(&program.name)).all(|program| has(program));
+    if let (false, Some(refused)) = (steers, &refused) {
+        loading.steering = Err(refused.clone());
+    }
+    if programs.iter().any(|program| program.name == "assign" && has(program)) {
         match loading.finish() {
-            Ok(mut kernel) => run(&mut programs, &mut kernel),
+            Ok(mut kernel) => run(&mut programs, &mut kernel, steers, tell),
             Err(error) => {
-                for program in programs.iter_mut().filter(|program| program.state == Outcome::Loaded) {
+                for program in programs.iter_mut().filter(|program| has(program)) {
                     program.fail(format!("{error:#}"));
                 }
             }
         }
     }
+    if let Some(refused) = refused {
+        programs.iter_mut().filter(|program| has(program)).for_each(|program| program.leave(&refused));
+    }
     tell(&programs);
     Ok(())
 }
 
+/// Whether the kernel has it, and it was not run.
+fn has(program: &Program) -> bool {
+    program.state == Outcome::Loaded
+}
+
+/// Whether a program serves connections without the agent.
+fn is_for_steering(name: &str) -> bool {
+    !matches!(name, "assign" | "explain")
+}
+
 /// Loads the programs of another build. They are not run: they may mean other maps than this agent's.
 pub(super) fn other(object: &[u8], logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
+    let missing = capabilities::missing()?;
+    ensure!(missing.is_empty(), "this process lacks {}; run it as root", missing.join(", "));
     let (_ebpf, trial) = open(object)?;
-    let named = |(name, kind): (String, Option<&'static str>)| Program::new(&name, kind.unwrap_or("other"));
-    let mut programs: Vec<_> = trial.programs().into_iter().map(named).collect();
+    let (names, kinds): (Vec<_>, Vec<_>) = trial.programs().into_iter().unzip();
+    let named = |(name, kind): (&String, Option<&'static str>)| Program::new(name, kind.unwrap_or("other"));
+    let mut programs: Vec<_> = names.iter().zip(kinds).map(named).collect();
     ensure!(!programs.is_empty(), "there is no program in it");
-    by_itself(&mut programs, &trial, logs, tell)?;
+    by_itself(&mut programs, &names, &trial, logs, tell)?;
     tell(&programs);
     Ok(())
 }
@@ -97,13 +124,19 @@ fn open(object: &[u8]) -> Result<(Ebpf, Trial)> {
 }
 
 /// Has the verifier follow each program, and keeps its logs if they are wanted; then none is left out, else the first that is
-/// refused is the last one. Returns whether all of them are taken.
-fn by_itself(programs: &mut [Program], trial: &Trial, logs: Option<&Logs>, tell: Tell<'_>) -> Result<bool> {
-    for at in 0..programs.len() {
+/// refused is the last one. `names` are theirs as the object has them, which may not be fit to be shown. Returns whether all of
+/// them are taken.
+fn by_itself(
+    programs: &mut [Program],
+    names: &[String],
+    trial: &Trial,
+    logs: Option<&Logs>,
+    tell: Tell<'_>,
+) -> Result<bool> {
+    for (at, name) in names.iter().enumerate() {
         programs[at].state = Outcome::Checking;
         tell(programs);
-        let name = programs[at].name.clone();
-        match trial.load(&name) {
+        match trial.load(name) {
             Ok(tried) => {
                 match tried.taken {
                     Ok(()) => programs[at].load(tried.verified),
@@ -112,14 +145,14 @@ fn by_itself(programs: &mut [Program], trial: &Trial, logs: Option<&Logs>, tell:
                 if let Some(logs) = logs {
                     // A log that is full may lack its end, which says why.
                     let last = programs[at].said.join("\n");
-                    logs.write(&name, format!("{}\n{last}", trial.log(&name)?.trim_end()).trim_end())?;
+                    logs.write(name, format!("{}\n{last}", trial.log(name)?.trim_end()).trim_end())?;
                 }
             }
             Err(error) => programs[at].fail(format!("{error:#}")),
         }
         tell(programs);
         if logs.is_none() && programs[at].state != Outcome::Loaded {
-            let why = format!("`{name}` {REFUSED}");
+            let why = format!("`{}` {REFUSED}", programs[at].name);
             not_tried(&mut programs[at + 1..], &why);
             return Ok(false);
         }
@@ -127,13 +160,12 @@ fn by_itself(programs: &mut [Program], trial: &Trial, logs: Option<&Logs>, tell:
     Ok(programs.iter().all(|program| program.state == Outcome::Loaded))
 }
 
-/// Has the kernel take the programs as an agent does, up to the first that it refuses. Returns whether it takes all that an
-/// agent would have it take here.
-fn one_by_one(programs: &mut [Program], loading: &mut Loading, tell: Tell<'_>) -> bool {
+/// Has the kernel take the programs as an agent does, up to the first that it refuses.
+fn one_by_one(programs: &mut [Program], loading: &mut Loading, tell: Tell<'_>) {
     let steering = loading.steering.as_ref().err().cloned();
     for at in 0..programs.len() {
         let name = programs[at].name.clone();
-        if let Some(why) = steering.as_ref().filter(|_| !matches!(&*name, "assign" | "explain")) {
+        if let Some(why) = steering.as_ref().filter(|_| is_for_steering(&name)) {
             not_tried(&mut programs[at..=at], why);
             continue;
         }
@@ -150,12 +182,10 @@ fn one_by_one(programs: &mut [Program], loading: &mut Loading, tell: Tell<'_>) -
                     Some(refusal) => programs[at].refuse(refusal),
                     None => programs[at].fail(format!("{error:#}")),
                 }
-                not_tried(&mut programs[at + 1..], &format!("`{name}` {REFUSED}"));
-                return false;
+                return not_tried(&mut programs[at + 1..], &format!("`{name}` {REFUSED}"));
             }
         }
     }
-    true
 }
 
 /// Instructions that the verifier follows, from its log, where the kernel does not tell them otherwise.
@@ -169,30 +199,35 @@ fn not_tried(programs: &mut [Program], why: &str) {
     }
 }
 
-/// Attaches the programs that the kernel has, and runs them.
-fn run(programs: &mut [Program], kernel: &mut Kernel) {
-    let (assign, explain) = (try_assign(kernel), try_explain(kernel));
-    let v4 = steers(kernel).and_then(|()| try_connect(kernel, SERVICE_V4));
-    let v6 = steers(kernel).and_then(|()| try_connect(kernel, SERVICE_V6));
-    let lookup = steers(kernel).and_then(|()| try_lookup(kernel));
-    for program in programs.iter_mut().filter(|program| program.state == Outcome::Loaded) {
-        let tried = match &*program.name {
-            "assign" => &assign,
-            "explain" => &explain,
-            "connect4" | "getpeername4" => &v4,
-            "connect6" | "getpeername6" => &v6,
-            // It counts what `lookup` hands over.
-            _ => &lookup,
-        };
-        match tried {
+/// Attaches the programs that the kernel has, and runs them; those that steer only if all of them are there.
+fn run(programs: &mut [Program], kernel: &mut Kernel, steers: bool, tell: Tell<'_>) {
+    settle(programs, &["assign"], try_assign(kernel), tell);
+    if programs.iter().any(|program| program.name == "explain" && has(program)) {
+        settle(programs, &["explain"], try_explain(kernel), tell);
+    }
+    if !steers {
+        return;
+    }
+    for (names, service) in [(["connect4", "getpeername4"], SERVICE_V4), (["connect6", "getpeername6"], SERVICE_V6)] {
+        settle(programs, &names, attached(kernel).and_then(|()| try_connect(kernel, service)), tell);
+    }
+    // `record` counts what `lookup` hands over, and `refuse` takes what it hands to nobody.
+    settle(programs, &["lookup", "record", "refuse"], attached(kernel).and_then(|()| try_lookup(kernel)), tell);
+}
+
+/// Keeps what became of programs that were tried together.
+fn settle(programs: &mut [Program], names: &[&str], tried: Result<String>, tell: Tell<'_>) {
+    for program in programs.iter_mut().filter(|program| names.contains(&&*program.name)) {
+        match &tried {
             Ok(did) => program.work(did.clone()),
             Err(error) => program.fail(format!("{error:#}")),
         }
     }
+    tell(programs);
 }
 
 /// Fails if the programs that steer are not attached.
-fn steers(kernel: &Kernel) -> Result<()> {
+fn attached(kernel: &Kernel) -> Result<()> {
     kernel.steers().map_err(|why| anyhow::Error::msg(why.to_owned()))
 }
 
