@@ -321,9 +321,9 @@ mod tests {
         let program = |works| {
             let mut program = Program::new("assign", "sock_ops");
             if works {
-                program.work("yes".to_owned())
+                program.work("yes".to_owned());
             } else {
-                program.fail("no".to_owned())
+                program.fail("no".to_owned());
             }
             program
         };
@@ -365,7 +365,7 @@ mod tests {
                 programs[1].state = Outcome::Checking;
                 tell(&programs);
                 // As a call of bpf(2) that takes long.
-                thread::sleep(Duration::from_secs(600));
+                thread::sleep(Duration::from_mins(10));
                 Ok(())
             },
         )

@@ -65,7 +65,7 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
     let is_wrong = |program: &&Program| matches!(program.state, Outcome::Refused | Outcome::Fails);
     let refused = programs.iter().find(is_wrong).map(|program| format!("`{}` {REFUSED}", program.name));
     // As an agent does: it decides by `assign` alone, and steers by all of the others or not at all.
-    let steers = programs.iter().filter(|program| is_for_steering(&program.name)).all(|program| has(program));
+    let steers = programs.iter().filter(|program| is_for_steering(&program.name)).all(has);
     if let (false, Some(refused)) = (steers, &refused) {
         loading.steering = Err(refused.clone());
     }
@@ -102,8 +102,8 @@ pub(super) fn other(object: &[u8], logs: Option<&Logs>, tell: Tell<'_>) -> Resul
     ensure!(missing.is_empty(), "this process lacks {}; run it as root", missing.join(", "));
     let (_ebpf, trial) = open(object)?;
     let (names, kinds): (Vec<_>, Vec<_>) = trial.programs().into_iter().unzip();
-    let named = |(name, kind): (&String, Option<&'static str>)| Program::new(name, kind.unwrap_or("other"));
-    let mut programs: Vec<_> = names.iter().zip(kinds).map(named).collect();
+    let program = |(name, kind): (&String, Option<&'static str>)| Program::new(name, kind.unwrap_or("other"));
+    let mut programs: Vec<_> = names.iter().zip(kinds).map(program).collect();
     ensure!(!programs.is_empty(), "there is no program in it");
     by_itself(&mut programs, &names, &trial, logs, tell)?;
     tell(&programs);
@@ -201,24 +201,26 @@ fn not_tried(programs: &mut [Program], why: &str) {
 
 /// Attaches the programs that the kernel has, and runs them; those that steer only if all of them are there.
 fn run(programs: &mut [Program], kernel: &mut Kernel, steers: bool, tell: Tell<'_>) {
-    settle(programs, &["assign"], try_assign(kernel), tell);
+    settle(programs, &["assign"], &try_assign(kernel), tell);
     if programs.iter().any(|program| program.name == "explain" && has(program)) {
-        settle(programs, &["explain"], try_explain(kernel), tell);
+        settle(programs, &["explain"], &try_explain(kernel), tell);
     }
     if !steers {
         return;
     }
     for (names, service) in [(["connect4", "getpeername4"], SERVICE_V4), (["connect6", "getpeername6"], SERVICE_V6)] {
-        settle(programs, &names, attached(kernel).and_then(|()| try_connect(kernel, service)), tell);
+        let tried = attached(kernel).and_then(|()| try_connect(kernel, service));
+        settle(programs, &names, &tried, tell);
     }
     // `record` counts what `lookup` hands over, and `refuse` takes what it hands to nobody.
-    settle(programs, &["lookup", "record", "refuse"], attached(kernel).and_then(|()| try_lookup(kernel)), tell);
+    let tried = attached(kernel).and_then(|()| try_lookup(kernel));
+    settle(programs, &["lookup", "record", "refuse"], &tried, tell);
 }
 
 /// Keeps what became of programs that were tried together.
-fn settle(programs: &mut [Program], names: &[&str], tried: Result<String>, tell: Tell<'_>) {
+fn settle(programs: &mut [Program], names: &[&str], tried: &Result<String>, tell: Tell<'_>) {
     for program in programs.iter_mut().filter(|program| names.contains(&&*program.name)) {
-        match &tried {
+        match tried {
             Ok(did) => program.work(did.clone()),
             Err(error) => program.fail(format!("{error:#}")),
         }
