@@ -1,7 +1,7 @@
 //! Scenarios: what a user does with tcpshift on a plain host, each with one verdict. They are tried inside virtual machines
 //! of other kernels, and on the kernel of whoever works on tcpshift.
 //!
-//! The table is data: a [`Kind`] is a body and the datapaths and families it is tried with, each of which is a row with a name
+//! The table is data: a kind is a body and the datapaths and families it is tried with, each of which is a row with a name
 //! of its own. A body panics with the reason when something is not as it should be. Rows of one [`Session`] have a world and an
 //! agent in common as long as they are right, since an emulated machine takes seconds to load the programs of each agent;
 //! each leaves the agent without objects, and one that is wrong leaves the next one a fresh world. What a kernel
