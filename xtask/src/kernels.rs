@@ -67,8 +67,8 @@ pub(crate) struct Kernels {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
     at_once: Option<u16>,
 
-    /// Write docs/kernels.md
-    #[arg(long, conflicts_with = "scenario")]
+    /// Write docs/kernels.md, of the usual kernels
+    #[arg(long, conflicts_with_all = ["scenario", "versions"])]
     write: bool,
 }
 

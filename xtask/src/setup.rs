@@ -30,15 +30,27 @@ pub(crate) struct Tool {
 /// What building needs.
 pub(crate) const BUILD: [Tool; 1] = [Tool { program: "cc", package: "gcc libc6-dev", purpose: "Rust links by it" }];
 
+const IP: Tool = Tool { program: "ip", package: "iproute2", purpose: "each test has a network namespace of its own" };
+const SETPRIV: Tool = Tool { program: "setpriv", package: "util-linux", purpose: "processes of a test end with it" };
+const BPFTOOL: Tool =
+    Tool { program: "bpftool", package: "bpftool", purpose: "what the kernel holds is looked at by a stranger" };
+const QEMU: Tool =
+    Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "other kernels run in it" };
+const BUSYBOX: Tool =
+    Tool { program: "busybox", package: "busybox-static", purpose: "it begins and ends the system on other kernels" };
+const CPIO: Tool = Tool { program: "cpio", package: "cpio", purpose: "it packs that system" };
+const XZ: Tool = Tool { program: "xz", package: "xz-utils", purpose: "kernels have their modules packed" };
+const OBJCOPY: Tool = Tool { program: "objcopy", package: "binutils", purpose: "it makes programs small" };
+
 /// What building and testing need.
 pub(crate) const ALL: [Tool; 19] = [
     BUILD[0],
-    Tool { program: "ip", package: "iproute2", purpose: "each test has a network namespace of its own" },
-    Tool { program: "setpriv", package: "util-linux", purpose: "processes of a test end with it" },
+    IP,
+    SETPRIV,
     Tool { program: "nc", package: "netcat-openbsd", purpose: "the task is tried with its own client" },
     Tool { program: "curl", package: "curl", purpose: "the admin API is tried by a stranger" },
     Tool { program: "python3", package: "python3", purpose: "real programs are carried" },
-    Tool { program: "bpftool", package: "bpftool", purpose: "what the kernel holds is looked at by a stranger" },
+    BPFTOOL,
     Tool { program: "strace", package: "strace", purpose: "it kills the agent at a step of its start" },
     Tool { program: "hping3", package: "hping3", purpose: "it sends packets that no client sends" },
     Tool { program: "redis-server", package: "redis-server", purpose: "a real server is steered to" },
@@ -46,18 +58,18 @@ pub(crate) const ALL: [Tool; 19] = [
     Tool { program: "postgres", package: "postgresql", purpose: "a real server is steered to" },
     Tool { program: "nginx", package: "nginx", purpose: "a real server is steered to" },
     Tool { program: "wrk", package: "wrk", purpose: "it loads that server" },
-    Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "other kernels run in it" },
-    Tool { program: "busybox", package: "busybox-static", purpose: "it begins and ends the system on other kernels" },
-    Tool { program: "cpio", package: "cpio", purpose: "it packs that system" },
-    Tool { program: "xz", package: "xz-utils", purpose: "kernels have their modules packed" },
-    Tool { program: "objcopy", package: "binutils", purpose: "it makes programs small" },
+    QEMU,
+    BUSYBOX,
+    CPIO,
+    XZ,
+    OBJCOPY,
 ];
 
 /// What measuring datapaths beside their peers needs, and `test` does not.
 pub(crate) const BENCH: [Tool; 6] = [
     BUILD[0],
-    ALL[1],
-    ALL[2],
+    IP,
+    SETPRIV,
     Tool { program: "haproxy", package: "haproxy", purpose: "a peer in the bench" },
     Tool { program: "nginx", package: "nginx libnginx-mod-stream", purpose: "a peer in the bench" },
     Tool { program: "nft", package: "nftables", purpose: "a peer in the bench" },
@@ -67,7 +79,7 @@ pub(crate) const BENCH: [Tool; 6] = [
 pub(crate) const STEER: [Tool; 3] = [BENCH[0], BENCH[1], BENCH[2]];
 
 /// What machines with other kernels need.
-pub(crate) const KERNELS: [Tool; 9] = [BUILD[0], ALL[1], ALL[2], ALL[6], ALL[14], ALL[15], ALL[16], ALL[17], ALL[18]];
+pub(crate) const KERNELS: [Tool; 9] = [BUILD[0], IP, SETPRIV, BPFTOOL, QEMU, BUSYBOX, CPIO, XZ, OBJCOPY];
 
 /// Sees to it that the tools are there.
 pub(crate) fn setup(tools: &[Tool]) -> Result<()> {

@@ -193,7 +193,7 @@ fn wrong(program: &Program, is_logged: bool) -> String {
     for line in said {
         lines.push(format!("    {}", cut(line, COLUMNS - 4)));
     }
-    let more = if is_logged { "" } else { "`tcpshift-agent doctor --log DIR` writes all that the verifier says" };
+    let more = if is_logged { "" } else { "`tcpshift-agent doctor --log DIR` keeps the verifier's logs" };
     let facts = [("why", reason.as_str()), ("cure", cure.as_deref().unwrap_or_default()), ("more", more)];
     for (word, fact) in facts.into_iter().filter(|(_, fact)| !fact.is_empty()) {
         for (at, line) in wrap(fact, COLUMNS - 7).into_iter().enumerate() {
@@ -295,7 +295,7 @@ The kernel refuses `assign` (EFAULT after 262232 instructions):
     The sequence of 8193 jumps is too complex.
 why    it is too complex for this kernel's verifier
 cure   a newer kernel
-more   `tcpshift-agent doctor --log DIR` writes all that the verifier says
+more   `tcpshift-agent doctor --log DIR` keeps the verifier's logs
 
 DATAPATH   WORKS   WHY
 proxy      yes     why

@@ -20,6 +20,7 @@ use super::refusal::{Refusal, cut};
 /// Why programs are not tried any more, and what to do then.
 const UP: &str = "the time was up";
 const REFUSED: &str = "is refused";
+const FAILS: &str = "fails";
 const AGAIN: &str = "try again when this machine is less busy, or with more time (--within)";
 
 /// What is to be tried.
@@ -304,7 +305,11 @@ fn verdict(name: &'static str, works: &str, machine: &[Finding], programs: &[Pro
             let cure = match program.state {
                 Outcome::Checking => AGAIN.to_owned(),
                 Outcome::NotTried | Outcome::Loaded if program.found.ends_with(UP) => AGAIN.to_owned(),
-                Outcome::NotTried | Outcome::Loaded if program.found.ends_with(REFUSED) => "see above".to_owned(),
+                Outcome::NotTried | Outcome::Loaded
+                    if [REFUSED, FAILS].iter().any(|what| program.found.ends_with(what)) =>
+                {
+                    "see above".to_owned()
+                }
                 _ => program.cure.clone().unwrap_or_else(|| "the agent does without; report what is said".to_owned()),
             };
             Verdict { name, works: false, why, cure }

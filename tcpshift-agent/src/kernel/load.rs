@@ -271,6 +271,10 @@ pub(super) fn open_other(object: &[u8]) -> Result<Ebpf> {
         cut(format!("it is no object of programs, or a damaged one: {:#}", anyhow::Error::new(error)))
     });
     let maps = parsed?.maps;
+    let bytes = |map: &aya_obj::Map| u64::from(map.max_entries()) * u64::from(map.key_size() + map.value_size());
+    if maps.values().map(bytes).fold(0, u64::saturating_add) > OTHER_MAPS {
+        return Err(cut(format!("its maps are to hold more than {} MiB", OTHER_MAPS >> 20)));
+    }
     if let Some((name, _)) = maps.iter().find(|(_, map)| map.pinning() != PinningType::None) {
         return Err(cut(format!("its map `{name}` asks to be pinned, as none of tcpshift's does")));
     }
@@ -317,6 +321,9 @@ pub(super) fn is_like(name: &str, map: BorrowedFd<'_>) -> bool {
 
 /// Maps that nobody fills where no program steers.
 const UNUSED_MAPS: [&str; 6] = ["flows", "unheld", "listening", "own_endpoints", "groups", COOKIES];
+
+/// Bytes that rows of another build's maps may have.
+const OTHER_MAPS: u64 = 1 << 30;
 
 /// Rows of a map that is not used; the kernel wants some for each processor.
 const UNUSED: u32 = 1024;

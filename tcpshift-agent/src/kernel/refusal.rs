@@ -102,7 +102,7 @@ impl fmt::Display for Reason {
                  before Linux 5.11",
                 bytes / 1024
             ),
-            Self::Other => f.write_str("the verifier refuses it"),
+            Self::Other => f.write_str("the reason is not known here"),
         }
     }
 }

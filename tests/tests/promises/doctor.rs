@@ -207,7 +207,7 @@ fn whatever_is_named_as_an_object_there_is_an_answer() {
         tried(&whole[..cut]);
     }
     let mut noise = Noise::new(1);
-    for _ in 0..60 {
+    for _ in 0..20 {
         let mut bytes = whole.clone();
         for _ in 0..4 {
             let at = noise.below(bytes.len() as u64) as usize;

@@ -27,6 +27,9 @@ const FLAVOUR: &str = "-cloud-amd64";
 /// How long lists of packages are not asked for anew.
 const FRESH: Duration = Duration::from_hours(12);
 
+/// What is as old as they are.
+const FRESH_FILE: &str = "fresh";
+
 /// The archive, as far as it is known here.
 #[derive(Debug)]
 pub(crate) struct Archive {
@@ -60,7 +63,7 @@ impl Archive {
         println!("lists of Debian's packages, some 60 MB");
         let status = archive.apt("apt-get").args(["-q", "update"]).status().context("cannot run apt-get")?;
         if status.success() {
-            archive.write("fresh", "")?;
+            archive.write(FRESH_FILE, "")?;
         } else {
             println!("apt-get update ended with {status}: what is here of lists and kernels is used");
         }
@@ -68,7 +71,7 @@ impl Archive {
     }
 
     fn is_fresh(&self) -> bool {
-        let written = fs::metadata(self.folder.join("fresh")).and_then(|it| it.modified());
+        let written = fs::metadata(self.folder.join(FRESH_FILE)).and_then(|it| it.modified());
         written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age < FRESH))
     }
 
@@ -120,15 +123,30 @@ impl Archive {
         create(to)?;
         for package in &kernel.packages {
             println!("download: {package}");
-            said(self.apt("apt-get").args(["-q", "download", package]).current_dir(&packages))?;
+            let downloaded = said(self.apt("apt-get").args(["-q", "download", package]).current_dir(&packages));
+            if downloaded.is_err() {
+                // The lists may name what the archive has no more: the next run asks for them anew.
+                remove_file(&self.folder.join(FRESH_FILE))?;
+            }
+            downloaded?;
         }
         let files = fs::read_dir(&packages).with_context(|| format!("cannot read {}", packages.display()))?;
         for file in files {
             let path = file?.path();
             said(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(to))?;
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            remove_file(&path)?;
         }
         Ok(())
+    }
+}
+
+/// Removes a file, if it is there.
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

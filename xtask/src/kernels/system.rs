@@ -127,7 +127,6 @@ fn require(name: &str, files: &BTreeMap<String, PathBuf>, found: &mut Vec<Module
     let Some(path) = files.get(name).filter(|_| found.iter().all(|module| module.name != name)) else { return Ok(()) };
     let content = match path.extension().and_then(|it| it.to_str()) {
         Some("xz") => unpacked(Command::new("xz").arg("--decompress").arg("--stdout").arg(path))?,
-        Some("zst") => unpacked(Command::new("zstd").args(["-d", "--stdout", "--quiet"]).arg(path))?,
         _ => fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
     };
     for depends in depends(&content).with_context(|| format!("cannot read {}", path.display()))? {

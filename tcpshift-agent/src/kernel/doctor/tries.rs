@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tcpshift_common::address::{Flow, Prefix, family};
 use tcpshift_common::decide::{self, Decision, Inputs, Steer, steer};
 use tcpshift_common::destination::{self, policy};
@@ -22,7 +22,7 @@ use super::super::cgroup::Cgroup;
 use super::super::refusal::Refusal;
 use super::super::trial::Trial;
 use super::super::{Asked, Kernel, Loading, OnLoss, Presence, TRIED, Wanted, load};
-use super::{Logs, Outcome, Program, REFUSED};
+use super::{FAILS, Logs, Outcome, Program, REFUSED};
 use crate::plan::weigh::Layout;
 use crate::plan::{
     Chosen, Datapath, Destination, Endpoint, Kind, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings,
@@ -63,7 +63,7 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
         one_by_one(&mut programs, &mut loading, tell);
     }
     let is_wrong = |program: &&Program| matches!(program.state, Outcome::Refused | Outcome::Fails);
-    let refused = programs.iter().find(is_wrong).map(|program| format!("`{}` {REFUSED}", program.name));
+    let refused = programs.iter().find(is_wrong).map(first_wrong);
     // As an agent does: it decides by `assign` alone, and steers by all of the others or not at all.
     let steers = programs.iter().filter(|program| is_for_steering(&program.name)).all(has);
     if let (false, Some(refused)) = (steers, &refused) {
@@ -84,6 +84,12 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
     }
     tell(&programs);
     Ok(())
+}
+
+/// Why those after a program are not tried, which is refused or fails.
+fn first_wrong(program: &Program) -> String {
+    let what = if program.state == Outcome::Refused { REFUSED } else { FAILS };
+    format!("`{}` {what}", program.name)
 }
 
 /// Whether the kernel has it, and it was not run.
@@ -152,7 +158,7 @@ fn by_itself(
         }
         tell(programs);
         if logs.is_none() && programs[at].state != Outcome::Loaded {
-            let why = format!("`{}` {REFUSED}", programs[at].name);
+            let why = first_wrong(&programs[at]);
             not_tried(&mut programs[at + 1..], &why);
             return Ok(false);
         }
@@ -182,7 +188,8 @@ fn one_by_one(programs: &mut [Program], loading: &mut Loading, tell: Tell<'_>) {
                     Some(refusal) => programs[at].refuse(refusal),
                     None => programs[at].fail(format!("{error:#}")),
                 }
-                return not_tried(&mut programs[at + 1..], &format!("`{name}` {REFUSED}"));
+                let why = first_wrong(&programs[at]);
+                return not_tried(&mut programs[at + 1..], &why);
             }
         }
     }
@@ -248,7 +255,7 @@ fn try_connect(kernel: &mut Kernel, service: SocketAddr) -> Result<String> {
     put_in_force(kernel, &plan)?;
     let client = TcpStream::connect_timeout(&service, TRIED)
         .with_context(|| format!("a connection to {service} was not pointed at its endpoint"))?;
-    server.accept().context("cannot accept on 127.0.0.1")?;
+    accept(&server)?;
     let peer = client.peer_addr()?;
     ensure!(peer == service, "the client is told that it is connected to {peer}, and has asked for {service}");
     Ok(format!("pointed a connection to {service} at its endpoint"))
@@ -275,12 +282,18 @@ fn try_lookup(kernel: &mut Kernel) -> Result<String> {
     plan.listeners.push(Arc::new(listener));
     put_in_force(kernel, &plan)?;
     let _client = TcpStream::connect_timeout(&front, TRIED).context("a connection was handed to nobody")?;
-    let (accepted, _) = server.accept().context("cannot accept on 127.0.0.1")?;
+    let (accepted, _) = accept(&server)?;
     ensure!(accepted.local_addr()? == front, "a connection came by itself to the endpoint");
     let opened: u64 = (0..2).map(|number| kernel.opened(number)).sum::<Result<u64>>()?;
     // Those of `connect` before it, one for each family, have been counted too.
     ensure!(opened == 3, "of 3 connections that were steered, {opened} were counted");
     Ok("handed a connection to the socket of its endpoint, and counted it".to_owned())
+}
+
+/// Accepts what was connected before; somebody else may have had it.
+fn accept(server: &TcpListener) -> Result<(TcpStream, SocketAddr)> {
+    SockRef::from(server).set_read_timeout(Some(TRIED))?;
+    server.accept().context("no connection came to 127.0.0.1")
 }
 
 fn put_in_force(kernel: &mut Kernel, plan: &Plan) -> Result<()> {
@@ -299,7 +312,7 @@ fn try_assign(kernel: &mut Kernel) -> Result<String> {
     kernel.sockets.serve(listening.as_fd(), listener.number).context("cannot tell the program of a socket")?;
     let near = listening.local_addr()?;
     let _client = TcpStream::connect_timeout(&near, TRIED).context("cannot connect on 127.0.0.1")?;
-    let (accepted, peer) = listening.accept().context("cannot accept on 127.0.0.1")?;
+    let (accepted, peer) = accept(&listening)?;
     let Some(assignment) = kernel.sockets.assignment(accepted.as_fd(), listener.number) else {
         bail!("it decided nothing for a connection that it saw");
     };

@@ -91,6 +91,6 @@ fn whatever_the_verifier_writes_the_last_lines_are_few_and_short() {
     assert!(line.len() < 500 && !line.contains('\n'), "{line}");
     assert_eq!(
         self::refusal(Errno::NOMEM, "").to_string(),
-        "the kernel refuses the program `assign`: the verifier refuses it (ENOMEM)"
+        "the kernel refuses the program `assign`: the reason is not known here (ENOMEM)"
     );
 }
