@@ -60,7 +60,7 @@ impl Archive {
             return Ok(archive);
         }
         archive.write("sources.list", &sources)?;
-        println!("lists of Debian's packages, some 60 MB");
+        println!("lists of Debian's packages, some 40 MB");
         let status = archive.apt("apt-get").args(["-q", "update"]).status().context("cannot run apt-get")?;
         if status.success() {
             archive.write(FRESH_FILE, "")?;
@@ -94,6 +94,8 @@ impl Archive {
             // The folder is of who runs this, and apt's own user may not be let in.
             ("APT::Sandbox::User", "root".to_owned()),
             ("Acquire::Languages", "none".to_owned()),
+            // Icons and descriptions, which machines with a desktop ask for.
+            ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".to_owned()),
             ("Acquire::Retries", "3".to_owned()),
             // Else `update` ends with 0 without the network.
             ("APT::Update::Error-Mode", "any".to_owned()),
