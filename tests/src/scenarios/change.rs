@@ -26,7 +26,7 @@ const CLIENTS: usize = 2;
 const PAUSE: u64 = 100;
 
 /// Edits, each of which makes a plan.
-const EDITS: u32 = 30;
+const EDITS: u32 = 20;
 
 /// Connections from which a share is measured.
 const SHARE: usize = 100;

@@ -5,8 +5,8 @@ use crate::steer::{assert_split, await_counted};
 use super::case::{Case, assert_only};
 use super::{Found, Way};
 
-/// Connections from which a share is measured: a fifth of them is met within 12 points, 5 sigma.
-const SHARE: usize = 300;
+/// Connections from which a share is measured: a fifth of them is met within 14 points, 5 sigma.
+const SHARE: usize = 200;
 
 /// Connections that all go to one version.
 const SOME: usize = 30;
