@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::build_ebpf::sources;
 
@@ -54,6 +54,17 @@ pub(crate) fn run(command: &mut Command, shown: &str) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run `{shown}`"))?;
     ensure!(status.success(), "`{shown}` ended with {status}");
     Ok(())
+}
+
+/// What a command says on standard output; fails with what it says of its failure.
+pub(crate) fn said(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("cannot run {name}; `cargo xtask setup` installs it"))?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        bail!("{name} ended with {}: {}", output.status, error.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Where cargo puts what it builds.

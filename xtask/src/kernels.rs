@@ -24,12 +24,12 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use self::archive::{Archive, Kernel, said};
+use self::archive::{Archive, Kernel};
 use self::machine::{Accelerator, Ended, Machine};
 use self::system::{Needs, System};
 use self::verdict::{Judged, Line, Verdict};
 use self::version::{Asked, Version};
-use crate::cargo::{cargo, target, workspace};
+use crate::cargo::{cargo, said, target, workspace};
 use crate::{build_ebpf, setup, step};
 
 /// Kernels that are tried if none is asked for: the oldest that is looked at, Debian 12, one exact kernel each of Debian 13's

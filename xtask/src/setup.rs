@@ -7,7 +7,7 @@ mod kernel;
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -155,14 +155,18 @@ impl Drop for NoServices {
     }
 }
 
-/// Whether a program is in the folders of PATH, in those of the administrator, or in those of `PostgreSQL`, which Debian keeps
+/// Where a program is: in the folders of PATH, in those of the administrator, or in those of `PostgreSQL`, which Debian keeps
 /// out of PATH, one for each version.
-fn present(program: &str) -> bool {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let postgresql = versions.map(|version| version.path().join("bin"));
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).chain(postgresql);
-    folders.map(|folder| folder.join(OsStr::new(program))).any(|file| file.is_file())
+    folders.map(|folder| folder.join(OsStr::new(program))).find(|file| file.is_file())
+}
+
+fn present(program: &str) -> bool {
+    find(program).is_some()
 }
 
 /// Whether this process acts as root.

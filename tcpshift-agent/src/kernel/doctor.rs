@@ -209,8 +209,8 @@ pub fn look(request: Request, told: impl FnMut(&Program)) -> Result<Report> {
     Ok(report(machine, programs, finished))
 }
 
-/// Runs in a thread what tells of programs, and waits for its end, no longer than a limit if there is one. Returns what was told last, and whether it
-/// came to its end.
+/// Runs in a thread what tells of programs, and waits for its end, no longer than a limit if there is one. Returns what was told
+/// last, and whether it came to its end.
 fn run_within(
     limit: Option<Duration>,
     mut told: impl FnMut(&Program),

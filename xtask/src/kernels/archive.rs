@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::system::{create, remove};
 use super::version::Version;
+use crate::cargo::said;
 
 /// Suites that kernels are taken from, oldest first; each has others, and security suites are at an address of their own.
 const SUITES: [&str; 6] = ["bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid"];
@@ -206,17 +207,6 @@ fn kernel(shown: &str) -> Option<Kernel> {
     let depends: Vec<String> = depends.filter_map(|one| Some(format!("{}={number}", one.split(' ').next()?))).collect();
     let packages = if depends.is_empty() { vec![format!("{name}={number}")] } else { depends };
     Some(Kernel { version, packages })
-}
-
-/// What a command says on standard output; fails with what it says of its failure.
-pub(super) fn said(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("cannot run {name}; `cargo xtask setup` installs it"))?;
-    if !output.status.success() {
-        let error = String::from_utf8_lossy(&output.stderr);
-        bail!("{name} ended with {}: {}", output.status, error.trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection};
 use serde_json::Value;
 
-use super::archive::said;
+use crate::cargo::said;
+use crate::setup;
 
 /// What scenarios need to be there, as `scenarios needs` prints it.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ impl System {
         write(&root.join("init"), include_str!("init.sh"), true)?;
         write(&root.join("scenarios"), scenarios.join("\n") + "\n", false)?;
         for tool in ["busybox"].into_iter().chain(needs.tools.iter().map(String::as_str)) {
-            let path = program(tool)
+            let path = setup::find(tool)
                 .with_context(|| format!("there is no {tool} in PATH; `cargo xtask setup` installs what is needed"))?;
             add(&root, &path, &Path::new("bin").join(tool))?;
         }
@@ -149,13 +150,6 @@ fn unpacked(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     ensure!(output.status.success(), "{command:?} ended with {}", output.status);
     Ok(output.stdout)
-}
-
-/// The path of a program of this machine.
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// Puts a program into the system, without what is for debuggers alone, and the libraries that it is linked to.
