@@ -179,12 +179,14 @@ impl<'a> Agent<'a> {
         self.cli(&[Path::new("apply"), Path::new("-f"), path]).expect(0)
     }
 
-    /// The agent's status, as `status -o json` prints it.
+    /// The agent's status, as the API answers it: tests poll it, and starting the command line each time would be
+    /// most of their time on an emulated machine.
     #[track_caller]
     pub fn status(&self) -> StatusReply {
-        let output = self.cli(&["status", "-o", "json"]).expect(0);
-        serde_json::from_str(&output.stdout)
-            .unwrap_or_else(|error| panic!("status -o json is not a status: {error}\n{}", output.stdout))
+        let answer = self.request("GET", "/v1/status", None);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        serde_json::from_value(answer.body.clone())
+            .unwrap_or_else(|error| panic!("what /v1/status answers is not a status: {error}\n{}", answer.body))
     }
 
     /// The plan in force.
@@ -196,10 +198,7 @@ impl<'a> Agent<'a> {
     /// A destination of a route, by how their names begin and end: `destination("default/tcp-echo", "v2")`.
     #[track_caller]
     pub fn destination(&self, route: &str, subset: &str) -> DestinationStatus {
-        let status = self.status();
-        let routes = status.listeners.iter().flat_map(|listener| &listener.routes).filter(|found| found.name == route);
-        let found = routes.flat_map(|route| &route.destinations).find(|found| found.name.ends_with(subset));
-        found.cloned().unwrap_or_else(|| panic!("no destination {subset} of {route} in {status:#?}"))
+        destination(&self.status(), route, subset).clone()
     }
 
     /// Objects of a kind, as `get KIND -A -o json` prints them.
@@ -227,6 +226,23 @@ impl<'a> Agent<'a> {
         let answer = self.request("POST", "/v1/apply", Some(&admin::documents(yaml)));
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
+
+    /// Deletes the objects of some YAML by the API itself; those that are not there are no failure.
+    #[track_caller]
+    pub fn remove(&self, yaml: &str) {
+        let mut body = admin::documents(yaml);
+        body["ignoreNotFound"] = true.into();
+        let answer = self.request("POST", "/v1/delete", Some(&body));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+}
+
+/// A destination of a route in a status, by how their names begin and end.
+#[track_caller]
+pub fn destination<'a>(status: &'a StatusReply, route: &str, subset: &str) -> &'a DestinationStatus {
+    let routes = status.listeners.iter().flat_map(|listener| &listener.routes).filter(|found| found.name == route);
+    let found = routes.flat_map(|route| &route.destinations).find(|found| found.name.ends_with(subset));
+    found.unwrap_or_else(|| panic!("no destination {subset} of {route} in {status:#?}"))
 }
 
 /// What is chosen where a test does not say so itself: all promises are kept with the kernel and without, and those that

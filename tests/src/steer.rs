@@ -7,12 +7,12 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, destination};
 use crate::crowd::Place;
 use crate::process::{command, run};
 use crate::server::Server;
 use crate::share::assert_share;
-use crate::until::{patient, seconds, until_so};
+use crate::until::{PAUSE, patient, seconds, until_so};
 use crate::world::World;
 
 /// The first address of the service, and its port. It is this host's too where somebody else is to listen there: see [`direct`].
@@ -185,16 +185,15 @@ pub fn assert_split(tally: &std::collections::BTreeMap<String, usize>, two: f64)
 /// Waits until so many connections are counted as opened by a route, and so many as open.
 #[track_caller]
 pub fn await_counted(agent: &Agent<'_>, route: &str, opened: u64, active: u64) {
-    let began = std::time::Instant::now();
-    loop {
-        let to = ["v1", "v2"].map(|subset| agent.destination(route, subset));
-        let counted = (to[0].opened + to[1].opened, to[0].active + to[1].active);
+    let (began, mut counted) = (std::time::Instant::now(), (0, 0));
+    while began.elapsed() < patient(seconds(10)) {
+        let status = agent.status();
+        let to = ["v1", "v2"].map(|subset| destination(&status, route, subset));
+        counted = (to[0].opened + to[1].opened, to[0].active + to[1].active);
         if counted == (opened, active) {
             return;
         }
-        assert!(
-            began.elapsed() < patient(seconds(10)),
-            "of {opened} that were opened {active} are open; counted: {counted:?}"
-        );
+        std::thread::sleep(PAUSE);
     }
+    panic!("of {opened} that were opened {active} are open; counted: {counted:?}");
 }

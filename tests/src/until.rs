@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How often is looked.
-const PAUSE: Duration = Duration::from_millis(10);
+pub const PAUSE: Duration = Duration::from_millis(10);
 
 /// How many times longer than usual is waited: above 0.
 static FACTOR: LazyLock<f64> = LazyLock::new(|| {

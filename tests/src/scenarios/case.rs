@@ -101,7 +101,7 @@ impl<'a> Case<'a> {
     #[track_caller]
     pub(super) fn keep(&self, agent: Agent<'a>) {
         let text = self.objects([1, 1]);
-        agent.cli_with(&["delete", "--ignore-not-found", "-f", "-"], text.as_bytes()).expect(0);
+        agent.remove(&text);
         assert_eq!(agent.status().objects, 0, "objects that are left");
         self.kept.set(Some(agent));
     }
@@ -110,7 +110,7 @@ impl<'a> Case<'a> {
     #[track_caller]
     pub(super) fn served(&self, weights: [u32; 2]) -> (Agent<'a>, [Process; 2]) {
         let (versions, agent) = (self.versions(), self.start());
-        agent.apply(&self.objects(weights));
+        agent.post(&self.objects(weights));
         self.assert_datapath(&agent);
         (agent, versions)
     }

@@ -162,7 +162,7 @@ pub(super) fn takeover(case: &Case<'_>) -> Found {
     assert_eq!(unharmed("live connections", live), LIVE);
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "exit code of the old agent: {}", agent.log());
     assert_split(&case.tally(SHARE), 0.5);
-    successor.apply(&case.weights([0, 100]));
+    successor.post(&case.weights([0, 100]));
     assert_only("all to v2", &case.tally(ORPHANS), "two");
     case.keep(successor);
     Found::right(format!("{LIVE} live connections and {passing} new ones, none refused or reset"))

@@ -34,7 +34,7 @@ pub(super) fn neighbour(case: &Case<'_>) -> Found {
 pub(super) fn everywhere(case: &Case<'_>) -> Found {
     let _versions = [tcp_echo(case.world, "9001", "one", "::"), tcp_echo(case.world, "9002", "two", "::")];
     let agent = case.start();
-    agent.apply(&case.objects([80, 20]));
+    agent.post(&case.objects([80, 20]));
     let (by, reason) = datapath(&agent, GATEWAY);
     assert!(by == "lookup", "connections go by {by}: {reason}");
     for address in [ENTRANCE, ENTRANCE6] {
@@ -51,12 +51,12 @@ pub(super) fn refused(case: &Case<'_>) -> Found {
     let _one = tcp_echo(case.world, "9001", "one", "127.0.0.1");
     let mut two = tcp_echo(case.world, "9002", "two", "127.0.0.1");
     let agent = case.start();
-    agent.apply(&case.objects([70, 30]));
+    agent.post(&case.objects([70, 30]));
     case.assert_datapath(&agent);
     match case.way {
         // A version without an endpoint.
         Way::Connect => {
-            agent.apply(&ground(&[ONE]));
+            agent.post(&ground(&[ONE]));
         }
         // A version whose server is gone. Without an endpoint, the route would be carried.
         Way::Lookup | Way::Proxy => two.kill(),

@@ -18,7 +18,7 @@ pub(super) fn map(case: &Case<'_>) -> Found {
     let (agent, _versions) = case.served([50, 50]);
     let mut looks = 0;
     for weights in [[80, 20], [0, 100], [1, 3], [70, 30]] {
-        agent.apply(&case.weights(weights));
+        agent.post(&case.weights(weights));
         let sum = u64::from(weights[0] + weights[1]);
         let row = |subset: &str, weight: u32| {
             let slots = u64::from(weight) * 10_000 / sum;

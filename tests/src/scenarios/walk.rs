@@ -23,10 +23,10 @@ pub(super) fn walk(case: &Case<'_>) -> Found {
     let seen = case.clients().ask(case.address(), SOME);
     assert_only("all to v1", &seen.tally(), "one");
     assert_eq!(seen.peers.iter().collect::<Vec<_>>(), [case.address()], "with whom clients take themselves to be");
-    agent.apply(&case.weights([80, 20]));
+    agent.post(&case.weights([80, 20]));
     let fifth = case.tally(SHARE);
     assert_split(&fifth, 0.2);
-    agent.apply(&case.weights([0, 100]));
+    agent.post(&case.weights([0, 100]));
     assert_only("all to v2", &case.tally(SOME), "two");
     case.assert_datapath(&agent);
 
