@@ -9,7 +9,7 @@ mod answer;
 mod assignment;
 mod change;
 mod down;
-mod ground;
+mod facts;
 mod prepare;
 mod preview;
 mod request;
@@ -35,8 +35,8 @@ use crate::connections::Connections;
 use crate::handover::{Listening, activation, notify};
 use crate::host::addresses::Sight;
 use crate::kernel;
-use crate::plan::compile::{Identity, Memory};
-use crate::plan::{Plan, Route};
+use crate::plan::intent::Intent;
+use crate::plan::{Host, Plan, Planner, Route, Scope, Sets};
 use crate::proxy::{self, Proxy, limits};
 use crate::resolve::{self, Resolver};
 use crate::route::files::Files;
@@ -121,7 +121,7 @@ pub struct Options {
 
 /// The agent at work.
 struct App {
-    identity: Identity,
+    planner: Planner,
     started: Instant,
     draining: bool,
     /// Another agent reads the state; nothing is changed.
@@ -131,7 +131,10 @@ struct App {
     /// Where the admin socket is.
     admin: PathBuf,
     files: Files,
-    memory: Memory,
+    /// What the objects in force ask for.
+    intent: Arc<Intent>,
+    /// The endpoint sets in force.
+    sets: Arc<Sets>,
     /// Routes of earlier plans that a connection may still be using.
     retired: Vec<Weak<Route>>,
     plan: watch::Sender<Arc<Plan>>,
@@ -139,8 +142,6 @@ struct App {
     assignment: Assignment,
     /// Of this host, as they were seen last.
     addresses: Sight,
-    /// Whether connections could be steered when the last plan was compiled.
-    could_steer: bool,
     proxy: Proxy,
     resolver: Resolver,
     /// Listeners of the plan that are not served, and why.
@@ -256,15 +257,10 @@ async fn serve(
     let names = predecessor.as_mut().map(|taken| std::mem::take(&mut taken.names)).unwrap_or_default();
     let mut watch = Watch::new(paths.clone());
     let mut app = App {
-        identity: Identity {
-            namespace,
-            labels,
-            listen_addresses,
-            seed,
-            local: addresses.last().networks().collect(),
-            room: 0,
-            names: names.clone(),
-        },
+        planner: Planner::new(
+            Scope { namespace, labels },
+            Host { listen_addresses, networks: addresses.last().networks().collect(), ..Host::new(seed) },
+        ),
         started: Instant::now(),
         draining: false,
         handing_over: false,
@@ -272,20 +268,21 @@ async fn serve(
         state,
         admin: admin.clone(),
         files: Files::new(paths, state_dir).trusting_all(trust_files),
-        memory: Memory::default(),
+        intent: Arc::default(),
+        sets: Arc::default(),
         retired: Vec::new(),
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,
         assignment,
         addresses,
-        could_steer: false,
         proxy,
-        resolver: Resolver::start(resolve::Source::Host, names),
+        resolver: Resolver::start(resolve::Source::Host, names.clone()),
         down: Down::default(),
         missing: Missing::default(),
         watchers: Watchers::default(),
         desk: None,
     };
+    app.planner.memory.states.answered(Arc::new(names));
     app.assignment.say();
     app.look(true).await;
     if app.plan.borrow().generation == 0 {
@@ -348,8 +345,7 @@ impl App {
                     command => self.answer(command).await,
                 },
                 answers = self.resolver.changed() => {
-                    self.identity.names.clone_from(&answers);
-                    self.follow(self.store.clone()).await;
+                    self.answered(answers).await;
                 }
                 () = watch.changed() => {
                     look_at = look_at.min(rest_until.max(tokio::time::Instant::now() + SETTLE));

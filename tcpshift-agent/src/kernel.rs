@@ -56,7 +56,7 @@ use self::steering::Steering;
 pub use self::steering::{Asked, Heart, OnLoss};
 pub use self::trial::WHOLE as LOG_BYTES;
 use crate::connections::words::Shared;
-use crate::plan::Plan;
+use crate::plan::{Plan, Sets};
 
 /// Routes that maps have rows for, unless the operator says otherwise.
 pub const MAX_ROUTES: u32 = 10_000;
@@ -230,9 +230,9 @@ impl Kernel {
     }
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
-    pub fn prepare(&mut self, plan: &Plan) -> Result<Prepared> {
+    pub fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<Prepared> {
         self.listening.serve(&rows::ports(plan)).context("cannot tell the programs of ports")?;
-        self.publisher.prepare(plan, self.pins.as_ref())
+        self.publisher.prepare(plan, sets, self.pins.as_ref())
     }
 
     /// Why connections cannot be served without the agent, if they cannot.

@@ -1,36 +1,45 @@
-//! The plan: everything the route files say, compiled into numbers and tables.
+//! The plan: everything the route files say, as numbers and tables.
 //!
-//! A [`Plan`] is an immutable value, numbered by its *generation* and shared by `Arc`. It knows nothing of
-//! YAML, files, sockets, kernels or time. A connection keeps the decision it was given; a new plan never
-//! touches it. [`compile`] makes plans out of checked objects, [`weigh`] turns weights into slots, and
-//! [`register`] keeps numbers stable from one plan to the next.
+//! A [`Plan`] is an immutable value, numbered by its *generation* and shared by `Arc`. A connection keeps the decision it
+//! was given; a new plan never touches it. [`resolve`] makes an [`Intent`] of checked objects, the same on every host;
+//! [`assemble`] makes a plan of an intent and a [`Host`]. What changes often, the state of endpoints, is in no plan but in
+//! [`sets`]. [`weigh`] turns weights into slots, and [`register`] keeps numbers stable from one plan to the next.
 
+pub mod assemble;
 pub mod catalog;
-pub mod choice;
-pub mod compile;
+pub mod datapath;
 pub mod diff;
-pub mod endpoints;
 pub mod hashing;
+pub mod host;
+pub mod intent;
 pub mod levels;
+pub mod planner;
 pub mod register;
+pub mod resolve;
+pub mod sets;
 pub mod weigh;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tcpshift_common::address::{Prefix, family};
-use tcpshift_common::decide::{Steer, Table};
+use tcpshift_common::decide::Steer;
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
 pub use crate::route::annotations::Asked;
 pub use crate::route::kind::Kind;
+pub use crate::route::model::LoadBalancer;
 pub use crate::route::model::policy::Keepalive;
-pub use choice::{Chosen, Datapath, Ground, Presence};
+pub use datapath::{Chosen, Datapath};
 pub use hashing::HashTable;
+pub use host::{Abilities, Host, Presence, Scope};
+pub use intent::{Digest, Intent};
+pub use planner::Planner;
+pub use sets::{EndpointSet, Sets};
 pub use weigh::WeightTable;
 
 /// Everything that is served, as one value.
@@ -40,19 +49,18 @@ pub struct Plan {
     pub generation: u64,
     /// Seeds every hash of a decision.
     pub seed: u64,
+    /// That of its intent: two agents that were given the same have one, whatever their hosts are.
+    pub digest: Digest,
     /// Sorted by address. No two have the same address.
     pub listeners: Vec<Arc<Listener>>,
     /// What connections of this host's own programs to services meet: by host, port and family, IPv4 first.
     pub mesh: Vec<Arc<MeshListener>>,
-    /// How new connections reach the endpoints of a route, by its number. A route that is not here has not been chosen
-    /// for, and is carried.
-    pub datapaths: BTreeMap<u32, Chosen>,
     /// Addresses of this host, at which a listener at every address serves the host's own clients; empty if no such
     /// listener has one of the [`Plan::connect_ports`].
     pub local: Vec<Prefix>,
     /// What the objects ask for and this plan does not do, for the person who reads `status`.
     pub notes: Vec<String>,
-    /// Host names whose addresses it depends on, in lower case.
+    /// Host names, in lower case, that endpoints of its sets are written by.
     pub names: BTreeSet<String>,
 }
 
@@ -67,7 +75,7 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Which connection falls to which of `routes`, most specific first.
     pub rules: Vec<Rule>,
-    /// One for each rule that can be reached here; `Rule::route` is a place in this list.
+    /// One for each rule that can be reached here; `Rule::route` is an index into this list.
     pub routes: Vec<Arc<Route>>,
 }
 
@@ -114,6 +122,8 @@ pub struct Route {
     pub limits: Limits,
     /// The datapath that the object asks for.
     pub asked: Asked,
+    /// The datapath that it has, and why.
+    pub chosen: Chosen,
     /// Where it goes, in the order of the route file.
     pub destinations: Vec<Destination>,
     /// Which slot belongs to which of `destinations`.
@@ -121,7 +131,7 @@ pub struct Route {
 }
 
 /// What becomes of the share of a destination that has no endpoint (`tcpshift.io/on-empty`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnEmpty {
     /// The share is refused, as in Istio. The default.
     #[default]
@@ -141,6 +151,8 @@ pub struct Destination {
     pub subset: Option<String>,
     /// Port of the service, not of the endpoint.
     pub port: u16,
+    /// Stable number, of its own.
+    pub number: u32,
     /// Stable number of host, subset and port, which all destinations of all routes share that lead there.
     pub target: u32,
     /// As the route file says.
@@ -149,18 +161,14 @@ pub struct Destination {
     pub slots: u32,
     /// How connections to it are opened and kept.
     pub settings: Settings,
-    /// Why nothing can be served, where that is so; there are no endpoints then.
-    pub unusable: Option<Unusable>,
-    /// Number, policy and sums, as the decision reads them.
-    pub decides: destination::Destination,
-    /// By address.
-    pub endpoints: Arc<[Endpoint]>,
-    /// Which endpoint a client's hash leads to, if it is that that chooses.
-    pub hashing: Option<HashTable>,
+    /// How its endpoints are chosen.
+    pub choice: LoadBalancer,
+    /// Number of the set of its endpoints.
+    pub set: u32,
 }
 
 /// How long the connections of a route may last: what the `DestinationRule` of its first destination says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Without a byte in either direction; no limit by default.
     pub idle_timeout: Option<Duration>,
@@ -169,7 +177,7 @@ pub struct Limits {
 }
 
 /// How connections to a destination are opened and kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// How long its endpoints may take to accept, all attempts together.
     pub connect_timeout: Duration,
@@ -224,7 +232,7 @@ impl fmt::Display for EndpointAddress {
 }
 
 /// Why a destination can serve nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Unusable {
     /// No Service and no ServiceEntry has the host.
     UnknownHost,
@@ -267,12 +275,17 @@ impl fmt::Display for Unusable {
 }
 
 impl Route {
+    /// How its connections reach its endpoints, and why.
+    pub fn datapath(&self) -> (Option<Datapath>, &str) {
+        (self.chosen.datapath, &self.chosen.reason)
+    }
+
     /// Whether it is that of a service itself, which no object has a rule for.
     pub fn is_own(&self) -> bool {
         matches!(self.kind, Kind::Service | Kind::ServiceEntry)
     }
 
-    /// The name people see: `namespace/name`, with the place of the rule where it is not the first; that of a service
+    /// The name people see: `namespace/name`, with the index of the rule where it is not the first; that of a service
     /// itself with the kind of the service in front, since a VirtualService may have the same name.
     pub fn name(&self) -> String {
         match self.rule {
@@ -283,33 +296,15 @@ impl Route {
     }
 }
 
-impl Table for Route {
-    fn slot(&self, slot: u32) -> Option<u32> {
-        self.table.place(slot)
-    }
-
-    fn destination(&self, place: u32) -> Option<destination::Destination> {
-        Some(self.destinations.get(place as usize)?.decides)
-    }
-
-    fn endpoint(&self, place: u32, index: u32) -> Option<destination::Endpoint> {
-        Some(self.destinations.get(place as usize)?.endpoints.get(index as usize)?.decides)
-    }
-
-    fn hashed(&self, place: u32, at: u32) -> Option<u32> {
-        self.destinations.get(place as usize)?.hashing.as_ref()?.endpoint(at)
-    }
-}
-
 impl Plan {
     /// The plan of an agent that has read nothing yet.
     pub fn empty(seed: u64) -> Self {
         Self {
             generation: 0,
             seed,
+            digest: Intent::default().digest(),
             listeners: Vec::new(),
             mesh: Vec::new(),
-            datapaths: BTreeMap::new(),
             local: Vec::new(),
             notes: Vec::new(),
             names: BTreeSet::new(),
@@ -332,10 +327,8 @@ impl Plan {
 
     /// Whether every connection is decided as by another plan, and the notes are the same.
     pub fn is_like(&self, other: &Self) -> bool {
-        // What a compilation takes over is shared, and compared by its place in memory.
-        self.listeners == other.listeners
-            && self.mesh == other.mesh
-            && self.datapaths == other.datapaths
+        same(&self.listeners, &other.listeners)
+            && same(&self.mesh, &other.mesh)
             && self.local == other.local
             && self.notes == other.notes
     }
@@ -361,17 +354,9 @@ impl Plan {
     /// Ports at which programs of this host may be pointed elsewhere when they connect.
     pub fn connect_ports(&self) -> BTreeSet<u16> {
         let services = self.mesh.iter().filter(|listener| !listener.routes.is_empty()).map(|listener| listener.port);
-        let connects = |route: &Arc<Route>| self.datapath(route).0 == Some(Datapath::Connect);
+        let connects = |route: &Arc<Route>| route.chosen.datapath == Some(Datapath::Connect);
         let listeners = self.listeners.iter().filter(|listener| listener.routes.iter().any(connects));
         services.chain(listeners.map(|listener| listener.address.port())).collect()
-    }
-
-    /// How connections of a route reach its endpoints, and why, as it was chosen.
-    pub fn datapath(&self, route: &Route) -> (Option<Datapath>, &str) {
-        match self.datapaths.get(&route.number) {
-            Some(Chosen { datapath, reason, .. }) => (*datapath, reason),
-            None => (Some(Datapath::Proxy), ""),
-        }
     }
 
     /// What clients meet at a port of a service, for each family that has an address.
@@ -386,6 +371,11 @@ impl Plan {
         let at = self.listeners.binary_search_by_key(&address, |listener| listener.address).ok()?;
         self.listeners.get(at)
     }
+}
+
+/// Whether two lists are equal. What an assembly reuses is shared, so that most pairs are the same value.
+fn same<T: PartialEq>(one: &[Arc<T>], other: &[Arc<T>]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Arc::ptr_eq(one, other) || one == other)
 }
 
 /// Adds those routes that are not among others.

@@ -42,7 +42,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::connections::Connections;
 use crate::kernel::Sockets;
-use crate::plan::{Listener, Plan};
+use crate::plan::{Listener, Plan, Sets};
 pub use inherited::Lender;
 use inherited::{Inherited, Opened};
 use listen::Refused;
@@ -267,7 +267,7 @@ impl Proxy {
     /// Puts a plan in force: when this returns, every worker obeys it. Each switches whole, serves the
     /// listeners that are open, and closes those that are gone after it has served what waited there. Live
     /// connections are not touched.
-    pub async fn publish(&mut self, plan: Arc<Plan>) {
+    pub async fn publish(&mut self, plan: Arc<Plan>, sets: Arc<Sets>) {
         let gone: Vec<SocketAddr> =
             self.serving.iter().copied().filter(|&address| plan.listener(address).is_none()).collect();
         for address in &gone {
@@ -290,6 +290,7 @@ impl Proxy {
         let generation = plan.generation;
         self.tell(|done| Command::Publish {
             plan: Arc::clone(&plan),
+            sets: Arc::clone(&sets),
             sockets: sockets.next().unwrap_or_default(),
             gone: gone.clone(),
             done,
@@ -297,6 +298,14 @@ impl Proxy {
         .await;
         self.plans.settle(generation);
         self.forget_closed();
+    }
+
+    /// Puts endpoint sets in force: each worker chooses from them from its next connection on.
+    pub fn replace(&self, sets: &Arc<Sets>) {
+        for worker in &self.workers {
+            // One that is gone has ended by itself, and that is seen when it is told the next plan.
+            worker.commands.send(Command::Replace(Arc::clone(sets))).ok();
+        }
     }
 
     /// Stops accepting: serves what waits, then closes all listeners. What waits at a socket of systemd's is left

@@ -320,6 +320,12 @@ pub struct StatusReply {
     pub generation: u64,
     /// Seed of its decisions.
     pub seed: u64,
+    /// Digest of what the objects ask for, in hexadecimal: agents that were given the same objects have one, on any host.
+    #[serde(default)]
+    pub digest: String,
+    /// Counts the endpoint sets that were replaced. An endpoint that comes or goes makes no generation.
+    #[serde(default)]
+    pub sets: u64,
     /// The datapaths that routes have, as `connect + proxy`; `none` without routes.
     pub datapath: String,
     /// Who decides for new connections.

@@ -7,21 +7,26 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::api::{Achieved, DestinationStatus, LimitStatus, ListenerStatus, RouteStatus, SteeredStatus, Trouble};
 use crate::connections::Connections;
-use crate::plan::{Datapath, Destination, Listener, MeshListener, Plan, Route, steer_name};
+use crate::plan::{Datapath, Destination, Listener, MeshListener, Plan, Route, Sets, steer_name};
 
 /// Two-sided 95 % of a normal distribution.
 const Z: f64 = 1.959_964;
 
 /// The datapaths that routes have, as `connect + proxy`.
 pub fn datapaths(plan: &Plan) -> String {
-    let used: BTreeSet<&str> = plan.routes().map(|route| name(plan.datapath(route).0)).collect();
+    let used: BTreeSet<&str> = plan.routes().map(|route| name(route.chosen.datapath)).collect();
     if used.is_empty() { name(None).to_owned() } else { used.into_iter().collect::<Vec<_>>().join(" + ") }
 }
 
 /// Everything that is listened on, and then what clients inside a mesh connect to: a port of a service once, or once
 /// for each family if their clients do not have the same routes. A port from which no route leads is not there.
-pub fn listeners(plan: &Plan, connections: &Connections, down: &BTreeMap<SocketAddr, String>) -> Vec<ListenerStatus> {
-    let served = plan.listeners.iter().map(|one| listener(plan, one, connections, down.get(&one.address)));
+pub fn listeners(
+    plan: &Plan,
+    sets: &Sets,
+    connections: &Connections,
+    down: &BTreeMap<SocketAddr, String>,
+) -> Vec<ListenerStatus> {
+    let served = plan.listeners.iter().map(|one| listener(one, sets, connections, down.get(&one.address)));
     let mut listeners: Vec<_> = served.collect();
     let services: Vec<_> = plan.mesh.iter().filter(|one| !one.routes.is_empty()).collect();
     for families in services.chunk_by(|one, other| (&one.host, one.port) == (&other.host, other.port)) {
@@ -32,33 +37,33 @@ pub fn listeners(plan: &Plan, connections: &Connections, down: &BTreeMap<SocketA
         };
         if families.iter().all(|other| alike(other)) {
             let addresses: Vec<_> = families.iter().map(|one| one.written()).collect();
-            listeners.push(in_mesh(plan, families[0], addresses.join(", "), connections));
+            listeners.push(in_mesh(families[0], addresses.join(", "), sets, connections));
         } else {
-            listeners.extend(families.iter().map(|one| in_mesh(plan, one, one.written(), connections)));
+            listeners.extend(families.iter().map(|one| in_mesh(one, one.written(), sets, connections)));
         }
     }
     listeners
 }
 
 /// What no rule fits goes on to the service, and is nobody's to count.
-fn in_mesh(plan: &Plan, listener: &MeshListener, address: String, connections: &Connections) -> ListenerStatus {
+fn in_mesh(listener: &MeshListener, address: String, sets: &Sets, connections: &Connections) -> ListenerStatus {
     ListenerStatus {
         name: listener.name(),
         address,
         down: None,
         unrouted: 0,
-        routes: listener.routes.iter().map(|one| route(plan, one, connections)).collect(),
+        routes: listener.routes.iter().map(|one| route(one, sets, connections)).collect(),
     }
 }
 
-fn listener(plan: &Plan, listener: &Listener, connections: &Connections, down: Option<&String>) -> ListenerStatus {
+fn listener(listener: &Listener, sets: &Sets, connections: &Connections, down: Option<&String>) -> ListenerStatus {
     let count = connections.listeners.get(listener.number);
     ListenerStatus {
         name: listener.name.clone(),
         address: listener.address.to_string(),
         down: down.cloned(),
         unrouted: count.unrouted.load(Relaxed),
-        routes: listener.routes.iter().map(|one| route(plan, one, connections)).collect(),
+        routes: listener.routes.iter().map(|one| route(one, sets, connections)).collect(),
     }
 }
 
@@ -66,12 +71,11 @@ fn name(datapath: Option<Datapath>) -> &'static str {
     datapath.map_or("none", Datapath::name)
 }
 
-fn route(plan: &Plan, route: &Route, connections: &Connections) -> RouteStatus {
+fn route(route: &Route, sets: &Sets, connections: &Connections) -> RouteStatus {
     // Read once: connections go on being opened, and no share may be more than the whole.
-    let opened: Vec<u64> =
-        route.destinations.iter().map(|one| connections.opened_since_mark(one.decides.number)).collect();
+    let opened: Vec<u64> = route.destinations.iter().map(|one| connections.opened_since_mark(one.number)).collect();
     let total = opened.iter().sum();
-    let (datapath, reason) = plan.datapath(route);
+    let (datapath, reason) = route.datapath();
     RouteStatus {
         name: route.name(),
         steer_by: steer_name(&route.steer),
@@ -81,7 +85,7 @@ fn route(plan: &Plan, route: &Route, connections: &Connections) -> RouteStatus {
             .destinations
             .iter()
             .zip(opened)
-            .map(|(one, opened)| destination(one, (opened, total), connections))
+            .map(|(one, opened)| destination(one, (opened, total), sets, connections))
             .collect(),
     }
 }
@@ -89,9 +93,10 @@ fn route(plan: &Plan, route: &Route, connections: &Connections) -> RouteStatus {
 fn destination(
     destination: &Destination,
     (opened_since_change, total): (u64, u64),
+    sets: &Sets,
     connections: &Connections,
 ) -> DestinationStatus {
-    let number = destination.decides.number;
+    let (number, set) = (destination.number, sets.of(destination));
     let (count, steered) = (connections.destinations.get(number), connections.steered.get(number));
     let mut failures: Vec<_> =
         count.failures().map(|(reason, count)| Trouble { reason: reason.to_string(), count }).collect();
@@ -104,9 +109,9 @@ fn destination(
         name: destination.name.clone(),
         weight: destination.weight,
         slots: destination.slots,
-        endpoints: destination.endpoints.len() as u32,
-        addresses: destination.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect(),
-        unusable: destination.unusable.as_ref().map(ToString::to_string),
+        endpoints: set.endpoints.len() as u32,
+        addresses: set.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect(),
+        unusable: set.unusable.as_ref().map(ToString::to_string),
         opened: connections.opened(number),
         opened_since_change,
         achieved: achieved(opened_since_change, total),

@@ -89,7 +89,7 @@ impl App {
     fn status(&self) -> StatusReply {
         let plan = self.plan.borrow();
         let connections = &self.connections;
-        let retired = self.memory.register.destinations.retired();
+        let retired = self.planner.memory.register.destinations.retired();
         let mut notes = plan.notes.clone();
         notes.extend(self.files.errors().map(ToString::to_string));
         notes.extend(self.store.hidden());
@@ -100,12 +100,14 @@ impl App {
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: plan.generation,
             seed: plan.seed,
+            digest: plan.digest.to_string(),
+            sets: self.sets.version,
             datapath: status::datapaths(&plan),
             assignment: self.assignment.status(connections, &plan),
             draining: self.draining,
-            labels: self.identity.labels.clone(),
+            labels: self.planner.scope.labels.clone(),
             objects: self.store.len() as u64,
-            listeners: status::listeners(&plan, connections, &self.down.reasons()),
+            listeners: status::listeners(&plan, &self.sets, connections, &self.down.reasons()),
             retired_active: retired.map(|number| connections.active_of(number)).sum(),
             trouble: connections
                 .troubles()

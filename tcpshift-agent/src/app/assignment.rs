@@ -16,7 +16,7 @@ use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
 use crate::kernel::{self, Kernel, Listening, Prepared, Sockets, Wanted};
-use crate::plan::Plan;
+use crate::plan::{Plan, Sets};
 use crate::proxy::limits;
 
 /// How often programs are told that the agent is there.
@@ -187,7 +187,7 @@ impl Assignment {
     }
 
     /// Makes the tables of a plan. Fails only where programs were asked for and decide: else the agent does.
-    pub(super) fn prepare(&mut self, plan: &Plan) -> Result<Option<Prepared>> {
+    pub(super) fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<Option<Prepared>> {
         if self.lack.is_some()
             && let Err(error) = self.take()
         {
@@ -195,7 +195,7 @@ impl Assignment {
             return Ok(None);
         }
         let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.is_seized()) else { return Ok(None) };
-        match kernel.prepare(plan) {
+        match kernel.prepare(plan, sets) {
             Ok(prepared) => {
                 say_left(&prepared);
                 Ok(Some(prepared))
@@ -237,11 +237,11 @@ impl Assignment {
     }
 
     /// Tries again to take what is pinned, if that could not be done and it is time.
-    pub(super) fn retry(&mut self, plan: &Plan) {
+    pub(super) fn retry(&mut self, plan: &Plan, sets: &Sets) {
         if self.lack.as_ref().is_none_or(|lack| Instant::now() < lack.again) {
             return;
         }
-        match self.enforce(plan) {
+        match self.enforce(plan, sets) {
             Ok(()) => log::info!("the kernel decides for new connections from now on: {}", self.reason),
             Err(error) => self.lack(&error),
         }
@@ -258,11 +258,11 @@ impl Assignment {
 
     /// Puts the first plan in force, where there is no agent to take over from. Fails if programs were asked for: then what
     /// an agent before has left goes on.
-    pub(super) fn begin(&mut self, plan: &Plan) -> Result<()> {
+    pub(super) fn begin(&mut self, plan: &Plan, sets: &Sets) -> Result<()> {
         if self.kernel.is_none() || self.lack.is_some() {
             return Ok(());
         }
-        let begun = self.enforce(plan).and_then(|()| if self.is_on { Ok(()) } else { bail!("{}", self.reason) });
+        let begun = self.enforce(plan, sets).and_then(|()| if self.is_on { Ok(()) } else { bail!("{}", self.reason) });
         self.unless_asked(begun)
     }
 
@@ -278,19 +278,19 @@ impl Assignment {
 
     /// The agent before lets go: takes its links, and puts the plan in force. It has said so before it does, or may
     /// have been killed, so it has a moment. What cannot be done is said, and tried again.
-    pub(super) async fn succeed(&mut self, plan: &Plan) {
+    pub(super) async fn succeed(&mut self, plan: &Plan, sets: &Sets) {
         let Some(kernel) = &mut self.kernel else { return };
         let reserved = succession::patiently(succession::DEATH_TIME, || kernel.reserve(kernel::TRIED)).await;
-        if let Err(error) = reserved.and_then(|()| self.enforce(plan)) {
+        if let Err(error) = reserved.and_then(|()| self.enforce(plan, sets)) {
             self.lack(&error);
         }
     }
 
     /// Puts a plan in force in the place of whatever is in force. All that may fail comes before the other's is touched.
-    fn enforce(&mut self, plan: &Plan) -> Result<()> {
+    fn enforce(&mut self, plan: &Plan, sets: &Sets) -> Result<()> {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
         kernel.reserve(BRIEFLY)?;
-        let prepared = kernel.prepare(plan)?;
+        let prepared = kernel.prepare(plan, sets)?;
         kernel.seize()?;
         self.lack = None;
         say_left(&prepared);
@@ -334,7 +334,7 @@ impl Assignment {
     pub(super) fn status(&self, connections: &Connections, plan: &Plan) -> AssignmentStatus {
         // A service that is compiled for each family has each of its destinations twice, under one number.
         let destinations = plan.routes().flat_map(|route| &route.destinations);
-        let numbers: BTreeSet<u32> = destinations.map(|destination| destination.decides.number).collect();
+        let numbers: BTreeSet<u32> = destinations.map(|destination| destination.number).collect();
         AssignmentStatus {
             by: if self.is_on { "kernel" } else { "agent" }.to_owned(),
             reason: self.reason.clone(),

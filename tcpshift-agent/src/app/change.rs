@@ -11,13 +11,22 @@ use crate::admin::api::{ApplyRequest, ChangeReply, DeleteRequest, Failure, Reaso
 use crate::analyze::{self, Finding, code};
 use crate::connections::Connections;
 use crate::kernel;
-use crate::plan::choice::{refusals, withhold};
-use crate::plan::compile::{Memory, compile};
-use crate::plan::{Plan, Route};
+use crate::plan::assemble::Memory;
+use crate::plan::datapath::refusals;
+use crate::plan::intent::Intent;
+use crate::plan::sets::states::Answers;
+use crate::plan::{Plan, Route, Sets};
 use crate::proxy::{ListenFailure, Obstacle};
 use crate::route::object::Key;
 use crate::route::problem::Problem;
 use crate::route::store::Store;
+
+/// What comes into force next.
+struct Next {
+    intent: Arc<Intent>,
+    plan: Plan,
+    sets: Arc<Sets>,
+}
 
 /// Why a change was not made.
 #[derive(Debug)]
@@ -50,11 +59,13 @@ impl App {
         }
         if !changed.is_empty() {
             let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
-            let last = Arc::clone(&self.plan.borrow());
+            let (last, sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
             let were_down = self.down.reasons();
             reply.warnings.extend(silent(&keys, &self.store, &store));
             let caution = self.advance(store, (changed, Vec::new())).await?;
-            reply.warnings.extend(cautions(&keys, &last, &self.plan.borrow()).into_iter().map(Problem::note));
+            reply.warnings.extend(
+                cautions(&keys, (&last, &sets), (&self.plan.borrow(), &self.sets)).into_iter().map(Problem::note),
+            );
             let down = self.down.failures().filter(|failure| !were_down.contains_key(&failure.address));
             reply.warnings.extend(down.map(|failure| Problem::note(failure.to_string())));
             reply.warnings.extend(caution.map(Problem::note));
@@ -83,16 +94,16 @@ impl App {
         if self.draining {
             return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed").into());
         }
-        let mut plan = self.compile(&store);
-        let failures = self.proxy.open(&plan);
+        let mut next = self.next(&store);
+        let failures = self.proxy.open(&next.plan);
         let is_new = |failure: &&ListenFailure| !failure.is_passing() && !self.down.contains(failure.address);
         let new: Vec<ListenFailure> = failures.iter().filter(is_new).cloned().collect();
         if !new.is_empty() {
             self.give_up();
             return Err(Unchanged::Taken(new));
         }
-        leave(&mut plan, &failures);
-        let prepared = match self.prepare(&plan) {
+        self.withhold(&mut next, &failures);
+        let prepared = match self.prepare(&next) {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.give_up();
@@ -106,37 +117,78 @@ impl App {
                 return Err(Failure::new(Reason::Failed, format!("{error:#}")).into());
             }
         };
-        self.publish(store, plan, prepared, failures).await;
+        self.publish(Some(store), next, prepared, failures).await;
         Ok(caution)
     }
 
-    /// Leaves nothing of the plan that was compiled last.
+    /// Leaves nothing of the plan that was made last.
     fn give_up(&mut self) {
-        self.memory.give_up();
+        self.planner.memory.give_up();
         self.proxy.close_unused(&self.plan.borrow());
+        // What is in force is remembered again, with the sets that it has.
+        self.assemble(Arc::clone(&self.intent));
     }
 
     /// Puts in force what the user's files say. What cannot be listened on is said, and tried again.
     pub(super) async fn follow(&mut self, store: Store) {
-        let mut plan = self.compile(&store);
-        let failures = self.proxy.open(&plan);
-        leave(&mut plan, &failures);
-        let prepared = self.prepare(&plan).unwrap_or_else(|error| {
+        let next = self.next(&store);
+        self.put(Some(store), next).await;
+    }
+
+    /// Puts in force what the same objects come to on the host as it is now.
+    pub(super) async fn reassemble(&mut self) {
+        let next = self.assemble(Arc::clone(&self.intent));
+        self.put(None, next).await;
+    }
+
+    /// An event: DNS has other answers. Endpoint sets follow; a plan does only where it depends on what changed.
+    pub(super) async fn answered(&mut self, answers: Arc<Answers>) {
+        let event = self.planner.memory.states.answered(answers);
+        self.settle();
+        if event.sets == 0 {
+            return;
+        }
+        // What can be handed over depends on each endpoint.
+        if event.plan || self.planner.host.abilities.lookup.is_ok() {
+            return self.reassemble().await;
+        }
+        let next = Next {
+            intent: Arc::clone(&self.intent),
+            plan: Plan::clone(&self.plan.borrow()),
+            sets: Arc::new(self.planner.sets().clone()),
+        };
+        self.put(None, next).await;
+    }
+
+    async fn put(&mut self, store: Option<Store>, mut next: Next) {
+        let failures = self.proxy.open(&next.plan);
+        self.withhold(&mut next, &failures);
+        let prepared = self.prepare(&next).unwrap_or_else(|error| {
             self.assignment.fall_behind(&error);
             None
         });
-        self.publish(store, plan, prepared, failures).await;
+        self.publish(store, next, prepared, failures).await;
     }
 
-    /// Makes the tables that programs need for a plan, if they decide and it is another plan.
-    fn prepare(&mut self, plan: &Plan) -> anyhow::Result<Option<kernel::Prepared>> {
-        if self.is_in_force(plan) { Ok(None) } else { self.assignment.prepare(plan) }
+    /// Leaves the ports of listeners that are not served to whoever listens there. Where nobody does, programs go on handing
+    /// connections over.
+    fn withhold(&mut self, next: &mut Next, failures: &[ListenFailure]) {
+        let taken = failures.iter().filter(|failure| !failure.is_passing()).map(|failure| failure.address).collect();
+        if self.planner.host.withheld != taken {
+            self.planner.host.withheld = taken;
+            *next = self.assemble(Arc::clone(&next.intent));
+        }
+    }
+
+    /// Makes the tables that programs need, if they decide and it is another plan or it has other sets.
+    fn prepare(&mut self, next: &Next) -> anyhow::Result<Option<kernel::Prepared>> {
+        let same = self.is_in_force(&next.plan) && next.sets.version == self.sets.version;
+        if same { Ok(None) } else { self.assignment.prepare(&next.plan, &next.sets) }
     }
 
     /// Whether no connection would be decided differently by a plan.
     fn is_in_force(&self, plan: &Plan) -> bool {
-        let last = self.plan.borrow();
-        last.generation > 0 && plan.is_like(&last)
+        plan.generation == self.plan.borrow().generation
     }
 
     /// Tries again to listen where it was not possible.
@@ -152,57 +204,66 @@ impl App {
             let opened = self.down.failures().map(|failure| failure.address);
             let opened = opened.filter(|address| self.proxy.is_open(*address));
             opened.for_each(|address| log::info!("listening on {address} now"));
-            self.proxy.publish(plan).await;
+            self.proxy.publish(plan, Arc::clone(&self.sets)).await;
         }
         self.down.set(failures);
         if is_other {
             // What was withheld from a listener can be had now, or the other way round.
-            self.follow(self.store.clone()).await;
+            self.reassemble().await;
         }
     }
 
-    fn compile(&mut self, store: &Store) -> Plan {
+    /// What objects come to.
+    fn next(&mut self, store: &Store) -> Next {
+        let intent = self.planner.resolve(store.iter());
+        self.assemble(Arc::new(intent))
+    }
+
+    /// What an intent comes to on this host.
+    fn assemble(&mut self, intent: Arc<Intent>) -> Next {
+        self.see(&intent);
         let last = Arc::clone(&self.plan.borrow());
-        self.identity.room = self.assignment.routes();
-        let mut plan = compile(store.iter(), &self.identity, &mut self.memory, &last);
-        self.could_steer = self.assignment.steers().is_ok();
-        self.note_own_socket(&mut plan);
-        self.want(&plan);
-        self.choose(&mut plan);
-        plan
+        let plan = self.planner.assemble(&intent, &last);
+        Next { intent, plan, sets: Arc::new(self.planner.sets().clone()) }
     }
 
     async fn publish(
         &mut self,
-        store: Store,
-        plan: Plan,
+        store: Option<Store>,
+        next: Next,
         prepared: Option<kernel::Prepared>,
         failures: Vec<ListenFailure>,
     ) {
-        let last = Arc::clone(&self.plan.borrow());
-        let changes = self.store.changes(&store);
-        self.watchers.record(&changes, store.version());
-        self.store = store;
+        let Next { intent, plan, sets } = next;
+        if let Some(store) = store {
+            let changes = self.store.changes(&store);
+            self.watchers.record(&changes, store.version());
+            self.store = store;
+        }
         self.resolver.want(&plan.names);
+        self.intent = intent;
         self.down.set(failures);
-        if self.is_in_force(&plan) {
+        let last = Arc::clone(&self.plan.borrow());
+        let is_in_force = self.is_in_force(&plan);
+        let has_other_sets = sets.version != self.sets.version;
+        self.sets = sets;
+        let plan = Arc::new(plan);
+        if is_in_force {
+            self.reset_fresh(plan.generation);
+            if has_other_sets {
+                self.assignment.publish(prepared);
+                self.proxy.replace(&self.sets);
+            }
+            // Its digest may be another one.
+            self.plan.send_replace(plan);
+            self.sweep();
             return;
         }
-        let plan = Arc::new(plan);
-        let Self { memory: Memory { register, .. }, connections, .. } = self;
-        register.listeners.take_fresh().into_iter().for_each(|number| connections.listeners.get(number).reset());
-        register.routes.take_fresh().into_iter().for_each(|number| connections.sequences.get(number).store(0, Relaxed));
-        register.destinations.take_fresh().into_iter().for_each(|number| {
-            connections.reset_destination(number, plan.generation);
-            connections.turns.get(number).store(0, Relaxed);
-        });
-        // Nobody is carried there yet.
-        drop(register.targets.take_fresh());
-        register.endpoints.take_fresh().into_iter().for_each(|number| connections.endpoints.get(number).reset());
-        mark(connections, &last, &plan);
+        self.reset_fresh(plan.generation);
+        mark(&self.connections, &last, &plan);
         self.proxy.announce(Arc::clone(&plan));
         self.assignment.publish(prepared);
-        self.proxy.publish(Arc::clone(&plan)).await;
+        self.proxy.publish(Arc::clone(&plan), Arc::clone(&self.sets)).await;
         self.narrow(&plan);
         let known: HashSet<&String> = last.notes.iter().collect();
         plan.notes.iter().filter(|note| !known.contains(note)).for_each(|note| log::warn!("{note}"));
@@ -218,15 +279,29 @@ impl App {
         self.sweep();
     }
 
+    /// Has the counters of numbers that were given out for a plan or for sets start from zero.
+    fn reset_fresh(&mut self, generation: u64) {
+        let Self { planner, connections, .. } = self;
+        let Memory { register, states, .. } = &mut planner.memory;
+        register.listeners.take_fresh().into_iter().for_each(|number| connections.listeners.get(number).reset());
+        register.routes.take_fresh().into_iter().for_each(|number| connections.sequences.get(number).store(0, Relaxed));
+        register.destinations.take_fresh().into_iter().for_each(|number| {
+            connections.reset_destination(number, generation);
+            connections.turns.get(number).store(0, Relaxed);
+        });
+        // Nobody is carried there yet.
+        drop(register.targets.take_fresh());
+        states.take_fresh().into_iter().for_each(|number| connections.endpoints.get(number).reset());
+    }
+
     /// Frees the numbers that nothing holds any more. A connection that is being opened holds its route, since
     /// it may try any endpoint of it.
     fn sweep(&mut self) {
-        let Self { memory: Memory { register, .. }, connections, retired, .. } = self;
+        let Self { planner, connections, retired, .. } = self;
+        let Memory { register, states, .. } = &mut planner.memory;
         retired.retain(|route| route.strong_count() > 0);
-        let (mut held, mut led_to) = (HashSet::new(), HashSet::new());
+        let mut led_to = HashSet::new();
         for route in retired.iter().filter_map(Weak::upgrade) {
-            let endpoints = route.destinations.iter().flat_map(|destination| destination.endpoints.iter());
-            held.extend(endpoints.map(|endpoint| endpoint.decides.number));
             led_to.extend(route.destinations.iter().map(|destination| destination.target));
         }
         register.listeners.sweep(|_| false);
@@ -234,7 +309,7 @@ impl App {
         register.destinations.sweep(|number| connections.active_of(number) > 0);
         let is_carried = |number: u32| connections.targets.get(number).load(Relaxed) > 0;
         register.targets.sweep(|number| led_to.contains(&number) || is_carried(number));
-        register.endpoints.sweep(|number| held.contains(&number) || connections.loads.get(number).load(Relaxed) > 0);
+        states.sweep(|number| connections.loads.get(number).load(Relaxed) > 0);
     }
 }
 
@@ -257,14 +332,18 @@ pub(super) fn silent(keys: &HashSet<Key>, last: &Store, store: &Store) -> Vec<Pr
 
 /// What somebody who has just applied objects should know: what is new among the notes of the plan and among
 /// the routes and shares that are refused, and which of the routes applied are.
-pub(super) fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<String> {
-    let refused = |plan: &Plan, wanted: &dyn Fn(&Route) -> bool| {
+pub(super) fn cautions(
+    keys: &HashSet<Key>,
+    (last, last_sets): (&Plan, &Sets),
+    (plan, sets): (&Plan, &Sets),
+) -> Vec<String> {
+    let refused = |plan: &Plan, sets: &Sets, wanted: &dyn Fn(&Route) -> bool| {
         let without = refusals(plan).filter(|(route, _)| wanted(route)).map(|(_, said)| said);
         let routes = plan.routes().filter(|route| wanted(route));
         let unusable = routes.flat_map(|route| {
             let destinations = route.destinations.iter().filter(|destination| destination.slots > 0);
             destinations.filter_map(|destination| {
-                let (reason, name) = (destination.unusable.as_ref()?, &destination.name);
+                let (reason, name) = (sets.of(destination).unusable.as_ref()?, &destination.name);
                 Some(format!("{} {}: {name}: {reason}; its share is refused", route.kind.name(), route.name()))
             })
         });
@@ -274,9 +353,10 @@ pub(super) fn cautions(keys: &HashSet<Key>, last: &Plan, plan: &Plan) -> Vec<Str
         let (namespace, name) = (route.namespace.clone(), route.object.clone());
         keys.contains(&Key { kind: route.kind, namespace, name })
     };
-    let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused(last, &|_| true)).collect();
-    let new = plan.notes.iter().cloned().chain(refused(plan, &|_| true)).filter(|caution| !known.contains(caution));
-    let mut cautions: Vec<String> = new.chain(refused(plan, &applied)).collect();
+    let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused(last, last_sets, &|_| true)).collect();
+    let new =
+        plan.notes.iter().cloned().chain(refused(plan, sets, &|_| true)).filter(|caution| !known.contains(caution));
+    let mut cautions: Vec<String> = new.chain(refused(plan, sets, &applied)).collect();
     known.clear();
     // A rule may be served at several addresses.
     cautions.retain(|caution| known.insert(caution.clone()));
@@ -289,16 +369,8 @@ fn mark(connections: &Connections, last: &Plan, next: &Plan) {
     for route in next.routes_beside(last) {
         let same = before.get(&route.number).is_some_and(|last| last.table == route.table && last.steer == route.steer);
         if !same {
-            let numbers = route.destinations.iter().map(|destination| destination.decides.number);
+            let numbers = route.destinations.iter().map(|destination| destination.number);
             numbers.for_each(|number| connections.mark(number));
         }
-    }
-}
-
-/// Leaves the ports of listeners that are not served to whoever listens there. Where nobody does, programs go on handing
-/// connections over.
-fn leave(plan: &mut Plan, failures: &[ListenFailure]) {
-    for failure in failures.iter().filter(|failure| !failure.is_passing()) {
-        withhold(plan, failure.address);
     }
 }

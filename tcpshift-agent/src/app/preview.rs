@@ -1,4 +1,4 @@
-//! What a change would do, without doing it: the changed copy of the store is compiled with a copy of the
+//! What a change would do, without doing it: the changed copy of the store is made a plan with a copy of the
 //! register, compared with the plan in force, and dropped. No socket is opened and nothing is written.
 
 use std::collections::HashSet;
@@ -8,7 +8,6 @@ use super::App;
 use super::change::{cautions, silent};
 use super::request::Changed;
 use crate::admin::api::{ChangeReply, DeleteRequest, Failure, PreviewRequest};
-use crate::plan::compile::{Memory, compile};
 use crate::plan::diff::diff;
 use crate::route::object::{Key, Object};
 use crate::route::problem::Problem;
@@ -31,13 +30,14 @@ impl App {
     /// The answer of a change that is not made.
     pub(super) fn foretell(&self, store: &Store, stored: &[Arc<Object>], mut reply: ChangeReply) -> ChangeReply {
         let last = Arc::clone(&self.plan.borrow());
-        let mut next = compile(store.iter(), &self.identity, &mut Memory::of(self.memory.register.clone()), &last);
-        self.choose(&mut next);
+        let mut planner = self.planner.fork();
+        let next = planner.plan(store.iter(), &last);
+        let (last, next) = ((&*last, &*self.sets), (&next, planner.sets()));
         let keys: HashSet<Key> = stored.iter().map(|object| object.key.clone()).collect();
-        reply.warnings.extend(cautions(&keys, &last, &next).into_iter().map(Problem::note));
+        reply.warnings.extend(cautions(&keys, last, next).into_iter().map(Problem::note));
         reply.warnings.extend(silent(&keys, &self.store, store));
-        reply.diff = Some(diff(&last, &next));
-        reply.generation = last.generation;
+        reply.diff = Some(diff(last, next));
+        reply.generation = last.0.generation;
         reply
     }
 }

@@ -32,7 +32,7 @@ impl App {
         let ground = self.ground();
         let catalog = OnceCell::new();
         let subsets = |host: &str| {
-            let catalog = catalog.get_or_init(|| Catalog::new(ground.iter().copied(), &self.identity));
+            let catalog = catalog.get_or_init(|| Catalog::new(ground.iter().copied(), &self.planner.scope));
             catalog.subsets(&key.namespace, host)
         };
         let edit = shift::shift(stored, rule.as_ref(), &wanted, subsets).map_err(refused)?;

@@ -23,6 +23,7 @@ use crate::handover::give::{self, Estate};
 use crate::handover::take::Taken;
 use crate::handover::{Channel, Listening, take};
 use crate::plan::Route;
+use crate::plan::sets::states::Answers;
 use crate::proxy::{ListenFailure, Proxy};
 use crate::route::state::State;
 
@@ -181,7 +182,7 @@ impl App {
     pub(super) fn serves_nothing(&self) -> bool {
         let plan = self.plan.borrow();
         // Services without rules are no reason to start: nobody has asked for them.
-        let is_served = |route: &Arc<Route>| !route.is_own() && plan.datapath(route).0.is_some();
+        let is_served = |route: &Arc<Route>| !route.is_own() && route.chosen.datapath.is_some();
         let has_clients = plan.mesh.iter().any(|listener| listener.routes.iter().any(is_served));
         let mut down = self.down.failures();
         self.down.len() > 0
@@ -193,8 +194,8 @@ impl App {
     /// The last step of a start that takes nothing over: the plan in force is the kernel's too, and what waits is accepted.
     pub(super) async fn begin(&mut self) -> anyhow::Result<()> {
         let plan = Arc::clone(&self.plan.borrow());
-        self.assignment.begin(&plan)?;
-        self.proxy.accept(plan).await;
+        self.assignment.begin(&plan, &self.sets)?;
+        self.proxy.accept(plan, Arc::clone(&self.sets)).await;
         self.follow_abilities().await;
         self.settle();
         Ok(())
@@ -203,7 +204,7 @@ impl App {
     /// What was planned for the kernel is carried if the kernel could not be had.
     async fn follow_abilities(&mut self) {
         if self.abilities_changed() {
-            self.follow(self.store.clone()).await;
+            self.reassemble().await;
         }
     }
 
@@ -243,9 +244,9 @@ impl App {
             () = std::future::ready(()) => {}
         }
         taken.finish(unwanted).await?;
-        self.proxy.accept(Arc::clone(&self.plan.borrow())).await;
         let plan = Arc::clone(&self.plan.borrow());
-        self.assignment.succeed(&plan).await;
+        self.proxy.accept(Arc::clone(&plan), Arc::clone(&self.sets)).await;
+        self.assignment.succeed(&plan, &self.sets).await;
         self.follow_abilities().await;
         self.settle();
         self.state.catch_up();
@@ -354,7 +355,7 @@ impl App {
         Ok(Estate {
             admin: claim.lend()?,
             state: self.state.lend()?,
-            names: self.identity.names.clone(),
+            names: Answers::clone(self.planner.memory.states.answers()),
             activated: self.proxy.lend_activated()?,
         })
     }

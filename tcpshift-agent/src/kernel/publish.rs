@@ -26,7 +26,7 @@ use super::load::{self, Maps, Room};
 use super::pins::Pins;
 use super::rows::{self, Places, Rows};
 use super::sys::Row;
-use crate::plan::{HashTable, Plan, Route};
+use crate::plan::{HashTable, Plan, Route, Sets};
 
 /// Tables made before they are hung in together: a descriptor is held for each.
 const AT_ONCE: usize = 256;
@@ -106,10 +106,10 @@ impl Publisher {
     }
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
-    pub(super) fn prepare(&mut self, plan: &Plan, pins: Option<&Pins>) -> Result<Prepared> {
-        self.check(plan)?;
+    pub(super) fn prepare(&mut self, plan: &Plan, sets: &Sets, pins: Option<&Pins>) -> Result<Prepared> {
+        self.check(plan, sets)?;
         self.reap(false);
-        self.make(plan, pins)
+        self.make(plan, sets, pins)
     }
 
     /// Puts a plan in force by one write. Nothing can fail then: what cannot be shown or taken away is said.
@@ -169,13 +169,15 @@ impl Publisher {
     }
 
     /// Whether every number of a plan has its row in the maps that are made once.
-    fn check(&self, plan: &Plan) -> Result<()> {
+    fn check(&self, plan: &Plan, sets: &Sets) -> Result<()> {
         let Room { routes, destinations, endpoints, .. } = self.room;
         for route in plan.routes() {
             let all = route.destinations.iter();
             let fits = route.number < routes
-                && all.clone().all(|destination| destination.decides.number < destinations)
-                && all.flat_map(|destination| &*destination.endpoints).all(|end| end.decides.number < endpoints);
+                && all.clone().all(|destination| destination.number < destinations)
+                && all
+                    .flat_map(|destination| &*sets.of(destination).endpoints)
+                    .all(|end| end.decides.number < endpoints);
             if !fits {
                 bail!(
                     "the plan has, or had before, more routes, destinations or endpoints than the maps have rows; \
@@ -186,14 +188,14 @@ impl Publisher {
         Ok(())
     }
 
-    fn make(&mut self, plan: &Plan, pins: Option<&Pins>) -> Result<Prepared> {
+    fn make(&mut self, plan: &Plan, sets: &Sets, pins: Option<&Pins>) -> Result<Prepared> {
         let mut fresh = Fresh::new(Arc::clone(&self.maps), Arc::clone(&self.numbers));
         let (mut made_slots, mut made_hashes) = (Vec::new(), Vec::new());
         let (slots, changed) = self.slot_tables(plan, pins, &mut fresh, &mut made_slots)?;
-        let hashes = self.hash_tables(plan, &mut fresh, &mut made_hashes)?;
+        let hashes = self.hash_tables(plan, sets, &mut fresh, &mut made_hashes)?;
         let gone = self.slots.keys().filter(|number| !slots.contains_key(number)).copied().collect();
         let Rows { listeners, rules, routes, destinations, endpoints, addresses, left } =
-            Rows::new(plan, &Places { slots: &slots, hashes: &hashes });
+            Rows::new(plan, sets, &Places { slots: &slots, hashes: &hashes });
         let maps = &*self.maps;
         let side = ((self.index + 1) % u64::from(SIDES)) as u32;
         let (keys, numbers): (Vec<AddressKey>, Vec<u32>) = addresses.into_iter().unzip();
@@ -299,6 +301,7 @@ impl Publisher {
     fn hash_tables(
         &mut self,
         plan: &Plan,
+        sets: &Sets,
         fresh: &mut Fresh,
         made: &mut Vec<(u32, OwnedFd)>,
     ) -> Result<HashMap<(u32, u32), (HashTable, u32)>> {
@@ -307,8 +310,8 @@ impl Publisher {
         let all =
             plan.routes().flat_map(|route| route.destinations.iter().map(|destination| (route.number, destination)));
         for (route, destination) in all {
-            let Some(table) = &destination.hashing else { continue };
-            let number = (route, destination.decides.number);
+            let Some(table) = &sets.of(destination).hashing else { continue };
+            let number = (route, destination.number);
             if hashes.contains_key(&number) {
                 continue;
             }

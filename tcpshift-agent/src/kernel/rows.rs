@@ -17,7 +17,7 @@ use tcpshift_common::layout::{
 use tcpshift_common::listener::Rule;
 
 use self::addresses::Table;
-use crate::plan::{Datapath, Destination, EndpointAddress, HashTable, MeshListener, Plan, Route, WeightTable};
+use crate::plan::{Datapath, Destination, EndpointAddress, HashTable, MeshListener, Plan, Route, Sets, WeightTable};
 
 /// Everything of a plan but its slot tables and hash tables.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) struct Places<'a> {
 }
 
 impl Rows {
-    pub(super) fn new(plan: &Plan, places: &Places<'_>) -> Self {
+    pub(super) fn new(plan: &Plan, sets: &Sets, places: &Places<'_>) -> Self {
         let mut rows = Self::default();
         let numbers = plan.listeners.iter().map(|listener| listener.number);
         let numbers = numbers.chain(plan.mesh.iter().map(|listener| listener.number));
@@ -59,12 +59,12 @@ impl Rows {
         for listener in &plan.listeners {
             let at = listener.address.to_string();
             let place = of(listener.address);
-            rows.listener(plan, (listener.number, &at, place), (&listener.rules, &listener.routes), places);
+            rows.listener(plan, (listener.number, &at, place), (&listener.rules, &listener.routes), sets, places);
         }
         for listener in &plan.mesh {
             let MeshListener { number, port, routes, .. } = &**listener;
-            let (at, ways) = (listener.name(), looked_at(plan, listener));
-            rows.listener(plan, (*number, &at, (Address::default(), (*port).into())), (&ways, routes), places);
+            let (at, ways) = (listener.name(), looked_at(listener));
+            rows.listener(plan, (*number, &at, (Address::default(), (*port).into())), (&ways, routes), sets, places);
         }
         rows.addresses = addresses::of(plan, &ports(plan));
         rows
@@ -75,6 +75,7 @@ impl Rows {
         plan: &Plan,
         (number, at, (address, port)): (u32, &str, (Address, u32)),
         (ways, routes): (&[Rule], &[Arc<Route>]),
+        sets: &Sets,
         places: &Places<'_>,
     ) {
         let (first_rule, first_route) = (self.rules.len() as u32, self.routes.len() as u32);
@@ -104,9 +105,9 @@ impl Rows {
                 first_destination: self.destinations.len() as u32,
                 destinations: route.destinations.len() as u32,
                 steer: route.steer,
-                datapath: datapath(plan, route),
+                datapath: datapath(route),
                 first: first(route),
-                left: left(plan, route),
+                left: left(route),
             });
             for destination in &route.destinations {
                 self.destinations.push(DestinationRow {
@@ -116,11 +117,11 @@ impl Rows {
                     weight: destination.weight,
                     slots: destination.slots,
                     route_number: route.number,
-                    decides: destination.decides,
+                    decides: sets.of(destination).decides(destination),
                     first_endpoint: self.endpoints.len() as u32,
                     hash_table: hash_table(route.number, destination, places),
                 });
-                self.endpoints.extend(destination.endpoints.iter().map(|endpoint| {
+                self.endpoints.extend(sets.of(destination).endpoints.iter().map(|endpoint| {
                     let (address, port) = match &endpoint.address {
                         EndpointAddress::Tcp(address) => of(*address),
                         EndpointAddress::Unix(_) => (Address::default(), 0),
@@ -136,8 +137,8 @@ impl Rows {
 }
 
 /// What programs are told of how connections of a route reach its endpoints.
-fn datapath(plan: &Plan, route: &Route) -> u32 {
-    let Some(chosen) = plan.datapaths.get(&route.number) else { return datapath::PROXY };
+fn datapath(route: &Route) -> u32 {
+    let chosen = &route.chosen;
     match chosen.datapath {
         Some(Datapath::Connect) => datapath::CONNECT,
         Some(Datapath::Lookup) if chosen.only => datapath::LOOKUP_ONLY,
@@ -149,19 +150,19 @@ fn datapath(plan: &Plan, route: &Route) -> u32 {
 
 /// The rules of a service as programs have them. If there are more than they look at, either one stands for all and
 /// leads to a route that is refused, or the listener has none and its connections go on untouched.
-fn looked_at<'a>(plan: &Plan, MeshListener { rules, routes, .. }: &'a MeshListener) -> Cow<'a, [Rule]> {
+fn looked_at<'a>(MeshListener { rules, routes, .. }: &'a MeshListener) -> Cow<'a, [Rule]> {
     if rules.len() <= layout::RULES as usize {
         return Cow::Borrowed(rules);
     }
-    let refused = routes.iter().position(|route| datapath(plan, route) == datapath::REFUSED);
+    let refused = routes.iter().position(|route| datapath(route) == datapath::REFUSED);
     Cow::Owned(refused.into_iter().map(|at| Rule::new(Prefix::ANY, Prefix::ANY, at as u32)).collect())
 }
 
 /// What programs are told of whom they leave to the agent.
-fn left(plan: &Plan, route: &Route) -> u32 {
-    match plan.datapaths.get(&route.number).map(|chosen| chosen.family) {
-        Some(family::V4) => left::V6,
-        Some(family::V6) => left::V4,
+fn left(route: &Route) -> u32 {
+    match route.chosen.family {
+        family::V4 => left::V6,
+        family::V6 => left::V4,
         _ => 0,
     }
 }
@@ -173,12 +174,12 @@ fn first(route: &Route) -> u32 {
 
 /// Whether some clients who connect to services are steered.
 pub(super) fn has_clients(plan: &Plan) -> bool {
-    plan.mesh.iter().flat_map(|listener| &listener.routes).any(|route| datapath(plan, route) == datapath::CONNECT)
+    plan.mesh.iter().flat_map(|listener| &listener.routes).any(|route| datapath(route) == datapath::CONNECT)
 }
 
 /// The ports of listeners whose connections may be handed over.
 pub(super) fn ports(plan: &Plan) -> BTreeSet<u16> {
-    let lookup = |route: &Arc<Route>| matches!(datapath(plan, route), datapath::LOOKUP | datapath::LOOKUP_ONLY);
+    let lookup = |route: &Arc<Route>| matches!(datapath(route), datapath::LOOKUP | datapath::LOOKUP_ONLY);
     let listeners = plan.listeners.iter().filter(|listener| listener.routes.iter().any(lookup));
     listeners.map(|listener| listener.address.port()).collect()
 }
@@ -188,7 +189,7 @@ fn of(address: SocketAddr) -> (Address, u32) {
 }
 
 fn hash_table(route: u32, destination: &Destination, places: &Places<'_>) -> u32 {
-    places.hashes.get(&(route, destination.decides.number)).map_or(NONE, |(_, table)| *table)
+    places.hashes.get(&(route, destination.number)).map_or(NONE, |(_, table)| *table)
 }
 
 /// The slot table of a route. A slot that nobody has names no destination.

@@ -9,13 +9,15 @@ pub mod rules;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
 use self::located::Located;
 use self::rules::Rules;
-use super::compile::Identity;
+use super::host::Scope;
+use super::intent::{Written, WrittenAt};
 use super::{EndpointAddress, Limits, Unusable, levels};
 use crate::route::model::protocol::Protocol;
 use crate::route::model::{
@@ -40,6 +42,15 @@ pub struct Wanted<'a> {
     pub listener_port: u16,
     /// Whether clients inside a mesh are led there: they have asked for an address that a service may leave them.
     pub in_mesh: bool,
+}
+
+/// As a name for it, which is another one for each.
+impl fmt::Display for Wanted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, host, subset, port, listener_port, in_mesh } = self;
+        let (subset, port) = (subset.as_deref().unwrap_or_default(), port.unwrap_or_default());
+        write!(f, "{namespace}/{host}/{subset}:{port}@{listener_port}{}", if *in_mesh { " mesh" } else { "" })
+    }
 }
 
 impl Wanted<'_> {
@@ -68,10 +79,8 @@ pub struct Resolved {
     pub policy: Policy,
     /// How long connections of a route last whose first destination it is.
     pub limits: Limits,
-    /// Address and weight of each endpoint, or why there is none.
-    pub endpoints: Result<Vec<(EndpointAddress, u32)>, Unusable>,
-    /// Host names that this depends on, in lower case.
-    pub names: Vec<String>,
+    /// Each endpoint as it is written, or why there is none.
+    pub endpoints: Result<Vec<Written>, Unusable>,
 }
 
 /// A service as clients inside a mesh see it.
@@ -88,7 +97,7 @@ pub struct Reached<'a> {
 /// Services, endpoints and policies by name, as an agent sees them. Built from objects sorted by age.
 #[derive(Debug)]
 pub struct Catalog<'a> {
-    identity: &'a Identity,
+    scope: &'a Scope,
     services: HashMap<String, Provider<'a>>,
     /// Hosts with a wildcard whose names DNS is asked for one by one, the oldest first.
     dynamic: Vec<(String, Provider<'a>)>,
@@ -134,9 +143,9 @@ struct Port<'a> {
 
 impl<'a> Catalog<'a> {
     /// Sorts objects into what can be looked up.
-    pub fn new(objects: impl Iterator<Item = &'a Object>, identity: &'a Identity) -> Self {
+    pub fn new(objects: impl Iterator<Item = &'a Object>, scope: &'a Scope) -> Self {
         let mut catalog = Self {
-            identity,
+            scope,
             services: HashMap::new(),
             dynamic: Vec::new(),
             workloads: HashMap::new(),
@@ -148,12 +157,12 @@ impl<'a> Catalog<'a> {
             let namespace = object.key.namespace.as_str();
             match &object.spec {
                 // A Service beats a ServiceEntry of the same host, which only adds to it in Istio.
-                Spec::Service(service) if service.export.reaches(&identity.namespace) => {
+                Spec::Service(service) if service.export.reaches(&scope.namespace) => {
                     let host = names::service_host(&object.key.name, namespace);
                     let kind = ProviderKind::Service(service);
                     catalog.services.insert(host, Provider { key, age, kind });
                 }
-                Spec::ServiceEntry(entry) if entry.export.reaches(&identity.namespace) => {
+                Spec::ServiceEntry(entry) if entry.export.reaches(&scope.namespace) => {
                     for host in &entry.hosts {
                         let provider = Provider { key, age, kind: ProviderKind::Entry(entry) };
                         let host = host.to_ascii_lowercase();
@@ -188,7 +197,7 @@ impl<'a> Catalog<'a> {
         let Wanted { namespace, host, subset, port, listener_port, in_mesh } = wanted;
         let (host, provider) = self.provider(names::full_host(host, namespace));
         let service = provider.map_or(namespace.as_ref(), |provider| &provider.key.namespace);
-        let rules = self.rules.find(self.identity, service, namespace, &host);
+        let rules = self.rules.find(self.scope, service, namespace, &host);
         let number = port.unwrap_or(*listener_port);
         let limits = levels::limits(rules.policy);
         let unknown = |unusable| Resolved {
@@ -197,7 +206,6 @@ impl<'a> Catalog<'a> {
             policy: Policy::default(),
             limits,
             endpoints: Err(unusable),
-            names: Vec::new(),
         };
         let Some(provider) = provider else { return unknown(Unusable::UnknownHost) };
         let ports = provider.ports();
@@ -220,17 +228,13 @@ impl<'a> Catalog<'a> {
         let labels = subset.map_or(&none, |subset| &subset.labels);
         if provider.leaves_address() {
             let target = found.target_number.filter(|target| *target != found.number);
-            let endpoint = (EndpointAddress::Original(target), 1);
+            let endpoint = Written { at: WrittenAt::Address(EndpointAddress::Original(target)), weight: 1 };
             let endpoints = if *in_mesh { Ok(vec![endpoint]) } else { Err(Unusable::NoAddress) };
-            return Resolved { port: found.number, policy, endpoints, names: Vec::new(), host, limits };
+            return Resolved { port: found.number, policy, endpoints, host, limits };
         }
-        let located = self.endpoints(&host, &provider, found, labels);
-        let endpoints = match located.endpoints.is_empty() {
-            true if located.unanswered => Err(Unusable::Unresolved),
-            true => Err(Unusable::NoEndpoint),
-            false => Ok(located.endpoints),
-        };
-        Resolved { port: found.number, policy, endpoints, names: located.names, host, limits }
+        let endpoints = self.endpoints(&host, &provider, found, labels);
+        let endpoints = if endpoints.is_empty() { Err(Unusable::NoEndpoint) } else { Ok(endpoints) };
+        Resolved { port: found.number, policy, endpoints, host, limits }
     }
 
     /// Services that a host of a VirtualService in `namespace` stands for, by name.
@@ -266,7 +270,7 @@ impl<'a> Catalog<'a> {
     pub fn subsets(&self, namespace: &str, host: &str) -> Vec<String> {
         let (host, provider) = self.provider(names::full_host(host, namespace));
         let service = provider.map_or(namespace, |provider| provider.key.namespace.as_str());
-        let rules = self.rules.find(self.identity, service, namespace, &host);
+        let rules = self.rules.find(self.scope, service, namespace, &host);
         rules.subsets.iter().map(|subset| subset.name.clone()).collect()
     }
 
@@ -287,13 +291,13 @@ impl<'a> Catalog<'a> {
         (host, Some(provider))
     }
 
-    /// Address and weight of each endpoint of a provider that has labels.
-    fn endpoints(&self, host: &str, provider: &Provider<'a>, port: &Port<'_>, labels: &Labels) -> Located<'a> {
+    /// Each endpoint of a provider that has labels.
+    fn endpoints(&self, host: &str, provider: &Provider<'a>, port: &Port<'_>, labels: &Labels) -> Vec<Written> {
         let resolution = match provider.kind {
             ProviderKind::Entry(entry) => entry.resolution,
             ProviderKind::Service(..) => Resolution::Static,
         };
-        let mut located = Located::new(&self.identity.names, resolution);
+        let mut located = Located::new(resolution);
         let workloads = self.workloads(provider).into_iter().filter(|workload| selects(labels, &workload.labels));
         workloads.for_each(|workload| located.add(workload, target(workload, port)));
         if provider.is_named() && labels.is_empty() {
@@ -306,7 +310,7 @@ impl<'a> Catalog<'a> {
                 sliced(slice, service, port, &mut located.endpoints);
             }
         }
-        located
+        located.endpoints
     }
 
     fn workloads(&self, provider: &Provider<'a>) -> Vec<&'a WorkloadEntry> {
@@ -413,9 +417,10 @@ fn target(workload: &WorkloadEntry, port: &Port<'_>) -> u16 {
 }
 
 /// The endpoints of a slice, at the slice's port that has the name of the service's.
-fn sliced(slice: &EndpointSlice, service: &Service, port: &Port<'_>, endpoints: &mut Vec<(EndpointAddress, u32)>) {
+fn sliced(slice: &EndpointSlice, service: &Service, port: &Port<'_>, endpoints: &mut Vec<Written>) {
     let Some(found) = slice.ports.iter().find(|found| found.name == port.name) else { return };
     let number = found.port.unwrap_or(port.number);
     let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready || service.publish_not_ready);
-    endpoints.extend(ready.flat_map(|endpoint| &endpoint.addresses).map(|ip| (SocketAddr::new(*ip, number).into(), 1)));
+    let addresses = ready.flat_map(|endpoint| &endpoint.addresses).map(|ip| SocketAddr::new(*ip, number));
+    endpoints.extend(addresses.map(|address| Written { at: WrittenAt::Address(address.into()), weight: 1 }));
 }

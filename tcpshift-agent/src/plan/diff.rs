@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::listener::Rule;
 
-use super::{Destination, Endpoint, EndpointAddress, Kind, Listener, MeshListener, Plan, Route, steer_name};
+use super::{
+    Destination, Endpoint, EndpointAddress, EndpointSet, Kind, Listener, MeshListener, Plan, Route, Sets, steer_name,
+};
 pub use moves::{Move, moves};
 
 /// What is different in a newer plan. The JSON of `preview`.
@@ -153,15 +155,36 @@ impl Diff {
     }
 }
 
-/// What is different in `next`, which was compiled with the register of `last`: a rule that has moved within its object is
+/// The endpoint sets of both plans.
+#[derive(Clone, Copy)]
+struct Both<'a> {
+    before: &'a Sets,
+    after: &'a Sets,
+}
+
+impl Both<'_> {
+    /// Whether routes that are in both plans have the same sets in both.
+    fn are_same(&self, routes: &[Arc<Route>]) -> bool {
+        let same = |number| match (self.before.shared(number), self.after.shared(number)) {
+            (Some(before), Some(after)) => Arc::ptr_eq(before, after) || before == after,
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        routes.iter().flat_map(|route| &route.destinations).all(|destination| same(destination.set))
+    }
+}
+
+/// What is different in `next`, which was assembled with the register of `last`: a rule that has moved within its object is
 /// known by its id. Other numbers and generations do not count.
-pub fn diff(last: &Plan, next: &Plan) -> Diff {
+pub fn diff(last: (&Plan, &Sets), next: (&Plan, &Sets)) -> Diff {
+    let sets = Both { before: last.1, after: next.1 };
+    let (last, next) = (last.0, next.0);
     let mut diff = Diff::default();
     let addresses: BTreeSet<SocketAddr> =
         last.listeners.iter().chain(&next.listeners).map(|listener| listener.address).collect();
     for address in addresses {
         let (before, after) = (last.listener(address), next.listener(address));
-        if before.zip(after).is_some_and(|(before, after)| Arc::ptr_eq(before, after)) {
+        let same = |before: &Arc<Listener>, after| Arc::ptr_eq(before, after) && sets.are_same(&before.routes);
+        if before.zip(after).is_some_and(|(before, after)| same(before, after)) {
             continue;
         }
         let at = address.to_string();
@@ -178,18 +201,20 @@ pub fn diff(last: &Plan, next: &Plan) -> Diff {
             (None, None) => {}
         }
         let (before, after) = (before.map(|one| Ways::from(&**one)), after.map(|one| Ways::from(&**one)));
-        compare(&at, before, after, &mut diff);
+        compare(&at, before, after, sets, &mut diff);
     }
-    mesh(last, next, &mut diff);
+    mesh(last, next, sets, &mut diff);
     diff
 }
 
 /// The same for clients inside a mesh. What is the same for clients of both families is said once.
-fn mesh(last: &Plan, next: &Plan, diff: &mut Diff) {
+fn mesh(last: &Plan, next: &Plan, sets: Both<'_>, diff: &mut Diff) {
     let ports: BTreeSet<_> = last.mesh.iter().chain(&next.mesh).map(|one| (one.host.as_str(), one.port)).collect();
     for (host, port) in ports {
         let (before, after) = (last.mesh(host, port), next.mesh(host, port));
-        if before.len() == after.len() && before.iter().zip(after).all(|(before, after)| Arc::ptr_eq(before, after)) {
+        let same =
+            |(before, after): (&Arc<MeshListener>, _)| Arc::ptr_eq(before, after) && sets.are_same(&before.routes);
+        if before.len() == after.len() && before.iter().zip(after).all(same) {
             continue;
         }
         let address = format!("{host}:{port}");
@@ -205,7 +230,7 @@ fn mesh(last: &Plan, next: &Plan, diff: &mut Diff) {
         let mut found: Vec<Diff> = Vec::new();
         for family in [family::V4, family::V6] {
             let mut own = Diff::default();
-            compare(&address, ways_of(&before, family), ways_of(&after, family), &mut own);
+            compare(&address, ways_of(&before, family), ways_of(&after, family), sets, &mut own);
             own.entrances.iter_mut().for_each(|entrance| entrance.in_mesh = true);
             found.push(own);
         }
@@ -245,12 +270,12 @@ impl<'a> From<&'a MeshListener> for Ways<'a> {
 }
 
 /// What is different at one listener.
-fn compare(address: &str, before: Option<Ways<'_>>, after: Option<Ways<'_>>, diff: &mut Diff) {
+fn compare(address: &str, before: Option<Ways<'_>>, after: Option<Ways<'_>>, sets: Both<'_>, diff: &mut Diff) {
     if let (Some(before), Some(after)) = (before, after) {
         entrances(address, before, after, &mut diff.entrances);
     }
     let (before, after) = (before.map(routes_of).unwrap_or_default(), after.map(routes_of).unwrap_or_default());
-    routes(address, &before, &after, &mut diff.routes);
+    routes(address, &before, &after, sets, &mut diff.routes);
 }
 
 /// Which rule of which object a route is, wherever the rule stands in the object.
@@ -268,16 +293,16 @@ fn routes_of(ways: Ways<'_>) -> Routes<'_> {
 }
 
 /// In the order of names and rules; those of services themselves come last.
-fn routes(address: &str, before: &Routes<'_>, after: &Routes<'_>, found: &mut Vec<RouteDiff>) {
+fn routes(address: &str, before: &Routes<'_>, after: &Routes<'_>, sets: Both<'_>, found: &mut Vec<RouteDiff>) {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let mut pairs: Vec<_> = keys.into_iter().map(|key| (before.get(key).copied(), after.get(key).copied())).collect();
     pairs.sort_by_key(|(before, after)| {
         after.or(*before).map(|route| (route.is_own(), &route.namespace, &route.object, route.rule))
     });
-    found.extend(pairs.into_iter().filter_map(|(before, after)| route(address, before, after)));
+    found.extend(pairs.into_iter().filter_map(|(before, after)| route(address, before, after, sets)));
 }
 
-fn route(address: &str, before: Option<&Route>, after: Option<&Route>) -> Option<RouteDiff> {
+fn route(address: &str, before: Option<&Route>, after: Option<&Route>, sets: Both<'_>) -> Option<RouteDiff> {
     let name = after.or(before)?.name();
     let change = change(before.is_some(), after.is_some());
     let mut found = RouteDiff {
@@ -287,7 +312,7 @@ fn route(address: &str, before: Option<&Route>, after: Option<&Route>) -> Option
         steer_by: None,
         moved: 0,
         moves: Vec::new(),
-        destinations: destinations(before, after),
+        destinations: destinations(before, after, sets),
         settings: false,
     };
     if let (Some(before), Some(after)) = (before, after) {
@@ -303,34 +328,36 @@ fn route(address: &str, before: Option<&Route>, after: Option<&Route>) -> Option
     Some(found)
 }
 
-fn destinations(before: Option<&Route>, after: Option<&Route>) -> Vec<DestinationDiff> {
+fn destinations(before: Option<&Route>, after: Option<&Route>, sets: Both<'_>) -> Vec<DestinationDiff> {
     let list = |route: Option<&Route>| route.map(|route| route.destinations.clone()).unwrap_or_default();
     let (before, after) = (list(before), list(after));
     let named = |list: &[Destination], name: &str| list.iter().position(|destination| destination.name == name);
     let mut found = Vec::new();
     for destination in &after {
         let old = named(&before, &destination.name).and_then(|place| before.get(place));
-        found.extend(compared(old, Some(destination)));
+        found.extend(compared(old, Some(destination), sets));
     }
     let gone = before.iter().filter(|destination| named(&after, &destination.name).is_none());
-    found.extend(gone.filter_map(|destination| compared(Some(destination), None)));
+    found.extend(gone.filter_map(|destination| compared(Some(destination), None, sets)));
     found
 }
 
-fn compared(before: Option<&Destination>, after: Option<&Destination>) -> Option<DestinationDiff> {
+fn compared(before: Option<&Destination>, after: Option<&Destination>, sets: Both<'_>) -> Option<DestinationDiff> {
     let slots = |one: Option<&Destination>| one.map_or(0, |one| one.slots);
-    let list = |one: Option<&'_ Destination>| one.map(|one| Arc::clone(&one.endpoints)).unwrap_or_default();
+    let was = before.map(|one| sets.before.of(one));
+    let is = after.map(|one| sets.after.of(one));
+    let list = |set: Option<&EndpointSet>| set.map(|set| Arc::clone(&set.endpoints)).unwrap_or_default();
     let found = DestinationDiff {
         change: change(before.is_some(), after.is_some()),
         name: after.or(before)?.name.clone(),
         slots: (slots(before), slots(after)),
-        unusable: after.and_then(|one| one.unusable.as_ref()).map(ToString::to_string),
-        endpoints: endpoints(&list(before), &list(after)),
-        settings: before.zip(after).is_some_and(|(before, after)| {
-            before.settings != after.settings || before.decides.policy != after.decides.policy
-        }),
+        unusable: is.and_then(|set| set.unusable.as_ref()).map(ToString::to_string),
+        endpoints: endpoints(&list(was), &list(is)),
+        settings: before
+            .zip(after)
+            .is_some_and(|(before, after)| before.settings != after.settings || before.choice != after.choice),
     };
-    let unusable_too = before.map(|one| &one.unusable) == after.map(|one| &one.unusable);
+    let unusable_too = was.map(|set| &set.unusable) == is.map(|set| &set.unusable);
     let same = found.change == Change::Changed && found.slots.0 == found.slots.1 && unusable_too;
     (!same || found.settings || !found.endpoints.is_empty()).then_some(found)
 }

@@ -17,7 +17,6 @@ use std::sync::{Arc, OnceLock};
 
 use tcpshift_common::hash;
 
-use super::Plan;
 use crate::route::model::policy::HashAlgorithm;
 
 /// Fixes the scores for ever. It is not the agent's seed: two agents with different seeds share tables.
@@ -106,18 +105,16 @@ impl Hash for HashTable {
     }
 }
 
-/// The tables of a plan, so that the next one need not fill them again, and routes to the same endpoints share
-/// one.
-#[derive(Debug, Default)]
+/// The tables of all sets: a set that is made anew need not fill its table again, and sets of the same endpoints share one.
+#[derive(Clone, Debug, Default)]
 pub struct Shelf {
     tables: HashSet<HashTable>,
 }
 
 impl Shelf {
-    /// Those of the last plan.
-    pub fn of(last: &Plan) -> Self {
-        let destinations = last.routes().flat_map(|route| &route.destinations);
-        Self { tables: destinations.filter_map(|destination| destination.hashing.clone()).collect() }
+    /// Forgets the tables that no set has any more.
+    pub fn tidy(&mut self) {
+        self.tables.retain(|table| Arc::strong_count(&table.content) > 1);
     }
 
     /// The one that is equal to `table` and was there before, else `table`.

@@ -17,8 +17,6 @@ pub struct Register {
     pub destinations: Space,
     /// Numbers of hosts' subsets and ports, shared by all destinations that lead there.
     pub targets: Space,
-    /// Numbers of endpoints, shared by all destinations that have the endpoint.
-    pub endpoints: Space,
     /// Rules that were seen so far.
     rules: u32,
 }
@@ -33,16 +31,16 @@ impl Register {
 
     /// Begins a compilation: what an abandoned one asked for is forgotten.
     pub fn begin(&mut self) {
-        let Self { listeners, routes, destinations, targets, endpoints, rules: _ } = self;
-        for space in [listeners, routes, destinations, targets, endpoints] {
-            space.asked.fill(false);
+        let Self { listeners, routes, destinations, targets, rules: _ } = self;
+        for space in [listeners, routes, destinations, targets] {
+            space.begin();
         }
     }
 
     /// The plan was given up: frees the numbers that were given out for it.
     pub fn give_up(&mut self) {
-        let Self { listeners, routes, destinations, targets, endpoints, rules: _ } = self;
-        for space in [listeners, routes, destinations, targets, endpoints] {
+        let Self { listeners, routes, destinations, targets, rules: _ } = self;
+        for space in [listeners, routes, destinations, targets] {
             space.give_up();
         }
     }
@@ -62,6 +60,11 @@ pub struct Space {
 }
 
 impl Space {
+    /// Begins a compilation: what an abandoned one asked for is forgotten.
+    pub fn begin(&mut self) {
+        self.asked.fill(false);
+    }
+
     /// The number of a name, a new one if it has none.
     pub fn number(&mut self, name: &str) -> u32 {
         if let Some(&number) = self.numbers.get(name) {
@@ -100,7 +103,7 @@ impl Space {
     }
 
     /// Frees the numbers that nobody asked for yet by [`take_fresh`](Self::take_fresh), and forgets their names.
-    fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         let fresh: HashSet<u32> = self.take_fresh().into_iter().collect();
         self.numbers.retain(|_, number| !fresh.contains(number));
         self.free.extend(fresh);

@@ -33,7 +33,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
         worker.connections.out_of_memory.fetch_add(1, Relaxed);
         return;
     };
-    let Choice { plan, route, decision } = choice::choose(worker, &plan, listener, &client.stream, peer);
+    let Choice { plan, route, decision, sets } = choice::choose(worker, &plan, listener, &client.stream, peer);
     let Some(route) = route else {
         counts.unrouted.fetch_add(1, Relaxed);
         return;
@@ -50,29 +50,37 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
         generation: plan.generation,
         listener: listener.number,
         route: route.number,
-        destination: destination.decides.number,
+        destination: destination.number,
         slot: decision.slot,
     });
     // Another datapath is asked for that cannot be had: it is refused rather than carried unasked.
-    if plan.datapath(&route).0.is_none() {
+    if route.chosen.datapath.is_none() {
         return connection.fail(Failure::NoDatapath);
     }
     if decision.outcome != outcome::CHOSEN {
-        connection.fail(destination.unusable.as_ref().map_or(Failure::NoEndpoint, Failure::from));
+        connection.fail(sets.of(destination).unusable.as_ref().map_or(Failure::NoEndpoint, Failure::from));
         return;
     }
     if !connection.enter(destination.target, destination.settings.max_connections) {
         return connection.fail(Failure::ConnectionLimit);
     }
-    let Some(endpoint) = destination.endpoints.get(decision.endpoint as usize) else {
+    let Some(endpoint) = sets.of(destination).endpoints.get(decision.endpoint as usize) else {
         return connection.fail(Failure::NoEndpoint);
     };
     match worker.spare.take(&endpoint.address) {
         Ok(socket) => {
+            let sets = Arc::clone(&sets);
             let (place, first) = (decision.place, decision.endpoint);
             let client_address = peer.ip().into();
-            let target =
-                Target { route: Arc::clone(&route), place, first, seed: plan.seed, client: client_address, socket };
+            let target = Target {
+                route: Arc::clone(&route),
+                sets,
+                place,
+                first,
+                seed: plan.seed,
+                client: client_address,
+                socket,
+            };
             let held = (grant, worker.share.count());
             tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection, held));
         }

@@ -26,7 +26,7 @@ use super::spare;
 use super::stream::Stream;
 use super::worker::Worker;
 use crate::connections::{Connection, Failure};
-use crate::plan::{Destination, EndpointAddress, Keepalive, Route};
+use crate::plan::{Endpoint, EndpointAddress, Keepalive, Route, Sets};
 
 /// Endpoints tried in all.
 const ATTEMPTS: usize = 3;
@@ -36,9 +36,11 @@ const WALK: u32 = 1_000;
 /// Where a connection is to go.
 pub(super) struct Target {
     pub(super) route: Arc<Route>,
-    /// The destination's place in the route.
+    /// The sets that it was decided by.
+    pub(super) sets: Arc<Sets>,
+    /// The destination's index in the route.
     pub(super) place: u32,
-    /// The endpoint's place in the destination.
+    /// The endpoint's index in its set.
     pub(super) first: u32,
     /// What the decision was made of, for the next attempt.
     pub(super) seed: u64,
@@ -81,29 +83,31 @@ pub(super) async fn dial(worker: &Worker, client: &Stream, target: Target, conne
 }
 
 async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<Socket, Failure> {
-    let Target { route, place, first, seed, client, socket } = target;
+    let Target { route, sets, place, first, seed, client, socket } = target;
     let Some(destination) = route.destinations.get(place as usize) else { return Err(Failure::NoEndpoint) };
+    let (set, table) = (sets.of(destination), sets.table(&route));
+    let (endpoints, decides) = (&*set.endpoints, set.decides(destination));
     let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
     let mut socket = Some(socket);
     let mut tried = [0; ATTEMPTS];
     let mut reason = Failure::NoEndpoint;
-    let most = ATTEMPTS.min(destination.endpoints.len());
+    let most = ATTEMPTS.min(endpoints.len());
     for attempt in 0..most {
         let index = match attempt {
             0 => first,
-            _ if destination.decides.policy == policy::SOURCE_HASH => {
-                let at = |step| decide::hashed(seed, client, place, &destination.decides, &*route, step);
+            _ if decides.policy == policy::SOURCE_HASH => {
+                let at = |step| decide::hashed(seed, client, place, &decides, &table, step);
                 let tried = &tried[..attempt];
                 let next = (1..WALK).filter_map(at).find(|index| !tried.contains(index));
-                next.unwrap_or_else(|| untried(first, tried, destination))
+                next.unwrap_or_else(|| untried(first, tried, endpoints))
             }
-            _ => match decide::endpoint(seed, client, place, &destination.decides, &*route, &mut inputs) {
-                Some(chosen) => untried(chosen, &tried[..attempt], destination),
+            _ => match decide::endpoint(seed, client, place, &decides, &table, &mut inputs) {
+                Some(chosen) => untried(chosen, &tried[..attempt], endpoints),
                 None => break,
             },
         };
         tried[attempt] = index;
-        let Some(endpoint) = destination.endpoints.get(index as usize) else { break };
+        let Some(endpoint) = endpoints.get(index as usize) else { break };
         connection.attach(endpoint.decides.number);
         let reached = match &endpoint.address {
             EndpointAddress::Tcp(address) => {
@@ -139,8 +143,8 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
 }
 
 /// The chosen endpoint, or the next one after it that was not tried.
-fn untried(chosen: u32, tried: &[u32], destination: &Destination) -> u32 {
-    let count = destination.endpoints.len() as u32;
+fn untried(chosen: u32, tried: &[u32], endpoints: &[Endpoint]) -> u32 {
+    let count = endpoints.len() as u32;
     (0..count).map(|step| (chosen + step) % count).find(|index| !tried.contains(index)).unwrap_or(chosen)
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use socket2::SockRef;
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::occupant::overlap;
 use super::worker::{Command, Lent};
 use super::{Proxy, inode, socket};
-use crate::plan::Plan;
+use crate::plan::{Plan, Sets};
 
 /// A socket that is open and that a worker is to accept from.
 #[derive(Debug)]
@@ -129,9 +130,9 @@ impl Proxy {
     }
 
     /// Begins to accept what was held back, as the plan in force says.
-    pub async fn accept(&mut self, plan: std::sync::Arc<Plan>) {
+    pub async fn accept(&mut self, plan: Arc<Plan>, sets: Arc<Sets>) {
         self.held = false;
-        self.publish(plan).await;
+        self.publish(plan, sets).await;
     }
 
     /// Copies of the sockets that came from systemd.

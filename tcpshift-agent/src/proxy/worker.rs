@@ -27,7 +27,7 @@ use super::source::Sources;
 use super::spare::Spare;
 use crate::connections::Connections;
 use crate::kernel::Sockets;
-use crate::plan::Plan;
+use crate::plan::{Plan, Sets};
 
 /// Connections that may have waited at a socket since the plan before.
 const WAITING: usize = BACKLOG as usize + 1;
@@ -41,12 +41,15 @@ pub(super) enum Command {
     /// Obey this plan from now on.
     Publish {
         plan: Arc<Plan>,
+        sets: Arc<Sets>,
         /// Sockets to accept from, from now on.
         sockets: Vec<(SocketAddr, Opened)>,
         /// Listeners to close. What waits there is still served as the plan before says.
         gone: Vec<SocketAddr>,
         done: oneshot::Sender<()>,
     },
+    /// Choose from these endpoint sets from now on.
+    Replace(Arc<Sets>),
     /// Hand out copies of sockets that are not systemd's, `most` of them from number `from` on. Between two plans their order stays.
     Lend { from: usize, most: usize, lent: oneshot::Sender<io::Result<Vec<Lent>>> },
     /// Accept nothing, and close nothing.
@@ -65,6 +68,8 @@ pub(super) enum Command {
 pub(super) struct Worker {
     /// The plan in force. A connection looks at it once.
     pub(super) plan: RefCell<Arc<Plan>>,
+    /// The endpoint sets in force. A connection looks at them once, until it is open.
+    pub(super) sets: RefCell<Arc<Sets>>,
     pub(super) connections: Arc<Connections>,
     /// The bound of all workers.
     pub(super) memory: Arc<Memory>,
@@ -105,6 +110,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
     let Common { connections, sources, sockets, plans, memory, carried } = common;
     let worker = Rc::new(Worker {
         plan: RefCell::new(Arc::new(Plan::empty(0))),
+        sets: RefCell::default(),
         connections,
         pool: Pool::new(Arc::clone(&memory)),
         pipes: Pipes::new(Arc::clone(&memory)),
@@ -121,7 +127,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
     let mut served: HashMap<SocketAddr, Vec<Served>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         let done = match command {
-            Command::Publish { plan, sockets, gone, done } => {
+            Command::Publish { plan, sets, sockets, gone, done } => {
                 if worker.sockets.is_some() {
                     // What has waited since the plan before was decided by it, and it will be forgotten.
                     served.values().flatten().for_each(|one| one.empty(&worker, WAITING));
@@ -130,6 +136,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
                     served.close(&worker);
                 }
                 worker.plan.replace(plan);
+                worker.sets.replace(sets);
                 for (address, socket) in sockets {
                     match Served::new(&worker, address, socket) {
                         Ok(door) => {
@@ -139,6 +146,10 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
                     }
                 }
                 done
+            }
+            Command::Replace(sets) => {
+                worker.sets.replace(sets);
+                continue;
             }
             Command::Lend { from, most, lent } => {
                 let all = served.iter().flat_map(|(address, served)| served.iter().map(move |one| (address, one)));

@@ -34,7 +34,7 @@ pub struct Steering {
 }
 
 /// The datapath that is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Asked {
     /// The fastest that can do what the route asks for.
     #[default]

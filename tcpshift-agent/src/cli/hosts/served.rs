@@ -1,13 +1,12 @@
 //! Which addresses of services are served: as an agent says, or as an agent would that has the objects of files and can steer
 //! its host's programs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::admin::api::StatusReply;
-use crate::plan::compile::{Identity, Memory, compile};
-use crate::plan::{Datapath, Plan};
+use crate::plan::{Abilities, Datapath, Host, Plan, Planner, Scope};
 use crate::route::model::{Resolution, Spec};
 use crate::route::object::Object;
 use crate::route::read::DEFAULT_NAMESPACE;
@@ -31,15 +30,9 @@ pub(super) struct Planned {
 impl Planned {
     /// Of objects, for an agent in a namespace.
     pub(super) fn of(objects: &[Object], namespace: Option<&str>) -> Self {
-        let identity = Identity {
-            namespace: namespace.unwrap_or(DEFAULT_NAMESPACE).to_owned(),
-            labels: BTreeMap::new(),
-            listen_addresses: Vec::new(),
-            seed: 0,
-            local: Vec::new(),
-            room: u32::MAX,
-            names: HashMap::new(),
-        };
+        let scope = Scope { namespace: namespace.unwrap_or(DEFAULT_NAMESPACE).to_owned(), ..Scope::default() };
+        let abilities = Abilities { connect: Ok(()), lookup: Ok(()), room: u32::MAX };
+        let host = Host { listen_addresses: Vec::new(), abilities, ..Host::new(0) };
         let entries = objects.iter().filter_map(|object| match &object.spec {
             Spec::ServiceEntry(entry) => Some(entry),
             _ => None,
@@ -47,7 +40,7 @@ impl Planned {
         let asked = entries.filter(|entry| matches!(entry.resolution, Resolution::Dns | Resolution::DnsRoundRobin));
         let named = asked.flat_map(|entry| entry.hosts.iter().cloned()).collect();
         let objects: Vec<_> = objects.iter().cloned().map(Arc::new).collect();
-        Self { plan: compile(objects.iter(), &identity, &mut Memory::default(), &Plan::empty(0)), named }
+        Self { plan: Planner::new(scope, host).plan(objects.iter(), &Plan::empty(0)), named }
     }
 
     /// Whether a host is served at an address.

@@ -14,7 +14,6 @@ use aya::Ebpf;
 use socket2::{Domain, SockRef, Socket, Type};
 use tcpshift_common::address::{Flow, Prefix, family};
 use tcpshift_common::decide::{self, Decision, Inputs, Steer, steer};
-use tcpshift_common::destination::{self, policy};
 use tcpshift_common::listener::Rule;
 
 use super::super::capabilities;
@@ -23,10 +22,11 @@ use super::super::refusal::Refusal;
 use super::super::trial::Trial;
 use super::super::{Asked, Kernel, Loading, OnLoss, Presence, TRIED, Wanted, load};
 use super::{FAILS, Logs, Outcome, Program, REFUSED};
+use crate::plan::hashing::Shelf;
 use crate::plan::weigh::Layout;
 use crate::plan::{
-    Chosen, Datapath, Destination, Endpoint, Kind, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings,
-    WeightTable,
+    Chosen, Datapath, Destination, EndpointSet, Kind, Limits, Listener, LoadBalancer, MeshListener, OnEmpty, Plan,
+    Route, Sets, Settings, WeightTable,
 };
 
 /// How often is looked whether a listening socket is known by now.
@@ -247,12 +247,12 @@ const SERVICE_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 
 /// Connects to a service, and looks whether its endpoint has the connection, and who the client thinks that it is.
 fn try_connect(kernel: &mut Kernel, service: SocketAddr) -> Result<String> {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
-    let mut plan = plan(server.local_addr()?, Some(Datapath::Connect));
+    let (mut plan, sets) = plan(server.local_addr()?, Some(Datapath::Connect));
     let Listener { number, rules, routes, .. } = (*plan.listeners.remove(0)).clone();
     let address = service.ip().into();
     let (host, port) = ("doctor".to_owned(), service.port());
     plan.mesh.push(Arc::new(MeshListener { number, host, port, addresses: vec![address], rules, routes }));
-    put_in_force(kernel, &plan)?;
+    put_in_force(kernel, &plan, &sets)?;
     let client = TcpStream::connect_timeout(&service, TRIED)
         .with_context(|| format!("a connection to {service} was not pointed at its endpoint"))?;
     accept(&server)?;
@@ -277,10 +277,10 @@ fn try_lookup(kernel: &mut Kernel) -> Result<String> {
     }
     let presence = kernel.listening.presence(endpoint);
     ensure!(presence == Presence::Fit, "a listening socket of this process is not found: {presence:?}");
-    let mut plan = plan(endpoint, Some(Datapath::Lookup));
+    let (mut plan, sets) = plan(endpoint, Some(Datapath::Lookup));
     let listener = Listener { address: front, ..(*plan.listeners.remove(0)).clone() };
     plan.listeners.push(Arc::new(listener));
-    put_in_force(kernel, &plan)?;
+    put_in_force(kernel, &plan, &sets)?;
     let _client = TcpStream::connect_timeout(&front, TRIED).context("a connection was handed to nobody")?;
     let (accepted, _) = accept(&server)?;
     ensure!(accepted.local_addr()? == front, "a connection came by itself to the endpoint");
@@ -296,8 +296,8 @@ fn accept(server: &TcpListener) -> Result<(TcpStream, SocketAddr)> {
     server.accept().context("no connection came to 127.0.0.1")
 }
 
-fn put_in_force(kernel: &mut Kernel, plan: &Plan) -> Result<()> {
-    let prepared = kernel.prepare(plan)?;
+fn put_in_force(kernel: &mut Kernel, plan: &Plan, sets: &Sets) -> Result<()> {
+    let prepared = kernel.prepare(plan, sets)?;
     kernel.publish(prepared)
 }
 
@@ -305,8 +305,8 @@ fn put_in_force(kernel: &mut Kernel, plan: &Plan) -> Result<()> {
 fn try_assign(kernel: &mut Kernel) -> Result<String> {
     let _link = Kernel::attach(&mut kernel.ebpf, &kernel.cgroup)?;
     kernel.try_out(TRIED)?;
-    let plan = plan(ENDPOINT, None);
-    put_in_force(kernel, &plan)?;
+    let (plan, sets) = plan(ENDPOINT, None);
+    put_in_force(kernel, &plan, &sets)?;
     let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
     let listener = &plan.listeners[0];
     kernel.sockets.serve(listening.as_fd(), listener.number).context("cannot tell the program of a socket")?;
@@ -316,7 +316,7 @@ fn try_assign(kernel: &mut Kernel) -> Result<String> {
     let Some(assignment) = kernel.sockets.assignment(accepted.as_fd(), listener.number) else {
         bail!("it decided nothing for a connection that it saw");
     };
-    let expected = expected(&plan, &Flow::between(peer, near));
+    let expected = expected((&plan, &sets), &Flow::between(peer, near));
     ensure!(assignment.decision == expected, "it decided {:?}, and the plan says {expected:?}", assignment.decision);
     Ok(format!("attached to {}, and decided as a plan says", kernel.cgroup().display()))
 }
@@ -326,11 +326,11 @@ const FLOWS: u16 = 100;
 
 /// Asks it for flows, and looks whether it answers as the plan says.
 fn try_explain(kernel: &mut Kernel) -> Result<String> {
-    let plan = plan(ENDPOINT, None);
-    put_in_force(kernel, &plan)?;
+    let (plan, sets) = plan(ENDPOINT, None);
+    put_in_force(kernel, &plan, &sets)?;
     for port in 0..FLOWS {
         let flow = Flow::between((Ipv4Addr::new(192, 0, 2, 1), 40_000 + port).into(), plan.listeners[0].address);
-        let expected = expected(&plan, &flow);
+        let expected = expected((&plan, &sets), &flow);
         let answer = kernel.explain(plan.listeners[0].number, &flow, [0, 0])?.map(|answer| answer.decision);
         ensure!(answer == Some(expected), "it answers {answer:?}, and the plan says {expected:?}");
     }
@@ -338,9 +338,9 @@ fn try_explain(kernel: &mut Kernel) -> Result<String> {
 }
 
 /// What the agent would decide.
-fn expected(plan: &Plan, flow: &Flow) -> Decision {
+fn expected((plan, sets): (&Plan, &Sets), flow: &Flow) -> Decision {
     let route = &*plan.listeners[0].routes[0];
-    decide::decide(plan.seed, &route.steer, flow, route, &mut Nothing)
+    decide::decide(plan.seed, &route.steer, flow, &sets.table(route), &mut Nothing)
 }
 
 /// The plan decides by the flow alone.
@@ -368,13 +368,12 @@ impl Inputs for Nothing {
 const ENDPOINT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 9000);
 
 /// A plan of one listener and one route, three to one between two destinations that have one endpoint each, the same.
-fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
+fn plan(address: SocketAddr, datapath: Option<Datapath>) -> (Plan, Sets) {
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 31_400));
     let weights = [("v1".to_owned(), 3), ("v2".to_owned(), 1)];
     let table = WeightTable::new(Layout::Scattered, &weights);
-    let destinations = weights.iter().zip(table.shares()).zip(0_u32..).map(|(((name, weight), slots), number)| {
-        let decides = destination::Endpoint { number, weight: 1, upto: 1 };
-        Destination {
+    let destinations =
+        weights.iter().zip(table.shares()).zip(0_u32..).map(|(((name, weight), slots), number)| Destination {
             name: name.clone(),
             host: name.clone(),
             subset: None,
@@ -383,19 +382,16 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
             weight: *weight,
             slots,
             settings: Settings::default(),
-            unusable: None,
-            decides: destination::Destination {
-                number,
-                endpoints: 1,
-                weight: 1,
-                policy: policy::RANDOM,
-                stride: 0,
-                places: 0,
-            },
-            endpoints: Arc::new([Endpoint { address: address.into(), decides }]),
-            hashing: None,
-        }
+            number,
+            choice: LoadBalancer::Random,
+            set: number,
+        });
+    let destinations = destinations.collect();
+    let sets = (0..2).map(|number| {
+        let endpoints = Ok(vec![(address.into(), 1)]);
+        EndpointSet::new(LoadBalancer::Random, endpoints, &mut Shelf::default(), |_| number)
     });
+    let chosen = |datapath| Chosen { datapath: Some(datapath), only: true, family: family::ANY, reason: String::new() };
     let route = Route {
         number: 0,
         kind: Kind::VirtualService,
@@ -407,7 +403,8 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
         asked: crate::plan::Asked::Auto,
-        destinations: destinations.collect(),
+        chosen: datapath.map(chosen).unwrap_or_else(|| chosen(Datapath::Proxy)),
+        destinations,
         table,
     };
     let everyone = Rule::new(Prefix::default(), Prefix::default(), 0);
@@ -418,12 +415,7 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
         rules: vec![everyone],
         routes: vec![Arc::new(route)],
     };
-    let chosen = |datapath| Chosen { datapath: Some(datapath), only: true, family: family::ANY, reason: String::new() };
-    let chosen = datapath.map(|datapath| (0, chosen(datapath)));
-    Plan {
-        generation: 1,
-        listeners: vec![Arc::new(listener)],
-        datapaths: chosen.into_iter().collect(),
-        ..Plan::empty(tcpshift_common::DEFAULT_SEED)
-    }
+    let plan =
+        Plan { generation: 1, listeners: vec![Arc::new(listener)], ..Plan::empty(tcpshift_common::DEFAULT_SEED) };
+    (plan, sets.collect())
 }

@@ -35,7 +35,7 @@ fn tables_that_could_not_be_taken_away_are_at_the_next_change() {
         let old = Tables { slots: vec![number], hashes: Vec::new() };
         publisher.settling = Some(Settling { thread: thread::spawn(failure), old });
         // The plan is in force all the same.
-        let prepared = publisher.prepare(&Plan::empty(1), None).unwrap();
+        let prepared = publisher.prepare(&Plan::empty(1), &Sets::default(), None).unwrap();
         publisher.publish(prepared, None);
         assert_eq!(publisher.index, 1);
         publisher.reap(true);

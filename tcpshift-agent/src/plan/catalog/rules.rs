@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::plan::compile::Identity;
+use crate::plan::host::Scope;
 use crate::route::model::{DestinationRule, Policy, Subset, selects};
 use crate::route::names;
 
@@ -49,12 +49,12 @@ impl<'a> Rules<'a> {
     /// What holds for a host of a service in `service`, where a route in `route` leads to it: the rules of the
     /// agent's namespace, else of the service's, else of the root namespace, else, other than in Istio, of the
     /// route's.
-    pub(super) fn find(&self, identity: &Identity, service: &str, route: &str, host: &str) -> Merged<'a> {
-        for namespace in [identity.namespace.as_str(), service, ROOT_NAMESPACE, route] {
+    pub(super) fn find(&self, scope: &Scope, service: &str, route: &str, host: &str) -> Merged<'a> {
+        for namespace in [scope.namespace.as_str(), service, ROOT_NAMESPACE, route] {
             let visible = self.most_specific(namespace, host).iter().copied();
-            let visible = visible.filter(|rule| rule.export.reaches(&identity.namespace));
-            let is_own = namespace == identity.namespace;
-            let rules = for_workload(visible.collect(), is_own, identity);
+            let visible = visible.filter(|rule| rule.export.reaches(&scope.namespace));
+            let is_own = namespace == scope.namespace;
+            let rules = for_workload(visible.collect(), is_own, scope);
             if !rules.is_empty() {
                 return Merged {
                     policy: rules.iter().find_map(|rule| rule.policy.as_ref()),
@@ -78,9 +78,9 @@ impl<'a> Rules<'a> {
 
 /// Rules that select this agent by its labels come before those that select nobody, and only rules with one
 /// selector are merged. Only the agent's own namespace can select it.
-fn for_workload<'a>(rules: Vec<&'a DestinationRule>, is_own: bool, identity: &Identity) -> Vec<&'a DestinationRule> {
-    let selector = rules.iter().find_map(|rule| {
-        rule.workload_selector.as_ref().filter(|selector| is_own && selects(selector, &identity.labels))
-    });
+fn for_workload<'a>(rules: Vec<&'a DestinationRule>, is_own: bool, scope: &Scope) -> Vec<&'a DestinationRule> {
+    let selector = rules
+        .iter()
+        .find_map(|rule| rule.workload_selector.as_ref().filter(|selector| is_own && selects(selector, &scope.labels)));
     rules.into_iter().filter(|rule| rule.workload_selector.as_ref() == selector).collect()
 }

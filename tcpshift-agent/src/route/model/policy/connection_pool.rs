@@ -21,7 +21,7 @@ pub struct TcpSettings {
 }
 
 /// `SO_KEEPALIVE`, with the system's value for what is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Keepalive {
     /// Unanswered probes that end a connection.
     pub probes: Option<u32>,

@@ -8,7 +8,7 @@ use crate::route::report::{Path, Report};
 const MAGLEV_LIMIT: u64 = 5_000_011;
 
 /// How endpoints are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LoadBalancer {
     /// The less loaded of two. The default.
     #[default]
@@ -22,7 +22,7 @@ pub enum LoadBalancer {
 }
 
 /// How a hash leads to an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HashAlgorithm {
     /// By a ring with at least so many places.
     Ring {

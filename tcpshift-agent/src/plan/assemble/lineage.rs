@@ -6,13 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tcpshift_common::address::Prefix;
 use tcpshift_common::listener::Rule;
 
-use super::target::Target;
-use super::ways::{self, Key};
 use crate::plan::Route;
-use crate::route::object::Object;
+use crate::plan::intent::{Backend, RouteIntent};
+use crate::plan::resolve::{PrefixKey, key};
 
 /// The routes of one object at one listener of the last plan.
 #[derive(Default)]
@@ -24,28 +22,35 @@ pub(super) struct Lineage<'a> {
 }
 
 impl<'a> Lineage<'a> {
-    /// Finds the routes of an object among `routes`, to which `rules` lead, for its rules, each with the ways into it.
+    /// Finds the routes of the object that `one` is a rule of: its rules are those of a port, `now`, and the routes are among
+    /// those of the last plan, `before`.
     pub(super) fn new(
-        object: &Object,
+        one: &RouteIntent,
+        now: (&[Rule], &[Arc<RouteIntent>]),
         (rules, routes): (&'a [Rule], &'a [Arc<Route>]),
-        entrances: impl Iterator<Item = Vec<(Prefix, Prefix)>>,
     ) -> Self {
-        let is_own = |route: &Route| {
-            let key = &object.key;
-            (route.kind, &route.namespace, &route.object) == (key.kind, &key.namespace, &key.name)
-        };
-        let mut owners: HashMap<(Key, Key), u32> = HashMap::new();
+        let is_own =
+            |route: &Route| (route.kind, &route.namespace, &route.object) == (one.kind, &one.namespace, &one.object);
+        let entrance = |rule: &Rule| (key(&rule.source), key(&rule.destination));
+        let mut owners: HashMap<(PrefixKey, PrefixKey), u32> = HashMap::new();
         for rule in rules.iter().filter(|rule| routes.get(rule.route as usize).is_some_and(|route| is_own(route))) {
-            owners.insert((ways::key(&rule.source), ways::key(&rule.destination)), rule.route);
+            owners.insert(entrance(rule), rule.route);
+        }
+        let mut entrances: HashMap<usize, Vec<(PrefixKey, PrefixKey)>> = HashMap::new();
+        for rule in now.0 {
+            let Some(route) = now.1.get(rule.route as usize) else { continue };
+            if (route.kind, &route.namespace, &route.object) == (one.kind, &one.namespace, &one.object) {
+                entrances.entry(route.rule).or_default().push(entrance(rule));
+            }
         }
         let mut pairs = Vec::new();
-        for (index, entrances) in entrances.enumerate() {
+        for (index, entrances) in entrances {
             let mut shared: HashMap<u32, usize> = HashMap::new();
-            let keys = entrances.iter().map(|(source, destination)| (ways::key(source), ways::key(destination)));
-            keys.filter_map(|key| owners.get(&key)).for_each(|route| *shared.entry(*route).or_default() += 1);
+            let found = entrances.iter().filter_map(|entrance| owners.get(entrance));
+            found.for_each(|route| *shared.entry(*route).or_default() += 1);
             pairs.extend(shared.into_iter().map(|(route, count)| (std::cmp::Reverse(count), index, route)));
         }
-        // Whom most ways lead to comes first.
+        // The route that most ways lead to comes first.
         pairs.sort_unstable();
         let (mut found, mut taken) = (HashMap::new(), vec![false; routes.len()]);
         for (_, index, route) in pairs {
@@ -59,16 +64,15 @@ impl<'a> Lineage<'a> {
 
     /// The route that the rule at an index has in the last plan; if its match is new, one that led to the same, or that was
     /// the rule at this index and led to some of it.
-    pub(super) fn take(&mut self, index: usize, targets: &[(Arc<Target>, u64)]) -> Option<&'a Arc<Route>> {
+    pub(super) fn take(&mut self, index: usize, to: &[(Arc<Backend>, u64)]) -> Option<&'a Arc<Route>> {
         if let Some(route) = self.found.remove(&index) {
             return Some(route);
         }
-        let leads_to = |route: &Route, target: &Target| route.destinations.iter().any(|one| one.name == target.name);
+        let leads_to = |route: &Route, backend: &Backend| route.destinations.iter().any(|one| one.name == backend.name);
         let all = |route: &&Arc<Route>| {
-            route.destinations.len() == targets.len() && targets.iter().all(|(target, _)| leads_to(route, target))
+            route.destinations.len() == to.len() && to.iter().all(|(backend, _)| leads_to(route, backend))
         };
-        let some =
-            |route: &&Arc<Route>| route.rule == index && targets.iter().any(|(target, _)| leads_to(route, target));
+        let some = |route: &&Arc<Route>| route.rule == index && to.iter().any(|(backend, _)| leads_to(route, backend));
         let at = self.orphans.iter().position(all).or_else(|| self.orphans.iter().position(some))?;
         Some(self.orphans.swap_remove(at))
     }

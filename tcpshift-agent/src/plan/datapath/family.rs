@@ -7,16 +7,16 @@ use std::net::IpAddr;
 
 use tcpshift_common::address::family;
 
-use super::{Reason, Route, served};
+use super::{Reason, Served};
 use crate::plan::EndpointAddress;
 
 /// Clients who can be pointed at every endpoint, and in words who cannot, at a listener with an address. The error says why
 /// there are none.
 ///
 /// From an IPv4 socket only IPv4 endpoints are reached, from an IPv6 socket those of both families.
-pub(super) fn connected(route: &Route, at: IpAddr) -> Result<(u32, Option<Reason>), Reason> {
+pub(super) fn connected(served: Served<'_>, at: IpAddr) -> Result<(u32, Option<Reason>), Reason> {
     let mut six = None;
-    for address in addresses(route) {
+    for address in served.addresses() {
         match address {
             EndpointAddress::Unix(_) | EndpointAddress::Original(_) => {
                 return Err(format!("{address} is no TCP address").into());
@@ -38,10 +38,10 @@ pub(super) fn connected(route: &Route, at: IpAddr) -> Result<(u32, Option<Reason
 /// Clients whose packets can be handed to every endpoint, at a listener with an address. The error says why there are none.
 ///
 /// Whether a socket takes connections of the other family is not known before it is tried.
-pub(super) fn handed(route: &Route, at: IpAddr) -> Result<u32, Reason> {
+pub(super) fn handed(served: Served<'_>, at: IpAddr) -> Result<u32, Reason> {
     let is_v4 =
         |address: &&EndpointAddress| matches!(address, EndpointAddress::Tcp(tcp) if tcp.ip().to_canonical().is_ipv4());
-    match (addresses(route).find(is_v4), addresses(route).find(|address| !is_v4(address))) {
+    match (served.addresses().find(is_v4), served.addresses().find(|address| !is_v4(address))) {
         (Some(four), Some(six)) => Err(format!("{four} and {six} are of two address families").into()),
         (Some(four), None) if !takes_v4(at) => {
             Err(format!("{four} is of another address family than the listener").into())
@@ -63,9 +63,4 @@ fn takes_v4(at: IpAddr) -> bool {
 /// Whether nobody else does.
 fn takes_v4_alone(at: IpAddr) -> bool {
     at.to_canonical().is_ipv4()
-}
-
-/// Endpoints that get connections.
-fn addresses(route: &Route) -> impl Iterator<Item = &EndpointAddress> {
-    served(route).flat_map(|destination| &*destination.endpoints).map(|endpoint| &endpoint.address)
 }

@@ -2,8 +2,8 @@
 
 use tcpshift_common::destination::{self, policy};
 
-use super::hashing::Shelf;
-use super::{Destination, Endpoint, EndpointAddress, HashTable};
+use crate::plan::hashing::Shelf;
+use crate::plan::{Endpoint, EndpointAddress, HashTable};
 use crate::route::model::LoadBalancer;
 
 /// Sums of weights stay below this, so that two of them fit into 32 bits.
@@ -11,7 +11,7 @@ const MOST: u64 = 1 << 31;
 
 /// Puts endpoints into the order of their addresses, each address once, and sums up their weights. Where a hash
 /// chooses among them, its table is taken from the shelf. The destination has no number yet.
-pub fn weigh(
+pub(super) fn weigh(
     choice: LoadBalancer,
     mut endpoints: Vec<(EndpointAddress, u32)>,
     shelf: &mut Shelf,
@@ -50,16 +50,6 @@ pub fn weigh(
     let stride = stride(count, upto);
     let decides = destination::Destination { number: 0, endpoints: count, weight: upto, policy, stride, places };
     (decides, endpoints, hashing)
-}
-
-/// How a destination whose endpoints were weighed chooses among them.
-pub fn choice(Destination { decides, hashing, .. }: &Destination) -> LoadBalancer {
-    match (decides.policy, hashing) {
-        (policy::SOURCE_HASH, Some(table)) => LoadBalancer::SourceHash(table.algorithm()),
-        (policy::ROUND_ROBIN, _) => LoadBalancer::RoundRobin,
-        (policy::RANDOM, _) => LoadBalancer::Random,
-        _ => LoadBalancer::LeastRequest,
-    }
 }
 
 /// How far one turn steps: one by one where all weights are equal; else about the golden ratio of the sum,

@@ -1,11 +1,11 @@
-//! Which routes belong to which Gateway, and which openings a Gateway makes: references from one object to
-//! another, followed as far as a listener.
+//! Which routes belong to which Gateway, and which ports a Gateway opens: references from one object to another, followed
+//! as far as a port.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Identity;
+use crate::plan::host::Scope;
 use crate::route::kind::Kind;
 use crate::route::model::gateway::{self, Protocol};
 use crate::route::model::gateway_api::{self, Listener, ParentRef, gateway::Namespaces};
@@ -38,6 +38,14 @@ impl Opening<'_> {
         match self {
             Self::Server(server) => server.port,
             Self::Listener(listener) => listener.port,
+        }
+    }
+
+    /// The address that it names, if it names one.
+    pub(super) fn bind(&self) -> Option<IpAddr> {
+        match self {
+            Self::Server(server) => server.bind,
+            Self::Listener(_) => None,
         }
     }
 }
@@ -93,7 +101,7 @@ impl<'a> Services<'a> {
 }
 
 /// Finds out which routes belong to which Gateway.
-pub(super) fn bind<'a>(objects: &[&'a Arc<Object>], identity: &Identity, notes: &mut Vec<String>) -> Bound<'a> {
+pub(super) fn bind<'a>(objects: &[&'a Arc<Object>], scope: &Scope, notes: &mut Vec<String>) -> Bound<'a> {
     let mut istio = HashSet::new();
     let mut api = HashMap::new();
     for object in objects {
@@ -108,7 +116,7 @@ pub(super) fn bind<'a>(objects: &[&'a Arc<Object>], identity: &Identity, notes: 
         match &object.spec {
             Spec::VirtualService(service) => {
                 let mut named = HashSet::new();
-                let visible = is_visible(object, &service.export, identity, notes);
+                let visible = is_visible(object, &service.export, scope, notes);
                 // Named twice it is bound once.
                 for gateway in service.gateways.iter().filter(|gateway| visible && named.insert(*gateway)) {
                     match gateway {
@@ -144,58 +152,36 @@ pub(super) fn bind<'a>(objects: &[&'a Arc<Object>], identity: &Identity, notes: 
                     }
                 }
             }
-            Spec::DestinationRule(rule) => drop(is_visible(object, &rule.export, identity, notes)),
-            Spec::Service(service) => drop(is_visible(object, &service.export, identity, notes)),
-            Spec::ServiceEntry(entry) => drop(is_visible(object, &entry.export, identity, notes)),
+            Spec::DestinationRule(rule) => drop(is_visible(object, &rule.export, scope, notes)),
+            Spec::Service(service) => drop(is_visible(object, &service.export, scope, notes)),
+            Spec::ServiceEntry(entry) => drop(is_visible(object, &entry.export, scope, notes)),
             _ => {}
         }
     }
     bound
 }
 
-/// What to listen on: of several openings at one address, that of the oldest Gateway.
+/// What Gateways open that select this agent, the oldest Gateway first.
 pub(super) fn openings<'a>(
     objects: &[&'a Arc<Object>],
-    identity: &Identity,
+    scope: &Scope,
     notes: &mut Vec<String>,
-) -> BTreeMap<SocketAddr, (&'a Arc<Object>, Opening<'a>)> {
-    let mut openings: BTreeMap<SocketAddr, (&Arc<Object>, Opening<'_>)> = BTreeMap::new();
-    let everywhere = identity.listen_addresses.as_slice();
-    for object in objects {
-        let wanted: Vec<_> = match &object.spec {
-            Spec::Gateway(gateway) if !selects(&gateway.selector, &identity.labels) => {
+) -> Vec<(&'a Arc<Object>, Opening<'a>)> {
+    let mut openings = Vec::new();
+    for &object in objects {
+        match &object.spec {
+            Spec::Gateway(gateway) if !selects(&gateway.selector, &scope.labels) => {
                 notes.push(format!("{}: its selector does not select this agent (see `run --label`)", object.key));
-                continue;
             }
             Spec::Gateway(gateway) => {
                 let served = gateway.servers.iter().filter(|server| server.protocol == Protocol::Tcp);
-                let place = |server: &'a Server| server.bind.as_ref().map_or(everywhere, std::slice::from_ref);
-                served.map(|server| (place(server), Opening::Server(server))).collect()
+                openings.extend(served.map(|server| (object, Opening::Server(server))));
             }
-            Spec::GatewayApiGateway(gateway) => gateway
-                .listeners
-                .iter()
-                .filter(|one| is_tcp(one))
-                .map(|one| (everywhere, Opening::Listener(one)))
-                .collect(),
-            _ => continue,
-        };
-        for (ips, opening) in wanted {
-            for ip in ips {
-                let address = SocketAddr::new(*ip, opening.port());
-                match openings.get(&address) {
-                    None => drop(openings.insert(address, (*object, opening))),
-                    Some((older, _)) if older.key == object.key => {
-                        notes.push(format!("{}: {address} stands twice; the first server is used", object.key));
-                    }
-                    Some((older, _)) => notes.push(format!(
-                        "{}: {address} is served by the older {}; the server {} is not used",
-                        object.key,
-                        older.key,
-                        opening.name()
-                    )),
-                }
+            Spec::GatewayApiGateway(gateway) => {
+                let served = gateway.listeners.iter().filter(|listener| is_tcp(listener));
+                openings.extend(served.map(|listener| (object, Opening::Listener(listener))));
             }
+            _ => {}
         }
     }
     openings
@@ -260,10 +246,10 @@ fn allows(gateway: &Object, listener: &Listener, object: &Object) -> bool {
     namespace_fits && (listener.kinds.is_empty() || listener.kinds.iter().any(is_meant))
 }
 
-fn is_visible(object: &Object, export: &Export, identity: &Identity, notes: &mut Vec<String>) -> bool {
-    let visible = export.reaches(&identity.namespace);
+fn is_visible(object: &Object, export: &Export, scope: &Scope, notes: &mut Vec<String>) -> bool {
+    let visible = export.reaches(&scope.namespace);
     if !visible {
-        let namespace = &identity.namespace;
+        let namespace = &scope.namespace;
         notes.push(format!(
             "{}: exportTo does not let it reach the agent's namespace {namespace} (see `run --namespace`)",
             object.key

@@ -7,14 +7,14 @@ use ipnet::IpNet;
 use tcpshift_common::address::{Address, Prefix};
 use tcpshift_common::listener::Rule;
 
-use crate::plan::Route;
+use crate::plan::intent::RouteIntent;
 use crate::route::model::{GatewayRef, RouteMatch, TcpRoute};
 
 /// Bits in front of an IPv4 address in the IPv6 address that stands for it.
 const MAPPED_BITS: u32 = 96;
 
 /// A prefix, as something that is ordered.
-pub(super) type Key = (u32, u32, Address);
+pub(in crate::plan) type PrefixKey = (u32, u32, Address);
 
 /// Rules and routes of one listener, while they are collected.
 #[derive(Default)]
@@ -22,20 +22,19 @@ pub(super) struct Ways {
     /// As they came.
     pub rules: Vec<Rule>,
     /// `Rule::route` is a place in this list.
-    pub routes: Vec<Arc<Route>>,
+    pub routes: Vec<Arc<RouteIntent>>,
     /// Places of routes by the ways that lead to them.
-    taken: BTreeMap<(Key, Key), u32>,
+    taken: BTreeMap<(PrefixKey, PrefixKey), u32>,
 }
 
 impl Ways {
-    /// Whether every connection has a way.
-    pub(super) fn has_all(&self) -> bool {
-        self.taken.contains_key(&(key(&Prefix::ANY), key(&Prefix::ANY)))
-    }
-
     /// Adds a route with those of its entrances that are not taken yet. If all are, the route is not made, and
     /// the name of one that has them is returned.
-    pub(super) fn add(&mut self, entrances: &[(Prefix, Prefix)], route: impl FnOnce() -> Arc<Route>) -> Option<String> {
+    pub(super) fn add(
+        &mut self,
+        entrances: &[(Prefix, Prefix)],
+        route: impl FnOnce() -> Arc<RouteIntent>,
+    ) -> Option<String> {
         let pair = |(source, destination): &(Prefix, Prefix)| (key(source), key(destination));
         let free: Vec<_> = entrances.iter().filter(|entrance| !self.taken.contains_key(&pair(entrance))).collect();
         if free.is_empty() {
@@ -82,12 +81,12 @@ pub(super) fn entrances(
     entrances
 }
 
-pub(super) fn key(prefix: &Prefix) -> Key {
+pub(in crate::plan) fn key(prefix: &Prefix) -> PrefixKey {
     (prefix.family, prefix.bits, prefix.address)
 }
 
 /// A subnet as the decision reads it. IPv4 addresses may be written as IPv6 addresses that stand for them.
-pub(super) fn prefix(subnet: &IpNet) -> Prefix {
+pub(in crate::plan) fn prefix(subnet: &IpNet) -> Prefix {
     let bits = u32::from(subnet.prefix_len());
     match subnet {
         IpNet::V4(subnet) => Prefix::v4(subnet.network().octets(), bits),

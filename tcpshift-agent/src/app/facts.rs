@@ -1,0 +1,162 @@
+//! What a plan depends on beside the objects: what this host can do, its addresses, and who listens at them. It changes
+//! without any object changing, and then the intent in force is assembled again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::App;
+use crate::kernel;
+use crate::plan::intent::{Intent, WrittenAt};
+use crate::plan::{Abilities, Asked, Datapath, EndpointAddress, Plan, Presence, Route};
+
+/// How long names of endpoints are waited for before the plan of an agent that is gone ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Brings the host up to date for the assembly of an intent.
+    pub(super) fn see(&mut self, intent: &Intent) {
+        let steers = || self.assignment.steers().map_err(str::to_owned);
+        self.planner.host.abilities = Abilities { connect: steers(), lookup: steers(), room: self.assignment.routes() };
+        self.planner.host.own_sockets = self.own_sockets(intent);
+        let endpoints = self.own_endpoints(intent);
+        let Some(listening) = self.assignment.listening_mut() else {
+            self.planner.host.presence.clear();
+            return;
+        };
+        if let Err(error) = listening.want(endpoints.clone()) {
+            log::warn!("listening sockets cannot be looked at: {error}");
+        }
+        let presence = endpoints.into_iter().map(|address| {
+            let now = match listening.presence(address) {
+                kernel::Presence::Fit => Presence::Listening,
+                kernel::Presence::Unfit(why) => Presence::Unfit(why.to_owned()),
+                kernel::Presence::Nobody => Presence::Silent,
+            };
+            (address, now)
+        });
+        let presence: BTreeMap<_, _> = presence.collect();
+        let last = std::mem::take(&mut self.planner.host.presence);
+        self.planner.host.presence =
+            presence.into_iter().map(|(address, now)| (address, latched(last.get(&address), now))).collect();
+    }
+
+    /// Has the kernel keep no other sockets than those of a plan that is in force.
+    pub(super) fn narrow(&mut self, plan: &Plan) {
+        let is_lookup = |route: &Arc<Route>| route.chosen.datapath == Some(Datapath::Lookup);
+        let listeners = plan.listeners.iter().filter(|listener| listener.routes.iter().any(is_lookup));
+        let listeners = listeners.map(|listener| listener.address.port()).collect();
+        let endpoints = self.planner.host.presence.keys().copied().collect();
+        if let Some(listening) = self.assignment.listening_mut()
+            && let Err(error) = listening.narrow(endpoints, listeners)
+        {
+            log::warn!("the kernel looks at endpoints and ports that are not served any more: {error}");
+        }
+    }
+
+    /// Endpoints of this host whose connections may be handed over.
+    fn own_endpoints(&self, intent: &Intent) -> BTreeSet<SocketAddr> {
+        if self.assignment.listening().is_none() {
+            return BTreeSet::new();
+        }
+        let answers = self.planner.memory.states.answers();
+        let routes = intent.gateways.iter().flat_map(|port| &port.routes);
+        let routes = routes.filter(|route| matches!(route.asked, Asked::Auto | Asked::Lookup));
+        let backends = routes.flat_map(|route| &route.destinations).map(|(backend, _)| backend);
+        let mut found = BTreeSet::new();
+        for written in backends.flat_map(|backend| backend.endpoints.iter().flatten()) {
+            match &written.at {
+                WrittenAt::Address(EndpointAddress::Tcp(address)) => drop(found.insert(*address)),
+                WrittenAt::Address(_) => {}
+                WrittenAt::Name { name, port, .. } => {
+                    found.extend(answers.get(name).into_iter().flatten().map(|ip| SocketAddr::new(*ip, *port)));
+                }
+            }
+        }
+        found.retain(|address| self.planner.host.is_local(address.ip()));
+        found
+    }
+
+    /// Unix endpoints that lead to the admin socket, by whatever name: the proxy refuses them.
+    fn own_sockets(&self, intent: &Intent) -> BTreeSet<Arc<str>> {
+        let backends = intent.gateways.iter().flat_map(|port| &port.routes).flat_map(|route| &route.destinations);
+        let written = backends.flat_map(|(backend, _)| backend.endpoints.iter().flatten());
+        let mut paths = written.filter_map(|written| match &written.at {
+            WrittenAt::Address(EndpointAddress::Unix(path)) => Some(path),
+            _ => None,
+        });
+        let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+        let mut own = None;
+        let mut is_own = |path: &str| {
+            let own = own.get_or_insert_with(|| identity(&self.admin));
+            own.is_some() && identity(Path::new(path)) == *own
+        };
+        let mut found = BTreeSet::new();
+        for path in &mut paths {
+            if !found.contains(path) && is_own(path) {
+                found.insert(Arc::clone(path));
+            }
+        }
+        found
+    }
+
+    /// Lets go of what an agent before has left in the kernel, once the plan in force has all it needs: until names of
+    /// endpoints are known, the other's plan serves them.
+    pub(super) fn settle(&mut self) {
+        let answers = self.planner.memory.states.answers();
+        let knows_all = self.intent.names.iter().all(|name| answers.contains_key(name));
+        if knows_all || self.started.elapsed() > PATIENCE {
+            self.assignment.settle();
+        }
+    }
+
+    /// Whether connections can be steered now that could not when the last plan was assembled, or the other way round.
+    pub(super) fn abilities_changed(&self) -> bool {
+        self.assignment.steers().is_ok() != self.planner.host.abilities.connect.is_ok()
+    }
+
+    /// Looks what has changed on the host, and follows it.
+    pub(super) async fn tend(&mut self) {
+        let have_moved = self.addresses.look();
+        if have_moved {
+            self.planner.host.networks = self.addresses.last().networks().collect();
+        }
+        let looked = self.assignment.listening_mut().map_or(Ok(false), kernel::Listening::look);
+        let have_changed = looked.unwrap_or_else(|error| {
+            log::warn!("listening sockets cannot be looked at: {error}");
+            false
+        });
+        let plan = Arc::clone(&self.plan.borrow());
+        self.assignment.retry(&plan, &self.sets);
+        self.settle();
+        if have_moved || have_changed || self.abilities_changed() {
+            self.reassemble().await;
+        }
+    }
+}
+
+/// An address at which somebody was seen to listen stays so: a version that is restarted is silent for a moment, and where
+/// its connections go does not change by that.
+fn latched(last: Option<&Presence>, now: Presence) -> Presence {
+    match (last, now) {
+        (Some(Presence::Listening), Presence::Silent) => Presence::Listening,
+        (_, now) => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_seen_to_listen_is_not_forgotten_for_being_silent() {
+        let unfit = || Presence::Unfit("it listens with MPTCP".to_owned());
+        assert_eq!(latched(None, Presence::Silent), Presence::Silent);
+        assert_eq!(latched(Some(&Presence::Listening), Presence::Silent), Presence::Listening);
+        assert_eq!(latched(Some(&Presence::Listening), unfit()), unfit());
+        assert_eq!(latched(Some(&unfit()), Presence::Silent), Presence::Silent);
+    }
+}

@@ -1,0 +1,210 @@
+//! From objects to an [`Intent`]: which ports are opened, which rules lead to which routes, and what their destinations
+//! lead to.
+//!
+//! References are followed as Istio does at a gateway. A reference to what does not exist is no error: that share is
+//! marked as unusable, with the reason.
+
+mod backend;
+mod bound;
+mod memory;
+mod mesh;
+mod route;
+mod ways;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tcpshift_common::address::Prefix;
+use tcpshift_common::listener::Rule;
+
+use self::backend::Lookup;
+use self::bound::Opening;
+pub use self::memory::Memory;
+use self::memory::ResolvedPort;
+use self::route::Site;
+use self::ways::{Ways, entrances};
+use super::host::Scope;
+use super::intent::{Digest, GatewayPort, Intent, RouteIntent};
+use crate::route::model::{GatewayRef, Server, Spec, VirtualService, gateway_api};
+use crate::route::object::{Key, Object};
+
+pub(super) use self::ways::{PrefixKey, key, prefix};
+
+/// Resolves objects. Without a memory the same comes out.
+pub fn resolve<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, scope: &Scope, memory: &mut Memory) -> Intent {
+    let mut objects: Vec<&Arc<Object>> = objects.collect();
+    objects.sort_by(|a, b| a.age().cmp(&b.age()));
+    let mut notes = Vec::new();
+    let openings = bound::openings(&objects, scope, &mut notes);
+    let bound = bound::bind(&objects, scope, &mut notes);
+    objects.retain(|object| is_ground(&object.spec));
+    memory.begin(objects.iter().copied().map(Arc::clone).collect(), scope);
+    let mut last = std::mem::take(&mut memory.ports);
+    let mut resolver = Resolver { memory, lookup: Lookup::new(objects, scope), used: Vec::new(), notes: Vec::new() };
+    let mut gateways = Vec::new();
+    let mut indices: HashMap<&Key, usize> = HashMap::new();
+    for (gateway, opening) in openings {
+        let index = indices.entry(&gateway.key).and_modify(|index| *index += 1).or_default();
+        let name = (gateway.key.namespace.as_str(), gateway.key.name.as_str());
+        gateways.push(match opening {
+            Opening::Server(server) => {
+                let services = bound.services.get(&name).map(|services| services.at(server.port)).unwrap_or_default();
+                resolver.server((gateway, *index), server, &services, last.remove(&(gateway.key.clone(), *index)))
+            }
+            Opening::Listener(listener) => {
+                let attached = bound.routes.get(&name).into_iter().flatten();
+                let attached = attached.filter(|(object, route)| bound::attaches(gateway, listener, object, route));
+                let (rules, routes) =
+                    resolver.tcp_routes(listener.port, attached.map(|(object, route)| (&***object, *route)));
+                Arc::new(resolver.port(gateway, opening, rules, routes))
+            }
+        });
+    }
+    let (mesh, services) = resolver.mesh(&bound.mesh, scope);
+    notes.append(&mut resolver.notes);
+    let names = memory.backends.sweep().map(str::to_owned).collect();
+    Intent { gateways, mesh, services, notes, names }
+}
+
+/// Whether backends may depend on an object.
+fn is_ground(spec: &Spec) -> bool {
+    match spec {
+        Spec::Service(_)
+        | Spec::ServiceEntry(_)
+        | Spec::WorkloadEntry(_)
+        | Spec::EndpointSlice(_)
+        | Spec::DestinationRule(_)
+        | Spec::ReferenceGrant(_) => true,
+        Spec::VirtualService(_)
+        | Spec::Gateway(_)
+        | Spec::WorkloadGroup(_)
+        | Spec::GatewayApiGateway(_)
+        | Spec::TcpRoute(_) => false,
+    }
+}
+
+struct Resolver<'a, 'm> {
+    memory: &'m mut Memory,
+    lookup: Lookup<'a>,
+    /// Indices of the backends that the port at hand leads to.
+    used: Vec<usize>,
+    notes: Vec<String>,
+}
+
+impl<'a> Resolver<'a, '_> {
+    /// A server of Istio's Gateway.
+    fn server(
+        &mut self,
+        (gateway, index): (&'a Arc<Object>, usize),
+        server: &'a Server,
+        services: &[(&'a Arc<Object>, &'a VirtualService)],
+        last: Option<ResolvedPort>,
+    ) -> Arc<GatewayPort> {
+        let reused = last.filter(|last| {
+            Arc::ptr_eq(gateway, &last.gateway)
+                && services.len() == last.services.len()
+                && services.iter().zip(&last.services).all(|((one, _), other)| Arc::ptr_eq(one, other))
+                && last.backends.iter().all(|index| self.is_same(*index))
+        });
+        let resolved = reused.unwrap_or_else(|| {
+            let (rules, routes) = self.virtual_services(gateway, server, services);
+            let port = Arc::new(self.port(gateway, Opening::Server(server), rules, routes));
+            let services = services.iter().map(|(object, _)| Arc::clone(object)).collect();
+            ResolvedPort { gateway: Arc::clone(gateway), services, backends: self.take_used(), port }
+        });
+        let port = Arc::clone(&resolved.port);
+        self.memory.ports.insert((gateway.key.clone(), index), resolved);
+        port
+    }
+
+    /// Indices of the backends that were used since this was called last, each once.
+    fn take_used(&mut self) -> Vec<usize> {
+        let mut used = std::mem::take(&mut self.used);
+        used.sort_unstable();
+        used.dedup();
+        used
+    }
+
+    /// A port of a Gateway, with the notes that were made since the port before.
+    fn port(
+        &mut self,
+        gateway: &Object,
+        opening: Opening<'_>,
+        mut rules: Vec<Rule>,
+        routes: Vec<Arc<RouteIntent>>,
+    ) -> GatewayPort {
+        if routes.is_empty() {
+            let port = opening.port();
+            self.notes.push(format!("{}: no route leads from port {port}; it is not listened on", gateway.key));
+        }
+        rules.sort_by_key(Rule::rank);
+        let port = GatewayPort {
+            gateway: gateway.key.clone(),
+            name: opening.name().to_owned(),
+            bind: opening.bind(),
+            port: opening.port(),
+            rules,
+            routes,
+            notes: std::mem::take(&mut self.notes),
+            digest: Digest::default(),
+        };
+        port.digested()
+    }
+
+    /// The rules of VirtualServices at a server of Istio's Gateway.
+    fn virtual_services(
+        &mut self,
+        gateway: &Object,
+        server: &Server,
+        services: &[(&'a Arc<Object>, &'a VirtualService)],
+    ) -> (Vec<Rule>, Vec<Arc<RouteIntent>>) {
+        let here = GatewayRef::Gateway { namespace: gateway.key.namespace.clone(), name: gateway.key.name.clone() };
+        let site = Site { port: server.port, in_mesh: false };
+        let mut ways = Ways::default();
+        for (object, service) in services {
+            if !bound::admits(gateway, server, object, service) {
+                self.notes.push(format!(
+                    "{}: none of its hosts is one of the hosts of {} port {}",
+                    object.key, gateway.key, server.port
+                ));
+                continue;
+            }
+            for (index, rule) in service.tcp.iter().enumerate() {
+                let entrances = entrances(rule, server.port, &here, |_| true);
+                let blocked = ways.add(&entrances, || self.route(site, object, service, index, rule));
+                if let Some(first) = blocked {
+                    self.notes.push(format!(
+                        "{}: tcp rule {index} is never reached at port {}: {first} comes before it",
+                        object.key, server.port
+                    ));
+                }
+            }
+        }
+        (ways.rules, ways.routes)
+    }
+
+    /// The rule of the oldest of these routes: it takes every connection.
+    fn tcp_routes(
+        &mut self,
+        port: u16,
+        attached: impl Iterator<Item = (&'a Object, &'a gateway_api::TcpRoute)>,
+    ) -> (Vec<Rule>, Vec<Arc<RouteIntent>>) {
+        let (mut rules, mut routes) = (Vec::new(), Vec::<Arc<RouteIntent>>::new());
+        for (object, route) in attached {
+            let Some(rule) = route.rules.first() else { continue };
+            if let Some(first) = routes.first() {
+                self.notes.push(format!(
+                    "{}: it is never reached at port {port}: {} comes before it",
+                    object.key,
+                    first.name()
+                ));
+                continue;
+            }
+            rules.push(Rule::new(Prefix::ANY, Prefix::ANY, 0));
+            routes.push(self.tcp_route(port, object, route, rule));
+        }
+        // Such a port is resolved each time.
+        self.used.clear();
+        (rules, routes)
+    }
+}

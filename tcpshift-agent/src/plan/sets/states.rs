@@ -1,0 +1,316 @@
+//! The state of endpoints, changed by events, and the sets that follow from it.
+//!
+//! A set is a pure function of a backend and of what is known: DNS answers, the listeners of this agent, the addresses of
+//! this host. An index leads from a host name to the sets that its addresses are in. An event makes no plan; it says
+//! whether a plan depends on what it changed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Weak};
+
+use tcpshift_common::address::family;
+
+use super::{EndpointSet, Sets, endpoint_name};
+use crate::plan::hashing::Shelf;
+use crate::plan::host::Host;
+use crate::plan::intent::{Backend, Written, WrittenAt};
+use crate::plan::register::Space;
+use crate::plan::{EndpointAddress, Unusable};
+
+/// Addresses by host name in lower case, in the order of DNS; none is empty.
+pub type Answers = HashMap<String, Vec<IpAddr>>;
+
+/// What is known of endpoints, and the sets made of it.
+#[derive(Clone, Debug, Default)]
+pub struct States {
+    answers: Arc<Answers>,
+    own: Own,
+    /// By number of the set.
+    entries: BTreeMap<u32, Entry>,
+    /// From a host name to the sets with its addresses.
+    by_name: HashMap<String, BTreeSet<u32>>,
+    /// Numbers of sets.
+    numbers: Space,
+    /// Numbers of endpoints, and in how many sets each is.
+    endpoints: Space,
+    uses: HashMap<u32, u32>,
+    /// Sets that were replaced, as long as a connection may still try their endpoints.
+    replaced: Vec<Weak<EndpointSet>>,
+    shelf: Shelf,
+    sets: Sets,
+    /// Counts assemblies and events.
+    clock: u64,
+}
+
+/// Where this agent listens: an endpoint there would send connections round for ever.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Own {
+    listeners: BTreeSet<SocketAddr>,
+    networks: Vec<ipnet::IpNet>,
+}
+
+/// One set, and what it is made of.
+#[derive(Clone, Debug)]
+struct Entry {
+    backend: Arc<Backend>,
+    /// Clients who reach its endpoints: one of [`family`].
+    family: u32,
+    set: Arc<EndpointSet>,
+    /// When the set was replaced last.
+    changed: u64,
+    /// When it was asked for last.
+    asked: u64,
+}
+
+impl States {
+    /// Begins an assembly: sets that are not asked for until its end are given up. `listeners` are the addresses that
+    /// this agent serves.
+    pub(in crate::plan) fn begin(&mut self, listeners: BTreeSet<SocketAddr>, host: &Host) {
+        self.clock += 1;
+        self.numbers.begin();
+        let own = Own { listeners, networks: host.networks.clone() };
+        if own != self.own {
+            self.own = own;
+            let all: Vec<u32> = self.entries.keys().copied().collect();
+            for number in all {
+                self.refresh(number);
+            }
+        }
+    }
+
+    /// The number of the set of a backend's endpoints that clients of a family reach.
+    pub(in crate::plan) fn number(&mut self, backend: &Arc<Backend>, family: u32) -> u32 {
+        let number = match family {
+            family::ANY => self.numbers.number(&backend.id),
+            family => self.numbers.number(&format!("{} {family}", backend.id)),
+        };
+        match self.entries.get_mut(&number) {
+            Some(entry) => {
+                entry.asked = self.clock;
+                if !Arc::ptr_eq(&entry.backend, backend) {
+                    let same = entry.backend == *backend;
+                    let last = std::mem::replace(&mut entry.backend, Arc::clone(backend));
+                    if !same {
+                        self.index(number, &last, false);
+                        self.index(number, backend, true);
+                        self.refresh(number);
+                    }
+                }
+            }
+            None => {
+                let set = Arc::<EndpointSet>::default();
+                let (changed, asked) = (self.clock, self.clock);
+                let backend = Arc::clone(backend);
+                self.index(number, &backend, true);
+                self.entries.insert(number, Entry { backend, family, set, changed, asked });
+                self.refresh(number);
+            }
+        }
+        number
+    }
+
+    /// Asks for a set again that was asked for in the assembly before.
+    pub(in crate::plan) fn keep(&mut self, number: u32) {
+        self.numbers.keep(number);
+        if let Some(entry) = self.entries.get_mut(&number) {
+            entry.asked = self.clock;
+        }
+    }
+
+    /// When a set was replaced last; compared with [`States::now`].
+    pub(in crate::plan) fn changed(&self, number: u32) -> u64 {
+        self.entries.get(&number).map_or(u64::MAX, |entry| entry.changed)
+    }
+
+    /// The time, counted in assemblies and events.
+    pub(in crate::plan) fn now(&self) -> u64 {
+        self.clock
+    }
+
+    /// The sets as they are now.
+    pub fn sets(&self) -> &Sets {
+        &self.sets
+    }
+
+    /// The answers of DNS, as they are known now.
+    pub fn answers(&self) -> &Arc<Answers> {
+        &self.answers
+    }
+
+    /// An event: DNS has other answers. Sets with addresses of names whose answers are different are replaced. Returns
+    /// whether a plan may depend on what changed: whether a set has endpoints, and of which families.
+    pub fn answered(&mut self, answers: Arc<Answers>) -> Event {
+        let last = std::mem::replace(&mut self.answers, answers);
+        let different = |name: &&String| last.get(*name) != self.answers.get(*name);
+        let names: BTreeSet<&String> = last.keys().chain(self.answers.keys()).filter(different).collect();
+        let numbers: BTreeSet<u32> =
+            names.into_iter().filter_map(|name| self.by_name.get(name)).flatten().copied().collect();
+        self.clock += 1;
+        let mut event = Event::default();
+        for number in numbers {
+            let before = self.sets.get(number).nature();
+            if self.refresh(number) {
+                event.sets += 1;
+                event.plan |= self.sets.get(number).nature() != before;
+            }
+        }
+        event
+    }
+
+    /// The assembly was given up: frees what was given out for it. The next one has to ask for everything that is in force.
+    pub(in crate::plan) fn give_up(&mut self) {
+        self.numbers.give_up();
+        self.endpoints.give_up();
+        self.entries.clear();
+        self.by_name.clear();
+        self.uses.clear();
+    }
+
+    /// Numbers of endpoints that were given out since this was asked last: their counters have to start from zero.
+    pub fn take_fresh(&mut self) -> Vec<u32> {
+        drop(self.numbers.take_fresh());
+        self.endpoints.take_fresh()
+    }
+
+    /// Ends an assembly whose plan is in force: forgets the sets that were not asked for. Numbers are free when nobody
+    /// holds them: `is_held` says so of an endpoint.
+    pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) {
+        let clock = self.clock;
+        let gone: Vec<u32> =
+            self.entries.iter().filter(|(_, entry)| entry.asked < clock).map(|(number, _)| *number).collect();
+        for number in gone {
+            let Some(entry) = self.entries.remove(&number) else { continue };
+            self.index(number, &entry.backend, false);
+            self.release(&entry.set);
+            self.sets.put(number, Arc::default());
+        }
+        self.numbers.sweep(|_| false);
+        self.settle(is_held);
+    }
+
+    /// Frees the numbers of endpoints that are in no set and that nobody holds.
+    pub fn settle(&mut self, is_held: impl Fn(u32) -> bool) {
+        self.shelf.tidy();
+        let Self { endpoints, uses, replaced, .. } = self;
+        let mut tried = HashSet::new();
+        replaced.retain(|set| {
+            let Some(set) = set.upgrade() else { return false };
+            tried.extend(set.endpoints.iter().map(|endpoint| endpoint.decides.number));
+            true
+        });
+        uses.retain(|_, uses| *uses > 0);
+        endpoints.begin();
+        uses.keys().for_each(|number| endpoints.keep(*number));
+        endpoints.sweep(|number| tried.contains(&number) || is_held(number));
+    }
+
+    /// Makes a set anew. Returns whether it is another one.
+    fn refresh(&mut self, number: u32) -> bool {
+        let Some(entry) = self.entries.get(&number) else { return false };
+        let (backend, family, last) = (Arc::clone(&entry.backend), entry.family, Arc::clone(&entry.set));
+        let found = located(&backend, family, &self.answers, &self.own);
+        let Self { endpoints, shelf, uses, .. } = self;
+        let set = EndpointSet::new(backend.choice, found, shelf, |address| {
+            endpoints.number(&endpoint_name(&backend, address))
+        });
+        if *last == set {
+            return false;
+        }
+        for endpoint in &*set.endpoints {
+            *uses.entry(endpoint.decides.number).or_default() += 1;
+        }
+        self.release(&last);
+        let set = Arc::new(set);
+        if let Some(entry) = self.entries.get_mut(&number) {
+            (entry.set, entry.changed) = (Arc::clone(&set), self.clock);
+        }
+        self.sets.put(number, set);
+        true
+    }
+
+    /// A set is no longer in force.
+    fn release(&mut self, set: &Arc<EndpointSet>) {
+        for endpoint in &*set.endpoints {
+            if let Some(uses) = self.uses.get_mut(&endpoint.decides.number) {
+                *uses = uses.saturating_sub(1);
+            }
+        }
+        if !set.endpoints.is_empty() {
+            self.replaced.push(Arc::downgrade(set));
+        }
+    }
+
+    /// Puts the names of a backend into the index, or takes them out.
+    fn index(&mut self, number: u32, backend: &Backend, put: bool) {
+        for name in backend.names() {
+            if put {
+                self.by_name.entry(name.to_owned()).or_default().insert(number);
+            } else if let Some(sets) = self.by_name.get_mut(name) {
+                sets.remove(&number);
+                if sets.is_empty() {
+                    self.by_name.remove(name);
+                }
+            }
+        }
+    }
+}
+
+/// What an event came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Sets that were replaced.
+    pub sets: usize,
+    /// Whether a plan may depend on it.
+    pub plan: bool,
+}
+
+impl Own {
+    /// Whether this agent listens at an address.
+    fn has(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        let at = |ip: IpAddr| self.listeners.contains(&SocketAddr::new(ip, address.port()));
+        let everywhere = at(Ipv6Addr::UNSPECIFIED.into()) || (address.is_ipv4() && at(Ipv4Addr::UNSPECIFIED.into()));
+        let is_local = || ip.is_loopback() || self.networks.iter().any(|network| network.contains(&ip));
+        at(address.ip()) || (everywhere && is_local())
+    }
+}
+
+/// Address and weight of each endpoint that clients of a family reach.
+fn located(
+    backend: &Backend,
+    family: u32,
+    answers: &Answers,
+    own: &Own,
+) -> Result<Vec<(EndpointAddress, u32)>, Unusable> {
+    let written = backend.endpoints.as_ref().map_err(Clone::clone)?;
+    let mut endpoints = Vec::new();
+    for Written { at, weight } in written {
+        match at {
+            WrittenAt::Address(address) => endpoints.push((address.clone(), *weight)),
+            WrittenAt::Name { name, port, only_first } => {
+                let most = if *only_first { 1 } else { usize::MAX };
+                let addresses = answers.get(name).into_iter().flatten().take(most);
+                endpoints.extend(addresses.map(|ip| (SocketAddr::new(*ip, *port).into(), *weight)));
+            }
+        }
+    }
+    if endpoints.is_empty() {
+        return Err(Unusable::Unresolved);
+    }
+    endpoints.retain(|(address, _)| !matches!(address, EndpointAddress::Tcp(address) if own.has(*address)));
+    if endpoints.is_empty() {
+        return Err(Unusable::OwnListener);
+    }
+    endpoints.retain(|(address, _)| is_reached(address, family));
+    if endpoints.is_empty() { Err(Unusable::OtherFamily) } else { Ok(endpoints) }
+}
+
+/// Whether clients of a family reach an endpoint: from an IPv4 socket only IPv4 endpoints, from an IPv6 socket those of both
+/// families, from neither a unix socket.
+pub(in crate::plan) fn is_reached(address: &EndpointAddress, family: u32) -> bool {
+    match (family, address) {
+        (family::ANY, _) | (_, EndpointAddress::Original(_)) => true,
+        (_, EndpointAddress::Unix(_)) => false,
+        (family, EndpointAddress::Tcp(address)) => family == family::V6 || address.ip().to_canonical().is_ipv4(),
+    }
+}
