@@ -13,7 +13,7 @@ use crate::kernel;
 use crate::plan::intent::{Intent, WrittenAt};
 use crate::plan::{Abilities, Asked, Datapath, EndpointAddress, Plan, Presence, Route};
 
-/// How long names of endpoints are waited for before the plan of an agent that is gone ends.
+/// How long what is known of endpoints may be incomplete before the plan of an agent that is gone ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl App {
@@ -103,12 +103,13 @@ impl App {
         found
     }
 
-    /// Lets go of what an agent before has left in the kernel, once the plan in force has all it needs: until names of
-    /// endpoints are known, the other's plan serves them.
+    /// Lets go of what an agent before has left in the kernel, once what the plan in force stands on is complete: until names
+    /// of endpoints are known, and who listens at them, the other's plan serves them.
     pub(super) fn settle(&mut self) {
         let answers = self.planner.memory.states.answers();
-        let knows_all = self.intent.names.iter().all(|name| answers.contains_key(name));
-        if knows_all || self.started.elapsed() > PATIENCE {
+        let knows_names = self.intent.names.iter().all(|name| answers.contains_key(name));
+        let is_complete = knows_names && self.assignment.listening().is_none_or(kernel::Listening::is_complete);
+        if is_complete || self.started.elapsed() > PATIENCE {
             self.assignment.settle();
         }
     }
@@ -131,10 +132,10 @@ impl App {
         });
         let plan = Arc::clone(&self.plan.borrow());
         self.assignment.retry(&plan, &self.sets);
-        self.settle();
         if have_moved || have_changed || self.abilities_changed() {
             self.reassemble().await;
         }
+        self.settle();
     }
 }
 

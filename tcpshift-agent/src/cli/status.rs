@@ -269,6 +269,8 @@ mod tests {
             uptime_seconds: 192,
             generation: 4,
             seed: 0x1f,
+            digest: "8c5f".to_owned(),
+            sets: 9,
             datapath: "proxy".to_owned(),
             assignment: AssignmentStatus {
                 by: "kernel".to_owned(),

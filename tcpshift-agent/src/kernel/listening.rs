@@ -91,6 +91,11 @@ impl Listening {
         self.look()
     }
 
+    /// Whether all who listened before they were wanted are known, as far as they can be found.
+    pub fn is_complete(&self) -> bool {
+        self.copies.is_idle()
+    }
+
     /// Has packets for these ports looked at.
     pub(super) fn serve(&mut self, ports: &BTreeSet<u16>) -> io::Result<()> {
         if !ports.is_subset(&self.listeners) {

@@ -146,6 +146,8 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
                 uptime_seconds: 2,
                 generation: 7,
                 seed: u64::MAX,
+                digest: "d1".to_owned(),
+                sets: 5,
                 datapath: "proxy".to_owned(),
                 draining: false,
                 labels: std::collections::BTreeMap::new(),

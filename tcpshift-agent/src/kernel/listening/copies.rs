@@ -42,6 +42,11 @@ struct Absent {
 }
 
 impl Copies {
+    /// Whether no walk is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.walk.is_none()
+    }
+
     /// Copies of some of these sockets. Those of others may come with a later call.
     pub(super) fn of(&mut self, wanted: &HashSet<u64>) -> HashMap<u64, OwnedFd> {
         self.absent.retain(|inode, _| wanted.contains(inode));

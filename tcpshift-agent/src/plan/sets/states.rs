@@ -40,6 +40,8 @@ pub struct States {
     sets: Sets,
     /// Counts assemblies and events.
     clock: u64,
+    /// When the last assembly began.
+    begun: u64,
 }
 
 /// Where this agent listens: an endpoint there would send connections round for ever.
@@ -67,6 +69,7 @@ impl States {
     /// this agent serves.
     pub(in crate::plan) fn begin(&mut self, listeners: BTreeSet<SocketAddr>, host: &Host) {
         self.clock += 1;
+        self.begun = self.clock;
         self.numbers.begin();
         let own = Own { listeners, networks: host.networks.clone() };
         if own != self.own {
@@ -161,7 +164,10 @@ impl States {
     pub(in crate::plan) fn give_up(&mut self) {
         self.numbers.give_up();
         self.endpoints.give_up();
-        self.entries.clear();
+        // Those that are in force are.
+        let entries = std::mem::take(&mut self.entries);
+        let held = entries.values().filter(|entry| !entry.set.endpoints.is_empty());
+        self.replaced.extend(held.map(|entry| Arc::downgrade(&entry.set)));
         self.by_name.clear();
         self.uses.clear();
     }
@@ -175,9 +181,9 @@ impl States {
     /// Ends an assembly whose plan is in force: forgets the sets that were not asked for. Numbers are free when nobody
     /// holds them: `is_held` says so of an endpoint.
     pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) {
-        let clock = self.clock;
+        let begun = self.begun;
         let gone: Vec<u32> =
-            self.entries.iter().filter(|(_, entry)| entry.asked < clock).map(|(number, _)| *number).collect();
+            self.entries.iter().filter(|(_, entry)| entry.asked < begun).map(|(number, _)| *number).collect();
         for number in gone {
             let Some(entry) = self.entries.remove(&number) else { continue };
             self.index(number, &entry.backend, false);

@@ -1,10 +1,9 @@
 //! The kernel decides in real handshakes as the agent's own function does for the same flows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
+use tcpshift_agent::plan::{Host, Plan, Planner, Scope, Sets};
 use tcpshift_agent::route::read::{Document, Entry, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
@@ -66,17 +65,11 @@ fn objects() -> String {
     together(&texts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// The plan that an agent makes of objects, but for its numbers.
-fn plan(text: String) -> Plan {
-    let identity = Identity {
-        namespace: "default".to_owned(),
-        labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
-        listen_addresses: vec![Ipv6Addr::UNSPECIFIED.into()],
-        seed: DEFAULT_SEED,
-        local: Vec::new(),
-        room: 0,
-        names: HashMap::new(),
-    };
+/// The plan that an agent makes of objects, but for its numbers, and its endpoint sets.
+fn plan(text: String) -> (Plan, Sets) {
+    let labels = BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
+    let scope = Scope { namespace: "default".to_owned(), labels };
+    let mut planner = Planner::new(scope, Host::new(DEFAULT_SEED));
     let (entries, _) = read_all(&[Document { name: "test.yaml".to_owned(), text }], None);
     let objects = entries.into_iter().filter_map(|entry| match entry {
         Entry::Valid(object) => Some(*object),
@@ -84,7 +77,8 @@ fn plan(text: String) -> Plan {
     });
     let mut store = Store::default();
     store.replace_files(objects.collect());
-    compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(DEFAULT_SEED))
+    let plan = planner.plan(store.iter(), &Plan::empty(DEFAULT_SEED));
+    (plan, planner.sets().clone())
 }
 
 /// Nothing that is decided here asks for any of these.
@@ -109,7 +103,7 @@ impl Inputs for Nothing {
 }
 
 /// The endpoint that the agent's function chooses for a client at an address.
-fn expected(plan: &Plan, client: SocketAddr, server: SocketAddr) -> String {
+fn expected((plan, sets): &(Plan, Sets), client: SocketAddr, server: SocketAddr) -> String {
     let flow = Flow {
         source: client.ip().into(),
         destination: server.ip().into(),
@@ -118,14 +112,14 @@ fn expected(plan: &Plan, client: SocketAddr, server: SocketAddr) -> String {
     };
     let listener = plan.listener(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), server.port())).unwrap();
     let route = listener.route(&flow).unwrap();
-    let decision = decide(plan.seed, &route.steer, &flow, &**route, &mut Nothing);
+    let decision = decide(plan.seed, &route.steer, &flow, &sets.table(route), &mut Nothing);
     assert_eq!(decision.outcome, outcome::CHOSEN);
-    route.destinations[decision.place as usize].endpoints[decision.endpoint as usize].address.to_string()
+    sets.of(&route.destinations[decision.place as usize]).endpoints[decision.endpoint as usize].address.to_string()
 }
 
 /// So many handshakes of one client, from addresses and to addresses that it is told. Who answered how often.
 fn shake_hands(
-    plan: &Plan,
+    plan: &(Plan, Sets),
     seed: u64,
     count: usize,
     address: impl Fn(&mut Noise) -> IpAddr,
@@ -144,7 +138,7 @@ fn shake_hands(
 }
 
 /// Handshakes by all clients together. Every endpoint has its part.
-fn assert_alike(plan: &Plan, count: u64, address: impl Fn(&mut Noise) -> IpAddr + Sync) {
+fn assert_alike(plan: &(Plan, Sets), count: u64, address: impl Fn(&mut Noise) -> IpAddr + Sync) {
     let mut all = BTreeMap::new();
     std::thread::scope(|scope| {
         let address = &address;

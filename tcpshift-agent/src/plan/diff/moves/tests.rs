@@ -1,12 +1,12 @@
 //! The share that moves is the share that changed, and who moves is who is decided differently.
 
 use proptest::prelude::*;
+use tcpshift_common::address;
 use tcpshift_common::decide::{Inputs, Steer, decide, steer};
-use tcpshift_common::{address, destination};
 
 use super::*;
 use crate::plan::weigh::Layout;
-use crate::plan::{Asked, Destination, Limits, OnEmpty, Settings, WeightTable};
+use crate::plan::{Asked, Chosen, Destination, Limits, LoadBalancer, OnEmpty, Sets, Settings, WeightTable};
 
 fn route(by: u32, weights: &[(&str, u64)]) -> Route {
     let layout = if by == steer::SEQUENCE { Layout::Sorted } else { Layout::Scattered };
@@ -21,10 +21,9 @@ fn route(by: u32, weights: &[(&str, u64)]) -> Route {
         weight: *weight,
         slots,
         settings: Settings::default(),
-        unusable: None,
-        decides: destination::Destination::default(),
-        endpoints: std::sync::Arc::default(),
-        hashing: None,
+        number: 0,
+        choice: LoadBalancer::default(),
+        set: 0,
     });
     Route {
         number: 0,
@@ -37,6 +36,7 @@ fn route(by: u32, weights: &[(&str, u64)]) -> Route {
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
         asked: Asked::Auto,
+        chosen: Chosen::default(),
         destinations: destinations.collect(),
         table,
     }
@@ -115,7 +115,7 @@ proptest! {
         for port in 0..flows {
             let flow = address::Flow { source_port: port, ..address::Flow::default() };
             let to = |route: &Route| {
-                let place = decide(7, &route.steer, &flow, route, &mut NoInputs).place;
+                let place = decide(7, &route.steer, &flow, &Sets::default().table(route), &mut NoInputs).place;
                 route.destinations[place as usize].name.clone()
             };
             moved += u32::from(to(&before) != to(&after));
