@@ -10,6 +10,7 @@ mod assignment;
 mod change;
 mod down;
 mod facts;
+mod front;
 mod prepare;
 mod preview;
 mod request;
@@ -18,6 +19,7 @@ mod shift;
 mod signals;
 mod succession;
 mod upkeep;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
@@ -30,7 +32,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use crate::admin::Command;
-use crate::admin::watch::Watchers;
 use crate::connections::Connections;
 use crate::handover::{Listening, activation, notify};
 use crate::host::addresses::Sight;
@@ -51,6 +52,7 @@ pub use resources::MORE_THREADS;
 use signals::{Asked, Signals};
 use succession::Desk;
 use upkeep::Missing;
+use view::{SharedWatchers, View};
 
 /// How often a listener that could not be opened is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -148,7 +150,9 @@ struct App {
     down: Down,
     /// What others took away and cannot be made again.
     missing: Missing,
-    watchers: Watchers,
+    /// What readers are told.
+    view: watch::Sender<Arc<View>>,
+    watchers: SharedWatchers,
     /// None before the agent is ready, and after its end.
     desk: Option<Desk>,
 }
@@ -279,14 +283,15 @@ async fn serve(
         resolver: Resolver::start(resolve::Source::Host, names.clone()),
         down: Down::default(),
         missing: Missing::default(),
-        watchers: Watchers::default(),
+        view: watch::Sender::new(Arc::new(View::empty(seed))),
+        watchers: SharedWatchers::default(),
         desk: None,
     };
     app.planner.memory.states.answered(Arc::new(names));
     app.assignment.say();
     app.look(true).await;
     if app.plan.borrow().generation == 0 {
-        app.follow(app.store.clone()).await;
+        app.follow(app.store.draft()).await;
     }
     if takeover && predecessor.as_ref().is_none_or(|taken| taken.peer().is_none()) {
         app.outlast().await;
@@ -309,7 +314,8 @@ async fn serve(
         }
         None => app.begin().await?,
     }
-    let (sender, mut commands) = mpsc::channel(64);
+    app.show();
+    let (sender, mut commands, front) = front::open(app.readers());
     app.desk = Some(Desk::open(desk, sender));
     app.say_ready(&admin);
     app.say_unserved();
@@ -320,6 +326,7 @@ async fn serve(
     app.drain(drain_timeout, &mut signals, &mut commands).await;
     app.assignment.close();
     app.close_desk(&mut commands).await?;
+    front.abort();
     log::info!("ended");
     Ok(())
 }
@@ -388,6 +395,7 @@ impl App {
                     }
                 },
             }
+            self.show();
         }
     }
 
@@ -395,6 +403,7 @@ impl App {
     /// second signal. Programs go on steering until the agent is gone: nobody else would serve their clients.
     async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>) {
         self.draining = true;
+        self.show();
         // After a hand-over this has been done, and finds nothing.
         self.proxy.drain().await;
         let connections = Arc::clone(&self.connections);
@@ -426,7 +435,7 @@ impl App {
         let look = self.files.look(sure);
         look.problems.iter().for_each(say);
         if let Some(objects) = look.objects {
-            let mut store = self.store.clone();
+            let mut store = self.store.draft();
             store.replace_files(objects);
             let hidden: HashSet<String> = self.store.hidden().collect();
             store.hidden().filter(|note| !hidden.contains(note)).for_each(|note| log::warn!("{note}"));

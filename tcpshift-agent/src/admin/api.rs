@@ -169,6 +169,9 @@ pub struct GetReply {
     pub items: Vec<Item>,
     /// Version of the whole store; a watch can begin here.
     pub resource_version: String,
+    /// As in `status`.
+    #[serde(default)]
+    pub digest: String,
 }
 
 /// One object and where it comes from.

@@ -5,9 +5,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::api::{Achieved, DestinationStatus, LimitStatus, ListenerStatus, RouteStatus, SteeredStatus, Trouble};
+use super::api::{
+    Achieved, AssignmentStatus, DestinationStatus, LimitStatus, ListenerStatus, RouteStatus, SteeredStatus, Trouble,
+};
 use crate::connections::Connections;
 use crate::plan::{Datapath, Destination, Listener, MeshListener, Plan, Route, Sets, steer_name};
+
+/// Who decides, with the counts of who has decided.
+pub fn counted(assignment: AssignmentStatus, plan: &Plan, connections: &Connections) -> AssignmentStatus {
+    // A service that is assembled for each family has each of its destinations twice, under one number.
+    let destinations = plan.routes().flat_map(|route| &route.destinations);
+    let numbers: BTreeSet<u32> = destinations.map(|destination| destination.number).collect();
+    AssignmentStatus {
+        kernel: connections.obeyed.load(Relaxed),
+        agent: connections.decided.load(Relaxed),
+        steered: numbers.into_iter().map(|number| connections.steered_to(number)).sum(),
+        ..assignment
+    }
+}
 
 /// Two-sided 95 % of a normal distribution.
 const Z: f64 = 1.959_964;

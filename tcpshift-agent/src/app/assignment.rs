@@ -3,9 +3,7 @@
 //!
 //! It carries plans to the kernel room as `change` carries them to the proxy, and decides nothing else.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -330,18 +328,10 @@ impl Assignment {
         drop(self.kernel.take());
     }
 
-    /// For people.
-    pub(super) fn status(&self, connections: &Connections, plan: &Plan) -> AssignmentStatus {
-        // A service that is compiled for each family has each of its destinations twice, under one number.
-        let destinations = plan.routes().flat_map(|route| &route.destinations);
-        let numbers: BTreeSet<u32> = destinations.map(|destination| destination.number).collect();
-        AssignmentStatus {
-            by: if self.is_on { "kernel" } else { "agent" }.to_owned(),
-            reason: self.reason.clone(),
-            kernel: connections.obeyed.load(Relaxed),
-            agent: connections.decided.load(Relaxed),
-            steered: numbers.into_iter().map(|number| connections.steered_to(number)).sum(),
-        }
+    /// Who decides, and why; without counts.
+    pub(super) fn status(&self) -> AssignmentStatus {
+        let by = if self.is_on { "kernel" } else { "agent" };
+        AssignmentStatus { by: by.to_owned(), reason: self.reason.clone(), ..AssignmentStatus::default() }
     }
 
     /// A plan of the user's files cannot be put in force in the kernel.

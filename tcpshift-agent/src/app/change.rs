@@ -237,8 +237,11 @@ impl App {
         let Next { intent, plan, sets } = next;
         if let Some(store) = store {
             let changes = self.store.changes(&store);
-            self.watchers.record(&changes, store.version());
+            let watchers = self.watchers.clone();
+            let mut watchers = watchers.lock();
+            watchers.record(&changes, store.version());
             self.store = store;
+            self.show();
         }
         self.resolver.want(&plan.names);
         self.intent = intent;
@@ -257,6 +260,7 @@ impl App {
             // Its digest may be another one.
             self.plan.send_replace(plan);
             self.sweep();
+            self.show();
             return;
         }
         self.reset_fresh(plan.generation);
@@ -277,6 +281,7 @@ impl App {
         self.plan.send_replace(plan);
         self.settle();
         self.sweep();
+        self.show();
     }
 
     /// Has the counters of numbers that were given out for a plan or for sets start from zero.

@@ -65,7 +65,7 @@ impl App {
                 }
             }
         }
-        let mut store = self.store.clone();
+        let mut store = self.store.draft();
         reply.warnings.extend(unversioned(&objects, &store));
         let done = store.apply(objects, now()).map_err(all_refused)?;
         reply.warnings.extend(in_files(&done));
@@ -117,7 +117,7 @@ impl App {
         if keys.is_empty() && reply.results.is_empty() {
             return Err(Failure::new(Reason::BadRequest, "no objects are given"));
         }
-        let mut store = self.store.clone();
+        let mut store = self.store.draft();
         let done = store.delete(&keys, ignore_not_found).map_err(|refusal| refused(&refusal))?;
         let gone: Vec<Key> = done.iter().filter(|(_, found)| *found).map(|(key, _)| key.clone()).collect();
         reply.results.extend(done.into_iter().map(|(key, found)| ChangeResult {

@@ -332,6 +332,7 @@ impl App {
         };
         // From here on the other one serves, whatever becomes of this one.
         self.draining = true;
+        self.show();
         self.assignment.let_go();
         if let Some(desk) = &mut self.desk {
             if let Some(claim) = desk.claim.take() {

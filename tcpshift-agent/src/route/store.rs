@@ -1,14 +1,15 @@
 //! The store: every object there is, by name, each with its origin and version.
 //!
-//! Sources feed it and nothing else: the files of the user, and what was applied. Where both have an object,
-//! the file's counts. A change is made on a copy, which replaces the store once it is in force; so a change
-//! is whole or not at all. It must not know where objects are written to.
+//! Sources feed it and nothing else, each a layer of its own: what was applied, and above it the files of the user. Of an
+//! object that several layers have, that of the uppermost counts. A change is made on a draft, which replaces the store
+//! once it is in force; so a change is whole or not at all. Copies share what they have in common.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rpds::RedBlackTreeMapSync;
 
 use super::kind::Kind;
 use super::object::{Key, Object, Origin};
@@ -18,9 +19,26 @@ use super::problem::Problem;
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     version: u64,
-    files: BTreeMap<Key, Arc<Object>>,
-    applied: BTreeMap<Key, Arc<Object>>,
+    /// By [`Source`].
+    layers: [Layer; SOURCES.len()],
+    /// Names of objects that may be others than in the store that this is a draft of.
+    touched: BTreeSet<Key>,
 }
+
+/// The objects of a source.
+type Layer = RedBlackTreeMapSync<Key, Arc<Object>>;
+
+/// Where objects come from. Of an object that several sources have, that of the last one here counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// What was applied, which the state folder keeps.
+    State,
+    /// The files of the user: a person sees there what is in force, whatever was applied before.
+    Files,
+}
+
+/// From the lowest layer to the uppermost.
+const SOURCES: [Source; 2] = [Source::State, Source::Files];
 
 /// Why a change cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,8 +148,29 @@ impl Store {
     /// A store with what was applied in earlier runs, which reached this version at least.
     pub fn new(applied: Vec<Object>, version: u64) -> Self {
         let version = applied.iter().map(|object| object.resource_version).fold(version, u64::max);
-        let applied = applied.into_iter().map(|object| (object.key.clone(), Arc::new(object))).collect();
-        Self { version, files: BTreeMap::new(), applied }
+        let mut store = Self { version, ..Self::default() };
+        for object in applied {
+            store.layer_mut(Source::State).insert_mut(object.key.clone(), Arc::new(object));
+        }
+        store
+    }
+
+    /// A copy to be changed.
+    pub fn draft(&self) -> Self {
+        Self { touched: BTreeSet::new(), ..self.clone() }
+    }
+
+    fn layer(&self, source: Source) -> &Layer {
+        &self.layers[source as usize]
+    }
+
+    fn layer_mut(&mut self, source: Source) -> &mut Layer {
+        &mut self.layers[source as usize]
+    }
+
+    /// Layers above a source.
+    fn above(&self, source: Source) -> &[Layer] {
+        &self.layers[source as usize + 1..]
     }
 
     /// Counts changes; every object carries the version in which it became what it is.
@@ -141,18 +180,21 @@ impl Store {
 
     /// An object by name.
     pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
-        self.files.get(key).or_else(|| self.applied.get(key))
+        self.layers.iter().rev().find_map(|layer| layer.get(key))
     }
 
     /// Every object that counts.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
-        let hidden = |key: &Key| self.files.contains_key(key);
-        self.files.values().chain(self.applied.iter().filter(move |(key, _)| !hidden(key)).map(|(_, object)| object))
+        let layers = SOURCES.into_iter().rev().map(|source| (self.layer(source), self.above(source)));
+        layers.flat_map(|(layer, above)| {
+            let is_hidden = |key: &Key| above.iter().any(|layer| layer.contains_key(key));
+            layer.iter().filter(move |(key, _)| !is_hidden(key)).map(|(_, object)| object)
+        })
     }
 
     /// What was applied, whether or not a file has the same object.
     pub fn applied(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.applied.values()
+        self.layer(Source::State).values()
     }
 
     /// The objects of one kind, by namespace and name.
@@ -169,12 +211,12 @@ impl Store {
 
     /// Whether there is no object.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.applied.is_empty()
+        self.layers.iter().all(Layer::is_empty)
     }
 
     /// Applied objects that a file of the user hides, in words.
     pub fn hidden(&self) -> impl Iterator<Item = String> {
-        let both = self.applied.keys().filter_map(|key| self.files.get(key));
+        let both = self.layer(Source::State).keys().filter_map(|key| self.layer(Source::Files).get(key));
         both.map(|object| format!("{} was applied and stands in {} too; the file counts", object.key, object.origin))
     }
 
@@ -207,7 +249,8 @@ impl Store {
             object.resource_version = version;
             self.version = version;
             let object = Arc::new(object);
-            self.applied.insert(object.key.clone(), Arc::clone(&object));
+            self.touched.insert(object.key.clone());
+            self.layer_mut(Source::State).insert_mut(object.key.clone(), Arc::clone(&object));
             done.push((object, outcome));
         }
         if refused.is_empty() { Ok(done) } else { Err(refused) }
@@ -224,10 +267,11 @@ impl Store {
         for (key, expected) in keys {
             self.refuse(key, expected.as_deref())?;
             // The same object named twice in one request is deleted once.
-            if !self.applied.contains_key(key) && !gone.contains(key) && !ignore_not_found {
+            if !self.layer(Source::State).contains_key(key) && !gone.contains(key) && !ignore_not_found {
                 return Err(Refusal::NotFound(key.clone()));
             }
-            let found = self.applied.remove(key).is_some();
+            let found = self.layer_mut(Source::State).remove_mut(key);
+            self.touched.insert(key.clone());
             gone.insert(key);
             done.push((key.clone(), found));
         }
@@ -240,9 +284,9 @@ impl Store {
     /// Replaces all that the user's files say.
     pub fn replace_files(&mut self, objects: Vec<Object>) {
         let version = self.version + 1;
-        let mut files = BTreeMap::new();
+        let (before, mut files) = (self.layer(Source::Files).clone(), Layer::default());
         for mut object in objects {
-            let old = self.files.get(&object.key);
+            let old = before.get(&object.key);
             let same = old.filter(|old| old.content == object.content && old.created == object.created);
             let object = match same {
                 // Who compares finds that nothing has happened.
@@ -257,21 +301,26 @@ impl Store {
                     Arc::new(object)
                 }
             };
-            files.insert(object.key.clone(), object);
+            if !old.is_some_and(|old| Arc::ptr_eq(old, &object)) {
+                self.touched.insert(object.key.clone());
+            }
+            files.insert_mut(object.key.clone(), object);
         }
-        if self.files.keys().any(|key| !files.contains_key(key)) {
+        let gone: Vec<Key> = before.keys().filter(|key| !files.contains_key(key)).cloned().collect();
+        if !gone.is_empty() {
             self.version = version;
         }
-        self.files = files;
+        self.touched.extend(gone);
+        *self.layer_mut(Source::Files) = files;
     }
 
     /// Refuses to change an object that belongs to a file, or that has another version than the one expected. One that is not
     /// there has none.
     pub fn refuse(&self, key: &Key, expected: Option<&str>) -> Result<(), Refusal> {
-        if let Some(object) = self.files.get(key) {
+        if let Some(object) = self.layer(Source::Files).get(key) {
             return Err(Refusal::BelongsToFile(key.clone(), object.origin.clone()));
         }
-        let found = self.applied.get(key).map(|object| object.resource_version);
+        let found = self.layer(Source::State).get(key).map(|object| object.resource_version);
         match found.zip(expected) {
             Some((found, expected)) if found.to_string() != expected => {
                 Err(Refusal::Conflict { key: key.clone(), expected: expected.to_owned(), found })
@@ -280,13 +329,11 @@ impl Store {
         }
     }
 
-    /// What is different in a newer store.
+    /// What is different in a draft of this store.
     pub fn changes(&self, newer: &Self) -> Vec<Change> {
         if self.version == newer.version {
             return Vec::new();
         }
-        let mut keys = differing(&self.files, &newer.files);
-        keys.append(&mut differing(&self.applied, &newer.applied));
         let change = |key: &Key| match (self.get(key), newer.get(key)) {
             (None, Some(new)) => Some(Change::Added(Arc::clone(new))),
             (Some(old), Some(new)) if old.resource_version != new.resource_version => {
@@ -295,20 +342,6 @@ impl Store {
             (Some(old), None) => Some(Change::Deleted(Arc::clone(old))),
             _ => None,
         };
-        keys.into_iter().filter_map(change).collect()
+        newer.touched.iter().filter_map(change).collect()
     }
-}
-
-/// Names that do not lead to the same object in both. Both are in the order of names, so that one walk finds them.
-fn differing<'a>(one: &'a BTreeMap<Key, Arc<Object>>, other: &'a BTreeMap<Key, Arc<Object>>) -> BTreeSet<&'a Key> {
-    let (mut ones, mut others) = (one.iter().peekable(), other.iter().peekable());
-    let mut keys = BTreeSet::new();
-    while let Some(&key) = ones.peek().map(|(key, _)| key).into_iter().chain(others.peek().map(|(key, _)| key)).min() {
-        let (one, other) = (ones.next_if(|(own, _)| *own == key), others.next_if(|(own, _)| *own == key));
-        let same = one.zip(other).is_some_and(|((_, one), (_, other))| Arc::ptr_eq(one, other));
-        if !same {
-            keys.insert(key);
-        }
-    }
-    keys
 }

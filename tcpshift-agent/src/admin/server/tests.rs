@@ -132,6 +132,7 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
                         origin: "applied".to_owned(),
                     }],
                     resource_version: "9".to_owned(),
+                    digest: "d1".to_owned(),
                 }),
             })),
             Command::Watch(request, reply) => drop(reply.send(Ok(WatchReply {

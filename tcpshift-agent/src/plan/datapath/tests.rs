@@ -1,5 +1,7 @@
-//! What is chosen on which ground, and what is said of it.
+//! What is chosen on which host, and what is said of it.
 
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tcpshift_common::address::{Prefix, family};
@@ -8,12 +10,34 @@ use tcpshift_common::destination;
 
 use super::*;
 use crate::plan::weigh::Layout;
-use crate::plan::{Endpoint, Kind, Limits, Listener, MeshListener, OnEmpty, Settings, Unusable, WeightTable};
+use crate::plan::{
+    Abilities, Endpoint, EndpointSet, Kind, Limits, Listener, LoadBalancer, OnEmpty, Settings, Unusable, WeightTable,
+};
 
 const AT: &str = "127.0.0.1:9000";
 const BESIDE: &str = "127.0.0.1:9001";
+const SIX: &str = "[::1]:9000";
 
-fn destination(name: &str, slots: u32, endpoints: &[&str]) -> Destination {
+/// A route with the endpoint sets of its destinations, in their order.
+#[derive(Clone)]
+struct Case {
+    route: Route,
+    sets: Vec<EndpointSet>,
+}
+
+impl Case {
+    fn push(&mut self, (mut destination, set): (Destination, EndpointSet)) {
+        destination.set = self.sets.len() as u32;
+        self.route.destinations.push(destination);
+        self.sets.push(set);
+    }
+
+    fn choose(&self, site: &Site, host: &Host) -> Chosen {
+        choose(&self.route, &self.sets.iter().cloned().collect(), site, host)
+    }
+}
+
+fn destination(name: &str, slots: u32, endpoints: &[&str]) -> (Destination, EndpointSet) {
     let endpoint = |text: &&str| Endpoint {
         address: match text.parse::<SocketAddr>() {
             Ok(address) => address.into(),
@@ -21,24 +45,29 @@ fn destination(name: &str, slots: u32, endpoints: &[&str]) -> Destination {
         },
         decides: destination::Endpoint { number: 0, weight: 1, upto: 1 },
     };
-    Destination {
+    let destination = Destination {
         name: name.to_owned(),
         host: name.to_owned(),
         subset: None,
         port: 1,
+        number: 0,
         target: 0,
         weight: 1,
         slots,
         settings: Settings::default(),
+        choice: LoadBalancer::default(),
+        set: 0,
+    };
+    let set = EndpointSet {
         unusable: endpoints.is_empty().then_some(Unusable::NoEndpoint),
-        decides: destination::Destination::default(),
         endpoints: endpoints.iter().map(endpoint).collect(),
-        hashing: None,
-    }
+        ..EndpointSet::default()
+    };
+    (destination, set)
 }
 
-fn route(asked: Asked, destinations: Vec<Destination>) -> Route {
-    Route {
+fn route(asked: Asked, destinations: Vec<(Destination, EndpointSet)>) -> Case {
+    let route = Route {
         number: 7,
         kind: Kind::VirtualService,
         namespace: "default".to_owned(),
@@ -49,93 +78,86 @@ fn route(asked: Asked, destinations: Vec<Destination>) -> Route {
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
         asked,
-        destinations,
+        chosen: Chosen::default(),
+        destinations: Vec::new(),
         table: WeightTable::new(Layout::Scattered, &[]),
-    }
+    };
+    let mut case = Case { route, sets: Vec::new() };
+    destinations.into_iter().for_each(|destination| case.push(destination));
+    case
 }
 
-fn local(asked: Asked) -> Route {
+fn local(asked: Asked) -> Case {
     route(asked, vec![destination("v1", 8_000, &[AT]), destination("v2", 2_000, &[BESIDE])])
 }
 
-fn at_gateway(route: Route) -> Plan {
-    let address = "[::]:31400".parse().unwrap();
-    let listener =
-        Listener { number: 0, name: "gate".to_owned(), address, rules: Vec::new(), routes: vec![route.into()] };
-    Plan { listeners: vec![listener.into()], ..Plan::empty(1) }
+/// At a Gateway that listens at every address.
+fn at_gateway() -> Site {
+    Site { listener: Some(Ipv6Addr::UNSPECIFIED.into()), withheld: false, excess: None }
 }
 
-fn in_mesh(route: Route) -> Plan {
-    let listener = MeshListener {
-        number: 0,
-        host: "echo".to_owned(),
-        port: 1,
-        addresses: vec![Prefix::v4([240, 0, 0, 1], 32)],
-        rules: Vec::new(),
-        routes: vec![route.into()],
-    };
-    Plan { mesh: vec![listener.into()], ..Plan::empty(1) }
+fn in_mesh() -> Site {
+    Site::in_mesh(None)
 }
 
-fn listening(_: SocketAddr) -> Presence {
-    Presence::Listening
+fn listening() -> Host {
+    let presence = [AT, BESIDE, SIX].map(|address| (address.parse().unwrap(), Presence::Listening));
+    let abilities = Abilities { connect: Ok(()), lookup: Ok(()), room: 0 };
+    Host { presence: presence.into(), abilities, ..Host::new(1) }
 }
 
-fn silent(address: SocketAddr) -> Presence {
-    if address.port() == 9_001 { Presence::Silent } else { Presence::Listening }
+/// One where somebody else is beside, or nobody.
+fn beside(presence: Presence) -> Host {
+    let mut host = listening();
+    host.presence.insert(BESIDE.parse().unwrap(), presence);
+    host
 }
 
-fn unfit(address: SocketAddr) -> Presence {
-    if address.port() == 9_001 { Presence::Unfit("it listens with MPTCP".to_owned()) } else { Presence::Listening }
+fn silent() -> Host {
+    beside(Presence::Silent)
 }
 
-fn ground(presence: &dyn Fn(SocketAddr) -> Presence) -> Ground<'_> {
-    Ground { connect: Ok(()), lookup: Ok(()), is_local: &|ip| ip.is_loopback(), presence }
+fn unfit() -> Host {
+    beside(Presence::Unfit("it listens with MPTCP".to_owned()))
 }
 
-fn incapable(presence: &dyn Fn(SocketAddr) -> Presence) -> Ground<'_> {
-    Ground { connect: Err("no connect".to_owned()), lookup: Err("no lookup".to_owned()), ..ground(presence) }
-}
-
-/// Datapath, whether no other may do it, and why, of the one route of a plan.
-fn chosen(plan: &Plan, last: &Plan, ground: &Ground<'_>) -> (Option<Datapath>, bool, String) {
-    let all = choose(plan, last, ground);
-    assert_eq!(all.len(), 1);
-    let Chosen { datapath, only, reason, .. } = all[&7].clone();
-    (datapath, only, reason)
+fn incapable(host: Host) -> Host {
+    let abilities = Abilities { connect: Err("no connect".to_owned()), lookup: Err("no lookup".to_owned()), room: 0 };
+    Host { abilities, ..host }
 }
 
 #[track_caller]
-fn assert_chosen(plan: &Plan, ground: &Ground<'_>, datapath: Option<Datapath>, only: bool, reason: &str) {
-    assert_eq!(chosen(plan, &Plan::empty(1), ground), (datapath, only, reason.to_owned()));
+fn assert_chosen(case: &Case, site: &Site, host: &Host, datapath: Option<Datapath>, only: bool, reason: &str) {
+    let chosen = case.choose(site, host);
+    assert_eq!((chosen.datapath, chosen.only, chosen.reason.as_str()), (datapath, only, reason));
 }
 
 #[test]
 fn local_endpoints_that_listen_are_handed_the_syn() {
-    let ground = ground(&listening);
+    let host = listening();
     let why = "every endpoint listens on this host";
-    assert_chosen(&at_gateway(local(Asked::Auto)), &ground, Some(Datapath::Lookup), false, why);
+    assert_chosen(&local(Asked::Auto), &at_gateway(), &host, Some(Datapath::Lookup), false, why);
     // What gets nothing does not matter, and a share that is refused is refused there too.
     let mut other = local(Asked::Auto);
-    other.destinations.push(destination("v3", 0, &["192.0.2.7:9000"]));
-    other.destinations.push(destination("v4", 5, &[]));
-    assert_chosen(&at_gateway(other), &ground, Some(Datapath::Lookup), false, why);
+    other.push(destination("v3", 0, &["192.0.2.7:9000"]));
+    other.push(destination("v4", 5, &[]));
+    assert_chosen(&other, &at_gateway(), &host, Some(Datapath::Lookup), false, why);
 }
 
 #[test]
 fn auto_is_carried_where_something_stands_in_the_way() {
-    let listens = ground(&listening);
-    let carried = |route: Route, ground: &Ground<'_>, why: &str| {
-        assert_chosen(&at_gateway(route), ground, Some(Datapath::Proxy), false, why);
+    let listens = listening();
+    let carried = |case: Case, host: &Host, why: &str| {
+        assert_chosen(&case, &at_gateway(), host, Some(Datapath::Proxy), false, why);
     };
     let with = |change: fn(&mut Route)| {
-        let mut route = local(Asked::Auto);
-        change(&mut route);
-        route
+        let mut case = local(Asked::Auto);
+        change(&mut case.route);
+        case
     };
-    carried(local(Asked::Auto), &incapable(&listening), "no lookup");
-    carried(local(Asked::Auto), &ground(&silent), "nothing listens at 127.0.0.1:9001");
-    carried(local(Asked::Auto), &ground(&unfit), "127.0.0.1:9001: it listens with MPTCP");
+    carried(local(Asked::Auto), &incapable(listening()), "no lookup");
+    carried(local(Asked::Auto), &silent(), "nothing listens at 127.0.0.1:9001");
+    carried(local(Asked::Auto), &unfit(), "127.0.0.1:9001: it listens with MPTCP");
     carried(route(Asked::Auto, vec![destination("v1", 10_000, &[])]), &listens, "there is no endpoint");
     let far = route(Asked::Auto, vec![destination("v1", 10_000, &[AT, "192.0.2.7:9000"])]);
     carried(far, &listens, "192.0.2.7:9000 is not an address of this host");
@@ -154,94 +176,95 @@ fn auto_is_carried_where_something_stands_in_the_way() {
 }
 
 #[test]
-fn a_version_that_restarts_does_not_change_the_datapath() {
-    let plan = at_gateway(local(Asked::Auto));
-    let mut last = at_gateway(local(Asked::Auto));
-    let chosen_after = |last: &Plan| chosen(&plan, last, &ground(&silent)).0;
-    assert_eq!(chosen_after(&last), Some(Datapath::Proxy), "it was not chosen for");
-    last.datapaths = choose(&last, &Plan::empty(1), &ground(&listening));
-    assert_eq!(chosen_after(&last), Some(Datapath::Lookup));
+fn an_endpoint_that_nothing_is_known_of_is_silent() {
     let other = route(Asked::Auto, vec![destination("v1", 8_000, &[AT]), destination("v2", 2_000, &["127.0.0.1:1"])]);
-    let last = Plan { datapaths: last.datapaths.clone(), ..at_gateway(other) };
-    assert_eq!(chosen_after(&last), Some(Datapath::Proxy), "an endpoint is another one");
+    let why = "nothing listens at 127.0.0.1:1";
+    assert_chosen(&other, &at_gateway(), &listening(), Some(Datapath::Proxy), false, why);
+}
+
+#[test]
+fn what_comes_to_an_address_that_is_not_served_is_left_alone() {
+    let why = "its listener is not served";
+    let site = Site { withheld: true, ..at_gateway() };
+    for asked in [Asked::Auto, Asked::Proxy, Asked::Connect, Asked::Lookup] {
+        assert_chosen(&local(asked), &site, &listening(), Some(Datapath::Proxy), false, why);
+        assert_chosen(&local(asked), &site, &incapable(listening()), Some(Datapath::Proxy), false, why);
+    }
 }
 
 #[test]
 fn what_is_asked_for_is_done_or_said() {
-    let (all, none) = (ground(&listening), incapable(&listening));
-    let plan = |asked| at_gateway(local(asked));
-    assert_chosen(&plan(Asked::Proxy), &all, Some(Datapath::Proxy), false, "asked for");
-    assert_chosen(&plan(Asked::Connect), &all, Some(Datapath::Connect), false, "asked for");
-    assert_chosen(&plan(Asked::Connect), &none, None, true, "no connect");
-    assert_chosen(&plan(Asked::Lookup), &all, Some(Datapath::Lookup), true, "asked for");
+    let (all, none, site) = (listening(), incapable(listening()), at_gateway());
+    assert_chosen(&local(Asked::Proxy), &site, &all, Some(Datapath::Proxy), false, "asked for");
+    assert_chosen(&local(Asked::Connect), &site, &all, Some(Datapath::Connect), false, "asked for");
+    assert_chosen(&local(Asked::Connect), &site, &none, None, true, "no connect");
+    assert_chosen(&local(Asked::Lookup), &site, &all, Some(Datapath::Lookup), true, "asked for");
     let said = "asked for, although nothing listens at 127.0.0.1:9001";
-    assert_chosen(&plan(Asked::Lookup), &ground(&silent), Some(Datapath::Lookup), true, said);
-    assert_chosen(&plan(Asked::Lookup), &none, None, true, "no lookup");
+    assert_chosen(&local(Asked::Lookup), &site, &silent(), Some(Datapath::Lookup), true, said);
+    assert_chosen(&local(Asked::Lookup), &site, &none, None, true, "no lookup");
     let far = route(Asked::Lookup, vec![destination("v1", 10_000, &["192.0.2.7:9000"])]);
-    assert_chosen(&at_gateway(far), &all, None, true, "192.0.2.7:9000 is not an address of this host");
+    assert_chosen(&far, &site, &all, None, true, "192.0.2.7:9000 is not an address of this host");
     let mut idle = local(Asked::Lookup);
-    idle.limits.idle_timeout = Some(Duration::from_secs(1));
+    idle.route.limits.idle_timeout = Some(Duration::from_secs(1));
     let said = "asked for, although idle timeout needs the relay";
-    assert_chosen(&at_gateway(idle), &all, Some(Datapath::Lookup), true, said);
+    assert_chosen(&idle, &site, &all, Some(Datapath::Lookup), true, said);
 }
 
 #[test]
 fn clients_inside_a_mesh_are_steered_or_not_served() {
-    let (all, none) = (ground(&listening), incapable(&listening));
-    let plan = |asked| in_mesh(local(asked));
-    assert_chosen(&plan(Asked::Auto), &all, Some(Datapath::Connect), false, "clients inside a mesh");
-    assert_chosen(&plan(Asked::Connect), &all, Some(Datapath::Connect), false, "asked for");
-    assert_chosen(&plan(Asked::Auto), &none, None, false, "no connect");
-    assert_chosen(&plan(Asked::Connect), &none, None, true, "no connect");
+    let (all, none, site) = (listening(), incapable(listening()), in_mesh());
+    assert_chosen(&local(Asked::Auto), &site, &all, Some(Datapath::Connect), false, "clients inside a mesh");
+    assert_chosen(&local(Asked::Connect), &site, &all, Some(Datapath::Connect), false, "asked for");
+    assert_chosen(&local(Asked::Auto), &site, &none, None, false, "no connect");
+    assert_chosen(&local(Asked::Connect), &site, &none, None, true, "no connect");
     for asked in [Asked::Proxy, Asked::Lookup] {
-        let (datapath, only, why) = chosen(&plan(asked), &Plan::empty(1), &all);
+        let Chosen { datapath, only, reason: why, .. } = local(asked).choose(&site, &all);
         assert!(datapath.is_none() && only && why.ends_with("remove the annotation tcpshift.io/datapath"), "{why}");
     }
 }
 
 #[test]
 fn more_rules_than_programs_look_at_are_carried_only_if_no_other_datapath_is_asked_for() {
-    let all = ground(&listening);
+    let all = listening();
     let rules = vec![Rule::new(Prefix::ANY, Prefix::ANY, 0); layout::RULES as usize + 1];
     let why = "its listener has more than 256 rules";
-    let gateway = |asked| {
-        let mut plan = at_gateway(local(asked));
-        plan.listeners[0] = Listener { rules: rules.clone(), ..Listener::clone(&plan.listeners[0]) }.into();
-        plan
-    };
-    assert_chosen(&gateway(Asked::Auto), &all, Some(Datapath::Proxy), false, why);
-    assert_chosen(&gateway(Asked::Proxy), &all, Some(Datapath::Proxy), false, "asked for");
-    let mesh = |asked| {
-        let mut plan = in_mesh(local(asked));
-        plan.mesh[0] = MeshListener { rules: rules.clone(), ..MeshListener::clone(&plan.mesh[0]) }.into();
-        plan
-    };
-    assert_chosen(&mesh(Asked::Auto), &all, None, false, why);
+    assert_eq!((excess(&rules).as_deref(), excess(&rules[1..])), (Some(why), None));
+    let gateway = Site { excess: excess(&rules), ..at_gateway() };
+    assert_chosen(&local(Asked::Auto), &gateway, &all, Some(Datapath::Proxy), false, why);
+    assert_chosen(&local(Asked::Proxy), &gateway, &all, Some(Datapath::Proxy), false, "asked for");
+    let mesh = Site::in_mesh(excess(&rules));
+    assert_chosen(&local(Asked::Auto), &mesh, &all, None, false, why);
     for asked in [Asked::Connect, Asked::Lookup] {
-        assert_chosen(&gateway(asked), &all, None, true, why);
-        let plan = Plan { datapaths: choose(&gateway(asked), &Plan::empty(1), &all), ..gateway(asked) };
+        assert_chosen(&local(asked), &gateway, &all, None, true, why);
+        let chosen = local(asked).choose(&gateway, &all);
+        let routes = vec![Arc::new(Route { chosen, ..local(asked).route })];
+        let (name, address) = ("gate".to_owned(), "[::]:31400".parse().unwrap());
+        let listener = Listener { number: 0, name, address, rules: rules.clone(), routes };
+        let plan = Plan { listeners: vec![listener.into()], ..Plan::empty(1) };
         let said: Vec<_> = refusals(&plan).map(|(_, said)| said).collect();
         assert_eq!(said, [format!("VirtualService default/r: its connections are refused: {why}")]);
-        assert_chosen(&mesh(asked), &all, None, true, why);
+        assert_chosen(&local(asked), &mesh, &all, None, true, why);
     }
 }
 
 #[test]
-fn nobody_is_looked_for_where_that_decides_nothing() {
-    let never = |address: SocketAddr| -> Presence { panic!("{address}") };
-    let not_local = |ip: IpAddr| -> bool { panic!("{ip}") };
-    let ground = Ground { is_local: &not_local, ..incapable(&never) };
+fn who_listens_does_not_matter_where_that_decides_nothing() {
+    let hosts = [listening(), silent(), unfit(), Host::new(1)].map(incapable);
+    let networks = vec!["192.0.2.0/24".parse().unwrap()];
+    let elsewhere = Host { networks, ..hosts[0].clone() };
     for asked in [Asked::Auto, Asked::Proxy, Asked::Connect, Asked::Lookup] {
-        choose(&at_gateway(local(asked)), &Plan::empty(1), &ground);
-        choose(&in_mesh(local(asked)), &Plan::empty(1), &ground);
+        for site in [at_gateway(), in_mesh()] {
+            let expected = local(asked).choose(&site, &elsewhere);
+            assert!(hosts.iter().all(|host| local(asked).choose(&site, host) == expected), "{expected:?}");
+        }
     }
 }
 
 /// Datapath, the family of clients who are steered, and why, of a route at a gateway's address.
-fn steered(at: &str, route: Route) -> (Option<Datapath>, u32, String) {
-    let mut plan = at_gateway(route);
-    Arc::make_mut(&mut plan.listeners[0]).address = at.parse().unwrap();
-    let Chosen { datapath, family, reason, .. } = choose(&plan, &Plan::empty(1), &ground(&listening))[&7].clone();
+fn steered(at: &str, case: &Case) -> (Option<Datapath>, u32, String) {
+    let address: SocketAddr = at.parse().unwrap();
+    let site = Site { listener: Some(address.ip()), ..at_gateway() };
+    let Chosen { datapath, family, reason, .. } = case.choose(&site, &listening());
     (datapath, family, reason)
 }
 
@@ -251,7 +274,7 @@ fn connect_steers_clients_who_reach_every_endpoint() {
     let (four, six) = ("192.0.2.7:9000", "[2001:db8::7]:9000");
     let [any, mapped] = ["[::]:1", "[::ffff:192.0.2.1]:1"];
     let connect = |at: &str, endpoints: &[&str]| {
-        let (datapath, family, reason) = steered(at, to(endpoints));
+        let (datapath, family, reason) = steered(at, &to(endpoints));
         assert_eq!(datapath, Some(Datapath::Connect), "{reason}");
         (family, reason.contains("IPv4 clients are carried"))
     };
@@ -266,22 +289,22 @@ fn connect_steers_clients_who_reach_every_endpoint() {
         (mapped, &[six], "no IPv4 client"),
         (any, &[four, "/run/x.sock"], "unix:///run/x.sock is no TCP address"),
     ] {
-        let (datapath, _, reason) = steered(at, to(endpoints));
+        let (datapath, _, reason) = steered(at, &to(endpoints));
         assert_eq!(datapath, Some(Datapath::Proxy), "{at}");
         assert!(reason.contains(said) && reason.ends_with("all are carried"), "{reason}");
     }
     // What gets nothing does not matter.
     let mut other = to(&[four]);
-    other.destinations.push(destination("v2", 0, &[six, "/run/x.sock"]));
-    assert_eq!(steered(any, other).1, family::ANY);
+    other.push(destination("v2", 0, &[six, "/run/x.sock"]));
+    assert_eq!(steered(any, &other).1, family::ANY);
 }
 
 #[test]
 fn clients_are_handed_over_whose_family_every_endpoint_has() {
     let to = |endpoints: &[&str]| route(Asked::Auto, vec![destination("v1", 10_000, endpoints)]);
-    let (four, six) = (AT, "[::1]:9000");
+    let (four, six) = (AT, SIX);
     let at = |at: &str, endpoints: &[&str]| {
-        let (datapath, family, _) = steered(at, to(endpoints));
+        let (datapath, family, _) = steered(at, &to(endpoints));
         (datapath, family)
     };
     let (lookup, proxy) = (Some(Datapath::Lookup), (Some(Datapath::Proxy), family::ANY));

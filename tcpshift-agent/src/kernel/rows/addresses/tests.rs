@@ -31,6 +31,7 @@ fn a_route() -> Route {
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
         asked: Asked::Auto,
+        chosen: Chosen::default(),
         destinations: Vec::new(),
         table: WeightTable::new(Layout::Scattered, &[]),
     }
@@ -51,10 +52,9 @@ fn plan(Port { listeners, services }: &Port<'_>) -> Plan {
     let mut number = 0;
     for (ip, datapath) in *listeners {
         let address = SocketAddr::new(ip.parse().unwrap(), 9000);
-        let routes = vec![Arc::new(Route { number, ..route.clone() })];
+        let chosen = Chosen { datapath: Some(*datapath), family: family::ANY, ..Chosen::default() };
+        let routes = vec![Arc::new(Route { number, chosen, ..route.clone() })];
         plan.listeners.push(Arc::new(Listener { number, name: String::new(), address, rules: Vec::new(), routes }));
-        let chosen = Chosen { datapath: Some(*datapath), only: false, family: family::ANY, reason: String::new() };
-        plan.datapaths.insert(number, chosen);
         number += 1;
     }
     for (addresses, kind) in *services {

@@ -1,0 +1,197 @@
+//! View: what is in force, as readers are told it.
+//!
+//! The view is replaced whole after each change. So objects and status are read at any time, also while a change is made
+//! that takes long: readers wait for nobody.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::{App, request};
+use crate::admin::api::{
+    AssignmentStatus, Failure, GetReply, GetRequest, Item, Reason, StatusReply, Trouble, WatchFilter, WatchReply,
+    WatchRequest,
+};
+use crate::admin::status;
+use crate::admin::watch::Watchers;
+use crate::connections::Connections;
+use crate::logging;
+use crate::plan::{Plan, Sets};
+use crate::route::object::{Key, Object};
+use crate::route::store::{Refusal, Store};
+
+/// What is in force.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    store: Store,
+    plan: Arc<Plan>,
+    sets: Arc<Sets>,
+    labels: BTreeMap<String, String>,
+    /// Why listeners are not served.
+    down: BTreeMap<SocketAddr, String>,
+    /// Who decides, and why; without counts.
+    assignment: AssignmentStatus,
+    draining: bool,
+    /// Numbers of destinations that are gone, and may have connections.
+    retired: Vec<u32>,
+    /// Beside those of the plan and the store.
+    notes: Vec<String>,
+}
+
+impl View {
+    /// Of an agent that has read nothing yet.
+    pub(super) fn empty(seed: u64) -> Self {
+        Self {
+            store: Store::default(),
+            plan: Arc::new(Plan::empty(seed)),
+            sets: Arc::default(),
+            labels: BTreeMap::new(),
+            down: BTreeMap::new(),
+            assignment: AssignmentStatus::default(),
+            draining: false,
+            retired: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// What readers have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Readers {
+    view: watch::Receiver<Arc<View>>,
+    watchers: SharedWatchers,
+    connections: Arc<Connections>,
+    started: Instant,
+}
+
+/// Who watches objects. It is locked while a view with other objects is put in the place of another one, so that nobody who
+/// begins to watch misses a change.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SharedWatchers(Arc<Mutex<Watchers>>);
+
+impl SharedWatchers {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Watchers> {
+        // A panic leaves a list of whole events.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl App {
+    /// What is in force now.
+    pub(super) fn view(&self) -> View {
+        let plan = Arc::clone(&self.plan.borrow());
+        View {
+            store: self.store.clone(),
+            sets: Arc::clone(&self.sets),
+            labels: self.planner.scope.labels.clone(),
+            down: self.down.reasons(),
+            assignment: self.assignment.status(),
+            draining: self.draining,
+            retired: self.planner.memory.register.destinations.retired().collect(),
+            notes: self.files.errors().map(ToString::to_string).chain(self.missing.notes()).collect(),
+            plan,
+        }
+    }
+
+    /// Tells readers what is in force now.
+    pub(super) fn show(&self) {
+        self.view.send_replace(Arc::new(self.view()));
+    }
+
+    /// For whoever answers readers.
+    pub(super) fn readers(&self) -> Readers {
+        Readers {
+            view: self.view.subscribe(),
+            watchers: self.watchers.clone(),
+            connections: Arc::clone(&self.connections),
+            started: self.started,
+        }
+    }
+}
+
+impl Readers {
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// Objects.
+    pub(super) fn get(&self, request: &GetRequest) -> Result<GetReply, Failure> {
+        let view = self.view();
+        let objects = select(&view.store, &request.kind, request.namespace.as_deref(), request.name.as_deref())?;
+        let items =
+            objects.into_iter().map(|object| Item { object: object.document(), origin: object.origin.to_string() });
+        Ok(GetReply {
+            items: items.collect(),
+            resource_version: view.store.version().to_string(),
+            digest: view.plan.digest.to_string(),
+        })
+    }
+
+    /// Objects, and what becomes of them.
+    pub(super) fn watch(&self, request: WatchRequest) -> Result<WatchReply, Failure> {
+        let WatchRequest { kind, namespace, name, resource_version } = request;
+        let kinds = request::kinds(&kind)?;
+        let [kind] = kinds[..] else {
+            let words: Vec<_> = kinds.iter().map(|kind| kind.qualified()).collect();
+            return Err(Failure::new(Reason::BadRequest, format!("say which kind is meant: {}", words.join(" or "))));
+        };
+        let watchers = self.watchers.lock();
+        let view = self.view();
+        let present = view.store.of_kind(kind);
+        let filter = WatchFilter { kind: kind.qualified(), namespace, name };
+        watchers.start(filter, resource_version.as_deref(), &present, view.store.version())
+    }
+
+    /// The plan in force and what became of it.
+    pub(super) fn status(&self) -> StatusReply {
+        let (view, connections) = (self.view(), &*self.connections);
+        let View { store, plan, sets, labels, down, assignment, draining, retired, notes } = &*view;
+        let troubles = connections
+            .troubles()
+            .chain([("lines of the agent's log lost, since nobody reads its standard error", logging::lost())]);
+        let troubles = troubles.filter(|(_, count)| *count > 0);
+        StatusReply {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            generation: plan.generation,
+            digest: plan.digest.to_string(),
+            sets: sets.version,
+            seed: plan.seed,
+            datapath: status::datapaths(plan),
+            assignment: status::counted(assignment.clone(), plan, connections),
+            draining: *draining,
+            labels: labels.clone(),
+            objects: store.len() as u64,
+            listeners: status::listeners(plan, sets, connections, down),
+            retired_active: retired.iter().map(|number| connections.active_of(*number)).sum(),
+            trouble: troubles.map(|(reason, count)| Trouble { reason: reason.to_owned(), count }).collect(),
+            notes: plan.notes.iter().cloned().chain(store.hidden()).chain(notes.iter().cloned()).collect(),
+        }
+    }
+}
+
+fn select<'a>(
+    store: &'a Store,
+    kind: &str,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> Result<Vec<&'a Arc<Object>>, Failure> {
+    let kinds = request::kinds(kind)?;
+    let objects = kinds.iter().flat_map(|kind| store.of_kind(*kind)).filter(|object| {
+        namespace.is_none_or(|namespace| object.key.namespace == namespace)
+            && name.is_none_or(|name| object.key.name == name)
+    });
+    let objects: Vec<_> = objects.collect();
+    match name {
+        Some(name) if objects.is_empty() => {
+            let namespace = namespace.unwrap_or_default().to_owned();
+            let key = Key { kind: kinds[0], namespace, name: name.to_owned() };
+            Err(Failure::new(Reason::NotFound, Refusal::NotFound(key).to_string()))
+        }
+        _ => Ok(objects),
+    }
+}
