@@ -34,6 +34,23 @@ impl Source {
         paths.iter().map(read).collect()
     }
 
+    /// Whether the file is part of tests or benchmarks of Rust code and of nothing that is delivered.
+    pub(crate) fn is_test(&self) -> bool {
+        self.path.split('/').any(|name| ["tests", "tests.rs", "benches", "fuzz"].contains(&name))
+    }
+
+    /// Whether the file has unit tests alone: `tests.rs` beside what it tests, or below it.
+    pub(crate) fn is_unit_test(&self) -> bool {
+        self.path
+            .split_once("/src/")
+            .is_some_and(|(_, inside)| inside.split('/').any(|name| name == "tests" || name == "tests.rs"))
+    }
+
+    /// The code up to the file's unit tests, which are its last module.
+    pub(crate) fn code_without_tests(&self) -> &str {
+        self.code.split_once("#[cfg(test)]\nmod tests {").map_or(&self.code, |(code, _)| code)
+    }
+
     /// Words (names and keywords) of the code, each with its line.
     pub(crate) fn words(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.code.lines().enumerate();
@@ -43,9 +60,9 @@ impl Source {
         })
     }
 
-    /// The line of a place in the code.
-    pub(crate) fn line(&self, place: usize) -> usize {
-        self.code.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1
+    /// The line of a byte of the code, by its index.
+    pub(crate) fn line(&self, index: usize) -> usize {
+        self.code.bytes().take(index).filter(|byte| *byte == b'\n').count() + 1
     }
 }
 
