@@ -40,7 +40,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
 ];
 
 /// Crates that only these files (or folders) may name.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("serde_yaml", &["tcpshift-agent/src/route/write.rs", "tests/"]),
     ("hickory_resolver", &["tcpshift-agent/src/resolve/lookup.rs"]),
     ("aya", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/", "tests/", "bench/"]),
@@ -48,7 +48,12 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("aya_obj", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/"]),
     ("aya_ebpf", &["tcpshift-ebpf/"]),
     ("aya_log_ebpf", &["tcpshift-ebpf/"]),
-    ("clap", &["tcpshift-agent/src/cli.rs", "tcpshift-agent/src/cli/", "xtask/", "bench/"]),
+    (
+        "clap",
+        &["tcpshift-agent/src/cli.rs", "tcpshift-agent/src/cli/", "tcpshift-agent/tests/documents/", "xtask/", "bench/"],
+    ),
+    ("clap_complete", &["tcpshift-agent/src/cli/completions.rs"]),
+    ("clap_mangen", &["tcpshift-agent/tests/documents/"]),
     (
         "tcpshift_agent",
         &["tcpshift-agent/src/main.rs", "tcpshift-agent/tests/", "tcpshift-agent/benches/", "tests/", "fuzz/"],
