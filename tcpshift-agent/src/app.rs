@@ -29,7 +29,7 @@ use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
-use crate::admin::Command;
+use crate::admin::AdminCommand;
 use crate::admin::watch::Watchers;
 use crate::connections::Connections;
 use crate::handover::{Listening, activation, notify};
@@ -40,9 +40,9 @@ use crate::plan::{Plan, Route};
 use crate::proxy::{self, Proxy, limits};
 use crate::resolve::{self, Resolver};
 use crate::route::files::Files;
-use crate::route::files::watch::{SETTLE, SHORTEST_ROUND, Watch};
+use crate::route::files::watch::{FilesWatch, SETTLE, SHORTEST_ROUND};
 use crate::route::problem::{Problem, Severity};
-use crate::route::state::State;
+use crate::route::state::StateFolder;
 use crate::route::store::Store;
 pub use assignment::Assign;
 use assignment::Assignment;
@@ -127,7 +127,7 @@ struct App {
     /// Another agent reads the state; nothing is changed.
     handing_over: bool,
     store: Store,
-    state: State,
+    state: StateFolder,
     /// Where the admin socket is.
     admin: PathBuf,
     files: Files,
@@ -254,7 +254,7 @@ async fn serve(
         .context("cannot start the proxy")?;
     let served = succession::furnish(&mut proxy, predecessor.as_mut(), activated);
     let names = predecessor.as_mut().map(|taken| std::mem::take(&mut taken.names)).unwrap_or_default();
-    let mut watch = Watch::new(paths.clone());
+    let mut watch = FilesWatch::new(paths.clone());
     let mut app = App {
         identity: Identity {
             namespace,
@@ -329,7 +329,12 @@ async fn serve(
 
 impl App {
     /// Serves until it is told to end, or another agent serves in its place.
-    async fn work(&mut self, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>, watch: &mut Watch) {
+    async fn work(
+        &mut self,
+        signals: &mut Signals,
+        commands: &mut mpsc::Receiver<AdminCommand>,
+        watch: &mut FilesWatch,
+    ) {
         let mut look_at = tokio::time::Instant::now() + SHORTEST_ROUND;
         // Not before, whatever is reported: a folder that changes all the time must not take all the time.
         let mut rest_until = look_at;
@@ -342,7 +347,7 @@ impl App {
             let some_down = self.down.len() > 0;
             tokio::select! {
                 Some(command) = commands.recv() => match command {
-                    Command::HandOver(stream) => if self.hand_over(stream, signals, commands).await {
+                    AdminCommand::HandOver(stream) => if self.hand_over(stream, signals, commands).await {
                         return;
                     },
                     command => self.answer(command).await,
@@ -397,7 +402,7 @@ impl App {
 
     /// Lets connections end, answers questions meanwhile, and closes what is left after the timeout or a
     /// second signal. Programs go on steering until the agent is gone: nobody else would serve their clients.
-    async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>) {
+    async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<AdminCommand>) {
         self.draining = true;
         // After a hand-over this has been done, and finds nothing.
         self.proxy.drain().await;

@@ -96,20 +96,20 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Arguments),
-    Apply(apply::Arguments),
-    Preview(preview::Arguments),
-    Delete(delete::Arguments),
-    Get(get::Arguments),
-    Describe(describe::Arguments),
-    Shift(shift::Arguments),
-    Validate(validate::Arguments),
-    Analyze(analyze::Arguments),
-    Status(status::Arguments),
-    Hosts(hosts::Arguments),
-    Doctor(doctor::Arguments),
-    Unload(unload::Arguments),
-    Completions(completions::Arguments),
+    Run(run::RunArguments),
+    Apply(apply::ApplyArguments),
+    Preview(preview::PreviewArguments),
+    Delete(delete::DeleteArguments),
+    Get(get::GetArguments),
+    Describe(describe::DescribeArguments),
+    Shift(shift::ShiftArguments),
+    Validate(validate::ValidateArguments),
+    Analyze(analyze::AnalyzeArguments),
+    Status(status::StatusArguments),
+    Hosts(hosts::HostsArguments),
+    Doctor(doctor::DoctorArguments),
+    Unload(unload::UnloadArguments),
+    Completions(completions::CompletionsArguments),
 }
 
 /// The namespace of objects in files.

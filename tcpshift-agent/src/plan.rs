@@ -26,7 +26,7 @@ use tcpshift_common::decide::{Steer, Table};
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{decide, destination};
 
-pub use crate::route::annotations::Asked;
+pub use crate::route::annotations::Wish;
 pub use crate::route::kind::Kind;
 pub use crate::route::model::policy::Keepalive;
 pub use choice::{Chosen, Datapath, Ground, Presence};
@@ -113,7 +113,7 @@ pub struct Route {
     /// How long its connections may last.
     pub limits: Limits,
     /// The datapath that the object asks for.
-    pub asked: Asked,
+    pub asked: Wish,
     /// Where it goes, in the order of the route file.
     pub destinations: Vec<Destination>,
     /// Which slot belongs to which of `destinations`.

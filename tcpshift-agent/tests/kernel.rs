@@ -13,7 +13,7 @@ use tcpshift_agent::connections::Connections;
 use tcpshift_agent::kernel::{Asked, Kernel, OnLoss, Wanted};
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::{Listener, Plan};
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::{self, Decision, Inputs, outcome};
@@ -107,7 +107,7 @@ fn compiled() -> Plan {
     let objects: Vec<_> = entries
         .into_iter()
         .map(|entry| match entry {
-            Entry::Valid(object) => *object,
+            ReadDocument::Valid(object) => *object,
             _ => panic!("{problems:#?}"),
         })
         .collect();

@@ -6,11 +6,11 @@ use super::change::Unchanged;
 use super::down::with_names;
 use super::{App, request};
 use crate::admin::api::{
-    ChangeReply, Failure, GetReply, GetRequest, Item, Reason, StatusReply, Trouble, WatchFilter, WatchReply,
+    ApiFailure, ChangeReply, FailureReason, GetReply, GetRequest, Item, StatusReply, Trouble, WatchFilter, WatchReply,
     WatchRequest,
 };
 use crate::admin::status;
-use crate::admin::{Command, Reply};
+use crate::admin::{AdminCommand, Reply};
 use crate::handover::give;
 use crate::logging;
 use crate::route::object::Object;
@@ -23,7 +23,7 @@ fn tell(reply: Reply<ChangeReply>, done: Result<ChangeReply, Unchanged>) {
         Err(Unchanged::Failed(failure)) => drop(reply.send(Err(failure))),
         Err(Unchanged::Taken(failures)) => drop(tokio::spawn(async move {
             let reasons: Vec<_> = with_names(failures).await.iter().map(ToString::to_string).collect();
-            let failure = Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; ")));
+            let failure = ApiFailure::new(FailureReason::Failed, format!("{}; nothing is changed", reasons.join("; ")));
             drop(reply.send(Err(failure)));
         })),
     }
@@ -31,33 +31,33 @@ fn tell(reply: Reply<ChangeReply>, done: Result<ChangeReply, Unchanged>) {
 
 impl App {
     /// Carries out a command. Who does not wait for the answer any more does not get it.
-    pub(super) async fn answer(&mut self, command: Command) {
+    pub(super) async fn answer(&mut self, command: AdminCommand) {
         match command {
             // Whoever gave up before it was begun does not expect it to happen any more.
             command if command.is_abandoned() => {}
-            Command::Apply(request, reply) => tell(reply, self.apply(request).await),
-            Command::Delete(request, reply) => tell(reply, self.delete(request).await),
-            Command::Shift(request, reply) => tell(reply, self.shift(request).await),
-            Command::Preview(request, reply) => drop(reply.send(self.preview(request))),
-            Command::Get(request, reply) => drop(reply.send(self.get(&request))),
-            Command::Watch(request, reply) => drop(reply.send(self.watch(request))),
-            Command::Status(reply) => drop(reply.send(Ok(self.status()))),
+            AdminCommand::Apply(request, reply) => tell(reply, self.apply(request).await),
+            AdminCommand::Delete(request, reply) => tell(reply, self.delete(request).await),
+            AdminCommand::Shift(request, reply) => tell(reply, self.shift(request).await),
+            AdminCommand::Preview(request, reply) => drop(reply.send(self.preview(request))),
+            AdminCommand::Get(request, reply) => drop(reply.send(self.get(&request))),
+            AdminCommand::Watch(request, reply) => drop(reply.send(self.watch(request))),
+            AdminCommand::Status(reply) => drop(reply.send(Ok(self.status()))),
             // The first one is taken by whoever calls this; here it cannot be granted.
-            Command::HandOver(stream) => {
+            AdminCommand::HandOver(stream) => {
                 let reason = if self.draining { "it is ending" } else { "it is handing over to another one already" };
                 tokio::spawn(give::refuse(stream, reason));
             }
         }
     }
 
-    fn get(&self, request: &GetRequest) -> Result<GetReply, Failure> {
+    fn get(&self, request: &GetRequest) -> Result<GetReply, ApiFailure> {
         let objects = self.select(&request.kind, request.namespace.as_deref(), request.name.as_deref())?;
         let items =
             objects.into_iter().map(|object| Item { object: object.document(), origin: object.origin.to_string() });
         Ok(GetReply { items: items.collect(), resource_version: self.store.version().to_string() })
     }
 
-    fn select(&self, kind: &str, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<&Arc<Object>>, Failure> {
+    fn select(&self, kind: &str, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<&Arc<Object>>, ApiFailure> {
         let kinds = request::kinds(kind)?;
         let objects = kinds.iter().flat_map(|kind| self.store.of_kind(*kind)).filter(|object| {
             namespace.is_none_or(|namespace| object.key.namespace == namespace)
@@ -68,18 +68,21 @@ impl App {
             Some(name) if objects.is_empty() => {
                 let namespace = namespace.unwrap_or_default().to_owned();
                 let key = crate::route::object::Key { kind: kinds[0], namespace, name: name.to_owned() };
-                Err(Failure::new(Reason::NotFound, Refusal::NotFound(key).to_string()))
+                Err(ApiFailure::new(FailureReason::NotFound, Refusal::NotFound(key).to_string()))
             }
             _ => Ok(objects),
         }
     }
 
-    fn watch(&self, request: WatchRequest) -> Result<WatchReply, Failure> {
+    fn watch(&self, request: WatchRequest) -> Result<WatchReply, ApiFailure> {
         let WatchRequest { kind, namespace, name, resource_version } = request;
         let kinds = request::kinds(&kind)?;
         let [kind] = kinds[..] else {
             let words: Vec<_> = kinds.iter().map(|kind| kind.qualified()).collect();
-            return Err(Failure::new(Reason::BadRequest, format!("say which kind is meant: {}", words.join(" or "))));
+            return Err(ApiFailure::new(
+                FailureReason::BadRequest,
+                format!("say which kind is meant: {}", words.join(" or ")),
+            ));
         };
         let present = self.store.of_kind(kind);
         let filter = WatchFilter { kind: kind.qualified(), namespace, name };

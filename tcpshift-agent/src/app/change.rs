@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use super::request::{Changed, Durable};
 use super::{App, succession};
-use crate::admin::api::{ApplyRequest, ChangeReply, DeleteRequest, Failure, Reason};
+use crate::admin::api::{ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, FailureReason};
 use crate::analyze::{self, Finding, code};
 use crate::connections::Connections;
 use crate::kernel;
@@ -23,13 +23,13 @@ use crate::route::store::Store;
 #[derive(Debug)]
 pub(super) enum Unchanged {
     /// What is answered.
-    Failed(Failure),
+    Failed(ApiFailure),
     /// These listeners cannot be opened.
     Taken(Vec<ListenFailure>),
 }
 
-impl From<Failure> for Unchanged {
-    fn from(failure: Failure) -> Self {
+impl From<ApiFailure> for Unchanged {
+    fn from(failure: ApiFailure) -> Self {
         Self::Failed(failure)
     }
 }
@@ -78,10 +78,10 @@ impl App {
     async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<Option<String>, Unchanged> {
         // Also once it has: whoever got through to this one finds the other by then.
         if self.handing_over {
-            return Err(Failure::new(Reason::Unavailable, succession::HANDING_OVER).into());
+            return Err(ApiFailure::new(FailureReason::Unavailable, succession::HANDING_OVER).into());
         }
         if self.draining {
-            return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed").into());
+            return Err(ApiFailure::new(FailureReason::Unavailable, "the agent is ending; nothing is changed").into());
         }
         let mut plan = self.compile(&store);
         let failures = self.proxy.open(&plan);
@@ -96,14 +96,14 @@ impl App {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.give_up();
-                return Err(Failure::new(Reason::Failed, format!("{error:#}; nothing is changed")).into());
+                return Err(ApiFailure::new(FailureReason::Failed, format!("{error:#}; nothing is changed")).into());
             }
         };
         let caution = match self.state.write(&stored, &deleted, store.version()) {
             Ok(caution) => caution,
             Err(error) => {
                 self.give_up();
-                return Err(Failure::new(Reason::Failed, format!("{error:#}")).into());
+                return Err(ApiFailure::new(FailureReason::Failed, format!("{error:#}")).into());
             }
         };
         self.publish(store, plan, prepared, failures).await;

@@ -15,7 +15,7 @@ use super::App;
 use crate::host::addresses::Addresses;
 use crate::kernel;
 use crate::plan::choice::{Ground, Presence, choose};
-use crate::plan::{Asked, Datapath, EndpointAddress, Plan, Route};
+use crate::plan::{Datapath, EndpointAddress, Plan, Route, Wish};
 
 /// How long names of endpoints are waited for before the plan of an agent that is gone ends.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ impl App {
     /// Endpoints of this host whose connections may be handed over.
     fn own_endpoints(&self, plan: &Plan) -> BTreeSet<SocketAddr> {
         let routes = plan.listeners.iter().flat_map(|listener| &listener.routes);
-        let routes = routes.filter(|route| matches!(route.asked, Asked::Auto | Asked::Lookup));
+        let routes = routes.filter(|route| matches!(route.asked, Wish::Auto | Wish::Lookup));
         let endpoints = routes.flat_map(|route| &route.destinations).flat_map(|destination| &*destination.endpoints);
         endpoints
             .filter_map(|endpoint| match &endpoint.address {

@@ -10,7 +10,7 @@ use super::{App, Options};
 use crate::admin::server;
 use crate::plan::{EndpointAddress, Plan};
 use crate::route::files::Files;
-use crate::route::state::State;
+use crate::route::state::StateFolder;
 use crate::trust::text;
 
 /// Fails if a file could have been written by others, or the state directory may not be used.
@@ -25,7 +25,7 @@ pub(super) fn prepare(options: &Options) -> anyhow::Result<()> {
             distrusted.len()
         );
     }
-    State::prepare(&options.state_dir)?;
+    StateFolder::prepare(&options.state_dir)?;
     if let Err(error) = server::prepare(&options.admin) {
         // Whoever binds the socket is told again, unless it is taken over.
         log::debug!("{error:#}");

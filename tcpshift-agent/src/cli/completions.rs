@@ -17,13 +17,13 @@ The script knows commands, options and their fixed values. It asks no agent.";
 /// Print a script that completes the words of this program in a shell
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct CompletionsArguments {
     /// The shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }
 
-pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
+pub(super) fn execute(arguments: &CompletionsArguments) -> Result<Done, Stop> {
     let mut command = super::command();
     let name = command.get_name().to_owned();
     let mut script = Vec::new();

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::outcome::{Done, Stop};
 use super::place::{self, AdminAddress};
-use super::table::{Table, wrap};
+use super::table::{TextTable, wrap};
 use super::{JsonOnly, screen};
 use crate::kernel::{self, Finding, LOG_BYTES, Logs, Outcome, Program, Report, Request, State, Verdict};
 
@@ -46,7 +46,7 @@ const OBJECT: u64 = 64 << 20;
 /// Try whether the kernel can decide for new connections here, and say what is missing
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct DoctorArguments {
     /// Print all of it as JSON
     #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
     output: Option<JsonOnly>,
@@ -71,7 +71,7 @@ pub(super) struct Arguments {
     admin: Option<AdminAddress>,
 }
 
-pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
+pub(super) fn execute(arguments: &DoctorArguments) -> Result<Done, Stop> {
     let failed = |error: anyhow::Error| Stop::Failed(format!("{error:#}"));
     let object = arguments.object.as_deref().map(read).transpose()?;
     let logs = arguments.log.as_deref().map(Logs::open).transpose().map_err(failed)?;
@@ -118,7 +118,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Stop> {
 /// The report for people: not more than [`LINES`] lines, whatever the kernel says.
 fn text(report: &Report, logs: Option<&Path>) -> String {
     let Report { works: _, finished, machine, programs, datapaths, assignment } = report;
-    let mut findings = Table::new(["MACHINE", "STATE", "FOUND"]);
+    let mut findings = TextTable::new(["MACHINE", "STATE", "FOUND"]);
     for Finding { what, state, found, cure } in machine {
         let state = match state {
             State::Ok => "ok",
@@ -130,7 +130,7 @@ fn text(report: &Report, logs: Option<&Path>) -> String {
             findings.push(&[String::new(), String::new(), format!("cure: {}", cut(cure, CELL))]);
         }
     }
-    let mut tried = Table::new(["PROGRAM", "TYPE", "VERIFIED", "STATE"]);
+    let mut tried = TextTable::new(["PROGRAM", "TYPE", "VERIFIED", "STATE"]);
     for program in programs.iter().take(PROGRAMS) {
         let verified = program.verified.map_or_else(|| "-".to_owned(), |count| count.to_string());
         tried.push(&[cut(&program.name, 24), program.kind.to_owned(), verified, state(program)]);
@@ -213,7 +213,7 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 fn verdicts(heading: &str, verdicts: &[Verdict]) -> String {
-    let mut table = Table::new([heading, "WORKS", "WHY"]);
+    let mut table = TextTable::new([heading, "WORKS", "WHY"]);
     for Verdict { name, works, why, cure } in verdicts {
         table.push(&[(*name).to_owned(), yes(*works), cut(why, CELL)]);
         if !cure.is_empty() {

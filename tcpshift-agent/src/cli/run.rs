@@ -32,7 +32,7 @@ closes the rest.";
 /// Start the agent: serve the ports of the Gateways, and divide their connections as the routes say
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct RunArguments {
     /// Files and folders of objects, watched for changes; none is fine
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -150,7 +150,7 @@ enum Assign {
     Agent,
 }
 
-pub(super) fn execute(arguments: Arguments, Way { admin, timeout }: Way) -> Result<Done, Stop> {
+pub(super) fn execute(arguments: RunArguments, Way { admin, timeout }: Way) -> Result<Done, Stop> {
     let options = Options {
         paths: arguments.paths,
         listen_addresses: arguments.listen_addresses,

@@ -15,7 +15,7 @@ use tcpshift_common::decide::steer;
 use tcpshift_common::listener::Rule;
 use tcpshift_common::{address, layout};
 
-use super::{Asked, Destination, EndpointAddress, Plan, Route};
+use super::{Destination, EndpointAddress, Plan, Route, Wish};
 
 /// How connections reach endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,7 +97,7 @@ pub fn choose(plan: &Plan, last: &Plan, ground: &Ground<'_>) -> BTreeMap<u32, Ch
         let excess = excess(&listener.rules);
         for route in &listener.routes {
             chosen.entry(route.number).or_insert_with(|| match &excess {
-                Some(why) if route.asked == Asked::Auto => nobody(why.clone()),
+                Some(why) if route.asked == Wish::Auto => nobody(why.clone()),
                 Some(why) => refused(why.clone()),
                 None => in_mesh(route, ground),
             });
@@ -137,11 +137,11 @@ fn excess(rules: &[Rule]) -> Option<Reason> {
 fn in_mesh(route: &Route, ground: &Ground<'_>) -> Chosen {
     let other = "clients inside a mesh are served by `connect` alone; remove the annotation tcpshift.io/datapath";
     match (route.asked, &ground.connect) {
-        (Asked::Proxy | Asked::Lookup, _) => refused(other.into()),
-        (Asked::Auto, Err(why)) => nobody(why.clone().into()),
-        (Asked::Connect, Err(why)) => refused(why.clone().into()),
-        (Asked::Auto, Ok(())) => by(Datapath::Connect, false, although("clients inside a mesh", needs_relay(route))),
-        (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
+        (Wish::Proxy | Wish::Lookup, _) => refused(other.into()),
+        (Wish::Auto, Err(why)) => nobody(why.clone().into()),
+        (Wish::Connect, Err(why)) => refused(why.clone().into()),
+        (Wish::Auto, Ok(())) => by(Datapath::Connect, false, although("clients inside a mesh", needs_relay(route))),
+        (Wish::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", needs_relay(route))),
     }
 }
 
@@ -152,12 +152,12 @@ fn at_gateway<'a>(
     excess: Option<&Reason>,
     ground: &Ground<'_>,
 ) -> Chosen {
-    if let Some(why) = excess.filter(|_| route.asked != Asked::Proxy) {
-        return if route.asked == Asked::Auto { by(Datapath::Proxy, false, why.clone()) } else { refused(why.clone()) };
+    if let Some(why) = excess.filter(|_| route.asked != Wish::Proxy) {
+        return if route.asked == Wish::Auto { by(Datapath::Proxy, false, why.clone()) } else { refused(why.clone()) };
     }
     match (route.asked, &ground.connect) {
-        (Asked::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
-        (Asked::Connect, Ok(())) => match family::connected(route, at) {
+        (Wish::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
+        (Wish::Connect, Ok(())) => match family::connected(route, at) {
             Ok((family, less)) => {
                 let less = less.or_else(|| needs_relay(route));
                 Chosen { family, ..by(Datapath::Connect, false, although("asked for", less)) }
@@ -166,15 +166,15 @@ fn at_gateway<'a>(
                 by(Datapath::Proxy, false, format!("`connect` is asked for, and {why}: all are carried").into())
             }
         },
-        (Asked::Connect, Err(why)) => refused(why.clone().into()),
-        (Asked::Lookup, _) => {
+        (Wish::Connect, Err(why)) => refused(why.clone().into()),
+        (Wish::Lookup, _) => {
             if let Some(why) = impossible(route, ground) {
                 return refused(why);
             }
             let less = needs_relay(route).or_else(|| absent(route, ground, || false));
             by(Datapath::Lookup, true, although("asked for", less))
         }
-        (Asked::Auto, _) => {
+        (Wish::Auto, _) => {
             // A version that is restarted is silent for a moment; where its connections go does not change by that.
             let stays =
                 || before().is_some_and(|(was, last)| was == Datapath::Lookup && have_same_endpoints(last, route));

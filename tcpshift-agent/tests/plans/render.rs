@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use tcpshift_agent::plan::{
-    Asked, Destination, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings, steer_name,
+    Destination, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings, Wish, steer_name,
 };
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::destination::policy;
@@ -66,7 +66,7 @@ fn route(text: &mut String, place: usize, route: &Route) {
     if *on_empty == OnEmpty::Redistribute {
         about.push_str(", redistributed");
     }
-    if *asked != Asked::Auto {
+    if *asked != Wish::Auto {
         write!(about, ", asks for {asked:?}").expect("a string takes everything");
     }
     let Limits { idle_timeout, max_duration } = limits;

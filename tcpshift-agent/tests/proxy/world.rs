@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tcpshift_agent::connections::{Connections, DestinationCount};
 use tcpshift_agent::plan::weigh::{Layout, WeightTable};
-use tcpshift_agent::plan::{Asked, Destination, Endpoint, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable};
+use tcpshift_agent::plan::{Destination, Endpoint, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable, Wish};
 use tcpshift_agent::proxy::Proxy;
 use tcpshift_common::address::Prefix;
 use tcpshift_common::decide::{Steer, steer};
@@ -131,7 +131,7 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
         steer: Steer { by, v4_bits: 32, v6_bits: 128 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
-        asked: Asked::Auto,
+        asked: Wish::Auto,
         destinations,
         table,
     })

@@ -406,7 +406,7 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
         steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
-        asked: crate::plan::Asked::Auto,
+        asked: crate::plan::Wish::Auto,
         destinations: destinations.collect(),
         table,
     };

@@ -37,7 +37,7 @@ fn destination(name: &str, slots: u32, endpoints: &[&str]) -> Destination {
     }
 }
 
-fn route(asked: Asked, destinations: Vec<Destination>) -> Route {
+fn route(asked: Wish, destinations: Vec<Destination>) -> Route {
     Route {
         number: 7,
         kind: Kind::VirtualService,
@@ -54,7 +54,7 @@ fn route(asked: Asked, destinations: Vec<Destination>) -> Route {
     }
 }
 
-fn local(asked: Asked) -> Route {
+fn local(asked: Wish) -> Route {
     route(asked, vec![destination("v1", 8_000, &[AT]), destination("v2", 2_000, &[BESIDE])])
 }
 
@@ -114,9 +114,9 @@ fn assert_chosen(plan: &Plan, ground: &Ground<'_>, datapath: Option<Datapath>, o
 fn local_endpoints_that_listen_are_handed_the_syn() {
     let ground = ground(&listening);
     let why = "every endpoint listens on this host";
-    assert_chosen(&at_gateway(local(Asked::Auto)), &ground, Some(Datapath::Lookup), false, why);
+    assert_chosen(&at_gateway(local(Wish::Auto)), &ground, Some(Datapath::Lookup), false, why);
     // What gets nothing does not matter, and a share that is refused is refused there too.
-    let mut other = local(Asked::Auto);
+    let mut other = local(Wish::Auto);
     other.destinations.push(destination("v3", 0, &["192.0.2.7:9000"]));
     other.destinations.push(destination("v4", 5, &[]));
     assert_chosen(&at_gateway(other), &ground, Some(Datapath::Lookup), false, why);
@@ -129,17 +129,17 @@ fn auto_is_carried_where_something_stands_in_the_way() {
         assert_chosen(&at_gateway(route), ground, Some(Datapath::Proxy), false, why);
     };
     let with = |change: fn(&mut Route)| {
-        let mut route = local(Asked::Auto);
+        let mut route = local(Wish::Auto);
         change(&mut route);
         route
     };
-    carried(local(Asked::Auto), &incapable(&listening), "no lookup");
-    carried(local(Asked::Auto), &ground(&silent), "nothing listens at 127.0.0.1:9001");
-    carried(local(Asked::Auto), &ground(&unfit), "127.0.0.1:9001: it listens with MPTCP");
-    carried(route(Asked::Auto, vec![destination("v1", 10_000, &[])]), &listens, "there is no endpoint");
-    let far = route(Asked::Auto, vec![destination("v1", 10_000, &[AT, "192.0.2.7:9000"])]);
+    carried(local(Wish::Auto), &incapable(&listening), "no lookup");
+    carried(local(Wish::Auto), &ground(&silent), "nothing listens at 127.0.0.1:9001");
+    carried(local(Wish::Auto), &ground(&unfit), "127.0.0.1:9001: it listens with MPTCP");
+    carried(route(Wish::Auto, vec![destination("v1", 10_000, &[])]), &listens, "there is no endpoint");
+    let far = route(Wish::Auto, vec![destination("v1", 10_000, &[AT, "192.0.2.7:9000"])]);
     carried(far, &listens, "192.0.2.7:9000 is not an address of this host");
-    let unix = route(Asked::Auto, vec![destination("v1", 10_000, &["/run/x"])]);
+    let unix = route(Wish::Auto, vec![destination("v1", 10_000, &["/run/x"])]);
     carried(unix, &listens, "unix:///run/x is no TCP address");
     let sequence = with(|route| route.steer.by = steer::SEQUENCE);
     carried(sequence, &listens, "steer-by sequence would count packets there, and not connections");
@@ -155,13 +155,13 @@ fn auto_is_carried_where_something_stands_in_the_way() {
 
 #[test]
 fn a_version_that_restarts_does_not_change_the_datapath() {
-    let plan = at_gateway(local(Asked::Auto));
-    let mut last = at_gateway(local(Asked::Auto));
+    let plan = at_gateway(local(Wish::Auto));
+    let mut last = at_gateway(local(Wish::Auto));
     let chosen_after = |last: &Plan| chosen(&plan, last, &ground(&silent)).0;
     assert_eq!(chosen_after(&last), Some(Datapath::Proxy), "it was not chosen for");
     last.datapaths = choose(&last, &Plan::empty(1), &ground(&listening));
     assert_eq!(chosen_after(&last), Some(Datapath::Lookup));
-    let other = route(Asked::Auto, vec![destination("v1", 8_000, &[AT]), destination("v2", 2_000, &["127.0.0.1:1"])]);
+    let other = route(Wish::Auto, vec![destination("v1", 8_000, &[AT]), destination("v2", 2_000, &["127.0.0.1:1"])]);
     let last = Plan { datapaths: last.datapaths.clone(), ..at_gateway(other) };
     assert_eq!(chosen_after(&last), Some(Datapath::Proxy), "an endpoint is another one");
 }
@@ -170,16 +170,16 @@ fn a_version_that_restarts_does_not_change_the_datapath() {
 fn what_is_asked_for_is_done_or_said() {
     let (all, none) = (ground(&listening), incapable(&listening));
     let plan = |asked| at_gateway(local(asked));
-    assert_chosen(&plan(Asked::Proxy), &all, Some(Datapath::Proxy), false, "asked for");
-    assert_chosen(&plan(Asked::Connect), &all, Some(Datapath::Connect), false, "asked for");
-    assert_chosen(&plan(Asked::Connect), &none, None, true, "no connect");
-    assert_chosen(&plan(Asked::Lookup), &all, Some(Datapath::Lookup), true, "asked for");
+    assert_chosen(&plan(Wish::Proxy), &all, Some(Datapath::Proxy), false, "asked for");
+    assert_chosen(&plan(Wish::Connect), &all, Some(Datapath::Connect), false, "asked for");
+    assert_chosen(&plan(Wish::Connect), &none, None, true, "no connect");
+    assert_chosen(&plan(Wish::Lookup), &all, Some(Datapath::Lookup), true, "asked for");
     let said = "asked for, although nothing listens at 127.0.0.1:9001";
-    assert_chosen(&plan(Asked::Lookup), &ground(&silent), Some(Datapath::Lookup), true, said);
-    assert_chosen(&plan(Asked::Lookup), &none, None, true, "no lookup");
-    let far = route(Asked::Lookup, vec![destination("v1", 10_000, &["192.0.2.7:9000"])]);
+    assert_chosen(&plan(Wish::Lookup), &ground(&silent), Some(Datapath::Lookup), true, said);
+    assert_chosen(&plan(Wish::Lookup), &none, None, true, "no lookup");
+    let far = route(Wish::Lookup, vec![destination("v1", 10_000, &["192.0.2.7:9000"])]);
     assert_chosen(&at_gateway(far), &all, None, true, "192.0.2.7:9000 is not an address of this host");
-    let mut idle = local(Asked::Lookup);
+    let mut idle = local(Wish::Lookup);
     idle.limits.idle_timeout = Some(Duration::from_secs(1));
     let said = "asked for, although idle timeout needs the relay";
     assert_chosen(&at_gateway(idle), &all, Some(Datapath::Lookup), true, said);
@@ -189,11 +189,11 @@ fn what_is_asked_for_is_done_or_said() {
 fn clients_inside_a_mesh_are_steered_or_not_served() {
     let (all, none) = (ground(&listening), incapable(&listening));
     let plan = |asked| in_mesh(local(asked));
-    assert_chosen(&plan(Asked::Auto), &all, Some(Datapath::Connect), false, "clients inside a mesh");
-    assert_chosen(&plan(Asked::Connect), &all, Some(Datapath::Connect), false, "asked for");
-    assert_chosen(&plan(Asked::Auto), &none, None, false, "no connect");
-    assert_chosen(&plan(Asked::Connect), &none, None, true, "no connect");
-    for asked in [Asked::Proxy, Asked::Lookup] {
+    assert_chosen(&plan(Wish::Auto), &all, Some(Datapath::Connect), false, "clients inside a mesh");
+    assert_chosen(&plan(Wish::Connect), &all, Some(Datapath::Connect), false, "asked for");
+    assert_chosen(&plan(Wish::Auto), &none, None, false, "no connect");
+    assert_chosen(&plan(Wish::Connect), &none, None, true, "no connect");
+    for asked in [Wish::Proxy, Wish::Lookup] {
         let (datapath, only, why) = chosen(&plan(asked), &Plan::empty(1), &all);
         assert!(datapath.is_none() && only && why.ends_with("remove the annotation tcpshift.io/datapath"), "{why}");
     }
@@ -209,15 +209,15 @@ fn more_rules_than_programs_look_at_are_carried_only_if_no_other_datapath_is_ask
         plan.listeners[0] = Listener { rules: rules.clone(), ..Listener::clone(&plan.listeners[0]) }.into();
         plan
     };
-    assert_chosen(&gateway(Asked::Auto), &all, Some(Datapath::Proxy), false, why);
-    assert_chosen(&gateway(Asked::Proxy), &all, Some(Datapath::Proxy), false, "asked for");
+    assert_chosen(&gateway(Wish::Auto), &all, Some(Datapath::Proxy), false, why);
+    assert_chosen(&gateway(Wish::Proxy), &all, Some(Datapath::Proxy), false, "asked for");
     let mesh = |asked| {
         let mut plan = in_mesh(local(asked));
         plan.mesh[0] = MeshListener { rules: rules.clone(), ..MeshListener::clone(&plan.mesh[0]) }.into();
         plan
     };
-    assert_chosen(&mesh(Asked::Auto), &all, None, false, why);
-    for asked in [Asked::Connect, Asked::Lookup] {
+    assert_chosen(&mesh(Wish::Auto), &all, None, false, why);
+    for asked in [Wish::Connect, Wish::Lookup] {
         assert_chosen(&gateway(asked), &all, None, true, why);
         let plan = Plan { datapaths: choose(&gateway(asked), &Plan::empty(1), &all), ..gateway(asked) };
         let said: Vec<_> = refusals(&plan).map(|(_, said)| said).collect();
@@ -231,7 +231,7 @@ fn nobody_is_looked_for_where_that_decides_nothing() {
     let never = |address: SocketAddr| -> Presence { panic!("{address}") };
     let not_local = |ip: IpAddr| -> bool { panic!("{ip}") };
     let ground = Ground { is_local: &not_local, ..incapable(&never) };
-    for asked in [Asked::Auto, Asked::Proxy, Asked::Connect, Asked::Lookup] {
+    for asked in [Wish::Auto, Wish::Proxy, Wish::Connect, Wish::Lookup] {
         choose(&at_gateway(local(asked)), &Plan::empty(1), &ground);
         choose(&in_mesh(local(asked)), &Plan::empty(1), &ground);
     }
@@ -247,7 +247,7 @@ fn steered(at: &str, route: Route) -> (Option<Datapath>, u32, String) {
 
 #[test]
 fn connect_steers_clients_who_reach_every_endpoint() {
-    let to = |endpoints: &[&str]| route(Asked::Connect, vec![destination("v1", 10_000, endpoints)]);
+    let to = |endpoints: &[&str]| route(Wish::Connect, vec![destination("v1", 10_000, endpoints)]);
     let (four, six) = ("192.0.2.7:9000", "[2001:db8::7]:9000");
     let [any, mapped] = ["[::]:1", "[::ffff:192.0.2.1]:1"];
     let connect = |at: &str, endpoints: &[&str]| {
@@ -278,7 +278,7 @@ fn connect_steers_clients_who_reach_every_endpoint() {
 
 #[test]
 fn clients_are_handed_over_whose_family_every_endpoint_has() {
-    let to = |endpoints: &[&str]| route(Asked::Auto, vec![destination("v1", 10_000, endpoints)]);
+    let to = |endpoints: &[&str]| route(Wish::Auto, vec![destination("v1", 10_000, endpoints)]);
     let (four, six) = (AT, "[::1]:9000");
     let at = |at: &str, endpoints: &[&str]| {
         let (datapath, family, _) = steered(at, to(endpoints));

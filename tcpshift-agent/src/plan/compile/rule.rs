@@ -10,9 +10,9 @@ use super::Compiler;
 use super::target::Target;
 use crate::plan::weigh::Layout;
 use crate::plan::{Limits, OnEmpty, Route, WeightTable};
-use crate::route::annotations::{SteerBy, Steering};
+use crate::route::annotations::{Annotations, SteerBy};
 use crate::route::kind::Kind;
-use crate::route::model::{TcpRoute, VirtualService, gateway_api};
+use crate::route::model::{TcpRule, VirtualService, gateway_api};
 use crate::route::object::{Key, Object};
 
 /// Where a rule of a VirtualService is served.
@@ -34,7 +34,7 @@ pub(super) struct Found<'a> {
     pub(super) rule: usize,
     /// Who the rule is among those of the object.
     pub(super) id: u32,
-    pub(super) steering: Steering,
+    pub(super) steering: Annotations,
     pub(super) limits: Limits,
     /// With the weights that the rule gives them.
     pub(super) targets: Vec<(Arc<Target>, u64)>,
@@ -48,7 +48,7 @@ impl<'a> Compiler<'a> {
         object: &'a Object,
         service: &'a VirtualService,
         index: usize,
-        rule: &'a TcpRoute,
+        rule: &'a TcpRule,
     ) -> Arc<Route> {
         let targets = rule
             .route
@@ -69,13 +69,13 @@ impl<'a> Compiler<'a> {
         port: u16,
         object: &'a Object,
         route: &'a gateway_api::TcpRoute,
-        rule: &'a gateway_api::tcp_route::Rule,
+        rule: &'a gateway_api::tcp_route::TcpRouteRule,
     ) -> Arc<Route> {
         let targets =
             rule.backends.iter().map(|backend| (self.backend(object, port, backend), u64::from(backend.weight)));
         let targets: Vec<_> = targets.collect();
         let limits = targets.first().map(|(first, _)| first.limits).unwrap_or_default();
-        let steering = Steering { asked: route.asked, ..Steering::default() };
+        let steering = Annotations { asked: route.asked, ..Annotations::default() };
         self.finish(at, Found { key: &object.key, rule: 0, id: 0, steering, limits, targets })
     }
 

@@ -15,7 +15,7 @@ use super::rule::Found;
 use super::target::Target;
 use super::ways::{self, Ways};
 use crate::plan::catalog::Wanted;
-use crate::route::annotations::Steering;
+use crate::route::annotations::Annotations;
 use crate::route::object::Key;
 
 /// Endpoints that services may have together, for each route that the kernel has room for: half of its room.
@@ -49,7 +49,7 @@ impl<'a> Compiler<'a> {
                 if target.unusable.is_none() {
                     (routes, endpoints) = (routes + families, endpoints + target.endpoint_count());
                     let (at, limits) = (listener_name(&reached.host, number), target.limits);
-                    let (steering, targets) = (Steering::default(), vec![(target, 0)]);
+                    let (steering, targets) = (Annotations::default(), vec![(target, 0)]);
                     let route = || self.finish(&at, Found { key, rule: 0, id: 0, steering, limits, targets });
                     port.ways.add(&[(Prefix::ANY, Prefix::ANY)], route);
                 }

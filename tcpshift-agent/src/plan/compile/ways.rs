@@ -8,7 +8,7 @@ use tcpshift_common::address::{Address, Prefix};
 use tcpshift_common::listener::Rule;
 
 use crate::plan::Route;
-use crate::route::model::{GatewayRef, RouteMatch, TcpRoute};
+use crate::route::model::{GatewayRef, RouteMatch, TcpRule};
 
 /// Bits in front of an IPv4 address in the IPv6 address that stands for it.
 const MAPPED_BITS: u32 = 96;
@@ -55,7 +55,7 @@ impl Ways {
 
 /// The ways into a rule at a port of a gateway, or of the mesh, by the blocks of its match that fit.
 pub(super) fn entrances(
-    rule: &TcpRoute,
+    rule: &TcpRule,
     port: u16,
     here: &GatewayRef,
     fits: impl Fn(&RouteMatch) -> bool,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tcpshift_agent::plan::Plan;
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
 use tcpshift_common::address::Flow;
@@ -79,7 +79,7 @@ fn plan(text: String) -> Plan {
     };
     let (entries, _) = read_all(&[Document { name: "test.yaml".to_owned(), text }], None);
     let objects = entries.into_iter().filter_map(|entry| match entry {
-        Entry::Valid(object) => Some(*object),
+        ReadDocument::Valid(object) => Some(*object),
         _ => None,
     });
     let mut store = Store::default();
