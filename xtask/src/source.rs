@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 /// One file.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
+pub(crate) struct SourceFile {
     /// Path from the workspace's folder, with `/` between.
     pub(crate) path: String,
     /// As it is.
@@ -15,7 +15,7 @@ pub(crate) struct Source {
     pub(crate) code: String,
 }
 
-impl Source {
+impl SourceFile {
     /// A file by its path and text.
     pub(crate) fn new(path: &str, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
@@ -170,7 +170,7 @@ mod tests {
     fn comments_and_literals_are_blank_and_code_stays() {
         let text = "a /* b /* c */ d */ e \"f\\\" // g\" h 'i' '\\'' &'k l r#\"m\" n\"# o // p\nb\"q\" r#in s";
         assert_eq!(
-            Source::new("x.rs", text).words().collect::<Vec<_>>(),
+            SourceFile::new("x.rs", text).words().collect::<Vec<_>>(),
             [(1, "a"), (1, "e"), (1, "h"), (1, "k"), (1, "l"), (1, "o"), (2, "r"), (2, "in"), (2, "s")]
         );
     }

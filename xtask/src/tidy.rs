@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 
 use crate::cargo::workspace;
-use crate::source::Source;
+use crate::source::SourceFile;
 
 /// A file longer than this has more than one subject.
 const LINES: usize = 400;
@@ -28,7 +28,7 @@ const UNSAFE: [&str; 3] = ["tcpshift-ebpf/src/", "tcpshift-agent/src/kernel/sys.
 
 /// Checks every Rust file of the workspace, and prints every problem.
 pub(crate) fn tidy() -> Result<()> {
-    let sources = Source::all(workspace())?;
+    let sources = SourceFile::all(workspace())?;
     let mut problems: Vec<String> =
         sources.iter().flat_map(|source| [form(source), arrows::arrows(source)].concat()).collect();
     problems.extend(blocking::blocking(&sources));
@@ -49,8 +49,8 @@ pub(crate) fn tidy() -> Result<()> {
 }
 
 /// What every file must be like.
-fn form(source: &Source) -> Vec<String> {
-    let Source { path, text, code } = source;
+fn form(source: &SourceFile) -> Vec<String> {
+    let SourceFile { path, text, code } = source;
     let mut problems = Vec::new();
     if !text.starts_with("//! ") {
         problems.push(format!("{path}:1: does not open with `//!`: say what the file does"));
@@ -72,15 +72,15 @@ fn form(source: &Source) -> Vec<String> {
 }
 
 /// Files that are too long, each with a message.
-fn long(sources: &[Source]) -> BTreeMap<String, String> {
+fn long(sources: &[SourceFile]) -> BTreeMap<String, String> {
     let lines = sources.iter().map(|source| (&source.path, source.text.lines().count()));
     let long = lines.filter(|(_, lines)| *lines > LINES);
     long.map(|(path, lines)| (path.clone(), format!("{path}:{lines}: has more than {LINES} lines"))).collect()
 }
 
 /// Files that say in words what [`arrows`] has to say, each with a message.
-fn unchecked(sources: &[Source]) -> BTreeMap<String, String> {
-    let said = |source: &&Source| {
+fn unchecked(sources: &[SourceFile]) -> BTreeMap<String, String> {
+    let said = |source: &&SourceFile| {
         let lines = source.text.lines().map_while(|line| line.strip_prefix("//!"));
         lines.collect::<String>().contains("must not know")
     };
@@ -95,12 +95,12 @@ mod tests {
     #[test]
     fn the_form_of_a_file_is_checked() {
         assert_eq!(
-            form(&Source::new("a/src/b.rs", "//! Says it.\nfn b() {} // unsafe, todo!()\n")),
+            form(&SourceFile::new("a/src/b.rs", "//! Says it.\nfn b() {} // unsafe, todo!()\n")),
             Vec::<String>::new()
         );
-        let bad = form(&Source::new("a/src/mod.rs", "fn b() { unsafe { todo!() } }\n"));
+        let bad = form(&SourceFile::new("a/src/mod.rs", "fn b() { unsafe { todo!() } }\n"));
         assert_eq!(bad.len(), 4, "{bad:?}");
-        let kernel = |path| form(&Source::new(path, "//! Says it.\nunsafe fn b() {}\n")).len();
+        let kernel = |path| form(&SourceFile::new(path, "//! Says it.\nunsafe fn b() {}\n")).len();
         assert_eq!(kernel("tcpshift-ebpf/src/b.rs"), 0);
         assert_eq!(kernel("tcpshift-agent/src/kernel/sys.rs"), 0);
         assert_eq!(kernel("tcpshift-agent/src/kernel.rs"), 1);
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn long_files_and_words_that_nothing_checks_are_found() {
         let sources = [
-            Source::new("a/src/b.rs", &"\n".repeat(LINES)),
-            Source::new("a/tests/c.rs", &"\n".repeat(LINES + 1)),
-            Source::new("a/src/d.rs", "//! Does it. It must not know how.\n"),
+            SourceFile::new("a/src/b.rs", &"\n".repeat(LINES)),
+            SourceFile::new("a/tests/c.rs", &"\n".repeat(LINES + 1)),
+            SourceFile::new("a/src/d.rs", "//! Does it. It must not know how.\n"),
         ];
         assert_eq!(long(&sources).into_keys().collect::<Vec<_>>(), ["a/tests/c.rs"]);
         assert_eq!(unchecked(&sources).into_keys().collect::<Vec<_>>(), ["a/src/d.rs"]);

@@ -1,6 +1,6 @@
 //! Who may know whom: arrows between the rooms of the agent, and crates that only some files may name.
 
-use crate::source::Source;
+use crate::source::SourceFile;
 
 /// Rooms of the agent, and which other rooms each may know: only such as stand above it, so there is no circle.
 /// `main` and `lib` are the agent's doors.
@@ -61,7 +61,7 @@ const CRATES: [(&str, &[&str]); 11] = [
 ];
 
 /// Every arrow of a file that the house does not have.
-pub(crate) fn arrows(source: &Source) -> Vec<String> {
+pub(crate) fn arrows(source: &SourceFile) -> Vec<String> {
     let mut problems = crates(source);
     if let Some(room) = room(&source.path) {
         let may = ROOMS.iter().find(|(name, _)| *name == room).map(|(_, may)| *may);
@@ -90,7 +90,7 @@ fn room(path: &str) -> Option<&str> {
     (!["main", "lib"].contains(&room)).then_some(room)
 }
 
-fn crates(source: &Source) -> Vec<String> {
+fn crates(source: &SourceFile) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, places) in CRATES {
         if places.iter().any(|place| source.path.starts_with(place)) {
@@ -103,7 +103,7 @@ fn crates(source: &Source) -> Vec<String> {
 }
 
 /// Modules at the root of the crate that a file names by `crate::`, or by `super::` from a door.
-fn known(source: &Source) -> Vec<(usize, String)> {
+fn known(source: &SourceFile) -> Vec<(usize, String)> {
     let depth = source.path.matches('/').count() - 1;
     let mut found = Vec::new();
     for root in ["crate::".to_owned(), "super::".repeat(depth)] {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn problems(path: &str, code: &str) -> usize {
-        arrows(&Source::new(path, code)).len()
+        arrows(&SourceFile::new(path, code)).len()
     }
 
     #[test]

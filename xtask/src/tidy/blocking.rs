@@ -3,7 +3,7 @@
 //! The check reads names: calls of the standard library and of rustix that wait, and functions of other rooms that are
 //! known to. What is slow runs on a thread of its own, whose code is in the room that it belongs to.
 
-use crate::source::Source;
+use crate::source::SourceFile;
 
 /// Files and folders whose code runs in the loop.
 const LOOP: [&str; 2] = ["tcpshift-agent/src/app.rs", "tcpshift-agent/src/app/"];
@@ -57,11 +57,11 @@ const EXCEPTIONS: [(&str, &str, &str); 7] = [
 ];
 
 /// Every blocking call of the files of the loop, and every exception that there is no more.
-pub(super) fn blocking(sources: &[Source]) -> Vec<String> {
+pub(super) fn blocking(sources: &[SourceFile]) -> Vec<String> {
     problems(sources, &EXCEPTIONS)
 }
 
-fn problems(sources: &[Source], exceptions: &[(&str, &str, &str)]) -> Vec<String> {
+fn problems(sources: &[SourceFile], exceptions: &[(&str, &str, &str)]) -> Vec<String> {
     let mut used = vec![false; exceptions.len()];
     let mut problems = Vec::new();
     for source in sources.iter().filter(|source| LOOP.iter().any(|start| source.path.starts_with(start))) {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn found(path: &str, code: &str) -> usize {
-        problems(&[Source::new(path, code)], &[]).len()
+        problems(&[SourceFile::new(path, code)], &[]).len()
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn exceptions_have_to_be_needed() {
-        let sources = [Source::new("tcpshift-agent/src/app/x.rs", "fs::read(a); fs::write(b);")];
+        let sources = [SourceFile::new("tcpshift-agent/src/app/x.rs", "fs::read(a); fs::write(b);")];
         assert_eq!(problems(&sources, &[("tcpshift-agent/src/app/x.rs", "fs::", "why")]), Vec::<String>::new());
         assert_eq!(problems(&sources, &[("tcpshift-agent/src/app/y.rs", "fs::", "why")]).len(), 3);
     }

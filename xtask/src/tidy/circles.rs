@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::modules::Modules;
-use crate::source::Source;
+use crate::source::SourceFile;
 
 /// Which modules of one folder each of them names, and the line where it does.
 type Edges<'a> = BTreeMap<&'a str, BTreeMap<String, String>>;
 
 /// Each circle as `folder: module module`, and a message with the lines that close it.
-pub(super) fn circles(sources: &[Source]) -> BTreeMap<String, String> {
+pub(super) fn circles(sources: &[SourceFile]) -> BTreeMap<String, String> {
     let modules = Modules::new(sources);
     let mut folders: BTreeMap<String, Edges<'_>> = BTreeMap::new();
     for (module, source, line, named) in modules.uses() {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn found(sources: &[(&str, &str)]) -> Vec<String> {
-        let sources: Vec<Source> = sources.iter().map(|(path, text)| Source::new(path, text)).collect();
+        let sources: Vec<SourceFile> = sources.iter().map(|(path, text)| SourceFile::new(path, text)).collect();
         circles(&sources).into_keys().collect()
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::source::Source;
+use crate::source::SourceFile;
 
 /// Keywords that define a type.
 const DEFINITIONS: [&str; 5] = ["struct", "enum", "union", "trait", "type"];
 
 /// Each type name with several visible definitions, and a message that says where they are.
-pub(super) fn homonyms(sources: &[Source]) -> BTreeMap<String, String> {
+pub(super) fn homonyms(sources: &[SourceFile]) -> BTreeMap<String, String> {
     let mut definitions: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         for (line, name) in visible(source.code_without_tests()) {
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     fn found(sources: &[(&str, &str)]) -> Vec<String> {
-        let sources: Vec<Source> = sources.iter().map(|(path, text)| Source::new(path, text)).collect();
+        let sources: Vec<SourceFile> = sources.iter().map(|(path, text)| SourceFile::new(path, text)).collect();
         homonyms(&sources).into_values().collect()
     }
 

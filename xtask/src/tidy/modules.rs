@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::source::Source;
+use crate::source::SourceFile;
 
 /// Folder of a crate's sources, and names of modules from there: `["tcpshift-agent/src", "plan", "diff"]`.
 pub(super) type ModulePath = Vec<String>;
@@ -14,14 +14,14 @@ pub(super) type ModulePath = Vec<String>;
 #[derive(Debug)]
 pub(super) struct Modules<'a> {
     /// The file of each module.
-    sources: BTreeMap<ModulePath, &'a Source>,
+    sources: BTreeMap<ModulePath, &'a SourceFile>,
     /// The path behind each name that a module has imported by `use`.
     imports: BTreeMap<ModulePath, BTreeMap<String, ModulePath>>,
 }
 
 impl<'a> Modules<'a> {
     /// Of all files but unit tests.
-    pub(super) fn new(sources: &'a [Source]) -> Self {
+    pub(super) fn new(sources: &'a [SourceFile]) -> Self {
         let modules = sources.iter().filter(|source| !source.is_unit_test());
         let sources: BTreeMap<_, _> = modules.filter_map(|source| Some((module(&source.path)?, source))).collect();
         let mut modules = Self { sources, imports: BTreeMap::new() };
@@ -31,7 +31,7 @@ impl<'a> Modules<'a> {
     }
 
     /// Every module that another one names: the one that names, the line, and the one that is named.
-    pub(super) fn uses(&self) -> Vec<(&ModulePath, &'a Source, usize, ModulePath)> {
+    pub(super) fn uses(&self) -> Vec<(&ModulePath, &'a SourceFile, usize, ModulePath)> {
         let mut uses = Vec::new();
         for (module, source) in &self.sources {
             for (line, path) in self.paths(module, source) {
@@ -44,7 +44,7 @@ impl<'a> Modules<'a> {
     }
 
     /// Absolute paths that a file names, each with its line.
-    fn paths(&self, module: &[String], source: &Source) -> Vec<(usize, ModulePath)> {
+    fn paths(&self, module: &[String], source: &SourceFile) -> Vec<(usize, ModulePath)> {
         let code = source.code_without_tests();
         let mut paths = Vec::new();
         for start in ["crate::", "self::", "super::"] {
@@ -62,7 +62,7 @@ impl<'a> Modules<'a> {
     }
 
     /// The names that a file imports.
-    fn imported(&self, module: &[String], source: &Source) -> BTreeMap<String, ModulePath> {
+    fn imported(&self, module: &[String], source: &SourceFile) -> BTreeMap<String, ModulePath> {
         let code = source.code_without_tests();
         let mut imported = BTreeMap::new();
         for (index, _) in code.match_indices("use ") {
@@ -216,11 +216,14 @@ mod tests {
     #[test]
     fn a_path_leads_to_the_module_that_defines() {
         let sources = [
-            Source::new("a/src/lib.rs", "mod b; mod c;"),
-            Source::new("a/src/b.rs", "mod d; mod e; pub use d::D; use crate::c as f; struct B;"),
-            Source::new("a/src/b/d.rs", "pub struct D;"),
-            Source::new("a/src/b/e.rs", "use super::{B, D};\nfn e() { super::f::g() }\nuse std::fs; use crate::c::C;"),
-            Source::new("a/src/c.rs", "pub struct C;\n#[cfg(test)]\nmod tests { use super::C; use crate::b::B; }"),
+            SourceFile::new("a/src/lib.rs", "mod b; mod c;"),
+            SourceFile::new("a/src/b.rs", "mod d; mod e; pub use d::D; use crate::c as f; struct B;"),
+            SourceFile::new("a/src/b/d.rs", "pub struct D;"),
+            SourceFile::new(
+                "a/src/b/e.rs",
+                "use super::{B, D};\nfn e() { super::f::g() }\nuse std::fs; use crate::c::C;",
+            ),
+            SourceFile::new("a/src/c.rs", "pub struct C;\n#[cfg(test)]\nmod tests { use super::C; use crate::b::B; }"),
         ];
         let modules = Modules::new(&sources);
         let uses: Vec<_> = modules
