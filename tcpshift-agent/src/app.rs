@@ -32,7 +32,7 @@ use tokio::time::sleep_until;
 use crate::admin::AdminCommand;
 use crate::admin::watch::Watchers;
 use crate::connections::Connections;
-use crate::handover::{Listening, activation, notify};
+use crate::handover::{ListeningSocket, activation, notify};
 use crate::host::addresses::Sight;
 use crate::kernel;
 use crate::plan::compile::{Identity, Memory};
@@ -69,7 +69,7 @@ const LOOK_SHARE: u32 = 50;
 /// And this part where changes are reported.
 const REPORTED_SHARE: u32 = 5;
 
-pub use kernel::{Asked as Steering, MAX_ROUTES, OnLoss};
+pub use kernel::{MAX_ROUTES, OnLoss, SteeringOptions};
 
 /// Which datapath carries connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub struct Options {
     /// Bytes that carried connections may hold; half of what the process may use if it is not given.
     pub max_memory: Option<u64>,
     /// How connections are steered, where they are.
-    pub steering: kernel::Asked,
+    pub steering: kernel::SteeringOptions,
     /// Seed of decisions.
     pub seed: u64,
     /// How long connections may take to end.
@@ -169,7 +169,7 @@ fn start(options: Options) -> anyhow::Result<()> {
         Datapath::Auto => Ok(options.steering.clone()),
         Datapath::Proxy => Err("--datapath proxy".to_owned()),
     };
-    let wanted = kernel::Wanted { max_routes: options.max_routes, steering };
+    let wanted = kernel::KernelOptions { max_routes: options.max_routes, steering };
     let assignment = Assignment::load(options.assign, &wanted, workers)?;
     if options.steering.on_loss != OnLoss::Keep
         && let Err(why) = assignment.steers()
@@ -194,7 +194,7 @@ fn start(options: Options) -> anyhow::Result<()> {
 
 async fn serve(
     options: Options,
-    activated: Vec<Listening>,
+    activated: Vec<ListeningSocket>,
     mut assignment: Assignment,
     workers: usize,
 ) -> anyhow::Result<()> {

@@ -129,7 +129,7 @@ impl App {
     }
 
     /// Makes the tables that programs need for a plan, if they decide and it is another plan.
-    fn prepare(&mut self, plan: &Plan) -> anyhow::Result<Option<kernel::Prepared>> {
+    fn prepare(&mut self, plan: &Plan) -> anyhow::Result<Option<kernel::PreparedPlan>> {
         if self.is_in_force(plan) { Ok(None) } else { self.assignment.prepare(plan) }
     }
 
@@ -176,7 +176,7 @@ impl App {
         &mut self,
         store: Store,
         plan: Plan,
-        prepared: Option<kernel::Prepared>,
+        prepared: Option<kernel::PreparedPlan>,
         failures: Vec<ListenFailure>,
     ) {
         let last = Arc::clone(&self.plan.borrow());

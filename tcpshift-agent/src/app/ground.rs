@@ -26,9 +26,9 @@ impl App {
         let steers = || self.assignment.steers().map_err(str::to_owned);
         let listening = self.assignment.listening();
         let presence = |at: SocketAddr| match listening.map(|listening| listening.presence(at)) {
-            Some(kernel::Presence::Fit) => Presence::Listening,
-            Some(kernel::Presence::Unfit(why)) => Presence::Unfit(why.to_owned()),
-            Some(kernel::Presence::Nobody) | None => Presence::Silent,
+            Some(kernel::EndpointPresence::Fit) => Presence::Listening,
+            Some(kernel::EndpointPresence::Unfit(why)) => Presence::Unfit(why.to_owned()),
+            Some(kernel::EndpointPresence::Nobody) | None => Presence::Silent,
         };
         let is_local = |ip: IpAddr| self.addresses.last().contains(ip);
         let ground = Ground { connect: steers(), lookup: steers(), is_local: &is_local, presence: &presence };
@@ -98,7 +98,7 @@ impl App {
         if have_moved {
             self.identity.local = self.addresses.last().networks().collect();
         }
-        let looked = self.assignment.listening_mut().map_or(Ok(false), kernel::Listening::look);
+        let looked = self.assignment.listening_mut().map_or(Ok(false), kernel::EndpointListeners::look);
         let have_changed = looked.unwrap_or_else(|error| {
             log::warn!("listening sockets cannot be looked at: {error}");
             false

@@ -21,7 +21,7 @@ use crate::admin::server::{self, AdminListener, Claim};
 use crate::admin::{AdminCommand, Commands};
 use crate::handover::give::{self, Estate};
 use crate::handover::take::Taken;
-use crate::handover::{Channel, Listening, take};
+use crate::handover::{Channel, ListeningSocket, take};
 use crate::plan::Route;
 use crate::proxy::{ListenFailure, Proxy};
 use crate::route::state::StateFolder;
@@ -162,7 +162,7 @@ pub(super) async fn patiently<T>(
 pub(super) fn furnish(
     proxy: &mut Proxy,
     predecessor: Option<&mut Taken>,
-    activated: Vec<Listening>,
+    activated: Vec<ListeningSocket>,
 ) -> HashSet<SocketAddr> {
     let mut served = HashSet::new();
     proxy.hold();

@@ -168,7 +168,7 @@ pub(super) fn execute(arguments: RunArguments, Way { admin, timeout }: Way) -> R
         },
         max_routes: arguments.max_routes,
         max_memory: arguments.max_memory,
-        steering: app::Steering {
+        steering: app::SteeringOptions {
             cgroup: arguments.cgroup,
             on_loss: match arguments.on_agent_loss {
                 OnAgentLoss::Keep => app::OnLoss::Keep,
