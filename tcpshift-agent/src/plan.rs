@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tcpshift_common::address::{Prefix, family};
-use tcpshift_common::decide::{Steer, Table};
-use tcpshift_common::listener::Rule;
+use tcpshift_common::decide::{RouteTables, Steer};
+use tcpshift_common::listener::RuleRow;
 use tcpshift_common::{decide, destination};
 
 pub use crate::route::annotations::Wish;
@@ -66,8 +66,8 @@ pub struct Listener {
     /// Where clients connect. The unspecified IPv6 address stands for every address of both families.
     pub address: SocketAddr,
     /// Which connection falls to which of `routes`, most specific first.
-    pub rules: Vec<Rule>,
-    /// One for each rule that can be reached here; `Rule::route` is a place in this list.
+    pub rules: Vec<RuleRow>,
+    /// One for each rule that can be reached here; `RuleRow::route` is a place in this list.
     pub routes: Vec<Arc<Route>>,
 }
 
@@ -85,7 +85,7 @@ pub struct MeshListener {
     /// others.
     pub addresses: Vec<Prefix>,
     /// As those of a listener.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RuleRow>,
     /// As those of a listener.
     pub routes: Vec<Arc<Route>>,
 }
@@ -152,7 +152,7 @@ pub struct Destination {
     /// Why nothing can be served, where that is so; there are no endpoints then.
     pub unusable: Option<Unusable>,
     /// Number, policy and sums, as the decision reads them.
-    pub decides: destination::Destination,
+    pub decides: destination::DestinationFacts,
     /// By address.
     pub endpoints: Arc<[Endpoint]>,
     /// Which endpoint a client's hash leads to, if it is that that chooses.
@@ -191,7 +191,7 @@ pub struct Endpoint {
     /// Where to connect.
     pub address: EndpointAddress,
     /// Number and weight, as the decision reads them.
-    pub decides: destination::Endpoint,
+    pub decides: destination::EndpointFacts,
 }
 
 /// Where an endpoint is.
@@ -283,16 +283,16 @@ impl Route {
     }
 }
 
-impl Table for Route {
+impl RouteTables for Route {
     fn slot(&self, slot: u32) -> Option<u32> {
         self.table.place(slot)
     }
 
-    fn destination(&self, place: u32) -> Option<destination::Destination> {
+    fn destination(&self, place: u32) -> Option<destination::DestinationFacts> {
         Some(self.destinations.get(place as usize)?.decides)
     }
 
-    fn endpoint(&self, place: u32, index: u32) -> Option<destination::Endpoint> {
+    fn endpoint(&self, place: u32, index: u32) -> Option<destination::EndpointFacts> {
         Some(self.destinations.get(place as usize)?.endpoints.get(index as usize)?.decides)
     }
 

@@ -14,10 +14,10 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_obj::Object;
 use aya_obj::maps::PinningType;
 use tcpshift_common::layout::{
-    AddressKey, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow,
+    AddressKey, AddressPort, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointRow, HashRow,
     ListenerRow, ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
 };
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use super::refusal::ProgramRefusal;
 use super::sys::{self, Map, MapInfo, MapRow, MappedWords, map_type};
@@ -132,7 +132,7 @@ pub(super) struct Maps {
     plan_row: MappedWords,
     pub(super) addresses: TableArray<u32, AddressKey>,
     pub(super) listeners: TableArray<ListenerRow>,
-    pub(super) rules: TableArray<Rule>,
+    pub(super) rules: TableArray<RuleRow>,
     pub(super) routes: TableArray<RouteRow>,
     pub(super) destinations: TableArray<DestinationRow>,
     pub(super) endpoints: TableArray<EndpointRow>,
@@ -147,7 +147,7 @@ pub(super) struct Maps {
     agent: OwnedFd,
     agent_row: MappedWords,
     pub(super) ports: Map<u32, u64>,
-    pub(super) own_endpoints: Map<EndpointPlace, u32>,
+    pub(super) own_endpoints: Map<AddressPort, u32>,
     pub(super) groups: OwnedFd,
     pub(super) sums: OwnedFd,
     pub(super) flows: OwnedFd,

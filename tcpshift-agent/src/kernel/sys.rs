@@ -16,10 +16,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use tcpshift_common::layout::{
-    AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow, ListenerRow,
+    AddressKey, AddressPort, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow,
     ListeningKey, PlanRow, Question, RouteRow, SlotTable, SocketRow, SumRow,
 };
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 pub(super) use self::programs::{ProgramToLoad, load_program};
 pub(super) use self::words::MappedWords;
@@ -79,7 +79,7 @@ rows!(
     ConnectionRow,
     CountRow,
     DestinationRow,
-    EndpointPlace,
+    AddressPort,
     EndpointRow,
     HashRow,
     ListenerRow,
@@ -87,7 +87,7 @@ rows!(
     PlanRow,
     Question,
     RouteRow,
-    Rule,
+    RuleRow,
     SlotTable,
     SocketRow,
     SumRow,

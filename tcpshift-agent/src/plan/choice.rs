@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tcpshift_common::decide::steer;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 use tcpshift_common::{address, layout};
 
 use super::{Destination, EndpointAddress, Plan, Route, Wish};
@@ -128,7 +128,7 @@ pub fn refusals(plan: &Plan) -> impl Iterator<Item = (&Route, String)> {
 }
 
 /// Why programs cannot serve a listener with these rules, if they are too many.
-fn excess(rules: &[Rule]) -> Option<Reason> {
+fn excess(rules: &[RuleRow]) -> Option<Reason> {
     let most = layout::RULES;
     (rules.len() > most as usize).then(|| format!("its listener has more than {most} rules").into())
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tcpshift_common::address::Prefix;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use self::bound::Opening;
 use self::lineage::Lineage;
@@ -220,7 +220,7 @@ impl<'a> Compiler<'a> {
         address: SocketAddr,
         gateway: &Object,
         opening: Opening<'_>,
-        mut rules: Vec<Rule>,
+        mut rules: Vec<RuleRow>,
         routes: Vec<Arc<Route>>,
     ) -> Option<Arc<Listener>> {
         if routes.is_empty() {
@@ -228,7 +228,7 @@ impl<'a> Compiler<'a> {
             self.notes.push(format!("{}: no route leads from port {port}; it is not listened on", gateway.key));
             return None;
         }
-        rules.sort_by_key(Rule::rank);
+        rules.sort_by_key(RuleRow::rank);
         let number = self.memory.register.listeners.number(&address.to_string());
         let name = format!("{}/{}:{}", gateway.key.namespace, gateway.key.name, opening.name());
         let listener = Listener { number, name, address, rules, routes };
@@ -243,7 +243,7 @@ impl<'a> Compiler<'a> {
         gateway: &Object,
         server: &Server,
         services: &[(&'a Arc<Object>, &'a VirtualService)],
-    ) -> (Vec<Rule>, Vec<Arc<Route>>) {
+    ) -> (Vec<RuleRow>, Vec<Arc<Route>>) {
         let here = GatewayRef::Gateway { namespace: gateway.key.namespace.clone(), name: gateway.key.name.clone() };
         let at = address.to_string();
         let last = self.last.listener(address).map(|last| (&*last.rules, &*last.routes)).unwrap_or_default();
@@ -278,7 +278,7 @@ impl<'a> Compiler<'a> {
         &mut self,
         address: SocketAddr,
         attached: impl Iterator<Item = (&'a Object, &'a gateway_api::TcpRoute)>,
-    ) -> (Vec<Rule>, Vec<Arc<Route>>) {
+    ) -> (Vec<RuleRow>, Vec<Arc<Route>>) {
         let (mut rules, mut routes) = (Vec::new(), Vec::<Arc<Route>>::new());
         for (object, route) in attached {
             let Some(rule) = route.rules.first() else { continue };
@@ -291,7 +291,7 @@ impl<'a> Compiler<'a> {
                 ));
                 continue;
             }
-            rules.push(Rule::new(Prefix::ANY, Prefix::ANY, 0));
+            rules.push(RuleRow::new(Prefix::ANY, Prefix::ANY, 0));
             routes.push(self.tcp_route(&address.to_string(), address.port(), object, route, rule));
         }
         (rules, routes)

@@ -9,7 +9,7 @@ use tcpshift_agent::plan::{
 };
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::destination::policy;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 /// A plan as people read it. Numbers are left out.
 pub(crate) fn text(plan: &Plan) -> String {
@@ -39,7 +39,7 @@ fn listener(text: &mut String, listener: &Listener) {
     ways(text, rules, routes);
 }
 
-fn ways(text: &mut String, rules: &[Rule], routes: &[Arc<Route>]) {
+fn ways(text: &mut String, rules: &[RuleRow], routes: &[Arc<Route>]) {
     for rule in rules {
         let (source, destination) = (prefix(&rule.source), prefix(&rule.destination));
         line(text, 1, &format!("from {source} to {destination}: route {}", rule.route));

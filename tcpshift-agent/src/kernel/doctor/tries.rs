@@ -15,7 +15,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tcpshift_common::address::{Flow, Prefix, family};
 use tcpshift_common::decide::{self, Decision, Inputs, Steer, steer};
 use tcpshift_common::destination::{self, policy};
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use super::super::capabilities;
 use super::super::cgroup::Cgroup;
@@ -373,7 +373,7 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
     let weights = [("v1".to_owned(), 3), ("v2".to_owned(), 1)];
     let table = WeightTable::new(Layout::Scattered, &weights);
     let destinations = weights.iter().zip(table.shares()).zip(0_u32..).map(|(((name, weight), slots), number)| {
-        let decides = destination::Endpoint { number, weight: 1, upto: 1 };
+        let decides = destination::EndpointFacts { number, weight: 1, upto: 1 };
         Destination {
             name: name.clone(),
             host: name.clone(),
@@ -384,7 +384,7 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
             slots,
             settings: Settings::default(),
             unusable: None,
-            decides: destination::Destination {
+            decides: destination::DestinationFacts {
                 number,
                 endpoints: 1,
                 weight: 1,
@@ -410,7 +410,7 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> Plan {
         destinations: destinations.collect(),
         table,
     };
-    let everyone = Rule::new(Prefix::default(), Prefix::default(), 0);
+    let everyone = RuleRow::new(Prefix::default(), Prefix::default(), 0);
     let listener = Listener {
         number: 0,
         name: "doctor".to_owned(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use tcpshift_common::layout::{EndpointPlace, GROUP_WORDS, GROUPS, SHARERS};
+use tcpshift_common::layout::{AddressPort, GROUP_WORDS, GROUPS, SHARERS};
 
 use crate::kernel::load::Maps;
 use crate::kernel::sys::MappedWords;
@@ -105,8 +105,8 @@ fn with_every_address(endpoints: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> 
     every.collect()
 }
 
-fn place(at: SocketAddr) -> EndpointPlace {
-    EndpointPlace { address: at.ip().into(), port: at.port().into(), reserved: 0 }
+fn place(at: SocketAddr) -> AddressPort {
+    AddressPort { address: at.ip().into(), port: at.port().into(), reserved: 0 }
 }
 
 #[cfg(test)]

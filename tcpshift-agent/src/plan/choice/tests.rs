@@ -19,7 +19,7 @@ fn destination(name: &str, slots: u32, endpoints: &[&str]) -> Destination {
             Ok(address) => address.into(),
             Err(_) => EndpointAddress::Unix((*text).into()),
         },
-        decides: destination::Endpoint { number: 0, weight: 1, upto: 1 },
+        decides: destination::EndpointFacts { number: 0, weight: 1, upto: 1 },
     };
     Destination {
         name: name.to_owned(),
@@ -31,7 +31,7 @@ fn destination(name: &str, slots: u32, endpoints: &[&str]) -> Destination {
         slots,
         settings: Settings::default(),
         unusable: endpoints.is_empty().then_some(Unusable::NoEndpoint),
-        decides: destination::Destination::default(),
+        decides: destination::DestinationFacts::default(),
         endpoints: endpoints.iter().map(endpoint).collect(),
         hashing: None,
     }
@@ -202,7 +202,7 @@ fn clients_inside_a_mesh_are_steered_or_not_served() {
 #[test]
 fn more_rules_than_programs_look_at_are_carried_only_if_no_other_datapath_is_asked_for() {
     let all = ground(&listening);
-    let rules = vec![Rule::new(Prefix::ANY, Prefix::ANY, 0); layout::RULES as usize + 1];
+    let rules = vec![RuleRow::new(Prefix::ANY, Prefix::ANY, 0); layout::RULES as usize + 1];
     let why = "its listener has more than 256 rules";
     let gateway = |asked| {
         let mut plan = at_gateway(local(asked));

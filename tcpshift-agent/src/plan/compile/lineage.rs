@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tcpshift_common::address::Prefix;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use super::target::Target;
 use super::ways::{self, Key};
@@ -27,7 +27,7 @@ impl<'a> Lineage<'a> {
     /// Finds the routes of an object among `routes`, to which `rules` lead, for its rules, each with the ways into it.
     pub(super) fn new(
         object: &Object,
-        (rules, routes): (&'a [Rule], &'a [Arc<Route>]),
+        (rules, routes): (&'a [RuleRow], &'a [Arc<Route>]),
         entrances: impl Iterator<Item = Vec<(Prefix, Prefix)>>,
     ) -> Self {
         let is_own = |route: &Route| {

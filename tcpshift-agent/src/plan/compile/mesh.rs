@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tcpshift_common::address::{Prefix, family};
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use super::family::reaches_any;
 use super::lineage::Lineage;
@@ -141,7 +141,7 @@ impl<'a> Compiler<'a> {
         let mut listeners = Vec::new();
         for (((host, port), place), addresses) in ports.into_iter().zip(addresses) {
             let Ways { mut rules, routes, .. } = place.ways;
-            rules.sort_by_key(Rule::rank);
+            rules.sort_by_key(RuleRow::rank);
             for (family, called) in FAMILIES {
                 let addresses: Vec<Prefix> = addresses.iter().filter(|one| one.family == family).copied().collect();
                 if addresses.is_empty() {

@@ -88,7 +88,7 @@ pub(super) struct Target {
     settings: Settings,
     /// Why nothing can be served, where that is so.
     pub unusable: Option<Unusable>,
-    decides: destination::Destination,
+    decides: destination::DestinationFacts,
     endpoints: Arc<[Endpoint]>,
     hashing: Option<HashTable>,
 }
@@ -111,7 +111,7 @@ impl Target {
             slots,
             settings: self.settings,
             unusable: self.unusable.clone(),
-            decides: destination::Destination { number, ..self.decides },
+            decides: destination::DestinationFacts { number, ..self.decides },
             endpoints: Arc::clone(&self.endpoints),
             hashing: self.hashing.clone(),
         }
@@ -119,7 +119,7 @@ impl Target {
 
     /// Whether a destination leads here, and as it is now.
     pub(super) fn is_of(&self, destination: &Destination) -> bool {
-        let decides = destination::Destination { number: destination.decides.number, ..self.decides };
+        let decides = destination::DestinationFacts { number: destination.decides.number, ..self.decides };
         self.name == destination.name
             && self.number == destination.target
             && self.settings == destination.settings

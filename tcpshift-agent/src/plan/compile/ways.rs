@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tcpshift_common::address::{Address, Prefix};
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use crate::plan::Route;
 use crate::route::model::{GatewayRef, RouteMatch, TcpRule};
@@ -20,8 +20,8 @@ pub(super) type Key = (u32, u32, Address);
 #[derive(Default)]
 pub(super) struct Ways {
     /// As they came.
-    pub rules: Vec<Rule>,
-    /// `Rule::route` is a place in this list.
+    pub rules: Vec<RuleRow>,
+    /// `RuleRow::route` is a place in this list.
     pub routes: Vec<Arc<Route>>,
     /// Places of routes by the ways that lead to them.
     taken: BTreeMap<(Key, Key), u32>,
@@ -46,7 +46,7 @@ impl Ways {
         let place = self.routes.len() as u32;
         for entrance in free {
             self.taken.insert(pair(entrance), place);
-            self.rules.push(Rule::new(entrance.0, entrance.1, place));
+            self.rules.push(RuleRow::new(entrance.0, entrance.1, place));
         }
         self.routes.push(route);
         None

@@ -22,7 +22,7 @@ fn route(by: u32, weights: &[(&str, u64)]) -> Route {
         slots,
         settings: Settings::default(),
         unusable: None,
-        decides: destination::Destination::default(),
+        decides: destination::DestinationFacts::default(),
         endpoints: std::sync::Arc::default(),
         hashing: None,
     });
