@@ -50,7 +50,13 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("aya_log_ebpf", &["tcpshift-ebpf/"]),
     (
         "clap",
-        &["tcpshift-agent/src/cli.rs", "tcpshift-agent/src/cli/", "tcpshift-agent/tests/documents/", "xtask/", "bench/"],
+        &[
+            "tcpshift-agent/src/cli.rs",
+            "tcpshift-agent/src/cli/",
+            "tcpshift-agent/tests/documents/",
+            "xtask/",
+            "bench/",
+        ],
     ),
     ("clap_complete", &["tcpshift-agent/src/cli/completions.rs"]),
     ("clap_mangen", &["tcpshift-agent/tests/documents/"]),
