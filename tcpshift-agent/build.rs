@@ -10,7 +10,7 @@ mod sources;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use sources::State;
+use sources::ObjectState;
 
 fn main() -> std::io::Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the agent is a folder of the workspace");
@@ -25,19 +25,19 @@ fn main() -> std::io::Result<()> {
     make_stamp(&stamp).unwrap_or_default();
     println!("cargo::rerun-if-changed={}", stamp.display());
     let state = sources::state(workspace)?;
-    if state != State::Absent {
+    if state != ObjectState::Absent {
         println!("cargo::rerun-if-changed={}", object.display());
     }
     match state {
-        State::Absent => println!(
+        ObjectState::Absent => println!(
             "cargo::warning=without the kernel's programs: {} is not there; `cargo xtask build-ebpf` builds it",
             object.display()
         ),
-        State::Stale => println!(
+        ObjectState::Stale => println!(
             "cargo::error={} is older than its sources; run `cargo xtask build-ebpf`, or remove it",
             object.display()
         ),
-        State::Current => {
+        ObjectState::Current => {
             let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
             std::fs::copy(&object, out.join("tcpshift"))?;
             println!("cargo::rustc-cfg=ebpf");

@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use contender::Contender;
 use figures::Figures;
-use machine::Machine;
+use machine::MeasuredMachine;
 use measure::Started;
 
 /// What is measured, and how long. The last of two words for one thing holds.
@@ -143,7 +143,7 @@ pub fn run(options: &Datapaths) -> Result<ExitCode> {
     }
     ensure!(options.seconds() >= 0.01, "a workload cannot be measured in {} s", options.seconds());
     let setting = process::Setting::new(options.cores, &options.target)?;
-    let mut machine = Machine::read(setting.processors())?;
+    let mut machine = MeasuredMachine::read(setting.processors())?;
     let mut contenders = Vec::new();
     for contender in contender::ALL.iter().filter(|contender| options.wants(contender)) {
         match (contender.version)(&setting) {

@@ -21,7 +21,7 @@ use crate::serve::{EXCHANGE, MESSAGE};
 
 /// What the connections do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum LoadKind {
     /// A message of 64 bytes and its answer, again and again
     Exchange,
     /// As many bytes as go, to the server
@@ -38,7 +38,7 @@ pub enum Kind {
 #[derive(Args, Clone, Debug)]
 pub struct Load {
     /// What the connections do
-    pub kind: Kind,
+    pub kind: LoadKind,
     /// Where to
     #[arg(long)]
     pub to: SocketAddrV4,
@@ -58,7 +58,7 @@ pub struct Load {
 
 /// What a workload came to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Report {
+pub struct LoadReport {
     /// Messages that were answered, connections that were served, or bytes.
     pub count: u64,
     /// Nanoseconds it took.
@@ -76,16 +76,16 @@ pub struct Report {
 }
 
 /// Runs a workload. `start` is called once, when it is warm, and counting begins when it returns.
-pub fn run(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<Report> {
+pub fn run(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<LoadReport> {
     ensure!(load.connections > 0, "a load has at least one connection");
     match load.kind {
-        Kind::Exchange if load.connections == 1 => exchange::one(load, start),
-        Kind::Exchange => exchange::many(load, start),
-        Kind::Up => bulk::up(load, start),
-        Kind::Down => bulk::down(load, start),
-        Kind::Connect if load.connections == 1 => connect::one(load, start),
-        Kind::Connect => connect::many(load, start),
-        Kind::Hold => hold::hold(load, start),
+        LoadKind::Exchange if load.connections == 1 => exchange::one(load, start),
+        LoadKind::Exchange => exchange::many(load, start),
+        LoadKind::Up => bulk::up(load, start),
+        LoadKind::Down => bulk::down(load, start),
+        LoadKind::Connect if load.connections == 1 => connect::one(load, start),
+        LoadKind::Connect => connect::many(load, start),
+        LoadKind::Hold => hold::hold(load, start),
     }
 }
 
@@ -116,20 +116,20 @@ impl Span {
     }
 
     /// The report of times that the answers took, each in nanoseconds.
-    fn report(&self, mut times: Vec<u32>) -> Report {
+    fn report(&self, mut times: Vec<u32>) -> LoadReport {
         let count = times.len() as u64;
         times.sort_unstable();
         let rank = |share: f64| {
             let place = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len().max(1)) - 1;
             times.get(place).copied().map_or(0, u64::from)
         };
-        Report {
+        LoadReport {
             count,
             took: clock::now() - self.begin,
             p50: rank(0.50),
             p99: rank(0.99),
             processor: clock::processor() - self.processor,
-            ..Report::default()
+            ..LoadReport::default()
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tcpshift_bench::datapaths::{self, Datapaths};
 use tcpshift_bench::load::{self, Load};
-use tcpshift_bench::serve::Server;
+use tcpshift_bench::serve::BenchServer;
 
 /// Measures datapaths side by side
 #[derive(Parser)]
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 fn command(command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve { addresses } => {
-            let server = Server::bind(&addresses).context("cannot listen")?;
+            let server = BenchServer::bind(&addresses).context("cannot listen")?;
             say(&format!("listening at {:?}", server.addresses()?));
             server.run().context("cannot serve")?;
         }

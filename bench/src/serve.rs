@@ -45,11 +45,11 @@ enum Way {
 }
 
 /// Listeners that are bound, so that a caller can learn their ports.
-pub struct Server {
+pub struct BenchServer {
     listeners: Vec<OwnedFd>,
 }
 
-impl Server {
+impl BenchServer {
     /// Binds each address. Fails if one is taken.
     pub fn bind(addresses: &[SocketAddrV4]) -> io::Result<Self> {
         let listeners = addresses.iter().map(|address| {

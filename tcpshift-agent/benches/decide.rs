@@ -15,7 +15,7 @@ use criterion::Criterion;
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::weigh::{Layout, WeightTable};
 use tcpshift_agent::plan::{Plan, Route};
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::{Inputs, decide, outcome, steer};
@@ -190,7 +190,7 @@ fn store(endpoints: usize) -> Store {
     );
     let (entries, problems) = read_all(&[Document { name: "bench.yaml".to_owned(), text }], None);
     let objects = entries.into_iter().map(|entry| match entry {
-        Entry::Valid(object) => *object,
+        ReadDocument::Valid(object) => *object,
         _ => panic!("{problems:#?}"),
     });
     let mut store = Store::default();

@@ -9,13 +9,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use tcpshift_agent::admin::api::{ApplyRequest, ObjectName, Share, ShiftRequest};
+use tcpshift_agent::admin::api::{ApplyRequest, ObjectName, ShiftRequest, ShiftShare};
 use tcpshift_agent::admin::client::Client;
 use tcpshift_agent::analyze;
 use tcpshift_agent::plan::Plan;
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::diff::diff;
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 
 const ROUTES: usize = 10_000;
@@ -70,7 +70,7 @@ fn in_process(documents: &[Document]) -> Duration {
     let objects: Vec<_> = entries
         .into_iter()
         .map(|entry| match entry {
-            Entry::Valid(object) => *object,
+            ReadDocument::Valid(object) => *object,
             _ => panic!("{problems:#?}"),
         })
         .collect();
@@ -97,7 +97,7 @@ fn in_process(documents: &[Document]) -> Duration {
     assert_eq!(plan.routes().count(), ROUTES);
     let edited = Document { name: "edit.yaml".to_owned(), text: route(ROUTES / 2, 20) };
     let (entries, _) = read_all(&[edited], None);
-    let Some(Entry::Valid(edited)) = entries.into_iter().next() else { panic!("the edit is invalid") };
+    let Some(ReadDocument::Valid(edited)) = entries.into_iter().next() else { panic!("the edit is invalid") };
     let (mut next, _) = timed("of an edit: copy the store", || store.clone());
     next.apply(vec![*edited], jiff::Timestamp::UNIX_EPOCH).unwrap();
     let (changes, _) = timed("of an edit: what is different in the store", || store.changes(&next).len());
@@ -158,7 +158,7 @@ fn by_agent(documents: &[Document], assign: &str) -> Measured {
                 name: format!("route-{}", edit as usize * 97 % KERNEL_ROUTES),
                 resource_version: None,
             };
-            let shares = vec![Share { subset: "v2".to_owned(), slots: 2_000 + edit }];
+            let shares = vec![ShiftShare { subset: "v2".to_owned(), slots: 2_000 + edit }];
             let request = ShiftRequest { object, namespace: None, rule: None, shares, dry_run: false };
             let begin = Instant::now();
             client.shift(&request).await.unwrap();

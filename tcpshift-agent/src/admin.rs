@@ -1,6 +1,6 @@
 //! The admin room: the agent's API, HTTP and JSON under `/v1` on a unix socket, and its client.
 //!
-//! It owns nothing. [`server`] turns requests into [`Command`]s for app and answers with what app replies;
+//! It owns nothing. [`server`] turns requests into [`AdminCommand`]s for app and answers with what app replies;
 //! [`client`] is what the command line uses; [`api`] are the words both speak.
 
 pub mod api;
@@ -13,16 +13,16 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use api::{
-    ApplyRequest, ChangeReply, DeleteRequest, Failure, GetReply, GetRequest, PreviewRequest, ShiftRequest, StatusReply,
-    WatchReply, WatchRequest,
+    ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, GetReply, GetRequest, PreviewRequest, ShiftRequest,
+    StatusReply, WatchReply, WatchRequest,
 };
 
 /// Where app answers.
-pub type Reply<T> = oneshot::Sender<Result<T, Failure>>;
+pub type Reply<T> = oneshot::Sender<Result<T, ApiFailure>>;
 
 /// What admin asks of app. The answer comes when the change is in force.
 #[derive(Debug)]
-pub enum Command {
+pub enum AdminCommand {
     /// Store objects, all or none.
     Apply(ApplyRequest, Reply<ChangeReply>),
     /// Remove objects, all or none.
@@ -41,7 +41,7 @@ pub enum Command {
     HandOver(UnixStream),
 }
 
-impl Command {
+impl AdminCommand {
     /// Whether nobody waits for the answer any more.
     pub fn is_abandoned(&self) -> bool {
         match self {
@@ -57,4 +57,4 @@ impl Command {
 }
 
 /// The way to app.
-pub type Commands = mpsc::Sender<Command>;
+pub type Commands = mpsc::Sender<AdminCommand>;

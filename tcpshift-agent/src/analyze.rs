@@ -35,7 +35,7 @@ use crate::route::model::{Labels, Spec};
 use crate::route::names;
 use crate::route::object::{Key, Object, Origin};
 use crate::route::problem::{Problem, Severity};
-use crate::route::read::{self, DEFAULT_NAMESPACE, Document, Entry, NO_OBJECT};
+use crate::route::read::{self, DEFAULT_NAMESPACE, Document, NO_OBJECT, ReadDocument};
 use beside::Beside;
 use openings::Openings;
 use texts::Texts;
@@ -94,7 +94,7 @@ pub fn analyze(input: Input) -> Analysis {
         }
         unread += contents.problems.iter().filter(|problem| is_unread(problem)).count();
         problems.extend(contents.problems);
-        if contents.entries.iter().any(|entry| matches!(entry, Entry::PassedOver { .. })) {
+        if contents.entries.iter().any(|entry| matches!(entry, ReadDocument::PassedOver { .. })) {
             beside.add_pods(&mut texts, name);
         }
         for entry in contents.entries {
@@ -115,14 +115,14 @@ pub fn analyze(input: Input) -> Analysis {
             }
             named.insert(key.clone(), (name.clone(), line));
             match entry {
-                Entry::Valid(mut object) => {
+                ReadDocument::Valid(mut object) => {
                     object.created = object.created.or_else(|| ages.get(&key).copied().unwrap_or(now));
                     objects.insert(key, *object);
                 }
                 // What is there stays.
-                Entry::Invalid { .. } if objects.contains_key(&key) => {}
-                Entry::Invalid { line, .. } => invalid.push((key, name, line)),
-                Entry::PassedOver { .. } => {}
+                ReadDocument::Invalid { .. } if objects.contains_key(&key) => {}
+                ReadDocument::Invalid { line, .. } => invalid.push((key, name, line)),
+                ReadDocument::PassedOver { .. } => {}
             }
         }
     }
@@ -219,7 +219,7 @@ fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
 /// Reads an object that is there already, as an agent gives it: its document as JSON, and where it comes from.
 pub fn present(document: &serde_json::Value, origin: &str) -> Option<Object> {
     let contents = read::read_beside(origin, &document.to_string(), DEFAULT_NAMESPACE);
-    let Some(Entry::Valid(mut object)) = contents.entries.into_iter().next() else { return None };
+    let Some(ReadDocument::Valid(mut object)) = contents.entries.into_iter().next() else { return None };
     object.origin = match origin.rsplit_once(':').map(|(path, line)| (path, line.parse())) {
         Some((path, Ok(line))) => Origin::File { path: path.into(), line },
         _ => Origin::Applied,

@@ -31,9 +31,9 @@ use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
-use crate::admin::Command;
+use crate::admin::AdminCommand;
 use crate::connections::Connections;
-use crate::handover::{Listening, activation, notify};
+use crate::handover::{ListeningSocket, activation, notify};
 use crate::host::addresses::Sight;
 use crate::kernel;
 use crate::plan::intent::Intent;
@@ -41,9 +41,9 @@ use crate::plan::{Host, Plan, Planner, Route, Scope, Sets};
 use crate::proxy::{self, Proxy, limits};
 use crate::resolve::{self, Resolver};
 use crate::route::files::Files;
-use crate::route::files::watch::{SETTLE, SHORTEST_ROUND, Watch};
+use crate::route::files::watch::{FilesWatch, SETTLE, SHORTEST_ROUND};
 use crate::route::problem::{Problem, Severity};
-use crate::route::state::State;
+use crate::route::state::StateFolder;
 use crate::route::store::Store;
 pub use assignment::Assign;
 use assignment::Assignment;
@@ -71,7 +71,7 @@ const LOOK_SHARE: u32 = 50;
 /// And this part where changes are reported.
 const REPORTED_SHARE: u32 = 5;
 
-pub use kernel::{Asked as Steering, MAX_ROUTES, OnLoss};
+pub use kernel::{MAX_ROUTES, OnLoss, SteeringOptions};
 
 /// Which datapath carries connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub struct Options {
     /// Bytes that carried connections may hold; half of what the process may use if it is not given.
     pub max_memory: Option<u64>,
     /// How connections are steered, where they are.
-    pub steering: kernel::Asked,
+    pub steering: kernel::SteeringOptions,
     /// Seed of decisions.
     pub seed: u64,
     /// How long connections may take to end.
@@ -129,7 +129,7 @@ struct App {
     /// Another agent reads the state; nothing is changed.
     handing_over: bool,
     store: Store,
-    state: State,
+    state: StateFolder,
     /// Where the admin socket is.
     admin: PathBuf,
     files: Files,
@@ -174,7 +174,7 @@ fn start(options: Options) -> anyhow::Result<()> {
         Datapath::Auto => Ok(options.steering.clone()),
         Datapath::Proxy => Err("--datapath proxy".to_owned()),
     };
-    let wanted = kernel::Wanted { max_routes: options.max_routes, steering };
+    let wanted = kernel::KernelOptions { max_routes: options.max_routes, steering };
     let assignment = Assignment::load(options.assign, &wanted, workers)?;
     if options.steering.on_loss != OnLoss::Keep
         && let Err(why) = assignment.steers()
@@ -199,7 +199,7 @@ fn start(options: Options) -> anyhow::Result<()> {
 
 async fn serve(
     options: Options,
-    activated: Vec<Listening>,
+    activated: Vec<ListeningSocket>,
     mut assignment: Assignment,
     workers: usize,
 ) -> anyhow::Result<()> {
@@ -259,7 +259,7 @@ async fn serve(
         .context("cannot start the proxy")?;
     let served = succession::furnish(&mut proxy, predecessor.as_mut(), activated);
     let names = predecessor.as_mut().map(|taken| std::mem::take(&mut taken.names)).unwrap_or_default();
-    let mut watch = Watch::new(paths.clone());
+    let mut watch = FilesWatch::new(paths.clone());
     let mut app = App {
         planner: Planner::new(
             Scope { namespace, labels },
@@ -333,7 +333,12 @@ async fn serve(
 
 impl App {
     /// Serves until it is told to end, or another agent serves in its place.
-    async fn work(&mut self, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>, watch: &mut Watch) {
+    async fn work(
+        &mut self,
+        signals: &mut Signals,
+        commands: &mut mpsc::Receiver<AdminCommand>,
+        watch: &mut FilesWatch,
+    ) {
         let mut look_at = tokio::time::Instant::now() + SHORTEST_ROUND;
         // Not before, whatever is reported: a folder that changes all the time must not take all the time.
         let mut rest_until = look_at;
@@ -346,7 +351,7 @@ impl App {
             let some_down = self.down.len() > 0;
             tokio::select! {
                 Some(command) = commands.recv() => match command {
-                    Command::HandOver(stream) => if self.hand_over(stream, signals, commands).await {
+                    AdminCommand::HandOver(stream) => if self.hand_over(stream, signals, commands).await {
                         return;
                     },
                     command => self.answer(command).await,
@@ -401,7 +406,7 @@ impl App {
 
     /// Lets connections end, answers questions meanwhile, and closes what is left after the timeout or a
     /// second signal. Programs go on steering until the agent is gone: nobody else would serve their clients.
-    async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<Command>) {
+    async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<AdminCommand>) {
         self.draining = true;
         self.show();
         // After a hand-over this has been done, and finds nothing.

@@ -6,6 +6,7 @@
 mod analyze;
 mod apply;
 mod column;
+mod completions;
 mod delete;
 mod describe;
 mod difference;
@@ -43,9 +44,9 @@ Moves the new TCP connections of a service from one version to another, a share 
 
 It reads the route files you know from Istio: a Gateway opens a port, a VirtualService divides the port's new \
 connections by weight, a DestinationRule says which endpoints are which version. `run` starts the agent that \
-carries the connections; every other command talks to it, but for `validate`, which only reads files, as `analyze` and `hosts` can, and for `doctor` and `unload`, which \
-look at the kernel. A connection \
-that is open is never touched.";
+carries the connections. Every other command talks to it, with three exceptions: `validate` only reads files, as \
+`analyze` and `hosts` can; `doctor` and `unload` look at the kernel; `completions` writes a script for a shell. A \
+connection that is open is never touched.";
 
 const AFTER: &str = "\
 Examples:
@@ -60,6 +61,7 @@ Exit codes:
 kernel cannot decide
   2   usage: the command line itself is wrong
   65  invalid input: an object that is wrong by itself; nothing was changed
+  75  doctor: the time was up before all programs were tried
   79  analyze found something at or above its threshold
 
 Environment:
@@ -94,19 +96,20 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Arguments),
-    Apply(apply::Arguments),
-    Preview(preview::Arguments),
-    Delete(delete::Arguments),
-    Get(get::Arguments),
-    Describe(describe::Arguments),
-    Shift(shift::Arguments),
-    Validate(validate::Arguments),
-    Analyze(analyze::Arguments),
-    Status(status::Arguments),
-    Hosts(hosts::Arguments),
-    Doctor(doctor::Arguments),
-    Unload(unload::Arguments),
+    Run(run::RunArguments),
+    Apply(apply::ApplyArguments),
+    Preview(preview::PreviewArguments),
+    Delete(delete::DeleteArguments),
+    Get(get::GetArguments),
+    Describe(describe::DescribeArguments),
+    Shift(shift::ShiftArguments),
+    Validate(validate::ValidateArguments),
+    Analyze(analyze::AnalyzeArguments),
+    Status(status::StatusArguments),
+    Hosts(hosts::HostsArguments),
+    Doctor(doctor::DoctorArguments),
+    Unload(unload::UnloadArguments),
+    Completions(completions::CompletionsArguments),
 }
 
 /// The namespace of objects in files.
@@ -141,9 +144,14 @@ enum Format {
     Name,
 }
 
+/// The command line as clap knows it, for documents and completions that are made from it.
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
 /// Reads the command line. What cannot be understood ends the process with exit code 2, `--help` with 0.
 pub fn read() -> CommandLine {
-    let matches = CommandLine::command().get_matches();
+    let matches = command().get_matches();
     let mut command_line = match CommandLine::from_arg_matches(&matches) {
         Ok(command_line) => command_line,
         Err(error) => error.exit(),
@@ -204,6 +212,7 @@ impl CommandLine {
             Command::Hosts(arguments) => hosts::of_files(&arguments),
             Command::Doctor(arguments) => doctor::execute(&arguments),
             Command::Unload(arguments) => unload::execute(&arguments),
+            Command::Completions(arguments) => completions::execute(&arguments),
             Command::Status(arguments) => with_agent(agent, async |client| status::execute(&arguments, &client).await),
         }
     }
@@ -241,6 +250,6 @@ mod tests {
 
     #[test]
     fn clap_accepts_the_definition() {
-        CommandLine::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -20,12 +20,12 @@ use std::sync::atomic::{
 use tokio::sync::Notify;
 
 pub use cells::Cells;
-pub use connection::{Connection, Decided};
+pub use connection::{Connection, KeptDecision};
 pub use counts::{DestinationCount, EndpointCount, ListenerCount};
 pub use ended::Ended;
-pub use failure::Failure;
+pub use failure::ConnectionFailure;
 pub use steered::Steered;
-pub use words::Words;
+pub use words::Counters;
 
 /// Everything that is counted, for the life of the process.
 #[derive(Debug, Default)]
@@ -33,13 +33,13 @@ pub struct Connections {
     /// By number of the listener.
     pub listeners: Cells<ListenerCount>,
     /// Numbers of its sequence given out, by number of the route.
-    pub sequences: Words,
+    pub sequences: Counters,
     /// Turns of its `ROUND_ROBIN` given out, by number of the destination.
-    pub turns: Words,
+    pub turns: Counters,
     /// Live connections, those that are still being opened included, by number of the endpoint.
-    pub loads: Words,
+    pub loads: Counters,
     /// Connections that are carried now, by number of the host's subset and port: what a limit of connections is for.
-    pub targets: Words,
+    pub targets: Counters,
     /// What kernel programs count of connections that they steer.
     pub steered: Steered,
     /// By number of the destination.
@@ -63,12 +63,12 @@ pub struct Connections {
 impl Connections {
     /// With counters that kernel programs share: sequences, turns, loads, and what they count of what they steer.
     pub fn sharing([sequences, turns, loads, sums]: [words::Shared; 4]) -> Self {
-        let [sequences, turns, loads] = [sequences, turns, loads].map(Words::shared);
+        let [sequences, turns, loads] = [sequences, turns, loads].map(Counters::shared);
         Self { sequences, turns, loads, steered: Steered::shared(sums), ..Self::default() }
     }
 
     /// Counts a new connection in. It counts itself out when the guard is dropped.
-    pub fn open(self: &Arc<Self>, decided: Decided) -> Connection {
+    pub fn open(self: &Arc<Self>, decided: KeptDecision) -> Connection {
         Connection::new(Arc::clone(self), decided)
     }
 
@@ -139,7 +139,7 @@ impl Connections {
 mod tests {
     use super::*;
 
-    const DECIDED: Decided = Decided { generation: 1, listener: 0, route: 1, destination: 2, slot: 3 };
+    const DECIDED: KeptDecision = KeptDecision { generation: 1, listener: 0, route: 1, destination: 2, slot: 3 };
 
     #[test]
     fn a_guard_counts_in_and_out() {
@@ -155,12 +155,12 @@ mod tests {
         connection.attach(8);
         connection.reach();
         assert_eq!(connections.loads.get(8).load(Relaxed), 1);
-        connection.fail(Failure::NoPorts);
+        connection.fail(ConnectionFailure::NoPorts);
         drop(connection);
 
         assert_eq!((connections.active(), destination.active.load(Relaxed)), (0, 0));
         assert_eq!(connections.loads.get(8).load(Relaxed), 0);
-        assert_eq!(destination.failures().collect::<Vec<_>>(), [(Failure::NoPorts, 1)]);
+        assert_eq!(destination.failures().collect::<Vec<_>>(), [(ConnectionFailure::NoPorts, 1)]);
     }
 
     #[test]

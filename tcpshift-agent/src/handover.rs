@@ -41,16 +41,16 @@ const STEP_TIME: Duration = Duration::from_secs(10);
 const READY_TIME: Duration = Duration::from_mins(1);
 
 /// Addresses by host name, as DNS answered last.
-pub type Names = HashMap<String, Vec<IpAddr>>;
+pub type HostAddresses = HashMap<String, Vec<IpAddr>>;
 
 /// A listening socket and where it listens.
-pub type Listening = (SocketAddr, TcpListener);
+pub type ListeningSocket = (SocketAddr, TcpListener);
 
 /// What the two agents say. Descriptors go with the first two.
 #[derive(Debug, Serialize, Deserialize)]
 enum Message {
     /// Old: the admin socket, the lock of its path, and the lock of the state directory, in this order.
-    Hello { names: Names },
+    Hello { names: HostAddresses },
     /// Old: as many listening sockets, and the addresses that they were opened for. `activated` ones came from
     /// systemd and are kept whatever the plan says.
     Sockets { addresses: Vec<SocketAddr>, activated: bool },

@@ -43,17 +43,19 @@ use tokio::sync::Notify;
 
 pub use self::capabilities::drop_unneeded;
 use self::cgroup::Cgroup;
-pub use self::doctor::{Finding, Logs, Outcome, Program, Report, Request, State, Verdict, look};
-pub use self::listening::{Listening, Presence};
+pub use self::doctor::{
+    DatapathVerdict, DoctorReport, FindingState, Logs, MachineFinding, ProgramOutcome, ProgramReport, Request, look,
+};
+pub use self::listening::{EndpointListeners, EndpointPresence};
 use self::load::{Maps, Room};
 use self::pins::Pins;
 pub use self::pins::{FOLDER, Unloaded, see_to_bpffs, unload};
-pub use self::publish::Prepared;
+pub use self::publish::PreparedPlan;
 use self::publish::Publisher;
-pub use self::refusal::{Reason, Refusal};
+pub use self::refusal::{ProgramRefusal, RefusalReason};
 pub use self::sockets::Sockets;
-use self::steering::Steering;
-pub use self::steering::{Asked, Heart, OnLoss};
+use self::steering::SteeringPrograms;
+pub use self::steering::{Heart, OnLoss, SteeringOptions};
 pub use self::trial::WHOLE as LOG_BYTES;
 use crate::connections::words::Shared;
 use crate::plan::{Plan, Sets};
@@ -78,10 +80,10 @@ pub struct Kernel {
     publisher: Publisher,
     sockets: Arc<Sockets>,
     /// Programs that serve connections without the agent; or why there are none.
-    steering: Result<Steering, String>,
+    steering: Result<SteeringPrograms, String>,
     heart: Option<Heart>,
     /// Who listens at endpoints of this host.
-    pub listening: Listening,
+    pub listening: EndpointListeners,
     /// None before [`Kernel::reserve`] and after [`Kernel::let_go`].
     pins: Option<Pins>,
     /// `assign` at the cgroup of this process, from [`Kernel::reserve`] until [`Kernel::seize`].
@@ -100,11 +102,11 @@ pub struct Kernel {
 
 /// What is asked of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct KernelOptions {
     /// Routes that maps have rows for.
     pub max_routes: u32,
     /// What is asked of programs that steer; or why there are to be none.
-    pub steering: Result<Asked, String>,
+    pub steering: Result<SteeringOptions, String>,
 }
 
 /// What a [`Kernel`] is made of: maps, and programs that the kernel is yet to take.
@@ -114,14 +116,14 @@ struct Loading {
     cgroup: Cgroup,
     room: Room,
     /// What is asked of programs that steer; or why there are to be none.
-    steering: Result<Asked, String>,
+    steering: Result<SteeringOptions, String>,
     /// Sets this agent apart from others.
     agent: u64,
 }
 
 impl Loading {
     /// Makes the maps. No program is loaded.
-    fn open(wanted: &Wanted) -> Result<Self> {
+    fn open(wanted: &KernelOptions) -> Result<Self> {
         let missing = capabilities::missing()?;
         if !missing.is_empty() {
             bail!("this process lacks {}; run the agent as root, or by a unit that gives them", missing.join(", "));
@@ -135,7 +137,8 @@ impl Loading {
         });
         let agent = steering::now();
         let load = |lasting: &[(&'static str, PathBuf)]| {
-            let purpose = netns.as_ref().ok().map(|(_, netns)| load::Steering { netns: *netns, agent, lasting });
+            let purpose =
+                netns.as_ref().ok().map(|(_, netns)| load::SteeringConstants { netns: *netns, agent, lasting });
             load::load(load::Purpose { room, speaks, steering: purpose })
         };
         let (ebpf, maps) = if netns.is_ok() { load_lasting(load)? } else { load(&[])? };
@@ -151,7 +154,7 @@ impl Loading {
         let (steering, heart) = match steering {
             Err(reason) => (Err(reason), None),
             Ok(asked) => {
-                let attached = Steering::attach(&mut ebpf, &maps, &asked);
+                let attached = SteeringPrograms::attach(&mut ebpf, &maps, &asked);
                 if attached.is_ok() {
                     lost::watch(&maps, agent);
                 }
@@ -163,7 +166,7 @@ impl Loading {
         let publisher = Publisher::new(Arc::clone(&maps), room);
         Ok(Kernel {
             ebpf,
-            listening: Listening::new(Arc::clone(&maps))?,
+            listening: EndpointListeners::new(Arc::clone(&maps))?,
             maps,
             cgroup,
             publisher,
@@ -184,9 +187,9 @@ impl Loading {
 
 impl Kernel {
     /// Loads programs and maps. `assign` is not attached; the programs that steer are, and leave everything as it is until a
-    /// plan is in force. Nothing is pinned. The error is a [`Refusal`] where the kernel refuses `assign`; why it refuses
+    /// plan is in force. Nothing is pinned. The error is a [`ProgramRefusal`] where the kernel refuses `assign`; why it refuses
     /// one that steers, [`Kernel::steers`] says.
-    pub fn load(wanted: &Wanted) -> Result<Self> {
+    pub fn load(wanted: &KernelOptions) -> Result<Self> {
         Loading::open(wanted)?.finish()
     }
 
@@ -230,7 +233,7 @@ impl Kernel {
     }
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
-    pub fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<Prepared> {
+    pub fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<PreparedPlan> {
         self.listening.serve(&rows::ports(plan)).context("cannot tell the programs of ports")?;
         self.publisher.prepare(plan, sets, self.pins.as_ref())
     }
@@ -342,7 +345,7 @@ fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Re
 
 /// Whether programs of an agent that is gone are attached, which nobody has taken over.
 pub fn is_left_behind() -> bool {
-    let is_left = |found: &pins::Found| found.holder.is_none() && found.links > 0;
+    let is_left = |found: &pins::PinnedFolder| found.holder.is_none() && found.links > 0;
     pins::found().is_ok_and(|found| found.iter().any(is_left))
 }
 

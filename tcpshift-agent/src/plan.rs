@@ -27,10 +27,10 @@ use std::time::Duration;
 
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::decide::Steer;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 use tcpshift_common::{decide, destination};
 
-pub use crate::route::annotations::Asked;
+pub use crate::route::annotations::Wish;
 pub use crate::route::kind::Kind;
 pub use crate::route::model::LoadBalancer;
 pub use crate::route::model::policy::Keepalive;
@@ -74,8 +74,8 @@ pub struct Listener {
     /// Where clients connect. The unspecified IPv6 address stands for every address of both families.
     pub address: SocketAddr,
     /// Which connection falls to which of `routes`, most specific first.
-    pub rules: Vec<Rule>,
-    /// One for each rule that can be reached here; `Rule::route` is an index into this list.
+    pub rules: Vec<RuleRow>,
+    /// One for each rule that can be reached here; `RuleRow::route` is an index into this list.
     pub routes: Vec<Arc<Route>>,
 }
 
@@ -93,7 +93,7 @@ pub struct MeshListener {
     /// others.
     pub addresses: Vec<Prefix>,
     /// As those of a listener.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RuleRow>,
     /// As those of a listener.
     pub routes: Vec<Arc<Route>>,
 }
@@ -121,7 +121,7 @@ pub struct Route {
     /// How long its connections may last.
     pub limits: Limits,
     /// The datapath that the object asks for.
-    pub asked: Asked,
+    pub asked: Wish,
     /// The datapath that it has, and why.
     pub chosen: Chosen,
     /// Where it goes, in the order of the route file.
@@ -199,7 +199,7 @@ pub struct Endpoint {
     /// Where to connect.
     pub address: EndpointAddress,
     /// Number and weight, as the decision reads them.
-    pub decides: destination::Endpoint,
+    pub decides: destination::EndpointFacts,
 }
 
 /// Where an endpoint is.

@@ -45,13 +45,13 @@ use crate::kernel::Sockets;
 use crate::plan::{Listener, Plan, Sets};
 pub use inherited::Lender;
 use inherited::{Inherited, Opened};
-use listen::Refused;
-use memory::Memory;
+use listen::ListenError;
+use memory::MemoryBound;
+use occupant::ListeningTable;
 pub use occupant::Obstacle;
-use occupant::Table;
 pub use own::avoid;
 use plans::Plans;
-use worker::{Command, Common};
+use worker::{Common, WorkerCommand};
 
 /// How long the workers may take to end. They have nothing to wait for, so that it is never reached.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ pub struct Proxy {
 /// The way to one worker.
 #[derive(Debug)]
 struct Handle {
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<WorkerCommand>,
     thread: JoinHandle<()>,
 }
 
@@ -154,7 +154,7 @@ impl Proxy {
             sources,
             sockets: sockets.clone(),
             plans: Arc::clone(&plans),
-            memory: Memory::new(memory),
+            memory: MemoryBound::new(memory),
             carried: share::All::new(workers),
         };
         let workers = (0..workers).map(|number| Handle::start(number, common.clone())).collect::<io::Result<_>>()?;
@@ -167,7 +167,7 @@ impl Proxy {
     /// on waits until the plan is published. Returns the listeners that cannot be opened; they can be tried
     /// again.
     pub fn open(&mut self, plan: &Plan) -> Vec<ListenFailure> {
-        let (mut failures, mut table) = (Vec::new(), Table::default());
+        let (mut failures, mut table) = (Vec::new(), ListeningTable::default());
         for listener in &plan.listeners {
             let address = listener.address;
             if self.is_open(address) {
@@ -200,7 +200,7 @@ impl Proxy {
     }
 
     /// Opens sockets of a listener anew.
-    fn listen(&self, listener: &Listener, table: &mut Table) -> Result<Vec<Opened>, (Obstacle, String)> {
+    fn listen(&self, listener: &Listener, table: &mut ListeningTable) -> Result<Vec<Opened>, (Obstacle, String)> {
         let address = listener.address;
         let open = |beside| listen::open(address, self.workers.len(), beside, |socket| self.serve(socket, listener));
         let is_ours = || {
@@ -212,8 +212,8 @@ impl Proxy {
             Err(refused) => refused,
         };
         let obstacle = match refused {
-            Refused::Otherwise(reason) => return Err((Obstacle::Other, reason)),
-            Refused::Taken => {
+            ListenError::Otherwise(reason) => return Err((Obstacle::Other, reason)),
+            ListenError::Taken => {
                 let own = self.inodes.values().flatten().copied().chain(self.inherited.inodes()).collect();
                 let others = table.others(address, &own);
                 match (others.is_empty(), is_ours()) {
@@ -222,8 +222,8 @@ impl Proxy {
                     // Another listener of ours covers the address, or is covered by it: both have to be served.
                     (true, true) => match open(true) {
                         Ok(sockets) => return Ok(sockets.into_iter().map(Opened::from).collect()),
-                        Err(Refused::Taken) => Obstacle::Ourselves,
-                        Err(Refused::Otherwise(reason)) => return Err((Obstacle::Other, reason)),
+                        Err(ListenError::Taken) => Obstacle::Ourselves,
+                        Err(ListenError::Otherwise(reason)) => return Err((Obstacle::Other, reason)),
                     },
                 }
             }
@@ -288,7 +288,7 @@ impl Proxy {
         }
         let mut sockets = sockets.into_iter();
         let generation = plan.generation;
-        self.tell(|done| Command::Publish {
+        self.tell(|done| WorkerCommand::Publish {
             plan: Arc::clone(&plan),
             sets: Arc::clone(&sets),
             sockets: sockets.next().unwrap_or_default(),
@@ -304,7 +304,7 @@ impl Proxy {
     pub fn replace(&self, sets: &Arc<Sets>) {
         for worker in &self.workers {
             // One that is gone has ended by itself, and that is seen when it is told the next plan.
-            worker.commands.send(Command::Replace(Arc::clone(sets))).ok();
+            worker.commands.send(WorkerCommand::Replace(Arc::clone(sets))).ok();
         }
     }
 
@@ -316,12 +316,12 @@ impl Proxy {
 
     /// Accepts nothing until [`Proxy::resume`], and closes nothing: who connects meanwhile waits.
     pub async fn pause(&self) {
-        self.tell(|done| Command::Pause { done }).await;
+        self.tell(|done| WorkerCommand::Pause { done }).await;
     }
 
     /// Accepts again after [`Proxy::pause`], first those who wait.
     pub async fn resume(&self) {
-        self.tell(|done| Command::Resume { done }).await;
+        self.tell(|done| WorkerCommand::Resume { done }).await;
     }
 
     /// Stops accepting, and leaves what waits to another process that has copies of the sockets; but at
@@ -337,7 +337,7 @@ impl Proxy {
         self.serving.clear();
         self.inherited = Inherited::default();
         let left = Arc::new(left);
-        self.tell(|done| Command::Drain { left: Arc::clone(&left), done }).await;
+        self.tell(|done| WorkerCommand::Drain { left: Arc::clone(&left), done }).await;
     }
 
     /// Resets the connections that are left, and ends the workers. There is nothing to be done with the
@@ -349,7 +349,7 @@ impl Proxy {
             .into_iter()
             .map(|Handle { commands, thread }| {
                 // A worker that is gone has ended already.
-                commands.send(Command::End).ok();
+                commands.send(WorkerCommand::End).ok();
                 thread
             })
             .collect();
@@ -368,7 +368,7 @@ impl Proxy {
     }
 
     /// Tells every worker, and waits until all have done it.
-    async fn tell(&self, mut command: impl FnMut(oneshot::Sender<()>) -> Command) {
+    async fn tell(&self, mut command: impl FnMut(oneshot::Sender<()>) -> WorkerCommand) {
         let told: Vec<_> = self
             .workers
             .iter()

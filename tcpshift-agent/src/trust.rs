@@ -86,7 +86,7 @@ impl std::error::Error for Untrusted {}
 
 /// Why a path is not opened.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum OpenError {
     /// Somebody else may change what it leads to.
     #[error("{0}")]
     Untrusted(#[from] Untrusted),
@@ -95,17 +95,17 @@ pub enum Error {
     System(#[from] io::Error),
 }
 
-impl From<rustix::io::Errno> for Error {
+impl From<rustix::io::Errno> for OpenError {
     fn from(error: rustix::io::Errno) -> Self {
         Self::System(error.into())
     }
 }
 
-impl From<Error> for io::Error {
-    fn from(error: Error) -> Self {
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
         match error {
-            Error::System(error) => error,
-            Error::Untrusted(untrusted) => {
+            OpenError::System(error) => error,
+            OpenError::Untrusted(untrusted) => {
                 let message = format!("{untrusted}; type: {}", untrusted.cure());
                 Self::new(io::ErrorKind::PermissionDenied, message)
             }

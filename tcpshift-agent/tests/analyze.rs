@@ -145,7 +145,7 @@ fn files_lie_over_what_is_there() {
         let text = text.replace("---\n", "\u{0}");
         let read = |text: &str| tcpshift_agent::route::read::read("old", text, None).entries.remove(0);
         let objects = text.split('\u{0}').map(|text| match read(text) {
-            tcpshift_agent::route::read::Entry::Valid(object) => {
+            tcpshift_agent::route::read::ReadDocument::Valid(object) => {
                 analyze::present(&object.document(), "applied").expect("it was valid")
             }
             _ => panic!("it is valid"),

@@ -14,7 +14,7 @@ use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::model::gateway::Protocol;
 use tcpshift_agent::route::model::{Labels, Spec};
 use tcpshift_agent::route::object::{Key, Object};
-use tcpshift_agent::route::read::{self, Document, Entry};
+use tcpshift_agent::route::read::{self, Document, ReadDocument};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
 
@@ -47,7 +47,9 @@ fn objects(documents: &[Document]) -> Vec<Object> {
     for Document { name, text } in documents {
         for entry in read::read_beside(name, text, "default").entries {
             match entry {
-                Entry::Valid(object) if objects.iter().all(|known| known.key != object.key) => objects.push(*object),
+                ReadDocument::Valid(object) if objects.iter().all(|known| known.key != object.key) => {
+                    objects.push(*object)
+                }
                 _ => {}
             }
         }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use tcpshift_agent::plan::Plan;
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::diff::{Change, Diff, diff};
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 
 const GROUND: &str = "
@@ -37,7 +37,7 @@ fn next(memory: &mut Memory, last: &Plan, texts: &[&str]) -> Plan {
     let objects: Vec<_> = entries
         .into_iter()
         .map(|entry| match entry {
-            Entry::Valid(object) => *object,
+            ReadDocument::Valid(object) => *object,
             _ => panic!("{problems:#?}"),
         })
         .collect();

@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tcpshift_agent::connections::Connections;
-use tcpshift_agent::kernel::{Asked, Kernel, OnLoss, Wanted};
+use tcpshift_agent::kernel::{Kernel, KernelOptions, OnLoss, SteeringOptions};
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::{Listener, Plan};
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::{self, Decision, Inputs, outcome};
@@ -26,8 +26,8 @@ const BUDGET: &str = include_str!("../../tcpshift-ebpf/budget.txt");
 /// Flows that both decide for.
 const FLOWS: u64 = 1_000_000;
 
-fn load(max_routes: u32, steering: Result<Asked, String>) -> Kernel {
-    Kernel::load(&Wanted { max_routes, steering }).unwrap()
+fn load(max_routes: u32, steering: Result<SteeringOptions, String>) -> Kernel {
+    Kernel::load(&KernelOptions { max_routes, steering }).unwrap()
 }
 
 /// A service of two versions and one that has no endpoint, chosen from by one policy.
@@ -107,7 +107,7 @@ fn compiled() -> Plan {
     let objects: Vec<_> = entries
         .into_iter()
         .map(|entry| match entry {
-            Entry::Valid(object) => *object,
+            ReadDocument::Valid(object) => *object,
             _ => panic!("{problems:#?}"),
         })
         .collect();
@@ -258,7 +258,7 @@ fn programs_decide_as_the_agent_does_for_a_million_flows() {
 #[test]
 fn every_program_stays_within_its_budget() {
     // Nobody is steered: no plan is in force, and the programs are gone with the test.
-    let asked = Asked { cgroup: None, on_loss: OnLoss::Keep, patience: Duration::from_secs(3) };
+    let asked = SteeringOptions { cgroup: None, on_loss: OnLoss::Keep, patience: Duration::from_secs(3) };
     let verified = load(1, Ok(asked)).verified().unwrap();
     assert_eq!(verified.len(), 9, "{verified:?}");
     let budget: BTreeMap<&str, u32> = BUDGET

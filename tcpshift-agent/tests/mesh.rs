@@ -9,7 +9,7 @@ use tcpshift_agent::connections::Connections;
 use tcpshift_agent::plan::choice::choose;
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::{Ground, Plan, Presence};
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 
 const SUBSETS: &str = "
@@ -48,7 +48,7 @@ fn store(texts: &[&str]) -> Store {
     let text = texts.join("\n---\n");
     let (entries, problems) = read_all(&[Document { name: "test.yaml".to_owned(), text }], None);
     let objects = entries.into_iter().map(|entry| match entry {
-        Entry::Valid(object) => *object,
+        ReadDocument::Valid(object) => *object,
         _ => panic!("{problems:#?}"),
     });
     let mut store = Store::default();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::{Destination, EndpointAddress, Plan, Route, Unusable};
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
 use tcpshift_common::address::{Address, Flow};
@@ -37,7 +37,7 @@ impl World {
         let errors: Vec<_> = problems.iter().filter(|problem| !problem.to_string().contains(": warning: ")).collect();
         assert!(errors.is_empty(), "{errors:#?}");
         let objects = entries.into_iter().filter_map(|entry| match entry {
-            Entry::Valid(object) => Some(*object),
+            ReadDocument::Valid(object) => Some(*object),
             _ => None,
         });
         let mut store = Store::default();
@@ -466,7 +466,7 @@ fn a_listener_that_another_gateway_had_meanwhile_is_compiled_anew() {
         assert!(problems.iter().all(|problem| problem.to_string().contains(": warning: ")), "{problems:#?}");
         // Objects that stay the same stay the same ones.
         let objects = entries.into_iter().filter_map(|entry| match entry {
-            Entry::Valid(mut object) => {
+            ReadDocument::Valid(mut object) => {
                 object.origin = tcpshift_agent::route::object::Origin::Applied;
                 Some(*object)
             }

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 use tcpshift_agent::route::object::Object;
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::shift::{Edit, RuleName, shift};
 
 fn object(text: &str) -> Object {
     let (mut entries, problems) = read_all(&[Document { name: "test.yaml".to_owned(), text: text.to_owned() }], None);
     match entries.pop() {
-        Some(Entry::Valid(object)) => *object,
+        Some(ReadDocument::Valid(object)) => *object,
         _ => panic!("{problems:#?}"),
     }
 }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use tcpshift_agent::route::files::{Files, Look};
 use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::object::{Key, Object};
-use tcpshift_agent::route::read::{Document, Entry, read_all};
-use tcpshift_agent::route::state::State;
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
+use tcpshift_agent::route::state::StateFolder;
 use tcpshift_agent::route::store::{Change, Outcome, Refusal, Refused, Store};
 
 fn entry(name: &str, address: &str) -> String {
@@ -32,7 +32,7 @@ fn objects(text: &str) -> Vec<Object> {
     let (entries, problems) = read_all(&[Document { name: "test.yaml".to_owned(), text: text.to_owned() }], None);
     assert!(problems.is_empty(), "{problems:#?}");
     let valid = entries.into_iter().filter_map(|entry| match entry {
-        Entry::Valid(object) => Some(*object),
+        ReadDocument::Valid(object) => Some(*object),
         _ => None,
     });
     valid.collect()
@@ -288,14 +288,14 @@ fn what_a_cluster_adds_is_no_part_of_an_object() {
 }
 
 /// Stores objects as the agent does.
-fn put(state: &mut State, store: &mut Store, text: &str) {
+fn put(state: &mut StateFolder, store: &mut Store, text: &str) {
     let done = store.apply(objects(text), Timestamp::UNIX_EPOCH).expect("no refusal");
     let stored: Vec<_> = done.into_iter().map(|(object, _)| object).collect();
     state.write(&stored, &[], store.version()).expect("written");
 }
 
 fn load(folder: &Path) -> Store {
-    let (objects, version, problems) = State::open(folder).and_then(|state| state.load()).expect("loaded");
+    let (objects, version, problems) = StateFolder::open(folder).and_then(|state| state.load()).expect("loaded");
     assert!(problems.is_empty(), "{problems:#?}");
     Store::new(objects, version)
 }
@@ -307,14 +307,14 @@ fn the_state_directory_gives_back_what_was_written() {
     let long = "x".repeat(60) + ".";
     let long = long.repeat(4) + "end";
     let mut store = Store::default();
-    let mut state = State::open(&path).unwrap();
+    let mut state = StateFolder::open(&path).unwrap();
     put(
         &mut state,
         &mut store,
         &[entry("one", "10.0.0.1"), entry(&long, "10.0.0.2"), entry("three", "10.0.0.3")].join("---\n"),
     );
     state.write(&[], &[key("three")], 7).unwrap();
-    assert!(State::open(&path).unwrap_err().to_string().contains("another agent"));
+    assert!(StateFolder::open(&path).unwrap_err().to_string().contains("another agent"));
     drop(state);
     let back = load(&path);
     assert_eq!(back.len(), 2);
@@ -329,7 +329,7 @@ fn the_state_directory_gives_back_what_was_written() {
 fn a_journal_that_a_crash_left_is_finished() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::default();
-    let mut state = State::open(folder.path()).unwrap();
+    let mut state = StateFolder::open(folder.path()).unwrap();
     put(&mut state, &mut store, &[entry("one", "10.0.0.1"), entry("two", "10.0.0.2")].join("---\n"));
     drop(state);
     let journal = serde_json::json!({
@@ -342,7 +342,7 @@ fn a_journal_that_a_crash_left_is_finished() {
     assert!(back.get(&key("two")).is_none() && !folder.path().join("journal.json").exists());
     for bad in ["{", "{\"write\": {\"../x\": \"\"}, \"remove\": []}", "{\"write\": {}, \"remove\": [\"/etc/x\"]}"] {
         fs::write(folder.path().join("journal.json"), bad).unwrap();
-        let error = format!("{:#}", State::open(folder.path()).unwrap_err());
+        let error = format!("{:#}", StateFolder::open(folder.path()).unwrap_err());
         assert!(error.contains("journal.json") && error.contains("move it away"), "{error}");
     }
 }
@@ -351,7 +351,7 @@ fn a_journal_that_a_crash_left_is_finished() {
 fn who_takes_a_directory_over_reads_the_journal_and_writes_nothing_before_its_turn() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::default();
-    let mut old = State::open(folder.path()).unwrap();
+    let mut old = StateFolder::open(folder.path()).unwrap();
     put(&mut old, &mut store, &[entry("one", "10.0.0.1"), entry("two", "10.0.0.2")].join("---\n"));
     let journal = serde_json::json!({
         "write": {}, "remove": ["workloadentries.networking.istio.io/default/two.yaml"],
@@ -359,7 +359,7 @@ fn who_takes_a_directory_over_reads_the_journal_and_writes_nothing_before_its_tu
     let path = folder.path().join("journal.json");
     fs::write(&path, journal.to_string()).unwrap();
     let two = folder.path().join("objects/workloadentries.networking.istio.io/default/two.yaml");
-    let mut new = State::open_as(folder.path(), Some(old.lend().unwrap())).unwrap();
+    let mut new = StateFolder::open_as(folder.path(), Some(old.lend().unwrap())).unwrap();
     assert_eq!(new.load().unwrap().0.len(), 1, "it knows what is to come");
     assert!(two.exists() && path.exists(), "and leaves it to whoever has the directory");
     old.let_go();
@@ -372,7 +372,7 @@ fn who_takes_a_directory_over_reads_the_journal_and_writes_nothing_before_its_tu
 fn a_change_that_the_disk_refuses_halfway_is_kept_by_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::default();
-    let mut state = State::open(folder.path()).unwrap();
+    let mut state = StateFolder::open(folder.path()).unwrap();
     // A folder where a file has to be: the second file of the change cannot be written.
     let wall = folder.path().join("objects/workloadentries.networking.istio.io/default/two.yaml");
     fs::create_dir_all(wall.join("x")).unwrap();
@@ -383,7 +383,7 @@ fn a_change_that_the_disk_refuses_halfway_is_kept_by_the_journal() {
     drop(state);
     fs::rename(&wall, folder.path().join("wall")).unwrap();
     fs::create_dir(&wall).unwrap();
-    let mut state = State::open(folder.path()).unwrap();
+    let mut state = StateFolder::open(folder.path()).unwrap();
     assert_eq!(state.load().unwrap().0.len(), 3);
     state.write(&[], &[key("one")], 3).unwrap();
     fs::remove_dir_all(&wall).unwrap();
@@ -396,10 +396,10 @@ fn a_change_that_the_disk_refuses_halfway_is_kept_by_the_journal() {
 fn a_damaged_file_of_the_state_is_said_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::default();
-    put(&mut State::open(folder.path()).unwrap(), &mut store, &entry("one", "10.0.0.1"));
+    put(&mut StateFolder::open(folder.path()).unwrap(), &mut store, &entry("one", "10.0.0.1"));
     let damaged = folder.path().join("objects/damaged.yaml");
     fs::write(&damaged, "a: [").unwrap();
-    let (objects, _, problems) = State::open(folder.path()).unwrap().load().unwrap();
+    let (objects, _, problems) = StateFolder::open(folder.path()).unwrap().load().unwrap();
     assert_eq!((objects.len(), problems.len()), (1, 1));
     assert!(problems[0].to_string().contains("damaged.yaml") && damaged.exists());
 }

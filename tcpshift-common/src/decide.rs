@@ -1,7 +1,7 @@
 //! The decision: which destination of a route, and which of its endpoints, a new connection gets.
 //!
 //! A pure function of the flow, the seed, the route's tables, and what is handed in: counters, random words
-//! and loads. It must not know where tables and counters live; [`Table`] and [`Inputs`] are its only windows.
+//! and loads. It must not know where tables and counters live; [`RouteTables`] and [`Inputs`] are its only windows.
 //!
 //! First the connection is given a slot of the route's weight table, and the slot names the destination. Only
 //! then, inside that destination, an endpoint is chosen. So neither the number nor the health of a
@@ -9,7 +9,7 @@
 
 use crate::SLOTS;
 use crate::address::{Address, Flow};
-use crate::destination::{Destination, Endpoint, policy};
+use crate::destination::{DestinationFacts, EndpointFacts, policy};
 use crate::hash;
 
 /// What of a connection leads to its slot (`tcpshift.io/steer-by`).
@@ -38,13 +38,13 @@ pub struct Steer {
 }
 
 /// The tables of one route. An answer of `None` means that the table has no such cell.
-pub trait Table {
+pub trait RouteTables {
     /// The place, in the route, of the destination that a slot belongs to.
     fn slot(&self, slot: u32) -> Option<u32>;
     /// The destination at a place.
-    fn destination(&self, place: u32) -> Option<Destination>;
+    fn destination(&self, place: u32) -> Option<DestinationFacts>;
     /// An endpoint of the destination at a place.
-    fn endpoint(&self, place: u32, index: u32) -> Option<Endpoint>;
+    fn endpoint(&self, place: u32, index: u32) -> Option<EndpointFacts>;
     /// `SOURCE_HASH` only: which endpoint, of the destination at a place, its hash table has at `at`.
     fn hashed(&self, place: u32, at: u32) -> Option<u32>;
 }
@@ -90,7 +90,7 @@ pub struct Decision {
 /// Decides for one new connection.
 #[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
 #[inline(always)]
-pub fn decide<T: Table, I: Inputs>(seed: u64, steer: &Steer, flow: &Flow, table: &T, inputs: &mut I) -> Decision {
+pub fn decide<T: RouteTables, I: Inputs>(seed: u64, steer: &Steer, flow: &Flow, table: &T, inputs: &mut I) -> Decision {
     let slot = slot(seed, steer, flow, inputs);
     let mut decision = Decision { outcome: outcome::NO_DESTINATION, slot, place: 0, endpoint: 0 };
     let Some(place) = table.slot(slot) else { return decision };
@@ -132,11 +132,11 @@ const fn spread(sequence: u64) -> u32 {
 /// Chooses among the endpoints of the destination at `place`, for a client; `None` if it has none.
 #[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
 #[inline(always)]
-pub fn endpoint<T: Table, I: Inputs>(
+pub fn endpoint<T: RouteTables, I: Inputs>(
     seed: u64,
     client: Address,
     place: u32,
-    destination: &Destination,
+    destination: &DestinationFacts,
     table: &T,
     inputs: &mut I,
 ) -> Option<u32> {
@@ -195,11 +195,11 @@ const fn is_less_loaded((second_load, second_weight): (u32, u32), (first_load, f
 /// where to go on when the endpoint there cannot be reached.
 #[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
 #[inline(always)]
-pub fn hashed<T: Table>(
+pub fn hashed<T: RouteTables>(
     seed: u64,
     client: Address,
     place: u32,
-    destination: &Destination,
+    destination: &DestinationFacts,
     table: &T,
     step: u32,
 ) -> Option<u32> {
@@ -214,7 +214,7 @@ pub fn hashed<T: Table>(
 /// The endpoint whose stretch of the weights holds `at`: binary search, at most 32 steps.
 #[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
 #[inline(always)]
-fn find<T: Table>(place: u32, destination: &Destination, table: &T, at: u32) -> Option<u32> {
+fn find<T: RouteTables>(place: u32, destination: &DestinationFacts, table: &T, at: u32) -> Option<u32> {
     let (mut low, mut high) = (0, destination.endpoints - 1);
     for _ in 0..u32::BITS {
         if low >= high {

@@ -15,7 +15,7 @@ pub mod policy {
 /// What the decision needs to know of a destination.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Destination {
+pub struct DestinationFacts {
     /// Stable number, the same over edits while a connection may hold it.
     pub number: u32,
     /// Endpoints it has.
@@ -33,7 +33,7 @@ pub struct Destination {
 /// What the decision needs to know of an endpoint.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Endpoint {
+pub struct EndpointFacts {
     /// Stable number, the same over edits while a connection may hold it.
     pub number: u32,
     /// Its share of the destination; at least 1.

@@ -9,13 +9,13 @@ mod listening;
 
 pub use self::connections::{COOKIES, ConnectionRow, CookieRow, FlowRow, SUM_WORDS, SumRow, end, fate, stage};
 pub use self::listening::{
-    EndpointPlace, GROUP_WORDS, GROUPS, GroupRow, LISTENING, ListeningKey, OWN_ENDPOINTS, SHARERS, TRIES,
+    AddressPort, GROUP_WORDS, GROUPS, GroupRow, LISTENING, ListeningKey, OWN_ENDPOINTS, SHARERS, TRIES,
 };
 use crate::SLOTS;
 use crate::address::Address;
 use crate::decide::{Decision, Steer};
 use crate::destination;
-use crate::listener::Rule;
+use crate::listener::RuleRow;
 
 /// The layout's number. It stands in the path of everything that is pinned, so that two layouts never meet.
 pub const ABI: u32 = 3;
@@ -25,7 +25,7 @@ pub const ABI: u32 = 3;
 pub const NAME: usize = 336;
 
 /// Bytes of an address and port as text, its end included.
-pub const PLACE: usize = 64;
+pub const ADDRESS_TEXT: usize = 64;
 
 /// Rules of one listener that a program looks at. The agent decides for a listener that has more.
 pub const RULES: u32 = 256;
@@ -38,10 +38,10 @@ pub const SIDES: u32 = 3;
 pub const NONE: u32 = u32::MAX;
 
 /// A name as C has it: ASCII, with a zero at its end, so that `bpftool` prints it as text.
-pub type Name = [i8; NAME];
+pub type NameText = [i8; NAME];
 
 /// An address and port as C has a text.
-pub type Place = [i8; PLACE];
+pub type AddressText = [i8; ADDRESS_TEXT];
 
 /// Map `plan`: which plan is in force. Writing its one row switches from one plan to the next.
 #[repr(C)]
@@ -59,7 +59,7 @@ pub struct PlanRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerRow {
     /// As it is shown: `[::]:31400`, or the host and port of a service, cut if it is long.
-    pub at: Place,
+    pub at: AddressText,
     /// The plan's generation.
     pub generation: u64,
     /// Seeds every hash.
@@ -81,7 +81,7 @@ pub struct ListenerRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteRow {
     /// `namespace/name`, with the place of the rule where it is not the first.
-    pub name: Name,
+    pub name: NameText,
     /// Stable number.
     pub number: u32,
     /// Which of the slot tables is its own.
@@ -204,11 +204,11 @@ pub struct AgentRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationRow {
     /// The listener of its route.
-    pub listener: Place,
+    pub listener: AddressText,
     /// Its route.
-    pub route: Name,
+    pub route: NameText,
     /// `host:port/subset`.
-    pub name: Name,
+    pub name: NameText,
     /// As the route file says.
     pub weight: u64,
     /// Slots it has, of 10,000.
@@ -216,7 +216,7 @@ pub struct DestinationRow {
     /// The stable number of its route.
     pub route_number: u32,
     /// What the decision reads of it.
-    pub decides: destination::Destination,
+    pub decides: destination::DestinationFacts,
     /// Its first endpoint in `endpoints`.
     pub first_endpoint: u32,
     /// Which of the hash tables is its own; [`NONE`] if it has none.
@@ -228,13 +228,13 @@ pub struct DestinationRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointRow {
     /// As it is shown: `192.0.2.1:9000`, or the path of a unix socket, cut if it is long.
-    pub at: Place,
+    pub at: AddressText,
     /// Where it is; all zero for a unix socket, and for [`ORIGINAL`].
     pub address: Address,
     /// Host order; 0 for a unix socket. With [`ORIGINAL`] it is added to that, 0 for the port that was asked for.
     pub port: u32,
     /// What the decision reads of it.
-    pub decides: destination::Endpoint,
+    pub decides: destination::EndpointFacts,
 }
 
 /// In the port of an [`EndpointRow`]: the endpoint is the address that the client asked for.
@@ -325,7 +325,7 @@ pub mod event {
 /// Ring `events`: what the agent should hear of at once.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Event {
+pub struct ProgramEvent {
     /// One of [`event`].
     pub kind: u32,
     /// Number of the listener, or the port.
@@ -368,17 +368,17 @@ pub fn write<const N: usize>(text: &str) -> [i8; N] {
 /// Sizes without padding, and what a map's row may be.
 const _: () = {
     assert!(size_of::<PlanRow>() == 16);
-    assert!(size_of::<ListenerRow>() == PLACE + 48);
+    assert!(size_of::<ListenerRow>() == ADDRESS_TEXT + 48);
     assert!(size_of::<RouteRow>() == NAME + 40);
-    assert!(size_of::<DestinationRow>() == PLACE + 2 * NAME + 48);
-    assert!(size_of::<EndpointRow>() == PLACE + 32);
+    assert!(size_of::<DestinationRow>() == ADDRESS_TEXT + 2 * NAME + 48);
+    assert!(size_of::<EndpointRow>() == ADDRESS_TEXT + 32);
     assert!(size_of::<SocketRow>() == 48);
     assert!(size_of::<CountRow>() == 48);
     assert!(size_of::<AddressKey>() == 24);
     assert!(size_of::<AgentRow>() == 24);
-    assert!(size_of::<Rule>() == 88);
+    assert!(size_of::<RuleRow>() == 88);
     assert!(size_of::<HashRow>() == 8);
     assert!(size_of::<SlotTable>() == 2 * SLOTS as usize);
-    assert!(size_of::<Event>() == 8);
+    assert!(size_of::<ProgramEvent>() == 8);
     assert!(size_of::<Question>() == 112);
 };

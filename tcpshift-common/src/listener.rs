@@ -8,7 +8,7 @@ use crate::address::{Flow, Prefix};
 /// One way into a route: every connection whose two ends lie in the two sets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Rule {
+pub struct RuleRow {
     /// Clients it is for (`sourceSubnet`).
     pub source: Prefix,
     /// Addresses connected to that it is for (`destinationSubnets`).
@@ -19,7 +19,7 @@ pub struct Rule {
     pub reserved: u32,
 }
 
-impl Rule {
+impl RuleRow {
     /// A rule that leads to the route at a place.
     pub const fn new(source: Prefix, destination: Prefix, route: u32) -> Self {
         Self { source, destination, route, reserved: 0 }
@@ -40,6 +40,6 @@ impl Rule {
 }
 
 /// The route of the first rule, in the order given, that fits the connection.
-pub fn route<'a>(rules: impl IntoIterator<Item = &'a Rule>, flow: &Flow) -> Option<u32> {
+pub fn route<'a>(rules: impl IntoIterator<Item = &'a RuleRow>, flow: &Flow) -> Option<u32> {
     rules.into_iter().find(|rule| rule.fits(flow)).map(|rule| rule.route)
 }

@@ -4,25 +4,25 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use tcpshift_common::address::{Address, Flow, Prefix};
-use tcpshift_common::decide::{Decision, Inputs, Steer, Table, decide, hashed, outcome, slot, steer};
-use tcpshift_common::destination::{Destination, Endpoint, policy};
-use tcpshift_common::listener::{self, Rule};
+use tcpshift_common::decide::{Decision, Inputs, RouteTables, Steer, decide, hashed, outcome, slot, steer};
+use tcpshift_common::destination::{DestinationFacts, EndpointFacts, policy};
+use tcpshift_common::listener::{self, RuleRow};
 use tcpshift_common::{DEFAULT_SEED, SLOTS, hash};
 
 /// One route: the first slots belong to destination 0, the others to destination 1.
 struct Route {
     first: u32,
-    destinations: Vec<(Destination, Vec<Endpoint>)>,
+    destinations: Vec<(DestinationFacts, Vec<EndpointFacts>)>,
 }
 
-impl Table for Route {
+impl RouteTables for Route {
     fn slot(&self, slot: u32) -> Option<u32> {
         Some(u32::from(slot >= self.first))
     }
-    fn destination(&self, place: u32) -> Option<Destination> {
+    fn destination(&self, place: u32) -> Option<DestinationFacts> {
         Some(self.destinations.get(place as usize)?.0)
     }
-    fn endpoint(&self, place: u32, index: u32) -> Option<Endpoint> {
+    fn endpoint(&self, place: u32, index: u32) -> Option<EndpointFacts> {
         self.destinations.get(place as usize)?.1.get(index as usize).copied()
     }
     fn hashed(&self, place: u32, at: u32) -> Option<u32> {
@@ -32,17 +32,17 @@ impl Table for Route {
     }
 }
 
-fn destination(number: u32, policy: u32, stride: u32, weights: &[u32]) -> (Destination, Vec<Endpoint>) {
+fn destination(number: u32, policy: u32, stride: u32, weights: &[u32]) -> (DestinationFacts, Vec<EndpointFacts>) {
     let mut upto = 0;
     let endpoints: Vec<_> = weights
         .iter()
         .enumerate()
         .map(|(at, weight)| {
             upto += weight;
-            Endpoint { number: 100 * number + at as u32, weight: *weight, upto }
+            EndpointFacts { number: 100 * number + at as u32, weight: *weight, upto }
         })
         .collect();
-    (Destination { number, endpoints: weights.len() as u32, weight: upto, policy, stride, places: 0 }, endpoints)
+    (DestinationFacts { number, endpoints: weights.len() as u32, weight: upto, policy, stride, places: 0 }, endpoints)
 }
 
 #[derive(Default)]
@@ -290,7 +290,7 @@ fn an_empty_destination_is_said_and_never_replaced() {
 #[test]
 fn the_longest_source_then_the_longest_destination_then_the_order_counts() {
     let prefix = |octets, bits| Prefix::v4(octets, bits);
-    let rule = |source, destination, route| Rule::new(source, destination, route);
+    let rule = |source, destination, route| RuleRow::new(source, destination, route);
     let mut rules = vec![
         rule(Prefix::ANY, Prefix::ANY, 0),
         rule(prefix([10, 0, 0, 0], 8), Prefix::ANY, 1),
@@ -298,7 +298,7 @@ fn the_longest_source_then_the_longest_destination_then_the_order_counts() {
         rule(prefix([10, 0, 0, 0], 8), prefix([192, 0, 2, 1], 32), 3),
         rule(Prefix::ANY, Prefix::ANY, 4),
     ];
-    rules.sort_by_key(Rule::rank);
+    rules.sort_by_key(RuleRow::rank);
     let route = |source| listener::route(&rules, &Flow { source: Address::v4(source), ..flow(0) });
     assert_eq!(route([10, 1, 1, 1]), Some(2), "a longer source beats a longer destination");
     assert_eq!(route([10, 2, 1, 1]), Some(3), "of equal sources the longer destination");

@@ -12,7 +12,7 @@ use tcpshift_common::layout::{event, socket};
 
 use crate::counts::Counts;
 use crate::maps::SOCKETS;
-use crate::plan::{Missing, Plan};
+use crate::plan::{PlanInForce, Undecided};
 use crate::{events, flow};
 
 /// Always 1: the kernel asks nothing that it could refuse.
@@ -36,7 +36,7 @@ fn established(context: &SockOpsContext) {
         return;
     }
     let Some(counts) = Counts::here() else { return };
-    let Some(plan) = Plan::in_force() else { return counts.left() };
+    let Some(plan) = PlanInForce::in_force() else { return counts.left() };
     match plan.assign(socket.listener, &flow::of_socket(context), |inputs| inputs) {
         Ok(assignment) => {
             match assignment.decision.outcome {
@@ -47,11 +47,11 @@ fn established(context: &SockOpsContext) {
             socket.assignment = assignment;
             socket.state = socket::ASSIGNED;
         }
-        Err(Missing::Left | Missing::Unrouted) => {
+        Err(Undecided::Left | Undecided::Unrouted) => {
             counts.left();
             aya_log_ebpf::debug!(context, "listener {} is left to the agent", socket.listener);
         }
-        Err(Missing::Torn) => {
+        Err(Undecided::Torn) => {
             counts.left();
             aya_log_ebpf::error!(context, "listener {}: a table of the plan is torn", socket.listener);
             events::tell(event::TORN, socket.listener);

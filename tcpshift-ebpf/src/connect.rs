@@ -14,11 +14,11 @@ use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
 use tcpshift_common::layout::{Assignment, ConnectionRow, ORIGINAL, datapath, event, loss, scope, stage};
 
-use crate::connections::Socket;
+use crate::connections::SteeredSocket;
 use crate::counts::Counts;
 use crate::flow::{read, v4, v6};
-use crate::inputs::Inputs;
-use crate::plan::{ANY, Decided, Missing, Plan};
+use crate::inputs::LiveInputs;
+use crate::plan::{ANY, PlanInForce, ProgramDecision, Undecided};
 use crate::{agent, events, sums};
 
 /// `SOCK_STREAM`.
@@ -109,14 +109,14 @@ fn steer(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome {
     if read!((*address).type_) != STREAM || !PROTOCOLS.contains(&read!((*address).protocol)) {
         return Outcome::Untouched;
     }
-    let Some(plan) = Plan::in_force() else { return Outcome::Untouched };
+    let Some(plan) = PlanInForce::in_force() else { return Outcome::Untouched };
     let port = u32::from(u16::from_be(read!((*address).user_port) as u16));
     // SAFETY: The context is the kernel's, and the union has this one field.
     let pointer = unsafe { (*address).__bindgen_anon_1.sk };
     // SAFETY: The pointer is the context.
     let cookie = unsafe { bpf_get_socket_cookie(address.cast()) };
     // SAFETY: The context gave both.
-    let socket = unsafe { Socket::new(pointer, cookie) };
+    let socket = unsafe { SteeredSocket::new(pointer, cookie) };
     let listener = plan.listener(scope::CONNECT, port, asked);
     // SAFETY: The pointer is the context.
     let is_here = || agent::is_here(unsafe { bpf_get_netns_cookie(address.cast()) }) && !agent::is_running();
@@ -159,7 +159,7 @@ fn steer(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome {
             Outcome::Refused
         }
         Err(missing) => {
-            if matches!(missing, Missing::Torn) {
+            if matches!(missing, Undecided::Torn) {
                 counts.left();
                 events::tell(event::TORN, listener);
             }
@@ -171,7 +171,7 @@ fn steer(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome {
 /// Forgets an earlier connection of a socket. What another agent's program has just decided for this one is kept: for a
 /// moment the programs of two are attached.
 #[inline(always)]
-fn forget(socket: Socket, address: Address, port: u32) {
+fn forget(socket: SteeredSocket, address: Address, port: u32) {
     let Some(row) = socket.get() else { return };
     let is_new = row.stage == stage::STEERED && row.endpoint == address && row.endpoint_port == port;
     if !is_new {
@@ -181,12 +181,17 @@ fn forget(socket: Socket, address: Address, port: u32) {
 
 /// What was decided, and the endpoint if there is one.
 #[inline(always)]
-fn decide(plan: Plan, listener: u32, flow: &Flow, counts: Counts) -> Result<(Assignment, Option<Target>), Missing> {
+fn decide(
+    plan: PlanInForce,
+    listener: u32,
+    flow: &Flow,
+    counts: Counts,
+) -> Result<(Assignment, Option<Target>), Undecided> {
     let found = plan.route(listener, flow)?;
     match found.row.datapath {
         datapath::CONNECT if !found.row.leaves(flow.destination) => {}
         datapath::REFUSED => return Ok((Assignment::default(), None)),
-        _ => return Err(Missing::Left),
+        _ => return Err(Undecided::Left),
     }
     let loss = agent::loss();
     if loss == loss::REFUSE {
@@ -194,8 +199,8 @@ fn decide(plan: Plan, listener: u32, flow: &Flow, counts: Counts) -> Result<(Ass
         return Ok((Assignment::default(), None));
     }
     let sole = if loss == loss::FIRST { found.row.first } else { ANY };
-    let Decided { assignment, destination } =
-        plan.decide(&found, flow, sole, &mut Inputs { route: found.row.number })?;
+    let ProgramDecision { assignment, destination } =
+        plan.decide(&found, flow, sole, &mut LiveInputs { route: found.row.number })?;
     let Some(destination) = destination.filter(|_| assignment.decision.outcome == outcome::CHOSEN) else {
         return Ok((assignment, None));
     };
@@ -207,7 +212,7 @@ fn decide(plan: Plan, listener: u32, flow: &Flow, counts: Counts) -> Result<(Ass
     }
     // The plan has no such endpoint for clients who are steered; to go on would be to connect somewhere else.
     if endpoint.port == 0 || flow.destination.is_v4() && !endpoint.address.is_v4() {
-        return Err(Missing::Left);
+        return Err(Undecided::Left);
     }
     Ok((assignment, Some(Target { address: endpoint.address, port: endpoint.port })))
 }

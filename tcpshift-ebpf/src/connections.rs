@@ -19,12 +19,12 @@ const LEFT: u64 = 64 * COOKIES as u64;
 
 /// A socket, as a context gives it.
 #[derive(Clone, Copy)]
-pub(crate) struct Socket {
+pub(crate) struct SteeredSocket {
     pointer: *mut bpf_sock,
     cookie: u64,
 }
 
-impl Socket {
+impl SteeredSocket {
     /// # Safety
     ///
     /// The pointer must be one that the context of the program has given, or null; the cookie must be that socket's.

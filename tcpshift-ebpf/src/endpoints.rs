@@ -11,7 +11,7 @@ use core::ptr::{read_volatile, write_volatile};
 use aya_ebpf::bindings::{bpf_sk_lookup, bpf_sock_ops};
 use aya_ebpf::programs::SkLookupContext;
 use tcpshift_common::address::Address;
-use tcpshift_common::layout::{EndpointPlace, GroupRow, ListeningKey, SHARERS, TRIES};
+use tcpshift_common::layout::{AddressPort, GroupRow, ListeningKey, SHARERS, TRIES};
 
 use crate::flow::{self, read};
 use crate::maps::hash::EXISTS;
@@ -33,7 +33,7 @@ const RACES: u32 = 64;
 /// Keeps the socket of a callback that listens at an address and port. Returns whether anybody wants to know of it.
 #[inline(always)]
 pub(crate) fn keep(context: *mut bpf_sock_ops, address: Address, port: u32) -> bool {
-    let Some(group) = group(&EndpointPlace { address, port, reserved: 0 }) else { return false };
+    let Some(group) = group(&AddressPort { address, port, reserved: 0 }) else { return false };
     for sharer in 0..SHARERS {
         let sharer = black_box(sharer);
         // SAFETY: The pointer is the context.
@@ -52,7 +52,7 @@ pub(crate) fn keep(context: *mut bpf_sock_ops, address: Address, port: u32) -> b
 
 /// Who shares an address and port, if their sockets are kept.
 #[inline(always)]
-fn group(at: &EndpointPlace) -> Option<*mut GroupRow> {
+fn group(at: &AddressPort) -> Option<*mut GroupRow> {
     // SAFETY: The value is copied at once.
     let index = unsafe { OWN.get(at) }.copied()?;
     GROUPS_KEPT.get_ptr_mut(index)
@@ -83,7 +83,7 @@ fn raise(group: *mut GroupRow, to: u64) {
 /// alone; which of them is not known here.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn hand_over(lookup: *mut bpf_sk_lookup, endpoint: *mut EndpointPlace) -> u32 {
+pub(crate) extern "C" fn hand_over(lookup: *mut bpf_sk_lookup, endpoint: *mut AddressPort) -> u32 {
     if endpoint.is_null() {
         return NOBODY;
     }
@@ -126,7 +126,7 @@ pub(crate) struct Tries {
     /// Always 0.
     pub(crate) reserved: u32,
     /// Where it is.
-    pub(crate) endpoint: EndpointPlace,
+    pub(crate) endpoint: AddressPort,
 }
 
 /// [`hand_over_to_any`]: a table has no row where the plan says that there is one.
@@ -167,7 +167,7 @@ pub(crate) extern "C" fn hand_over_to_next(lookup: *mut bpf_sk_lookup, tries: *m
     let at = tries.at;
     let Some(row) = ENDPOINTS.get_value(tries.side, &(tries.first + at)) else { return TORN };
     tries.number = row.decides.number;
-    tries.endpoint = EndpointPlace { address: row.address, port: row.port, reserved: 0 };
+    tries.endpoint = AddressPort { address: row.address, port: row.port, reserved: 0 };
     let handed = hand_over(lookup, &raw mut tries.endpoint);
     if handed == NOBODY {
         // Of one that is gone another of its destination takes the connection.
@@ -179,7 +179,7 @@ pub(crate) extern "C" fn hand_over_to_next(lookup: *mut bpf_sk_lookup, tries: *m
 /// Hands the packet to a socket that is bound to an address and port.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn hand_to(lookup: *mut bpf_sk_lookup, at: *mut EndpointPlace) -> u32 {
+pub(crate) extern "C" fn hand_to(lookup: *mut bpf_sk_lookup, at: *mut AddressPort) -> u32 {
     if at.is_null() {
         return NOBODY;
     }

@@ -9,7 +9,7 @@
 use aya_ebpf::programs::SockOpsContext;
 use tcpshift_common::layout::{ConnectionRow, end};
 
-use crate::connections::Socket;
+use crate::connections::SteeredSocket;
 use crate::flow::read;
 use crate::record::CLOSE;
 
@@ -53,7 +53,7 @@ pub(crate) fn changed(row: &mut ConnectionRow, context: &SockOpsContext, before:
 
 /// A packet has come for a socket that has sent its FIN.
 #[inline(always)]
-pub(crate) fn look(context: &SockOpsContext, socket: Socket) {
+pub(crate) fn look(context: &SockOpsContext, socket: SteeredSocket) {
     let ops = context.ops;
     if read!((*ops).skb_tcp_flags) & FIN == 0 {
         return;

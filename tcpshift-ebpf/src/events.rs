@@ -2,7 +2,7 @@
 //!
 //! It must not know what the agent does about it.
 
-use tcpshift_common::layout::Event;
+use tcpshift_common::layout::ProgramEvent;
 
 use crate::maps::EVENTS;
 
@@ -10,7 +10,7 @@ use crate::maps::EVENTS;
 #[inline(always)]
 pub(crate) fn tell(kind: u32, about: u32) {
     if let Some(mut entry) = EVENTS.reserve(0) {
-        entry.write(Event { kind, about });
+        entry.write(ProgramEvent { kind, about });
         entry.submit(0);
     }
 }

@@ -11,7 +11,7 @@ use tcpshift_common::address::Flow;
 use tcpshift_common::layout::Question;
 
 use crate::inputs::Told;
-use crate::plan::Plan;
+use crate::plan::PlanInForce;
 
 /// `TC_ACT_OK` if the answer was written, `TC_ACT_SHOT` if there is none.
 #[classifier]
@@ -24,6 +24,6 @@ fn answer(context: &TcContext) -> Option<()> {
     let Question { listener, random, source, destination, source_port, destination_port, .. } = question;
     let flow = Flow { source, destination, source_port, destination_port };
     let told = |counted| Told { counted, random };
-    let assignment = Plan::in_force()?.assign(listener, &flow, told).ok()?;
+    let assignment = PlanInForce::in_force()?.assign(listener, &flow, told).ok()?;
     context.store(offset_of!(Question, assignment), &assignment, 0).ok()
 }

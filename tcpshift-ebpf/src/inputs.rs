@@ -19,12 +19,12 @@ fn next(counter: Option<*mut u64>) -> u64 {
 }
 
 /// The inputs of one decision for a real connection.
-pub(crate) struct Inputs {
+pub(crate) struct LiveInputs {
     /// Number of the route.
     pub(crate) route: u32,
 }
 
-impl decide::Inputs for Inputs {
+impl decide::Inputs for LiveInputs {
     #[inline(always)]
     fn sequence(&mut self) -> u64 {
         next(SEQUENCES.get_ptr_mut(self.route))
@@ -50,7 +50,7 @@ impl decide::Inputs for Inputs {
 /// The inputs of a decision that is asked for: random words come from whoever asks.
 pub(crate) struct Told {
     /// As of a real connection.
-    pub(crate) counted: Inputs,
+    pub(crate) counted: LiveInputs,
     /// The words that are left, the next one first.
     pub(crate) random: [u32; 2],
 }
@@ -82,7 +82,7 @@ impl decide::Inputs for Told {
 /// The inputs of a decision for a packet that may ask for no connection, and for which may be decided again.
 pub(crate) struct Kept<'a> {
     /// As of a real connection.
-    pub(crate) counted: Inputs,
+    pub(crate) counted: LiveInputs,
     /// The words that are left, the next one first: the same for every packet of a flow.
     pub(crate) random: [u32; 2],
     /// Keeps a turn that nobody has had yet.

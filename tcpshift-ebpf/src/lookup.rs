@@ -16,10 +16,10 @@ use tcpshift_common::layout::{DestinationRow, datapath, event, fate, loss, scope
 use crate::counts::Counts;
 use crate::endpoints::{self, hand_over, hand_over_to_any, hand_to_refuser};
 use crate::flow::{self, read};
-use crate::inputs::{Inputs, Kept};
+use crate::inputs::{Kept, LiveInputs};
 use crate::maps::UNHELD;
 use crate::pending::{self, Pending};
-use crate::plan::{ANY, Missing, Plan};
+use crate::plan::{ANY, PlanInForce, Undecided};
 use crate::{agent, events, ports};
 
 /// `IPPROTO_TCP`.
@@ -47,7 +47,7 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
     if read!((*context.lookup).protocol) != TCP || !ports::has_listener(port) {
         return SK_PASS;
     }
-    let Some(plan) = Plan::in_force() else { return SK_PASS };
+    let Some(plan) = PlanInForce::in_force() else { return SK_PASS };
     let flow = flow::of_packet(&context);
     let Some(listener) = plan.listener(scope::LOOKUP, port, flow.destination) else { return SK_PASS };
     let Some(pending) = Pending::here() else { return SK_PASS };
@@ -86,8 +86,8 @@ fn end(context: &SkLookupContext, fate: u32, pending: &mut Pending) -> u32 {
 
 /// There is nothing to decide by.
 #[inline(always)]
-fn left(missing: Missing, listener: u32) -> u32 {
-    if matches!(missing, Missing::Torn) {
+fn left(missing: Undecided, listener: u32) -> u32 {
+    if matches!(missing, Undecided::Torn) {
         if let Some(counts) = Counts::here() {
             counts.left();
         }
@@ -130,7 +130,7 @@ fn is_known(context: &SkLookupContext, flow: &Flow, pending: &mut Pending) -> bo
 
 /// Decides, and leaves what was decided in `pending`.
 #[inline(always)]
-fn decide<'a>(plan: Plan, listener: u32, flow: &Flow, pending: &mut Pending) -> Result<Decision<'a>, Missing> {
+fn decide<'a>(plan: PlanInForce, listener: u32, flow: &Flow, pending: &mut Pending) -> Result<Decision<'a>, Undecided> {
     let found = plan.route(listener, flow)?;
     let is_only = match found.row.datapath {
         // What the agent carries is decided for where it is carried, and not here too.
@@ -144,7 +144,7 @@ fn decide<'a>(plan: Plan, listener: u32, flow: &Flow, pending: &mut Pending) -> 
         return Ok(Decision::Refused(fate::LOST));
     }
     let sole = if loss == loss::FIRST { found.row.first } else { ANY };
-    let counted = Inputs { route: found.row.number };
+    let counted = LiveInputs { route: found.row.number };
     let random = found.words(flow);
     let mut inputs = Kept { counted, random, pending };
     let decided = plan.decide(&found, flow, sole, &mut inputs)?;
@@ -163,11 +163,11 @@ fn decide<'a>(plan: Plan, listener: u32, flow: &Flow, pending: &mut Pending) -> 
 #[inline(always)]
 fn hand_over_to_one(
     context: &SkLookupContext,
-    plan: Plan,
+    plan: PlanInForce,
     destination: &DestinationRow,
     is_only: bool,
     pending: &mut Pending,
-) -> Result<u32, Missing> {
+) -> Result<u32, Undecided> {
     let tries = &mut pending.tries;
     tries.side = plan.side();
     tries.first = destination.first_endpoint;
@@ -181,7 +181,7 @@ fn hand_over_to_one(
             Ok(fate::HANDED)
         }
         endpoints::OTHER_FAMILY => Ok(if is_only { fate::OTHER_FAMILY } else { fate::CARRIED }),
-        endpoints::TORN => Err(Missing::Torn),
+        endpoints::TORN => Err(Undecided::Torn),
         _ => Ok(fate::WITHOUT_ENDPOINT),
     }
 }

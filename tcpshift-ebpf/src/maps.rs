@@ -12,11 +12,11 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCp
 use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
-    AddressEntry, AgentRow, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow,
-    Event, FlowRow, GROUPS, GroupRow, HashRow, LISTENING as SOCKETS_KEPT, ListenerRow, ListeningKey, PORT_WORDS,
-    PlanRow, RouteRow, SIDES, SlotTable, SocketRow, SumRow,
+    AddressEntry, AddressPort, AgentRow, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointRow,
+    FlowRow, GROUPS, GroupRow, HashRow, LISTENING as SOCKETS_KEPT, ListenerRow, ListeningKey, PORT_WORDS, PlanRow,
+    ProgramEvent, RouteRow, SIDES, SlotTable, SocketRow, SumRow,
 };
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use self::hash::SocketHash;
 use self::storage::Storage;
@@ -28,9 +28,9 @@ const INNER: usize = BPF_F_INNER_MAP as usize;
 const SHARED: usize = BPF_F_MMAPABLE as usize;
 
 /// A table of a plan.
-pub(crate) type Table<T> = Array<T, 1, INNER>;
+pub(crate) type InnerTable<T> = Array<T, 1, INNER>;
 /// A table of one kind for each side.
-pub(crate) type Sides<T> = ArrayOfMaps<Table<T>, { SIDES as usize }>;
+pub(crate) type Sides<T> = ArrayOfMaps<InnerTable<T>, { SIDES as usize }>;
 
 /// Which plan is in force.
 #[btf_map(name = "plan")]
@@ -38,42 +38,42 @@ pub(crate) static PLAN: Array<PlanRow, 1, SHARED> = Array::new();
 
 /// What is hung in before the first plan, and in the place of what is taken out.
 #[btf_map(name = "listeners")]
-static NO_LISTENERS: Table<ListenerRow> = Array::new();
+static NO_LISTENERS: InnerTable<ListenerRow> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "rules")]
-static NO_RULES: Table<Rule> = Array::new();
+static NO_RULES: InnerTable<RuleRow> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "routes")]
-static NO_ROUTES: Table<RouteRow> = Array::new();
+static NO_ROUTES: InnerTable<RouteRow> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "destinations")]
-static NO_DESTINATIONS: Table<DestinationRow> = Array::new();
+static NO_DESTINATIONS: InnerTable<DestinationRow> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "endpoints")]
-static NO_ENDPOINTS: Table<EndpointRow> = Array::new();
+static NO_ENDPOINTS: InnerTable<EndpointRow> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "slots")]
-static NO_SLOTS: Table<SlotTable> = Array::new();
+static NO_SLOTS: InnerTable<SlotTable> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "places")]
-static NO_PLACES: Table<HashRow> = Array::new();
+static NO_PLACES: InnerTable<HashRow> = Array::new();
 
 /// As `NO_LISTENERS`.
 #[btf_map(name = "addresses")]
-static NO_ADDRESSES: Addresses = LpmTrie::new();
+static NO_ADDRESSES: AddressTrie = LpmTrie::new();
 
 /// Which listener an address and port belong to.
-pub(crate) type Addresses = LpmTrie<AddressEntry, u32, 1>;
+pub(crate) type AddressTrie = LpmTrie<AddressEntry, u32, 1>;
 
 /// Addresses of all sides.
 #[btf_map(name = "plan_addresses")]
-pub(crate) static ADDRESSES: ArrayOfMaps<Addresses, { SIDES as usize }> = ArrayOfMaps::new();
+pub(crate) static ADDRESSES: ArrayOfMaps<AddressTrie, { SIDES as usize }> = ArrayOfMaps::new();
 /// Listeners of all sides, by number.
 #[btf_map(name = "plan_listeners")]
 pub(crate) static LISTENERS: Sides<ListenerRow> = ArrayOfMaps::new();
 /// Rules of all sides.
 #[btf_map(name = "plan_rules")]
-pub(crate) static RULES: Sides<Rule> = ArrayOfMaps::new();
+pub(crate) static RULES: Sides<RuleRow> = ArrayOfMaps::new();
 /// Routes of all sides.
 #[btf_map(name = "plan_routes")]
 pub(crate) static ROUTES: Sides<RouteRow> = ArrayOfMaps::new();
@@ -85,10 +85,10 @@ pub(crate) static DESTINATIONS: Sides<DestinationRow> = ArrayOfMaps::new();
 pub(crate) static ENDPOINTS: Sides<EndpointRow> = ArrayOfMaps::new();
 /// Slot tables: a route's is shared by all plans in which the route has the same weights.
 #[btf_map(name = "slot_tables")]
-pub(crate) static SLOT_TABLES: ArrayOfMaps<Table<SlotTable>, 1> = ArrayOfMaps::new();
+pub(crate) static SLOT_TABLES: ArrayOfMaps<InnerTable<SlotTable>, 1> = ArrayOfMaps::new();
 /// Hash tables of destinations.
 #[btf_map(name = "hash_tables")]
-pub(crate) static HASH_TABLES: ArrayOfMaps<Table<HashRow>, 1> = ArrayOfMaps::new();
+pub(crate) static HASH_TABLES: ArrayOfMaps<InnerTable<HashRow>, 1> = ArrayOfMaps::new();
 
 /// Numbers given out of the sequence of a route, by its number.
 #[btf_map(name = "sequences")]
@@ -105,7 +105,7 @@ pub(crate) static LOADS: Array<u64, 1, SHARED> = Array::new();
 pub(crate) static COUNTS: PerCpuArray<CountRow, 1> = PerCpuArray::new();
 /// What the agent should hear of.
 #[btf_map(name = "events")]
-pub(crate) static EVENTS: RingBuf<Event, 4096> = RingBuf::new();
+pub(crate) static EVENTS: RingBuf<ProgramEvent, 4096> = RingBuf::new();
 
 /// Whether there is an agent, and what holds without it.
 #[btf_map(name = "agent")]
@@ -144,8 +144,7 @@ pub(crate) static PLACES: Array<CookieRow, { COOKIES as usize }, SHARED> = Array
 pub(crate) static CONNECTIONS: Storage<ConnectionRow, { BPF_F_NO_PREALLOC as usize }> = Storage::new();
 /// Addresses and ports whose listening sockets are kept, and the index of each in [`GROUPS_KEPT`]: nobody else's take room.
 #[btf_map(name = "own_endpoints")]
-pub(crate) static OWN: HashMap<EndpointPlace, u32, { GROUPS as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
+pub(crate) static OWN: HashMap<AddressPort, u32, { GROUPS as usize }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 /// Which cells of [`LISTENING`] the sockets of an address and port may have.
 #[btf_map(name = "groups")]
 pub(crate) static GROUPS_KEPT: Array<GroupRow, { GROUPS as usize }, SHARED> = Array::new();

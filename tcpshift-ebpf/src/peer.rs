@@ -11,7 +11,7 @@ use aya_ebpf::programs::SockAddrContext;
 use tcpshift_common::address::Address;
 use tcpshift_common::layout::ConnectionRow;
 
-use crate::connections::Socket;
+use crate::connections::SteeredSocket;
 use crate::flow::{read, v4, v6};
 
 /// Always 1: nothing is refused.
@@ -57,7 +57,7 @@ pub(crate) fn getpeername6(context: SockAddrContext) -> i32 {
 fn asked<'a>(context: &SockAddrContext, peer: Address) -> Option<&'a ConnectionRow> {
     let address = context.sock_addr;
     // SAFETY: The context is the kernel's, and the union has this one field.
-    let socket = unsafe { Socket::new((*address).__bindgen_anon_1.sk, bpf_get_socket_cookie(address.cast())) };
+    let socket = unsafe { SteeredSocket::new((*address).__bindgen_anon_1.sk, bpf_get_socket_cookie(address.cast())) };
     let row = socket.get()?;
     let port = u32::from(u16::from_be(read!((*address).user_port) as u16));
     (row.is_client == 1 && row.endpoint == peer && row.endpoint_port == port).then_some(row)

@@ -1,6 +1,6 @@
-//! The plan in force as the decision reads it: [`decide::Table`] over maps, and from a listener to an assignment.
+//! The plan in force as the decision reads it: [`decide::RouteTables`] over maps, and from a listener to an assignment.
 //!
-//! Looked up once for each connection: whoever holds a [`Plan`] decides by it whatever is published meanwhile, since
+//! Looked up once for each connection: whoever holds a [`PlanInForce`] decides by it whatever is published meanwhile, since
 //! the agent waits for programs that run before it takes a table away. It must not know of sockets or packets.
 
 use core::cell::Cell;
@@ -10,12 +10,12 @@ use core::ptr::read_volatile;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::{self, outcome};
-use tcpshift_common::destination::{Destination, Endpoint};
+use tcpshift_common::destination::{DestinationFacts, EndpointFacts};
 use tcpshift_common::hash;
 use tcpshift_common::layout::{self, AddressEntry, Assignment, DestinationRow, EndpointRow, ListenerRow, RouteRow};
 use tcpshift_common::listener;
 
-use crate::inputs::Inputs;
+use crate::inputs::LiveInputs;
 use crate::maps::{ADDRESSES, DESTINATIONS, ENDPOINTS, HASH_TABLES, LISTENERS, PLAN, ROUTES, RULES, SLOT_TABLES};
 
 /// Says that slots are as the table has them. A number, since the verifier takes no part of an `Option` that is not set.
@@ -26,12 +26,12 @@ const DRAWN: u64 = 0x64_7261_776e;
 
 /// The plan in force.
 #[derive(Clone, Copy)]
-pub(crate) struct Plan {
+pub(crate) struct PlanInForce {
     side: u32,
 }
 
 /// A route that a connection falls to.
-pub(crate) struct Found<'a> {
+pub(crate) struct FoundRoute<'a> {
     /// Its row.
     pub(crate) row: &'a RouteRow,
     listener: &'a ListenerRow,
@@ -39,7 +39,7 @@ pub(crate) struct Found<'a> {
 }
 
 /// What was decided.
-pub(crate) struct Decided<'a> {
+pub(crate) struct ProgramDecision<'a> {
     /// For whoever accepts.
     pub(crate) assignment: Assignment,
     /// The destination and where its endpoints begin, if there is one.
@@ -58,7 +58,7 @@ struct Route<'a> {
 
 /// Why there is nothing to be decided.
 #[derive(Clone, Copy)]
-pub(crate) enum Missing {
+pub(crate) enum Undecided {
     /// The plan does not have the listener, or leaves it to the agent.
     Left,
     /// No route is for the connection.
@@ -74,7 +74,7 @@ pub(crate) fn generation() -> u64 {
     PLAN.get_ptr(0).map_or(0, |row| unsafe { read_volatile(&raw const (*row).generation) })
 }
 
-impl Plan {
+impl PlanInForce {
     /// The plan in force, if programs are to decide.
     #[inline(always)]
     pub(crate) fn in_force() -> Option<Self> {
@@ -98,13 +98,13 @@ impl Plan {
 
     /// The route of a connection at a listener.
     #[inline(always)]
-    pub(crate) fn route<'a>(self, listener: u32, flow: &Flow) -> Result<Found<'a>, Missing> {
-        let listener = LISTENERS.get_value(self.side, &listener).ok_or(Missing::Left)?;
+    pub(crate) fn route<'a>(self, listener: u32, flow: &Flow) -> Result<FoundRoute<'a>, Undecided> {
+        let listener = LISTENERS.get_value(self.side, &listener).ok_or(Undecided::Left)?;
         if listener.rules == 0 {
-            return Err(Missing::Left);
+            return Err(Undecided::Left);
         }
         let first = listener.first_rule;
-        let rules = RULES.get(self.side).ok_or(Missing::Torn)?;
+        let rules = RULES.get(self.side).ok_or(Undecided::Torn)?;
         // Counted up to the constant, with the listener's own number compared inside. LLVM turns a loop up to
         // min(rules, 256) into a countdown to zero, and verifiers before Linux 6.8 learn nothing from "not zero"
         // (d028f87517d6, reg_set_min_max in kernel/bpf/verifier.c): for them it has no end. `black_box` hides from LLVM
@@ -113,21 +113,21 @@ impl Plan {
             let at = black_box(at);
             if at < listener.rules { rules.get(first + at) } else { None }
         });
-        let place = listener::route(rules, flow).ok_or(Missing::Unrouted)?;
-        let row = ROUTES.get_value(self.side, &(listener.first_route + place)).ok_or(Missing::Torn)?;
-        Ok(Found { row, listener, place })
+        let place = listener::route(rules, flow).ok_or(Undecided::Unrouted)?;
+        let row = ROUTES.get_value(self.side, &(listener.first_route + place)).ok_or(Undecided::Torn)?;
+        Ok(FoundRoute { row, listener, place })
     }
 
     /// Decides for a connection of a route. All slots are of the destination at `sole`, unless that is [`ANY`].
     #[inline(always)]
     pub(crate) fn decide<'a, I: decide::Inputs>(
         self,
-        found: &Found<'a>,
+        found: &FoundRoute<'a>,
         flow: &Flow,
         sole: u32,
         inputs: &mut I,
-    ) -> Result<Decided<'a>, Missing> {
-        let Found { row, listener, place } = found;
+    ) -> Result<ProgramDecision<'a>, Undecided> {
+        let FoundRoute { row, listener, place } = found;
         let route = Route { side: self.side, row, sole, last: Cell::new((0, None)) };
         let decision = decide::decide(listener.seed, &row.steer, flow, &route, inputs);
         let mut assignment = Assignment {
@@ -138,20 +138,20 @@ impl Plan {
             ..Assignment::default()
         };
         if decision.outcome == outcome::NO_DESTINATION {
-            return Ok(Decided { assignment, destination: None });
+            return Ok(ProgramDecision { assignment, destination: None });
         }
-        let destination = route.row(decision.place).ok_or(Missing::Torn)?;
+        let destination = route.row(decision.place).ok_or(Undecided::Torn)?;
         assignment.destination = destination.decides.number;
         if decision.outcome == outcome::CHOSEN {
             assignment.endpoint = self.endpoint(destination, decision.endpoint)?.decides.number;
         }
-        Ok(Decided { assignment, destination: Some(destination) })
+        Ok(ProgramDecision { assignment, destination: Some(destination) })
     }
 
     /// An endpoint of a destination.
     #[inline(always)]
-    pub(crate) fn endpoint<'a>(self, destination: &DestinationRow, at: u32) -> Result<&'a EndpointRow, Missing> {
-        ENDPOINTS.get_value(self.side, &(destination.first_endpoint + at)).ok_or(Missing::Torn)
+    pub(crate) fn endpoint<'a>(self, destination: &DestinationRow, at: u32) -> Result<&'a EndpointRow, Undecided> {
+        ENDPOINTS.get_value(self.side, &(destination.first_endpoint + at)).ok_or(Undecided::Torn)
     }
 
     /// Finds the route and decides, for whoever has nothing to do in between.
@@ -160,15 +160,15 @@ impl Plan {
         self,
         listener: u32,
         flow: &Flow,
-        inputs: impl FnOnce(Inputs) -> I,
-    ) -> Result<Assignment, Missing> {
+        inputs: impl FnOnce(LiveInputs) -> I,
+    ) -> Result<Assignment, Undecided> {
         match self.route(listener, flow) {
             Ok(found) => {
-                let mut inputs = inputs(Inputs { route: found.row.number });
+                let mut inputs = inputs(LiveInputs { route: found.row.number });
                 Ok(self.decide(&found, flow, ANY, &mut inputs)?.assignment)
             }
-            Err(Missing::Unrouted) => {
-                let row = LISTENERS.get_value(self.side, &listener).ok_or(Missing::Left)?;
+            Err(Undecided::Unrouted) => {
+                let row = LISTENERS.get_value(self.side, &listener).ok_or(Undecided::Left)?;
                 let mut assignment = Assignment { generation: row.generation, ..Assignment::default() };
                 assignment.decision.outcome = outcome::NO_ROUTE;
                 Ok(assignment)
@@ -178,7 +178,7 @@ impl Plan {
     }
 }
 
-impl Found<'_> {
+impl FoundRoute<'_> {
     /// Random words for a decision that comes out the same for every packet of a flow.
     #[inline(always)]
     pub(crate) fn words(&self, flow: &Flow) -> [u32; 2] {
@@ -207,7 +207,7 @@ impl<'a> Route<'a> {
     }
 }
 
-impl decide::Table for Route<'_> {
+impl decide::RouteTables for Route<'_> {
     #[inline(always)]
     fn slot(&self, slot: u32) -> Option<u32> {
         if self.sole != ANY {
@@ -219,12 +219,12 @@ impl decide::Table for Route<'_> {
     }
 
     #[inline(always)]
-    fn destination(&self, place: u32) -> Option<Destination> {
+    fn destination(&self, place: u32) -> Option<DestinationFacts> {
         Some(self.row(place)?.decides)
     }
 
     #[inline(always)]
-    fn endpoint(&self, place: u32, index: u32) -> Option<Endpoint> {
+    fn endpoint(&self, place: u32, index: u32) -> Option<EndpointFacts> {
         let destination = self.row(place)?;
         Some(ENDPOINTS.get_value(self.side, &(destination.first_endpoint + index))?.decides)
     }

@@ -17,7 +17,7 @@ use aya_ebpf::programs::SockOpsContext;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{ConnectionRow, FlowRow, event, fate, stage};
 
-use crate::connections::Socket;
+use crate::connections::SteeredSocket;
 use crate::counts::Counts;
 use crate::flow::{self, read};
 use crate::maps::{CONNECTIONS, FLOWS, UNHELD};
@@ -64,9 +64,9 @@ fn cookie(context: &SockOpsContext) -> u64 {
 }
 
 #[inline(always)]
-fn own(context: &SockOpsContext) -> Socket {
+fn own(context: &SockOpsContext) -> SteeredSocket {
     // SAFETY: The context gives both.
-    unsafe { Socket::new((*context.ops).__bindgen_anon_2.sk, cookie(context)) }
+    unsafe { SteeredSocket::new((*context.ops).__bindgen_anon_2.sk, cookie(context)) }
 }
 
 /// Has the kernel call again: when the state of the socket changes, or when a packet comes.

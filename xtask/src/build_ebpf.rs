@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 use crate::cargo::{run, target, workspace};
 use crate::toolchain::{Toolchain, linker};
-use sources::State;
+use sources::ObjectState;
 
 /// The kernel's instructions in this machine's order of bytes.
 const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
@@ -23,7 +23,7 @@ const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } els
 pub(crate) fn build_ebpf() -> Result<()> {
     crate::step("the kernel's object");
     let place = sources::object(workspace());
-    if sources::state(workspace())? == State::Current {
+    if sources::state(workspace())? == ObjectState::Current {
         println!("{} is newer than its sources", place.display());
         return Ok(());
     }
@@ -42,7 +42,7 @@ pub(crate) fn build_ebpf() -> Result<()> {
 /// Removes an object that is stale: the agent's build would refuse it.
 pub(crate) fn remove_stale() -> Result<()> {
     let place = sources::object(workspace());
-    if sources::state(workspace())? == State::Stale {
+    if sources::state(workspace())? == ObjectState::Stale {
         std::fs::remove_file(&place).with_context(|| format!("cannot remove {}", place.display()))?;
     }
     Ok(())

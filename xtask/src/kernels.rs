@@ -24,11 +24,11 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use self::archive::{Archive, Kernel};
-use self::machine::{Accelerator, Ended, Machine};
+use self::archive::{Archive, ArchivedKernel};
+use self::machine::{Accelerator, MachineEnd, VirtualMachine};
 use self::system::{Needs, System};
-use self::verdict::{Judged, Line, Verdict};
-use self::version::{Asked, Version};
+use self::verdict::{Judged, ScenarioLine, ScenarioVerdict};
+use self::version::{KernelChoice, Version};
 use crate::cargo::{cargo, said, target, workspace};
 use crate::{build_ebpf, setup, step};
 
@@ -57,7 +57,7 @@ pub(crate) struct Kernels {
     /// A series such as 6.12, whose newest is taken; a version such as 6.12.43, or the newest of its series where Debian has it
     /// no more; or newest
     #[arg(value_name = "VERSION", default_values = USUAL)]
-    versions: Vec<Asked>,
+    versions: Vec<KernelChoice>,
 
     /// Try this scenario alone, by its name or the first words of it; may be given several times
     #[arg(long, value_name = "NAME")]
@@ -75,10 +75,10 @@ pub(crate) struct Kernels {
 /// What one kernel came to.
 #[derive(Debug)]
 struct Tried {
-    asked: Asked,
+    asked: KernelChoice,
     version: Version,
-    ended: Ended,
-    verdicts: Vec<(Verdict, Judged)>,
+    ended: MachineEnd,
+    verdicts: Vec<(ScenarioVerdict, Judged)>,
     /// What `doctor -o json` printed, if it was asked for.
     doctor: Value,
     /// What is not as it was expected, beside verdicts.
@@ -170,11 +170,11 @@ fn lock(folder: &Path) -> Result<fs::File> {
 }
 
 /// The kernels that are asked for, each with the folder of its files, downloaded if they are not there.
-fn choose(folder: &Path, asked: &[Asked]) -> Result<Vec<(Asked, Version, PathBuf)>> {
+fn choose(folder: &Path, asked: &[KernelChoice]) -> Result<Vec<(KernelChoice, Version, PathBuf)>> {
     let archive = Archive::open(folder.join("archive"))?;
     let kernels = archive.kernels()?;
     let there: Vec<Version> = kernels.keys().copied().collect();
-    let mut chosen: Vec<(Asked, Version, PathBuf)> = Vec::new();
+    let mut chosen: Vec<(KernelChoice, Version, PathBuf)> = Vec::new();
     for asked in asked {
         let Some(version) = asked.choose(&there) else {
             let mut series: Vec<String> = there.iter().map(|one| format!("{}.{}", one.major, one.minor)).collect();
@@ -182,11 +182,11 @@ fn choose(folder: &Path, asked: &[Asked]) -> Result<Vec<(Asked, Version, PathBuf
             bail!("Debian has no kernel {asked}; it has some of {}", series.join(", "));
         };
         match asked {
-            Asked::Exact(exact) if *exact != version => {
+            KernelChoice::Exact(exact) if *exact != version => {
                 println!("{asked}: Debian has it no more, and {version} is the newest of its series");
             }
-            Asked::Exact(_) => {}
-            Asked::Series(..) | Asked::Newest => println!("{asked}: Linux {version}"),
+            KernelChoice::Exact(_) => {}
+            KernelChoice::Series(..) | KernelChoice::Newest => println!("{asked}: Linux {version}"),
         }
         if chosen.iter().all(|(_, other, _)| *other != version) {
             let files = folder.join(version.to_string());
@@ -202,16 +202,22 @@ fn choose(folder: &Path, asked: &[Asked]) -> Result<Vec<(Asked, Version, PathBuf
 /// What is there when all of a kernel's files are.
 const COMPLETE: &str = ".complete";
 
-fn download(archive: &Archive, kernel: &Kernel, to: &Path) -> Result<()> {
+fn download(archive: &Archive, kernel: &ArchivedKernel, to: &Path) -> Result<()> {
     system::remove(to)?;
     archive.unpack(kernel, to)?;
     fs::write(to.join(COMPLETE), "").with_context(|| format!("cannot write to {}", to.display()))
 }
 
 /// The machine of a kernel.
-fn machine(folder: &Path, system: &System, version: Version, files: &Path, processors: usize) -> Result<Machine> {
+fn machine(
+    folder: &Path,
+    system: &System,
+    version: Version,
+    files: &Path,
+    processors: usize,
+) -> Result<VirtualMachine> {
     let name = version.to_string();
-    Ok(Machine {
+    Ok(VirtualMachine {
         kernel: image(files).with_context(|| format!("the packages of {version} have no kernel"))?,
         system: system.with_modules(files, &name)?,
         console: folder.join(format!("{name}.console")),
@@ -233,11 +239,11 @@ fn image(files: &Path) -> Option<PathBuf> {
 }
 
 /// Runs a machine, and holds what it says against what is expected, line by line as it comes.
-fn attempt(accelerator: Accelerator, asked: Asked, version: Version, machine: &Machine) -> Result<Tried> {
+fn attempt(accelerator: Accelerator, asked: KernelChoice, version: Version, machine: &VirtualMachine) -> Result<Tried> {
     let (mut verdicts, mut doctor, mut faults) = (Vec::new(), Value::Null, Vec::new());
-    let ended = machine.run(accelerator, |line| match Line::read(line) {
-        Ok(Line::Doctor(report)) => doctor = report,
-        Ok(Line::Verdict(verdict)) => {
+    let ended = machine.run(accelerator, |line| match ScenarioLine::read(line) {
+        Ok(ScenarioLine::Doctor(report)) => doctor = report,
+        Ok(ScenarioLine::Verdict(verdict)) => {
             let judged = verdict::judge(version, &verdict);
             println!("{}", report::line(version, &verdict, judged));
             verdicts.push((verdict, judged));
@@ -294,7 +300,7 @@ mod tests {
     #[test]
     fn what_is_usual_can_be_asked_for() {
         for asked in USUAL.iter().chain(&SHORT) {
-            assert!(asked.parse::<Asked>().is_ok(), "{asked}");
+            assert!(asked.parse::<KernelChoice>().is_ok(), "{asked}");
         }
         assert_eq!(Kernels::short().versions.len(), SHORT.len());
     }

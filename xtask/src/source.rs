@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 /// One file.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
+pub(crate) struct SourceFile {
     /// Path from the workspace's folder, with `/` between.
     pub(crate) path: String,
     /// As it is.
@@ -15,7 +15,7 @@ pub(crate) struct Source {
     pub(crate) code: String,
 }
 
-impl Source {
+impl SourceFile {
     /// A file by its path and text.
     pub(crate) fn new(path: &str, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
@@ -34,6 +34,23 @@ impl Source {
         paths.iter().map(read).collect()
     }
 
+    /// Whether the file is part of tests or benchmarks of Rust code and of nothing that is delivered.
+    pub(crate) fn is_test(&self) -> bool {
+        self.path.split('/').any(|name| ["tests", "tests.rs", "benches", "fuzz"].contains(&name))
+    }
+
+    /// Whether the file has unit tests alone: `tests.rs` beside what it tests, or below it.
+    pub(crate) fn is_unit_test(&self) -> bool {
+        self.path
+            .split_once("/src/")
+            .is_some_and(|(_, inside)| inside.split('/').any(|name| name == "tests" || name == "tests.rs"))
+    }
+
+    /// The code up to the file's unit tests, which are its last module.
+    pub(crate) fn code_without_tests(&self) -> &str {
+        self.code.split_once("#[cfg(test)]\nmod tests {").map_or(&self.code, |(code, _)| code)
+    }
+
     /// Words (names and keywords) of the code, each with its line.
     pub(crate) fn words(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.code.lines().enumerate();
@@ -43,9 +60,9 @@ impl Source {
         })
     }
 
-    /// The line of a place in the code.
-    pub(crate) fn line(&self, place: usize) -> usize {
-        self.code.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1
+    /// The line of a byte of the code, by its index.
+    pub(crate) fn line(&self, index: usize) -> usize {
+        self.code.bytes().take(index).filter(|byte| *byte == b'\n').count() + 1
     }
 }
 
@@ -153,7 +170,7 @@ mod tests {
     fn comments_and_literals_are_blank_and_code_stays() {
         let text = "a /* b /* c */ d */ e \"f\\\" // g\" h 'i' '\\'' &'k l r#\"m\" n\"# o // p\nb\"q\" r#in s";
         assert_eq!(
-            Source::new("x.rs", text).words().collect::<Vec<_>>(),
+            SourceFile::new("x.rs", text).words().collect::<Vec<_>>(),
             [(1, "a"), (1, "e"), (1, "h"), (1, "k"), (1, "l"), (1, "o"), (2, "r"), (2, "in"), (2, "s")]
         );
     }

@@ -1,28 +1,41 @@
-//! `cargo xtask tidy`: the arrows between rooms, and the form of files, checked on the source as text.
+//! `cargo xtask tidy`: the arrows between rooms, the form of files and the names of types, checked on the source as text.
 //!
-//! What it demands is written in ARCHITECTURE.md; this file makes it true. [`arrows`] knows who may know whom.
+//! What it demands is written in ARCHITECTURE.md; this file makes it true. [`arrows`] has the rooms that each room may
+//! know, and [`remaining`] what is older than its check.
 
 mod arrows;
+mod blocking;
+mod circles;
+mod homonyms;
+mod modules;
+mod remaining;
+
+use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
 use crate::cargo::workspace;
-use crate::source::Source;
+use crate::source::SourceFile;
 
 /// A file longer than this has more than one subject.
-const LINES: usize = 500;
+const LINES: usize = 400;
 
 /// Words that stand for unfinished or unchecked work, spelled so that this file does not have them.
 const UNFINISHED: [&str; 3] = ["todo", "unimplemented", "dbg"];
 
-/// Where unsafe code has its place: kernel programs, and the agent's calls of bpf(2).
+/// Files and folders that may have unsafe code: kernel programs, and the agent's calls of bpf(2).
 const UNSAFE: [&str; 3] = ["tcpshift-ebpf/src/", "tcpshift-agent/src/kernel/sys.rs", "tcpshift-agent/src/kernel/sys/"];
 
 /// Checks every Rust file of the workspace, and prints every problem.
 pub(crate) fn tidy() -> Result<()> {
-    let sources = Source::all(workspace())?;
-    let problems: Vec<String> =
+    let sources = SourceFile::all(workspace())?;
+    let mut problems: Vec<String> =
         sources.iter().flat_map(|source| [form(source), arrows::arrows(source)].concat()).collect();
+    problems.extend(blocking::blocking(&sources));
+    problems.extend(remaining::LONG.problems(&long(&sources)));
+    problems.extend(remaining::UNCHECKED.problems(&unchecked(&sources)));
+    problems.extend(remaining::HOMONYMS.problems(&homonyms::homonyms(&sources)));
+    problems.extend(remaining::CIRCLES.problems(&circles::circles(&sources)));
     for problem in &problems {
         println!("{problem}");
     }
@@ -36,21 +49,17 @@ pub(crate) fn tidy() -> Result<()> {
 }
 
 /// What every file must be like.
-fn form(source: &Source) -> Vec<String> {
-    let Source { path, text, code } = source;
+fn form(source: &SourceFile) -> Vec<String> {
+    let SourceFile { path, text, code } = source;
     let mut problems = Vec::new();
     if !text.starts_with("//! ") {
-        problems.push(format!("{path}:1: does not open with `//!`: say what the file does and what it must not know"));
+        problems.push(format!("{path}:1: does not open with `//!`: say what the file does"));
     }
     if path.ends_with("/mod.rs") {
         problems.push(format!("{path}: is a mod.rs; the door of a room is a file beside it"));
     }
-    let lines = text.lines().count();
-    if lines > LINES {
-        problems.push(format!("{path}:{lines}: has more than {LINES} lines"));
-    }
     for (line, word) in source.words() {
-        if word == "unsafe" && !UNSAFE.iter().any(|place| path.starts_with(place)) {
+        if word == "unsafe" && !UNSAFE.iter().any(|allowed| path.starts_with(allowed)) {
             problems.push(format!("{path}:{line}: unsafe code belongs to {}", UNSAFE.join(", ")));
         }
         if UNFINISHED.contains(&word)
@@ -62,6 +71,23 @@ fn form(source: &Source) -> Vec<String> {
     problems
 }
 
+/// Files that are too long, each with a message.
+fn long(sources: &[SourceFile]) -> BTreeMap<String, String> {
+    let lines = sources.iter().map(|source| (&source.path, source.text.lines().count()));
+    let long = lines.filter(|(_, lines)| *lines > LINES);
+    long.map(|(path, lines)| (path.clone(), format!("{path}:{lines}: has more than {LINES} lines"))).collect()
+}
+
+/// Files that say in words what [`arrows`] has to say, each with a message.
+fn unchecked(sources: &[SourceFile]) -> BTreeMap<String, String> {
+    let said = |source: &&SourceFile| {
+        let lines = source.text.lines().map_while(|line| line.strip_prefix("//!"));
+        lines.collect::<String>().contains("must not know")
+    };
+    let message = |path: &str| format!("{path}: says what it must not know: the table of tidy/arrows.rs says that");
+    sources.iter().filter(said).map(|source| (source.path.clone(), message(&source.path))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,15 +95,26 @@ mod tests {
     #[test]
     fn the_form_of_a_file_is_checked() {
         assert_eq!(
-            form(&Source::new("a/src/b.rs", "//! Says it.\nfn b() {} // unsafe, todo!()\n")),
+            form(&SourceFile::new("a/src/b.rs", "//! Says it.\nfn b() {} // unsafe, todo!()\n")),
             Vec::<String>::new()
         );
-        let bad = form(&Source::new("a/src/mod.rs", "fn b() { unsafe { todo!() } }\n"));
+        let bad = form(&SourceFile::new("a/src/mod.rs", "fn b() { unsafe { todo!() } }\n"));
         assert_eq!(bad.len(), 4, "{bad:?}");
-        let kernel = |path| form(&Source::new(path, "//! Says it.\nunsafe fn b() {}\n")).len();
+        let kernel = |path| form(&SourceFile::new(path, "//! Says it.\nunsafe fn b() {}\n")).len();
         assert_eq!(kernel("tcpshift-ebpf/src/b.rs"), 0);
         assert_eq!(kernel("tcpshift-agent/src/kernel/sys.rs"), 0);
         assert_eq!(kernel("tcpshift-agent/src/kernel.rs"), 1);
+    }
+
+    #[test]
+    fn long_files_and_words_that_nothing_checks_are_found() {
+        let sources = [
+            SourceFile::new("a/src/b.rs", &"\n".repeat(LINES)),
+            SourceFile::new("a/tests/c.rs", &"\n".repeat(LINES + 1)),
+            SourceFile::new("a/src/d.rs", "//! Does it. It must not know how.\n"),
+        ];
+        assert_eq!(long(&sources).into_keys().collect::<Vec<_>>(), ["a/tests/c.rs"]);
+        assert_eq!(unchecked(&sources).into_keys().collect::<Vec<_>>(), ["a/src/d.rs"]);
     }
 
     #[test]

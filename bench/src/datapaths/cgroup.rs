@@ -13,14 +13,14 @@ use anyhow::{Context, Result};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A cgroup of the second version.
-pub(super) struct Cgroup {
+pub(super) struct BenchCgroup {
     /// Where it is.
     pub(super) folder: PathBuf,
     /// Where the one below it is.
     pub(super) below: PathBuf,
 }
 
-impl Cgroup {
+impl BenchCgroup {
     /// Makes both, with nobody in them.
     pub(super) fn new(name: &str) -> Result<Self> {
         let folder = mounted()?.join(format!("tcpshift-bench-{}-{name}", std::process::id()));
@@ -37,7 +37,7 @@ impl Cgroup {
     }
 }
 
-impl Drop for Cgroup {
+impl Drop for BenchCgroup {
     fn drop(&mut self) {
         let begin = Instant::now();
         for folder in [&self.below, &self.folder] {

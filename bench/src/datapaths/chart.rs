@@ -4,7 +4,7 @@
 use super::Topology;
 use super::contender::DIRECT;
 use super::figures::Figures;
-use super::row::{Better, Row};
+use super::row::{Better, FigureRow};
 use super::statistics::{Spread, ratios};
 
 const WIDTH: usize = 890;
@@ -24,7 +24,7 @@ const COLOURS: [&str; 9] =
 /// The chart of one topology.
 pub(super) fn chart(figures: &Figures, topology: Topology, subtitle: &str) -> String {
     let contenders: Vec<&str> = figures.contenders().into_iter().filter(|name| *name != DIRECT).collect();
-    let rows: Vec<&Row> = figures
+    let rows: Vec<&FigureRow> = figures
         .rows()
         .into_iter()
         .filter(|(of, row)| *of == topology && row.better == Better::More)
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_bar_ends_at_its_share_of_direct() {
         let mut figures = Figures::default();
-        let row = Row { what: "bulk & more", figure: "GiB/s", better: Better::More };
+        let row = FigureRow { what: "bulk & more", figure: "GiB/s", better: Better::More };
         figures.put(Topology::Host, &row, DIRECT, 0, 4.0);
         figures.put(Topology::Host, &row, "tcpshift", 0, 2.4);
         let chart = chart(&figures, Topology::Host, "1 < 2");

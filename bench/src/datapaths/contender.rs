@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Topology;
 use super::process::{Process, Setting};
-use super::world::World;
+use super::world::BenchWorld;
 
 /// Name of the one that all others are ratios to.
 pub(super) const DIRECT: &str = direct::CONTENDER.name;
@@ -58,21 +58,21 @@ pub(super) struct Contender {
     /// What exactly it is; fails with the reason if it is not here.
     pub(super) version: fn(&Setting) -> Result<String>,
     /// Starts it. What it needs of the world stays borrowed by nobody: addresses and names are copied.
-    pub(super) start: fn(&Setting, &World) -> Result<Running>,
+    pub(super) start: fn(&Setting, &BenchWorld) -> Result<RunningContender>,
 }
 
 /// A contender that is running.
-pub(super) struct Running {
+pub(super) struct RunningContender {
     /// Where its clients connect to.
     pub(super) to: SocketAddrV4,
     /// Its process; none if it steers without one.
     pub(super) process: Option<Process>,
     /// Gives the two versions other weights; none if it cannot.
-    pub(super) edit: Option<Edit>,
+    pub(super) edit: Option<WeightEdit>,
 }
 
 /// Gives the two versions other weights, and returns when the contender says that it has, or at once.
-pub(super) type Edit = Box<dyn FnMut(&World, Option<&Process>, [u32; 2]) -> Result<()>>;
+pub(super) type WeightEdit = Box<dyn FnMut(&BenchWorld, Option<&Process>, [u32; 2]) -> Result<()>>;
 
 /// Whether a contender is one of ours, whose failure is that of the measurement.
 pub(super) fn is_ours(name: &str) -> bool {

@@ -1,14 +1,14 @@
 //! Every figure of a run, by topology, row, contender and round.
 
 use super::Topology;
-use super::row::Row;
+use super::row::FigureRow;
 use super::workload::Workload;
-use crate::load::{Kind, Report};
+use crate::load::{LoadKind, LoadReport};
 
 /// One measurement of a workload.
 pub(super) struct Sample {
     /// What the load saw.
-    pub(super) report: Report,
+    pub(super) report: LoadReport,
     /// Nanoseconds of processor time of client, server and balancer together.
     pub(super) processor: u64,
 }
@@ -17,7 +17,7 @@ pub(super) struct Sample {
 #[derive(Clone, Debug)]
 pub(super) struct Point {
     pub(super) topology: Topology,
-    pub(super) row: Row,
+    pub(super) row: FigureRow,
     pub(super) contender: &'static str,
     pub(super) round: u32,
     pub(super) value: f64,
@@ -42,28 +42,28 @@ impl Figures {
         let (report, unit) = (&sample.report, workload.unit());
         let count = report.count.max(1) as f64;
         let rate = report.count as f64 / unit.scale / (report.took as f64 / 1e9);
-        self.put(topology, &Row::rate(workload), contender, round, rate);
-        if !matches!(workload.kind, Kind::Up | Kind::Down) {
+        self.put(topology, &FigureRow::rate(workload), contender, round, rate);
+        if !matches!(workload.kind, LoadKind::Up | LoadKind::Down) {
             let [p50, p99] = [report.p50, report.p99].map(|time| time as f64 / 1e3);
-            self.put(topology, &Row::latency(workload, "p50 µs"), contender, round, p50);
-            self.put(topology, &Row::latency(workload, "p99 µs"), contender, round, p99);
+            self.put(topology, &FigureRow::latency(workload, "p50 µs"), contender, round, p50);
+            self.put(topology, &FigureRow::latency(workload, "p99 µs"), contender, round, p99);
         }
         let cost = sample.processor as f64 / 1e9 / count * unit.of;
-        self.put(topology, &Row::cost(workload), contender, round, cost);
+        self.put(topology, &FigureRow::cost(workload), contender, round, cost);
     }
 
     /// Adds what is measured once.
-    pub(super) fn once(&mut self, topology: Topology, contender: &'static str, row: &Row, value: f64) {
+    pub(super) fn once(&mut self, topology: Topology, contender: &'static str, row: &FigureRow, value: f64) {
         self.put(topology, row, contender, 0, value);
     }
 
     /// Adds a figure.
-    pub(super) fn put(&mut self, topology: Topology, row: &Row, contender: &'static str, round: u32, value: f64) {
+    pub(super) fn put(&mut self, topology: Topology, row: &FigureRow, contender: &'static str, round: u32, value: f64) {
         self.points.push(Point { topology, row: row.clone(), contender, round, value });
     }
 
     /// The figures of a contender in a row, each with its round.
-    pub(super) fn of(&self, topology: Topology, row: &Row, contender: &str) -> Vec<(u32, f64)> {
+    pub(super) fn of(&self, topology: Topology, row: &FigureRow, contender: &str) -> Vec<(u32, f64)> {
         let those = self
             .points
             .iter()
@@ -72,7 +72,7 @@ impl Figures {
     }
 
     /// Every row, as first measured.
-    pub(super) fn rows(&self) -> Vec<(Topology, &Row)> {
+    pub(super) fn rows(&self) -> Vec<(Topology, &FigureRow)> {
         let mut rows = Vec::new();
         for point in &self.points {
             if !rows.contains(&(point.topology, &point.row)) {

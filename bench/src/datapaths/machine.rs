@@ -8,7 +8,7 @@ use super::namespace::CONGESTION_CONTROL;
 
 /// What a figure means nothing without.
 #[derive(Debug)]
-pub(super) struct Machine {
+pub(super) struct MeasuredMachine {
     /// Day, in UTC.
     pub(super) date: String,
     /// Model of the processor.
@@ -23,7 +23,7 @@ pub(super) struct Machine {
     pub(super) versions: Vec<(String, String)>,
 }
 
-impl Machine {
+impl MeasuredMachine {
     /// Reads what this machine is.
     pub(super) fn read(cores: &[usize]) -> Result<Self> {
         let text = std::fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;

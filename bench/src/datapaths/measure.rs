@@ -5,14 +5,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::Topology;
-use super::contender::{Contender, Running, WEIGHTS};
+use super::contender::{Contender, RunningContender, WEIGHTS};
 use super::figures::{Figures, Sample};
-use super::process::{Client, Process, Setting};
+use super::process::{LoadProcess, Process, Setting};
 use super::workload::Workload;
-use super::world::World;
+use super::world::BenchWorld;
 use super::{row, usage};
 use crate::clock;
-use crate::load::Report;
+use crate::load::LoadReport;
 
 /// Idle connections that memory is measured by; each takes two descriptors of a balancer.
 const IDLE: usize = 9_000;
@@ -23,14 +23,14 @@ const SPLIT: u32 = 12_000;
 pub(super) struct Started {
     contender: &'static Contender,
     // Ends before the world does.
-    running: Running,
-    world: World,
+    running: RunningContender,
+    world: BenchWorld,
 }
 
 impl Started {
     /// Makes the world, and starts the contender in it.
     pub(super) fn start(contender: &'static Contender, topology: Topology, setting: &Setting) -> Result<Self> {
-        let world = World::new(contender.name, topology, setting)?;
+        let world = BenchWorld::new(contender.name, topology, setting)?;
         let running = (contender.start)(setting, &world)?;
         Ok(Self { contender, running, world })
     }
@@ -101,7 +101,7 @@ impl Started {
         let to = self.running.to.to_string();
         let words = ["connect", "--connections", "2", "--seconds", "0.8", "--to", &to];
         for number in 0..edits {
-            let mut client = Client::start(setting, &self.world.client, &words, &self.world.file("load.log"))?;
+            let mut client = LoadProcess::start(setting, &self.world.client, &words, &self.world.file("load.log"))?;
             client.go()?;
             std::thread::sleep(Duration::from_millis(200));
             let asked = clock::now();
@@ -118,13 +118,13 @@ impl Started {
         Ok(())
     }
 
-    fn client(&self, setting: &Setting, words: &[&str]) -> Result<Client> {
+    fn client(&self, setting: &Setting, words: &[&str]) -> Result<LoadProcess> {
         let to = self.running.to.to_string();
         let words = [words, &["--to", &to]].concat();
-        Client::start(setting, &self.world.client, &words, &self.world.file("load.log"))
+        LoadProcess::start(setting, &self.world.client, &words, &self.world.file("load.log"))
     }
 
-    fn report(&self, setting: &Setting, words: &[&str]) -> Result<Report> {
+    fn report(&self, setting: &Setting, words: &[&str]) -> Result<LoadReport> {
         let mut client = self.client(setting, words)?;
         client.go()?;
         client.report()

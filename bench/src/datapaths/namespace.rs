@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::cgroup::Cgroup;
+use super::cgroup::BenchCgroup;
 
 /// What is set in every namespace, the same for all contenders.
 const SETTINGS: [(&str, &str); 4] = [
@@ -53,7 +53,7 @@ pub(super) struct Namespace {
 
 impl Namespace {
     /// Makes one, with its loopback interface up.
-    pub(super) fn new(cgroup: &Cgroup) -> Result<Self> {
+    pub(super) fn new(cgroup: &BenchCgroup) -> Result<Self> {
         let current = || File::open("/proc/thread-self/ns/net").context("cannot open the network namespace");
         let home = current()?;
         unshare(CloneFlags::CLONE_NEWNET)

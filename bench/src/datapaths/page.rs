@@ -9,7 +9,7 @@ use super::Topology;
 use super::chart::chart;
 use super::contender::DIRECT;
 use super::figures::Figures;
-use super::machine::Machine;
+use super::machine::MeasuredMachine;
 use super::promise;
 use super::row::{Better, verdict, words};
 use super::statistics::{Spread, ratios};
@@ -39,7 +39,12 @@ Of their rates a share of direct is promised: 0.98 of messages and bulk, 0.9 of 
 ";
 
 /// Writes the page, and a chart for each topology beside it.
-pub(super) fn write(workspace: &Path, topologies: &[Topology], machine: &Machine, figures: &Figures) -> Result<()> {
+pub(super) fn write(
+    workspace: &Path,
+    topologies: &[Topology],
+    machine: &MeasuredMachine,
+    figures: &Figures,
+) -> Result<()> {
     let docs = workspace.join("docs");
     let put = |name: &str, text: &str| {
         let path = docs.join(name);
@@ -55,8 +60,8 @@ fn picture(topology: Topology) -> String {
     format!("benchmarks-{}.svg", topology.name())
 }
 
-fn page(topologies: &[Topology], machine: &Machine, figures: &Figures) -> String {
-    let Machine { date, processor, processors, kernel, .. } = machine;
+fn page(topologies: &[Topology], machine: &MeasuredMachine, figures: &Figures) -> String {
+    let MeasuredMachine { date, processor, processors, kernel, .. } = machine;
     let mut text = format!(
         "# Benchmarks\n\nWritten by `cargo xtask bench datapaths --write` on {date}: {processors} x {processor}, {kernel}; {}.\n\n",
         machine.pinned()

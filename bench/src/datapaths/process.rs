@@ -146,13 +146,13 @@ fn pinned(namespace: &Namespace, words: &[&str]) -> Command {
 }
 
 /// A load that is run by hand: ready, go, report.
-pub(super) struct Client {
+pub(super) struct LoadProcess {
     process: Process,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
-impl Client {
+impl LoadProcess {
     /// Starts `tcpshift-bench load WORDS`, and waits until it is warm.
     pub(super) fn start(setting: &Setting, namespace: &Namespace, words: &[&str], log: &Path) -> Result<Self> {
         let program = setting.built("tcpshift-bench");
@@ -175,7 +175,7 @@ impl Client {
     }
 
     /// Waits for its report.
-    pub(super) fn report(mut self) -> Result<crate::load::Report> {
+    pub(super) fn report(mut self) -> Result<crate::load::LoadReport> {
         let line = self.line()?;
         serde_json::from_str(&line).with_context(|| format!("the load reports {line:?}"))
     }

@@ -5,10 +5,10 @@
 use super::Topology;
 use super::contender::{DIRECT, STEERED};
 use super::figures::Figures;
-use super::row::Row;
+use super::row::FigureRow;
 use super::statistics::{Spread, ratios};
 use super::workload::{self, Workload};
-use crate::load::Kind;
+use crate::load::LoadKind;
 
 /// A promise, and what was measured.
 pub(super) struct Promise {
@@ -25,9 +25,9 @@ pub(super) struct Promise {
 fn promised(workload: &Workload) -> f64 {
     match workload.kind {
         // A decision, and an account, for each connection.
-        Kind::Connect => 0.9,
+        LoadKind::Connect => 0.9,
         // Nothing for each byte.
-        Kind::Exchange | Kind::Up | Kind::Down | Kind::Hold => 0.98,
+        LoadKind::Exchange | LoadKind::Up | LoadKind::Down | LoadKind::Hold => 0.98,
     }
 }
 
@@ -35,7 +35,7 @@ fn promised(workload: &Workload) -> f64 {
 pub(super) fn all(figures: &Figures, topology: Topology) -> Vec<Promise> {
     let mut all = Vec::new();
     for workload in &workload::ALL {
-        let row = Row::rate(workload);
+        let row = FigureRow::rate(workload);
         let direct = figures.of(topology, &row, DIRECT);
         for contender in STEERED {
             let Some(measured) = Spread::of(ratios(&figures.of(topology, &row, contender), &direct)) else { continue };
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn the_median_of_the_rounds_counts() {
         let mut figures = Figures::default();
-        let (exchange, connect) = (Row::rate(&workload::ALL[0]), Row::rate(&workload::ALL[2]));
+        let (exchange, connect) = (FigureRow::rate(&workload::ALL[0]), FigureRow::rate(&workload::ALL[2]));
         for (round, share) in [(0, 0.97), (1, 0.985), (2, 1.0)] {
             figures.put(Topology::Host, &exchange, DIRECT, round, 1000.0);
             figures.put(Topology::Host, &exchange, STEERED[0], round, share * 1000.0);

@@ -6,16 +6,16 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::figures::Figures;
-use super::machine::Machine;
+use super::machine::MeasuredMachine;
 use super::row::verdict;
 
 /// Writes it.
-pub(super) fn write(path: &Path, machine: &Machine, figures: &Figures) -> Result<()> {
+pub(super) fn write(path: &Path, machine: &MeasuredMachine, figures: &Figures) -> Result<()> {
     let text = format!("{:#}\n", record(machine, figures));
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn record(machine: &Machine, figures: &Figures) -> Value {
+fn record(machine: &MeasuredMachine, figures: &Figures) -> Value {
     let rows = figures.rows().into_iter().map(|(topology, row)| {
         let values = figures.contenders().into_iter().filter_map(|name| {
             let values: Vec<f64> = figures.of(topology, row, name).into_iter().map(|(_, value)| value).collect();
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn figures_stand_under_their_contenders() {
-        let machine = Machine::read(&[1]).unwrap();
+        let machine = MeasuredMachine::read(&[1]).unwrap();
         let mut figures = Figures::default();
         figures.once(Topology::Veth, "tcpshift", &MEMORY, 2.0);
         figures.once(Topology::Veth, "haproxy", &MEMORY, 3.0);

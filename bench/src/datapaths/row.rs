@@ -22,7 +22,7 @@ pub(super) enum Better {
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct FigureRow {
     /// What is done: a workload, or what is measured once.
     pub(super) what: &'static str,
     /// What the figure is, with its unit.
@@ -32,14 +32,16 @@ pub(super) struct Row {
 }
 
 /// The split that is in fact achieved.
-pub(super) const SPLIT: Row =
-    Row { what: "split", figure: "% for the version that asks for 20 %", better: Better::Neither };
+pub(super) const SPLIT: FigureRow =
+    FigureRow { what: "split", figure: "% for the version that asks for 20 %", better: Better::Neither };
 /// An edit, as clients see it.
-pub(super) const EDIT: Row = Row { what: "edit", figure: "ms until all new connections obey", better: Better::Less };
+pub(super) const EDIT: FigureRow =
+    FigureRow { what: "edit", figure: "ms until all new connections obey", better: Better::Less };
 /// The balancer's own memory.
-pub(super) const MEMORY: Row = Row { what: "memory", figure: "KiB per idle connection", better: Better::Less };
+pub(super) const MEMORY: FigureRow =
+    FigureRow { what: "memory", figure: "KiB per idle connection", better: Better::Less };
 
-impl Row {
+impl FigureRow {
     /// The rows of a workload.
     pub(super) fn rate(workload: &Workload) -> Self {
         Self { what: workload.name, figure: workload.unit().rate, better: Better::More }
@@ -58,7 +60,7 @@ impl Row {
 
 /// How tcpshift does in a row against the best of the others, by ratios within a round: 1.1 is a tenth better, whichever
 /// way is better. None where there is nothing to compare.
-pub(super) fn verdict(figures: &Figures, topology: Topology, row: &Row) -> Option<Spread> {
+pub(super) fn verdict(figures: &Figures, topology: Topology, row: &FigureRow) -> Option<Spread> {
     let ours = figures.of(topology, row, OURS);
     let against = |peer: &&str| {
         let theirs = figures.of(topology, row, peer);
@@ -97,8 +99,8 @@ mod tests {
     #[test]
     fn the_best_of_the_others_counts_whichever_way_is_better() {
         let mut figures = Figures::default();
-        let rate = Row { what: "a", figure: "requests/s", better: Better::More };
-        let cost = Row { what: "a", figure: "CPU", better: Better::Less };
+        let rate = FigureRow { what: "a", figure: "requests/s", better: Better::More };
+        let cost = FigureRow { what: "a", figure: "CPU", better: Better::Less };
         for (contender, at, costs) in [(OURS, 10.0, 2.0), (PEERS[0], 8.0, 1.0), (PEERS[2], 5.0, 4.0)] {
             figures.put(Topology::Host, &rate, contender, 0, at);
             figures.put(Topology::Host, &cost, contender, 0, costs);

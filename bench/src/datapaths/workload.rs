@@ -1,6 +1,6 @@
 //! The workloads of a round, as a table.
 
-use crate::load::Kind;
+use crate::load::LoadKind;
 
 /// One workload.
 #[derive(Debug)]
@@ -8,7 +8,7 @@ pub(super) struct Workload {
     /// Name, as `--workloads` and the record have it.
     pub(super) name: &'static str,
     /// What is done.
-    pub(super) kind: Kind,
+    pub(super) kind: LoadKind,
     /// Connections at the same time.
     pub(super) connections: usize,
 }
@@ -17,20 +17,20 @@ impl Workload {
     /// The word of the load's command line.
     pub(super) fn word(&self) -> &'static str {
         match self.kind {
-            Kind::Exchange => "exchange",
-            Kind::Up => "up",
-            Kind::Down => "down",
-            Kind::Connect => "connect",
-            Kind::Hold => "hold",
+            LoadKind::Exchange => "exchange",
+            LoadKind::Up => "up",
+            LoadKind::Down => "down",
+            LoadKind::Connect => "connect",
+            LoadKind::Hold => "hold",
         }
     }
 
     /// What is counted, with how many of them processor time is said for.
     pub(super) fn unit(&self) -> Unit {
         match self.kind {
-            Kind::Exchange => Unit { rate: "requests/s", cost: "CPU s per 100,000 requests", of: 1e5, scale: 1.0 },
-            Kind::Up | Kind::Down => Unit { rate: "GiB/s", cost: "CPU s per GiB", of: GIB, scale: GIB },
-            Kind::Connect | Kind::Hold => {
+            LoadKind::Exchange => Unit { rate: "requests/s", cost: "CPU s per 100,000 requests", of: 1e5, scale: 1.0 },
+            LoadKind::Up | LoadKind::Down => Unit { rate: "GiB/s", cost: "CPU s per GiB", of: GIB, scale: GIB },
+            LoadKind::Connect | LoadKind::Hold => {
                 Unit { rate: "connections/s", cost: "CPU s per 10,000 connections", of: 1e4, scale: 1.0 }
             }
         }
@@ -51,18 +51,18 @@ pub(super) struct Unit {
     pub(super) scale: f64,
 }
 
-const fn workload(name: &'static str, kind: Kind, connections: usize) -> Workload {
+const fn workload(name: &'static str, kind: LoadKind, connections: usize) -> Workload {
     Workload { name, kind, connections }
 }
 
 /// All of them.
 pub(super) const ALL: [Workload; 8] = [
-    workload("exchange-1", Kind::Exchange, 1),
-    workload("exchange-64", Kind::Exchange, 64),
-    workload("connect-1", Kind::Connect, 1),
-    workload("connect-64", Kind::Connect, 64),
-    workload("bulk-up-1", Kind::Up, 1),
-    workload("bulk-up-32", Kind::Up, 32),
-    workload("bulk-down-1", Kind::Down, 1),
-    workload("bulk-down-32", Kind::Down, 32),
+    workload("exchange-1", LoadKind::Exchange, 1),
+    workload("exchange-64", LoadKind::Exchange, 64),
+    workload("connect-1", LoadKind::Connect, 1),
+    workload("connect-64", LoadKind::Connect, 64),
+    workload("bulk-up-1", LoadKind::Up, 1),
+    workload("bulk-up-32", LoadKind::Up, 32),
+    workload("bulk-down-1", LoadKind::Down, 1),
+    workload("bulk-down-32", LoadKind::Down, 32),
 ];

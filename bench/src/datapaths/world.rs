@@ -7,9 +7,9 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 
 use super::Topology;
-use super::cgroup::Cgroup;
+use super::cgroup::BenchCgroup;
 use super::namespace::Namespace;
-use super::process::{Client, Process, Setting};
+use super::process::{LoadProcess, Process, Setting};
 
 /// The port that a balancer serves.
 const FRONT: u16 = 31_400;
@@ -17,7 +17,7 @@ const FRONT: u16 = 31_400;
 const VERSIONS: [u16; 2] = [9_000, 9_100];
 
 /// Where one contender is measured.
-pub(super) struct World {
+pub(super) struct BenchWorld {
     /// Where the client is.
     pub(super) client: Rc<Namespace>,
     /// Where the balancer is.
@@ -35,17 +35,17 @@ pub(super) struct World {
     /// The server behind it.
     pub(super) server: Process,
     /// The cgroup that all of them are in; nobody is when all others are gone.
-    pub(super) cgroup: Cgroup,
+    pub(super) cgroup: BenchCgroup,
 }
 
-impl World {
+impl BenchWorld {
     /// Makes one, and starts the server.
     pub(super) fn new(contender: &str, topology: Topology, setting: &Setting) -> Result<Self> {
         let folder = setting.target.join("bench/run").join(format!("{}-{contender}", topology.name()));
         // What an earlier run left there.
         drop(std::fs::remove_dir_all(&folder));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let cgroup = Cgroup::new(&format!("{}-{contender}", topology.name()))?;
+        let cgroup = BenchCgroup::new(&format!("{}-{contender}", topology.name()))?;
         let new = || Namespace::new(&cgroup);
         let (client, balancer, backend, front, versions, direct) = match topology {
             Topology::Host => {
@@ -107,7 +107,7 @@ impl World {
     pub(super) fn is_answered(&self, setting: &Setting, to: SocketAddrV4) -> bool {
         let to = to.to_string();
         let words = ["connect", "--connections", "1", "--count", "1", "--to", &to];
-        let client = Client::start(setting, &self.client, &words, &self.file("load.log"));
+        let client = LoadProcess::start(setting, &self.client, &words, &self.file("load.log"));
         let report = client.and_then(|mut client| client.go().and_then(|()| client.report()));
         report.is_ok_and(|report| report.count == 1)
     }

@@ -6,19 +6,19 @@ use anyhow::{Context, Result, bail};
 use rustix::event::epoll::EventFlags;
 use rustix::io::{Errno, read, write};
 
-use super::{Load, Report, Span, connected};
+use super::{Load, LoadReport, Span, connected};
 use crate::clock;
 use crate::poll::Poll;
 use crate::serve::{CHUNK, SINK, SOURCE};
 
 /// To the server.
-pub(super) fn up(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<Report> {
+pub(super) fn up(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<LoadReport> {
     let bytes = vec![SINK; CHUNK];
     stream(load, start, SINK, EventFlags::OUT, &mut |socket| write(socket, &bytes))
 }
 
 /// From the server.
-pub(super) fn down(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<Report> {
+pub(super) fn down(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<LoadReport> {
     let mut bytes = vec![0; CHUNK];
     stream(load, start, SOURCE, EventFlags::IN, &mut |socket| read(socket, &mut bytes))
 }
@@ -32,7 +32,7 @@ fn stream(
     first: u8,
     flags: EventFlags,
     step: &mut Step,
-) -> Result<Report> {
+) -> Result<LoadReport> {
     let mut poll = Poll::new().context("cannot make an epoll")?;
     let mut sockets = Vec::with_capacity(load.connections);
     for token in 0..load.connections {
@@ -47,7 +47,7 @@ fn stream(
     carry(&mut poll, &sockets, clock::now() + clock::from_seconds(load.warm), step)?;
     let span = Span::begin(load, start)?;
     let count = carry(&mut poll, &sockets, span.end, step)?;
-    Ok(Report { count, ..span.report(Vec::new()) })
+    Ok(LoadReport { count, ..span.report(Vec::new()) })
 }
 
 /// Moves bytes until the time. Returns how many.

@@ -7,7 +7,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
-use super::{Load, QUESTION, Report, Span, ask, connected, short};
+use super::{Load, LoadReport, QUESTION, Span, ask, connected, short};
 use crate::clock;
 use crate::poll::Poll;
 use crate::serve::MESSAGE;
@@ -31,14 +31,14 @@ impl Tally {
         Ok(())
     }
 
-    fn report(self, span: &Span) -> Report {
+    fn report(self, span: &Span) -> LoadReport {
         let Self { times, versions, last_of_first } = self;
-        Report { versions, last_of_first, ..span.report(times) }
+        LoadReport { versions, last_of_first, ..span.report(times) }
     }
 }
 
 /// One after the other, with calls that wait.
-pub(super) fn one(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<Report> {
+pub(super) fn one(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<LoadReport> {
     let warm = clock::now() + clock::from_seconds(load.warm);
     while clock::now() < warm {
         ask(&connected(load.to)?)?;
@@ -66,7 +66,7 @@ struct Visit {
 }
 
 /// Several at a time; each that ends is followed by the next.
-pub(super) fn many(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<Report> {
+pub(super) fn many(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<LoadReport> {
     let mut poll = Poll::new().context("cannot make an epoll")?;
     visit(&mut poll, load, clock::now() + clock::from_seconds(load.warm), None, &mut Tally::default())?;
     let span = Span::begin(load, start)?;

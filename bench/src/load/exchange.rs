@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context, Result, bail};
 use rustix::event::epoll::EventFlags;
 
-use super::{Load, QUESTION, Report, Span, ask, connected, short};
+use super::{Load, LoadReport, QUESTION, Span, ask, connected, short};
 use crate::clock;
 use crate::poll::Poll;
 use crate::serve::MESSAGE;
 
 /// One connection, with calls that wait.
-pub(super) fn one(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<Report> {
+pub(super) fn one(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<LoadReport> {
     let socket = connected(load.to)?;
     let warm = clock::now() + clock::from_seconds(load.warm);
     while clock::now() < warm {
@@ -36,7 +36,7 @@ struct Talk {
 }
 
 /// Several, each with one message under way.
-pub(super) fn many(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<Report> {
+pub(super) fn many(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<LoadReport> {
     let mut poll = Poll::new().context("cannot make an epoll")?;
     let mut talks = Vec::with_capacity(load.connections);
     for token in 0..load.connections {

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 
-use super::{Load, Report, Span, ask, connected};
+use super::{Load, LoadReport, Span, ask, connected};
 
 /// Opens them, says so, and closes them when told to go on.
-pub(super) fn hold(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<Report> {
+pub(super) fn hold(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result<LoadReport> {
     let mut sockets = Vec::with_capacity(load.connections);
     for number in 0..load.connections {
         let socket = connected(load.to)?;
@@ -13,5 +13,5 @@ pub(super) fn hold(load: &Load, start: &mut dyn FnMut() -> Result<()>) -> Result
         sockets.push(socket);
     }
     let span = Span::begin(load, start)?;
-    Ok(Report { count: sockets.len() as u64, ..span.report(Vec::new()) })
+    Ok(LoadReport { count: sockets.len() as u64, ..span.report(Vec::new()) })
 }

@@ -21,8 +21,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::api::{
-    ApplyRequest, ChangeReply, DeleteRequest, Failure, GetReply, GetRequest, PreviewRequest, Reason, ShiftRequest,
-    StatusReply, WatchEvent, WatchRequest,
+    ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, FailureReason, GetReply, GetRequest, PreviewRequest,
+    ShiftRequest, StatusReply, WatchEvent, WatchRequest,
 };
 use super::server::MAX_BODY;
 use crate::trust::peer;
@@ -44,7 +44,7 @@ const LINE: usize = 2 * MAX_BODY;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ClientError {
     /// Nobody listens.
     #[error(
         "no agent answers at {0}: start one with `sudo tcpshift-agent run`, or name its socket by --admin unix:PATH or TCPSHIFT_ADMIN"
@@ -61,7 +61,7 @@ pub enum Error {
     Stranger(String),
     /// The agent refuses, and says why.
     #[error("{}", .0.message)]
-    Failure(Failure),
+    Failure(ApiFailure),
     /// The agent said something else, or broke off.
     #[error("{0}")]
     Broken(String),
@@ -122,62 +122,62 @@ impl Client {
     }
 
     /// Stores objects.
-    pub async fn apply(&self, request: &ApplyRequest) -> Result<ChangeReply, Error> {
+    pub async fn apply(&self, request: &ApplyRequest) -> Result<ChangeReply, ClientError> {
         self.post("/v1/apply", request).await
     }
 
     /// Removes objects.
-    pub async fn delete(&self, request: &DeleteRequest) -> Result<ChangeReply, Error> {
+    pub async fn delete(&self, request: &DeleteRequest) -> Result<ChangeReply, ClientError> {
         self.post("/v1/delete", request).await
     }
 
     /// Edits the weights of a route.
-    pub async fn shift(&self, request: &ShiftRequest) -> Result<ChangeReply, Error> {
+    pub async fn shift(&self, request: &ShiftRequest) -> Result<ChangeReply, ClientError> {
         self.post("/v1/shift", request).await
     }
 
     /// Asks what storing or removing objects would change.
-    pub async fn preview(&self, request: &PreviewRequest) -> Result<ChangeReply, Error> {
+    pub async fn preview(&self, request: &PreviewRequest) -> Result<ChangeReply, ClientError> {
         self.post(PREVIEW, request).await
     }
 
     /// Reads objects.
-    pub async fn get(&self, request: &GetRequest) -> Result<GetReply, Error> {
+    pub async fn get(&self, request: &GetRequest) -> Result<GetReply, ClientError> {
         let GetRequest { kind, namespace, name } = request;
         let query = [("namespace", namespace), ("name", name)];
         self.whole(Method::GET, &target("objects", kind, &query), Bytes::new()).await
     }
 
     /// Reads the plan in force.
-    pub async fn status(&self) -> Result<StatusReply, Error> {
+    pub async fn status(&self) -> Result<StatusReply, ClientError> {
         self.whole(Method::GET, "/v1/status", Bytes::new()).await
     }
 
     /// Follows objects.
-    pub async fn watch(&self, request: &WatchRequest) -> Result<Watch, Error> {
+    pub async fn watch(&self, request: &WatchRequest) -> Result<WatchStream, ClientError> {
         let WatchRequest { kind, namespace, name, resource_version } = request;
         let query = [("namespace", namespace), ("name", name), ("resourceVersion", resource_version)];
         let path = target("watch", kind, &query);
         self.in_time(Method::GET, &path, Bytes::new(), async |response, connection| {
-            Ok(Watch { body: response.into_body(), read: Vec::new(), connection })
+            Ok(WatchStream { body: response.into_body(), read: Vec::new(), connection })
         })
         .await
     }
 
-    async fn post<Q: Serialize, R: DeserializeOwned>(&self, path: &str, request: &Q) -> Result<R, Error> {
-        let body = serde_json::to_vec(request).map_err(|error| Error::Broken(error.to_string()))?;
+    async fn post<Q: Serialize, R: DeserializeOwned>(&self, path: &str, request: &Q) -> Result<R, ClientError> {
+        let body = serde_json::to_vec(request).map_err(|error| ClientError::Broken(error.to_string()))?;
         if body.len() > MAX_BODY {
             let message = format!("this is more than an agent takes at once ({} MiB): split it", MAX_BODY >> 20);
-            return Err(Error::Failure(Failure::new(Reason::TooLarge, message)));
+            return Err(ClientError::Failure(ApiFailure::new(FailureReason::TooLarge, message)));
         }
         self.whole(Method::POST, path, body.into()).await
     }
 
-    async fn whole<R: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<R, Error> {
+    async fn whole<R: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<R, ClientError> {
         self.in_time(method, path, body, async |response, _connection| {
             let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
             serde_json::from_slice(&bytes).map_err(|error| {
-                Error::Broken(format!(
+                ClientError::Broken(format!(
                     "the agent's answer is not understood ({error}): are agent and client of one version?"
                 ))
             })
@@ -191,8 +191,8 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
-        read: impl AsyncFnOnce(Response<Incoming>, Connection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        read: impl AsyncFnOnce(Response<Incoming>, Connection) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
         let is_change = method == Method::POST && path != PREVIEW;
         let agent = AtomicI32::new(NOT_IN);
         let exchange = async {
@@ -204,7 +204,7 @@ impl Client {
         };
         timeout(self.within, exchange).await.map_err(|_| {
             let pid = agent.load(Relaxed);
-            Error::Silent(Box::new(Silence {
+            ClientError::Silent(Box::new(Silence {
                 path: self.path.clone(),
                 pid: Some(pid).filter(|pid| *pid > 0),
                 is_in: pid != NOT_IN,
@@ -221,7 +221,7 @@ impl Client {
         path: &str,
         body: Bytes,
         agent: &AtomicI32,
-    ) -> Result<(Response<Incoming>, Connection), Error> {
+    ) -> Result<(Response<Incoming>, Connection), ClientError> {
         let stream = self.connect().await?;
         agent.store(stream.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default(), Relaxed);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
@@ -232,29 +232,29 @@ impl Client {
             .header(header::HOST, "tcpshift")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .map_err(|error| Error::Broken(error.to_string()))?;
+            .map_err(|error| ClientError::Broken(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         Ok((response, connection))
     }
 
-    async fn connect(&self) -> Result<UnixStream, Error> {
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
         loop {
             let error = match UnixStream::connect(&self.path).await {
                 Ok(stream) => {
-                    peer::check(&stream, &self.path).map_err(Error::Stranger)?;
+                    peer::check(&stream, &self.path).map_err(ClientError::Stranger)?;
                     return Ok(stream);
                 }
                 Err(error) => error,
             };
             return Err(match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => Error::NoAgent(self.path.clone()),
-                ErrorKind::PermissionDenied => Error::Denied(self.path.clone()),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::NoAgent(self.path.clone()),
+                ErrorKind::PermissionDenied => ClientError::Denied(self.path.clone()),
                 // The queue of a unix socket is full, and connect does not wait.
                 ErrorKind::WouldBlock => {
                     sleep(QUEUE_ROUND).await;
                     continue;
                 }
-                _ => Error::Broken(format!("cannot connect to {}: {error}", self.path.display())),
+                _ => ClientError::Broken(format!("cannot connect to {}: {error}", self.path.display())),
             });
         }
     }
@@ -272,24 +272,24 @@ impl Drop for Connection {
 
 /// A watch under way.
 #[derive(Debug)]
-pub struct Watch {
+pub struct WatchStream {
     body: Incoming,
     read: Vec<u8>,
     #[expect(dead_code, reason = "held for its end")]
     connection: Connection,
 }
 
-impl Watch {
+impl WatchStream {
     /// The next event, however long it takes; none if the agent broke off without a word.
-    pub async fn next(&mut self) -> Result<Option<WatchEvent>, Error> {
+    pub async fn next(&mut self) -> Result<Option<WatchEvent>, ClientError> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
                 return match serde_json::from_slice(&line) {
                     Ok(event) => Ok(Some(event)),
                     Err(error) => Err(serde_json::from_slice(&line).map_or_else(
-                        |_| Error::Broken(format!("the agent's event is not understood: {error}")),
-                        Error::Failure,
+                        |_| ClientError::Broken(format!("the agent's event is not understood: {error}")),
+                        ClientError::Failure,
                     )),
                 };
             }
@@ -302,26 +302,28 @@ impl Watch {
                 }
             }
             if self.read.len() > LINE {
-                return Err(Error::Broken("the agent sends a line without end".to_owned()));
+                return Err(ClientError::Broken("the agent sends a line without end".to_owned()));
             }
         }
     }
 }
 
 /// What the agent says when it does not answer with 2xx.
-async fn refusal(response: Response<Incoming>) -> Error {
+async fn refusal(response: Response<Incoming>) -> ClientError {
     let status = response.status();
     match response.into_body().collect().await {
-        Ok(body) => serde_json::from_slice(&body.to_bytes())
-            .map_or_else(|_| Error::Broken(format!("the agent answers {status} without a reason")), Error::Failure),
+        Ok(body) => serde_json::from_slice(&body.to_bytes()).map_or_else(
+            |_| ClientError::Broken(format!("the agent answers {status} without a reason")),
+            ClientError::Failure,
+        ),
         Err(error) => broken(error),
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn broken(error: hyper::Error) -> Error {
+fn broken(error: hyper::Error) -> ClientError {
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    Error::Broken(match cause {
+    ClientError::Broken(match cause {
         Some(cause) => format!("the agent broke off: {cause}"),
         None => format!("the agent broke off: {error}"),
     })

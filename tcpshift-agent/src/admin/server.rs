@@ -34,7 +34,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Commands;
 
-pub use claim::{Claim, Listener};
+pub use claim::{AdminListener, Claim};
 
 /// Bytes of a request's body, at most.
 pub const MAX_BODY: usize = 32 << 20;
@@ -83,23 +83,23 @@ pub fn prepare(path: &Path) -> anyhow::Result<()> {
     claim::prepare(path)
 }
 
-/// Claims the socket of an agent at a path; clients are refused until [`Listener::listen`].
+/// Claims the socket of an agent at a path; clients are refused until [`AdminListener::listen`].
 ///
 /// The folder is made with mode 0700 if it is missing, the socket has mode 0600. A dead agent's socket is
 /// replaced. Errors: another agent has the path, something else is there (it is left alone), or the file
 /// system refuses.
-pub fn bind(path: &Path) -> anyhow::Result<Listener> {
+pub fn bind(path: &Path) -> anyhow::Result<AdminListener> {
     claim::bind(path)
 }
 
 /// Takes the socket over from an agent that has it at this path, and with it the lock of the path. Clients that
 /// come are answered by the other until it lets go, and wait until [`serve`] then. Errors: the other has another
 /// path, or what it hands over is something else.
-pub fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<Listener> {
+pub fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<AdminListener> {
     claim::adopt(path, socket, lock)
 }
 
-/// Answers at the socket, which is what [`Listener::listen`] gave, until `shutdown`, then lets exchanges end for a
+/// Answers at the socket, which is what [`AdminListener::listen`] gave, until `shutdown`, then lets exchanges end for a
 /// moment and removes the socket, unless it belongs to another agent by then. `left` is told when nobody is let in
 /// any more.
 ///
@@ -107,8 +107,8 @@ pub fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<List
 /// force. From then on the path is this agent's alone. A socket of `renewed` takes the place of the one before: somebody
 /// removed that one's file.
 pub async fn serve(
-    listening: Listening,
-    renewed: mpsc::Receiver<Listening>,
+    listening: AdminSocket,
+    renewed: mpsc::Receiver<AdminSocket>,
     commands: Commands,
     shutdown: impl Future<Output = ()>,
     left: oneshot::Sender<()>,
@@ -117,11 +117,11 @@ pub async fn serve(
 }
 
 /// A claimed path, and its socket that listens.
-pub type Listening = (Listener, UnixListener);
+pub type AdminSocket = (AdminListener, UnixListener);
 
 async fn serve_within(
     limits: Limits,
-    ((mut listener, mut socket), mut renewed): (Listening, mpsc::Receiver<Listening>),
+    ((mut listener, mut socket), mut renewed): (AdminSocket, mpsc::Receiver<AdminSocket>),
     commands: Commands,
     shutdown: impl Future<Output = ()>,
     left: oneshot::Sender<()>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::api::{Failure, Reason, WatchChange, WatchEvent, WatchFilter, WatchReply};
+use super::api::{ApiFailure, FailureReason, WatchChange, WatchEvent, WatchFilter, WatchReply};
 use crate::route::object::Object;
 use crate::route::store::Change;
 
@@ -68,16 +68,16 @@ impl Watchers {
         after: Option<&str>,
         present: &[&Arc<Object>],
         version: u64,
-    ) -> Result<WatchReply, Failure> {
+    ) -> Result<WatchReply, ApiFailure> {
         let backlog: Vec<WatchEvent> = match after {
             None => present.iter().map(|object| event(&Change::Added(Arc::clone(object)), version)).collect(),
             Some(after) => {
                 let Ok(after) = after.parse::<u64>() else {
-                    return Err(Failure::new(Reason::BadRequest, format!("{after:?} is no resourceVersion")));
+                    return Err(ApiFailure::new(FailureReason::BadRequest, format!("{after:?} is no resourceVersion")));
                 };
                 if after > version || Some(after) < self.begins {
                     let message = format!("the changes since version {after} are not kept; read the objects again");
-                    return Err(Failure::new(Reason::Gone, message));
+                    return Err(ApiFailure::new(FailureReason::Gone, message));
                 }
                 let events = self.events.iter().filter(|kept| kept.version > after);
                 events.map(|kept| WatchEvent::clone(&kept.event)).collect()

@@ -10,7 +10,7 @@ use super::world::World;
 use crate::route::kind::Kind;
 use crate::route::model::Export;
 use crate::route::model::gateway_api::gateway::Namespaces;
-use crate::route::model::gateway_api::{GROUP, Listener, ParentRef, TcpRoute};
+use crate::route::model::gateway_api::{GROUP, GatewayListener, ParentRef, TcpRoute};
 use crate::route::object::Object;
 
 /// Kubernetes' label with the name of a namespace, the only one that is known here.
@@ -92,15 +92,15 @@ fn parent(
         return Vec::new();
     };
     let (gateway, spec) = world.api_gateways[place];
-    let meant = |listener: &Listener| {
+    let meant = |listener: &GatewayListener| {
         parent.section.as_ref().is_none_or(|name| listener.name == *name)
             && parent.port.is_none_or(|port| listener.port == port)
     };
-    let found: Vec<(usize, &Listener)> =
+    let found: Vec<(usize, &GatewayListener)> =
         spec.listeners.iter().enumerate().filter(|(_, listener)| meant(listener)).collect();
     if found.is_empty() {
         let wanted = parent.section.clone().or(parent.port.map(|port| format!("port {port}"))).unwrap_or_default();
-        let takes = |one: &&Listener| allows(one, &gateway.key.namespace, &object.key.namespace);
+        let takes = |one: &&GatewayListener| allows(one, &gateway.key.namespace, &object.key.namespace);
         let known: Vec<_> =
             spec.listeners.iter().filter(takes).map(|one| format!("{} at port {}", one.name, one.port)).collect();
         let cure = match known.as_slice() {
@@ -124,11 +124,11 @@ fn parent(
 }
 
 /// Whether a listener takes TCPRoutes of a namespace.
-pub(super) fn allows(listener: &Listener, own: &str, other: &str) -> bool {
+pub(super) fn allows(listener: &GatewayListener, own: &str, other: &str) -> bool {
     listener.protocol == "TCP" && takes_namespace(listener, own, other) && takes_kind(listener)
 }
 
-fn takes_namespace(listener: &Listener, own: &str, other: &str) -> bool {
+fn takes_namespace(listener: &GatewayListener, own: &str, other: &str) -> bool {
     match &listener.namespaces {
         Namespaces::Same => own == other,
         Namespaces::All => true,
@@ -138,12 +138,12 @@ fn takes_namespace(listener: &Listener, own: &str, other: &str) -> bool {
     }
 }
 
-fn takes_kind(Listener { kinds, .. }: &Listener) -> bool {
+fn takes_kind(GatewayListener { kinds, .. }: &GatewayListener) -> bool {
     kinds.is_empty() || kinds.iter().any(|(group, kind)| group == GROUP && kind == "TCPRoute")
 }
 
 /// What one of these listeners needs to take a TCPRoute of a namespace.
-fn admission(listeners: &[(usize, &Listener)], own: &str, other: &str) -> String {
+fn admission(listeners: &[(usize, &GatewayListener)], own: &str, other: &str) -> String {
     let Some((_, listener)) = listeners.iter().find(|(_, one)| one.protocol == "TCP") else {
         return "attach it to a listener with `protocol: TCP`".to_owned();
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::code::{self, Level};
 use super::finding::Findings;
-use super::openings::{Lost, Opening, Openings};
+use super::openings::{Lost, Openings, ServedPort};
 use super::rules::text;
 use super::words::list;
 use super::world::World;
@@ -32,7 +32,7 @@ pub(super) fn check(world: &World<'_>, agent: Option<&Labels>, openings: &Openin
 fn lost(openings: &Openings<'_>, out: &mut Findings) {
     type Winner<'k> = (&'k crate::route::object::Key, usize, bool);
     let mut order: Vec<Winner<'_>> = Vec::new();
-    let mut losers: HashMap<Winner<'_>, Vec<(&Opening<'_>, Lost<'_>)>> = HashMap::new();
+    let mut losers: HashMap<Winner<'_>, Vec<(&ServedPort<'_>, Lost<'_>)>> = HashMap::new();
     for opening in &openings.all {
         let Some(lost) = openings.lost(opening.object, opening.index) else { continue };
         let winner = (&lost.by.object.key, lost.by.index, is_istios_conflict(opening, &lost));
@@ -50,12 +50,12 @@ fn lost(openings: &Openings<'_>, out: &mut Findings) {
 }
 
 /// Whether both are servers of Istio's Gateways for the same agents.
-fn is_istios_conflict(opening: &Opening<'_>, lost: &Lost<'_>) -> bool {
-    let istios = |opening: &Opening<'_>| opening.object.key.kind == Kind::Gateway;
+fn is_istios_conflict(opening: &ServedPort<'_>, lost: &Lost<'_>) -> bool {
+    let istios = |opening: &ServedPort<'_>| opening.object.key.kind == Kind::Gateway;
     istios(opening) && istios(&lost.by) && opening.selector == lost.by.selector
 }
 
-fn clash(openings: &Openings<'_>, found: &[(&Opening<'_>, Lost<'_>)], is_istios: bool, out: &mut Findings) {
+fn clash(openings: &Openings<'_>, found: &[(&ServedPort<'_>, Lost<'_>)], is_istios: bool, out: &mut Findings) {
     let Some(((first, lost), others)) = found.split_first() else { return };
     let (object, port, by) = (first.object, first.port, &lost.by);
     let (word, field) = if object.key.kind == Kind::Gateway {

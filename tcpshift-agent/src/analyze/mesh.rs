@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::code;
 use super::finding::Findings;
-use super::provider::{Endpoint, Provider};
+use super::provider::{Provider, ProviderEndpoint};
 use super::rules::not_found;
 use super::world::World;
 use crate::route::model::{GatewayRef, RouteDestination, Spec, VirtualService, WorkloadAddress, selects};
@@ -133,13 +133,13 @@ fn endpoints(
     let mut found = Vec::new();
     for endpoint in selected {
         match endpoint {
-            Endpoint::Workload(workload) => match &workload.address {
+            ProviderEndpoint::Workload(workload) => match &workload.address {
                 WorkloadAddress::Ip(ip) => found.push(Some(*ip)),
                 WorkloadAddress::Unix(_) => found.push(None),
                 // What DNS will say.
                 WorkloadAddress::Host(_) | WorkloadAddress::Network => return None,
             },
-            Endpoint::Slice(slice) => {
+            ProviderEndpoint::Slice(slice) => {
                 found.extend(slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses).map(|ip| Some(*ip)));
             }
         }

@@ -11,7 +11,7 @@ use crate::route::object::{Key, Object};
 
 /// A server, or a listener of the Gateway API.
 #[derive(Clone, Copy)]
-pub(super) struct Opening<'a> {
+pub(super) struct ServedPort<'a> {
     pub(super) object: &'a Object,
     /// Among the servers or listeners of its object.
     pub(super) index: usize,
@@ -22,7 +22,7 @@ pub(super) struct Opening<'a> {
     pub(super) selector: Option<&'a Labels>,
 }
 
-impl Opening<'_> {
+impl ServedPort<'_> {
     /// Whether every agent that serves the other serves this one too.
     fn is_for_all_of(&self, other: &Self) -> bool {
         match (self.selector, other.selector) {
@@ -36,7 +36,7 @@ impl Opening<'_> {
 /// An opening that an older one keeps from its address.
 #[derive(Clone, Copy)]
 pub(super) struct Lost<'a> {
-    pub(super) by: Opening<'a>,
+    pub(super) by: ServedPort<'a>,
     /// Whether at every agent, or only where one serves both.
     pub(super) everywhere: bool,
 }
@@ -45,7 +45,7 @@ pub(super) struct Lost<'a> {
 #[derive(Default)]
 pub(super) struct Openings<'a> {
     /// The oldest first.
-    pub(super) all: Vec<Opening<'a>>,
+    pub(super) all: Vec<ServedPort<'a>>,
     lost: HashMap<(&'a Key, usize), Lost<'a>>,
     /// Those that a rule leads from.
     led: HashSet<(&'a Key, usize)>,
@@ -59,12 +59,12 @@ impl<'a> Openings<'a> {
             for (index, server) in served.filter(|(_, one)| one.protocol == Protocol::Tcp && one.port > 0) {
                 let bind = server.bind.filter(|ip| !ip.is_unspecified());
                 let selector = Some(&gateway.selector);
-                openings.all.push(Opening { object, index, port: server.port, bind, selector });
+                openings.all.push(ServedPort { object, index, port: server.port, bind, selector });
             }
         }
         for (object, gateway) in &world.api_gateways {
             let served = gateway.listeners.iter().enumerate().filter(|(_, one)| one.protocol == "TCP");
-            openings.all.extend(served.map(|(index, listener)| Opening {
+            openings.all.extend(served.map(|(index, listener)| ServedPort {
                 object,
                 index,
                 port: listener.port,
@@ -73,7 +73,7 @@ impl<'a> Openings<'a> {
             }));
         }
         openings.all.sort_by(|a, b| a.object.age().cmp(&b.object.age()).then_with(|| a.object.key.cmp(&b.object.key)));
-        let mut taken: HashMap<(Option<IpAddr>, u16), Vec<Opening<'a>>> = HashMap::new();
+        let mut taken: HashMap<(Option<IpAddr>, u16), Vec<ServedPort<'a>>> = HashMap::new();
         for opening in &openings.all {
             let older = taken.entry((opening.bind, opening.port)).or_default();
             let everywhere = older.iter().find(|older| older.is_for_all_of(opening));
@@ -107,7 +107,7 @@ impl<'a> Openings<'a> {
     }
 
     /// Whether one does.
-    pub(super) fn is_led(&self, opening: &Opening<'_>) -> bool {
+    pub(super) fn is_led(&self, opening: &ServedPort<'_>) -> bool {
         self.led.contains(&(&opening.object.key, opening.index))
     }
 }

@@ -14,13 +14,13 @@ pub(super) struct Provider<'a> {
     pub(super) object: &'a Object,
     /// Full, in lower case.
     pub(super) host: String,
-    pub(super) ports: Vec<Port<'a>>,
+    pub(super) ports: Vec<ProviderPort<'a>>,
     /// Whether ports and endpoints are those of another host.
     pub(super) external: bool,
 }
 
 /// A port of a provider.
-pub(super) struct Port<'a> {
+pub(super) struct ProviderPort<'a> {
     pub(super) number: u16,
     pub(super) name: &'a str,
     pub(super) target: Option<&'a TargetPort>,
@@ -29,13 +29,13 @@ pub(super) struct Port<'a> {
 
 /// An endpoint of a provider.
 #[derive(Clone, Copy)]
-pub(super) enum Endpoint<'a> {
+pub(super) enum ProviderEndpoint<'a> {
     Workload(&'a WorkloadEntry),
     /// One or more, whose labels are those of their slice.
     Slice(&'a EndpointSlice),
 }
 
-impl<'a> Endpoint<'a> {
+impl<'a> ProviderEndpoint<'a> {
     pub(super) fn labels(self) -> &'a Labels {
         match self {
             Self::Workload(workload) => &workload.labels,
@@ -44,7 +44,7 @@ impl<'a> Endpoint<'a> {
     }
 
     /// What is dialled for a port: addresses and host names with the number, and sockets.
-    pub(super) fn dialled(self, port: &Port<'_>) -> Vec<String> {
+    pub(super) fn dialled(self, port: &ProviderPort<'_>) -> Vec<String> {
         match self {
             Self::Workload(WorkloadEntry { address: WorkloadAddress::Unix(path), .. }) => vec![path.clone()],
             Self::Workload(workload @ WorkloadEntry { address: WorkloadAddress::Host(name), .. }) => {
@@ -58,7 +58,7 @@ impl<'a> Endpoint<'a> {
     }
 
     /// Addresses and where they serve a port.
-    pub(super) fn addresses(self, port: &Port<'_>) -> Vec<(IpAddr, u16)> {
+    pub(super) fn addresses(self, port: &ProviderPort<'_>) -> Vec<(IpAddr, u16)> {
         match self {
             Self::Workload(workload) => {
                 let WorkloadAddress::Ip(ip) = workload.address else { return Vec::new() };
@@ -76,7 +76,7 @@ impl<'a> Endpoint<'a> {
 }
 
 /// Where an endpoint serves a port, as the plan has it.
-fn target(workload: &WorkloadEntry, port: &Port<'_>) -> u16 {
+fn target(workload: &WorkloadEntry, port: &ProviderPort<'_>) -> u16 {
     let target = match port.target {
         Some(TargetPort::Number(number)) => Some(*number),
         Some(TargetPort::Name(name)) => workload.ports.get(name).copied(),

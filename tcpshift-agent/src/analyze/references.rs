@@ -8,7 +8,7 @@ use super::finding::Findings;
 use super::provider::Provider;
 use super::reach::is_plain;
 use super::rules::not_found;
-use super::world::{ROOT_NAMESPACE, Rule, World, admits};
+use super::world::{ROOT_NAMESPACE, RuleObject, World, admits};
 use crate::route::kind::Kind;
 use crate::route::model::gateway::{self, Protocol};
 use crate::route::model::{Export, Gateway, GatewayRef, RouteDestination, RouteMatch, VirtualService};
@@ -223,7 +223,8 @@ fn destination(
     let Some(subset) = &wanted.subset else { return };
     let service = providers.first().map(|provider| provider.object.key.namespace.as_str());
     let rules = world.rules_for(namespace, service.unwrap_or(namespace), &wanted.host);
-    let has = |rules: &[Rule<'_>]| rules.iter().any(|(_, rule)| rule.subsets.iter().any(|one| one.name == *subset));
+    let has =
+        |rules: &[RuleObject<'_>]| rules.iter().any(|(_, rule)| rule.subsets.iter().any(|one| one.name == *subset));
     // If the host is the mistake, the subset is none.
     let meant = world.hidden(namespace, &wanted.host).or_else(|| world.similar(namespace, &wanted.host));
     let meant = meant.filter(|_| service.is_none());
@@ -246,7 +247,7 @@ fn destination(
 
 /// What to do about a DestinationRule that has the subset and is not seen from a namespace, or that there is none.
 fn elsewhere(world: &World<'_>, namespace: &str, service: &str, host: &str, subset: &str) -> String {
-    let has = |(_, rule): &&Rule<'_>| rule.subsets.iter().any(|one| one.name == subset);
+    let has = |(_, rule): &&RuleObject<'_>| rule.subsets.iter().any(|one| one.name == subset);
     match world.rules_of(&names::full_host(host, namespace)).iter().find(has) {
         Some((other, _)) if [service, ROOT_NAMESPACE].contains(&other.key.namespace.as_str()) => {
             format!("{} has it: let its `exportTo` reach {namespace}", other.key)

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::code::{self, Level};
 use super::finding::Findings;
-use super::provider::{Endpoint, Provider};
+use super::provider::{Provider, ProviderEndpoint};
 use super::words::list;
-use super::world::{Rule, World};
+use super::world::{RuleObject, World};
 use crate::route::kind::Kind;
 use crate::route::model::{
     DestinationRule, Export, Labels, RouteDestination, Service, ServiceEntry, Spec, Subset, selects,
@@ -16,7 +16,7 @@ use crate::route::names;
 use crate::route::object::{Key, Object};
 
 pub(super) fn check(world: &World<'_>, out: &mut Findings) {
-    let mut merged: BTreeMap<(&str, String), Vec<Rule<'_>>> = BTreeMap::new();
+    let mut merged: BTreeMap<(&str, String), Vec<RuleObject<'_>>> = BTreeMap::new();
     for (object, rule) in &world.rules {
         let namespace = object.key.namespace.as_str();
         hosts(world, (object, rule), out);
@@ -32,7 +32,7 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     }
 }
 
-fn hosts(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
+fn hosts(world: &World<'_>, (object, rule): RuleObject<'_>, out: &mut Findings) {
     let namespace = object.key.namespace.as_str();
     let (mut providers, wild) = world.providers(namespace, &rule.export, &rule.host);
     let host = names::full_host(&rule.host, namespace);
@@ -139,7 +139,7 @@ fn policies(rule: &DestinationRule, object: &Object, providers: &[&Provider<'_>]
     }
 }
 
-fn unknown(world: &World<'_>, (object, rule): Rule<'_>, out: &mut Findings) {
+fn unknown(world: &World<'_>, (object, rule): RuleObject<'_>, out: &mut Findings) {
     let host = &rule.host;
     let cure = not_found(world, &object.key.namespace, &rule.export, host);
     out.push(code::RULE_HOST_UNKNOWN, object, "spec.host", format!("there is no service {host}"), cure);
@@ -188,7 +188,7 @@ impl<'a> Repeated<'a> {
 }
 
 /// Several DestinationRules of one host, oldest first: one finding for each that counts in place of others.
-fn merge<'a>(rules: &[Rule<'a>], out: &mut Findings) {
+fn merge<'a>(rules: &[RuleObject<'a>], out: &mut Findings) {
     let mut subsets: HashMap<(Option<&Labels>, &str), &'a Object> = HashMap::new();
     let mut policies: HashMap<Option<&Labels>, &'a Object> = HashMap::new();
     let (mut more_subsets, mut more_policies) = (BTreeMap::new(), BTreeMap::new());
@@ -251,7 +251,7 @@ fn overlaps(
             None => Some(&none),
             Some(name) => subsets.iter().find(|subset| subset.name == *name).map(|subset| &subset.labels),
         };
-        let endpoints: Vec<Endpoint<'_>> =
+        let endpoints: Vec<ProviderEndpoint<'_>> =
             providers.first().and_then(|provider| world.endpoints(provider)).unwrap_or_default();
         for (at, index) in places.iter().enumerate() {
             let found = places[..at].iter().find(|other| {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::code;
 use super::finding::Findings;
-use super::provider::{Endpoint, Provider};
+use super::provider::{Provider, ProviderEndpoint};
 use super::rules::{pods, text};
 use super::words::list;
 use super::world::World;
@@ -134,9 +134,9 @@ fn endpoints(world: &World<'_>, provider: &Provider<'_>, listeners: &Listeners, 
             let message =
                 format!("port {} leads to {ip}:{number}, where a Gateway listens: it is not used", port.number);
             let field = match endpoint {
-                Endpoint::Slice(_) => "in `ports` of its EndpointSlice",
-                Endpoint::Workload(workload) if workload.ports.contains_key(port.name) => "in its `ports`",
-                Endpoint::Workload(_) => "as `targetPort`",
+                ProviderEndpoint::Slice(_) => "in `ports` of its EndpointSlice",
+                ProviderEndpoint::Workload(workload) if workload.ports.contains_key(port.name) => "in its `ports`",
+                ProviderEndpoint::Workload(_) => "as `targetPort`",
             };
             let cure = format!("name the port where the endpoint serves {field}");
             out.push(code::LOOP, object, "spec.ports", message, cure);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::beside::Beside;
 use super::gateway_api::allows;
-use super::provider::{Endpoint, Port, Provider};
+use super::provider::{Provider, ProviderEndpoint, ProviderPort};
 use crate::route::kind::Kind;
 use crate::route::model::gateway;
 use crate::route::model::{
@@ -20,17 +20,17 @@ use crate::route::object::Object;
 pub(super) const ROOT_NAMESPACE: &str = "istio-system";
 
 /// A DestinationRule and its object.
-pub(super) type Rule<'a> = (&'a Object, &'a DestinationRule);
+pub(super) type RuleObject<'a> = (&'a Object, &'a DestinationRule);
 
 /// All objects together, oldest first.
 #[derive(Default)]
 pub(super) struct World<'a> {
     pub(super) virtual_services: Vec<(&'a Object, &'a VirtualService)>,
     pub(super) gateways: Vec<(&'a Object, &'a Gateway)>,
-    pub(super) api_gateways: Vec<(&'a Object, &'a gateway_api::Gateway)>,
+    pub(super) api_gateways: Vec<(&'a Object, &'a gateway_api::GatewayApiGateway)>,
     pub(super) tcp_routes: Vec<(&'a Object, &'a gateway_api::TcpRoute)>,
     pub(super) grants: Vec<(&'a Object, &'a gateway_api::ReferenceGrant)>,
-    pub(super) rules: Vec<Rule<'a>>,
+    pub(super) rules: Vec<RuleObject<'a>>,
     pub(super) providers: Vec<Provider<'a>>,
     pub(super) workload_entries: Vec<(&'a Object, &'a WorkloadEntry)>,
     pub(super) workload_groups: Vec<(&'a Object, &'a WorkloadGroup)>,
@@ -43,9 +43,9 @@ pub(super) struct World<'a> {
     gateway_at: HashMap<(&'a str, &'a str), usize>,
     gateway_named: HashMap<&'a str, &'a Object>,
     api_gateway_at: HashMap<(&'a str, &'a str), usize>,
-    rule_at: HashMap<(&'a str, String), Vec<Rule<'a>>>,
-    rules_of: HashMap<String, Vec<Rule<'a>>>,
-    wild_rules: HashMap<&'a str, Vec<(String, Rule<'a>)>>,
+    rule_at: HashMap<(&'a str, String), Vec<RuleObject<'a>>>,
+    rules_of: HashMap<String, Vec<RuleObject<'a>>>,
+    wild_rules: HashMap<&'a str, Vec<(String, RuleObject<'a>)>>,
     labelled: HashMap<(&'a str, &'a str, &'a str), Vec<&'a WorkloadEntry>>,
     workloads: HashMap<&'a str, Vec<&'a WorkloadEntry>>,
     slices: HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>,
@@ -94,7 +94,7 @@ impl<'a> World<'a> {
                 }
             }
             Spec::Service(service) => {
-                let ports = service.ports.iter().map(|port| Port {
+                let ports = service.ports.iter().map(|port| ProviderPort {
                     number: port.port,
                     name: &port.name,
                     target: port.target.as_ref(),
@@ -109,7 +109,7 @@ impl<'a> World<'a> {
             }
             Spec::ServiceEntry(entry) => {
                 for host in &entry.hosts {
-                    let ports = entry.ports.iter().map(|port| Port {
+                    let ports = entry.ports.iter().map(|port| ProviderPort {
                         number: port.number,
                         name: &port.name,
                         target: None,
@@ -197,7 +197,7 @@ impl<'a> World<'a> {
 
     /// The namespace of a Gateway API's Gateway of a name that takes TCPRoutes of another: for a cure.
     pub(super) fn api_gateway_for(&self, name: &str, namespace: &str) -> Option<&'a str> {
-        let takes = |(object, gateway): &&(&'a Object, &'a gateway_api::Gateway)| {
+        let takes = |(object, gateway): &&(&'a Object, &'a gateway_api::GatewayApiGateway)| {
             let takes = |one| allows(one, &object.key.namespace, namespace);
             object.key.name == name && gateway.listeners.iter().any(takes)
         };
@@ -205,7 +205,7 @@ impl<'a> World<'a> {
     }
 
     /// DestinationRules of a host in every namespace.
-    pub(super) fn rules_of(&self, host: &str) -> &[Rule<'a>] {
+    pub(super) fn rules_of(&self, host: &str) -> &[RuleObject<'a>] {
         self.rules_of.get(host).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -215,10 +215,10 @@ impl<'a> World<'a> {
     }
 
     /// DestinationRules that a client's namespace sees for a host, as they are merged.
-    pub(super) fn rules_for(&self, client: &str, service: &str, host: &str) -> Vec<Rule<'a>> {
+    pub(super) fn rules_for(&self, client: &str, service: &str, host: &str) -> Vec<RuleObject<'a>> {
         let host = names::full_host(host, client);
         for namespace in [client, service, ROOT_NAMESPACE] {
-            let seen = |(_, rule): &&Rule<'a>| namespace == client || rule.export.reaches(client);
+            let seen = |(_, rule): &&RuleObject<'a>| namespace == client || rule.export.reaches(client);
             let exact = self.rule_at.get(&(namespace, host.clone())).into_iter().flatten();
             let exact: Vec<_> = exact.filter(seen).copied().collect();
             if !exact.is_empty() {
@@ -234,9 +234,9 @@ impl<'a> World<'a> {
     }
 
     /// Endpoints of a provider; none if only clients know them, or some are left out because of errors.
-    pub(super) fn endpoints(&self, provider: &Provider<'a>) -> Option<Vec<Endpoint<'a>>> {
+    pub(super) fn endpoints(&self, provider: &Provider<'a>) -> Option<Vec<ProviderEndpoint<'a>>> {
         let key = &provider.object.key;
-        let mut found: Vec<Endpoint<'a>> = Vec::new();
+        let mut found: Vec<ProviderEndpoint<'a>> = Vec::new();
         match &provider.object.spec {
             _ if provider.external => return None,
             Spec::ServiceEntry(entry) if entry.selector.is_none() => {}
@@ -246,19 +246,21 @@ impl<'a> World<'a> {
         match &provider.object.spec {
             Spec::Service(service) => {
                 let slices = self.slices.get(&(key.namespace.as_str(), key.name.as_str()));
-                found.extend(slices.into_iter().flatten().map(|slice| Endpoint::Slice(slice)));
-                found.retain(|slice| matches!(slice, Endpoint::Slice(slice) if !slice.endpoints.is_empty()));
+                found.extend(slices.into_iter().flatten().map(|slice| ProviderEndpoint::Slice(slice)));
+                found.retain(|slice| matches!(slice, ProviderEndpoint::Slice(slice) if !slice.endpoints.is_empty()));
                 if !service.selector.is_empty() {
-                    found.extend(self.selected(&key.namespace, &service.selector).into_iter().map(Endpoint::Workload));
+                    found.extend(
+                        self.selected(&key.namespace, &service.selector).into_iter().map(ProviderEndpoint::Workload),
+                    );
                 }
             }
             Spec::ServiceEntry(entry) => match (&entry.selector, entry.resolution) {
                 (_, Resolution::None | Resolution::DynamicDns) => return None,
                 (Some(selector), _) => {
-                    found.extend(self.selected(&key.namespace, selector).into_iter().map(Endpoint::Workload));
+                    found.extend(self.selected(&key.namespace, selector).into_iter().map(ProviderEndpoint::Workload));
                 }
                 (None, Resolution::Dns | Resolution::DnsRoundRobin) if entry.endpoints.is_empty() => return None,
-                (None, _) => found.extend(entry.endpoints.iter().map(Endpoint::Workload)),
+                (None, _) => found.extend(entry.endpoints.iter().map(ProviderEndpoint::Workload)),
             },
             _ => return None,
         }

@@ -3,8 +3,8 @@
 use super::App;
 use super::change::Unchanged;
 use super::down::with_names;
-use crate::admin::api::{ChangeReply, Failure, Reason};
-use crate::admin::{Command, Reply};
+use crate::admin::api::{ApiFailure, ChangeReply, FailureReason};
+use crate::admin::{AdminCommand, Reply};
 use crate::handover::give;
 
 /// Answers a change. Who has a port that it needs is looked up beside the loop.
@@ -14,7 +14,7 @@ fn tell(reply: Reply<ChangeReply>, done: Result<ChangeReply, Unchanged>) {
         Err(Unchanged::Failed(failure)) => drop(reply.send(Err(failure))),
         Err(Unchanged::Taken(failures)) => drop(tokio::spawn(async move {
             let reasons: Vec<_> = with_names(failures).await.iter().map(ToString::to_string).collect();
-            let failure = Failure::new(Reason::Failed, format!("{}; nothing is changed", reasons.join("; ")));
+            let failure = ApiFailure::new(FailureReason::Failed, format!("{}; nothing is changed", reasons.join("; ")));
             drop(reply.send(Err(failure)));
         })),
     }
@@ -22,18 +22,18 @@ fn tell(reply: Reply<ChangeReply>, done: Result<ChangeReply, Unchanged>) {
 
 impl App {
     /// Carries out a command. Who does not wait for the answer any more does not get it.
-    pub(super) async fn answer(&mut self, command: Command) {
+    pub(super) async fn answer(&mut self, command: AdminCommand) {
         match command {
             // Whoever gave up before it was begun does not expect it to happen any more.
             command if command.is_abandoned() => {}
-            Command::Apply(request, reply) => tell(reply, self.apply(request).await),
-            Command::Delete(request, reply) => tell(reply, self.delete(request).await),
-            Command::Shift(request, reply) => tell(reply, self.shift(request).await),
-            Command::Preview(request, reply) => drop(reply.send(self.preview(request))),
+            AdminCommand::Apply(request, reply) => tell(reply, self.apply(request).await),
+            AdminCommand::Delete(request, reply) => tell(reply, self.delete(request).await),
+            AdminCommand::Shift(request, reply) => tell(reply, self.shift(request).await),
+            AdminCommand::Preview(request, reply) => drop(reply.send(self.preview(request))),
             // The front answers those.
-            Command::Get(..) | Command::Watch(..) | Command::Status(_) => {}
+            AdminCommand::Get(..) | AdminCommand::Watch(..) | AdminCommand::Status(_) => {}
             // The first one is taken by whoever calls this; here it cannot be granted.
-            Command::HandOver(stream) => {
+            AdminCommand::HandOver(stream) => {
                 let reason = if self.draining { "it is ending" } else { "it is handing over to another one already" };
                 tokio::spawn(give::refuse(stream, reason));
             }

@@ -13,7 +13,7 @@ use tokio::time::interval;
 use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
-use crate::kernel::{self, Kernel, Listening, Prepared, Sockets, Wanted};
+use crate::kernel::{self, EndpointListeners, Kernel, KernelOptions, PreparedPlan, Sockets};
 use crate::plan::{Plan, Sets};
 use crate::proxy::limits;
 
@@ -77,7 +77,7 @@ impl Assignment {
     /// Loads what is needed, and changes nothing for anybody before [`Assignment::begin`] or [`Assignment::succeed`].
     ///
     /// To be called before there are other threads: what is not needed for life is dropped after.
-    pub(super) fn load(asked: Assign, wanted: &Wanted, workers: usize) -> Result<Self> {
+    pub(super) fn load(asked: Assign, wanted: &KernelOptions, workers: usize) -> Result<Self> {
         let (kernel, reason) = match asked {
             Assign::Agent => (None, "asked for".to_owned()),
             Assign::Auto | Assign::Kernel => match room(workers).and_then(|()| load(wanted)) {
@@ -175,17 +175,17 @@ impl Assignment {
     }
 
     /// Who listens at endpoints of this host, if connections can be handed over.
-    pub(super) fn listening(&self) -> Option<&Listening> {
+    pub(super) fn listening(&self) -> Option<&EndpointListeners> {
         self.kernel.as_ref().filter(|kernel| kernel.steers().is_ok()).map(|kernel| &kernel.listening)
     }
 
     /// As [`Assignment::listening`].
-    pub(super) fn listening_mut(&mut self) -> Option<&mut Listening> {
+    pub(super) fn listening_mut(&mut self) -> Option<&mut EndpointListeners> {
         self.kernel.as_mut().filter(|kernel| kernel.steers().is_ok()).map(|kernel| &mut kernel.listening)
     }
 
     /// Makes the tables of a plan. Fails only where programs were asked for and decide: else the agent does.
-    pub(super) fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<Option<Prepared>> {
+    pub(super) fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<Option<PreparedPlan>> {
         if self.lack.is_some()
             && let Err(error) = self.take()
         {
@@ -207,7 +207,7 @@ impl Assignment {
     }
 
     /// Puts a plan in force that was prepared.
-    pub(super) fn publish(&mut self, prepared: Option<Prepared>) {
+    pub(super) fn publish(&mut self, prepared: Option<PreparedPlan>) {
         let (Some(kernel), Some(prepared)) = (self.kernel.as_mut(), prepared) else { return };
         self.has_clients = prepared.has_clients;
         match kernel.publish(prepared) {
@@ -355,7 +355,7 @@ impl Assignment {
     }
 }
 
-fn load(wanted: &Wanted) -> Result<Kernel> {
+fn load(wanted: &KernelOptions) -> Result<Kernel> {
     let kernel = Kernel::load(wanted)?;
     // Later there may be no right to it.
     kernel::see_to_bpffs()?;
@@ -373,7 +373,7 @@ fn say_left_behind() {
 }
 
 /// Says which listeners have too many rules for programs.
-fn say_left(prepared: &Prepared) {
+fn say_left(prepared: &PreparedPlan) {
     if !prepared.left.is_empty() {
         let left = prepared.left.join(", ");
         log::warn!("the agent decides at {left}: more than {} rules", tcpshift_common::layout::RULES);

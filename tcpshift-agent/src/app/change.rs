@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use super::request::{Changed, Durable};
 use super::{App, succession};
-use crate::admin::api::{ApplyRequest, ChangeReply, DeleteRequest, Failure, Reason};
+use crate::admin::api::{ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, FailureReason};
 use crate::analyze::{self, Finding, code};
 use crate::connections::Connections;
 use crate::kernel;
@@ -32,13 +32,13 @@ struct Next {
 #[derive(Debug)]
 pub(super) enum Unchanged {
     /// What is answered.
-    Failed(Failure),
+    Failed(ApiFailure),
     /// These listeners cannot be opened.
     Taken(Vec<ListenFailure>),
 }
 
-impl From<Failure> for Unchanged {
-    fn from(failure: Failure) -> Self {
+impl From<ApiFailure> for Unchanged {
+    fn from(failure: ApiFailure) -> Self {
         Self::Failed(failure)
     }
 }
@@ -89,10 +89,10 @@ impl App {
     async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<Option<String>, Unchanged> {
         // Also once it has: whoever got through to this one finds the other by then.
         if self.handing_over {
-            return Err(Failure::new(Reason::Unavailable, succession::HANDING_OVER).into());
+            return Err(ApiFailure::new(FailureReason::Unavailable, succession::HANDING_OVER).into());
         }
         if self.draining {
-            return Err(Failure::new(Reason::Unavailable, "the agent is ending; nothing is changed").into());
+            return Err(ApiFailure::new(FailureReason::Unavailable, "the agent is ending; nothing is changed").into());
         }
         let mut next = self.next(&store);
         let failures = self.proxy.open(&next.plan);
@@ -107,14 +107,14 @@ impl App {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.give_up();
-                return Err(Failure::new(Reason::Failed, format!("{error:#}; nothing is changed")).into());
+                return Err(ApiFailure::new(FailureReason::Failed, format!("{error:#}; nothing is changed")).into());
             }
         };
         let caution = match self.state.write(&stored, &deleted, store.version()) {
             Ok(caution) => caution,
             Err(error) => {
                 self.give_up();
-                return Err(Failure::new(Reason::Failed, format!("{error:#}")).into());
+                return Err(ApiFailure::new(FailureReason::Failed, format!("{error:#}")).into());
             }
         };
         self.publish(Some(store), next, prepared, failures).await;
@@ -181,7 +181,7 @@ impl App {
     }
 
     /// Makes the tables that programs need, if they decide and it is another plan or it has other sets.
-    fn prepare(&mut self, next: &Next) -> anyhow::Result<Option<kernel::Prepared>> {
+    fn prepare(&mut self, next: &Next) -> anyhow::Result<Option<kernel::PreparedPlan>> {
         let same = self.is_in_force(&next.plan) && next.sets.version == self.sets.version;
         if same { Ok(None) } else { self.assignment.prepare(&next.plan, &next.sets) }
     }
@@ -231,7 +231,7 @@ impl App {
         &mut self,
         store: Option<Store>,
         next: Next,
-        prepared: Option<kernel::Prepared>,
+        prepared: Option<kernel::PreparedPlan>,
         failures: Vec<ListenFailure>,
     ) {
         let Next { intent, plan, sets } = next;

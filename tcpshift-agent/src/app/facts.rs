@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::App;
 use crate::kernel;
 use crate::plan::intent::{Intent, WrittenAt};
-use crate::plan::{Abilities, Asked, Datapath, EndpointAddress, Plan, Presence, Route};
+use crate::plan::{Abilities, Datapath, EndpointAddress, Plan, Presence, Route, Wish};
 
 /// How long what is known of endpoints may be incomplete before the plan of an agent that is gone ends.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,9 +32,9 @@ impl App {
         }
         let presence = endpoints.into_iter().map(|address| {
             let now = match listening.presence(address) {
-                kernel::Presence::Fit => Presence::Listening,
-                kernel::Presence::Unfit(why) => Presence::Unfit(why.to_owned()),
-                kernel::Presence::Nobody => Presence::Silent,
+                kernel::EndpointPresence::Fit => Presence::Listening,
+                kernel::EndpointPresence::Unfit(why) => Presence::Unfit(why.to_owned()),
+                kernel::EndpointPresence::Nobody => Presence::Silent,
             };
             (address, now)
         });
@@ -64,7 +64,7 @@ impl App {
         }
         let answers = self.planner.memory.states.answers();
         let routes = intent.gateways.iter().flat_map(|port| &port.routes);
-        let routes = routes.filter(|route| matches!(route.asked, Asked::Auto | Asked::Lookup));
+        let routes = routes.filter(|route| matches!(route.asked, Wish::Auto | Wish::Lookup));
         let backends = routes.flat_map(|route| &route.destinations).map(|(backend, _)| backend);
         let mut found = BTreeSet::new();
         for written in backends.flat_map(|backend| backend.endpoints.iter().flatten()) {
@@ -108,7 +108,7 @@ impl App {
     pub(super) fn settle(&mut self) {
         let answers = self.planner.memory.states.answers();
         let knows_names = self.intent.names.iter().all(|name| answers.contains_key(name));
-        let is_complete = knows_names && self.assignment.listening().is_none_or(kernel::Listening::is_complete);
+        let is_complete = knows_names && self.assignment.listening().is_none_or(kernel::EndpointListeners::is_complete);
         if is_complete || self.started.elapsed() > PATIENCE {
             self.assignment.settle();
         }
@@ -125,7 +125,7 @@ impl App {
         if have_moved {
             self.planner.host.networks = self.addresses.last().networks().collect();
         }
-        let looked = self.assignment.listening_mut().map_or(Ok(false), kernel::Listening::look);
+        let looked = self.assignment.listening_mut().map_or(Ok(false), kernel::EndpointListeners::look);
         let have_changed = looked.unwrap_or_else(|error| {
             log::warn!("listening sockets cannot be looked at: {error}");
             false

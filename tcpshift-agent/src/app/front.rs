@@ -7,14 +7,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::view::Readers;
-use crate::admin::{Command, Commands};
+use crate::admin::{AdminCommand, Commands};
 
 /// Commands that may wait for the loop. Admin lets no more than this in at a time.
 const WAITING: usize = 64;
 
 /// Starts the task, which ends when nobody is left to ask or to change. Returns where admin sends commands, and where those
 /// that change something come out.
-pub(super) fn open(readers: Readers) -> (Commands, mpsc::Receiver<Command>, JoinHandle<()>) {
+pub(super) fn open(readers: Readers) -> (Commands, mpsc::Receiver<AdminCommand>, JoinHandle<()>) {
     let (sender, mut asked) = mpsc::channel(WAITING);
     let (changes, receiver) = mpsc::channel(WAITING);
     let task = tokio::spawn(async move {
@@ -22,9 +22,9 @@ pub(super) fn open(readers: Readers) -> (Commands, mpsc::Receiver<Command>, Join
             match command {
                 // Whoever gave up does not expect an answer any more.
                 command if command.is_abandoned() => {}
-                Command::Get(request, reply) => drop(reply.send(readers.get(&request))),
-                Command::Watch(request, reply) => drop(reply.send(readers.watch(request))),
-                Command::Status(reply) => drop(reply.send(Ok(readers.status()))),
+                AdminCommand::Get(request, reply) => drop(reply.send(readers.get(&request))),
+                AdminCommand::Watch(request, reply) => drop(reply.send(readers.watch(request))),
+                AdminCommand::Status(reply) => drop(reply.send(Ok(readers.status()))),
                 change => {
                     // A full queue must not keep readers waiting.
                     let Ok(place) = changes.clone().try_reserve_owned() else {
@@ -39,7 +39,7 @@ pub(super) fn open(readers: Readers) -> (Commands, mpsc::Receiver<Command>, Join
     (sender, receiver, task)
 }
 
-async fn send(changes: mpsc::Sender<Command>, change: Command) {
+async fn send(changes: mpsc::Sender<AdminCommand>, change: AdminCommand) {
     // The agent may have ended: then whoever asked sees that nobody answers.
     changes.send(change).await.ok();
 }

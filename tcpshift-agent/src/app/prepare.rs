@@ -6,7 +6,7 @@ use anyhow::bail;
 use super::Options;
 use crate::admin::server;
 use crate::route::files::Files;
-use crate::route::state::State;
+use crate::route::state::StateFolder;
 
 /// Fails if a file could have been written by others, or the state directory may not be used.
 pub(super) fn prepare(options: &Options) -> anyhow::Result<()> {
@@ -20,7 +20,7 @@ pub(super) fn prepare(options: &Options) -> anyhow::Result<()> {
             distrusted.len()
         );
     }
-    State::prepare(&options.state_dir)?;
+    StateFolder::prepare(&options.state_dir)?;
     if let Err(error) = server::prepare(&options.admin) {
         // Whoever binds the socket is told again, unless it is taken over.
         log::debug!("{error:#}");

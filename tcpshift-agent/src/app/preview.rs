@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::App;
 use super::change::{cautions, silent};
 use super::request::Changed;
-use crate::admin::api::{ChangeReply, DeleteRequest, Failure, PreviewRequest};
+use crate::admin::api::{ApiFailure, ChangeReply, DeleteRequest, PreviewRequest};
 use crate::plan::diff::diff;
 use crate::route::object::{Key, Object};
 use crate::route::problem::Problem;
@@ -15,7 +15,7 @@ use crate::route::store::Store;
 
 impl App {
     /// Answers what an apply or a delete of the documents would change; refuses what they would refuse.
-    pub(super) fn preview(&self, request: PreviewRequest) -> Result<ChangeReply, Failure> {
+    pub(super) fn preview(&self, request: PreviewRequest) -> Result<ChangeReply, ApiFailure> {
         let PreviewRequest { documents, namespace, delete, force } = request;
         let changed = if delete {
             let objects = Vec::new();

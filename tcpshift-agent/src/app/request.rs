@@ -6,11 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::App;
-use crate::admin::api::{Action, ChangeReply, ChangeResult, DeleteRequest, Failure, ObjectName, Reason};
+use crate::admin::api::{Action, ApiFailure, ChangeReply, ChangeResult, DeleteRequest, FailureReason, ObjectName};
 use crate::route::kind::{self, Kind};
 use crate::route::object::{Key, Object, Origin};
 use crate::route::problem::{Problem, Severity};
-use crate::route::read::{self, DEFAULT_NAMESPACE, Document, Entry};
+use crate::route::read::{self, DEFAULT_NAMESPACE, Document, ReadDocument};
 use crate::route::store::{Outcome, Refusal, Refused, Store};
 
 /// What a transaction makes durable.
@@ -34,7 +34,7 @@ impl App {
         documents: &[Document],
         namespace: Option<&str>,
         force: bool,
-    ) -> Result<Changed, Failure> {
+    ) -> Result<Changed, ApiFailure> {
         let (entries, problems) = read::read_in_order(documents, namespace);
         let (errors, warnings): (Vec<_>, Vec<_>) =
             problems.into_iter().partition(|problem| problem.severity == Severity::Error);
@@ -42,26 +42,26 @@ impl App {
             return Err(invalid(errors));
         }
         if entries.is_empty() {
-            return Err(Failure::new(Reason::BadRequest, "no objects are given"));
+            return Err(ApiFailure::new(FailureReason::BadRequest, "no objects are given"));
         }
         let mut reply = ChangeReply { warnings, ..ChangeReply::default() };
         let mut objects = Vec::new();
         for entry in entries {
             match entry {
-                Entry::Valid(mut object) => {
+                ReadDocument::Valid(mut object) => {
                     if force {
                         object.expected_version = None;
                     }
                     objects.push(*object);
                 }
-                Entry::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
+                ReadDocument::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
                     object,
                     namespace,
                     action: Action::PassedOver,
                     resource_version: None,
                 }),
-                Entry::Invalid { key, .. } => {
-                    return Err(Failure::new(Reason::Invalid, format!("{key} is invalid")));
+                ReadDocument::Invalid { key, .. } => {
+                    return Err(ApiFailure::new(FailureReason::Invalid, format!("{key} is invalid")));
                 }
             }
         }
@@ -85,7 +85,7 @@ impl App {
     }
 
     /// A copy of the store without the objects of a request.
-    pub(super) fn deleted(&self, request: DeleteRequest) -> Result<Changed, Failure> {
+    pub(super) fn deleted(&self, request: DeleteRequest) -> Result<Changed, ApiFailure> {
         let DeleteRequest { documents, objects, namespace, ignore_not_found } = request;
         let mut reply = ChangeReply::default();
         let mut keys = Vec::new();
@@ -93,16 +93,16 @@ impl App {
         // An object that is invalid by now can be deleted all the same, as long as it can be named.
         let unnamed = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
         let unnamed: Vec<_> = unnamed.collect();
-        let named: HashSet<String> = entries.iter().filter_map(Entry::key).map(ToString::to_string).collect();
+        let named: HashSet<String> = entries.iter().filter_map(ReadDocument::key).map(ToString::to_string).collect();
         let unnamed: Vec<_> = unnamed.into_iter().filter(|problem| !named.contains(&problem.object)).collect();
         if !unnamed.is_empty() {
             return Err(invalid(unnamed));
         }
         for entry in entries {
             match entry {
-                Entry::Valid(object) => keys.push((object.key, None)),
-                Entry::Invalid { key, .. } => keys.push((key, None)),
-                Entry::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
+                ReadDocument::Valid(object) => keys.push((object.key, None)),
+                ReadDocument::Invalid { key, .. } => keys.push((key, None)),
+                ReadDocument::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
                     object,
                     namespace,
                     action: Action::PassedOver,
@@ -115,7 +115,7 @@ impl App {
             keys.push((key, object.resource_version.clone()));
         }
         if keys.is_empty() && reply.results.is_empty() {
-            return Err(Failure::new(Reason::BadRequest, "no objects are given"));
+            return Err(ApiFailure::new(FailureReason::BadRequest, "no objects are given"));
         }
         let mut store = self.store.draft();
         let done = store.delete(&keys, ignore_not_found).map_err(|refusal| refused(&refusal))?;
@@ -172,7 +172,12 @@ fn now() -> Timestamp {
 }
 
 /// The object that a person names. Where kinds share a name, it is the one that is there.
-pub(super) fn key(kinds: &[Kind], object: &ObjectName, namespace: Option<&str>, store: &Store) -> Result<Key, Failure> {
+pub(super) fn key(
+    kinds: &[Kind],
+    object: &ObjectName,
+    namespace: Option<&str>,
+    store: &Store,
+) -> Result<Key, ApiFailure> {
     let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
     let mut keys: Vec<Key> = kinds
         .iter()
@@ -180,41 +185,44 @@ pub(super) fn key(kinds: &[Kind], object: &ObjectName, namespace: Option<&str>, 
         .collect();
     let there: Vec<String> = keys.iter().filter(|key| store.get(key).is_some()).map(Key::qualified).collect();
     match there.as_slice() {
-        [_, _, ..] => Err(Failure::new(Reason::BadRequest, format!("say which one is meant: {}", there.join(" or ")))),
+        [_, _, ..] => {
+            Err(ApiFailure::new(FailureReason::BadRequest, format!("say which one is meant: {}", there.join(" or "))))
+        }
         [_] => Ok(keys.swap_remove(keys.iter().position(|key| store.get(key).is_some()).unwrap_or_default())),
         [] => Ok(keys.swap_remove(0)),
     }
 }
 
 /// The kinds that a person names; one at least.
-pub(super) fn kinds(word: &str) -> Result<Vec<Kind>, Failure> {
+pub(super) fn kinds(word: &str) -> Result<Vec<Kind>, ApiFailure> {
     let kinds = Kind::from_word(word);
-    if kinds.is_empty() { Err(Failure::new(Reason::NotFound, kind::unknown(word))) } else { Ok(kinds) }
+    if kinds.is_empty() { Err(ApiFailure::new(FailureReason::NotFound, kind::unknown(word))) } else { Ok(kinds) }
 }
 
-pub(super) fn refused(refusal: &Refusal) -> Failure {
-    Failure::new(reason(refusal), refusal.to_string())
+pub(super) fn refused(refusal: &Refusal) -> ApiFailure {
+    ApiFailure::new(reason(refusal), refusal.to_string())
 }
 
-fn reason(refusal: &Refusal) -> Reason {
+fn reason(refusal: &Refusal) -> FailureReason {
     match refusal {
-        Refusal::NotFound(_) => Reason::NotFound,
-        Refusal::BelongsToFile(..) => Reason::Forbidden,
-        Refusal::Conflict { .. } => Reason::Conflict,
+        Refusal::NotFound(_) => FailureReason::NotFound,
+        Refusal::BelongsToFile(..) => FailureReason::Forbidden,
+        Refusal::Conflict { .. } => FailureReason::Conflict,
     }
 }
 
 /// Every object of a request that is refused, each with its place. What cannot be forced decides the reason.
-fn all_refused(refused: Vec<Refused>) -> Failure {
-    let reasons: Vec<Reason> = refused.iter().map(|one| reason(&one.refusal)).collect();
-    let reason = reasons.iter().find(|reason| **reason != Reason::Conflict).copied().unwrap_or(Reason::Conflict);
-    Failure { reason, ..invalid(refused.into_iter().map(|one| one.problem).collect()) }
+fn all_refused(refused: Vec<Refused>) -> ApiFailure {
+    let reasons: Vec<FailureReason> = refused.iter().map(|one| reason(&one.refusal)).collect();
+    let reason =
+        reasons.iter().find(|reason| **reason != FailureReason::Conflict).copied().unwrap_or(FailureReason::Conflict);
+    ApiFailure { reason, ..invalid(refused.into_iter().map(|one| one.problem).collect()) }
 }
 
-fn invalid(problems: Vec<Problem>) -> Failure {
+fn invalid(problems: Vec<Problem>) -> ApiFailure {
     let message = match problems.len() {
         1 => "1 problem; nothing is changed".to_owned(),
         count => format!("{count} problems; nothing is changed"),
     };
-    Failure { reason: Reason::Invalid, message, problems }
+    ApiFailure { reason: FailureReason::Invalid, message, problems }
 }

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use super::App;
 use super::change::Unchanged;
 use super::request;
-use crate::admin::api::{ChangeReply, Failure, Reason, ShiftRequest, Shifted, ShiftedDestination};
+use crate::admin::api::{ApiFailure, ChangeReply, FailureReason, ShiftRequest, Shifted, ShiftedDestination};
 use crate::plan::WeightTable;
 use crate::plan::catalog::Catalog;
 use crate::plan::weigh::Layout;
@@ -28,7 +28,7 @@ impl App {
         let key = request::key(&kinds, &object, namespace.as_deref(), &self.store)?;
         let Some(stored) = self.store.get(&key) else { return Err(not_found(&kinds, &key, &self.store).into()) };
         let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
-        let refused = |message| Failure::new(Reason::BadRequest, message);
+        let refused = |message| ApiFailure::new(FailureReason::BadRequest, message);
         let ground = self.ground();
         let catalog = OnceCell::new();
         let subsets = |host: &str| {
@@ -37,7 +37,7 @@ impl App {
         };
         let edit = shift::shift(stored, rule.as_ref(), &wanted, subsets).map_err(refused)?;
         if let Origin::File { .. } = &stored.origin {
-            return Err(Failure::new(Reason::Forbidden, in_file(stored, &edit)).into());
+            return Err(ApiFailure::new(FailureReason::Forbidden, in_file(stored, &edit)).into());
         }
         // What the edit is based on is what it may replace.
         let version = object.resource_version.as_deref();
@@ -93,7 +93,7 @@ fn in_file(object: &Object, edit: &Edit) -> String {
 }
 
 /// Names the kinds that were looked for, and where an object of that name is.
-fn not_found(kinds: &[Kind], key: &Key, store: &Store) -> Failure {
+fn not_found(kinds: &[Kind], key: &Key, store: &Store) -> ApiFailure {
     let words: Vec<_> = kinds.iter().map(|kind| kind.plural()).collect();
     let mut message = format!("{} {:?} not found", words.join(" or "), key.name);
     let namespaces = kinds.iter().flat_map(|kind| store.of_kind(*kind));
@@ -104,5 +104,5 @@ fn not_found(kinds: &[Kind], key: &Key, store: &Store) -> Failure {
     if !namespaces.is_empty() {
         message = format!("{message} in namespace {}, but in {}: say so by -n", key.namespace, namespaces.join(", "));
     }
-    Failure::new(Reason::NotFound, message)
+    ApiFailure::new(FailureReason::NotFound, message)
 }

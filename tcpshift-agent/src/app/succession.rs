@@ -17,15 +17,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use super::{App, Signals};
-use crate::admin::server::{self, Claim, Listener};
-use crate::admin::{Command, Commands};
+use crate::admin::server::{self, AdminListener, Claim};
+use crate::admin::{AdminCommand, Commands};
 use crate::handover::give::{self, Estate};
 use crate::handover::take::Taken;
-use crate::handover::{Channel, Listening, take};
+use crate::handover::{Channel, ListeningSocket, take};
 use crate::plan::Route;
 use crate::plan::sets::states::Answers;
 use crate::proxy::{ListenFailure, Proxy};
-use crate::route::state::State;
+use crate::route::state::StateFolder;
 
 /// How long an agent that was just killed may keep its locks and its sockets: the kernel takes its time to free all
 /// it had.
@@ -47,7 +47,7 @@ pub(super) struct Desk {
     /// None once it is another agent's.
     claim: Option<Claim>,
     /// For a socket that takes the place of one that somebody removed.
-    renewed: mpsc::Sender<server::Listening>,
+    renewed: mpsc::Sender<server::AdminSocket>,
     task: tokio::task::JoinHandle<()>,
     end: Option<oneshot::Sender<()>>,
     left: Option<oneshot::Receiver<()>>,
@@ -56,14 +56,14 @@ pub(super) struct Desk {
 /// An admin server that lets nobody in yet, and has all it needs to.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    listener: Listener,
+    listener: AdminListener,
     socket: UnixListener,
     claim: Claim,
 }
 
 impl Desk {
     /// All that can fail.
-    pub(super) fn prepare(listener: Listener) -> anyhow::Result<Prepared> {
+    pub(super) fn prepare(listener: AdminListener) -> anyhow::Result<Prepared> {
         let claim = listener.claim().context("cannot copy the admin socket")?;
         let socket = listener.listen()?;
         Ok(Prepared { listener, socket, claim })
@@ -130,7 +130,7 @@ pub(super) async fn belongings(
     predecessor: Option<&mut Taken>,
     admin: &Path,
     state_dir: &Path,
-) -> anyhow::Result<(Listener, State)> {
+) -> anyhow::Result<(AdminListener, StateFolder)> {
     // One that was there a moment ago may be dying.
     let patience = if takeover { DEATH_TIME } else { Duration::ZERO };
     let (desk, lock) = predecessor.map(|taken| (taken.admin.take(), taken.state.take())).unwrap_or_default();
@@ -139,8 +139,8 @@ pub(super) async fn belongings(
         None => patiently(patience, || server::bind(admin)).await?,
     };
     let state = match lock {
-        Some(lock) => State::open_as(state_dir, Some(lock))?,
-        None => patiently(patience, || State::open(state_dir)).await?,
+        Some(lock) => StateFolder::open_as(state_dir, Some(lock))?,
+        None => patiently(patience, || StateFolder::open(state_dir)).await?,
     };
     Ok((listener, state))
 }
@@ -163,7 +163,7 @@ pub(super) async fn patiently<T>(
 pub(super) fn furnish(
     proxy: &mut Proxy,
     predecessor: Option<&mut Taken>,
-    activated: Vec<Listening>,
+    activated: Vec<ListeningSocket>,
 ) -> HashSet<SocketAddr> {
     let mut served = HashSet::new();
     proxy.hold();
@@ -275,7 +275,7 @@ impl App {
         &mut self,
         stream: UnixStream,
         signals: &mut Signals,
-        commands: &mut mpsc::Receiver<Command>,
+        commands: &mut mpsc::Receiver<AdminCommand>,
     ) -> bool {
         let mut channel = match Channel::new(stream) {
             Ok(channel) => channel,
@@ -362,7 +362,7 @@ impl App {
     }
 
     /// Closes the admin socket and answers those who are in already.
-    pub(super) async fn close_desk(&mut self, commands: &mut mpsc::Receiver<Command>) -> anyhow::Result<()> {
+    pub(super) async fn close_desk(&mut self, commands: &mut mpsc::Receiver<AdminCommand>) -> anyhow::Result<()> {
         let Some(mut desk) = self.desk.take() else { return Ok(()) };
         desk.close().await;
         let mut task = pin!(desk.task);

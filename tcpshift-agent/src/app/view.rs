@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::{App, request};
 use crate::admin::api::{
-    AssignmentStatus, Failure, GetReply, GetRequest, Item, Reason, StatusReply, Trouble, WatchFilter, WatchReply,
-    WatchRequest,
+    ApiFailure, AssignmentStatus, FailureReason, GetReply, GetRequest, Item, StatusReply, Trouble, WatchFilter,
+    WatchReply, WatchRequest,
 };
 use crate::admin::status;
 use crate::admin::watch::Watchers;
@@ -118,7 +118,7 @@ impl Readers {
     }
 
     /// Objects.
-    pub(super) fn get(&self, request: &GetRequest) -> Result<GetReply, Failure> {
+    pub(super) fn get(&self, request: &GetRequest) -> Result<GetReply, ApiFailure> {
         let view = self.view();
         let objects = select(&view.store, &request.kind, request.namespace.as_deref(), request.name.as_deref())?;
         let items =
@@ -131,12 +131,15 @@ impl Readers {
     }
 
     /// Objects, and what becomes of them.
-    pub(super) fn watch(&self, request: WatchRequest) -> Result<WatchReply, Failure> {
+    pub(super) fn watch(&self, request: WatchRequest) -> Result<WatchReply, ApiFailure> {
         let WatchRequest { kind, namespace, name, resource_version } = request;
         let kinds = request::kinds(&kind)?;
         let [kind] = kinds[..] else {
             let words: Vec<_> = kinds.iter().map(|kind| kind.qualified()).collect();
-            return Err(Failure::new(Reason::BadRequest, format!("say which kind is meant: {}", words.join(" or "))));
+            return Err(ApiFailure::new(
+                FailureReason::BadRequest,
+                format!("say which kind is meant: {}", words.join(" or ")),
+            ));
         };
         let watchers = self.watchers.lock();
         let view = self.view();
@@ -179,7 +182,7 @@ fn select<'a>(
     kind: &str,
     namespace: Option<&str>,
     name: Option<&str>,
-) -> Result<Vec<&'a Arc<Object>>, Failure> {
+) -> Result<Vec<&'a Arc<Object>>, ApiFailure> {
     let kinds = request::kinds(kind)?;
     let objects = kinds.iter().flat_map(|kind| store.of_kind(*kind)).filter(|object| {
         namespace.is_none_or(|namespace| object.key.namespace == namespace)
@@ -190,7 +193,7 @@ fn select<'a>(
         Some(name) if objects.is_empty() => {
             let namespace = namespace.unwrap_or_default().to_owned();
             let key = Key { kind: kinds[0], namespace, name: name.to_owned() };
-            Err(Failure::new(Reason::NotFound, Refusal::NotFound(key).to_string()))
+            Err(ApiFailure::new(FailureReason::NotFound, Refusal::NotFound(key).to_string()))
         }
         _ => Ok(objects),
     }

@@ -36,7 +36,7 @@ cannot be read, or no agent.";
 /// Look at all objects together: what is missing, what is never reached, and which of two wins
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct AnalyzeArguments {
     /// Files, folders, or - for standard input; none is needed with --admin
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -161,8 +161,8 @@ pub(super) async fn running(client: &Client) -> Result<Running, Stop> {
     Ok(Running { objects, labels: client.status().await?.labels })
 }
 
-pub(super) fn execute(arguments: Arguments, running: Option<Running>) -> Result<Done, Stop> {
-    let Arguments { paths, namespace, all_namespaces, output, suppress, list, all, .. } = arguments;
+pub(super) fn execute(arguments: AnalyzeArguments, running: Option<Running>) -> Result<Done, Stop> {
+    let AnalyzeArguments { paths, namespace, all_namespaces, output, suppress, list, all, .. } = arguments;
     let (fails, prints) = (arguments.failure_threshold.level(), arguments.output_threshold.level());
     if list {
         screen::print(&table())?;

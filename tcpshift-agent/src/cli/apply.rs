@@ -31,7 +31,7 @@ const MOST_KINDS: usize = 4;
 /// Create objects, or replace them with what the files say
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct ApplyArguments {
     /// File, folder, or - for standard input; repeatable
     #[arg(short, long = "filename", value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -54,8 +54,8 @@ pub(super) struct Arguments {
     output: Option<Format>,
 }
 
-pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
-    let Arguments { files, dry_run, force, namespace, output } = arguments;
+pub(super) async fn execute(arguments: ApplyArguments, client: &Client) -> Result<Done, Stop> {
+    let ApplyArguments { files, dry_run, force, namespace, output } = arguments;
     let documents = documents::documents(&files)?;
     let request = ApplyRequest { documents, namespace: namespace.namespace, dry_run, force };
     let reply = client.apply(&request).await?;

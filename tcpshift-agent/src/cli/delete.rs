@@ -23,7 +23,7 @@ connections; connections that are open stay.";
 /// Remove objects, by file or by name
 #[derive(Args, Debug)]
 #[command(after_help = AFTER, override_usage = USAGE, group(ArgGroup::new("what").required(true).args(["files", "words"])))]
-pub(super) struct Arguments {
+pub(super) struct DeleteArguments {
     /// KIND NAME…, or KIND/NAME…
     #[arg(value_name = "OBJECT")]
     words: Vec<String>,
@@ -45,8 +45,8 @@ pub(super) struct Arguments {
     output: Option<Format>,
 }
 
-pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
-    let Arguments { words, files, ignore_not_found, namespace, output } = arguments;
+pub(super) async fn execute(arguments: DeleteArguments, client: &Client) -> Result<Done, Stop> {
+    let DeleteArguments { words, files, ignore_not_found, namespace, output } = arguments;
     let mut objects = Vec::new();
     if !words.is_empty() {
         for target in target::targets(&words)? {

@@ -11,11 +11,11 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use self::used::Ways;
+use self::used::EntryUsers;
 use super::outcome::{Done, Stop};
 use super::{JsonOnly, Namespace, column, quantity, screen, status, target};
-use crate::admin::api::{GetRequest, Item, ListenerStatus, Reason, StatusReply};
-use crate::admin::client::{Client, Error};
+use crate::admin::api::{FailureReason, GetRequest, Item, ListenerStatus, StatusReply};
+use crate::admin::client::{Client, ClientError};
 use crate::route::kind::Kind;
 use crate::route::object::Key;
 
@@ -34,7 +34,7 @@ endpoints; of a WorkloadEntry who uses it. Notes are what the agent has to say a
 /// Show an object, and what became of it
 #[derive(Args, Debug)]
 #[command(after_help = AFTER, override_usage = USAGE)]
-pub(super) struct Arguments {
+pub(super) struct DescribeArguments {
     /// KIND NAME…, or KIND/NAME…
     #[arg(value_name = "OBJECT", required = true)]
     words: Vec<String>,
@@ -58,8 +58,8 @@ struct Description {
     neighbours: Vec<String>,
 }
 
-pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
-    let Arguments { words, namespace, output } = arguments;
+pub(super) async fn execute(arguments: DescribeArguments, client: &Client) -> Result<Done, Stop> {
+    let DescribeArguments { words, namespace, output } = arguments;
     let namespace = namespace.namespace.unwrap_or_else(|| "default".to_owned());
     let targets = target::targets(&words)?;
     if targets.iter().any(|target| target.names.is_empty()) {
@@ -79,7 +79,7 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
                             found.push(description(*kind, item, &status, client).await?);
                         }
                     }
-                    Err(Error::Failure(failure)) if failure.reason == Reason::NotFound => {}
+                    Err(ClientError::Failure(failure)) if failure.reason == FailureReason::NotFound => {}
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -101,21 +101,21 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
 async fn description(kind: Kind, item: Item, status: &StatusReply, client: &Client) -> Result<Description, Stop> {
     let (namespace, name) =
         (column::plain(&item.object, "/metadata/namespace"), column::plain(&item.object, "/metadata/name"));
-    let (mut neighbours, mut ways) = (Vec::new(), Ways::default());
+    let (mut neighbours, mut users) = (Vec::new(), EntryUsers::default());
     for other in saying::neighbours(kind) {
         let request = GetRequest { kind: other.qualified(), namespace: Some(namespace.clone()), name: None };
         let items = client.get(&request).await?.items;
         let tied = items.iter().filter(|other_item| saying::tied(kind, &item.object, *other, &other_item.object));
         for tied in tied {
             neighbours.push(format!("{}/{}", other.singular(), column::plain(&tied.object, "/metadata/name")));
-            ways.services.push((*other, tied.object.clone()));
+            users.services.push((*other, tied.object.clone()));
         }
     }
     if kind == Kind::WorkloadEntry {
         let request = GetRequest { kind: Kind::DestinationRule.qualified(), namespace: None, name: None };
-        ways.rules.extend(client.get(&request).await?.items.into_iter().map(|item| item.object));
+        users.rules.extend(client.get(&request).await?.items.into_iter().map(|item| item.object));
     }
-    let listeners = part::of(kind, &item.object, &ways, &status.listeners);
+    let listeners = part::of(kind, &item.object, &users, &status.listeners);
     let key = Key { kind, namespace, name }.to_string();
     let notes = status.notes.iter().filter(|note| names(note, &key)).cloned().collect();
     Ok(Description { kind, item, listeners, notes, neighbours })

@@ -10,9 +10,12 @@ use clap::Args;
 
 use super::outcome::{Done, Stop};
 use super::place::{self, AdminAddress};
-use super::table::{Table, wrap};
+use super::table::{TextTable, wrap};
 use super::{JsonOnly, screen};
-use crate::kernel::{self, Finding, LOG_BYTES, Logs, Outcome, Program, Report, Request, State, Verdict};
+use crate::kernel::{
+    self, DatapathVerdict, DoctorReport, FindingState, LOG_BYTES, Logs, MachineFinding, ProgramOutcome, ProgramReport,
+    Request,
+};
 
 const AFTER: &str = "\
 Examples:
@@ -46,7 +49,7 @@ const OBJECT: u64 = 64 << 20;
 /// Try whether the kernel can decide for new connections here, and say what is missing
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct DoctorArguments {
     /// Print all of it as JSON
     #[arg(short, long, value_enum, value_name = "json", hide_possible_values = true)]
     output: Option<JsonOnly>,
@@ -71,12 +74,12 @@ pub(super) struct Arguments {
     admin: Option<AdminAddress>,
 }
 
-pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
+pub(super) fn execute(arguments: &DoctorArguments) -> Result<Done, Stop> {
     let failed = |error: anyhow::Error| Stop::Failed(format!("{error:#}"));
     let object = arguments.object.as_deref().map(read).transpose()?;
     let logs = arguments.log.as_deref().map(Logs::open).transpose().map_err(failed)?;
     let is_watched = logs.is_some() && std::io::stderr().is_terminal();
-    let told = |program: &Program| {
+    let told = |program: &ProgramReport| {
         if is_watched {
             screen::note(&format!("{}: {}", program.name, state(program)));
         }
@@ -92,9 +95,9 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
         None => text(&report, arguments.log.as_deref()),
     })?;
     Ok(match report {
-        Report { finished: false, .. } => Done::Unfinished,
-        Report { works: true, .. } => Done::Well,
-        Report { works: false, .. } => Done::Failed,
+        DoctorReport { finished: false, .. } => Done::Unfinished,
+        DoctorReport { works: true, .. } => Done::Well,
+        DoctorReport { works: false, .. } => Done::Failed,
     })
 }
 
@@ -116,21 +119,21 @@ fn read(path: &Path) -> Result<Vec<u8>, Stop> {
 }
 
 /// The report for people: not more than [`LINES`] lines, whatever the kernel says.
-fn text(report: &Report, logs: Option<&Path>) -> String {
-    let Report { works: _, finished, machine, programs, datapaths, assignment } = report;
-    let mut findings = Table::new(["MACHINE", "STATE", "FOUND"]);
-    for Finding { what, state, found, cure } in machine {
+fn text(report: &DoctorReport, logs: Option<&Path>) -> String {
+    let DoctorReport { works: _, finished, machine, programs, datapaths, assignment } = report;
+    let mut findings = TextTable::new(["MACHINE", "STATE", "FOUND"]);
+    for MachineFinding { what, state, found, cure } in machine {
         let state = match state {
-            State::Ok => "ok",
-            State::Note => "note",
-            State::Missing => "missing",
+            FindingState::Ok => "ok",
+            FindingState::Note => "note",
+            FindingState::Missing => "missing",
         };
         findings.push(&[(*what).to_owned(), state.to_owned(), cut(found, CELL)]);
         if !cure.is_empty() {
             findings.push(&[String::new(), String::new(), format!("cure: {}", cut(cure, CELL))]);
         }
     }
-    let mut tried = Table::new(["PROGRAM", "TYPE", "VERIFIED", "STATE"]);
+    let mut tried = TextTable::new(["PROGRAM", "TYPE", "VERIFIED", "STATE"]);
     for program in programs.iter().take(PROGRAMS) {
         let verified = program.verified.map_or_else(|| "-".to_owned(), |count| count.to_string());
         tried.push(&[cut(&program.name, 24), program.kind.to_owned(), verified, state(program)]);
@@ -164,27 +167,27 @@ fn text(report: &Report, logs: Option<&Path>) -> String {
 }
 
 /// How far a program has come, in a word or two.
-fn state(program: &Program) -> String {
+fn state(program: &ProgramReport) -> String {
     match (program.state, &program.errno) {
-        (Outcome::Works, _) => "works".to_owned(),
-        (Outcome::Loaded, _) => "loaded".to_owned(),
-        (Outcome::Fails, _) => "fails".to_owned(),
-        (Outcome::Refused, None) => "refused".to_owned(),
-        (Outcome::Refused, Some(errno)) => format!("refused ({errno})"),
-        (Outcome::Checking, _) => cut(&program.found, CELL),
-        (Outcome::NotTried, _) => "not tried".to_owned(),
+        (ProgramOutcome::Works, _) => "works".to_owned(),
+        (ProgramOutcome::Loaded, _) => "loaded".to_owned(),
+        (ProgramOutcome::Fails, _) => "fails".to_owned(),
+        (ProgramOutcome::Refused, None) => "refused".to_owned(),
+        (ProgramOutcome::Refused, Some(errno)) => format!("refused ({errno})"),
+        (ProgramOutcome::Checking, _) => cut(&program.found, CELL),
+        (ProgramOutcome::NotTried, _) => "not tried".to_owned(),
     }
 }
 
-fn is_wrong(program: &Program) -> bool {
+fn is_wrong(program: &ProgramReport) -> bool {
     // What stands in the way of all programs is said of the machine, or of the first of them.
-    matches!(program.state, Outcome::Refused | Outcome::Fails)
+    matches!(program.state, ProgramOutcome::Refused | ProgramOutcome::Fails)
 }
 
 /// What is wrong with a program, and what to do.
-fn wrong(program: &Program, is_logged: bool) -> String {
-    let Program { name, state, found, errno, reason, cure, said, verified, .. } = program;
-    let (Outcome::Refused, Some(errno), Some(reason)) = (state, errno, reason) else {
+fn wrong(program: &ProgramReport, is_logged: bool) -> String {
+    let ProgramReport { name, state, found, errno, reason, cure, said, verified, .. } = program;
+    let (ProgramOutcome::Refused, Some(errno), Some(reason)) = (state, errno, reason) else {
         return wrap(&format!("`{name}`: {}", cut(found, 2 * CELL)), COLUMNS).join("\n") + "\n";
     };
     let after = verified.map(|count| format!(" after {count} instructions")).unwrap_or_default();
@@ -212,9 +215,9 @@ fn cut(text: &str, most: usize) -> String {
     text.chars().take(most - 3).chain("...".chars()).collect()
 }
 
-fn verdicts(heading: &str, verdicts: &[Verdict]) -> String {
-    let mut table = Table::new([heading, "WORKS", "WHY"]);
-    for Verdict { name, works, why, cure } in verdicts {
+fn verdicts(heading: &str, verdicts: &[DatapathVerdict]) -> String {
+    let mut table = TextTable::new([heading, "WORKS", "WHY"]);
+    for DatapathVerdict { name, works, why, cure } in verdicts {
         table.push(&[(*name).to_owned(), yes(*works), cut(why, CELL)]);
         if !cure.is_empty() {
             table.push(&[String::new(), String::new(), format!("cure: {}", cut(cure, CELL))]);
@@ -231,14 +234,14 @@ fn yes(is_so: bool) -> String {
 mod tests {
     use super::*;
 
-    fn program(name: &str, state: Outcome, found: &str) -> Program {
-        Program {
+    fn program(name: &str, state: ProgramOutcome, found: &str) -> ProgramReport {
+        ProgramReport {
             name: name.to_owned(),
             kind: "sock_ops",
             state,
-            loaded: matches!(state, Outcome::Works | Outcome::Loaded),
+            loaded: matches!(state, ProgramOutcome::Works | ProgramOutcome::Loaded),
             verified: None,
-            works: state == Outcome::Works,
+            works: state == ProgramOutcome::Works,
             found: found.to_owned(),
             errno: None,
             reason: None,
@@ -247,36 +250,41 @@ mod tests {
         }
     }
 
-    fn refused() -> Program {
-        Program {
+    fn refused() -> ProgramReport {
+        ProgramReport {
             verified: Some(262_232),
             errno: Some("EFAULT".to_owned()),
             reason: Some("it is too complex for this kernel's verifier".to_owned()),
             cure: Some("a newer kernel".to_owned()),
             said: vec![format!("12: {}", "x".repeat(200)), "The sequence of 8193 jumps is too complex.".to_owned()],
-            ..program("assign", Outcome::Refused, "")
+            ..program("assign", ProgramOutcome::Refused, "")
         }
     }
 
-    fn verdict(name: &'static str, works: bool, cure: &str) -> Verdict {
-        Verdict { name, works, why: "why".to_owned(), cure: cure.to_owned() }
+    fn verdict(name: &'static str, works: bool, cure: &str) -> DatapathVerdict {
+        DatapathVerdict { name, works, why: "why".to_owned(), cure: cure.to_owned() }
     }
 
     #[test]
     fn everything_found_has_its_line() {
-        let report = Report {
+        let report = DoctorReport {
             works: false,
             finished: true,
             machine: vec![
-                Finding { what: "kernel", state: State::Ok, found: "6.1".to_owned(), cure: String::new() },
-                Finding {
+                MachineFinding {
+                    what: "kernel",
+                    state: FindingState::Ok,
+                    found: "6.1".to_owned(),
+                    cure: String::new(),
+                },
+                MachineFinding {
                     what: "cgroup2",
-                    state: State::Missing,
+                    state: FindingState::Missing,
                     found: "none".to_owned(),
                     cure: "mount it".to_owned(),
                 },
             ],
-            programs: vec![refused(), program("explain", Outcome::NotTried, "not tried: `assign` is refused")],
+            programs: vec![refused(), program("explain", ProgramOutcome::NotTried, "not tried: `assign` is refused")],
             datapaths: vec![verdict("proxy", true, "")],
             assignment: vec![verdict("kernel", false, "mount it")],
         };
@@ -310,10 +318,15 @@ kernel       no      why
     #[test]
     fn whatever_is_found_the_answer_has_sixty_lines_of_eighty_columns() {
         let long = "a word and another ".repeat(1_000);
-        let finding = |_| Finding { what: "capabilities", state: State::Note, found: long.clone(), cure: long.clone() };
-        let programs = (0..1_000).map(|_| Program { said: vec!["y".repeat(200); 6], ..refused() });
-        let long_verdict = |name| Verdict { name, works: false, why: long.clone(), cure: long.clone() };
-        let report = Report {
+        let finding = |_| MachineFinding {
+            what: "capabilities",
+            state: FindingState::Note,
+            found: long.clone(),
+            cure: long.clone(),
+        };
+        let programs = (0..1_000).map(|_| ProgramReport { said: vec!["y".repeat(200); 6], ..refused() });
+        let long_verdict = |name| DatapathVerdict { name, works: false, why: long.clone(), cure: long.clone() };
+        let report = DoctorReport {
             works: false,
             finished: false,
             machine: (0..7).map(finding).collect(),

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::column::{self, View};
 use super::outcome::{Done, Stop};
-use super::table::Table;
-use super::target::{self, Target};
+use super::table::TextTable;
+use super::target::{self, Selection};
 use super::{LookedIn, screen};
-use crate::admin::api::{GetReply, GetRequest, Item, Reason, WatchRequest};
-use crate::admin::client::{Client, Error};
+use crate::admin::api::{FailureReason, GetReply, GetRequest, Item, WatchRequest};
+use crate::admin::client::{Client, ClientError};
 use crate::route::kind::Kind;
 use crate::route::read::DEFAULT_NAMESPACE;
 use crate::route::write;
@@ -33,7 +33,7 @@ gateway.networking.istio.io.";
 /// Show objects
 #[derive(Args, Debug)]
 #[command(after_help = AFTER, override_usage = USAGE)]
-pub(super) struct Arguments {
+pub(super) struct GetArguments {
     /// `KIND[,KIND] [NAME…]`, or `KIND/NAME…`
     #[arg(value_name = "OBJECT", required_unless_present = "all_namespaces")]
     words: Vec<String>,
@@ -74,8 +74,8 @@ struct Show<'a> {
     view: View,
 }
 
-pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
-    let Arguments { mut words, namespace, all_namespaces, output, watch } = arguments;
+pub(super) async fn execute(arguments: GetArguments, client: &Client) -> Result<Done, Stop> {
+    let GetArguments { mut words, namespace, all_namespaces, output, watch } = arguments;
     if words.is_empty() {
         words.push("all".to_owned());
     }
@@ -88,10 +88,10 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
     let mut show = Show { client, namespace, output, view };
     if watch {
         return match &targets[..] {
-            [Target { kinds, names }] if kinds.len() == 1 && names.len() < 2 => {
+            [Selection { kinds, names }] if kinds.len() == 1 && names.len() < 2 => {
                 show.watch(kinds[0], names.first().map(String::as_str)).await
             }
-            [Target { kinds, names }] if names.len() < 2 => {
+            [Selection { kinds, names }] if names.len() < 2 => {
                 let words: Vec<_> = kinds.iter().map(|kind| kind.qualified()).collect();
                 Err(Stop::Usage(format!("-w follows one kind: name {}", words.join(" or "))))
             }
@@ -106,7 +106,8 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
             for kind in &target.kinds {
                 match show.read(*kind, name).await {
                     Ok(reply) => found.extend(reply.items.into_iter().map(|item| (*kind, item))),
-                    Err(Error::Failure(failure)) if failure.reason == Reason::NotFound && name.is_some() => {}
+                    Err(ClientError::Failure(failure))
+                        if failure.reason == FailureReason::NotFound && name.is_some() => {}
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -136,12 +137,12 @@ pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Don
 }
 
 /// Every name of a target; none stands for all objects.
-fn names(target: &Target) -> Vec<Option<&str>> {
+fn names(target: &Selection) -> Vec<Option<&str>> {
     if target.names.is_empty() { vec![None] } else { target.names.iter().map(|name| Some(name.as_str())).collect() }
 }
 
 impl Show<'_> {
-    async fn read(&self, kind: Kind, name: Option<&str>) -> Result<GetReply, Error> {
+    async fn read(&self, kind: Kind, name: Option<&str>) -> Result<GetReply, ClientError> {
         let request =
             GetRequest { kind: kind.qualified(), namespace: self.namespace.clone(), name: name.map(str::to_owned) };
         self.client.get(&request).await
@@ -164,7 +165,7 @@ impl Show<'_> {
         let now = Timestamp::now();
         let tables = found.chunk_by(|(one, _), (other, _)| one == other).map(|chunk| {
             let kind = chunk[0].0;
-            let mut table = Table::new(column::headings(kind, self.view));
+            let mut table = TextTable::new(column::headings(kind, self.view));
             for (kind, item) in chunk {
                 table.push(&column::row(*kind, item, self.view, now));
             }
@@ -206,7 +207,7 @@ impl Rows<'_> {
             return Ok(());
         }
         if matches!(self.show.output, None | Some(Output::Wide)) {
-            let mut table = Table::new(column::headings(self.kind, self.show.view));
+            let mut table = TextTable::new(column::headings(self.kind, self.show.view));
             let now = Timestamp::now();
             for item in &items {
                 table.push(&column::row(self.kind, item, self.show.view, now));

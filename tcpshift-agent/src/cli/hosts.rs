@@ -20,7 +20,7 @@ use crate::route::kind::Kind;
 use crate::route::model::Spec;
 use crate::route::object::Object;
 use crate::route::problem::{Problem, Severity};
-use crate::route::read::{self, Entry};
+use crate::route::read::{self, ReadDocument};
 
 const AFTER: &str = "\
 Examples:
@@ -35,7 +35,7 @@ and is left out. Of files, names that DNS is asked for count as endpoints. Files
 /// Print host-file lines for the hosts and addresses of ServiceEntries
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct HostsArguments {
     /// Files, folders, or - for standard input; without any, the objects of the running agent
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     namespace: Namespace,
 }
 
-impl Arguments {
+impl HostsArguments {
     /// Whether the running agent is meant.
     pub(super) fn asks_agent(&self) -> bool {
         self.paths.is_empty()
@@ -58,7 +58,7 @@ impl Arguments {
 }
 
 /// Of the objects that an agent has.
-pub(super) async fn of_agent(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
+pub(super) async fn of_agent(arguments: HostsArguments, client: &Client) -> Result<Done, Stop> {
     let namespace = arguments.namespace.namespace;
     let request = GetRequest { kind: Kind::ServiceEntry.qualified(), namespace, name: None };
     let items = client.get(&request).await?.items;
@@ -68,8 +68,8 @@ pub(super) async fn of_agent(arguments: Arguments, client: &Client) -> Result<Do
 }
 
 /// Of the objects in files.
-pub(super) fn of_files(arguments: &Arguments) -> Result<Done, Stop> {
-    let Arguments { paths, write, namespace } = arguments;
+pub(super) fn of_files(arguments: &HostsArguments) -> Result<Done, Stop> {
+    let HostsArguments { paths, write, namespace } = arguments;
     let Each { documents, unusable, has_failed } = documents::each(&documents::files(paths)?)?;
     let (entries, problems) = read::read_in_order(&documents, namespace.namespace.as_deref());
     let errors = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
@@ -79,7 +79,7 @@ pub(super) fn of_files(arguments: &Arguments) -> Result<Done, Stop> {
         return Ok(if has_failed { Done::Failed } else { Done::Invalid });
     }
     let objects = entries.into_iter().filter_map(|entry| match entry {
-        Entry::Valid(object) => Some(*object),
+        ReadDocument::Valid(object) => Some(*object),
         _ => None,
     });
     let objects: Vec<Object> = objects.collect();

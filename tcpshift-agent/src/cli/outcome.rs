@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::repeats::{self, Line};
 use super::{place, screen};
-use crate::admin::api::{Failure, Reason};
+use crate::admin::api::{ApiFailure, FailureReason};
 use crate::admin::client::{self, Silence};
 use crate::route::problem::{Problem, Severity};
 
@@ -35,11 +35,11 @@ pub(super) enum Stop {
     /// Anything else on this side.
     Failed(String),
     /// The agent refused, or there is none.
-    Agent(client::Error),
+    Agent(client::ClientError),
 }
 
-impl From<client::Error> for Stop {
-    fn from(error: client::Error) -> Self {
+impl From<client::ClientError> for Stop {
+    fn from(error: client::ClientError) -> Self {
         Self::Agent(error)
     }
 }
@@ -66,17 +66,17 @@ pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
             screen::error(&message);
             1
         }
-        Err(Stop::Agent(client::Error::Failure(failure))) => refused(&failure),
-        Err(Stop::Agent(error @ (client::Error::NoAgent(_) | client::Error::Denied(_)))) => {
+        Err(Stop::Agent(client::ClientError::Failure(failure))) => refused(&failure),
+        Err(Stop::Agent(error @ (client::ClientError::NoAgent(_) | client::ClientError::Denied(_)))) => {
             screen::error(&error.to_string());
             if let Some(hint) = place::hint() {
                 screen::complain(&hint);
             }
             1
         }
-        Err(Stop::Agent(client::Error::Silent(silence))) => {
+        Err(Stop::Agent(client::ClientError::Silent(silence))) => {
             let (cure, consequence) = (cure(&silence), silence.consequence());
-            screen::error(&client::Error::Silent(silence).to_string());
+            screen::error(&client::ClientError::Silent(silence).to_string());
             consequence.into_iter().for_each(screen::note);
             screen::note(&format!("hint: {cure}"));
             1
@@ -108,16 +108,16 @@ fn is_stopped(pid: i32) -> bool {
     matches!(state, Some('T' | 't'))
 }
 
-fn refused(failure: &Failure) -> u8 {
+fn refused(failure: &ApiFailure) -> u8 {
     problems(&failure.problems);
     match failure.reason {
         // The words that kubectl's users, and their scripts, know.
-        Reason::NotFound => screen::error_from_server("NotFound", &failure.message),
+        FailureReason::NotFound => screen::error_from_server("NotFound", &failure.message),
         _ => screen::error(&failure.message),
     }
     match failure.reason {
         // As a file that is too large.
-        Reason::Invalid | Reason::TooLarge => 65,
+        FailureReason::Invalid | FailureReason::TooLarge => 65,
         _ => 1,
     }
 }

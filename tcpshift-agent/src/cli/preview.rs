@@ -22,7 +22,7 @@ here too, except that no port is tried. Nothing is changed.";
 /// Show what a change would do: which clients would move, what would come and go
 #[derive(Args, Debug)]
 #[command(after_help = AFTER, group(ArgGroup::new("what").required(true).multiple(true).args(["paths", "files"])))]
-pub(super) struct Arguments {
+pub(super) struct PreviewArguments {
     /// Files, folders, or - for standard input
     #[arg(value_name = "FILE")]
     paths: Vec<PathBuf>,
@@ -47,8 +47,8 @@ pub(super) struct Arguments {
     output: Option<JsonOnly>,
 }
 
-pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
-    let Arguments { mut paths, files, delete, force, namespace, output } = arguments;
+pub(super) async fn execute(arguments: PreviewArguments, client: &Client) -> Result<Done, Stop> {
+    let PreviewArguments { mut paths, files, delete, force, namespace, output } = arguments;
     paths.extend(files);
     let documents = documents::documents(&paths)?;
     let request = PreviewRequest { documents, namespace: namespace.namespace, delete, force };

@@ -32,7 +32,7 @@ closes the rest.";
 /// Start the agent: serve the ports of the Gateways, and divide their connections as the routes say
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct RunArguments {
     /// Files and folders of objects, watched for changes; none is fine
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     /// Folder for what `apply` stores
     ///
     /// Default: /var/lib/tcpshift as root, else tcpshift under `XDG_STATE_HOME` (~/.local/state).
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
     /// What carries connections
@@ -62,7 +62,7 @@ pub(super) struct Arguments {
     assign: Assign,
 
     /// Routes that the kernel's maps have room for: 20 kB of kernel memory for each that there is
-    #[arg(long, value_name = "N", default_value_t = crate::app::MAX_ROUTES, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = crate::app::MAX_ROUTES, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_routes: u32,
 
     /// Memory that connections may hold, as 256M or 1G [default: half of what the agent may use]
@@ -74,7 +74,7 @@ pub(super) struct Arguments {
     max_memory: Option<u64>,
 
     /// Cgroup whose programs are steered when they connect to a service [default: the root of all]
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "DIR")]
     cgroup: Option<PathBuf>,
 
     /// What becomes of new connections that the kernel steers if the agent is lost
@@ -82,15 +82,15 @@ pub(super) struct Arguments {
     on_agent_loss: OnAgentLoss,
 
     /// How long the agent may be silent before it counts as lost, 3s at least
-    #[arg(long, value_name = "T", value_parser = patience, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = patience, default_value = "10s")]
     agent_loss_after: Duration,
 
     /// Seed of the decisions, decimal or 0x…; agents with one seed decide alike [default: a fixed one]
-    #[arg(long, value_name = "N", value_parser = quantity::seed, default_value_t = tcpshift_common::DEFAULT_SEED, hide_default_value = true)]
+    #[arg(long, value_name = "SEED", value_parser = quantity::seed, default_value_t = tcpshift_common::DEFAULT_SEED, hide_default_value = true)]
     seed: u64,
 
     /// How long open connections may take to end after SIGTERM, as 10s, 1m30s or 500ms
-    #[arg(long, value_name = "T", value_parser = quantity::duration, default_value = "30s")]
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration, default_value = "30s")]
     drain_timeout: Duration,
 
     /// The agent's own labels, which the selector of a Gateway must match; repeatable
@@ -150,7 +150,7 @@ enum Assign {
     Agent,
 }
 
-pub(super) fn execute(arguments: Arguments, Way { admin, timeout }: Way) -> Result<Done, Stop> {
+pub(super) fn execute(arguments: RunArguments, Way { admin, timeout }: Way) -> Result<Done, Stop> {
     let options = Options {
         paths: arguments.paths,
         listen_addresses: arguments.listen_addresses,
@@ -168,7 +168,7 @@ pub(super) fn execute(arguments: Arguments, Way { admin, timeout }: Way) -> Resu
         },
         max_routes: arguments.max_routes,
         max_memory: arguments.max_memory,
-        steering: app::Steering {
+        steering: app::SteeringOptions {
             cgroup: arguments.cgroup,
             on_loss: match arguments.on_agent_loss {
                 OnAgentLoss::Keep => app::OnLoss::Keep,

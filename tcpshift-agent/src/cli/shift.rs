@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::outcome::{self, Done, Stop};
 use super::{Format, LookedIn, apply, difference, quantity, screen, target};
-use crate::admin::api::{Action, ObjectName, RuleName, Share, ShiftRequest, Shifted, ShiftedDestination};
+use crate::admin::api::{Action, ObjectName, RuleName, ShiftRequest, ShiftShare, Shifted, ShiftedDestination};
 use crate::admin::client::Client;
 use crate::route::kind::Kind;
 use crate::route::write;
@@ -30,14 +30,14 @@ changed in that file.";
 /// Change how much of the new connections each version gets
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct ShiftArguments {
     /// The route, as virtualservice/tcp-echo or tcproute/tcp-echo; the name alone, if only one of them has it
     #[arg(value_name = "[KIND/]NAME")]
     object: String,
 
     /// Subset, host or backend, and its share in percent, two decimals at most
     #[arg(value_name = "DESTINATION=SHARE", required = true, value_parser = share)]
-    shares: Vec<Share>,
+    shares: Vec<ShiftShare>,
 
     #[command(flatten)]
     namespace: LookedIn,
@@ -65,8 +65,8 @@ enum Output {
     Name,
 }
 
-pub(super) async fn execute(arguments: Arguments, client: &Client) -> Result<Done, Stop> {
-    let Arguments { object, shares, namespace, rule, dry_run, output } = arguments;
+pub(super) async fn execute(arguments: ShiftArguments, client: &Client) -> Result<Done, Stop> {
+    let ShiftArguments { object, shares, namespace, rule, dry_run, output } = arguments;
     // A kind alone is a name that was forgotten.
     let (kind, name) = if object.contains('/') || !Kind::from_word(&object).is_empty() {
         let target = target::named(&object)?;
@@ -112,10 +112,10 @@ fn difference_of(Shifted { rule, destinations, object: _ }: &Shifted) -> String 
 }
 
 /// Reads `DESTINATION=SHARE`.
-fn share(text: &str) -> Result<Share, String> {
+fn share(text: &str) -> Result<ShiftShare, String> {
     match text.rsplit_once('=') {
         Some((subset, share)) if !subset.is_empty() => {
-            Ok(Share { subset: subset.to_owned(), slots: quantity::share(share)? })
+            Ok(ShiftShare { subset: subset.to_owned(), slots: quantity::share(share)? })
         }
         _ => Err("write DESTINATION=SHARE, as v2=20".to_owned()),
     }

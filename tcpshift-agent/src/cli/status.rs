@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::{Args, ValueEnum};
 
 use super::outcome::{Done, Stop};
-use super::table::Table;
+use super::table::TextTable;
 use super::{quantity, screen};
 use crate::admin::api::{
     Achieved, AssignmentStatus, DestinationStatus, ListenerStatus, RouteStatus, StatusReply, SteeredStatus, Trouble,
@@ -32,7 +32,7 @@ ACHIEVED is of the connections since the weights changed; in 1 of 20 looks the i
 /// Show listeners, routes, and the share that each destination really got
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct StatusArguments {
     /// How to print; tables without it
     #[arg(short, long, value_enum)]
     output: Option<Output>,
@@ -46,7 +46,7 @@ enum Output {
     Json,
 }
 
-pub(super) async fn execute(arguments: &Arguments, client: &Client) -> Result<Done, Stop> {
+pub(super) async fn execute(arguments: &StatusArguments, client: &Client) -> Result<Done, Stop> {
     let status = client.status().await?;
     screen::print(&match arguments.output {
         Some(Output::Json) => screen::json(&status)?,
@@ -157,13 +157,13 @@ pub(super) fn of_listener(listener: &ListenerStatus, wide: bool) -> String {
         headings.extend(["SINCE-CHANGE", "STEER-BY", "DATAPATH", "CLOSED", "SENT", "RECEIVED", "RTT"]);
     }
     headings.push("WHY");
-    let mut table = Table::new(headings);
+    let mut table = TextTable::new(headings);
     for route in routes {
         for destination in &route.destinations {
             table.push(&row(route, destination, wide));
         }
     }
-    let table = ["CLOSED", "SENT", "RECEIVED", "RTT", "WHY"].into_iter().fold(table, Table::without_empty);
+    let table = ["CLOSED", "SENT", "RECEIVED", "RTT", "WHY"].into_iter().fold(table, TextTable::without_empty);
     text.push_str(&table.text());
     text
 }

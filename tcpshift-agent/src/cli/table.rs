@@ -7,12 +7,12 @@ const GAP: usize = 3;
 
 /// A heading and rows of as many cells.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     heading: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     pub(super) fn new<T: Into<String>>(heading: impl IntoIterator<Item = T>) -> Self {
         Self { heading: heading.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
@@ -44,7 +44,7 @@ impl Table {
         text
     }
 
-    /// As [`Table::text`], with the last column broken into lines so that none is longer than so many characters, if that
+    /// As [`TextTable::text`], with the last column broken into lines so that none is longer than so many characters, if that
     /// leaves the column 20.
     pub(super) fn text_within(&self, most: usize) -> String {
         let widths = self.widths();
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let mut table = Table::new(["NAME", "HOSTS", "AGE"]);
+        let mut table = TextTable::new(["NAME", "HOSTS", "AGE"]);
         table.push(&["tcp-echo".into(), String::new(), "5m".into()]);
         table.push(&["b".into(), "[\"*\"]".into(), "é\x1b\n".into()]);
         let expected = "NAME       HOSTS   AGE\ntcp-echo           5m\nb          [\"*\"]   é\u{fffd}\n";
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_last_column_is_broken_between_words() {
-        let mut table = Table::new(["NAME", "FOUND"]);
+        let mut table = TextTable::new(["NAME", "FOUND"]);
         table.push(&["a".into(), "one two three four five six seven".into()]);
         table.push(&["b".into(), String::new()]);
         table.push(&["c".into(), "z".repeat(45)]);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn an_empty_column_can_go() {
-        let mut table = Table::new(["NAME", "WHY"]);
+        let mut table = TextTable::new(["NAME", "WHY"]);
         table.push(&["a".into(), String::new()]);
         assert_eq!(table.without_empty("WHY").text(), "NAME\na\n");
     }

@@ -5,14 +5,14 @@ use crate::route::kind::{self, Kind};
 
 /// Objects of one kind, or of the kinds that share a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct Selection {
     /// One, or all that the word stands for.
     pub(super) kinds: Vec<Kind>,
     /// All of the kind, if empty.
     pub(super) names: Vec<String>,
 }
 
-impl Target {
+impl Selection {
     /// The kind as the agent is told it: with its group, if only one is meant.
     pub(super) fn word(&self) -> String {
         match self.kinds.as_slice() {
@@ -23,7 +23,7 @@ impl Target {
 }
 
 /// Reads the words behind a command.
-pub(super) fn targets(words: &[String]) -> Result<Vec<Target>, Stop> {
+pub(super) fn targets(words: &[String]) -> Result<Vec<Selection>, Stop> {
     if words.iter().any(|word| word.contains('/')) {
         return words.iter().map(|word| named(word)).collect();
     }
@@ -31,16 +31,16 @@ pub(super) fn targets(words: &[String]) -> Result<Vec<Target>, Stop> {
         return Err(Stop::Usage("name a kind, as virtualservice".to_owned()));
     };
     if words == "all" && names.is_empty() {
-        return Ok(Kind::ALL.iter().map(|kind| Target { kinds: vec![*kind], names: Vec::new() }).collect());
+        return Ok(Kind::ALL.iter().map(|kind| Selection { kinds: vec![*kind], names: Vec::new() }).collect());
     }
-    words.split(',').map(|word| Ok(Target { kinds: kinds(word)?, names: names.to_vec() })).collect()
+    words.split(',').map(|word| Ok(Selection { kinds: kinds(word)?, names: names.to_vec() })).collect()
 }
 
 /// Reads `KIND/NAME`.
-pub(super) fn named(word: &str) -> Result<Target, Stop> {
+pub(super) fn named(word: &str) -> Result<Selection, Stop> {
     match word.split_once('/') {
         Some((word, name)) if !name.is_empty() && !name.contains('/') => {
-            Ok(Target { kinds: kinds(word)?, names: vec![name.to_owned()] })
+            Ok(Selection { kinds: kinds(word)?, names: vec![name.to_owned()] })
         }
         _ => Err(Stop::Usage(format!("`{word}` names no object: write KIND/NAME, as virtualservice/tcp-echo"))),
     }

@@ -17,13 +17,13 @@ an agent that was killed and is not to come back. While one runs, nothing is rem
 /// Detach programs that no agent has any more, and remove what is pinned
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct UnloadArguments {
     // Accepted as by every command; there is nothing to ask an agent here.
     #[arg(long, hide = true, value_parser = place::admin_address)]
     admin: Option<AdminAddress>,
 }
 
-pub(super) fn execute(_: &Arguments) -> Result<Done, Stop> {
+pub(super) fn execute(_: &UnloadArguments) -> Result<Done, Stop> {
     let unloaded = kernel::unload().map_err(|error| Stop::Failed(format!("cannot unload: {error:#}")))?;
     screen::print(&format!("{}\n", text(unloaded)))?;
     Ok(Done::Well)

@@ -12,7 +12,7 @@ use super::{JsonOnly, Namespace, documents, quantity, screen};
 use crate::analyze::{self, Input};
 use crate::route::kind::Kind;
 use crate::route::problem::{Problem, Severity};
-use crate::route::read::{self, Document, Entry};
+use crate::route::read::{self, Document, ReadDocument};
 
 const AFTER: &str = "\
 Examples:
@@ -27,7 +27,7 @@ stands twice is an error.";
 /// Check files; no agent is asked
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
-pub(super) struct Arguments {
+pub(super) struct ValidateArguments {
     /// Files, folders, or - for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -48,8 +48,8 @@ pub(super) struct Arguments {
     admin: Option<AdminAddress>,
 }
 
-pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
-    let Arguments { files: given, namespace, output, all, admin: _ } = arguments;
+pub(super) fn execute(arguments: &ValidateArguments) -> Result<Done, Stop> {
+    let ValidateArguments { files: given, namespace, output, all, admin: _ } = arguments;
     let paths = documents::files(given)?;
     let Each { documents, unusable, has_failed: unreadable } = documents::each(&paths)?;
     let files = documents.len() + unusable.len();
@@ -59,7 +59,7 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
     let places: HashMap<String, usize> =
         paths.iter().enumerate().map(|(at, path)| (documents::name(path), at)).collect();
     problems.sort_by_key(|problem| (places.get(&problem.file).copied(), problem.line));
-    let passed_over = entries.iter().filter(|entry| matches!(entry, Entry::PassedOver { .. })).count();
+    let passed_over = entries.iter().filter(|entry| matches!(entry, ReadDocument::PassedOver { .. })).count();
     let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     screen::print(&match output {
@@ -87,11 +87,11 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Done, Stop> {
 }
 
 /// Whether there is something that only a look at all objects together can see.
-fn has_references(entries: &[Entry]) -> bool {
-    let refers = |entry: &Entry| {
+fn has_references(entries: &[ReadDocument]) -> bool {
+    let refers = |entry: &ReadDocument| {
         entry.key().is_some_and(|key| matches!(key.kind, Kind::VirtualService | Kind::DestinationRule | Kind::TcpRoute))
     };
-    entries.iter().any(refers) || entries.iter().filter_map(Entry::key).nth(1).is_some()
+    entries.iter().any(refers) || entries.iter().filter_map(ReadDocument::key).nth(1).is_some()
 }
 
 /// What goes wrong in silence although every object is valid by itself.

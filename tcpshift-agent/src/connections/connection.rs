@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use super::{Connections, Ended, Failure};
+use super::{ConnectionFailure, Connections, Ended};
 
 /// The decision a connection keeps for its whole life, in stable numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decided {
+pub struct KeptDecision {
     /// Of the plan that decided.
     pub generation: u64,
     /// Where it came in.
@@ -26,7 +26,7 @@ pub struct Decided {
 #[derive(Debug)]
 pub struct Connection {
     connections: Arc<Connections>,
-    decided: Decided,
+    decided: KeptDecision,
     /// The host's subset and port that it is carried to.
     target: Option<u32>,
     /// The endpoint it is attached to.
@@ -35,7 +35,7 @@ pub struct Connection {
 
 impl Connection {
     /// Counts a new connection in, as its destination's.
-    pub(super) fn new(connections: Arc<Connections>, decided: Decided) -> Self {
+    pub(super) fn new(connections: Arc<Connections>, decided: KeptDecision) -> Self {
         connections.live.fetch_add(1, SeqCst);
         let count = connections.destinations.get(decided.destination);
         count.opened.fetch_add(1, Relaxed);
@@ -44,7 +44,7 @@ impl Connection {
     }
 
     /// What was decided for it.
-    pub fn decided(&self) -> Decided {
+    pub fn decided(&self) -> KeptDecision {
         self.decided
     }
 
@@ -86,7 +86,7 @@ impl Connection {
     }
 
     /// It could not be served. To be called once at most.
-    pub fn fail(&self, reason: Failure) {
+    pub fn fail(&self, reason: ConnectionFailure) {
         self.connections.destinations.get(self.decided.destination).fail(reason);
     }
 

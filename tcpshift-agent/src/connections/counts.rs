@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Ended, Failure};
+use super::{ConnectionFailure, Ended};
 
 /// Counters of one listener.
 #[derive(Debug, Default)]
@@ -35,24 +35,24 @@ pub struct DestinationCount {
     pub baseline: AtomicU64,
     /// Live connections.
     pub active: AtomicU64,
-    failed: [AtomicU64; Failure::COUNT],
+    failed: [AtomicU64; ConnectionFailure::COUNT],
     ended: [AtomicU64; Ended::COUNT],
 }
 
 impl DestinationCount {
     /// Counts one connection that could not be served.
-    pub fn fail(&self, reason: Failure) {
+    pub fn fail(&self, reason: ConnectionFailure) {
         self.failed[reason as usize].fetch_add(1, Relaxed);
     }
 
     /// Connections that could not be served for this reason.
-    pub fn failed(&self, reason: Failure) -> u64 {
+    pub fn failed(&self, reason: ConnectionFailure) -> u64 {
         self.failed[reason as usize].load(Relaxed)
     }
 
     /// Connections that could not be served, each reason that there was and how often.
-    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
-        Failure::ALL.into_iter().map(|reason| (reason, self.failed(reason))).filter(|&(_, count)| count > 0)
+    pub fn failures(&self) -> impl Iterator<Item = (ConnectionFailure, u64)> + '_ {
+        ConnectionFailure::ALL.into_iter().map(|reason| (reason, self.failed(reason))).filter(|&(_, count)| count > 0)
     }
 
     /// Counts one connection that the agent ended.

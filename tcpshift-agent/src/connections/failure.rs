@@ -10,7 +10,7 @@ use crate::plan::Unusable;
 
 /// Why a connection could not be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Failure {
+pub enum ConnectionFailure {
     /// The plan knows no such host.
     UnknownHost,
     /// The plan knows no such subset.
@@ -45,7 +45,7 @@ pub enum Failure {
     NoAddress,
 }
 
-impl Failure {
+impl ConnectionFailure {
     /// How many reasons there are.
     pub const COUNT: usize = 16;
 
@@ -70,7 +70,7 @@ impl Failure {
     ];
 }
 
-impl From<&Unusable> for Failure {
+impl From<&Unusable> for ConnectionFailure {
     fn from(unusable: &Unusable) -> Self {
         match unusable {
             Unusable::UnknownHost | Unusable::NoService | Unusable::NotGranted => Self::UnknownHost,
@@ -86,7 +86,7 @@ impl From<&Unusable> for Failure {
 }
 
 /// The reason behind an error of opening a connection.
-impl From<&io::Error> for Failure {
+impl From<&io::Error> for ConnectionFailure {
     fn from(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             // A unix socket that is not there is one that nobody listens at.
@@ -100,7 +100,7 @@ impl From<&io::Error> for Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ConnectionFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnknownHost => "unknown host",
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn each_reason_stands_at_its_number() {
-        for (place, reason) in Failure::ALL.into_iter().enumerate() {
+        for (place, reason) in ConnectionFailure::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, place);
         }
     }

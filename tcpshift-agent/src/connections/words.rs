@@ -12,7 +12,7 @@ pub type Shared = Box<dyn AsRef<[AtomicU64]> + Send + Sync>;
 
 /// Counters by number.
 #[derive(Default)]
-pub struct Words {
+pub struct Counters {
     own: Cells<Padded>,
     shared: Option<Shared>,
 }
@@ -22,7 +22,7 @@ pub struct Words {
 #[repr(align(64))]
 struct Padded(AtomicU64);
 
-impl Words {
+impl Counters {
     /// Counts in shared memory; a number that it has no room for is counted by the agent alone.
     pub fn shared(shared: Shared) -> Self {
         Self { own: Cells::default(), shared: Some(shared) }
@@ -35,9 +35,9 @@ impl Words {
     }
 }
 
-impl fmt::Debug for Words {
+impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Words").field("is_shared", &self.shared.is_some()).finish_non_exhaustive()
+        f.debug_struct("Counters").field("is_shared", &self.shared.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn beyond_shared_memory_the_agent_counts_alone() {
-        let words = Words::shared(Box::new(vec![AtomicU64::new(7), AtomicU64::new(0)]));
+        let words = Counters::shared(Box::new(vec![AtomicU64::new(7), AtomicU64::new(0)]));
         assert_eq!(words.get(0).fetch_add(1, Relaxed), 7);
         assert_eq!(words.get(1).load(Relaxed), 0);
         assert_eq!(words.get(2).fetch_add(1, Relaxed), 0);

@@ -7,14 +7,14 @@ use std::env;
 
 use listenfd::ListenFd;
 
-use super::{Listening, listening};
+use super::{ListeningSocket, listening};
 
 /// More sockets than any unit file has; a larger number is a mistake, and would be walked through.
 const MOST: usize = 4096;
 
 /// Takes what systemd handed over, and says what of it is of no use. Has to be called once, at start, before
 /// there is another thread.
-pub fn take() -> Vec<Listening> {
+pub fn take() -> Vec<ListeningSocket> {
     let count = number("LISTEN_FDS");
     // For whoever has this process id; without it nobody says that it is meant for us.
     let is_ours = number("LISTEN_PID") == usize::try_from(std::process::id()).ok();

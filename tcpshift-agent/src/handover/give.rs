@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use tokio::net::UnixStream;
 
-use super::{BATCH, Channel, Message, Names, READY_TIME, STEP_TIME};
+use super::{BATCH, Channel, HostAddresses, Message, READY_TIME, STEP_TIME};
 
 /// What there is beside the listening sockets.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Estate {
     /// The lock of the state directory.
     pub state: OwnedFd,
     /// What DNS answered last.
-    pub names: Names,
+    pub names: HostAddresses,
     /// Sockets that came from systemd.
     pub activated: Vec<(SocketAddr, OwnedFd)>,
 }

@@ -15,7 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
-use super::{BATCH, Channel, Listening, Message, Names, PATH, PROTOCOL, Peer, READY_TIME, STEP_TIME, check};
+use super::{
+    BATCH, Channel, HostAddresses, ListeningSocket, Message, PATH, PROTOCOL, Peer, READY_TIME, STEP_TIME, check,
+};
 
 /// Bytes of the answer's head, and of a refusal's body.
 const LONGEST_HEAD: usize = 64 << 10;
@@ -32,15 +34,15 @@ pub struct Taken {
     /// The way to it; none if it died.
     channel: Option<Channel>,
     /// Its listening sockets, several of an address.
-    pub sockets: Vec<Listening>,
+    pub sockets: Vec<ListeningSocket>,
     /// Those that came from systemd.
-    pub activated: Vec<Listening>,
+    pub activated: Vec<ListeningSocket>,
     /// Its admin socket and the lock of the path; none if it died before it sent them.
     pub admin: Option<(OwnedFd, OwnedFd)>,
     /// The lock of its state directory, which may be another one than ours.
     pub state: Option<OwnedFd>,
     /// What DNS answered it last.
-    pub names: Names,
+    pub names: HostAddresses,
 }
 
 /// Asks the agent at a path for all it holds, and waits so long for each answer. None if there is no agent. Errors: it is

@@ -24,7 +24,7 @@ const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
 /// One line of a socket table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct SocketEntry {
     /// What it is bound to.
     pub local: SocketAddr,
     /// Whether it listens.
@@ -34,13 +34,13 @@ pub struct Entry {
 }
 
 /// All sockets of this network namespace.
-pub fn all() -> Vec<Entry> {
+pub fn all() -> Vec<SocketEntry> {
     let tables = TABLES.iter().filter_map(|table| fs::read_to_string(table).ok());
     tables.flat_map(|table| table.lines().filter_map(parse).collect::<Vec<_>>()).collect()
 }
 
 /// Listening sockets of this network namespace. The kernel lists them first, so that other sockets cost nothing.
-pub fn listening() -> Vec<Entry> {
+pub fn listening() -> Vec<SocketEntry> {
     let mut found = Vec::new();
     for table in TABLES {
         let Ok(table) = File::open(table) else { continue };
@@ -107,7 +107,7 @@ pub fn holders<S: BuildHasher>(inodes: &HashSet<u64, S>) -> Vec<Holder> {
 }
 
 /// Reads `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`.
-fn parse(line: &str) -> Option<Entry> {
+fn parse(line: &str) -> Option<SocketEntry> {
     let mut words = line.split_whitespace();
     let local = words.nth(1)?;
     let state = words.nth(1)?;
@@ -125,7 +125,7 @@ fn parse(line: &str) -> Option<Entry> {
         Err(_) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?)),
     };
     let port = u16::from_str_radix(port, 16).ok()?;
-    Some(Entry { local: SocketAddr::new(ip, port), listens: state == LISTEN, inode })
+    Some(SocketEntry { local: SocketAddr::new(ip, port), listens: state == LISTEN, inode })
 }
 
 /// The inode of a socket, if that is what a descriptor is.

@@ -5,6 +5,8 @@
 
 mod logs;
 mod machine;
+#[cfg(test)]
+mod tests;
 mod tries;
 
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -15,7 +17,7 @@ use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 pub use self::logs::Logs;
-use super::refusal::{Refusal, cut};
+use super::refusal::{ProgramRefusal, cut};
 
 /// Why programs are not tried any more, and what to do then.
 const UP: &str = "the time was up";
@@ -37,29 +39,29 @@ pub struct Request {
 /// All that was found.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct DoctorReport {
     /// Whether the kernel can decide for new connections; of another build, whether it takes all programs.
     pub works: bool,
     /// False if the time was up before all programs were tried.
     pub finished: bool,
     /// What the machine has.
-    pub machine: Vec<Finding>,
+    pub machine: Vec<MachineFinding>,
     /// What became of each program.
-    pub programs: Vec<Program>,
+    pub programs: Vec<ProgramReport>,
     /// How connections can be carried.
-    pub datapaths: Vec<Verdict>,
+    pub datapaths: Vec<DatapathVerdict>,
     /// Who can decide for new ones.
-    pub assignment: Vec<Verdict>,
+    pub assignment: Vec<DatapathVerdict>,
 }
 
 /// One thing of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Finding {
+pub struct MachineFinding {
     /// What was looked at.
     pub what: &'static str,
     /// Whether it is as it is needed.
-    pub state: State,
+    pub state: FindingState,
     /// What was found.
     pub found: String,
     /// What can be done; empty if nothing has to be.
@@ -69,7 +71,7 @@ pub struct Finding {
 /// How a finding is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum State {
+pub enum FindingState {
     /// As it is needed.
     Ok,
     /// No hindrance, and good to know.
@@ -81,7 +83,7 @@ pub enum State {
 /// How far a program has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Outcome {
+pub enum ProgramOutcome {
     /// The kernel took it, and it did what it is for.
     Works,
     /// The kernel took it, and it was not run.
@@ -99,14 +101,14 @@ pub enum Outcome {
 /// One program.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Program {
+pub struct ProgramReport {
     /// Its name in the object, and for `bpftool`.
     pub name: String,
     /// Its type, as `bpftool` says it.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// How far it has come.
-    pub state: Outcome,
+    pub state: ProgramOutcome,
     /// Whether the kernel took it.
     pub loaded: bool,
     /// How many instructions the verifier followed, if it says so; of one that is refused, until then.
@@ -129,12 +131,12 @@ pub struct Program {
     pub said: Vec<String>,
 }
 
-impl Program {
+impl ProgramReport {
     fn new(name: &str, kind: &'static str) -> Self {
         Self {
             name: cut(name, 64),
             kind,
-            state: Outcome::NotTried,
+            state: ProgramOutcome::NotTried,
             loaded: false,
             verified: None,
             works: false,
@@ -147,7 +149,7 @@ impl Program {
     }
 
     fn load(&mut self, verified: Option<u32>) {
-        (self.state, self.loaded, self.verified) = (Outcome::Loaded, true, verified);
+        (self.state, self.loaded, self.verified) = (ProgramOutcome::Loaded, true, verified);
         "the kernel takes it".clone_into(&mut self.found);
     }
 
@@ -157,15 +159,15 @@ impl Program {
     }
 
     fn work(&mut self, did: String) {
-        (self.state, self.works, self.found) = (Outcome::Works, true, did);
+        (self.state, self.works, self.found) = (ProgramOutcome::Works, true, did);
     }
 
     fn fail(&mut self, why: String) {
-        (self.state, self.found) = (Outcome::Fails, why);
+        (self.state, self.found) = (ProgramOutcome::Fails, why);
     }
 
-    fn refuse(&mut self, refusal: &Refusal) {
-        self.state = Outcome::Refused;
+    fn refuse(&mut self, refusal: &ProgramRefusal) {
+        self.state = ProgramOutcome::Refused;
         self.found = refusal.to_string();
         self.verified = refusal.processed;
         self.errno = Some(refusal.errno.clone());
@@ -178,7 +180,7 @@ impl Program {
 /// Whether something can be had.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verdict {
+pub struct DatapathVerdict {
     /// As `run` has it: `proxy`, or `kernel`.
     pub name: &'static str,
     /// Whether it works here.
@@ -194,7 +196,7 @@ pub struct Verdict {
 /// Programs are tried in a thread: once the time is up there is an answer without it. A verifier ends with the process
 /// (`fatal_signal_pending` in `do_check`, 5.10 to 6.18). Errors: the object of another build is none, or a log
 /// cannot be written.
-pub fn look(request: Request, told: impl FnMut(&Program)) -> Result<Report> {
+pub fn look(request: Request, told: impl FnMut(&ProgramReport)) -> Result<DoctorReport> {
     let machine = machine::findings();
     let Request { object, logs, within } = request;
     let is_other = object.is_some();
@@ -204,7 +206,7 @@ pub fn look(request: Request, told: impl FnMut(&Program)) -> Result<Report> {
     })?;
     if is_other {
         let works = finished && programs.iter().all(|program| program.loaded);
-        return Ok(Report { works, finished, machine, programs, datapaths: Vec::new(), assignment: Vec::new() });
+        return Ok(DoctorReport { works, finished, machine, programs, datapaths: Vec::new(), assignment: Vec::new() });
     }
     Ok(report(machine, programs, finished))
 }
@@ -213,19 +215,21 @@ pub fn look(request: Request, told: impl FnMut(&Program)) -> Result<Report> {
 /// last, and whether it came to its end.
 fn run_within(
     limit: Option<Duration>,
-    mut told: impl FnMut(&Program),
+    mut told: impl FnMut(&ProgramReport),
     run: impl FnOnce(tries::Tell<'_>) -> Result<()> + Send + 'static,
-) -> Result<(Vec<Program>, bool)> {
-    let (sender, receiver) = mpsc::channel::<Vec<Program>>();
+) -> Result<(Vec<ProgramReport>, bool)> {
+    let (sender, receiver) = mpsc::channel::<Vec<ProgramReport>>();
     // Nobody listens any more once the time is up.
     let thread = thread::spawn(move || run(&|programs| drop(sender.send(programs.to_vec()))));
-    let mut programs: Vec<Program> = Vec::new();
+    let mut programs: Vec<ProgramReport> = Vec::new();
     let begin = Instant::now();
     loop {
         let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begin.elapsed()));
         match receiver.recv_timeout(left) {
             Ok(next) => {
-                let is_over = |program: &Program| !matches!(program.state, Outcome::Checking | Outcome::NotTried);
+                let is_over = |program: &ProgramReport| {
+                    !matches!(program.state, ProgramOutcome::Checking | ProgramOutcome::NotTried)
+                };
                 let had = |at: usize| programs.get(at).is_some_and(is_over);
                 next.iter()
                     .enumerate()
@@ -241,11 +245,11 @@ fn run_within(
                 let still = format!("still being checked by the kernel after {} s", begin.elapsed().as_secs());
                 for program in &mut programs {
                     match program.state {
-                        Outcome::Checking => program.found.clone_from(&still),
-                        Outcome::NotTried if program.found.is_empty() => {
+                        ProgramOutcome::Checking => program.found.clone_from(&still),
+                        ProgramOutcome::NotTried if program.found.is_empty() => {
                             program.found = format!("not tried: {UP}");
                         }
-                        Outcome::Loaded => program.leave(UP),
+                        ProgramOutcome::Loaded => program.leave(UP),
                         _ => {}
                     }
                 }
@@ -255,14 +259,14 @@ fn run_within(
     }
 }
 
-fn report(machine: Vec<Finding>, programs: Vec<Program>, finished: bool) -> Report {
-    let proxy = Verdict {
+fn report(machine: Vec<MachineFinding>, programs: Vec<ProgramReport>, finished: bool) -> DoctorReport {
+    let proxy = DatapathVerdict {
         name: "proxy",
         works: true,
         why: "the agent accepts, dials and relays; it needs nothing of the kernel's programs".to_owned(),
         cure: String::new(),
     };
-    let of = |names: &[&str]| -> Vec<Program> {
+    let of = |names: &[&str]| -> Vec<ProgramReport> {
         programs.iter().filter(|program| names.contains(&&*program.name)).cloned().collect()
     };
     let decides = "programs load, attach, and decide as a plan says";
@@ -270,13 +274,13 @@ fn report(machine: Vec<Finding>, programs: Vec<Program>, finished: bool) -> Repo
     let clients = ["connect4", "connect6", "getpeername4", "getpeername6", "record"];
     let connect = verdict("connect", "a client was pointed at an endpoint", &machine, &of(&clients));
     let lookup = verdict("lookup", "a connection was handed to an endpoint", &machine, &of(&["lookup", "record"]));
-    let agent = Verdict {
+    let agent = DatapathVerdict {
         name: "agent",
         works: true,
         why: "always: what --assign auto falls back to".to_owned(),
         cure: String::new(),
     };
-    Report {
+    DoctorReport {
         works: kernel.works,
         finished,
         machine,
@@ -287,113 +291,32 @@ fn report(machine: Vec<Finding>, programs: Vec<Program>, finished: bool) -> Repo
 }
 
 /// The first hindrance that the machine shows has a cure; else what became of the programs says why.
-fn verdict(name: &'static str, works: &str, machine: &[Finding], programs: &[Program]) -> Verdict {
-    if let Some(finding) = machine.iter().find(|finding| finding.state == State::Missing) {
-        let Finding { what, found, cure, .. } = finding;
-        return Verdict { name, works: false, why: format!("{what}: {found}"), cure: cure.clone() };
+fn verdict(name: &'static str, works: &str, machine: &[MachineFinding], programs: &[ProgramReport]) -> DatapathVerdict {
+    if let Some(finding) = machine.iter().find(|finding| finding.state == FindingState::Missing) {
+        let MachineFinding { what, found, cure, .. } = finding;
+        return DatapathVerdict { name, works: false, why: format!("{what}: {found}"), cure: cure.clone() };
     }
     match programs.iter().find(|program| !program.works) {
-        None => Verdict { name, works: true, why: works.to_owned(), cure: String::new() },
+        None => DatapathVerdict { name, works: true, why: works.to_owned(), cure: String::new() },
         Some(program) => {
             let why = match (&program.reason, program.state) {
                 (Some(reason), _) => format!("`{}` is refused: {reason}", program.name),
-                (None, Outcome::NotTried | Outcome::Checking | Outcome::Loaded) => {
+                (None, ProgramOutcome::NotTried | ProgramOutcome::Checking | ProgramOutcome::Loaded) => {
                     format!("`{}` is {}", program.name, program.found)
                 }
                 (None, _) => format!("`{}`: {}", program.name, program.found),
             };
             let cure = match program.state {
-                Outcome::Checking => AGAIN.to_owned(),
-                Outcome::NotTried | Outcome::Loaded if program.found.ends_with(UP) => AGAIN.to_owned(),
-                Outcome::NotTried | Outcome::Loaded
+                ProgramOutcome::Checking => AGAIN.to_owned(),
+                ProgramOutcome::NotTried | ProgramOutcome::Loaded if program.found.ends_with(UP) => AGAIN.to_owned(),
+                ProgramOutcome::NotTried | ProgramOutcome::Loaded
                     if [REFUSED, FAILS].iter().any(|what| program.found.ends_with(what)) =>
                 {
                     "see above".to_owned()
                 }
                 _ => program.cure.clone().unwrap_or_else(|| "the agent does without; report what is said".to_owned()),
             };
-            Verdict { name, works: false, why, cure }
+            DatapathVerdict { name, works: false, why, cure }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_verdict_says_what_is_in_the_way() {
-        let program = |works| {
-            let mut program = Program::new("assign", "sock_ops");
-            if works {
-                program.work("yes".to_owned());
-            } else {
-                program.fail("no".to_owned());
-            }
-            program
-        };
-        let finding = |state| Finding { what: "x", state, found: "y".to_owned(), cure: "z".to_owned() };
-        assert!(verdict("x", "w", &[finding(State::Ok), finding(State::Note)], &[program(true)]).works);
-        let refused = verdict("x", "w", &[finding(State::Note)], &[program(true), program(false)]);
-        assert!(!refused.works && refused.why == "`assign`: no", "{refused:?}");
-        let lacking = verdict("x", "w", &[finding(State::Missing)], &[program(false)]);
-        assert_eq!((lacking.works, lacking.why.as_str(), lacking.cure.as_str()), (false, "x: y", "z"));
-        let mut complex = program(false);
-        complex.refuse(&Refusal::new(
-            "assign",
-            &std::io::Error::from_raw_os_error(14),
-            "The sequence of 8193 jumps is too complex.",
-        ));
-        let refused = verdict("x", "w", &[], &[complex]);
-        assert_eq!(refused.why, "`assign` is refused: it is too complex for this kernel's verifier");
-        assert!(refused.cure.contains("--log DIR"), "{refused:?}");
-        let mut taken = program(false);
-        taken.load(None);
-        taken.leave("`lookup` is refused");
-        let left = verdict("x", "w", &[], &[taken]);
-        assert_eq!(left.why, "`assign` is taken by the kernel, and not run: `lookup` is refused");
-        assert_eq!(left.cure, "see above");
-    }
-
-    #[test]
-    fn what_takes_too_long_is_told_as_far_as_it_is() {
-        let programs =
-            || vec![Program::new("a", "sock_ops"), Program::new("b", "sock_ops"), Program::new("c", "sock_ops")];
-        let mut over = Vec::new();
-        let soon = Some(Duration::from_secs(1));
-        let (found, finished) = run_within(
-            soon,
-            |program| over.push(program.name.clone()),
-            move |tell| {
-                let mut programs = programs();
-                programs[0].load(Some(7));
-                programs[1].state = Outcome::Checking;
-                tell(&programs);
-                // As a call of bpf(2) that takes long.
-                thread::sleep(Duration::from_mins(10));
-                Ok(())
-            },
-        )
-        .unwrap();
-        assert!(!finished && over == ["a"], "{over:?}");
-        let said: Vec<_> = found.iter().map(|program| program.found.as_str()).collect();
-        assert_eq!(
-            said,
-            [
-                "taken by the kernel, and not run: the time was up",
-                "still being checked by the kernel after 1 s",
-                "not tried: the time was up"
-            ]
-        );
-        let (found, finished) = run_within(
-            None,
-            |_| (),
-            move |tell| {
-                tell(&programs());
-                Ok(())
-            },
-        )
-        .unwrap();
-        assert!(finished && found.len() == 3);
     }
 }

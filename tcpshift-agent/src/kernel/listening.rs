@@ -22,7 +22,7 @@ use self::copies::Copies;
 use self::groups::Groups;
 use super::load::Maps;
 use super::sys::Map;
-use crate::host::sockets::{self, Entry};
+use crate::host::sockets::{self, SocketEntry};
 
 /// How often the map is walked at most, if sockets leave it meanwhile.
 const WALKS: u32 = 8;
@@ -32,7 +32,7 @@ const MPTCP: u32 = 262;
 
 /// Who listens at endpoints of this host.
 #[derive(Debug)]
-pub struct Listening {
+pub struct EndpointListeners {
     maps: Arc<Maps>,
     /// What sockets may be bound to that are kept.
     groups: Groups,
@@ -51,7 +51,7 @@ pub struct Listening {
 
 /// Who listens at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence<'a> {
+pub enum EndpointPresence<'a> {
     /// Somebody, and connections can be handed over.
     Fit,
     /// Nobody.
@@ -60,7 +60,7 @@ pub enum Presence<'a> {
     Unfit(&'a str),
 }
 
-impl Listening {
+impl EndpointListeners {
     pub(super) fn new(maps: Arc<Maps>) -> Result<Self> {
         let groups = Groups::new(Arc::clone(&maps)).context("the map `groups` cannot be mapped as memory")?;
         Ok(Self {
@@ -126,15 +126,15 @@ impl Listening {
             return Ok(false);
         }
         let held = self.held()?;
-        let entries: Vec<Entry> = sockets::listening()
+        let entries: Vec<SocketEntry> = sockets::listening()
             .into_iter()
-            .map(|entry| Entry { local: plain(entry.local), ..entry })
+            .map(|entry| SocketEntry { local: plain(entry.local), ..entry })
             .filter(|entry| self.groups.has(entry.local))
             .collect();
         let inodes: HashSet<u64> = entries.iter().map(|entry| entry.inode).collect();
         self.seen.retain(|inode, _| inodes.contains(inode));
         // One that was known may have been taken out by an update that was refused.
-        let is_missing = |entry: &&Entry| match self.seen.get(&entry.inode) {
+        let is_missing = |entry: &&SocketEntry| match self.seen.get(&entry.inode) {
             None => true,
             Some(why) => why.is_none() && !held.contains_key(&entry.local),
         };
@@ -238,20 +238,20 @@ impl Listening {
     }
 
     /// Who listens at an address of this host.
-    pub fn presence(&self, at: SocketAddr) -> Presence<'_> {
+    pub fn presence(&self, at: SocketAddr) -> EndpointPresence<'_> {
         let ip = at.ip().to_canonical();
         let everywhere = ip.is_ipv4().then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let bound = [Some(ip), everywhere, Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED))];
         for ip in bound.into_iter().flatten() {
             let at = SocketAddr::new(ip, at.port());
             if self.fit.contains(&at) {
-                return Presence::Fit;
+                return EndpointPresence::Fit;
             }
             if let Some(why) = self.unfit.get(&at) {
-                return Presence::Unfit(why);
+                return EndpointPresence::Unfit(why);
             }
         }
-        Presence::Nobody
+        EndpointPresence::Nobody
     }
 }
 

@@ -14,13 +14,13 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_obj::Object;
 use aya_obj::maps::PinningType;
 use tcpshift_common::layout::{
-    AddressKey, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow,
+    AddressKey, AddressPort, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointRow, HashRow,
     ListenerRow, ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
 };
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
-use super::refusal::Refusal;
-use super::sys::{self, Map, MapInfo, Row, Words, map_type};
+use super::refusal::ProgramRefusal;
+use super::sys::{self, Map, MapInfo, MapRow, MappedWords, map_type};
 
 /// The object that `cargo xtask build-ebpf` built, if this agent was compiled with one.
 #[cfg(ebpf)]
@@ -70,12 +70,12 @@ pub(super) struct Purpose<'a> {
     /// Whether programs may log.
     pub(super) speaks: bool,
     /// Programs that steer, if they are wanted.
-    pub(super) steering: Option<Steering<'a>>,
+    pub(super) steering: Option<SteeringConstants<'a>>,
 }
 
 /// What programs that steer have to know from the beginning.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Steering<'a> {
+pub(super) struct SteeringConstants<'a> {
     /// Cookie of the network namespace.
     pub(super) netns: u64,
     /// Sets this agent apart from others: a later one has a greater number.
@@ -86,7 +86,7 @@ pub(super) struct Steering<'a> {
 
 /// A kind of table that is hung into an array of maps.
 #[derive(Debug)]
-pub(super) struct Tables<R, K = u32> {
+pub(super) struct TableArray<R, K = u32> {
     /// Where they are hung in, by descriptors.
     pub(super) outer: Map<u32, u32>,
     /// What all of them are like, and what hangs where no other does.
@@ -95,7 +95,7 @@ pub(super) struct Tables<R, K = u32> {
     rows: PhantomData<(K, R)>,
 }
 
-impl<R: Row> Tables<R> {
+impl<R: MapRow> TableArray<R> {
     /// A table with these rows, by their places, which nobody can write to any more.
     pub(super) fn create(&self, types: BorrowedFd<'_>, rows: &[R]) -> io::Result<OwnedFd> {
         let keys: Vec<u32> = (0..rows.len() as u32).collect();
@@ -103,7 +103,7 @@ impl<R: Row> Tables<R> {
     }
 }
 
-impl<R: Row, K: Row> Tables<R, K> {
+impl<R: MapRow, K: MapRow> TableArray<R, K> {
     /// A table with these rows, by their keys, which nobody can write to any more.
     pub(super) fn create_by(&self, types: BorrowedFd<'_>, keys: &[K], rows: &[R]) -> io::Result<OwnedFd> {
         // A map has one row at least.
@@ -129,15 +129,15 @@ impl<R: Row, K: Row> Tables<R, K> {
 #[derive(Debug)]
 pub(super) struct Maps {
     plan: OwnedFd,
-    plan_row: Words,
-    pub(super) addresses: Tables<u32, AddressKey>,
-    pub(super) listeners: Tables<ListenerRow>,
-    pub(super) rules: Tables<Rule>,
-    pub(super) routes: Tables<RouteRow>,
-    pub(super) destinations: Tables<DestinationRow>,
-    pub(super) endpoints: Tables<EndpointRow>,
-    pub(super) slots: Tables<SlotTable>,
-    pub(super) places: Tables<HashRow>,
+    plan_row: MappedWords,
+    pub(super) addresses: TableArray<u32, AddressKey>,
+    pub(super) listeners: TableArray<ListenerRow>,
+    pub(super) rules: TableArray<RuleRow>,
+    pub(super) routes: TableArray<RouteRow>,
+    pub(super) destinations: TableArray<DestinationRow>,
+    pub(super) endpoints: TableArray<EndpointRow>,
+    pub(super) slots: TableArray<SlotTable>,
+    pub(super) places: TableArray<HashRow>,
     pub(super) sequences: OwnedFd,
     pub(super) turns: OwnedFd,
     pub(super) loads: OwnedFd,
@@ -145,9 +145,9 @@ pub(super) struct Maps {
     pub(super) events: OwnedFd,
     pub(super) sockets: Map<i32, SocketRow>,
     agent: OwnedFd,
-    agent_row: Words,
+    agent_row: MappedWords,
     pub(super) ports: Map<u32, u64>,
-    pub(super) own_endpoints: Map<EndpointPlace, u32>,
+    pub(super) own_endpoints: Map<AddressPort, u32>,
     pub(super) groups: OwnedFd,
     pub(super) sums: OwnedFd,
     pub(super) flows: OwnedFd,
@@ -202,9 +202,9 @@ impl Maps {
     }
 
     /// The counters that are shared, as memory: sequences, turns, loads and sums.
-    pub(super) fn words(&self) -> io::Result<[Words; 4]> {
+    pub(super) fn words(&self) -> io::Result<[MappedWords; 4]> {
         let Self { sequences, turns, loads, sums, .. } = self;
-        let [sequences, turns, loads, sums] = [sequences, turns, loads, sums].map(|map| Words::new(map.as_fd()));
+        let [sequences, turns, loads, sums] = [sequences, turns, loads, sums].map(|map| MappedWords::new(map.as_fd()));
         Ok([sequences?, turns?, loads?, sums?])
     }
 }
@@ -351,7 +351,7 @@ pub(super) const PROGRAMS: [(&str, &str); 9] = [
     ("refuse", "sk_reuseport"),
 ];
 
-/// Has the kernel take a program, unless it has it. The error is a [`Refusal`] where the kernel refuses.
+/// Has the kernel take a program, unless it has it. The error is a [`ProgramRefusal`] where the kernel refuses.
 pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd> {
     let found = ebpf.program_mut(name).with_context(|| format!("the object has no program `{name}`"))?;
     let is_taken = found.fd().is_ok();
@@ -364,7 +364,7 @@ pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd> {
         Program::CgroupSockAddr(program) => program.load(),
         _ => bail!("the program `{name}` is of another type"),
     };
-    loaded.map_err(|error| match Refusal::of(name, &error) {
+    loaded.map_err(|error| match ProgramRefusal::of(name, &error) {
         Some(refusal) => anyhow::Error::new(refusal),
         None => anyhow::Error::new(error).context(format!("the program `{name}` cannot be loaded")),
     })?;
@@ -430,18 +430,18 @@ fn maps(ebpf: &Ebpf) -> Result<Maps> {
 /// The one row of a map as memory, since programs read words of it while it is written: what bpf(2) writes, it copies, and
 /// nothing says in which pieces (`array_map_update_elem`, 6.18,
 /// <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/arraymap.c>).
-fn row<R: Row>(ebpf: &Ebpf, name: &str) -> Result<Words> {
+fn row<R: MapRow>(ebpf: &Ebpf, name: &str) -> Result<MappedWords> {
     let map = map(ebpf, name)?;
     Map::<u32, R>::new(map.try_clone()?).with_context(|| format!("map `{name}`"))?;
-    Words::new(map.as_fd()).with_context(|| format!("the map `{name}` cannot be mapped as memory"))
+    MappedWords::new(map.as_fd()).with_context(|| format!("the map `{name}` cannot be mapped as memory"))
 }
 
-fn tables<R: Row, K: Row>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<Tables<R, K>> {
+fn tables<R: MapRow, K: MapRow>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<TableArray<R, K>> {
     let empty = map(ebpf, inner)?;
     let like = sys::map_info(empty.as_fd())?;
     // What is made later is like this one, so its rows are checked here.
     Map::<K, R>::new(empty.try_clone()?).with_context(|| format!("map `{inner}`"))?;
-    Ok(Tables { outer: Map::new(map(ebpf, outer)?)?, empty, like, rows: PhantomData })
+    Ok(TableArray { outer: Map::new(map(ebpf, outer)?)?, empty, like, rows: PhantomData })
 }
 
 /// A descriptor of a map.

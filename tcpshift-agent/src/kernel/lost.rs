@@ -19,7 +19,7 @@ use rustix::thread::CapabilitySet;
 use tcpshift_common::layout::{Assignment, ConnectionRow, CookieRow, SumRow, stage};
 
 use super::load::Maps;
-use super::sys::Words;
+use super::sys::MappedWords;
 use crate::host::cookies;
 use crate::trust::rights;
 
@@ -82,7 +82,7 @@ fn look_again(maps: &Weak<Maps>, agent: u64) {
 /// Counts out connections that are counted as open and whose sockets were not there at two looks. Returns how many are counted
 /// as open, and how many of those were counted out.
 fn look(maps: &Maps, agent: u64, suspects: &mut HashSet<u64>) -> io::Result<(usize, usize)> {
-    let words = Words::new(maps.cookies.as_fd())?;
+    let words = MappedWords::new(maps.cookies.as_fd())?;
     // Before the sockets: whoever is here and not there is closed, or has just been.
     let open: Vec<Open<'_>> = words.as_ref().chunks_exact(ROW).filter_map(|row| read(row, agent)).collect();
     if open.is_empty() {

@@ -216,7 +216,7 @@ pub fn unload() -> Result<Unloaded> {
 
 /// What is pinned of one layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct PinnedFolder {
     pub(super) folder: PathBuf,
     pub(super) links: usize,
     pub(super) pins: usize,
@@ -224,7 +224,7 @@ pub(super) struct Found {
     pub(super) holder: Option<u32>,
 }
 
-impl Found {
+impl PinnedFolder {
     /// Whether it is of another layout than this agent's.
     pub(super) fn is_foreign(&self) -> bool {
         self.folder.file_name() != Some(ABI.to_string().as_ref())
@@ -232,13 +232,13 @@ impl Found {
 }
 
 /// What is pinned, of every layout. Nothing is changed, and no lock is taken.
-pub(super) fn found() -> Result<Vec<Found>> {
+pub(super) fn found() -> Result<Vec<PinnedFolder>> {
     let found = layouts()?.into_iter().map(|folder| {
         let contents = contents(&folder)?;
         let links = contents.iter().filter(|(_, is_link)| *is_link).count();
         let pins = contents.len() - links;
         let holder = fs::metadata(&folder).ok().and_then(|metadata| holder(&metadata));
-        Ok(Found { folder, links, pins, holder })
+        Ok(PinnedFolder { folder, links, pins, holder })
     });
     found.collect()
 }

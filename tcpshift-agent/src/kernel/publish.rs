@@ -21,11 +21,11 @@ use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
 use anyhow::{Context, Result, anyhow, bail};
 use tcpshift_common::layout::{AddressKey, PlanRow, SIDES};
 
-use self::numbers::{Fresh, Numbers, Tables};
+use self::numbers::{Fresh, Numbers, TableNumbers};
 use super::load::{self, Maps, Room};
 use super::pins::Pins;
 use super::rows::{self, Places, Rows};
-use super::sys::Row;
+use super::sys::MapRow;
 use crate::plan::{HashTable, Plan, Route, Sets};
 
 /// Tables made before they are hung in together: a descriptor is held for each.
@@ -47,7 +47,7 @@ pub(super) struct Publisher {
     soles: HashMap<u32, OwnedFd>,
     settling: Option<Settling>,
     /// What could not be taken away, and is with the next that is.
-    owed: Tables,
+    owed: TableNumbers,
     /// Those of the plan in force, by the names they are pinned under; none before the first.
     tables: Vec<(&'static str, OwnedFd)>,
 }
@@ -57,12 +57,12 @@ pub(super) struct Publisher {
 struct Settling {
     thread: JoinHandle<io::Result<()>>,
     /// Free when the thread has ended.
-    old: Tables,
+    old: TableNumbers,
 }
 
 /// A plan whose tables are made, and that is not in force. What was made for it is given back when it is dropped.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedPlan {
     generation: u64,
     slots: HashMap<u32, (Arc<Route>, u32)>,
     hashes: HashMap<(u32, u32), (HashTable, u32)>,
@@ -90,7 +90,7 @@ impl Publisher {
             hashes: HashMap::new(),
             soles: HashMap::new(),
             settling: None,
-            owed: Tables::default(),
+            owed: TableNumbers::default(),
             tables: Vec::new(),
         }
     }
@@ -106,15 +106,15 @@ impl Publisher {
     }
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
-    pub(super) fn prepare(&mut self, plan: &Plan, sets: &Sets, pins: Option<&Pins>) -> Result<Prepared> {
+    pub(super) fn prepare(&mut self, plan: &Plan, sets: &Sets, pins: Option<&Pins>) -> Result<PreparedPlan> {
         self.check(plan, sets)?;
         self.reap(false);
         self.make(plan, sets, pins)
     }
 
     /// Puts a plan in force by one write. Nothing can fail then: what cannot be shown or taken away is said.
-    pub(super) fn publish(&mut self, prepared: Prepared, pins: Option<&Pins>) {
-        let Prepared { generation, slots, hashes, mut fresh, changed, gone, tables, .. } = prepared;
+    pub(super) fn publish(&mut self, prepared: PreparedPlan, pins: Option<&Pins>) {
+        let PreparedPlan { generation, slots, hashes, mut fresh, changed, gone, tables, .. } = prepared;
         self.index += 1;
         self.maps.switch(PlanRow { index: self.index, generation });
         fresh.keep();
@@ -122,7 +122,7 @@ impl Publisher {
             pins.show(&tables, &changed, &gone);
         }
         self.tables = tables.into();
-        let mut old = Tables {
+        let mut old = TableNumbers {
             slots: replaced(std::mem::replace(&mut self.slots, slots), &self.slots),
             hashes: replaced(std::mem::replace(&mut self.hashes, hashes), &self.hashes),
         };
@@ -156,7 +156,7 @@ impl Publisher {
         self.settled(done, old);
     }
 
-    fn settled(&mut self, done: Result<()>, old: Tables) {
+    fn settled(&mut self, done: Result<()>, old: TableNumbers) {
         match done {
             Ok(()) => self.numbers.give_back(&old),
             Err(error) => {
@@ -188,7 +188,7 @@ impl Publisher {
         Ok(())
     }
 
-    fn make(&mut self, plan: &Plan, sets: &Sets, pins: Option<&Pins>) -> Result<Prepared> {
+    fn make(&mut self, plan: &Plan, sets: &Sets, pins: Option<&Pins>) -> Result<PreparedPlan> {
         let mut fresh = Fresh::new(Arc::clone(&self.maps), Arc::clone(&self.numbers));
         let (mut made_slots, mut made_hashes) = (Vec::new(), Vec::new());
         let (slots, changed) = self.slot_tables(plan, pins, &mut fresh, &mut made_slots)?;
@@ -225,7 +225,7 @@ impl Publisher {
             ("endpoints", endpoints),
         ];
         let (generation, has_clients) = (plan.generation, rows::has_clients(plan));
-        Ok(Prepared { generation, slots, hashes, fresh, changed, gone, has_clients, left, tables })
+        Ok(PreparedPlan { generation, slots, hashes, fresh, changed, gone, has_clients, left, tables })
     }
 
     fn free_slot(&mut self, fresh: &mut Fresh) -> Result<u32> {
@@ -334,7 +334,7 @@ impl Publisher {
 }
 
 /// Takes tables away that were in force until the last switch.
-fn settle(maps: &Maps, old: &Tables) -> io::Result<()> {
+fn settle(maps: &Maps, old: &TableNumbers) -> io::Result<()> {
     // Nothing changes by this; it returns when every program that began before the switch has ended.
     maps.slots.clear(&[0])?;
     maps.slots.clear(&old.slots)?;
@@ -357,17 +357,17 @@ fn at_once<const N: usize>(all: &[&(dyn Fn() -> Result<()> + Sync); N]) -> Resul
 const NO_TABLE: &str = "the kernel makes no table for the plan";
 
 /// Makes a table of a plan.
-fn fill<R: Row>(maps: &Maps, tables: &load::Tables<R>, rows: &[R]) -> Result<OwnedFd> {
+fn fill<R: MapRow>(maps: &Maps, tables: &load::TableArray<R>, rows: &[R]) -> Result<OwnedFd> {
     tables.create(maps.types.as_fd(), rows).context(NO_TABLE)
 }
 
 /// Hangs in a table of a plan on a side that no program reads.
-fn turn<R: Row, K: Row>(tables: &load::Tables<R, K>, side: u32, table: &OwnedFd) -> Result<()> {
+fn turn<R: MapRow, K: MapRow>(tables: &load::TableArray<R, K>, side: u32, table: &OwnedFd) -> Result<()> {
     tables.hang(&[side], &[table.as_fd()]).context("cannot hang in a table of the plan")
 }
 
 /// Hangs in tables that were made.
-fn hang<R: Row>(tables: &load::Tables<R>, made: &[(u32, OwnedFd)]) -> Result<()> {
+fn hang<R: MapRow>(tables: &load::TableArray<R>, made: &[(u32, OwnedFd)]) -> Result<()> {
     let at: Vec<u32> = made.iter().map(|(at, _)| *at).collect();
     let made: Vec<BorrowedFd<'_>> = made.iter().map(|(_, table)| table.as_fd()).collect();
     tables.hang(&at, &made).context("cannot hang in tables of routes")

@@ -15,7 +15,7 @@ const LENGTH: usize = 200;
 
 /// A program that the kernel refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ProgramRefusal {
     /// Name of the program.
     pub program: String,
     /// Name of the error of bpf(2), such as `EINVAL`.
@@ -25,12 +25,12 @@ pub struct Refusal {
     /// What the verifier said last, without its statistics: six lines at most of 200 characters at most.
     pub said: Vec<String>,
     /// Why, as far as it is known.
-    pub reason: Reason,
+    pub reason: RefusalReason,
 }
 
 /// Why the kernel refuses a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum RefusalReason {
     /// The verifier gave up before it had followed all of it.
     TooComplex,
     /// The kernel lacks what the program uses, and the first Linux that has it, where that is known.
@@ -43,7 +43,7 @@ pub enum Reason {
     Other,
 }
 
-impl Refusal {
+impl ProgramRefusal {
     /// What became of loading a program: `error` is of bpf(2), `log` what the verifier wrote.
     pub(super) fn new(program: &str, error: &io::Error, log: &str) -> Self {
         let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -71,25 +71,27 @@ impl Refusal {
     /// What can be done; empty if nothing is known.
     pub fn cure(&self) -> String {
         match &self.reason {
-            Reason::TooComplex => {
+            RefusalReason::TooComplex => {
                 "a newer kernel, whose verifier follows less; please report what `doctor --log DIR` writes".to_owned()
             }
-            Reason::Lacks(_, Some(_)) => {
+            RefusalReason::Lacks(_, Some(_)) => {
                 "run Linux 6.1 or later, which has all that the programs use; else the agent decides".to_owned()
             }
-            Reason::Lacks(_, None) => "run a newer kernel; else the agent decides".to_owned(),
-            Reason::Right => {
+            RefusalReason::Lacks(_, None) => "run a newer kernel; else the agent decides".to_owned(),
+            RefusalReason::Right => {
                 "run it as root, or by a unit that gives CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN; if it is root, a \
                  security module or the kernel's lockdown forbids it"
                     .to_owned()
             }
-            Reason::LockedMemory(_) => "LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited` as root".to_owned(),
-            Reason::Other => "please report what `doctor --log DIR` writes".to_owned(),
+            RefusalReason::LockedMemory(_) => {
+                "LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited` as root".to_owned()
+            }
+            RefusalReason::Other => "please report what `doctor --log DIR` writes".to_owned(),
         }
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooComplex => f.write_str("it is too complex for this kernel's verifier"),
@@ -107,7 +109,7 @@ impl fmt::Display for Reason {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ProgramRefusal {
     /// One line of bounded length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { program, errno, processed, said, reason } = self;
@@ -122,7 +124,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ProgramRefusal {}
 
 /// A text on a line of so many characters at most, cut at its end if it is longer.
 pub(super) fn cut(text: &str, most: usize) -> String {
@@ -197,28 +199,28 @@ const HELPERS: [(u32, &str, &str); 4] = [
     (196, "bpf_skc_to_mptcp_sock", "5.19"),
 ];
 
-fn reason(error: &io::Error, said: &[String], locked_memory: Option<u64>) -> Reason {
+fn reason(error: &io::Error, said: &[String], locked_memory: Option<u64>) -> RefusalReason {
     let errno = Errno::from_io_error(error);
     let says = |words: &str| said.iter().any(|line| line.contains(words));
     if TOO_COMPLEX.iter().any(|words| says(words)) || (errno == Some(Errno::TOOBIG) && said.is_empty()) {
-        return Reason::TooComplex;
+        return RefusalReason::TooComplex;
     }
     if let Some(lack) = said.iter().rev().find_map(|line| helper(line)) {
         return lack;
     }
     if let Some((_, what, since)) = LACKS.iter().find(|(words, ..)| says(words)) {
-        return Reason::Lacks((*what).to_owned(), *since);
+        return RefusalReason::Lacks((*what).to_owned(), *since);
     }
     match (errno, locked_memory) {
-        (Some(Errno::PERM), Some(bytes)) => Reason::LockedMemory(bytes),
-        (Some(Errno::PERM), None) => Reason::Right,
-        _ => Reason::Other,
+        (Some(Errno::PERM), Some(bytes)) => RefusalReason::LockedMemory(bytes),
+        (Some(Errno::PERM), None) => RefusalReason::Right,
+        _ => RefusalReason::Other,
     }
 }
 
 /// The helper that a line says is unknown, or not for programs of this type (`check_helper_call`, `invalid func` and `unknown
 /// func` until 6.7, `program of this type cannot use helper` after).
-fn helper(line: &str) -> Option<Reason> {
+fn helper(line: &str) -> Option<RefusalReason> {
     let says = ["invalid func ", "unknown func ", "cannot use helper "].iter().any(|words| line.contains(words));
     if !says {
         return None;
@@ -227,8 +229,8 @@ fn helper(line: &str) -> Option<Reason> {
     let number: u32 = number.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()?;
     let known = HELPERS.into_iter().find(|(helper, ..)| *helper == number);
     Some(match known {
-        Some((_, name, since)) => Reason::Lacks(format!("the helper {name} for such a program"), Some(since)),
-        None => Reason::Lacks(format!("the helper with the number {number} for such a program"), None),
+        Some((_, name, since)) => RefusalReason::Lacks(format!("the helper {name} for such a program"), Some(since)),
+        None => RefusalReason::Lacks(format!("the helper with the number {number} for such a program"), None),
     })
 }
 

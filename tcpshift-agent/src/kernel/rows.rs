@@ -14,7 +14,7 @@ use tcpshift_common::address::{Address, Prefix, family};
 use tcpshift_common::layout::{
     self, DestinationRow, EndpointRow, HashRow, ListenerRow, NONE, ORIGINAL, RouteRow, SlotTable, datapath, left, write,
 };
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use self::addresses::Table;
 use crate::plan::{Datapath, Destination, EndpointAddress, HashTable, MeshListener, Plan, Route, Sets, WeightTable};
@@ -23,7 +23,7 @@ use crate::plan::{Datapath, Destination, EndpointAddress, HashTable, MeshListene
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) listeners: Vec<ListenerRow>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<RuleRow>,
     pub(super) routes: Vec<RouteRow>,
     pub(super) destinations: Vec<DestinationRow>,
     pub(super) endpoints: Vec<EndpointRow>,
@@ -74,7 +74,7 @@ impl Rows {
         &mut self,
         plan: &Plan,
         (number, at, (address, port)): (u32, &str, (Address, u32)),
-        (ways, routes): (&[Rule], &[Arc<Route>]),
+        (ways, routes): (&[RuleRow], &[Arc<Route>]),
         sets: &Sets,
         places: &Places<'_>,
     ) {
@@ -150,12 +150,12 @@ fn datapath(route: &Route) -> u32 {
 
 /// The rules of a service as programs have them. If there are more than they look at, either one stands for all and
 /// leads to a route that is refused, or the listener has none and its connections go on untouched.
-fn looked_at<'a>(MeshListener { rules, routes, .. }: &'a MeshListener) -> Cow<'a, [Rule]> {
+fn looked_at<'a>(MeshListener { rules, routes, .. }: &'a MeshListener) -> Cow<'a, [RuleRow]> {
     if rules.len() <= layout::RULES as usize {
         return Cow::Borrowed(rules);
     }
     let refused = routes.iter().position(|route| datapath(route) == datapath::REFUSED);
-    Cow::Owned(refused.into_iter().map(|at| Rule::new(Prefix::ANY, Prefix::ANY, at as u32)).collect())
+    Cow::Owned(refused.into_iter().map(|at| RuleRow::new(Prefix::ANY, Prefix::ANY, at as u32)).collect())
 }
 
 /// What programs are told of whom they leave to the agent.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::pins::{self, Pins};
-use super::{Kernel, Prepared, load, steering, sys};
+use super::{Kernel, PreparedPlan, load, steering, sys};
 
 impl Kernel {
     /// Locks what is pinned for this agent, and attaches `assign` to the cgroup of this process to try it with a connection,
@@ -81,7 +81,7 @@ impl Kernel {
 
     /// Puts a plan in force by one write. Connections that are new from then on are decided by it. If it
     /// fails, nothing has changed.
-    pub fn publish(&mut self, prepared: Prepared) -> Result<()> {
+    pub fn publish(&mut self, prepared: PreparedPlan) -> Result<()> {
         if let Some(pins) = self.pins.as_ref().filter(|_| !self.is_shown) {
             pins.clear()?;
             for (name, map) in self.maps.named() {

@@ -40,7 +40,7 @@ pub enum OnLoss {
 
 /// What is asked of programs that steer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct SteeringOptions {
     /// Whose programs are clients; the root of all cgroups if it is not said.
     pub cgroup: Option<PathBuf>,
     /// What holds when the agent is lost.
@@ -51,7 +51,7 @@ pub struct Asked {
 
 /// Programs that steer, attached.
 #[derive(Debug)]
-pub(super) struct Steering {
+pub(super) struct SteeringPrograms {
     /// Those of no cgroup of clients, by the names that they are pinned under.
     links: Vec<(String, OwnedFd)>,
     /// Those in connect(2).
@@ -60,9 +60,9 @@ pub(super) struct Steering {
     _refuser: Socket,
 }
 
-impl Steering {
+impl SteeringPrograms {
     /// Has the kernel take the programs, and attaches them.
-    pub(super) fn attach(ebpf: &mut Ebpf, maps: &Maps, asked: &Asked) -> Result<Self> {
+    pub(super) fn attach(ebpf: &mut Ebpf, maps: &Maps, asked: &SteeringOptions) -> Result<Self> {
         let root = Cgroup::root()?;
         let clients = match &asked.cgroup {
             Some(path) => Cgroup::open(path)?,
@@ -140,11 +140,11 @@ pub(super) fn now() -> u64 {
 #[derive(Clone, Debug)]
 pub struct Heart {
     maps: Arc<Maps>,
-    asked: Asked,
+    asked: SteeringOptions,
 }
 
 impl Heart {
-    pub(super) fn new(maps: Arc<Maps>, asked: Asked) -> Self {
+    pub(super) fn new(maps: Arc<Maps>, asked: SteeringOptions) -> Self {
         Self { maps, asked }
     }
 

@@ -16,13 +16,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use tcpshift_common::layout::{
-    AddressKey, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointPlace, EndpointRow, HashRow, ListenerRow,
+    AddressKey, AddressPort, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow,
     ListeningKey, PlanRow, Question, RouteRow, SlotTable, SocketRow, SumRow,
 };
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
-pub(super) use self::programs::{Program, load_program};
-pub(super) use self::words::Words;
+pub(super) use self::programs::{ProgramToLoad, load_program};
+pub(super) use self::words::MappedWords;
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
@@ -65,12 +65,12 @@ const LINK_TYPE_CGROUP: u32 = 3;
 /// # Safety
 ///
 /// Any bytes must be a value, and a value must have no padding.
-pub(super) unsafe trait Row: Copy + 'static {}
+pub(super) unsafe trait MapRow: Copy + 'static {}
 
 macro_rules! rows {
     ($($row:ty),*) => {
         // SAFETY: Numbers and arrays of numbers; `layout` asserts that they have no padding.
-        $(unsafe impl Row for $row {})*
+        $(unsafe impl MapRow for $row {})*
     };
 }
 rows!(
@@ -79,7 +79,7 @@ rows!(
     ConnectionRow,
     CountRow,
     DestinationRow,
-    EndpointPlace,
+    AddressPort,
     EndpointRow,
     HashRow,
     ListenerRow,
@@ -87,7 +87,7 @@ rows!(
     PlanRow,
     Question,
     RouteRow,
-    Rule,
+    RuleRow,
     SlotTable,
     SocketRow,
     SumRow,
@@ -156,13 +156,13 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 }
 
 /// A row as it is in memory.
-pub(super) fn bytes<R: Row>(row: &R) -> &[u8] {
+pub(super) fn bytes<R: MapRow>(row: &R) -> &[u8] {
     // SAFETY: A row has no padding, and the bytes live as long as it does.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(row).cast(), size_of::<R>()) }
 }
 
 /// The row at the beginning of what may not be aligned; none if there is too little.
-pub(super) fn row<R: Row>(bytes: &[u8]) -> Option<R> {
+pub(super) fn row<R: MapRow>(bytes: &[u8]) -> Option<R> {
     // SAFETY: There are as many bytes, and any are a row.
     (bytes.len() >= size_of::<R>()).then(|| unsafe { bytes.as_ptr().cast::<R>().read_unaligned() })
 }
@@ -290,7 +290,7 @@ pub(super) struct Map<K, V> {
     rows: PhantomData<(K, V)>,
 }
 
-impl<K: Row, V: Row> Map<K, V> {
+impl<K: MapRow, V: MapRow> Map<K, V> {
     /// Takes a descriptor for a map of these rows. Fails if its rows have another size.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         let info = map_info(fd.as_fd())?;

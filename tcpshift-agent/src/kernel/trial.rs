@@ -14,7 +14,7 @@ use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 use aya_obj::{Object, ProgramSection};
 
 use super::load;
-use super::refusal::{Refusal, processed};
+use super::refusal::{ProgramRefusal, processed};
 use super::sys;
 
 /// Bytes of a log of errors and statistics; the kernel writes some hundred.
@@ -40,7 +40,7 @@ pub(super) struct Trial {
 /// What the verifier said of a program.
 pub(super) struct Tried {
     /// Whether the kernel took it.
-    pub(super) taken: Result<(), Refusal>,
+    pub(super) taken: Result<(), ProgramRefusal>,
     /// Instructions that the verifier followed, if it says so.
     pub(super) verified: Option<u32>,
 }
@@ -88,7 +88,7 @@ impl Trial {
     /// Has the verifier follow a program. The kernel forgets it at once.
     pub(super) fn load(&self, name: &str) -> Result<Tried> {
         let (taken, log) = self.call(name, STATISTICS, BRIEF)?;
-        Ok(Tried { taken: taken.map_err(|error| Refusal::new(name, &error, &log)), verified: processed(&log) })
+        Ok(Tried { taken: taken.map_err(|error| ProgramRefusal::new(name, &error, &log)), verified: processed(&log) })
     }
 
     /// What the verifier writes of a program, [`WHOLE`] bytes at most: of one that it refuses, each instruction on the way to
@@ -106,7 +106,7 @@ impl Trial {
         let (functions, lines) = (function.func_info.func_info_bytes(), function.line_info.line_info_bytes());
         let mut log = vec![0; room];
         let taken = sys::load_program(
-            &sys::Program {
+            &sys::ProgramToLoad {
                 kind: kind as u32,
                 hook: hook.map_or(0, |hook| hook as u32),
                 name,

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use anyhow::{Context, Result, bail};
 
 use super::pins::{self, Pins};
-use super::steering::Steering;
+use super::steering::SteeringPrograms;
 use super::{Kernel, sys};
 
 impl Kernel {
@@ -52,7 +52,7 @@ impl Kernel {
 
     /// Whether every name leads to something.
     fn are_pinned(&self, pins: &Pins) -> bool {
-        let links = self.steering.iter().flat_map(Steering::links);
+        let links = self.steering.iter().flat_map(SteeringPrograms::links);
         let mut paths =
             links.map(|(name, _)| pins.link(name)).chain(self.maps.named().map(|(name, _)| pins.path(name)));
         pins.is_there() && paths.all(|path| std::fs::symlink_metadata(path).is_ok())

@@ -16,7 +16,7 @@ const OVERHEAD: usize = 64;
 
 /// What is written in one go.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum QueuedLine {
     Line(Vec<u8>),
     /// So many lines were lost here.
     Gap(u64),
@@ -24,7 +24,7 @@ pub(super) enum Entry {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<QueuedLine>,
     /// Of the lines in `entries`, with their overhead.
     bytes: usize,
     /// Lines lost behind the last entry.
@@ -63,27 +63,27 @@ impl Queue {
         }
         let missing = std::mem::take(&mut state.failed) + std::mem::take(&mut state.gap);
         if missing > 0 {
-            state.entries.push_back(Entry::Gap(missing));
+            state.entries.push_back(QueuedLine::Gap(missing));
         }
         state.bytes += size;
-        state.entries.push_back(Entry::Line(line.to_owned()));
+        state.entries.push_back(QueuedLine::Line(line.to_owned()));
         drop(state);
         self.filled.notify_one();
     }
 
     /// Waits for the next entry. Whoever takes it says how it went by [`Queue::written`] or [`Queue::failed`].
-    pub(super) fn next(&self) -> Entry {
+    pub(super) fn next(&self) -> QueuedLine {
         let empty = |state: &mut State| state.entries.is_empty() && state.gap == 0;
         let mut state = self.filled.wait_while(self.state(), empty).unwrap_or_else(PoisonError::into_inner);
         state.writing = true;
         match state.entries.pop_front() {
             Some(entry) => {
-                if let Entry::Line(line) = &entry {
+                if let QueuedLine::Line(line) = &entry {
                     state.bytes -= line.len() + OVERHEAD;
                 }
                 entry
             }
-            None => Entry::Gap(std::mem::take(&mut state.gap)),
+            None => QueuedLine::Gap(std::mem::take(&mut state.gap)),
         }
     }
 
@@ -94,14 +94,14 @@ impl Queue {
     }
 
     /// The last entry cannot be written.
-    pub(super) fn failed(&self, entry: &Entry) {
+    pub(super) fn failed(&self, entry: &QueuedLine) {
         let mut state = self.state();
         match entry {
-            Entry::Line(_) => {
+            QueuedLine::Line(_) => {
                 state.lost += 1;
                 state.failed += 1;
             }
-            Entry::Gap(lines) => state.failed += lines,
+            QueuedLine::Gap(lines) => state.failed += lines,
         }
         drop(state);
         self.written();
@@ -159,14 +159,14 @@ mod tests {
     fn lines_that_find_no_room_are_counted_and_said_where_they_are_missing() {
         let (queue, room) = overfull();
         assert_eq!(queue.lost(), 10);
-        assert_eq!(queue.next(), Entry::Line(line(0)));
+        assert_eq!(queue.next(), QueuedLine::Line(line(0)));
         queue.written();
         queue.push(b"later\n");
         for number in 1..room {
-            assert_eq!(queue.next(), Entry::Line(line(number)));
+            assert_eq!(queue.next(), QueuedLine::Line(line(number)));
             queue.written();
         }
-        assert_eq!([queue.next(), queue.next()], [Entry::Gap(10), Entry::Line(b"later\n".to_vec())]);
+        assert_eq!([queue.next(), queue.next()], [QueuedLine::Gap(10), QueuedLine::Line(b"later\n".to_vec())]);
         assert_eq!(queue.lost(), 10);
     }
 
@@ -175,7 +175,7 @@ mod tests {
         let (queue, room) = overfull();
         (0..room).for_each(|_| drop(queue.next()));
         assert!(!queue.wait_until_empty(Duration::ZERO));
-        assert_eq!(queue.next(), Entry::Gap(10));
+        assert_eq!(queue.next(), QueuedLine::Gap(10));
         assert!(!queue.wait_until_empty(Duration::ZERO), "the gap is taken out and not written");
         queue.written();
         assert!(queue.wait_until_empty(Duration::ZERO));
@@ -190,12 +190,12 @@ mod tests {
         assert!(queue.wait_until_empty(Duration::ZERO), "nothing is tried again by itself");
         queue.push(b"two\n");
         let gap = queue.next();
-        assert_eq!(gap, Entry::Gap(1));
+        assert_eq!(gap, QueuedLine::Gap(1));
         queue.failed(&gap);
-        assert_eq!(queue.next(), Entry::Line(b"two\n".to_vec()));
+        assert_eq!(queue.next(), QueuedLine::Line(b"two\n".to_vec()));
         queue.written();
         queue.push(b"three\n");
-        assert_eq!([queue.next(), queue.next()], [Entry::Gap(1), Entry::Line(b"three\n".to_vec())]);
+        assert_eq!([queue.next(), queue.next()], [QueuedLine::Gap(1), QueuedLine::Line(b"three\n".to_vec())]);
         assert_eq!(queue.lost(), 1);
     }
 
@@ -205,7 +205,7 @@ mod tests {
         let long = vec![b'x'; CAPACITY * 2];
         queue.push(&long);
         queue.push(&long);
-        assert_eq!(queue.next(), Entry::Line(long));
+        assert_eq!(queue.next(), QueuedLine::Line(long));
         assert_eq!(queue.lost(), 1);
     }
 }

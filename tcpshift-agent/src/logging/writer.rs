@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
-use super::queue::{Entry, Queue};
+use super::queue::{Queue, QueuedLine};
 use crate::trust::rights;
 
 /// Starts it. It ends with the process.
@@ -23,8 +23,8 @@ pub(super) fn start(queue: Arc<Queue>) -> io::Result<()> {
         loop {
             let entry = queue.next();
             let written = match &entry {
-                Entry::Line(line) => write(stderr.as_fd(), line),
-                Entry::Gap(lines) => write(stderr.as_fd(), gap(*lines).as_bytes()),
+                QueuedLine::Line(line) => write(stderr.as_fd(), line),
+                QueuedLine::Gap(lines) => write(stderr.as_fd(), gap(*lines).as_bytes()),
             };
             match written {
                 Ok(()) => queue.written(),

@@ -10,12 +10,12 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use tcpshift_common::decide::steer;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 use tcpshift_common::{address, layout};
 
 use super::host::{Host, Presence};
 use super::sets::Sets;
-use super::{Asked, Destination, EndpointAddress, Plan, Route};
+use super::{Destination, EndpointAddress, Plan, Route, Wish};
 
 /// How connections reach endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +84,7 @@ pub fn choose(route: &Route, sets: &Sets, site: &Site, host: &Host) -> Chosen {
     match site.listener {
         Some(at) => at_gateway(&served, at, site.excess.as_ref(), host),
         None => match &site.excess {
-            Some(why) if route.asked == Asked::Auto => nobody(why.clone().into()),
+            Some(why) if route.asked == Wish::Auto => nobody(why.clone().into()),
             Some(why) => refused(why.clone().into()),
             None => in_mesh(&served, host),
         },
@@ -103,7 +103,7 @@ pub fn refusals(plan: &Plan) -> impl Iterator<Item = (&Route, String)> {
 }
 
 /// Why programs cannot serve a listener with these rules, if they are too many.
-pub fn excess(rules: &[Rule]) -> Option<String> {
+pub fn excess(rules: &[RuleRow]) -> Option<String> {
     let most = layout::RULES;
     (rules.len() > most as usize).then(|| format!("its listener has more than {most} rules"))
 }
@@ -133,23 +133,23 @@ fn in_mesh(served: &Served<'_>, host: &Host) -> Chosen {
     let other = "clients inside a mesh are served by `connect` alone; remove the annotation tcpshift.io/datapath";
     let less = || needs_relay(served);
     match (served.route.asked, &host.abilities.connect) {
-        (Asked::Proxy | Asked::Lookup, _) => refused(other.into()),
-        (Asked::Auto, Err(why)) => nobody(why.clone().into()),
-        (Asked::Connect, Err(why)) => refused(why.clone().into()),
-        (Asked::Auto, Ok(())) => by(Datapath::Connect, false, although("clients inside a mesh", less())),
-        (Asked::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", less())),
+        (Wish::Proxy | Wish::Lookup, _) => refused(other.into()),
+        (Wish::Auto, Err(why)) => nobody(why.clone().into()),
+        (Wish::Connect, Err(why)) => refused(why.clone().into()),
+        (Wish::Auto, Ok(())) => by(Datapath::Connect, false, although("clients inside a mesh", less())),
+        (Wish::Connect, Ok(())) => by(Datapath::Connect, false, although("asked for", less())),
     }
 }
 
 fn at_gateway(served: &Served<'_>, at: IpAddr, excess: Option<&String>, host: &Host) -> Chosen {
     let asked = served.route.asked;
-    if let Some(why) = excess.filter(|_| asked != Asked::Proxy) {
+    if let Some(why) = excess.filter(|_| asked != Wish::Proxy) {
         let why = why.clone().into();
-        return if asked == Asked::Auto { by(Datapath::Proxy, false, why) } else { refused(why) };
+        return if asked == Wish::Auto { by(Datapath::Proxy, false, why) } else { refused(why) };
     }
     match (asked, &host.abilities.connect) {
-        (Asked::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
-        (Asked::Connect, Ok(())) => match family::connected(*served, at) {
+        (Wish::Proxy, _) => by(Datapath::Proxy, false, "asked for".into()),
+        (Wish::Connect, Ok(())) => match family::connected(*served, at) {
             Ok((family, less)) => {
                 let less = less.or_else(|| needs_relay(served));
                 Chosen { family, ..by(Datapath::Connect, false, although("asked for", less)) }
@@ -158,15 +158,15 @@ fn at_gateway(served: &Served<'_>, at: IpAddr, excess: Option<&String>, host: &H
                 by(Datapath::Proxy, false, format!("`connect` is asked for, and {why}: all are carried").into())
             }
         },
-        (Asked::Connect, Err(why)) => refused(why.clone().into()),
-        (Asked::Lookup, _) => {
+        (Wish::Connect, Err(why)) => refused(why.clone().into()),
+        (Wish::Lookup, _) => {
             if let Some(why) = impossible(served, host) {
                 return refused(why);
             }
             let less = needs_relay(served).or_else(|| absent(served, host));
             by(Datapath::Lookup, true, although("asked for", less))
         }
-        (Asked::Auto, _) => {
+        (Wish::Auto, _) => {
             let hindered = impossible(served, host).or_else(|| needs_relay(served)).or_else(|| absent(served, host));
             match hindered.map_or_else(|| family::handed(*served, at), Err) {
                 Err(why) => by(Datapath::Proxy, false, why),

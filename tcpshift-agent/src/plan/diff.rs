@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tcpshift_common::address::{Prefix, family};
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use super::{
     Destination, Endpoint, EndpointAddress, EndpointSet, Kind, Listener, MeshListener, Plan, Route, Sets, steer_name,
@@ -253,7 +253,7 @@ fn ways_of<'a>(all: &[&'a MeshListener], family: u32) -> Option<Ways<'a>> {
 /// Rules and routes of a listener.
 #[derive(Clone, Copy)]
 struct Ways<'a> {
-    rules: &'a [Rule],
+    rules: &'a [RuleRow],
     routes: &'a [Arc<Route>],
 }
 
@@ -392,7 +392,7 @@ fn moved(moves: &[Move]) -> u32 {
 /// Every way in that leads elsewhere. Where a way is only in one of the two listeners, its clients are found
 /// behind the first way of the other that takes all of them.
 fn entrances(address: &str, before: Ways<'_>, after: Ways<'_>, found: &mut Vec<EntranceDiff>) {
-    let way = |rule: &Rule| {
+    let way = |rule: &RuleRow| {
         let key = |prefix: &Prefix| (prefix.family, prefix.bits, prefix.address);
         (key(&rule.source), key(&rule.destination))
     };
@@ -400,7 +400,7 @@ fn entrances(address: &str, before: Ways<'_>, after: Ways<'_>, found: &mut Vec<E
     for rule in after.rules.iter().chain(before.rules).filter(|rule| seen.insert(way(rule))) {
         let leads = |listener: Ways<'_>| -> Option<Arc<Route>> {
             let covers =
-                |wide: &&Rule| covers(&wide.source, &rule.source) && covers(&wide.destination, &rule.destination);
+                |wide: &&RuleRow| covers(&wide.source, &rule.source) && covers(&wide.destination, &rule.destination);
             listener.routes.get(listener.rules.iter().find(covers)?.route as usize).cloned()
         };
         let (from, to) = (leads(before), leads(after));
@@ -429,7 +429,7 @@ fn covers(wide: &Prefix, narrow: &Prefix) -> bool {
 }
 
 /// As people write it; empty if all clients are meant.
-fn clients(rule: &Rule) -> String {
+fn clients(rule: &RuleRow) -> String {
     match (rule.source.family, rule.destination.family) {
         (family::ANY, family::ANY) => String::new(),
         (_, family::ANY) => written(&rule.source),

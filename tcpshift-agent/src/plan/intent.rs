@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tcpshift_common::decide::Steer;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 pub use self::digest::Digest;
-use super::{Asked, EndpointAddress, Kind, Limits, OnEmpty, Settings, Unusable};
+use super::{EndpointAddress, Kind, Limits, OnEmpty, Settings, Unusable, Wish};
 use crate::route::model::LoadBalancer;
 use crate::route::object::Key;
 
@@ -46,8 +46,8 @@ pub struct GatewayPort {
     /// The port.
     pub port: u16,
     /// Which connection falls to which of `routes`, most specific first.
-    pub rules: Vec<Rule>,
-    /// One for each rule that can be reached; `Rule::route` is an index into this list.
+    pub rules: Vec<RuleRow>,
+    /// One for each rule that can be reached; `RuleRow::route` is an index into this list.
     pub routes: Vec<Arc<RouteIntent>>,
     /// What its routes ask for and nobody does.
     pub notes: Vec<String>,
@@ -64,7 +64,7 @@ pub struct MeshPort {
     /// Where clients connect.
     pub addresses: Vec<IpNet>,
     /// As those of a Gateway's port.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RuleRow>,
     /// As those of a Gateway's port.
     pub routes: Vec<Arc<RouteIntent>>,
     /// The oldest object with a rule for it.
@@ -114,7 +114,7 @@ pub struct RouteIntent {
     /// How long its connections may last.
     pub limits: Limits,
     /// The datapath that the object asks for.
-    pub asked: Asked,
+    pub asked: Wish,
     /// Where it goes, in the order of the route file, each backend once, with the sum of its weights.
     pub destinations: Vec<(Arc<Backend>, u64)>,
 }

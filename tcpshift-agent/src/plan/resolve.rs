@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tcpshift_common::address::Prefix;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use self::backend::Lookup;
 use self::bound::Opening;
@@ -130,14 +130,14 @@ impl<'a> Resolver<'a, '_> {
         &mut self,
         gateway: &Object,
         opening: Opening<'_>,
-        mut rules: Vec<Rule>,
+        mut rules: Vec<RuleRow>,
         routes: Vec<Arc<RouteIntent>>,
     ) -> GatewayPort {
         if routes.is_empty() {
             let port = opening.port();
             self.notes.push(format!("{}: no route leads from port {port}; it is not listened on", gateway.key));
         }
-        rules.sort_by_key(Rule::rank);
+        rules.sort_by_key(RuleRow::rank);
         let port = GatewayPort {
             gateway: gateway.key.clone(),
             name: opening.name().to_owned(),
@@ -157,7 +157,7 @@ impl<'a> Resolver<'a, '_> {
         gateway: &Object,
         server: &Server,
         services: &[(&'a Arc<Object>, &'a VirtualService)],
-    ) -> (Vec<Rule>, Vec<Arc<RouteIntent>>) {
+    ) -> (Vec<RuleRow>, Vec<Arc<RouteIntent>>) {
         let here = GatewayRef::Gateway { namespace: gateway.key.namespace.clone(), name: gateway.key.name.clone() };
         let site = Site { port: server.port, in_mesh: false };
         let mut ways = Ways::default();
@@ -188,7 +188,7 @@ impl<'a> Resolver<'a, '_> {
         &mut self,
         port: u16,
         attached: impl Iterator<Item = (&'a Object, &'a gateway_api::TcpRoute)>,
-    ) -> (Vec<Rule>, Vec<Arc<RouteIntent>>) {
+    ) -> (Vec<RuleRow>, Vec<Arc<RouteIntent>>) {
         let (mut rules, mut routes) = (Vec::new(), Vec::<Arc<RouteIntent>>::new());
         for (object, route) in attached {
             let Some(rule) = route.rules.first() else { continue };
@@ -200,7 +200,7 @@ impl<'a> Resolver<'a, '_> {
                 ));
                 continue;
             }
-            rules.push(Rule::new(Prefix::ANY, Prefix::ANY, 0));
+            rules.push(RuleRow::new(Prefix::ANY, Prefix::ANY, 0));
             routes.push(self.tcp_route(port, object, route, rule));
         }
         // Such a port is resolved each time.

@@ -8,7 +8,7 @@ mod weigh;
 
 use std::sync::{Arc, LazyLock};
 
-use tcpshift_common::decide::Table;
+use tcpshift_common::decide::RouteTables;
 use tcpshift_common::destination;
 
 pub use self::states::States;
@@ -24,7 +24,7 @@ const CHUNK: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointSet {
     /// Policy and sums, as the decision reads them; the number is the destination's.
-    pub decides: destination::Destination,
+    pub decides: destination::DestinationFacts,
     /// By address.
     pub endpoints: Arc<[Endpoint]>,
     /// Which endpoint a client's hash leads to, if the policy is to choose by it.
@@ -103,17 +103,17 @@ impl<'a> RouteTable<'a> {
     }
 }
 
-impl Table for RouteTable<'_> {
+impl RouteTables for RouteTable<'_> {
     fn slot(&self, slot: u32) -> Option<u32> {
         self.route.table.place(slot)
     }
 
-    fn destination(&self, place: u32) -> Option<destination::Destination> {
+    fn destination(&self, place: u32) -> Option<destination::DestinationFacts> {
         let (destination, set) = self.set(place)?;
         Some(set.decides(destination))
     }
 
-    fn endpoint(&self, place: u32, index: u32) -> Option<destination::Endpoint> {
+    fn endpoint(&self, place: u32, index: u32) -> Option<destination::EndpointFacts> {
         Some(self.set(place)?.1.endpoints.get(index as usize)?.decides)
     }
 
@@ -124,8 +124,8 @@ impl Table for RouteTable<'_> {
 
 impl EndpointSet {
     /// As the decision reads it for one of the destinations that have this set.
-    pub fn decides(&self, destination: &Destination) -> destination::Destination {
-        destination::Destination { number: destination.number, ..self.decides }
+    pub fn decides(&self, destination: &Destination) -> destination::DestinationFacts {
+        destination::DestinationFacts { number: destination.number, ..self.decides }
     }
 
     /// The endpoints of a backend at these addresses, each with its weight, or why there are none.

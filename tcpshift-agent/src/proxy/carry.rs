@@ -11,14 +11,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use tcpshift_common::decide::outcome;
 
 use super::choice::{self, Choice};
-use super::dial::{self, Dialled, Target};
+use super::dial::{self, DialTarget, Dialled};
 use super::lifetime::Lifetime;
 use super::memory::Grant;
 use super::relay::{self, Ending};
 use super::share::Counted;
 use super::socket::Socket;
 use super::worker::Worker;
-use crate::connections::{Connection, Decided, Failure};
+use crate::connections::{Connection, ConnectionFailure, KeptDecision};
 
 /// Decides for a connection that was accepted at `address`, and sets it going. One that nothing is meant for
 /// is counted and reset.
@@ -46,7 +46,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
         counts.unrouted.fetch_add(1, Relaxed);
         return;
     };
-    let mut connection = worker.connections.open(Decided {
+    let mut connection = worker.connections.open(KeptDecision {
         generation: plan.generation,
         listener: listener.number,
         route: route.number,
@@ -55,24 +55,26 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     });
     // Another datapath is asked for that cannot be had: it is refused rather than carried unasked.
     if route.chosen.datapath.is_none() {
-        return connection.fail(Failure::NoDatapath);
+        return connection.fail(ConnectionFailure::NoDatapath);
     }
     if decision.outcome != outcome::CHOSEN {
-        connection.fail(sets.of(destination).unusable.as_ref().map_or(Failure::NoEndpoint, Failure::from));
+        connection.fail(
+            sets.of(destination).unusable.as_ref().map_or(ConnectionFailure::NoEndpoint, ConnectionFailure::from),
+        );
         return;
     }
     if !connection.enter(destination.target, destination.settings.max_connections) {
-        return connection.fail(Failure::ConnectionLimit);
+        return connection.fail(ConnectionFailure::ConnectionLimit);
     }
     let Some(endpoint) = sets.of(destination).endpoints.get(decision.endpoint as usize) else {
-        return connection.fail(Failure::NoEndpoint);
+        return connection.fail(ConnectionFailure::NoEndpoint);
     };
     match worker.spare.take(&endpoint.address) {
         Ok(socket) => {
             let sets = Arc::clone(&sets);
             let (place, first) = (decision.place, decision.endpoint);
             let client_address = peer.ip().into();
-            let target = Target {
+            let target = DialTarget {
                 route: Arc::clone(&route),
                 sets,
                 place,
@@ -84,7 +86,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
             let held = (grant, worker.share.count());
             tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection, held));
         }
-        Err(error) => connection.fail(Failure::from(&error)),
+        Err(error) => connection.fail(ConnectionFailure::from(&error)),
     }
 }
 
@@ -94,7 +96,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
 async fn carry(
     worker: Rc<Worker>,
     mut client: Socket,
-    target: Target,
+    target: DialTarget,
     mut connection: Connection,
     _held: (Grant, Counted),
 ) {

@@ -11,7 +11,7 @@ use tcpshift_common::address::Flow;
 use tcpshift_common::decide::{self, Decision, outcome};
 use tcpshift_common::layout::Assignment;
 
-use super::inputs::Inputs;
+use super::inputs::WorkerInputs;
 use super::stream::Stream;
 use super::worker::Worker;
 use crate::plan::{Destination, Listener, Plan, Route, Sets};
@@ -97,7 +97,7 @@ fn follow(
         return;
     }
     let found = (0..set.endpoints.len()).find(|index| is_chosen && is_there(*index)).map(|index| index as u32);
-    let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
+    let mut inputs = WorkerInputs { connections: &worker.connections, random: &worker.random, route: route.number };
     let client = peer.ip().into();
     let chosen = found.or_else(|| {
         let decides = set.decides(destination);
@@ -116,7 +116,7 @@ fn decide(worker: &Worker, plan: &Arc<Plan>, listener: &Listener, client: &Strea
         let decision = Decision { outcome: outcome::NO_ROUTE, ..Decision::default() };
         return Choice { plan, route: None, decision, sets };
     };
-    let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
+    let mut inputs = WorkerInputs { connections: &worker.connections, random: &worker.random, route: route.number };
     let decision = decide::decide(plan.seed, &route.steer, &flow, &sets.table(route), &mut inputs);
     Choice { plan, route: Some(Arc::clone(route)), decision, sets }
 }

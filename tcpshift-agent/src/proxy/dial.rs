@@ -17,7 +17,7 @@ use tcpshift_common::destination::policy;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::inputs::Inputs;
+use super::inputs::WorkerInputs;
 use super::own;
 use super::queue::Queues;
 use super::socket::{self, Socket};
@@ -25,7 +25,7 @@ use super::source::Sources;
 use super::spare;
 use super::stream::Stream;
 use super::worker::Worker;
-use crate::connections::{Connection, Failure};
+use crate::connections::{Connection, ConnectionFailure};
 use crate::plan::{Endpoint, EndpointAddress, Keepalive, Route, Sets};
 
 /// Endpoints tried in all.
@@ -34,7 +34,7 @@ const ATTEMPTS: usize = 3;
 const WALK: u32 = 1_000;
 
 /// Where a connection is to go.
-pub(super) struct Target {
+pub(super) struct DialTarget {
     pub(super) route: Arc<Route>,
     /// The sets that it was decided by.
     pub(super) sets: Arc<Sets>,
@@ -54,15 +54,15 @@ pub(super) enum Dialled {
     /// The endpoint took it.
     Open(Socket),
     /// No endpoint did; why the last one did not.
-    Failed(Failure),
+    Failed(ConnectionFailure),
     /// The client has reset its connection meanwhile.
     ClientGone,
 }
 
 /// Opens a connection to the target for a client.
-pub(super) async fn dial(worker: &Worker, client: &Stream, target: Target, connection: &mut Connection) -> Dialled {
+pub(super) async fn dial(worker: &Worker, client: &Stream, target: DialTarget, connection: &mut Connection) -> Dialled {
     let Some(destination) = target.route.destinations.get(target.place as usize) else {
-        return Dialled::Failed(Failure::NoEndpoint);
+        return Dialled::Failed(ConnectionFailure::NoEndpoint);
     };
     let connect_timeout = destination.settings.connect_timeout;
     let timed_out = tokio::select! {
@@ -77,20 +77,24 @@ pub(super) async fn dial(worker: &Worker, client: &Stream, target: Target, conne
     };
     if timed_out {
         connection.miss();
-        return Dialled::Failed(Failure::ConnectTimeout);
+        return Dialled::Failed(ConnectionFailure::ConnectTimeout);
     }
     Dialled::ClientGone
 }
 
-async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) -> Result<Socket, Failure> {
-    let Target { route, sets, place, first, seed, client, socket } = target;
-    let Some(destination) = route.destinations.get(place as usize) else { return Err(Failure::NoEndpoint) };
+async fn attempts(
+    worker: &Worker,
+    target: DialTarget,
+    connection: &mut Connection,
+) -> Result<Socket, ConnectionFailure> {
+    let DialTarget { route, sets, place, first, seed, client, socket } = target;
+    let Some(destination) = route.destinations.get(place as usize) else { return Err(ConnectionFailure::NoEndpoint) };
     let (set, table) = (sets.of(destination), sets.table(&route));
     let (endpoints, decides) = (&*set.endpoints, set.decides(destination));
-    let mut inputs = Inputs { connections: &worker.connections, random: &worker.random, route: route.number };
+    let mut inputs = WorkerInputs { connections: &worker.connections, random: &worker.random, route: route.number };
     let mut socket = Some(socket);
     let mut tried = [0; ATTEMPTS];
-    let mut reason = Failure::NoEndpoint;
+    let mut reason = ConnectionFailure::NoEndpoint;
     let most = ATTEMPTS.min(endpoints.len());
     for attempt in 0..most {
         let index = match attempt {
@@ -132,7 +136,7 @@ async fn attempts(worker: &Worker, target: Target, connection: &mut Connection) 
                 reason = own::failure(&error);
                 log::debug!("{} of {}: {reason}: {error}", endpoint.address, destination.name);
                 // That is no fault of the endpoint, and another one would fare no better.
-                if reason == Failure::NoDescriptors {
+                if reason == ConnectionFailure::NoDescriptors {
                     break;
                 }
                 connection.miss();

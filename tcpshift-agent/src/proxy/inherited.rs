@@ -14,7 +14,7 @@ use socket2::SockRef;
 use tokio::sync::{mpsc, oneshot};
 
 use super::occupant::overlap;
-use super::worker::{Command, Lent};
+use super::worker::{Lent, WorkerCommand};
 use super::{Proxy, inode, socket};
 use crate::plan::{Plan, Sets};
 
@@ -153,7 +153,7 @@ impl Proxy {
 /// Hands out copies of the sockets of all workers but systemd's, some at a time. No plan may be published meanwhile.
 #[derive(Debug)]
 pub struct Lender {
-    workers: Vec<mpsc::UnboundedSender<Command>>,
+    workers: Vec<mpsc::UnboundedSender<WorkerCommand>>,
     /// Worker, and how many of its sockets were handed out.
     place: (usize, usize),
 }
@@ -163,7 +163,7 @@ impl Lender {
     pub async fn next(&mut self, most: usize) -> io::Result<Vec<Lent>> {
         while let Some(worker) = self.workers.get(self.place.0) {
             let (lent, is_lent) = oneshot::channel();
-            worker.send(Command::Lend { from: self.place.1, most, lent }).ok();
+            worker.send(WorkerCommand::Lend { from: self.place.1, most, lent }).ok();
             let some = is_lent.await.map_err(|_| io::Error::other("a worker is gone"))??;
             if some.is_empty() {
                 self.place = (self.place.0 + 1, 0);

@@ -30,14 +30,14 @@ impl Random {
 }
 
 /// The inputs of one decision.
-pub(super) struct Inputs<'a> {
+pub(super) struct WorkerInputs<'a> {
     pub(super) connections: &'a Connections,
     pub(super) random: &'a Random,
     /// Number of the route.
     pub(super) route: u32,
 }
 
-impl decide::Inputs for Inputs<'_> {
+impl decide::Inputs for WorkerInputs<'_> {
     fn sequence(&mut self) -> u64 {
         self.connections.sequences.get(self.route).fetch_add(1, Relaxed)
     }

@@ -17,7 +17,7 @@ pub(super) const BACKLOG: i32 = 4096;
 
 /// Why an address cannot be listened at.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum ListenError {
     /// Another socket has the port.
     Taken,
     /// In words for people, with the cure.
@@ -31,7 +31,7 @@ pub(super) fn open(
     count: usize,
     beside: bool,
     mark: impl Fn(BorrowedFd<'_>),
-) -> Result<Vec<TcpListener>, Refused> {
+) -> Result<Vec<TcpListener>, ListenError> {
     match open_at(address, count, beside, &mark) {
         // A host without IPv6: every address is every IPv4 address.
         Err(error) if address.ip().is_unspecified() && address.is_ipv6() && is_without(&error) => {
@@ -80,8 +80,12 @@ fn bind(address: SocketAddr, shared: bool, mark: &impl Fn(BorrowedFd<'_>)) -> io
     Ok(listener)
 }
 
-fn explain(address: SocketAddr, error: &io::Error) -> Refused {
-    if error.kind() == io::ErrorKind::AddrInUse { Refused::Taken } else { Refused::Otherwise(cure(address, error)) }
+fn explain(address: SocketAddr, error: &io::Error) -> ListenError {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        ListenError::Taken
+    } else {
+        ListenError::Otherwise(cure(address, error))
+    }
 }
 
 /// In words, with the cure.
@@ -155,7 +159,7 @@ mod tests {
     #[test]
     fn a_foreign_address_and_a_foreign_family_are_named() {
         let refused = open("192.0.2.1:31400".parse().unwrap(), 1, false, |_| {}).unwrap_err();
-        let Refused::Otherwise(error) = refused else { panic!("{refused:?}") };
+        let ListenError::Otherwise(error) = refused else { panic!("{refused:?}") };
         assert!(error.contains("192.0.2.1 is not an address of this host"), "{error}");
     }
 
@@ -166,7 +170,7 @@ mod tests {
         let wide: SocketAddr = format!("[::]:{port}").parse().unwrap();
         let narrow: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
         let _wide = open(wide, 2, false, |_| {}).unwrap();
-        assert!(matches!(open(narrow, 2, false, |_| {}), Err(Refused::Taken)));
+        assert!(matches!(open(narrow, 2, false, |_| {}), Err(ListenError::Taken)));
         let sockets = open(narrow, 2, true, |_| {}).unwrap();
         let _client = TcpStream::connect(narrow).unwrap();
         assert!(sockets.iter().any(|socket| socket.accept().is_ok()), "the narrow one takes what is its own");

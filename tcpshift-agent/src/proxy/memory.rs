@@ -14,7 +14,7 @@ pub(super) const CONNECTION: u64 = 16 << 10;
 
 /// The bound, and what is granted.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct MemoryBound {
     /// Bytes that may be granted in all.
     most: u64,
     granted: AtomicU64,
@@ -25,11 +25,11 @@ pub(super) struct Memory {
 /// Bytes that were granted, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Grant {
-    memory: Arc<Memory>,
+    memory: Arc<MemoryBound>,
     bytes: u64,
 }
 
-impl Memory {
+impl MemoryBound {
     /// Nothing is granted yet, and no more than `most` bytes will be.
     pub(super) fn new(most: u64) -> Arc<Self> {
         Arc::new(Self { most, granted: AtomicU64::new(0), refuses: AtomicBool::new(false) })
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn buffers_leave_room_for_connections_and_all_is_given_back() {
-        let memory = Memory::new(64 * CONNECTION);
+        let memory = MemoryBound::new(64 * CONNECTION);
         let buffers: Vec<_> = std::iter::from_fn(|| memory.buffer(CONNECTION as usize)).collect();
         assert_eq!(buffers.len(), 48);
         assert!(memory.is_short());
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_grant_beyond_every_bound_is_none() {
-        let memory = Memory::new(u64::MAX);
+        let memory = MemoryBound::new(u64::MAX);
         let _all = memory.grant(u64::MAX, u64::MAX).unwrap();
         assert!(memory.connection().is_none() && memory.buffer(usize::MAX).is_none());
     }

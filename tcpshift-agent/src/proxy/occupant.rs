@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::host::sockets::{self, Entry, Holder};
+use crate::host::sockets::{self, Holder, SocketEntry};
 
 /// What keeps a port from being listened at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +23,11 @@ pub enum Obstacle {
 
 /// The listening sockets of this network namespace, read when they are first asked for.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    entries: Option<Vec<Entry>>,
+pub(super) struct ListeningTable {
+    entries: Option<Vec<SocketEntry>>,
 }
 
-impl Table {
+impl ListeningTable {
     /// Listening sockets that keep `address` from being listened at, but for `own` ones.
     pub(super) fn others(&mut self, address: SocketAddr, own: &HashSet<u64>) -> BTreeSet<u64> {
         let entries = self.entries.get_or_insert_with(sockets::listening);
@@ -102,7 +102,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let wide = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
-        let found = |address, own: &HashSet<u64>| Table::default().others(address, own);
+        let found = |address, own: &HashSet<u64>| ListeningTable::default().others(address, own);
         let inodes = found(address, &HashSet::new());
         assert_eq!(inodes.len(), 1);
         assert_eq!(found(wide, &HashSet::new()), inodes);

@@ -9,7 +9,7 @@ use std::sync::{Once, OnceLock};
 
 use tokio::net::UnixStream;
 
-use crate::connections::Failure;
+use crate::connections::ConnectionFailure;
 
 /// By which name the admin socket was bound. There is one in a process.
 static ADMIN: OnceLock<PathBuf> = OnceLock::new();
@@ -28,10 +28,10 @@ pub fn avoid(name: &Path) {
 }
 
 /// Why an endpoint is not connected to.
-pub(super) fn failure(error: &io::Error) -> Failure {
+pub(super) fn failure(error: &io::Error) -> ConnectionFailure {
     match error.get_ref() {
-        Some(inner) if inner.is::<OwnSocket>() => Failure::OwnListener,
-        _ => Failure::from(error),
+        Some(inner) if inner.is::<OwnSocket>() => ConnectionFailure::OwnListener,
+        _ => ConnectionFailure::from(error),
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 
 use super::limits;
-use super::memory::{Grant, Memory};
+use super::memory::{Grant, MemoryBound};
 use super::pool::Buffer;
 
 /// Bytes that a pipe is asked to hold. The system may give less: users other than root have 64 MiB of pipes in all
@@ -47,12 +47,12 @@ pub(super) struct Pipes {
     count: Cell<usize>,
     /// For how many passes none is asked for, since none was to be had.
     rest: Cell<u32>,
-    memory: Arc<Memory>,
+    memory: Arc<MemoryBound>,
 }
 
 impl Pipes {
     /// None yet.
-    pub(super) fn new(memory: Arc<Memory>) -> Self {
+    pub(super) fn new(memory: Arc<MemoryBound>) -> Self {
         Self { free: RefCell::default(), count: Cell::new(0), rest: Cell::new(0), memory }
     }
 
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn bytes_go_through_and_a_pipe_is_used_again() {
-        let pipes = Pipes::new(Memory::new(1 << 40));
+        let pipes = Pipes::new(MemoryBound::new(1 << 40));
         let (mut one, from) = UnixStream::pair().unwrap();
         let (to, mut other) = UnixStream::pair().unwrap();
         let mut pipe = pipes.take().unwrap();
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_spliced_is_taken_out_and_a_pipe_with_a_residue_is_closed() {
-        let pipes = Pipes::new(Memory::new(1 << 40));
+        let pipes = Pipes::new(MemoryBound::new(1 << 40));
         let (mut one, from) = UnixStream::pair().unwrap();
         one.write_all(b"rest").unwrap();
         let mut pipe = pipes.take().unwrap();
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn there_are_no_more_than_the_most() {
-        let pipes = Pipes::new(Memory::new(1 << 40));
+        let pipes = Pipes::new(MemoryBound::new(1 << 40));
         let taken: Vec<_> = std::iter::from_fn(|| pipes.take()).take(MOST + 1).collect();
         assert!(taken.len() <= MOST);
         for pipe in taken {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::memory::{Grant, Memory};
+use super::memory::{Grant, MemoryBound};
 
 /// Bytes of each size class. A direction begins with the first and climbs while its reads fill the buffer. Above the
 /// last there is one more, of bulk, which needs no buffer: it is spliced.
@@ -74,12 +74,12 @@ impl Buffer {
 #[derive(Debug)]
 pub(super) struct Pool {
     free: RefCell<[Vec<Buffer>; SIZES.len()]>,
-    memory: Arc<Memory>,
+    memory: Arc<MemoryBound>,
 }
 
 impl Pool {
     /// Without a buffer yet.
-    pub(super) fn new(memory: Arc<Memory>) -> Self {
+    pub(super) fn new(memory: Arc<MemoryBound>) -> Self {
         Self { free: RefCell::default(), memory }
     }
 
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_free_is_bounded_and_used_again() {
-        let pool = Pool::new(Memory::new(1 << 30));
+        let pool = Pool::new(MemoryBound::new(1 << 30));
         let big = Class(3);
         let taken: Vec<_> = (0..100).map(|_| pool.take(big)).collect();
         for buffer in taken {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn where_memory_is_short_buffers_are_small_and_none_is_kept() {
-        let memory = Memory::new(1 << 20);
+        let memory = MemoryBound::new(1 << 20);
         let pool = Pool::new(Arc::clone(&memory));
         let taken: Vec<_> = (0..50).map(|_| pool.take(Class(3))).collect();
         let sizes: Vec<_> = taken.iter().map(|buffer| buffer.bytes.capacity()).collect();
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_free_gives_way_to_connections() {
-        let memory = Memory::new(1 << 20);
+        let memory = MemoryBound::new(1 << 20);
         let pool = Pool::new(Arc::clone(&memory));
         pool.give(pool.take(Class(3)));
         assert_eq!(pool.free.borrow()[3].len(), 1);

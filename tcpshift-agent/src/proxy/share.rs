@@ -18,7 +18,7 @@ pub(super) struct All {
 
 /// Connections that one worker carries, beside all.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct WorkerShare {
     all: Arc<All>,
     own: Rc<Cell<u64>>,
 }
@@ -37,7 +37,7 @@ impl All {
     }
 }
 
-impl Share {
+impl WorkerShare {
     /// That of one worker.
     pub(super) fn new(all: Arc<All>) -> Self {
         Self { all, own: Rc::default() }
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_worker_has_its_share_when_the_others_could_have_no_more() {
         let all = All::new(2);
-        let [one, other] = [0, 1].map(|_| Share::new(Arc::clone(&all)));
+        let [one, other] = [0, 1].map(|_| WorkerShare::new(Arc::clone(&all)));
         // 20 descriptors for 10 connections.
         let mut counted = Vec::new();
         let mut free = 20;

@@ -1,6 +1,6 @@
 //! One worker: a thread with a runtime of its own, which accepts and carries a part of the connections.
 //!
-//! It does what [`Command`]s say, one after the other, each whole. It must not know of the other workers.
+//! It does what [`WorkerCommand`]s say, one after the other, each whole. It must not know of the other workers.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -17,12 +17,12 @@ use super::accept::Served;
 use super::inherited::Opened;
 use super::inputs::Random;
 use super::listen::BACKLOG;
-use super::memory::Memory;
+use super::memory::MemoryBound;
 use super::pipe::Pipes;
 use super::plans::Plans;
 use super::pool::Pool;
 use super::queue::Queues;
-use super::share::{All, Share};
+use super::share::{All, WorkerShare};
 use super::source::Sources;
 use super::spare::Spare;
 use crate::connections::Connections;
@@ -37,7 +37,7 @@ pub(super) type Lent = (SocketAddr, OwnedFd);
 
 /// What a worker is told.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum WorkerCommand {
     /// Obey this plan from now on.
     Publish {
         plan: Arc<Plan>,
@@ -72,12 +72,12 @@ pub(super) struct Worker {
     pub(super) sets: RefCell<Arc<Sets>>,
     pub(super) connections: Arc<Connections>,
     /// The bound of all workers.
-    pub(super) memory: Arc<Memory>,
+    pub(super) memory: Arc<MemoryBound>,
     pub(super) pool: Pool,
     pub(super) pipes: Pipes,
     pub(super) random: Random,
     pub(super) spare: Spare,
-    pub(super) share: Share,
+    pub(super) share: WorkerShare,
     /// Unix endpoints whose backlog is full.
     pub(super) queues: Rc<Queues>,
     pub(super) sources: Sources,
@@ -94,19 +94,19 @@ pub(super) struct Common {
     pub(super) sources: Vec<IpAddr>,
     pub(super) sockets: Option<Arc<Sockets>>,
     pub(super) plans: Arc<Plans>,
-    pub(super) memory: Arc<Memory>,
+    pub(super) memory: Arc<MemoryBound>,
     /// Connections of all workers.
     pub(super) carried: Arc<All>,
 }
 
 /// Runs a worker on this thread until it is told to end, or nobody is left to tell it.
-pub(super) fn run(runtime: LocalRuntime, common: Common, commands: mpsc::UnboundedReceiver<Command>) {
+pub(super) fn run(runtime: LocalRuntime, common: Common, commands: mpsc::UnboundedReceiver<WorkerCommand>) {
     runtime.block_on(obey(common, commands));
     // Dropping the runtime drops what it carries, and each connection is reset thereby.
     drop(runtime);
 }
 
-async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
+async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<WorkerCommand>) {
     let Common { connections, sources, sockets, plans, memory, carried } = common;
     let worker = Rc::new(Worker {
         plan: RefCell::new(Arc::new(Plan::empty(0))),
@@ -117,7 +117,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
         memory,
         random: Random::new(),
         spare: Spare::new(),
-        share: Share::new(carried),
+        share: WorkerShare::new(carried),
         queues: Rc::default(),
         sources: Sources::new(&sources),
         sockets,
@@ -127,7 +127,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
     let mut served: HashMap<SocketAddr, Vec<Served>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         let done = match command {
-            Command::Publish { plan, sets, sockets, gone, done } => {
+            WorkerCommand::Publish { plan, sets, sockets, gone, done } => {
                 if worker.sockets.is_some() {
                     // What has waited since the plan before was decided by it, and it will be forgotten.
                     served.values().flatten().for_each(|one| one.empty(&worker, WAITING));
@@ -147,11 +147,11 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
                 }
                 done
             }
-            Command::Replace(sets) => {
+            WorkerCommand::Replace(sets) => {
                 worker.sets.replace(sets);
                 continue;
             }
-            Command::Lend { from, most, lent } => {
+            WorkerCommand::Lend { from, most, lent } => {
                 let all = served.iter().flat_map(|(address, served)| served.iter().map(move |one| (address, one)));
                 let some = all
                     .filter(|(_, one)| !one.is_activated)
@@ -161,15 +161,15 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
                 lent.send(some.collect()).ok();
                 continue;
             }
-            Command::Pause { done } => {
+            WorkerCommand::Pause { done } => {
                 served.values().flatten().for_each(Served::pause);
                 done
             }
-            Command::Resume { done } => {
+            WorkerCommand::Resume { done } => {
                 served.values_mut().flatten().for_each(|one| one.resume(&worker));
                 done
             }
-            Command::Drain { left, done } => {
+            WorkerCommand::Drain { left, done } => {
                 for (address, served) in served.drain() {
                     let is_left = left.contains(&address);
                     for one in served {
@@ -178,7 +178,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<Command>) {
                 }
                 done
             }
-            Command::End => return,
+            WorkerCommand::End => return,
         };
         // Whoever asked may have gone away meanwhile.
         done.send(()).ok();

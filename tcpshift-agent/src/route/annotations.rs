@@ -24,18 +24,18 @@ const MISSING: [&str; 2] = ["sockmap", "nat"];
 
 /// What the annotations say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Steering {
+pub struct Annotations {
     /// What leads a connection to its slot.
     pub by: SteerBy,
     /// Whether the others take the share of a destination that has no endpoint.
     pub redistribute: bool,
     /// How connections are to reach their endpoints.
-    pub asked: Asked,
+    pub asked: Wish,
 }
 
 /// The datapath that is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Asked {
+pub enum Wish {
     /// The fastest that can do what the route asks for.
     #[default]
     Auto,
@@ -65,8 +65,8 @@ pub enum SteerBy {
 }
 
 /// Reads those of a VirtualService. One that begins with `tcpshift.io/` and is none of them is an error.
-pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
-    let mut steering = Steering::default();
+pub fn read(metadata: &Node, report: &mut Report<'_>) -> Annotations {
+    let mut steering = Annotations::default();
     let path = Path::ROOT.name("metadata");
     let path = path.name("annotations");
     for field in metadata.fields("annotations") {
@@ -93,9 +93,9 @@ pub fn read(metadata: &Node, report: &mut Report<'_>) -> Steering {
 }
 
 /// What datapath a TCPRoute asks for. What is wrong with its annotations is for [`check`] to say.
-pub fn asked(metadata: &Node) -> Asked {
+pub fn asked(metadata: &Node) -> Wish {
     let said = metadata.fields("annotations").iter().find(|field| field.name == DATAPATH);
-    said.and_then(|field| Asked::from_word(field.node.as_str()?)).unwrap_or_default()
+    said.and_then(|field| Wish::from_word(field.node.as_str()?)).unwrap_or_default()
 }
 
 /// Refuses annotations that make Istio refuse an object.
@@ -130,7 +130,7 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
     }
 }
 
-impl Asked {
+impl Wish {
     fn from_word(word: &str) -> Option<Self> {
         Some(match word {
             "auto" => Self::Auto,
@@ -142,9 +142,9 @@ impl Asked {
     }
 }
 
-fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Asked {
+fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Wish {
     let value = field.node.as_str().unwrap_or_default();
-    if let Some(asked) = Asked::from_word(value) {
+    if let Some(asked) = Wish::from_word(value) {
         return asked;
     }
     let message = if MISSING.contains(&value) {
@@ -153,7 +153,7 @@ fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Asked {
         format!("{value:?} is no datapath")
     };
     report.error(path, message, "write auto, proxy, connect or lookup");
-    Asked::Auto
+    Wish::Auto
 }
 
 /// Refuses an annotation of tcpshift that a kind has not, which has these.

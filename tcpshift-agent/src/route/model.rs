@@ -24,7 +24,7 @@ pub use gateway::{Gateway, Server};
 pub use policy::{HashAlgorithm, LoadBalancer, OutlierDetection, Policy, TcpSettings};
 pub use service::{Service, ServicePort, TargetPort};
 pub use service_entry::{EntryPort, Resolution, ServiceEntry};
-pub use virtual_service::{GatewayRef, RouteDestination, RouteMatch, TcpRoute, TlsRoute, VirtualService};
+pub use virtual_service::{GatewayRef, RouteDestination, RouteMatch, TcpRule, TlsRule, VirtualService};
 pub use workload_entry::{WorkloadAddress, WorkloadEntry};
 pub use workload_group::WorkloadGroup;
 
@@ -56,7 +56,7 @@ pub enum Spec {
     /// Its endpoints.
     EndpointSlice(EndpointSlice),
     /// The Gateway API's Gateway.
-    GatewayApiGateway(gateway_api::Gateway),
+    GatewayApiGateway(gateway_api::GatewayApiGateway),
     /// Its routes.
     TcpRoute(gateway_api::TcpRoute),
     /// What may be referred to from other namespaces.

@@ -12,32 +12,32 @@ const SUBDOMAIN: usize = 253;
 
 /// What is wrong with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct NameFault {
     /// A sentence about it: `it has 70 characters, 63 at most`.
     pub problem: String,
     /// What to do.
     pub cure: String,
 }
 
-impl Fault {
+impl NameFault {
     fn new(problem: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { problem: problem.into(), cure: cure.into() }
     }
 }
 
 /// The length of a name is checked before its characters, so that the bound that is broken is named.
-fn length_fault(text: &str, most: usize) -> Option<Fault> {
+fn length_fault(text: &str, most: usize) -> Option<NameFault> {
     match text.len() {
-        0 => Some(Fault::new("it is empty", "write a name")),
+        0 => Some(NameFault::new("it is empty", "write a name")),
         length if length > most => {
-            Some(Fault::new(format!("it has {length} characters, {most} at most"), "shorten it"))
+            Some(NameFault::new(format!("it has {length} characters, {most} at most"), "shorten it"))
         }
         _ => None,
     }
 }
 
 /// The first character that cannot stand in a name, or not at its ends.
-fn character_fault(text: &str, inner: &str, is_letter: fn(char) -> bool, cure: &str) -> Option<Fault> {
+fn character_fault(text: &str, inner: &str, is_letter: fn(char) -> bool, cure: &str) -> Option<NameFault> {
     let wrong = text.chars().find(|letter| !is_letter(*letter) && !inner.contains(*letter));
     let problem = match (wrong, text.chars().next(), text.chars().next_back()) {
         (Some(wrong), ..) if wrong.is_ascii_uppercase() => format!("it has the upper-case letter {wrong:?}"),
@@ -46,7 +46,7 @@ fn character_fault(text: &str, inner: &str, is_letter: fn(char) -> bool, cure: &
         (None, _, Some(last)) if !is_letter(last) => format!("it ends in {last:?}"),
         _ => return None,
     };
-    Some(Fault::new(problem, cure))
+    Some(NameFault::new(problem, cure))
 }
 
 fn is_lower(letter: char) -> bool {
@@ -61,7 +61,7 @@ const LOWER_CURE: &str = "use lower-case letters, digits and inner hyphens";
 const ANY_CURE: &str = "use letters, digits and inner hyphens";
 
 /// Why a text is no RFC 1123 label, if it is none, as Kubernetes wants it of namespaces: lower case, at most 63 characters.
-pub fn dns_label_fault(name: &str) -> Option<Fault> {
+pub fn dns_label_fault(name: &str) -> Option<NameFault> {
     length_fault(name, LABEL).or_else(|| character_fault(name, "-", is_lower, LOWER_CURE))
 }
 
@@ -71,17 +71,18 @@ pub fn is_dns_label(name: &str) -> bool {
 }
 
 /// As [`dns_label_fault`], of the name of a Service, which begins with a letter (RFC 1035).
-pub fn service_name_fault(name: &str) -> Option<Fault> {
+pub fn service_name_fault(name: &str) -> Option<NameFault> {
     let digit = || name.starts_with(|first: char| first.is_ascii_digit());
-    dns_label_fault(name).or_else(|| digit().then(|| Fault::new("it begins with a digit", "begin it with a letter")))
+    dns_label_fault(name)
+        .or_else(|| digit().then(|| NameFault::new("it begins with a digit", "begin it with a letter")))
 }
 
 /// Why a text is no name of a port of a container, if it is none: as IANA registers names of services.
-pub fn container_port_fault(name: &str) -> Option<Fault> {
+pub fn container_port_fault(name: &str) -> Option<NameFault> {
     let further = || match name {
-        _ if name.contains("--") => Some(Fault::new("it has two hyphens in a row", "use single hyphens")),
+        _ if name.contains("--") => Some(NameFault::new("it has two hyphens in a row", "use single hyphens")),
         _ if !name.contains(|letter: char| letter.is_ascii_lowercase()) => {
-            Some(Fault::new("it has no letter", "use one letter at least"))
+            Some(NameFault::new("it has no letter", "use one letter at least"))
         }
         _ => None,
     };
@@ -90,11 +91,11 @@ pub fn container_port_fault(name: &str) -> Option<Fault> {
 
 /// Why a text is no name of an object, if it is none: labels joined by dots, at most 253 characters. Kubernetes does not
 /// bound the length of a label here.
-pub fn dns_subdomain_fault(name: &str) -> Option<Fault> {
+pub fn dns_subdomain_fault(name: &str) -> Option<NameFault> {
     let cure = "use lower-case letters, digits, inner hyphens and dots";
     length_fault(name, SUBDOMAIN).or_else(|| {
         name.split('.').find_map(|label| match label {
-            "" => Some(Fault::new("it has a dot without a name on each side", cure)),
+            "" => Some(NameFault::new("it has a dot without a name on each side", cure)),
             _ => character_fault(label, "-", is_lower, cure),
         })
     })
@@ -106,7 +107,7 @@ pub fn is_dns_subdomain(name: &str) -> bool {
 }
 
 /// Why a text is no label as Istio takes it in hosts, ports and subset names, if it is none: upper case is allowed.
-pub fn host_label_fault(name: &str) -> Option<Fault> {
+pub fn host_label_fault(name: &str) -> Option<NameFault> {
     length_fault(name, LABEL).or_else(|| character_fault(name, "-", is_any, ANY_CURE))
 }
 
@@ -161,7 +162,7 @@ fn labels_problem(labels: &str) -> Option<String> {
     labels.split('.').find_map(|label| Some(label_problem(label, &host_label_fault(label)?)))
 }
 
-fn label_problem(label: &str, fault: &Fault) -> String {
+fn label_problem(label: &str, fault: &NameFault) -> String {
     format!("{label:?} is no part of a host name: {}", fault.problem)
 }
 
@@ -265,7 +266,7 @@ pub fn covers(wide: &str, narrow: &str) -> bool {
 
 /// Why a label's key is none, if it is none, as Istio checks it: an optional DNS prefix and a slash, then a name. The
 /// length of a part of the prefix is not bounded.
-pub fn label_key_fault(key: &str) -> Option<Fault> {
+pub fn label_key_fault(key: &str) -> Option<NameFault> {
     let prefix = |prefix: &str| {
         let label = |label| length_fault(label, usize::MAX).or_else(|| character_fault(label, "-", is_any, ""));
         length_fault(prefix, SUBDOMAIN).or_else(|| prefix.split('.').find_map(label))
@@ -274,20 +275,20 @@ pub fn label_key_fault(key: &str) -> Option<Fault> {
 }
 
 /// As [`label_key_fault`], as Kubernetes checks it in metadata: the prefix is in lower case.
-pub fn qualified_name_fault(key: &str) -> Option<Fault> {
+pub fn qualified_name_fault(key: &str) -> Option<NameFault> {
     key_fault(key, dns_subdomain_fault, "a label")
 }
 
 /// As [`qualified_name_fault`], of an annotation, whose prefix can be in any case.
-pub fn annotation_key_fault(key: &str) -> Option<Fault> {
+pub fn annotation_key_fault(key: &str) -> Option<NameFault> {
     key_fault(key, |prefix| dns_subdomain_fault(&prefix.to_ascii_lowercase()), "an annotation")
 }
 
-fn key_fault(key: &str, prefix_fault: impl Fn(&str) -> Option<Fault>, thing: &str) -> Option<Fault> {
+fn key_fault(key: &str, prefix_fault: impl Fn(&str) -> Option<NameFault>, thing: &str) -> Option<NameFault> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let about = |part: &str, fault: &Fault, cure: &str| {
+    let about = |part: &str, fault: &NameFault, cure: &str| {
         let what = fault.problem.strip_prefix("it ").unwrap_or(&fault.problem);
-        Some(Fault::new(format!("{} is no key of {thing}: {part} {what}", shown(key)), cure))
+        Some(NameFault::new(format!("{} is no key of {thing}: {part} {what}", shown(key)), cure))
     };
     if let Some(fault) = prefix.and_then(prefix_fault) {
         return about(
@@ -303,19 +304,19 @@ fn key_fault(key: &str, prefix_fault: impl Fn(&str) -> Option<Fault>, thing: &st
 const KEY_CURE: &str = "use at most 63 letters, digits and inner - _ .";
 
 /// Why a label's value is none, if it is none, as Istio checks it: of any length.
-pub fn label_value_fault(value: &str) -> Option<Fault> {
+pub fn label_value_fault(value: &str) -> Option<NameFault> {
     let fault = (!value.is_empty()).then(|| character_fault(value, "-_.", is_any, ""))??;
     let cure = "use letters, digits and inner - _ .";
-    Some(Fault::new(format!("{} is no value of a label: {}", shown(value), fault.problem), cure))
+    Some(NameFault::new(format!("{} is no value of a label: {}", shown(value), fault.problem), cure))
 }
 
 /// As [`label_value_fault`], as Kubernetes checks it in metadata: at most 63 characters.
-pub fn metadata_value_fault(value: &str) -> Option<Fault> {
+pub fn metadata_value_fault(value: &str) -> Option<NameFault> {
     let long = length_fault(value, LABEL).filter(|_| !value.is_empty());
     let fault = long.or_else(|| label_value_fault(value))?;
     let problem =
         fault.problem.strip_prefix("it ").map(|what| format!("{} is no value of a label: it {what}", shown(value)));
-    Some(Fault::new(problem.unwrap_or(fault.problem), KEY_CURE))
+    Some(NameFault::new(problem.unwrap_or(fault.problem), KEY_CURE))
 }
 
 /// Where Services live.

@@ -32,7 +32,7 @@ const MAX_LISTS: usize = 4;
 
 /// One document of a file.
 #[derive(Clone, Debug)]
-pub enum Entry {
+pub enum ReadDocument {
     /// A valid object.
     Valid(Box<Object>),
     /// An object that is named and is not valid.
@@ -53,7 +53,7 @@ pub enum Entry {
     },
 }
 
-impl Entry {
+impl ReadDocument {
     /// The name of an object that tcpshift reads.
     pub fn key(&self) -> Option<&Key> {
         match self {
@@ -89,7 +89,7 @@ pub struct Document {
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     /// What could be named, in the order of the file.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ReadDocument>,
     /// All that is wrong and all that is worth knowing.
     pub problems: Vec<Problem>,
     /// Whether anything of the text could be read as YAML or JSON, or it is empty.
@@ -135,13 +135,13 @@ fn read_as(name: &str, text: &str, namespace: Option<&str>, only: bool) -> Conte
 }
 
 /// Reads several files that belong together: an object that stands twice is an error.
-pub fn read_all(documents: &[Document], namespace: Option<&str>) -> (Vec<Entry>, Vec<Problem>) {
+pub fn read_all(documents: &[Document], namespace: Option<&str>) -> (Vec<ReadDocument>, Vec<Problem>) {
     read_each(documents, namespace, |_, _| false)
 }
 
 /// Reads several files in the order in which they are applied: of an object that stands in more than one the last counts, as
 /// with kubectl, and a warning says so. One that stands twice in one file is an error.
-pub fn read_in_order(documents: &[Document], namespace: Option<&str>) -> (Vec<Entry>, Vec<Problem>) {
+pub fn read_in_order(documents: &[Document], namespace: Option<&str>) -> (Vec<ReadDocument>, Vec<Problem>) {
     read_each(documents, namespace, |first, second| first != second)
 }
 
@@ -150,8 +150,8 @@ fn read_each(
     documents: &[Document],
     namespace: Option<&str>,
     replaces: fn(usize, usize) -> bool,
-) -> (Vec<Entry>, Vec<Problem>) {
-    let (mut entries, mut problems): (Vec<Option<Entry>>, Vec<Problem>) = (Vec::new(), Vec::new());
+) -> (Vec<ReadDocument>, Vec<Problem>) {
+    let (mut entries, mut problems): (Vec<Option<ReadDocument>>, Vec<Problem>) = (Vec::new(), Vec::new());
     // By key: the number of the file, its name, the line, and the index among the entries.
     let mut places: HashMap<Key, (usize, &str, usize, usize)> = HashMap::new();
     for (file, Document { name, text }) in documents.iter().enumerate() {
@@ -181,7 +181,7 @@ struct Reader<'a> {
     namespace: Option<&'a str>,
     /// Whether an object of another namespace is an error.
     only: bool,
-    entries: Vec<Entry>,
+    entries: Vec<ReadDocument>,
     report: Report<'a>,
     has_unnamed: bool,
 }
@@ -257,7 +257,7 @@ impl Reader<'_> {
                 let kind = if group.is_empty() { kind } else { format!("{kind}.{group}") };
                 let namespace = document.get("metadata").and_then(|metadata| metadata.text("namespace"));
                 let namespace = namespace.or(self.namespace).unwrap_or(DEFAULT_NAMESPACE).to_owned();
-                self.entries.push(Entry::PassedOver { object: format!("{kind}/{object}"), namespace, line });
+                self.entries.push(ReadDocument::PassedOver { object: format!("{kind}/{object}"), namespace, line });
             }
             Meaning::Unknown => {
                 object.clone_into(&mut self.report.object);
@@ -304,7 +304,7 @@ impl Reader<'_> {
         let created = metadata::created(metadata, &mut self.report);
         self.report.forget_consequences(first..checked);
         if self.report.errors() > before {
-            self.entries.push(Entry::Invalid { key, line });
+            self.entries.push(ReadDocument::Invalid { key, line });
             return;
         }
         let origin = Origin::File { path: Arc::clone(&self.file), line };
@@ -315,7 +315,7 @@ impl Reader<'_> {
         });
         let content = content(document, &key);
         let object = Object { key, origin, resource_version: 0, expected_version, created, content, spec };
-        self.entries.push(Entry::Valid(Box::new(object)));
+        self.entries.push(ReadDocument::Valid(Box::new(object)));
     }
 
     /// The name of an object; without one it cannot even be kept.

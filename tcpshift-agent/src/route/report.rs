@@ -8,7 +8,7 @@ pub(crate) mod tests;
 
 use std::ops::Range;
 
-use super::names::Fault;
+use super::names::NameFault;
 use super::node::{Node, Step};
 use super::problem::{Problem, Severity};
 use super::schema;
@@ -123,7 +123,7 @@ impl<'a> Report<'a> {
 
     /// The object cannot be taken because of a name.
     #[cfg_attr(test, track_caller)]
-    pub fn fault(&mut self, path: &Path<'_>, fault: Fault) {
+    pub fn fault(&mut self, path: &Path<'_>, fault: NameFault) {
         self.error(path, fault.problem, fault.cure);
     }
 

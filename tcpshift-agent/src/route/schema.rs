@@ -41,7 +41,7 @@ pub enum Shape {
     /// Any names, values of one shape.
     Map(&'static Self),
     /// These fields.
-    Message(&'static [Field]),
+    Message(&'static [FieldSchema]),
     /// Not looked into.
     Any,
 }
@@ -80,7 +80,7 @@ pub const PERCENT: Shape = Shape::Whole(Width::Int32, "a percentage from 0 to 10
 
 /// One field of a message.
 #[derive(Debug)]
-pub struct Field {
+pub struct FieldSchema {
     /// In `camelCase`.
     pub name: &'static str,
     /// Its type.
@@ -110,24 +110,24 @@ pub struct Why {
 }
 
 /// An honoured field.
-pub const fn yes(name: &'static str, shape: Shape) -> Field {
-    Field { name, shape, honoured: Honoured::Yes }
+pub const fn yes(name: &'static str, shape: Shape) -> FieldSchema {
+    FieldSchema { name, shape, honoured: Honoured::Yes }
 }
 
 /// A field that means nothing here.
-pub const fn mute(name: &'static str, shape: Shape) -> Field {
-    Field { name, shape, honoured: Honoured::Meaningless }
+pub const fn mute(name: &'static str, shape: Shape) -> FieldSchema {
+    FieldSchema { name, shape, honoured: Honoured::Meaningless }
 }
 
 /// A field that is not honoured.
-pub const fn no(name: &'static str, shape: Shape, why: Why) -> Field {
-    Field { name, shape, honoured: Honoured::No(why) }
+pub const fn no(name: &'static str, shape: Shape, why: Why) -> FieldSchema {
+    FieldSchema { name, shape, honoured: Honoured::No(why) }
 }
 
 /// A message and the ones around it: where a field may have been meant to stand.
 #[derive(Clone, Copy)]
 struct Around<'a> {
-    known: &'a [Field],
+    known: &'a [FieldSchema],
     name: &'a str,
     outer: Option<&'a Self>,
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::destination::{Destination, destination, one_of};
+use self::destination::{WrittenDestination, destination, one_of};
 use super::kind::Kind;
 use super::model::Spec;
 use super::object::Object;
@@ -23,7 +23,7 @@ const WHOLE: u64 = 10_000;
 const MOST_NAMES: usize = 20;
 
 /// A destination's name in its route, and its share in hundredths of a percent.
-pub type Wanted<'a> = (&'a str, u32);
+pub type WantedShare<'a> = (&'a str, u32);
 
 /// A rule of an object as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ pub struct Weight {
 pub fn shift(
     object: &Object,
     rule: Option<&RuleName>,
-    wanted: &[Wanted<'_>],
+    wanted: &[WantedShare<'_>],
     subsets: impl Fn(&str) -> Vec<String>,
 ) -> Result<Edit, String> {
     let rules = Rules::of(object)?;
@@ -89,7 +89,7 @@ pub fn shift(
     let path = rules.path(at);
     let list = document.pointer_mut(&path).and_then(Value::as_array_mut);
     let list = list.ok_or_else(|| format!("{} has no route to edit", object.key))?;
-    let mut found: Vec<Destination> = list.iter().map(|entry| destination(object, entry)).collect();
+    let mut found: Vec<WrittenDestination> = list.iter().map(|entry| destination(object, entry)).collect();
     let mut before: Vec<Option<u64>> = found.iter().map(|one| Some(one.counted(found.len()))).collect();
     let mut given: Vec<Option<u64>> = vec![None; found.len()];
     for (name, share) in wanted {
@@ -189,7 +189,7 @@ impl<'a> Rules<'a> {
 
     /// The rule that is meant. Where none is named: the only one, the only one in use, or the only one that has all the
     /// destinations.
-    fn chosen(&self, document: &Value, rule: Option<&RuleName>, wanted: &[Wanted<'_>]) -> Result<usize, String> {
+    fn chosen(&self, document: &Value, rule: Option<&RuleName>, wanted: &[WantedShare<'_>]) -> Result<usize, String> {
         let count = self.names.len();
         match rule {
             Some(RuleName::Index(index)) if *index < count => Ok(*index),
@@ -234,7 +234,7 @@ impl<'a> Rules<'a> {
 fn added(
     object: &Object,
     list: &[Value],
-    found: &[Destination],
+    found: &[WrittenDestination],
     name: &str,
     subsets: impl Fn(&str) -> Vec<String>,
 ) -> Result<Value, String> {
@@ -257,7 +257,7 @@ fn added(
     if let Some(index) = one_of(&others, name)? {
         return Ok(entries.into_iter().nth(index).unwrap_or_default());
     }
-    let known: Vec<&Destination> = found.iter().chain(&others).collect();
+    let known: Vec<&WrittenDestination> = found.iter().chain(&others).collect();
     let mut names: Vec<&str> = known.iter().take(MOST_NAMES).map(|one| one.shortest(&known)).collect();
     names.sort_unstable();
     names.dedup();

@@ -22,7 +22,7 @@ use std::borrow::Cow;
 
 use build::{Builder, measure};
 use fault::Mark;
-use parse::{Event, Parser};
+use parse::{Parser, YamlEvent};
 
 use super::node::{Node, Value};
 
@@ -110,7 +110,7 @@ struct Reader {
 impl Reader {
     /// A text of YAML.
     fn documents(&mut self, text: &str) {
-        for split::Part { line, text } in split::documents(text) {
+        for split::DocumentText { line, text } in split::documents(text) {
             if self.is_given_up(line) {
                 return;
             }
@@ -127,7 +127,7 @@ impl Reader {
             self.nodes.extend(nodes);
             return;
         }
-        for json::Part { text, line } in json::parts(text) {
+        for json::JsonPart { text, line } in json::parts(text) {
             if self.is_given_up(line) {
                 return;
             }
@@ -169,7 +169,7 @@ impl Reader {
         loop {
             let next = parser.next();
             let (event, mark) = next.map_err(|fault| words::explain(text, line, fault, parser.scanner.quoted))?;
-            if event == Event::End {
+            if event == YamlEvent::End {
                 break;
             }
             builder.take(event, mark.line).map_err(|wrong| {

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, fsync, mkdirat, op
 use rustix::io::Errno;
 
 use super::owners::Owners;
-use super::{Doubt, Error, Untrusted, path};
+use super::{Doubt, OpenError, Untrusted, path};
 
 /// Neither follows a link nor waits for the other end of a pipe.
 const PLAIN: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
@@ -32,7 +32,7 @@ pub struct Folder {
 impl Folder {
     /// Opens a folder, and makes it (mode 0700) with all above it where they are missing. Links above it are followed.
     /// Errors: the system refuses, it is no folder, or somebody else may write it or put another in its place.
-    pub fn make(path: &Path) -> Result<Self, Error> {
+    pub fn make(path: &Path) -> Result<Self, OpenError> {
         let owners = Owners::of_this_process();
         let found = path::walk(path, &owners, true)?;
         // It may be read by its user alone, so it is not opened by its name again.
@@ -49,13 +49,13 @@ impl Folder {
     }
 
     /// Opens a file of it to be locked, and makes it (mode 0600) where it is missing.
-    pub fn lock_file(&self, name: &str) -> Result<File, Error> {
+    pub fn lock_file(&self, name: &str) -> Result<File, OpenError> {
         let file = self.plain(&self.descriptor, name, OFlags::RDWR | OFlags::CREATE, Path::new(name))?;
         Ok(file)
     }
 
     /// The bytes of a file, `most` at most and one more if there are. None if it is not there.
-    pub fn read(&self, name: &Path, most: u64) -> Result<Option<Vec<u8>>, Error> {
+    pub fn read(&self, name: &Path, most: u64) -> Result<Option<Vec<u8>>, OpenError> {
         let opened = self
             .parent(name, false)
             .and_then(|(folder, last)| self.plain(self.or_this(folder.as_ref()), last, OFlags::RDONLY, name));
@@ -65,14 +65,14 @@ impl Folder {
                 file.take(most + 1).read_to_end(&mut bytes)?;
                 Ok(Some(bytes))
             }
-            Err(Error::System(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(OpenError::System(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Puts a whole file (mode 0600) in the place of another, by a file `beside` in this folder; with `durable` its bytes
     /// are on the disk before. Makes folders on the way. After an error the file is as it was.
-    pub fn replace(&self, name: &Path, text: &[u8], beside: &str, durable: bool) -> Result<(), Error> {
+    pub fn replace(&self, name: &Path, text: &[u8], beside: &str, durable: bool) -> Result<(), OpenError> {
         let (folder, last) = self.parent(name, true)?;
         // One that a crash left may be anything.
         remove_at(self.descriptor.as_fd(), beside)?;
@@ -94,26 +94,26 @@ impl Folder {
     }
 
     /// Removes a file; whether it was there.
-    pub fn remove(&self, name: &Path) -> Result<bool, Error> {
+    pub fn remove(&self, name: &Path) -> Result<bool, OpenError> {
         match self.parent(name, false) {
             Ok((folder, last)) => Ok(remove_at(self.or_this(folder.as_ref()), last)?),
-            Err(Error::System(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(OpenError::System(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Makes durable what was made, renamed and removed in this folder, or in one inside it.
-    pub fn sync(&self, name: &Path) -> Result<(), Error> {
+    pub fn sync(&self, name: &Path) -> Result<(), OpenError> {
         match self.inside(name, false) {
             Ok(Some(folder)) => Ok(fsync(folder)?),
             Ok(None) => Ok(fsync(&self.descriptor)?),
-            Err(Error::System(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(OpenError::System(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// Makes a folder inside (mode 0700), and all above it, where they are missing.
-    pub fn make_inside(&self, inside: &Path) -> Result<(), Error> {
+    pub fn make_inside(&self, inside: &Path) -> Result<(), OpenError> {
         self.inside(inside, true).map(drop)
     }
 
@@ -128,7 +128,7 @@ impl Folder {
     }
 
     /// The files below a folder inside that `wanted` has by name, sorted, relative to this one. Hidden ones are left out.
-    pub fn files(&self, inside: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Error> {
+    pub fn files(&self, inside: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, OpenError> {
         let (mut found, mut left) = (Vec::new(), vec![inside.to_owned()]);
         while let Some(folder) = left.pop() {
             let Some(opened) = self.inside(&folder, false)? else { continue };
@@ -154,13 +154,13 @@ impl Folder {
     }
 
     /// The folder that a file is in, none for this one, and the file's name in it.
-    fn parent<'a>(&self, name: &'a Path, make: bool) -> Result<(Option<OwnedFd>, &'a OsStr), Error> {
+    fn parent<'a>(&self, name: &'a Path, make: bool) -> Result<(Option<OwnedFd>, &'a OsStr), OpenError> {
         let last = name.file_name().ok_or(Errno::INVAL)?;
         Ok((self.inside(name.parent().unwrap_or(Path::new("")), make)?, last))
     }
 
     /// A folder inside; none for this one.
-    fn inside(&self, inside: &Path, make: bool) -> Result<Option<OwnedFd>, Error> {
+    fn inside(&self, inside: &Path, make: bool) -> Result<Option<OwnedFd>, OpenError> {
         let mut folder: Option<OwnedFd> = None;
         let mut so_far = PathBuf::new();
         for part in inside.components() {
@@ -184,7 +184,13 @@ impl Folder {
     }
 
     /// Opens a file that is no link, no device and nobody else's.
-    fn plain(&self, folder: impl AsFd, name: impl AsRef<OsStr>, flags: OFlags, shown: &Path) -> Result<File, Error> {
+    fn plain(
+        &self,
+        folder: impl AsFd,
+        name: impl AsRef<OsStr>,
+        flags: OFlags,
+        shown: &Path,
+    ) -> Result<File, OpenError> {
         let opened = openat(folder, name.as_ref(), flags | PLAIN, Mode::RUSR | Mode::WUSR);
         let file = opened.map_err(|error| self.refusal(error, shown))?;
         let path = self.path.join(shown);
@@ -199,7 +205,7 @@ impl Folder {
         inside.map_or(self.descriptor.as_fd(), AsFd::as_fd)
     }
 
-    fn check(&self, path: &Path, descriptor: impl AsFd) -> Result<(), Error> {
+    fn check(&self, path: &Path, descriptor: impl AsFd) -> Result<(), OpenError> {
         match self.owners.doubt(&fstat(&descriptor)?, descriptor) {
             Some(doubt) => Err(Untrusted::new(path, doubt).into()),
             None => Ok(()),
@@ -207,7 +213,7 @@ impl Folder {
     }
 
     /// A link is refused by the kernel: ELOOP, or ENOTDIR where a folder is wanted.
-    fn refusal(&self, error: Errno, inside: &Path) -> Error {
+    fn refusal(&self, error: Errno, inside: &Path) -> OpenError {
         match error {
             Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::ISDIR => {
                 Untrusted::new(&self.path.join(inside), Doubt::Link).into()

@@ -15,7 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, mkdirat, open as open_at_r
 use rustix::io::Errno;
 
 use super::owners::Owners;
-use super::{Doubt, Error, Untrusted};
+use super::{Doubt, OpenError, Untrusted};
 
 /// Links that are followed on one way, as the kernel does (`MAXSYMLINKS`, `path_resolution(7)`).
 const LINKS: usize = 40;
@@ -32,7 +32,7 @@ struct Step {
 }
 
 /// What was found at the end of a path.
-pub(super) struct Found {
+pub(super) struct PathEnd {
     /// Opened for its path alone.
     pub(super) descriptor: OwnedFd,
     pub(super) stat: Stat,
@@ -43,7 +43,7 @@ pub(super) struct Found {
 }
 
 /// Opens a file to be read. Errors: the system refuses, or somebody else may write it, or replace it on the way.
-pub fn open(path: &Path, owners: &Owners) -> Result<File, Error> {
+pub fn open(path: &Path, owners: &Owners) -> Result<File, OpenError> {
     let found = walk(path, owners, false)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match &found.parent {
@@ -58,8 +58,8 @@ pub fn open(path: &Path, owners: &Owners) -> Result<File, Error> {
 
 /// Looks whether somebody else may add files to a folder. Its files are still to be opened by [`open`]. Errors: the same
 /// as of [`open`].
-pub fn check_folder(path: &Path, owners: &Owners) -> Result<(), Error> {
-    let Found { descriptor, stat, path, .. } = walk(path, owners, false)?;
+pub fn check_folder(path: &Path, owners: &Owners) -> Result<(), OpenError> {
+    let PathEnd { descriptor, stat, path, .. } = walk(path, owners, false)?;
     match owners.doubt_of_list(&stat, descriptor) {
         Some(doubt) => Err(Untrusted::new(&path, doubt).into()),
         None => Ok(()),
@@ -68,7 +68,7 @@ pub fn check_folder(path: &Path, owners: &Owners) -> Result<(), Error> {
 
 /// Goes to the end of a path, which is not looked at itself; with `make`, folders that are missing are made with mode
 /// 0700.
-pub(super) fn walk(path: &Path, owners: &Owners, make: bool) -> Result<Found, Error> {
+pub(super) fn walk(path: &Path, owners: &Owners, make: bool) -> Result<PathEnd, OpenError> {
     let path = std::path::absolute(path)?;
     let mut left: Vec<OsString> = Vec::new();
     push(&mut left, &path);
@@ -111,7 +111,7 @@ pub(super) fn walk(path: &Path, owners: &Owners, make: bool) -> Result<Found, Er
             }
             _ if left.is_empty() => {
                 let parent = way.pop().map(|step| (step.folder, name));
-                return Ok(Found { descriptor, stat, path, parent });
+                return Ok(PathEnd { descriptor, stat, path, parent });
             }
             FileType::Directory => {
                 let is_shared = is_shared(&path, &stat, &descriptor, owners)?;
@@ -123,10 +123,10 @@ pub(super) fn walk(path: &Path, owners: &Owners, make: bool) -> Result<Found, Er
     // The path ends in a folder that was gone through already: `/`, or with `..`.
     let Some(Step { folder, path, .. }) = way.pop() else { return Err(Errno::NOENT.into()) };
     let stat = fstat(&folder)?;
-    Ok(Found { descriptor: folder, stat, path, parent: None })
+    Ok(PathEnd { descriptor: folder, stat, path, parent: None })
 }
 
-fn start(owners: &Owners) -> Result<Step, Error> {
+fn start(owners: &Owners) -> Result<Step, OpenError> {
     let path = PathBuf::from("/");
     let folder = open_at_root(&path, STEP | OFlags::DIRECTORY, Mode::empty())?;
     let is_shared = is_shared(&path, &fstat(&folder)?, &folder, owners)?;
@@ -134,7 +134,7 @@ fn start(owners: &Owners) -> Result<Step, Error> {
 }
 
 /// Whether a folder on the way is one for everybody, such as /tmp. Fails if others may replace what is in it.
-fn is_shared(path: &Path, stat: &Stat, folder: impl AsFd, owners: &Owners) -> Result<bool, Error> {
+fn is_shared(path: &Path, stat: &Stat, folder: impl AsFd, owners: &Owners) -> Result<bool, OpenError> {
     match owners.doubt_on_the_way(stat, folder) {
         None => Ok(false),
         Some(Doubt::Shared { .. }) => Ok(true),

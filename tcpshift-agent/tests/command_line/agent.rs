@@ -36,13 +36,13 @@ pub(super) fn route(name: &str, weight: u32) -> Value {
     })
 }
 
-fn apply(request: &ApplyRequest) -> Result<ChangeReply, Failure> {
+fn apply(request: &ApplyRequest) -> Result<ChangeReply, ApiFailure> {
     if request.documents.iter().any(|document| document.text.contains("HUGE")) {
-        return Err(Failure::new(Reason::TooLarge, "too large"));
+        return Err(ApiFailure::new(FailureReason::TooLarge, "too large"));
     }
     if request.documents.iter().any(|document| document.text.contains("BROKEN")) {
         let message = "nothing is stored: 1 object is invalid".to_owned();
-        return Err(Failure { reason: Reason::Invalid, message, problems: vec![problem(Severity::Error)] });
+        return Err(ApiFailure { reason: FailureReason::Invalid, message, problems: vec![problem(Severity::Error)] });
     }
     Ok(ChangeReply {
         results: vec![
@@ -76,17 +76,17 @@ fn shifted(request: &ShiftRequest, before: u32, weight: u32) -> ChangeReply {
     }
 }
 
-pub(super) async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
+pub(super) async fn app(mut inbox: mpsc::Receiver<admin::AdminCommand>) {
     let mut weight = 20;
     while let Some(command) = inbox.recv().await {
         match command {
-            admin::Command::Apply(request, reply) => drop(reply.send(apply(&request))),
-            admin::Command::HandOver(stream) => drop(stream),
-            admin::Command::Delete(request, reply) => {
+            admin::AdminCommand::Apply(request, reply) => drop(reply.send(apply(&request))),
+            admin::AdminCommand::HandOver(stream) => drop(stream),
+            admin::AdminCommand::Delete(request, reply) => {
                 let known = |object: &ObjectName| object.name == "tcp-echo" || request.ignore_not_found;
                 drop(reply.send(match request.objects.iter().find(|object| !known(object)) {
-                    Some(object) => Err(Failure::new(
-                        Reason::NotFound,
+                    Some(object) => Err(ApiFailure::new(
+                        FailureReason::NotFound,
                         format!("virtualservices.networking.istio.io {:?} not found", object.name),
                     )),
                     None => Ok(ChangeReply {
@@ -98,26 +98,26 @@ pub(super) async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                     }),
                 }));
             }
-            admin::Command::Shift(request, reply) if request.object.name == "from-file" => {
+            admin::AdminCommand::Shift(request, reply) if request.object.name == "from-file" => {
                 let message = "virtualservice from-file comes from routes.yaml:1: edit it there";
-                drop(reply.send(Err(Failure::new(Reason::Forbidden, message))));
+                drop(reply.send(Err(ApiFailure::new(FailureReason::Forbidden, message))));
             }
-            admin::Command::Shift(request, reply)
+            admin::AdminCommand::Shift(request, reply)
                 if request.shares.iter().map(|one| one.slots).sum::<u32>() > 10_000 =>
             {
-                drop(reply.send(Err(Failure::new(Reason::BadRequest, "more than 100 %"))));
+                drop(reply.send(Err(ApiFailure::new(FailureReason::BadRequest, "more than 100 %"))));
             }
-            admin::Command::Shift(request, reply) => {
+            admin::AdminCommand::Shift(request, reply) => {
                 let before = std::mem::replace(&mut weight, request.shares[0].slots / 100);
                 drop(reply.send(Ok(shifted(&request, before, weight))));
             }
-            admin::Command::Preview(request, reply) => {
+            admin::AdminCommand::Preview(request, reply) => {
                 let document =
                     ApplyRequest { documents: request.documents, namespace: None, dry_run: true, force: false };
                 let diff = request.delete.then(Diff::default);
                 drop(reply.send(apply(&document).map(|reply| ChangeReply { diff, ..reply })));
             }
-            admin::Command::Get(request, reply) => {
+            admin::AdminCommand::Get(request, reply) => {
                 let found = |items: &[&str]| {
                     let item = |name: &&str| Item { object: route(name, weight), origin: "applied".to_owned() };
                     Ok(GetReply { items: items.iter().map(item).collect(), resource_version: "5".to_owned() })
@@ -126,7 +126,7 @@ pub(super) async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                     (Some("virtualservice"), Some(name @ ("tcp-echo" | "other"))) => found(&[name]),
                     (Some(kind), Some(name)) => {
                         let message = format!("{kind}s.networking.istio.io {name:?} not found");
-                        Err(Failure::new(Reason::NotFound, message))
+                        Err(ApiFailure::new(FailureReason::NotFound, message))
                     }
                     (Some("virtualservice"), None) if request.namespace.as_deref() != Some("empty") => {
                         found(&["other", "tcp-echo"])
@@ -134,7 +134,7 @@ pub(super) async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                     _ => found(&[]),
                 }));
             }
-            admin::Command::Watch(request, reply) => {
+            admin::AdminCommand::Watch(request, reply) => {
                 let event = |object: Value, change| WatchEvent {
                     change,
                     kind: request.kind.clone(),
@@ -151,7 +151,7 @@ pub(super) async fn app(mut inbox: mpsc::Receiver<admin::Command>) {
                     filter: WatchFilter { kind: request.kind.clone(), namespace: None, name: None },
                 })));
             }
-            admin::Command::Status(reply) => drop(reply.send(Ok(StatusReply {
+            admin::AdminCommand::Status(reply) => drop(reply.send(Ok(StatusReply {
                 assignment: AssignmentStatus { by: "kernel".to_owned(), ..AssignmentStatus::default() },
                 version: "0.1.0".to_owned(),
                 pid: 1,

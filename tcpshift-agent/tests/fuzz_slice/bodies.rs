@@ -8,7 +8,7 @@ use tcpshift_agent::analyze::{Input, analyze};
 use tcpshift_agent::plan::Plan;
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::diff::diff;
-use tcpshift_agent::route::read::{Document, Entry, read, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_agent::route::write;
 use tcpshift_agent::route::yaml::{self, Documents};
@@ -31,11 +31,11 @@ pub(crate) fn reader(text: &str) -> usize {
         assert_eq!(again.nodes[0].to_json(), node.to_json(), "{written}");
     }
     for entry in read("fuzz.yaml", text, None).entries {
-        let Entry::Valid(object) = entry else { continue };
+        let ReadDocument::Valid(object) = entry else { continue };
         accepted += 1;
         let written = write::yaml(&object.document());
         let again = read("again.yaml", &written, None);
-        let [Entry::Valid(other)] = &again.entries[..] else {
+        let [ReadDocument::Valid(other)] = &again.entries[..] else {
             panic!("what was accepted is not accepted again: {:#?}\n{written}", again.problems)
         };
         assert_eq!((&object.key, &object.content), (&other.key, &other.content), "{written}");
@@ -63,7 +63,7 @@ pub(crate) fn compiles(text: &str) -> usize {
     let (entries, _) = read_all(&[document], None);
     let mut objects = BTreeMap::new();
     for entry in entries {
-        if let Entry::Valid(object) = entry {
+        if let ReadDocument::Valid(object) = entry {
             objects.entry(object.key.clone()).or_insert(*object);
         }
     }

@@ -20,7 +20,7 @@ use tcpshift_agent::plan::Plan;
 use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::route::object::Object;
 use tcpshift_agent::route::problem::{Problem, Severity};
-use tcpshift_agent::route::read::{Document, Entry, read_all};
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
 
@@ -130,7 +130,7 @@ fn objects(documents: &[String]) -> (Vec<Object>, Vec<Problem>) {
     let files: Vec<_> = files.map(|(at, text)| Document { name: format!("{at}.yaml"), text: text.clone() }).collect();
     let (entries, problems) = read_all(&files, None);
     let objects = entries.into_iter().filter_map(|entry| match entry {
-        Entry::Valid(object) => Some(*object),
+        ReadDocument::Valid(object) => Some(*object),
         _ => None,
     });
     (objects.collect(), problems.into_iter().filter(|problem| problem.severity == Severity::Error).collect())

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use tcpshift_agent::plan::{
-    Asked, Destination, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings, steer_name,
+    Destination, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings, Wish, steer_name,
 };
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::destination::policy;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 /// A plan as people read it. Numbers are left out.
 pub(crate) fn text(plan: &Plan) -> String {
@@ -39,7 +39,7 @@ fn listener(text: &mut String, listener: &Listener) {
     ways(text, rules, routes);
 }
 
-fn ways(text: &mut String, rules: &[Rule], routes: &[Arc<Route>]) {
+fn ways(text: &mut String, rules: &[RuleRow], routes: &[Arc<Route>]) {
     for rule in rules {
         let (source, destination) = (prefix(&rule.source), prefix(&rule.destination));
         line(text, 1, &format!("from {source} to {destination}: route {}", rule.route));
@@ -66,7 +66,7 @@ fn route(text: &mut String, place: usize, route: &Route) {
     if *on_empty == OnEmpty::Redistribute {
         about.push_str(", redistributed");
     }
-    if *asked != Asked::Auto {
+    if *asked != Wish::Auto {
         write!(about, ", asks for {asked:?}").expect("a string takes everything");
     }
     let Limits { idle_timeout, max_duration } = limits;

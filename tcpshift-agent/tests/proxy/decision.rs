@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tcpshift_agent::connections::Failure;
+use tcpshift_agent::connections::ConnectionFailure;
 use tcpshift_agent::plan::{HashTable, Unusable};
 use tcpshift_agent::route::model::policy::HashAlgorithm;
 use tcpshift_common::address::Prefix;
@@ -73,7 +73,7 @@ async fn a_refused_dial_tries_another_endpoint_and_no_other_destination() {
     }
     assert_eq!((served, refused), (20, 20));
     assert_eq!(world.destination(1).failures().count(), 0);
-    assert_eq!(world.destination(2).failures().collect::<Vec<_>>(), [(Failure::ConnectRefused, 20)]);
+    assert_eq!(world.destination(2).failures().collect::<Vec<_>>(), [(ConnectionFailure::ConnectRefused, 20)]);
     let endpoint = |number| world.connections.endpoints.get(number);
     assert_eq!(endpoint(2).opened.load(Relaxed), 20);
     assert!(endpoint(1).failed.load(Relaxed) > 0, "LEAST_REQUEST drew the dead one now and then");
@@ -99,7 +99,7 @@ async fn a_share_that_cannot_be_served_is_reset_and_counted() {
         }
     }
     assert_eq!(served, 10);
-    assert_eq!(world.destination(2).failures().collect::<Vec<_>>(), [(Failure::UnknownSubset, 10)]);
+    assert_eq!(world.destination(2).failures().collect::<Vec<_>>(), [(ConnectionFailure::UnknownSubset, 10)]);
     assert_eq!(world.destination(2).opened.load(Relaxed), 10);
     world.ends_empty().await;
 }

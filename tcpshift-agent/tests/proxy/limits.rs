@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tcpshift_agent::connections::{Ended, Failure};
+use tcpshift_agent::connections::{ConnectionFailure, Ended};
 use tcpshift_agent::plan::{Keepalive, Limits, Settings};
 use tcpshift_common::address::Prefix;
 use tcpshift_common::decide::steer;
@@ -57,10 +57,10 @@ async fn no_more_connections_than_the_limit_live_at_once() {
     while open.len() < 7 {
         open.push(served(at.address).await.unwrap());
     }
-    let refused = world.destination(1).failed(Failure::ConnectionLimit);
+    let refused = world.destination(1).failed(ConnectionFailure::ConnectionLimit);
     assert!(refused >= 33);
     assert!(served(at.address).await.is_none(), "one more is reset");
-    assert_eq!(world.destination(1).failed(Failure::ConnectionLimit), refused + 1);
+    assert_eq!(world.destination(1).failed(ConnectionFailure::ConnectionLimit), refused + 1);
     // Who goes makes room.
     open.pop();
     until("one has gone", || world.connections.active() == 6).await;
@@ -120,7 +120,7 @@ async fn an_endpoint_that_does_not_answer_costs_its_own_timeout() {
     let mut client = soon(TcpStream::connect(at.address)).await.unwrap();
     assert!(!answers(&mut client).await);
     assert!(begun.elapsed() >= Duration::from_millis(190) && begun.elapsed() < Duration::from_secs(2));
-    assert_eq!(world.destination(1).failed(Failure::ConnectTimeout), 1);
+    assert_eq!(world.destination(1).failed(ConnectionFailure::ConnectTimeout), 1);
     world.ends_empty().await;
 }
 

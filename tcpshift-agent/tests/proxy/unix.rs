@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tcpshift_agent::connections::Failure;
+use tcpshift_agent::connections::ConnectionFailure;
 use tcpshift_agent::plan::{EndpointAddress, Plan};
 use tcpshift_common::decide::steer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -85,9 +85,11 @@ async fn a_unix_socket_that_is_not_there_or_not_served_refuses() {
     let (none, dead) = (text(&folder.path().join("none.sock")), text(&folder.path().join("dead.sock")));
     drop(UnixListener::bind(&dead).unwrap());
     let long = format!("/{}", "x".repeat(200));
-    for (path, reason) in
-        [(&none, Failure::ConnectRefused), (&dead, Failure::ConnectRefused), (&long, Failure::ConnectFailed)]
-    {
+    for (path, reason) in [
+        (&none, ConnectionFailure::ConnectRefused),
+        (&dead, ConnectionFailure::ConnectRefused),
+        (&long, ConnectionFailure::ConnectFailed),
+    ] {
         let at = reserve("127.0.0.1");
         let world = World::new(&towards(&at, &[path])).await;
         if let Ok(mut client) = soon(TcpStream::connect(at.address)).await {

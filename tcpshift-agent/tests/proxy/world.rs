@@ -9,12 +9,12 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tcpshift_agent::connections::{Connections, DestinationCount};
 use tcpshift_agent::plan::weigh::{Layout, WeightTable};
-use tcpshift_agent::plan::{Asked, Destination, Endpoint, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable};
+use tcpshift_agent::plan::{Destination, Endpoint, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable, Wish};
 use tcpshift_agent::proxy::Proxy;
 use tcpshift_common::address::Prefix;
 use tcpshift_common::decide::{Steer, steer};
 use tcpshift_common::destination::{self, policy};
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -88,7 +88,7 @@ pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAdd
         .iter()
         .map(|&(number, address)| {
             upto += 1;
-            Endpoint { address: address.into(), decides: destination::Endpoint { number, weight: 1, upto } }
+            Endpoint { address: address.into(), decides: destination::EndpointFacts { number, weight: 1, upto } }
         })
         .collect();
     Destination {
@@ -101,7 +101,7 @@ pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAdd
         slots: 0,
         settings: Settings::default(),
         unusable: endpoints.is_empty().then_some(Unusable::NoEndpoint),
-        decides: destination::Destination {
+        decides: destination::DestinationFacts {
             number,
             endpoints: endpoints.len() as u32,
             weight: upto,
@@ -131,7 +131,7 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
         steer: Steer { by, v4_bits: 32, v6_bits: 128 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
-        asked: Asked::Auto,
+        asked: Wish::Auto,
         destinations,
         table,
     })
@@ -139,7 +139,7 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
 
 /// A listener whose routes are each for a set of clients.
 pub(crate) fn listener(number: u32, address: SocketAddr, routes: &[(Prefix, Arc<Route>)]) -> Arc<Listener> {
-    let rules = routes.iter().zip(0..).map(|((source, _), route)| Rule::new(*source, Prefix::ANY, route)).collect();
+    let rules = routes.iter().zip(0..).map(|((source, _), route)| RuleRow::new(*source, Prefix::ANY, route)).collect();
     let routes = routes.iter().map(|(_, route)| Arc::clone(route)).collect();
     Arc::new(Listener { number, name: format!("default/gw:tcp-{number}"), address, rules, routes })
 }

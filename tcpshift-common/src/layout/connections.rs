@@ -2,7 +2,7 @@
 //!
 //! It must not know who writes and who reads.
 
-use super::{Assignment, EndpointPlace};
+use super::{AddressPort, Assignment};
 use crate::address::Address;
 
 /// Map `sums`, by the number of a destination: its connections that the kernel steers.
@@ -117,7 +117,7 @@ pub struct FlowRow {
     /// When, in nanoseconds of the monotonic clock.
     pub began: u64,
     /// The endpoint, if it was handed to one.
-    pub endpoint: EndpointPlace,
+    pub endpoint: AddressPort,
     /// What was decided.
     pub assignment: Assignment,
     /// One of [`fate`].

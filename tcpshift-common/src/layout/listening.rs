@@ -53,7 +53,7 @@ pub const GROUP_WORDS: u32 = 2;
 /// An address and port; the key of map `own_endpoints`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EndpointPlace {
+pub struct AddressPort {
     /// Address.
     pub address: Address,
     /// Host order.
@@ -66,5 +66,5 @@ pub struct EndpointPlace {
 const _: () = {
     assert!(size_of::<ListeningKey>() == 24);
     assert!(size_of::<GroupRow>() == GROUP_WORDS as usize * 8);
-    assert!(size_of::<EndpointPlace>() == 24);
+    assert!(size_of::<AddressPort>() == 24);
 };

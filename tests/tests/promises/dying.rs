@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tcpshift_agent::handover::give::{Estate, give};
-use tcpshift_agent::handover::{Channel, Names};
+use tcpshift_agent::handover::{Channel, HostAddresses};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{GATEWAY, ask};
 use tcpshift_tests::echo::tcp_echo;
@@ -35,7 +35,8 @@ fn dies_after_hello(world: &World, requests: std::os::unix::net::UnixListener) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut channel = Channel::new(tokio::net::UnixStream::from_std(stream).unwrap()).unwrap();
-        let estate = Estate { admin: (requests.into(), lock), state, names: Names::default(), activated: Vec::new() };
+        let estate =
+            Estate { admin: (requests.into(), lock), state, names: HostAddresses::default(), activated: Vec::new() };
         let given = give(&mut channel, estate, async |_| Err(std::io::Error::other("it dies"))).await;
         given.unwrap_err();
     });

@@ -13,7 +13,7 @@ pub(crate) const WATCHED: [&str; 4] =
 
 /// How an object compares to its sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ObjectState {
     /// There is none.
     Absent,
     /// It was built from other sources.
@@ -38,12 +38,12 @@ pub(crate) fn stamp(workspace: &Path) -> PathBuf {
 }
 
 /// Compares the object with its sources.
-pub(crate) fn state(workspace: &Path) -> io::Result<State> {
+pub(crate) fn state(workspace: &Path) -> io::Result<ObjectState> {
     if !object(workspace).is_file() {
-        return Ok(State::Absent);
+        return Ok(ObjectState::Absent);
     }
     let stamp = std::fs::read_to_string(stamp(workspace)).unwrap_or_default();
-    Ok(if stamp == hash(workspace)? { State::Current } else { State::Stale })
+    Ok(if stamp == hash(workspace)? { ObjectState::Current } else { ObjectState::Stale })
 }
 
 /// The number: FNV-1a over the names and the texts of all sources.

@@ -39,7 +39,7 @@ pub(crate) struct Archive {
 
 /// A kernel that the archive has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kernel {
+pub(crate) struct ArchivedKernel {
     pub(crate) version: Version,
     /// Packages that have its files, each as `NAME=VERSION`.
     pub(crate) packages: Vec<String>,
@@ -107,18 +107,18 @@ impl Archive {
     }
 
     /// All kernels that it has, by version; of a version that several suites have, the package that is named last.
-    pub(crate) fn kernels(&self) -> Result<BTreeMap<Version, Kernel>> {
+    pub(crate) fn kernels(&self) -> Result<BTreeMap<Version, ArchivedKernel>> {
         let names = said(self.apt("apt-cache").args(["pkgnames", "linux-image-"]))?;
         let mut names: Vec<&str> = names.lines().filter(|name| name.ends_with(FLAVOUR)).collect();
         names.sort_unstable();
         ensure!(!names.is_empty(), "the lists of packages name no kernel; is the archive reached?");
         let shown = said(self.apt("apt-cache").arg("show").args(names))?;
-        let kernels: Vec<Kernel> = shown.split("\n\n").filter_map(kernel).collect();
+        let kernels: Vec<ArchivedKernel> = shown.split("\n\n").filter_map(kernel).collect();
         Ok(kernels.into_iter().map(|kernel| (kernel.version, kernel)).collect())
     }
 
     /// Downloads a kernel's packages, and unpacks them into a folder.
-    pub(crate) fn unpack(&self, kernel: &Kernel, to: &Path) -> Result<()> {
+    pub(crate) fn unpack(&self, kernel: &ArchivedKernel, to: &Path) -> Result<()> {
         let packages = self.folder.join("packages");
         // A run that was interrupted may have left another kernel's, or half of one.
         remove(&packages)?;
@@ -192,7 +192,7 @@ fn sources([main, security]: &[String; 2]) -> String {
 
 /// Reads what `apt-cache show` says of one package. Others that it depends on in its own version have the files where it is
 /// empty, as since 7.2.
-fn kernel(shown: &str) -> Option<Kernel> {
+fn kernel(shown: &str) -> Option<ArchivedKernel> {
     let field = |name: &str| {
         let mut lines = shown.lines();
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
@@ -206,7 +206,7 @@ fn kernel(shown: &str) -> Option<Kernel> {
     let depends = field("Depends").unwrap_or_default().split(", ").filter(with_files);
     let depends: Vec<String> = depends.filter_map(|one| Some(format!("{}={number}", one.split(' ').next()?))).collect();
     let packages = if depends.is_empty() { vec![format!("{name}={number}")] } else { depends };
-    Some(Kernel { version, packages })
+    Some(ArchivedKernel { version, packages })
 }
 
 #[cfg(test)]

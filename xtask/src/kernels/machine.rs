@@ -43,7 +43,7 @@ pub(crate) enum Accelerator {
 impl Accelerator {
     /// The processor itself if this machine comes to its first process so. That `/dev/kvm` can be opened is not enough: in a
     /// machine that is virtual itself, its instructions may be emulated only in part.
-    pub(crate) fn find(machine: &Machine) -> Result<Self> {
+    pub(crate) fn find(machine: &VirtualMachine) -> Result<Self> {
         if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
             return Ok(Self::Software);
         }
@@ -80,7 +80,7 @@ const END: &str = "end ";
 
 /// What is started.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub(crate) struct VirtualMachine {
     pub(crate) kernel: PathBuf,
     pub(crate) system: PathBuf,
     /// Where its console is written to.
@@ -92,7 +92,7 @@ pub(crate) struct Machine {
 
 /// A machine that has ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct MachineEnd {
     /// The kernel's own name for itself; empty if its first process never ran.
     pub(crate) release: String,
     /// How often it was started until its first process ran.
@@ -104,9 +104,9 @@ pub(crate) struct Ended {
     pub(crate) fault: Option<String>,
 }
 
-impl Machine {
+impl VirtualMachine {
     /// Starts it, and hands out what its first process says, line by line; again if that never runs.
-    pub(crate) fn run(&self, accelerator: Accelerator, mut told: impl FnMut(&str)) -> Result<Ended> {
+    pub(crate) fn run(&self, accelerator: Accelerator, mut told: impl FnMut(&str)) -> Result<MachineEnd> {
         let started = Instant::now();
         for boots in 1..=BOOTS {
             let begin = Instant::now();
@@ -125,11 +125,11 @@ impl Machine {
                 }
             };
             let fault = unfinished(code.as_deref(), end).map(|why| self.fault(&why));
-            return Ok(Ended { release, boots, booted, seconds: begin.elapsed().as_secs_f64(), fault });
+            return Ok(MachineEnd { release, boots, booted, seconds: begin.elapsed().as_secs_f64(), fault });
         }
         let seconds = started.elapsed().as_secs_f64();
         let fault = Some(self.fault(&format!("its first process never ran, of {BOOTS} boots")));
-        Ok(Ended { release: String::new(), boots: BOOTS, booted: seconds, seconds, fault })
+        Ok(MachineEnd { release: String::new(), boots: BOOTS, booted: seconds, seconds, fault })
     }
 
     /// Why it failed, with what the kernel and qemu said last.

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use super::budgets::verified;
 use super::exceptions::EXCEPTIONS;
-use super::verdict::{Judged, Verdict};
+use super::verdict::{Judged, ScenarioVerdict};
 use super::version::Version;
 use super::{REPORT, Tried};
 
 /// One verdict, as it comes.
-pub(super) fn line(kernel: Version, verdict: &Verdict, judged: Judged) -> String {
-    let Verdict { scenario, seconds, said, .. } = verdict;
+pub(super) fn line(kernel: Version, verdict: &ScenarioVerdict, judged: Judged) -> String {
+    let ScenarioVerdict { scenario, seconds, said, .. } = verdict;
     let said = one_line(said);
     let state = match judged {
         Judged::Right => "right".to_owned(),
@@ -62,7 +62,7 @@ fn scenarios(tried: &[Tried]) -> Vec<&str> {
     names
 }
 
-fn find<'a>(tried: &'a Tried, scenario: &str) -> Option<&'a (Verdict, Judged)> {
+fn find<'a>(tried: &'a Tried, scenario: &str) -> Option<&'a (ScenarioVerdict, Judged)> {
     tried.verdicts.iter().find(|(verdict, _)| verdict.scenario == scenario)
 }
 
@@ -155,7 +155,8 @@ pub(super) fn document(tried: &[Tried]) -> String {
 fn failures(text: &mut String, tried: &Tried) {
     let programs = tried.doctor["programs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let refused: Vec<_> = programs.iter().filter(|program| program["works"] == false).collect();
-    let failed: Vec<&Verdict> = tried.verdicts.iter().map(|(verdict, _)| verdict).filter(|one| !one.is_right).collect();
+    let failed: Vec<&ScenarioVerdict> =
+        tried.verdicts.iter().map(|(verdict, _)| verdict).filter(|one| !one.is_right).collect();
     if refused.is_empty() && failed.is_empty() && tried.faults.is_empty() {
         return;
     }

@@ -8,7 +8,7 @@ use super::version::Version;
 
 /// What one scenario came to, as `scenarios run` says it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Verdict {
+pub(crate) struct ScenarioVerdict {
     pub(crate) scenario: String,
     pub(crate) is_right: bool,
     pub(crate) seconds: f64,
@@ -18,13 +18,13 @@ pub(crate) struct Verdict {
 
 /// A line that `scenarios run` prints.
 #[derive(Debug)]
-pub(crate) enum Line {
-    Verdict(Verdict),
+pub(crate) enum ScenarioLine {
+    Verdict(ScenarioVerdict),
     /// What `doctor -o json` prints.
     Doctor(Value),
 }
 
-impl Line {
+impl ScenarioLine {
     pub(crate) fn read(text: &str) -> Result<Self> {
         let mut line: Value = serde_json::from_str(text).with_context(|| format!("it says, and is no JSON: {text}"))?;
         if let Some(report) = line.get_mut("doctor") {
@@ -32,7 +32,7 @@ impl Line {
         }
         let text =
             |name: &str| line[name].as_str().map(str::to_owned).with_context(|| format!("a verdict has no {name}"));
-        Ok(Self::Verdict(Verdict {
+        Ok(Self::Verdict(ScenarioVerdict {
             scenario: text("scenario")?,
             is_right: text("verdict")? == "right",
             seconds: line["seconds"].as_f64().context("a verdict has no seconds")?,
@@ -64,11 +64,11 @@ impl Judged {
 }
 
 /// Holds a verdict against the list.
-pub(crate) fn judge(kernel: Version, verdict: &Verdict) -> Judged {
+pub(crate) fn judge(kernel: Version, verdict: &ScenarioVerdict) -> Judged {
     judge_by(&EXCEPTIONS, kernel, verdict)
 }
 
-fn judge_by(exceptions: &[Exception], kernel: Version, verdict: &Verdict) -> Judged {
+fn judge_by(exceptions: &[Exception], kernel: Version, verdict: &ScenarioVerdict) -> Judged {
     let listed: Vec<&Exception> =
         exceptions.iter().filter(|exception| exception.covers(kernel, &verdict.scenario)).collect();
     match listed[..] {
@@ -93,8 +93,8 @@ mod tests {
         why: "atomics",
     }];
 
-    fn verdict(scenario: &str, is_right: bool, said: &str) -> Verdict {
-        Verdict { scenario: scenario.to_owned(), is_right, seconds: 1.0, said: said.to_owned() }
+    fn verdict(scenario: &str, is_right: bool, said: &str) -> ScenarioVerdict {
+        ScenarioVerdict { scenario: scenario.to_owned(), is_right, seconds: 1.0, said: said.to_owned() }
     }
 
     #[test]
@@ -115,11 +115,11 @@ mod tests {
     #[test]
     fn lines_are_read() {
         let line = r#"{"scenario":"auto","verdict":"late","seconds":60.5,"said":"why"}"#;
-        let Line::Verdict(found) = Line::read(line).unwrap() else { panic!("{line}") };
-        assert_eq!(found, Verdict { seconds: 60.5, ..verdict("auto", false, "why") });
+        let ScenarioLine::Verdict(found) = ScenarioLine::read(line).unwrap() else { panic!("{line}") };
+        assert_eq!(found, ScenarioVerdict { seconds: 60.5, ..verdict("auto", false, "why") });
         assert!(
-            matches!(Line::read(r#"{"doctor":{"works":true}}"#).unwrap(), Line::Doctor(report) if report["works"] == true)
+            matches!(ScenarioLine::read(r#"{"doctor":{"works":true}}"#).unwrap(), ScenarioLine::Doctor(report) if report["works"] == true)
         );
-        assert!(Line::read("[  12.3] a line of the kernel").is_err());
+        assert!(ScenarioLine::read("[  12.3] a line of the kernel").is_err());
     }
 }

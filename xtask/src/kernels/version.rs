@@ -44,7 +44,7 @@ impl FromStr for Version {
 
 /// A kernel that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum KernelChoice {
     /// The newest of a series, such as `6.12`.
     Series(u32, u32),
     /// That one, such as `6.12.43`; the newest of its series where the archive has it no more.
@@ -53,7 +53,7 @@ pub(crate) enum Asked {
     Newest,
 }
 
-impl Asked {
+impl KernelChoice {
     /// The one of those that are there; none if the archive has nothing of the series.
     pub(crate) fn choose(self, there: &[Version]) -> Option<Version> {
         let newest = |is_meant: &dyn Fn(&Version) -> bool| there.iter().copied().filter(|one| is_meant(one)).max();
@@ -65,7 +65,7 @@ impl Asked {
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for KernelChoice {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Newest => to.write_str("newest"),
@@ -75,7 +75,7 @@ impl fmt::Display for Asked {
     }
 }
 
-impl FromStr for Asked {
+impl FromStr for KernelChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn what_is_there_no_more_is_the_newest_of_its_series() {
         let there = ["5.10.262", "6.12.43", "6.12.118", "6.12.9", "7.3.4"].map(version);
-        let chosen = |asked: &str| asked.parse::<Asked>().unwrap().choose(&there).map(|one| one.to_string());
+        let chosen = |asked: &str| asked.parse::<KernelChoice>().unwrap().choose(&there).map(|one| one.to_string());
         for (asked, expected) in [
             ("5.10", Some("5.10.262")),
             ("6.12", Some("6.12.118")),
@@ -124,7 +124,7 @@ mod tests {
             assert_eq!(chosen(asked).as_deref(), expected, "{asked}");
         }
         for wrong in ["", "6", "six", "6.1.2.3", "-1.2"] {
-            assert!(wrong.parse::<Asked>().is_err(), "{wrong}");
+            assert!(wrong.parse::<KernelChoice>().is_err(), "{wrong}");
         }
     }
 }

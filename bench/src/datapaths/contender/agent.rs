@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{Edit, version_of};
+use super::{WeightEdit, version_of};
 use crate::datapaths::namespace::Namespace;
 use crate::datapaths::process::{Process, Setting};
-use crate::datapaths::world::World;
+use crate::datapaths::world::BenchWorld;
 
 const SOCKET: &str = "admin.sock";
 
@@ -24,7 +24,7 @@ pub(super) fn version(setting: &Setting) -> Result<String> {
 /// Starts one that has no object yet. `around` is a program that runs it, with its own words.
 pub(super) fn start(
     setting: &Setting,
-    world: &World,
+    world: &BenchWorld,
     namespace: &Namespace,
     around: &[&str],
     words: &[&str],
@@ -40,14 +40,14 @@ pub(super) fn start(
 }
 
 /// Gives it objects.
-pub(super) fn apply(world: &World, text: &str) -> Result<()> {
+pub(super) fn apply(world: &BenchWorld, text: &str) -> Result<()> {
     world.write("routes.yaml", text)?;
     post(world, "apply", &json!({"documents": [{"name": "routes.yaml", "text": text}]}))
 }
 
 /// Gives the versions other weights, which is durable when it returns.
-pub(super) fn edit() -> Edit {
-    Box::new(|world: &World, _: Option<&Process>, weights: [u32; 2]| {
+pub(super) fn edit() -> WeightEdit {
+    Box::new(|world: &BenchWorld, _: Option<&Process>, weights: [u32; 2]| {
         let shares = json!([
             {"subset": "v1", "slots": weights[0] * 100},
             {"subset": "v2", "slots": weights[1] * 100},
@@ -56,7 +56,7 @@ pub(super) fn edit() -> Edit {
     })
 }
 
-fn post(world: &World, path: &str, body: &serde_json::Value) -> Result<()> {
+fn post(world: &BenchWorld, path: &str, body: &serde_json::Value) -> Result<()> {
     let mut stream = UnixStream::connect(world.file(SOCKET)).context("cannot connect to the admin socket")?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).context("cannot set a deadline")?;
     let body = body.to_string();
@@ -73,7 +73,7 @@ fn post(world: &World, path: &str, body: &serde_json::Value) -> Result<()> {
 }
 
 /// A service of this host's programs or others' with two versions, that a route names `bench`.
-pub(super) fn service(world: &World) -> String {
+pub(super) fn service(world: &BenchWorld) -> String {
     let entry = |number: usize| {
         let address = world.versions[number];
         format!(
@@ -102,7 +102,7 @@ pub(super) fn subsets(host: &str) -> String {
 }
 
 /// A Gateway that serves the front's port, and its route to the service of [`service`]. `annotations` are the route's.
-pub(super) fn gateway(world: &World, annotations: &str, weights: [u32; 2]) -> String {
+pub(super) fn gateway(world: &BenchWorld, annotations: &str, weights: [u32; 2]) -> String {
     format!(
         "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: bench}}\nspec:\n  servers:\n  \
          - {{port: {{number: {}, name: tcp, protocol: TCP}}, hosts: ['*']}}\n\

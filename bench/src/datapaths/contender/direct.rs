@@ -1,10 +1,10 @@
 //! Nobody between client and server: what all others are ratios to.
 
-use super::{Contender, EVERYWHERE, Running};
+use super::{Contender, EVERYWHERE, RunningContender};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "direct",
     topologies: &EVERYWHERE,
     version: |_| Ok("no balancer".to_owned()),
-    start: |_, world| Ok(Running { to: world.direct, process: None, edit: None }),
+    start: |_, world| Ok(RunningContender { to: world.direct, process: None, edit: None }),
 };

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Contender, EVERYWHERE, Running, WEIGHTS, version_of};
+use super::{Contender, EVERYWHERE, RunningContender, WEIGHTS, version_of};
 use crate::datapaths::process::{Process, Setting};
-use crate::datapaths::world::World;
+use crate::datapaths::world::BenchWorld;
 
 pub(super) const CONTENDER: Contender = Contender { name: "envoy", topologies: &EVERYWHERE, version, start };
 
@@ -23,17 +23,17 @@ fn version(setting: &Setting) -> Result<String> {
     Ok(version.split('/').nth(1).unwrap_or(&version).to_owned())
 }
 
-fn start(setting: &Setting, world: &World) -> Result<Running> {
+fn start(setting: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     let file = world.write("envoy.json", &format!("{:#}\n", configuration(world)))?;
     let (program, workers) = (program(setting).to_string_lossy().into_owned(), setting.cores.len().to_string());
     let words = ["-c", &file, "--concurrency", &workers, "--disable-hot-restart", "-l", "warning"];
     let command = [&[program.as_str()], words.as_slice()].concat();
     let mut process = Process::start(setting, &world.balancer, &command, &[], &world.file("envoy.log"))?;
     world.await_front(&mut process)?;
-    Ok(Running { to: world.front, process: Some(process), edit: None })
+    Ok(RunningContender { to: world.front, process: Some(process), edit: None })
 }
 
-fn configuration(world: &World) -> Value {
+fn configuration(world: &BenchWorld) -> Value {
     let address = |address: std::net::SocketAddrV4| json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}});
     let cluster = |number: usize| {
         let endpoint = json!({"endpoint": {"address": address(world.versions[number])}});

@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Contender, EVERYWHERE, Running, WEIGHTS, version_of};
+use super::{Contender, EVERYWHERE, RunningContender, WEIGHTS, version_of};
 use crate::datapaths::process::{Process, Setting};
-use crate::datapaths::world::World;
+use crate::datapaths::world::BenchWorld;
 
 pub(super) const COPY: Contender =
     Contender { name: "haproxy", topologies: &EVERYWHERE, version, start: |setting, world| start(setting, world, "") };
@@ -25,7 +25,7 @@ fn version(_: &Setting) -> Result<String> {
     version_of("haproxy", &["-v"], 2)
 }
 
-fn start(setting: &Setting, world: &World, option: &str) -> Result<Running> {
+fn start(setting: &Setting, world: &BenchWorld, option: &str) -> Result<RunningContender> {
     let (threads, socket) = (setting.cores.len(), world.file(SOCKET));
     let ([first, second], [v1, v2]) = (WEIGHTS, world.versions);
     // Descriptors are kept for every pipe it may have: by default so many that they would not fit.
@@ -41,17 +41,17 @@ fn start(setting: &Setting, world: &World, option: &str) -> Result<Running> {
     let mut process =
         Process::start(setting, &world.balancer, &["haproxy", "-db", "-f", &file], &[], &world.file("haproxy.log"))?;
     world.await_front(&mut process)?;
-    let edit = |world: &World, _: Option<&Process>, weights: [u32; 2]| {
+    let edit = |world: &BenchWorld, _: Option<&Process>, weights: [u32; 2]| {
         for (name, weight) in ["v1", "v2"].iter().zip(weights) {
             command(world, &format!("set server versions/{name} weight {weight}"))?;
         }
         Ok(())
     };
-    Ok(Running { to: world.front, process: Some(process), edit: Some(Box::new(edit)) })
+    Ok(RunningContender { to: world.front, process: Some(process), edit: Some(Box::new(edit)) })
 }
 
 /// One command to its runtime API, which answers nothing if all is well.
-fn command(world: &World, words: &str) -> Result<()> {
+fn command(world: &BenchWorld, words: &str) -> Result<()> {
     let mut stream = UnixStream::connect(world.file(SOCKET)).context("cannot connect to HAProxy's socket")?;
     stream.write_all(format!("{words}\n").as_bytes()).context("cannot write to HAProxy's socket")?;
     let mut answer = String::new();

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::{Contender, EVERYWHERE, Running, WEIGHTS, version_of};
+use super::{Contender, EVERYWHERE, RunningContender, WEIGHTS, version_of};
 use crate::datapaths::process::{Process, Setting};
-use crate::datapaths::world::World;
+use crate::datapaths::world::BenchWorld;
 
 pub(super) const CONTENDER: Contender = Contender { name: "nftables", topologies: &EVERYWHERE, version, start };
 
@@ -12,21 +12,21 @@ fn version(_: &Setting) -> Result<String> {
     Ok(version_of("nft", &["--version"], 1)?.trim_start_matches('v').to_owned())
 }
 
-fn start(_: &Setting, world: &World) -> Result<Running> {
+fn start(_: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     load(world, WEIGHTS)?;
     // The kernel keeps what it knows of a connection for two minutes after its end, and more than it can hold would be lost
     // at the rates of this measurement.
     world.balancer.set("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")?;
-    let edit = |world: &World, _: Option<&Process>, weights: [u32; 2]| load(world, weights);
-    Ok(Running { to: world.front, process: None, edit: Some(Box::new(edit)) })
+    let edit = |world: &BenchWorld, _: Option<&Process>, weights: [u32; 2]| load(world, weights);
+    Ok(RunningContender { to: world.front, process: None, edit: Some(Box::new(edit)) })
 }
 
 /// Puts the whole table in the place of what there is, at once.
-fn load(world: &World, weights: [u32; 2]) -> Result<()> {
+fn load(world: &BenchWorld, weights: [u32; 2]) -> Result<()> {
     world.balancer.run("nft", &["-f", "-"], Some(&table(world, weights)))
 }
 
-fn table(world: &World, weights: [u32; 2]) -> String {
+fn table(world: &BenchWorld, weights: [u32; 2]) -> String {
     let ([first, _], [v1, v2]) = (weights, world.versions);
     let parts = [(0, first, v1), (first, 100, v2)];
     let parts = parts.iter().filter(|(from, to, _)| from < to);

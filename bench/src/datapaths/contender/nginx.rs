@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
-use super::{Contender, EVERYWHERE, Running, WEIGHTS, version_of};
+use super::{Contender, EVERYWHERE, RunningContender, WEIGHTS, version_of};
 use crate::datapaths::process::{Process, Setting};
-use crate::datapaths::world::World;
+use crate::datapaths::world::BenchWorld;
 
 pub(super) const CONTENDER: Contender = Contender { name: "nginx", topologies: &EVERYWHERE, version, start };
 
@@ -20,20 +20,20 @@ fn version(_: &Setting) -> Result<String> {
     Ok(version_of("nginx", &["-v"], 2)?.trim_start_matches("nginx/").to_owned())
 }
 
-fn start(setting: &Setting, world: &World) -> Result<Running> {
+fn start(setting: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     let workers = setting.cores.len();
     let file = world.write("nginx.conf", &configuration(world, workers, WEIGHTS))?;
     let command = ["nginx", "-p", &*world.folder.to_string_lossy(), "-c", &file, "-e", "error.log"];
     let mut process = Process::start(setting, &world.balancer, &command, &[], &world.file("nginx.log"))?;
     world.await_front(&mut process)?;
-    let edit = move |world: &World, process: Option<&Process>, weights: [u32; 2]| {
+    let edit = move |world: &BenchWorld, process: Option<&Process>, weights: [u32; 2]| {
         world.write("nginx.conf", &configuration(world, workers, weights)).context("cannot change the weights")?;
         process.context("nginx has no process")?.signal(Signal::HUP)
     };
-    Ok(Running { to: world.front, process: Some(process), edit: Some(Box::new(edit)) })
+    Ok(RunningContender { to: world.front, process: Some(process), edit: Some(Box::new(edit)) })
 }
 
-fn configuration(world: &World, workers: usize, weights: [u32; 2]) -> String {
+fn configuration(world: &BenchWorld, workers: usize, weights: [u32; 2]) -> String {
     // Weight 0 is not a word of its.
     let server = |number: usize| match weights[number] {
         0 => format!("    server {} down;\n", world.versions[number]),

@@ -8,10 +8,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::Result;
 
-use super::{Contender, EVERYWHERE, Running, WEIGHTS, agent};
+use super::{Contender, EVERYWHERE, RunningContender, WEIGHTS, agent};
 use crate::datapaths::namespace::Namespace;
 use crate::datapaths::process::{Process, Setting};
-use crate::datapaths::world::World;
+use crate::datapaths::world::BenchWorld;
 use crate::datapaths::{Topology, cgroup};
 
 pub(super) const CONNECT: Contender = Contender {
@@ -30,12 +30,12 @@ const HOST: &str = "bench.example.com";
 /// An address of the service, which is nobody's.
 const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(240, 0, 0, 1), 9_000);
 
-fn connect(setting: &Setting, world: &World) -> Result<Running> {
+fn connect(setting: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     let process = start(setting, world, &world.balancer, &mesh(world, WEIGHTS))?;
     running(setting, world, SERVICE, process)
 }
 
-fn lookup(setting: &Setting, world: &World) -> Result<Running> {
+fn lookup(setting: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     // Gateway and endpoints are of one host.
     let to = SocketAddrV4::new(*world.direct.ip(), world.front.port());
     let objects =
@@ -44,7 +44,7 @@ fn lookup(setting: &Setting, world: &World) -> Result<Running> {
     running(setting, world, to, process)
 }
 
-fn start(setting: &Setting, world: &World, namespace: &Namespace, objects: &str) -> Result<Process> {
+fn start(setting: &Setting, world: &BenchWorld, namespace: &Namespace, objects: &str) -> Result<Process> {
     let mounts = format!(
         "echo $$ > '{}/cgroup.procs' && mount -t bpf bpf /sys/fs/bpf && mount --bind '{}' '{}' && exec \"$0\" \"$@\"",
         world.cgroup.below.display(),
@@ -57,13 +57,13 @@ fn start(setting: &Setting, world: &World, namespace: &Namespace, objects: &str)
     Ok(process)
 }
 
-fn running(setting: &Setting, world: &World, to: SocketAddrV4, mut process: Process) -> Result<Running> {
+fn running(setting: &Setting, world: &BenchWorld, to: SocketAddrV4, mut process: Process) -> Result<RunningContender> {
     process.until("steers connections", || world.is_answered(setting, to))?;
-    Ok(Running { to, process: Some(process), edit: Some(agent::edit()) })
+    Ok(RunningContender { to, process: Some(process), edit: Some(agent::edit()) })
 }
 
 /// A service with an address, two versions of it, and a route for clients inside a mesh.
-fn mesh(world: &World, weights: [u32; 2]) -> String {
+fn mesh(world: &BenchWorld, weights: [u32; 2]) -> String {
     let endpoint = |number: usize| {
         let address = world.versions[number];
         format!(

@@ -2,18 +2,18 @@
 
 use anyhow::Result;
 
-use super::{Contender, EVERYWHERE, Running, WEIGHTS, agent};
+use super::{Contender, EVERYWHERE, RunningContender, WEIGHTS, agent};
 use crate::datapaths::process::Setting;
-use crate::datapaths::world::World;
+use crate::datapaths::world::BenchWorld;
 
 pub(super) const CONTENDER: Contender =
     Contender { name: "tcpshift", topologies: &EVERYWHERE, version: agent::version, start };
 
-fn start(setting: &Setting, world: &World) -> Result<Running> {
+fn start(setting: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     let address = world.front.ip().to_string();
     let words = ["--datapath", "proxy", "--assign", "agent", "--listen-address", &address];
     let mut process = agent::start(setting, world, &world.balancer, &[], &words)?;
     agent::apply(world, &(agent::service(world) + &agent::gateway(world, "", WEIGHTS)))?;
     world.await_front(&mut process)?;
-    Ok(Running { to: world.front, process: Some(process), edit: Some(agent::edit()) })
+    Ok(RunningContender { to: world.front, process: Some(process), edit: Some(agent::edit()) })
 }

@@ -20,7 +20,7 @@ pub struct ShiftRequest {
     #[serde(default)]
     pub rule: Option<RuleName>,
     /// Destinations and their shares.
-    pub shares: Vec<Share>,
+    pub shares: Vec<ShiftShare>,
     /// Check and answer with what would change, store nothing.
     #[serde(default)]
     pub dry_run: bool,
@@ -29,7 +29,7 @@ pub struct ShiftRequest {
 /// One word `SUBSET=SHARE` or `BACKEND=SHARE`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Share {
+pub struct ShiftShare {
     /// As little of the destination's name as tells it apart. Of a VirtualService: `subset`, `host/subset` or
     /// `host:port/subset`; without a subset `host` or `host:port`. Of a TCPRoute: `backend`, `backend:port`, either with
     /// `namespace/` before it.

@@ -24,7 +24,7 @@ const BACKLOG: i32 = 128;
 
 /// A claimed admin socket. Dropping it removes the socket's file, if it is still this one.
 #[derive(Debug)]
-pub struct Listener {
+pub struct AdminListener {
     path: PathBuf,
     socket: Socket,
     /// Device and inode of the socket's file.
@@ -52,7 +52,7 @@ impl Claim {
 
     /// Makes the socket again if somebody has removed its file, and its lock too if that is gone. None if it is there. Fails
     /// if something else is there by now, or if another agent has the path.
-    pub fn renew(&self) -> anyhow::Result<Option<Listener>> {
+    pub fn renew(&self) -> anyhow::Result<Option<AdminListener>> {
         let shown = self.path.display();
         match fs::symlink_metadata(&self.path) {
             Ok(found) if (found.dev(), found.ino()) == self.identity => return Ok(None),
@@ -72,7 +72,7 @@ impl Claim {
             Lock::take(&self.path, &handed_over)?
         };
         let (socket, identity) = make_socket(&self.path)?;
-        Ok(Some(Listener { path: self.path.clone(), socket, identity, handed_over, lock }))
+        Ok(Some(AdminListener { path: self.path.clone(), socket, identity, handed_over, lock }))
     }
 
     /// From now on they belong to the other agent: this one removes neither when it ends.
@@ -81,7 +81,7 @@ impl Claim {
     }
 }
 
-impl Listener {
+impl AdminListener {
     /// Copies for another agent, should there be one.
     pub fn claim(&self) -> io::Result<Claim> {
         let (socket, lock) = (self.socket.try_clone()?.into(), self.lock.file.try_clone()?.into());
@@ -129,7 +129,7 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for AdminListener {
     fn drop(&mut self) {
         if !self.is_handed_over()
             && fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
@@ -150,7 +150,7 @@ pub(super) fn prepare(path: &Path) -> anyhow::Result<()> {
 }
 
 /// See [`super::bind`].
-pub(super) fn bind(path: &Path) -> anyhow::Result<Listener> {
+pub(super) fn bind(path: &Path) -> anyhow::Result<AdminListener> {
     let shown = path.display();
     SockAddr::unix(path)
         .with_context(|| format!("{shown} cannot name a socket (107 bytes at most): choose another by --admin"))?;
@@ -159,7 +159,7 @@ pub(super) fn bind(path: &Path) -> anyhow::Result<Listener> {
     let lock = Lock::take(path, &handed_over)?;
     clear(path)?;
     let (socket, identity) = make_socket(path)?;
-    Ok(Listener { path: path.to_owned(), socket, identity, handed_over, lock })
+    Ok(AdminListener { path: path.to_owned(), socket, identity, handed_over, lock })
 }
 
 /// Makes the socket at a path, and says what file it is.
@@ -183,7 +183,7 @@ fn is_at(path: &Path, file: &File) -> bool {
 }
 
 /// See [`super::adopt`].
-pub(super) fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<Listener> {
+pub(super) fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<AdminListener> {
     let shown = path.display();
     let (lock, lock_path) = (File::from(lock), Lock::path(path));
     let identity = |found: &fs::Metadata| (found.dev(), found.ino());
@@ -200,7 +200,7 @@ pub(super) fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Resu
     let lock = Lock { path: lock_path, file: lock, handed_over: Arc::clone(&handed_over) };
     // Should the takeover come to nothing, both are still the other's.
     handed_over.store(true, Ordering::Release);
-    Ok(Listener { path: path.to_owned(), socket, identity, handed_over, lock })
+    Ok(AdminListener { path: path.to_owned(), socket, identity, handed_over, lock })
 }
 
 /// Makes room at the path if a dead socket is there.

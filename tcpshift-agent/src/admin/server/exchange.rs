@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 use tokio::time::timeout;
 
 use super::Limits;
-use crate::admin::api::{Failure, Reason};
-use crate::admin::{Command, Commands, Reply};
+use crate::admin::api::{ApiFailure, FailureReason};
+use crate::admin::{AdminCommand, Commands, Reply};
 
 /// What every request needs.
 #[derive(Clone, Debug)]
@@ -32,26 +32,26 @@ pub(super) struct Api {
 
 /// A failure on its way to the client.
 #[derive(Debug)]
-pub(super) struct Refusal(pub(super) Failure);
+pub(super) struct RefusedRequest(pub(super) ApiFailure);
 
-impl Refusal {
-    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self(Failure::new(reason, message))
+impl RefusedRequest {
+    pub(super) fn new(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self(ApiFailure::new(reason, message))
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for RefusedRequest {
     fn into_response(self) -> Response {
         let status = match self.0.reason {
-            Reason::BadRequest => StatusCode::BAD_REQUEST,
-            Reason::Forbidden => StatusCode::FORBIDDEN,
-            Reason::NotFound => StatusCode::NOT_FOUND,
-            Reason::Conflict => StatusCode::CONFLICT,
-            Reason::Gone => StatusCode::GONE,
-            Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Reason::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
-            Reason::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-            Reason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            FailureReason::BadRequest => StatusCode::BAD_REQUEST,
+            FailureReason::Forbidden => StatusCode::FORBIDDEN,
+            FailureReason::NotFound => StatusCode::NOT_FOUND,
+            FailureReason::Conflict => StatusCode::CONFLICT,
+            FailureReason::Gone => StatusCode::GONE,
+            FailureReason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            FailureReason::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            FailureReason::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+            FailureReason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, axum::Json(self.0)).into_response()
     }
@@ -65,42 +65,43 @@ impl Api {
     }
 
     /// Asks app.
-    pub(super) async fn ask<R>(&self, command: impl FnOnce(Reply<R>) -> Command) -> Result<R, Refusal> {
-        let ending = || Refusal::new(Reason::Unavailable, "the agent is ending");
+    pub(super) async fn ask<R>(&self, command: impl FnOnce(Reply<R>) -> AdminCommand) -> Result<R, RefusedRequest> {
+        let ending = || RefusedRequest::new(FailureReason::Unavailable, "the agent is ending");
         let (reply, answer) = oneshot::channel();
         let exchange = async {
             self.commands.send(command(reply)).await.map_err(|_| ending())?;
-            answer.await.map_err(|_| ending())?.map_err(Refusal)
+            answer.await.map_err(|_| ending())?.map_err(RefusedRequest)
         };
         timeout(self.limits.reply_time, exchange).await.unwrap_or_else(|_| {
             let message = format!(
                 "the agent has not answered within {:?}; a change may still come into force: see `tcpshift-agent status`",
                 self.limits.reply_time
             );
-            Err(Refusal::new(Reason::Unavailable, message))
+            Err(RefusedRequest::new(FailureReason::Unavailable, message))
         })
     }
 
     /// Leaves a stream to app.
     pub(super) async fn hand_over(&self, stream: UnixStream) {
         // An agent that ends closes it.
-        self.commands.send(Command::HandOver(stream)).await.ok();
+        self.commands.send(AdminCommand::HandOver(stream)).await.ok();
     }
 
     /// Reads a request's body, asks app, answers.
     pub(super) async fn exchange<Q: DeserializeOwned, R: Serialize>(
         &self,
         request: Request,
-        command: fn(Q, Reply<R>) -> Command,
-    ) -> Result<axum::Json<R>, Refusal> {
+        command: fn(Q, Reply<R>) -> AdminCommand,
+    ) -> Result<axum::Json<R>, RefusedRequest> {
         // The permits are held until app has answered: parsed, a body takes no less memory.
         let (question, _held) = {
             let (bytes, held) = timeout(self.limits.body_time, self.body(request)).await.unwrap_or_else(|_| {
                 let message = format!("the request's body was not complete within {:?}", self.limits.body_time);
-                Err(Refusal::new(Reason::BadRequest, message))
+                Err(RefusedRequest::new(FailureReason::BadRequest, message))
             })?;
-            let question = serde_json::from_slice(&bytes)
-                .map_err(|error| Refusal::new(Reason::BadRequest, format!("the request's body: {error}")))?;
+            let question = serde_json::from_slice(&bytes).map_err(|error| {
+                RefusedRequest::new(FailureReason::BadRequest, format!("the request's body: {error}"))
+            })?;
             (question, held)
         };
         self.ask(|reply| command(question, reply)).await.map(axum::Json)
@@ -108,10 +109,13 @@ impl Api {
 
     /// The whole body. One that is too large is read to its end and thrown away, so that the client, which
     /// may only read once it has written, gets to see the answer.
-    async fn body(&self, request: Request) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refusal> {
+    async fn body(&self, request: Request) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), RefusedRequest> {
         let limit = self.limits.body;
-        let too_large = || Refusal::new(Reason::TooLarge, format!("a request has {} MiB at most", limit >> 20));
-        let busy = || Refusal::new(Reason::Unavailable, "the agent is busy with other large requests; try again");
+        let too_large =
+            || RefusedRequest::new(FailureReason::TooLarge, format!("a request has {} MiB at most", limit >> 20));
+        let busy = || {
+            RefusedRequest::new(FailureReason::Unavailable, "the agent is busy with other large requests; try again")
+        };
         // This client asked before it sends, and can be spared to.
         let asks = request.headers().contains_key(header::EXPECT);
         let announced =
@@ -124,8 +128,9 @@ impl Api {
         let mut bytes = Vec::new();
         let mut body: Body = request.into_body();
         while let Some(frame) = body.frame().await {
-            let frame = frame
-                .map_err(|error| Refusal::new(Reason::BadRequest, format!("the request's body broke off: {error}")))?;
+            let frame = frame.map_err(|error| {
+                RefusedRequest::new(FailureReason::BadRequest, format!("the request's body broke off: {error}"))
+            })?;
             let Some(chunk) = frame.data_ref().filter(|_| refusal.is_none()) else { continue };
             let size = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
             if bytes.len() + chunk.len() > limit {

@@ -19,19 +19,19 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::Lasting;
-use super::exchange::{Api, Refusal};
-use crate::admin::Command;
-use crate::admin::api::{Failure, Reason, WatchReply, WatchRequest};
+use super::exchange::{Api, RefusedRequest};
+use crate::admin::AdminCommand;
+use crate::admin::api::{ApiFailure, FailureReason, WatchReply, WatchRequest};
 
 /// Lines on their way to the client.
 const LINES: usize = 16;
 
 /// Begins a watch.
-pub(super) async fn answer(api: &Api, lasting: &Lasting, request: WatchRequest) -> Result<Response, Refusal> {
+pub(super) async fn answer(api: &Api, lasting: &Lasting, request: WatchRequest) -> Result<Response, RefusedRequest> {
     let room = Arc::clone(&api.watches).try_acquire_owned().map_err(|_| {
-        Refusal::new(Reason::Unavailable, "as many watches as the agent serves at once are open; end one")
+        RefusedRequest::new(FailureReason::Unavailable, "as many watches as the agent serves at once are open; end one")
     })?;
-    let reply = api.ask(|reply| Command::Watch(request, reply)).await?;
+    let reply = api.ask(|reply| AdminCommand::Watch(request, reply)).await?;
     lasting.0.store(true, Ordering::Relaxed);
     let (lines, body) = mpsc::channel(LINES);
     tokio::spawn(follow(reply, lines, api.ended.clone(), room));
@@ -66,9 +66,9 @@ async fn follow(
             Ok(_) => {}
             Err(RecvError::Lagged(lost)) => {
                 let message = format!("{lost} events were lost because they were read too slowly; begin again");
-                break Failure::new(Reason::Gone, message);
+                break ApiFailure::new(FailureReason::Gone, message);
             }
-            Err(RecvError::Closed) => break Failure::new(Reason::Unavailable, "the agent is ending"),
+            Err(RecvError::Closed) => break ApiFailure::new(FailureReason::Unavailable, "the agent is ending"),
         }
     };
     // If the client is gone, nobody misses it.

@@ -11,10 +11,10 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 
-use super::exchange::{Api, Refusal};
+use super::exchange::{Api, RefusedRequest};
 use super::{Lasting, follow};
-use crate::admin::Command;
-use crate::admin::api::{ChangeReply, GetReply, GetRequest, Reason, StatusReply, WatchRequest};
+use crate::admin::AdminCommand;
+use crate::admin::api::{ChangeReply, FailureReason, GetReply, GetRequest, StatusReply, WatchRequest};
 use crate::handover;
 
 /// Everything under `/v1`.
@@ -33,20 +33,20 @@ pub(super) fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-async fn apply(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, Refusal> {
-    api.exchange(request, Command::Apply).await
+async fn apply(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, RefusedRequest> {
+    api.exchange(request, AdminCommand::Apply).await
 }
 
-async fn delete(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, Refusal> {
-    api.exchange(request, Command::Delete).await
+async fn delete(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, RefusedRequest> {
+    api.exchange(request, AdminCommand::Delete).await
 }
 
-async fn shift(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, Refusal> {
-    api.exchange(request, Command::Shift).await
+async fn shift(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, RefusedRequest> {
+    api.exchange(request, AdminCommand::Shift).await
 }
 
-async fn preview(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, Refusal> {
-    api.exchange(request, Command::Preview).await
+async fn preview(State(api): State<Api>, request: Request) -> Result<Json<ChangeReply>, RefusedRequest> {
+    api.exchange(request, AdminCommand::Preview).await
 }
 
 /// What may stand behind the question mark of `/v1/objects/KIND`.
@@ -61,9 +61,9 @@ async fn objects(
     State(api): State<Api>,
     kind: Result<Path<String>, PathRejection>,
     which: Result<Query<Which>, QueryRejection>,
-) -> Result<Json<GetReply>, Refusal> {
+) -> Result<Json<GetReply>, RefusedRequest> {
     let (Path(kind), Query(Which { namespace, name })) = (kind.map_err(malformed)?, which.map_err(malformed)?);
-    api.ask(|reply| Command::Get(GetRequest { kind, namespace, name }, reply)).await.map(Json)
+    api.ask(|reply| AdminCommand::Get(GetRequest { kind, namespace, name }, reply)).await.map(Json)
 }
 
 /// What may stand behind the question mark of `/v1/watch/KIND`.
@@ -80,18 +80,18 @@ async fn watch(
     Extension(lasting): Extension<Lasting>,
     kind: Result<Path<String>, PathRejection>,
     which: Result<Query<WhichSince>, QueryRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, RefusedRequest> {
     let (Path(kind), Query(which)) = (kind.map_err(malformed)?, which.map_err(malformed)?);
     let WhichSince { namespace, name, resource_version } = which;
     follow::answer(&api, &lasting, WatchRequest { kind, namespace, name, resource_version }).await
 }
 
-async fn status(State(api): State<Api>) -> Result<Json<StatusReply>, Refusal> {
-    api.ask(Command::Status).await.map(Json)
+async fn status(State(api): State<Api>) -> Result<Json<StatusReply>, RefusedRequest> {
+    api.ask(AdminCommand::Status).await.map(Json)
 }
 
 /// Leaves HTTP, and leaves the stream to app.
-async fn hand_over(State(api): State<Api>, mut request: Request) -> Result<Response, Refusal> {
+async fn hand_over(State(api): State<Api>, mut request: Request) -> Result<Response, RefusedRequest> {
     let asked = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
     if asked != Some(handover::PROTOCOL) {
         let message = format!(
@@ -99,7 +99,7 @@ async fn hand_over(State(api): State<Api>, mut request: Request) -> Result<Respo
             handover::PROTOCOL,
             asked.unwrap_or("plain HTTP")
         );
-        return Err(Refusal::new(Reason::BadRequest, message));
+        return Err(RefusedRequest::new(FailureReason::BadRequest, message));
     }
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -119,12 +119,12 @@ async fn hand_over(State(api): State<Api>, mut request: Request) -> Result<Respo
         .header(header::CONNECTION, "upgrade")
         .header(header::UPGRADE, handover::PROTOCOL)
         .body(Body::empty())
-        .map_err(|error| Refusal::new(Reason::Failed, error.to_string()))
+        .map_err(|error| RefusedRequest::new(FailureReason::Failed, error.to_string()))
 }
 
-async fn unknown(uri: Uri) -> Refusal {
-    Refusal::new(
-        Reason::NotFound,
+async fn unknown(uri: Uri) -> RefusedRequest {
+    RefusedRequest::new(
+        FailureReason::NotFound,
         format!(
             "no {} here; there are /v1/apply, delete, shift, preview, objects/KIND, watch/KIND, status",
             uri.path()
@@ -132,10 +132,10 @@ async fn unknown(uri: Uri) -> Refusal {
     )
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Refusal {
-    Refusal::new(Reason::BadRequest, format!("{} does not take {method}", uri.path()))
+async fn wrong_method(method: Method, uri: Uri) -> RefusedRequest {
+    RefusedRequest::new(FailureReason::BadRequest, format!("{} does not take {method}", uri.path()))
 }
 
-fn malformed(rejection: impl std::fmt::Display) -> Refusal {
-    Refusal::new(Reason::BadRequest, rejection.to_string())
+fn malformed(rejection: impl std::fmt::Display) -> RefusedRequest {
+    RefusedRequest::new(FailureReason::BadRequest, rejection.to_string())
 }

@@ -10,9 +10,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::admin::Command;
+use crate::admin::AdminCommand;
 use crate::admin::api::*;
-use crate::admin::client::{Client, Error};
+use crate::admin::client::{Client, ClientError};
 
 /// A served socket with an app that answers by heart.
 struct World {
@@ -72,7 +72,7 @@ impl World {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    async fn failure(&self, request: &str) -> (String, Failure) {
+    async fn failure(&self, request: &str) -> (String, ApiFailure) {
         let answer = self.raw(request.as_bytes()).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
         (head.split(' ').nth(1).unwrap().to_owned(), serde_json::from_str(body).unwrap())
@@ -91,7 +91,7 @@ impl World {
     }
 }
 
-async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<WatchEvent>>) {
+async fn app(mut inbox: mpsc::Receiver<AdminCommand>, events: broadcast::Sender<Arc<WatchEvent>>) {
     let change = |object: &str, action| ChangeReply {
         results: vec![ChangeResult {
             object: object.to_owned(),
@@ -106,26 +106,28 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
     };
     while let Some(command) = inbox.recv().await {
         match command {
-            Command::Apply(request, reply) if request.documents.is_empty() => {
-                drop(reply.send(Err(Failure::new(Reason::Invalid, "nothing to apply"))));
+            AdminCommand::Apply(request, reply) if request.documents.is_empty() => {
+                drop(reply.send(Err(ApiFailure::new(FailureReason::Invalid, "nothing to apply"))));
             }
-            Command::Apply(request, reply) => {
+            AdminCommand::Apply(request, reply) => {
                 drop(reply.send(Ok(change(&request.documents[0].name, Action::Created))));
             }
             // Never answered.
-            Command::Delete(_, reply) => {
+            AdminCommand::Delete(_, reply) => {
                 tokio::spawn(async move {
                     sleep(Duration::from_secs(5)).await;
                     drop(reply);
                 });
             }
-            Command::Preview(request, reply) => {
+            AdminCommand::Preview(request, reply) => {
                 drop(reply.send(Ok(change(&request.documents[0].text, Action::Configured))));
             }
-            Command::HandOver(stream) => drop(stream),
-            Command::Shift(request, reply) => drop(reply.send(Ok(change(&request.object.name, Action::Configured)))),
-            Command::Get(request, reply) => drop(reply.send(match request.name.as_deref() {
-                Some("missing") => Err(Failure::new(Reason::NotFound, "not found")),
+            AdminCommand::HandOver(stream) => drop(stream),
+            AdminCommand::Shift(request, reply) => {
+                drop(reply.send(Ok(change(&request.object.name, Action::Configured))));
+            }
+            AdminCommand::Get(request, reply) => drop(reply.send(match request.name.as_deref() {
+                Some("missing") => Err(ApiFailure::new(FailureReason::NotFound, "not found")),
                 name => Ok(GetReply {
                     items: vec![Item {
                         object: json!({"kind": request.kind, "name": name, "namespace": request.namespace}),
@@ -135,12 +137,12 @@ async fn app(mut inbox: mpsc::Receiver<Command>, events: broadcast::Sender<Arc<W
                     digest: "d1".to_owned(),
                 }),
             })),
-            Command::Watch(request, reply) => drop(reply.send(Ok(WatchReply {
+            AdminCommand::Watch(request, reply) => drop(reply.send(Ok(WatchReply {
                 backlog: vec![event("before")],
                 events: events.subscribe(),
                 filter: WatchFilter { kind: request.kind, namespace: request.namespace, name: request.name },
             }))),
-            Command::Status(reply) => drop(reply.send(Ok(StatusReply {
+            AdminCommand::Status(reply) => drop(reply.send(Ok(StatusReply {
                 assignment: crate::admin::api::AssignmentStatus::default(),
                 version: "0".to_owned(),
                 pid: 1,
@@ -191,9 +193,11 @@ async fn requests_reach_app_and_come_back() {
     let reply = client.get(&name("é ?#")).await.unwrap();
     let expected: Value = json!({"kind": "vs x/ü", "name": "é ?#", "namespace": "a&b"});
     assert_eq!(reply.items[0].object, expected);
-    assert!(matches!(client.get(&name("missing")).await, Err(Error::Failure(f)) if f.reason == Reason::NotFound));
+    assert!(
+        matches!(client.get(&name("missing")).await, Err(ClientError::Failure(f)) if f.reason == FailureReason::NotFound)
+    );
     let nothing = ApplyRequest { documents: Vec::new(), namespace: None, dry_run: false, force: false };
-    assert!(matches!(client.apply(&nothing).await, Err(Error::Failure(f)) if f.reason == Reason::Invalid));
+    assert!(matches!(client.apply(&nothing).await, Err(ClientError::Failure(f)) if f.reason == FailureReason::Invalid));
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&world.path()), mode(world.path().parent().unwrap())), (0o600, 0o700));
     world.end().await;
@@ -203,7 +207,9 @@ async fn requests_reach_app_and_come_back() {
 async fn an_app_that_does_not_answer_is_not_waited_for() {
     let world = world(quick()).await;
     let request = DeleteRequest { documents: vec![], objects: vec![], namespace: None, ignore_not_found: false };
-    assert!(matches!(world.client.delete(&request).await, Err(Error::Failure(f)) if f.reason == Reason::Unavailable));
+    assert!(
+        matches!(world.client.delete(&request).await, Err(ClientError::Failure(f)) if f.reason == FailureReason::Unavailable)
+    );
     world.end().await;
 }
 
@@ -214,18 +220,22 @@ async fn a_refusal_is_always_a_failure() {
         format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
     };
     let cases = [
-        (post("/v1/apply", "{"), "400", Reason::BadRequest),
-        (post("/v1/apply", "{\"documents\": [], \"more\": 1}"), "400", Reason::BadRequest),
-        (post("/v1/apply", &"[".repeat(100_000)), "400", Reason::BadRequest),
-        (post("/v1/apply", "{\"documents\": []}"), "422", Reason::Invalid),
-        (post("/v1/status", ""), "400", Reason::BadRequest),
-        (post("/v2/apply", ""), "404", Reason::NotFound),
-        ("GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "404", Reason::NotFound),
-        ("GET /v1/objects/vs?name=missing HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "404", Reason::NotFound),
-        ("GET /v1/objects/vs?nmae=x HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "400", Reason::BadRequest),
-        ("GET /v1/objects/%ff HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "400", Reason::BadRequest),
-        ("DELETE /v1/apply HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "400", Reason::BadRequest),
-        ("POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{".to_owned(), "400", Reason::BadRequest),
+        (post("/v1/apply", "{"), "400", FailureReason::BadRequest),
+        (post("/v1/apply", "{\"documents\": [], \"more\": 1}"), "400", FailureReason::BadRequest),
+        (post("/v1/apply", &"[".repeat(100_000)), "400", FailureReason::BadRequest),
+        (post("/v1/apply", "{\"documents\": []}"), "422", FailureReason::Invalid),
+        (post("/v1/status", ""), "400", FailureReason::BadRequest),
+        (post("/v2/apply", ""), "404", FailureReason::NotFound),
+        ("GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "404", FailureReason::NotFound),
+        ("GET /v1/objects/vs?name=missing HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "404", FailureReason::NotFound),
+        ("GET /v1/objects/vs?nmae=x HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "400", FailureReason::BadRequest),
+        ("GET /v1/objects/%ff HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "400", FailureReason::BadRequest),
+        ("DELETE /v1/apply HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "400", FailureReason::BadRequest),
+        (
+            "POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{".to_owned(),
+            "400",
+            FailureReason::BadRequest,
+        ),
     ];
     for (request, status, reason) in cases {
         let (answered, failure) = world.failure(&request).await;
@@ -243,12 +253,14 @@ async fn a_huge_body_is_refused_and_not_kept() {
     let huge = "x".repeat(8 << 20);
     let request = format!("POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{huge}", huge.len());
     let (status, failure) = world.failure(&request).await;
-    assert_eq!((status.as_str(), failure.reason), ("413", Reason::TooLarge));
+    assert_eq!((status.as_str(), failure.reason), ("413", FailureReason::TooLarge));
     let asking = "POST /v1/apply HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 99999999999\r\n\r\n";
-    assert_eq!(world.failure(asking).await.1.reason, Reason::TooLarge);
+    assert_eq!(world.failure(asking).await.1.reason, FailureReason::TooLarge);
     let mut large = document("a");
     large.documents[0].text = "x".repeat(MAX_BODY);
-    assert!(matches!(world.client.apply(&large).await, Err(Error::Failure(f)) if f.reason == Reason::TooLarge));
+    assert!(
+        matches!(world.client.apply(&large).await, Err(ClientError::Failure(f)) if f.reason == FailureReason::TooLarge)
+    );
     assert!(world.is_well().await);
     world.end().await;
 }
@@ -258,7 +270,9 @@ async fn bodies_together_are_bounded() {
     let world = world(Limits { bodies: 1000, ..quick() }).await;
     let mut large = document("a");
     large.documents[0].text = "x".repeat(1000);
-    assert!(matches!(world.client.apply(&large).await, Err(Error::Failure(f)) if f.reason == Reason::Unavailable));
+    assert!(
+        matches!(world.client.apply(&large).await, Err(ClientError::Failure(f)) if f.reason == FailureReason::Unavailable)
+    );
     for _ in 0..30 {
         assert!(world.client.apply(&document("a")).await.is_ok(), "what was taken is given back");
     }
@@ -307,7 +321,9 @@ async fn a_watch_goes_on_until_the_agent_ends() {
     assert_eq!(watch.next().await.unwrap().unwrap().name, "after");
     // Watches are fewer than connections, and their room comes back.
     let second = world.client.watch(&request).await.unwrap();
-    assert!(matches!(world.client.watch(&request).await, Err(Error::Failure(f)) if f.reason == Reason::Unavailable));
+    assert!(
+        matches!(world.client.watch(&request).await, Err(ClientError::Failure(f)) if f.reason == FailureReason::Unavailable)
+    );
     drop(second);
     let mut again = world.client.watch(&request).await;
     for _ in 0..100 {
@@ -319,7 +335,7 @@ async fn a_watch_goes_on_until_the_agent_ends() {
     }
     assert!(again.is_ok(), "{again:?}");
     world.end.take().unwrap().send(()).unwrap();
-    assert!(matches!(watch.next().await, Err(Error::Failure(f)) if f.reason == Reason::Unavailable));
+    assert!(matches!(watch.next().await, Err(ClientError::Failure(f)) if f.reason == FailureReason::Unavailable));
     world.served.await.unwrap();
 }
 
@@ -337,7 +353,7 @@ async fn a_watch_that_lost_events_says_so() {
             break error;
         }
     };
-    assert!(matches!(last, Error::Failure(f) if f.reason == Reason::Gone));
+    assert!(matches!(last, ClientError::Failure(f) if f.reason == FailureReason::Gone));
     world.end().await;
 }
 
@@ -346,9 +362,9 @@ async fn nobody_is_let_in_before_it_is_served() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
     let client = Client::new(&path);
-    assert!(matches!(client.status().await, Err(Error::NoAgent(_))));
+    assert!(matches!(client.status().await, Err(ClientError::NoAgent(_))));
     let listener = bind(&path).unwrap();
-    assert!(matches!(client.status().await, Err(Error::NoAgent(_))));
+    assert!(matches!(client.status().await, Err(ClientError::NoAgent(_))));
     let error = bind(&path).unwrap_err().to_string();
     assert!(error.starts_with("another agent answers at "), "{error}");
     drop(listener);

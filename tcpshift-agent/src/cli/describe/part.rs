@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
-use super::used::Ways;
+use super::used::EntryUsers;
 use crate::admin::api::{DestinationStatus, ListenerStatus, RouteStatus};
 use crate::cli::column::{list, plain};
 use crate::route::kind::Kind;
@@ -14,7 +14,7 @@ use crate::route::names;
 const DOMAIN: &str = "svc.cluster.local";
 
 /// The listeners, routes and destinations that are there because of the object.
-pub(super) fn of(kind: Kind, object: &Value, ways: &Ways, listeners: &[ListenerStatus]) -> Vec<ListenerStatus> {
+pub(super) fn of(kind: Kind, object: &Value, users: &EntryUsers, listeners: &[ListenerStatus]) -> Vec<ListenerStatus> {
     let full = format!("{}/{}", plain(object, "/metadata/namespace"), plain(object, "/metadata/name"));
     match kind {
         Kind::Gateway | Kind::GatewayApiGateway => {
@@ -24,7 +24,7 @@ pub(super) fn of(kind: Kind, object: &Value, ways: &Ways, listeners: &[ListenerS
         Kind::VirtualService | Kind::TcpRoute => {
             narrowed(listeners, |route, _| route.name.split('#').next().is_some_and(|name| name == full))
         }
-        Kind::WorkloadEntry => narrowed(listeners, |_, destination| ways.lead(destination, object)),
+        Kind::WorkloadEntry => narrowed(listeners, |_, destination| users.lead(destination, object)),
         Kind::EndpointSlice => {
             let addresses = list(object, "/endpoints").iter().flat_map(|one| list(one, "/addresses"));
             let addresses: Vec<IpAddr> = addresses.filter_map(|ip| plain(ip, "").parse().ok()).collect();

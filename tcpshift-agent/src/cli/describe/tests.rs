@@ -46,7 +46,7 @@ fn of(kind: Kind, spec: Value, name: &str) -> Description {
     let metadata = json!({"name": name, "namespace": "default", "annotations": {"a": "b"}, "creationTimestamp": "2020-01-01T00:00:00Z"});
     let mut object = json!({"apiVersion": "g/v1", "kind": kind.name(), "metadata": metadata});
     object["spec"] = spec;
-    let listeners = part::of(kind, &object, &Ways::default(), &plan());
+    let listeners = part::of(kind, &object, &EntryUsers::default(), &plan());
     Description {
         kind,
         item: Item { object, origin: "a.yaml:1".to_owned() },
@@ -71,8 +71,8 @@ fn each_kind_finds_its_part_of_the_plan() {
     assert_eq!(shape(&of(Kind::Service, json!({}), "echo")), (3, 6));
     assert_eq!(shape(&of(Kind::ServiceEntry, json!({"hosts": ["Echo.default.svc.cluster.local"]}), "x")), (3, 6));
     let slice = |ip: &str| json!({"kind": "EndpointSlice", "endpoints": [{"addresses": [ip]}]});
-    assert_eq!(part::of(Kind::EndpointSlice, &slice("10.0.0.1"), &Ways::default(), &plan())[0].routes.len(), 3);
-    assert!(part::of(Kind::EndpointSlice, &slice("10.0.0.2"), &Ways::default(), &plan()).is_empty());
+    assert_eq!(part::of(Kind::EndpointSlice, &slice("10.0.0.1"), &EntryUsers::default(), &plan())[0].routes.len(), 3);
+    assert!(part::of(Kind::EndpointSlice, &slice("10.0.0.2"), &EntryUsers::default(), &plan()).is_empty());
     assert_eq!(shape(&of(Kind::WorkloadEntry, json!({"address": "10.0.0.1"}), "x")), (0, 0), "nothing selects it");
 }
 

@@ -12,14 +12,14 @@ use crate::route::kind::Kind;
 
 /// What may lead to a WorkloadEntry.
 #[derive(Debug, Default)]
-pub(super) struct Ways {
+pub(super) struct EntryUsers {
     /// Services and ServiceEntries that select it.
     pub(super) services: Vec<(Kind, Value)>,
     /// All DestinationRules.
     pub(super) rules: Vec<Value>,
 }
 
-impl Ways {
+impl EntryUsers {
     /// Whether a destination leads to an entry.
     pub(super) fn lead(&self, destination: &DestinationStatus, entry: &Value) -> bool {
         let (service, subset) = match destination.name.split_once('/') {
@@ -99,11 +99,11 @@ mod tests {
         }
     }
 
-    fn ways() -> Ways {
+    fn users() -> EntryUsers {
         let metadata = json!({"name": "echo", "namespace": "default"});
         let port = json!({"name": "tcp", "port": 9000});
         let subset = |version: &str| json!({"name": version, "labels": {"version": version}});
-        Ways {
+        EntryUsers {
             services: vec![(Kind::Service, json!({"metadata": metadata, "spec": {"ports": [port]}}))],
             rules: vec![
                 json!({"metadata": metadata, "spec": {"host": "echo", "subsets": [subset("v1"), subset("v2")]}}),
@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_destination_leads_to_the_entries_of_its_subset_at_their_ports() {
-        let (ways, v1) = (ways(), entry("v1", "127.0.0.1", 9001));
-        let leads = |name: &str, address: &str| ways.lead(&destination(name, address), &v1);
+        let (users, v1) = (users(), entry("v1", "127.0.0.1", 9001));
+        let leads = |name: &str, address: &str| users.lead(&destination(name, address), &v1);
         let host = "echo.default.svc.cluster.local:9000";
         assert!(leads(&format!("{host}/v1"), "127.0.0.1:9001") && leads(host, "[::ffff:127.0.0.1]:9001"));
         // Another version at the same address, another port of it, another service, another address.
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn unix_sockets_and_host_names_are_found() {
         let name = "echo.default.svc.cluster.local:9000/v1";
-        let leads = |entry: &Value, address: &str| ways().lead(&destination(name, address), entry);
+        let leads = |entry: &Value, address: &str| users().lead(&destination(name, address), entry);
         assert!(leads(&entry("v1", "unix:///run/echo", 9001), "unix:///run/echo"));
         assert!(!leads(&entry("v1", "unix:///run/echo", 9001), "unix:///run/other"));
         assert!(leads(&entry("v1", "v1.example.com", 9001), "10.0.0.1:9001"));

@@ -5,28 +5,28 @@
 use std::path::Path;
 
 use super::super::cgroup::Cgroup;
-use super::super::pins::{self, Found};
+use super::super::pins::{self, PinnedFolder};
 use super::super::{capabilities, load};
-use super::{Finding, State};
+use super::{FindingState, MachineFinding};
 
 /// All that is looked at, in the order of what needs what.
-pub(super) fn findings() -> Vec<Finding> {
+pub(super) fn findings() -> Vec<MachineFinding> {
     vec![kernel(), object(), capability(), cgroup(), bpffs(), btf(), pinned()]
 }
 
-fn ok(what: &'static str, found: impl Into<String>) -> Finding {
-    Finding { what, state: State::Ok, found: found.into(), cure: String::new() }
+fn ok(what: &'static str, found: impl Into<String>) -> MachineFinding {
+    MachineFinding { what, state: FindingState::Ok, found: found.into(), cure: String::new() }
 }
 
-fn note(what: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Finding {
-    Finding { what, state: State::Note, found: found.into(), cure: cure.into() }
+fn note(what: &'static str, found: impl Into<String>, cure: impl Into<String>) -> MachineFinding {
+    MachineFinding { what, state: FindingState::Note, found: found.into(), cure: cure.into() }
 }
 
-fn missing(what: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Finding {
-    Finding { what, state: State::Missing, found: found.into(), cure: cure.into() }
+fn missing(what: &'static str, found: impl Into<String>, cure: impl Into<String>) -> MachineFinding {
+    MachineFinding { what, state: FindingState::Missing, found: found.into(), cure: cure.into() }
 }
 
-fn kernel() -> Finding {
+fn kernel() -> MachineFinding {
     match std::fs::read_to_string("/proc/sys/kernel/osrelease") {
         Ok(release) => series(release.trim()),
         Err(error) => note("kernel", format!("cannot read /proc/sys/kernel/osrelease: {error}"), ""),
@@ -35,7 +35,7 @@ fn kernel() -> Finding {
 
 /// What is known of a kernel by its number: from 6.6.128, 6.12.75, 6.18.14 and 6.19 on, FIONREAD of a socket in a sockmap
 /// may be 0 though data waits, and wake-ups may be lost. Repairs do not show in the number, so this forbids nothing.
-fn series(release: &str) -> Finding {
+fn series(release: &str) -> MachineFinding {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0_u32);
     let suspect = match (next(), next(), next()) {
@@ -54,7 +54,7 @@ fn series(release: &str) -> Finding {
     }
 }
 
-fn object() -> Finding {
+fn object() -> MachineFinding {
     if load::built_in().is_some() {
         ok("object", "built in")
     } else {
@@ -62,7 +62,7 @@ fn object() -> Finding {
     }
 }
 
-fn capability() -> Finding {
+fn capability() -> MachineFinding {
     let what = "capabilities";
     match capabilities::missing() {
         Ok(lacking) if lacking.is_empty() => ok(what, capabilities::needed().join(", ")),
@@ -74,14 +74,14 @@ fn capability() -> Finding {
     }
 }
 
-fn cgroup() -> Finding {
+fn cgroup() -> MachineFinding {
     match Cgroup::own() {
         Ok(cgroup) => ok("cgroup2", cgroup.path.display().to_string()),
         Err(error) => missing("cgroup2", format!("{error:#}"), ""),
     }
 }
 
-fn bpffs() -> Finding {
+fn bpffs() -> MachineFinding {
     let place = pins::BPFFS;
     match pins::is_bpffs() {
         Ok(true) => ok("bpffs", format!("mounted at {place}")),
@@ -93,7 +93,7 @@ fn bpffs() -> Finding {
     }
 }
 
-fn btf() -> Finding {
+fn btf() -> MachineFinding {
     let place = "/sys/kernel/btf/vmlinux";
     if Path::new(place).exists() {
         ok("kernel BTF", place)
@@ -102,7 +102,7 @@ fn btf() -> Finding {
     }
 }
 
-fn pinned() -> Finding {
+fn pinned() -> MachineFinding {
     let what = "pinned";
     let found = match pins::found() {
         Ok(found) => found,
@@ -112,7 +112,7 @@ fn pinned() -> Finding {
     let said = said.join("; ");
     if found.is_empty() {
         ok(what, format!("nothing under {}", pins::FOLDER))
-    } else if found.iter().any(Found::is_foreign) {
+    } else if found.iter().any(PinnedFolder::is_foreign) {
         missing(
             what,
             format!("of another layout: {said}"),
@@ -125,7 +125,7 @@ fn pinned() -> Finding {
     }
 }
 
-fn said(Found { folder, links, pins, holder }: &Found) -> String {
+fn said(PinnedFolder { folder, links, pins, holder }: &PinnedFolder) -> String {
     let holder = match holder {
         Some(pid) => {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn suspect_series_are_known_by_their_number() {
-        let suspect = |release| series(release).state == State::Note;
+        let suspect = |release| series(release).state == FindingState::Note;
         for release in ["6.6.128", "6.12.75-1-amd64", "6.18.14", "6.19.0-rc1", "7.0.3"] {
             assert!(suspect(release), "{release}");
         }
@@ -154,9 +154,9 @@ mod tests {
 
     #[test]
     fn who_holds_what_is_pinned_is_said() {
-        let found = Found { folder: "/a/1".into(), links: 1, pins: 9, holder: None };
+        let found = PinnedFolder { folder: "/a/1".into(), links: 1, pins: 9, holder: None };
         assert_eq!(said(&found), "/a/1: 1 link, 9 other names, held by no process");
-        let own = Found { holder: Some(std::process::id()), links: 2, ..found };
+        let own = PinnedFolder { holder: Some(std::process::id()), links: 2, ..found };
         assert!(
             said(&own).starts_with(&format!("/a/1: 2 links, 9 other names, held by process {} (", std::process::id()))
         );

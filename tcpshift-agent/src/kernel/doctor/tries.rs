@@ -14,14 +14,14 @@ use aya::Ebpf;
 use socket2::{Domain, SockRef, Socket, Type};
 use tcpshift_common::address::{Flow, Prefix, family};
 use tcpshift_common::decide::{self, Decision, Inputs, Steer, steer};
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use super::super::capabilities;
 use super::super::cgroup::Cgroup;
-use super::super::refusal::Refusal;
+use super::super::refusal::ProgramRefusal;
 use super::super::trial::Trial;
-use super::super::{Asked, Kernel, Loading, OnLoss, Presence, TRIED, Wanted, load};
-use super::{FAILS, Logs, Outcome, Program, REFUSED};
+use super::super::{EndpointPresence, Kernel, KernelOptions, Loading, OnLoss, SteeringOptions, TRIED, load};
+use super::{FAILS, Logs, ProgramOutcome, ProgramReport, REFUSED};
 use crate::plan::hashing::Shelf;
 use crate::plan::weigh::Layout;
 use crate::plan::{
@@ -33,16 +33,16 @@ use crate::plan::{
 const ROUND: Duration = Duration::from_millis(10);
 
 /// Tells how far it is: all programs, after each step.
-pub(super) type Tell<'a> = &'a dyn Fn(&[Program]);
+pub(super) type Tell<'a> = &'a dyn Fn(&[ProgramReport]);
 
 /// Loads, attaches and runs the programs that are built in.
 pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
-    let mut programs: Vec<_> = load::PROGRAMS.into_iter().map(|(name, kind)| Program::new(name, kind)).collect();
+    let mut programs: Vec<_> = load::PROGRAMS.into_iter().map(|(name, kind)| ProgramReport::new(name, kind)).collect();
     tell(&programs);
     let opened = Cgroup::own().and_then(|cgroup| {
         // Nobody else is steered, be it for a moment.
-        let asked = Asked { cgroup: Some(cgroup.path), on_loss: OnLoss::Keep, patience: Duration::ZERO };
-        Loading::open(&Wanted { max_routes: 1, steering: Ok(asked) })
+        let asked = SteeringOptions { cgroup: Some(cgroup.path), on_loss: OnLoss::Keep, patience: Duration::ZERO };
+        Loading::open(&KernelOptions { max_routes: 1, steering: Ok(asked) })
     });
     let mut loading = match opened {
         Ok(loading) => loading,
@@ -62,7 +62,7 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
     if is_taken {
         one_by_one(&mut programs, &mut loading, tell);
     }
-    let is_wrong = |program: &&Program| matches!(program.state, Outcome::Refused | Outcome::Fails);
+    let is_wrong = |program: &&ProgramReport| matches!(program.state, ProgramOutcome::Refused | ProgramOutcome::Fails);
     let refused = programs.iter().find(is_wrong).map(first_wrong);
     // As an agent does: it decides by `assign` alone, and steers by all of the others or not at all.
     let steers = programs.iter().filter(|program| is_for_steering(&program.name)).all(has);
@@ -87,14 +87,14 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
 }
 
 /// Why those after a program are not tried, which is refused or fails.
-fn first_wrong(program: &Program) -> String {
-    let what = if program.state == Outcome::Refused { REFUSED } else { FAILS };
+fn first_wrong(program: &ProgramReport) -> String {
+    let what = if program.state == ProgramOutcome::Refused { REFUSED } else { FAILS };
     format!("`{}` {what}", program.name)
 }
 
 /// Whether the kernel has it, and it was not run.
-fn has(program: &Program) -> bool {
-    program.state == Outcome::Loaded
+fn has(program: &ProgramReport) -> bool {
+    program.state == ProgramOutcome::Loaded
 }
 
 /// Whether a program serves connections without the agent.
@@ -108,7 +108,7 @@ pub(super) fn other(object: &[u8], logs: Option<&Logs>, tell: Tell<'_>) -> Resul
     ensure!(missing.is_empty(), "this process lacks {}; run it as root", missing.join(", "));
     let (_ebpf, trial) = open(object)?;
     let (names, kinds): (Vec<_>, Vec<_>) = trial.programs().into_iter().unzip();
-    let program = |(name, kind): (&String, Option<&'static str>)| Program::new(name, kind.unwrap_or("other"));
+    let program = |(name, kind): (&String, Option<&'static str>)| ProgramReport::new(name, kind.unwrap_or("other"));
     let mut programs: Vec<_> = names.iter().zip(kinds).map(program).collect();
     ensure!(!programs.is_empty(), "there is no program in it");
     by_itself(&mut programs, &names, &trial, logs, tell)?;
@@ -133,14 +133,14 @@ fn open(object: &[u8]) -> Result<(Ebpf, Trial)> {
 /// refused is the last one. `names` are theirs as the object has them, which may not be fit to be shown. Returns whether all of
 /// them are taken.
 fn by_itself(
-    programs: &mut [Program],
+    programs: &mut [ProgramReport],
     names: &[String],
     trial: &Trial,
     logs: Option<&Logs>,
     tell: Tell<'_>,
 ) -> Result<bool> {
     for (at, name) in names.iter().enumerate() {
-        programs[at].state = Outcome::Checking;
+        programs[at].state = ProgramOutcome::Checking;
         tell(programs);
         match trial.load(name) {
             Ok(tried) => {
@@ -157,17 +157,17 @@ fn by_itself(
             Err(error) => programs[at].fail(format!("{error:#}")),
         }
         tell(programs);
-        if logs.is_none() && programs[at].state != Outcome::Loaded {
+        if logs.is_none() && programs[at].state != ProgramOutcome::Loaded {
             let why = first_wrong(&programs[at]);
             not_tried(&mut programs[at + 1..], &why);
             return Ok(false);
         }
     }
-    Ok(programs.iter().all(|program| program.state == Outcome::Loaded))
+    Ok(programs.iter().all(|program| program.state == ProgramOutcome::Loaded))
 }
 
 /// Has the kernel take the programs as an agent does, up to the first that it refuses.
-fn one_by_one(programs: &mut [Program], loading: &mut Loading, tell: Tell<'_>) {
+fn one_by_one(programs: &mut [ProgramReport], loading: &mut Loading, tell: Tell<'_>) {
     let steering = loading.steering.as_ref().err().cloned();
     for at in 0..programs.len() {
         let name = programs[at].name.clone();
@@ -175,7 +175,7 @@ fn one_by_one(programs: &mut [Program], loading: &mut Loading, tell: Tell<'_>) {
             not_tried(&mut programs[at..=at], why);
             continue;
         }
-        programs[at].state = Outcome::Checking;
+        programs[at].state = ProgramOutcome::Checking;
         tell(programs);
         match load::take(&mut loading.ebpf, &name) {
             Ok(_) => {
@@ -184,7 +184,7 @@ fn one_by_one(programs: &mut [Program], loading: &mut Loading, tell: Tell<'_>) {
                 tell(programs);
             }
             Err(error) => {
-                match error.downcast_ref::<Refusal>() {
+                match error.downcast_ref::<ProgramRefusal>() {
                     Some(refusal) => programs[at].refuse(refusal),
                     None => programs[at].fail(format!("{error:#}")),
                 }
@@ -200,14 +200,14 @@ fn statistics(loading: &Loading, name: &str) -> Option<u32> {
     Trial::new(load::built_in()?, &loading.ebpf).ok()?.load(name).ok()?.verified
 }
 
-fn not_tried(programs: &mut [Program], why: &str) {
+fn not_tried(programs: &mut [ProgramReport], why: &str) {
     for program in programs {
-        (program.state, program.found) = (Outcome::NotTried, format!("not tried: {why}"));
+        (program.state, program.found) = (ProgramOutcome::NotTried, format!("not tried: {why}"));
     }
 }
 
 /// Attaches the programs that the kernel has, and runs them; those that steer only if all of them are there.
-fn run(programs: &mut [Program], kernel: &mut Kernel, steers: bool, tell: Tell<'_>) {
+fn run(programs: &mut [ProgramReport], kernel: &mut Kernel, steers: bool, tell: Tell<'_>) {
     settle(programs, &["assign"], &try_assign(kernel), tell);
     if programs.iter().any(|program| program.name == "explain" && has(program)) {
         settle(programs, &["explain"], &try_explain(kernel), tell);
@@ -225,7 +225,7 @@ fn run(programs: &mut [Program], kernel: &mut Kernel, steers: bool, tell: Tell<'
 }
 
 /// Keeps what became of programs that were tried together.
-fn settle(programs: &mut [Program], names: &[&str], tried: &Result<String>, tell: Tell<'_>) {
+fn settle(programs: &mut [ProgramReport], names: &[&str], tried: &Result<String>, tell: Tell<'_>) {
     for program in programs.iter_mut().filter(|program| names.contains(&&*program.name)) {
         match tried {
             Ok(did) => program.work(did.clone()),
@@ -271,12 +271,12 @@ fn try_lookup(kernel: &mut Kernel) -> Result<String> {
     let Some(front) = reserved.local_addr()?.as_socket() else { bail!("a socket has no address") };
     kernel.listening.want([endpoint].into()).context("listening sockets cannot be looked at")?;
     let until = Instant::now() + TRIED;
-    while kernel.listening.presence(endpoint) == Presence::Nobody && Instant::now() < until {
+    while kernel.listening.presence(endpoint) == EndpointPresence::Nobody && Instant::now() < until {
         thread::sleep(ROUND);
         kernel.listening.look().context("listening sockets cannot be looked at")?;
     }
     let presence = kernel.listening.presence(endpoint);
-    ensure!(presence == Presence::Fit, "a listening socket of this process is not found: {presence:?}");
+    ensure!(presence == EndpointPresence::Fit, "a listening socket of this process is not found: {presence:?}");
     let (mut plan, sets) = plan(endpoint, Some(Datapath::Lookup));
     let listener = Listener { address: front, ..(*plan.listeners.remove(0)).clone() };
     plan.listeners.push(Arc::new(listener));
@@ -402,12 +402,12 @@ fn plan(address: SocketAddr, datapath: Option<Datapath>) -> (Plan, Sets) {
         steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
-        asked: crate::plan::Asked::Auto,
+        asked: crate::plan::Wish::Auto,
         chosen: datapath.map(chosen).unwrap_or_else(|| chosen(Datapath::Proxy)),
         destinations,
         table,
     };
-    let everyone = Rule::new(Prefix::default(), Prefix::default(), 0);
+    let everyone = RuleRow::new(Prefix::default(), Prefix::default(), 0);
     let listener = Listener {
         number: 0,
         name: "doctor".to_owned(),

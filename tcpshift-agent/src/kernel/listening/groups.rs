@@ -11,16 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use tcpshift_common::layout::{EndpointPlace, GROUP_WORDS, GROUPS, SHARERS};
+use tcpshift_common::layout::{AddressPort, GROUP_WORDS, GROUPS, SHARERS};
 
 use crate::kernel::load::Maps;
-use crate::kernel::sys::Words;
+use crate::kernel::sys::MappedWords;
 
 /// The groups that are kept.
 #[derive(Debug)]
 pub(super) struct Groups {
     maps: Arc<Maps>,
-    words: Words,
+    words: MappedWords,
     /// The row of each.
     rows: HashMap<SocketAddr, u32>,
     free: Vec<u32>,
@@ -29,7 +29,7 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new(maps: Arc<Maps>) -> io::Result<Self> {
-        let words = Words::new(maps.groups.as_fd())?;
+        let words = MappedWords::new(maps.groups.as_fd())?;
         Ok(Self { maps, words, rows: HashMap::new(), free: Vec::new(), next: 0 })
     }
 
@@ -105,8 +105,8 @@ fn with_every_address(endpoints: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> 
     every.collect()
 }
 
-fn place(at: SocketAddr) -> EndpointPlace {
-    EndpointPlace { address: at.ip().into(), port: at.port().into(), reserved: 0 }
+fn place(at: SocketAddr) -> AddressPort {
+    AddressPort { address: at.ip().into(), port: at.port().into(), reserved: 0 }
 }
 
 #[cfg(test)]

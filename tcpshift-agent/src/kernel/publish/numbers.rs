@@ -9,12 +9,12 @@ use crate::kernel::load::Maps;
 
 /// Tables, by number.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tables {
+pub(super) struct TableNumbers {
     pub(super) slots: Vec<u32>,
     pub(super) hashes: Vec<u32>,
 }
 
-impl Tables {
+impl TableNumbers {
     /// Adds others.
     pub(super) fn add(&mut self, other: Self) {
         self.slots.extend(other.slots);
@@ -59,7 +59,7 @@ impl Numbers {
     }
 
     /// Frees numbers.
-    pub(super) fn give_back(&self, tables: &Tables) {
+    pub(super) fn give_back(&self, tables: &TableNumbers) {
         lock(&self.slots).again.extend(&tables.slots);
         lock(&self.hashes).again.extend(&tables.hashes);
     }
@@ -74,7 +74,7 @@ fn lock(free: &Mutex<Free>) -> MutexGuard<'_, Free> {
 pub(super) struct Fresh {
     maps: Arc<Maps>,
     numbers: Arc<Numbers>,
-    tables: Tables,
+    tables: TableNumbers,
     /// Where slot tables are pinned that are not shown yet.
     names: Vec<PathBuf>,
 }
@@ -82,7 +82,7 @@ pub(super) struct Fresh {
 impl Fresh {
     /// Nothing yet.
     pub(super) fn new(maps: Arc<Maps>, numbers: Arc<Numbers>) -> Self {
-        Self { maps, numbers, tables: Tables::default(), names: Vec::new() }
+        Self { maps, numbers, tables: TableNumbers::default(), names: Vec::new() }
     }
 
     /// Takes a number for a slot table, if one is free.
@@ -106,7 +106,7 @@ impl Fresh {
 
     /// The plan is in force: nothing is taken back.
     pub(super) fn keep(&mut self) {
-        (self.tables, self.names) = (Tables::default(), Vec::new());
+        (self.tables, self.names) = (TableNumbers::default(), Vec::new());
     }
 }
 
@@ -116,7 +116,7 @@ impl Drop for Fresh {
             // One that somebody has removed is not there.
             std::fs::remove_file(name).ok();
         }
-        let Tables { slots, hashes } = &self.tables;
+        let TableNumbers { slots, hashes } = &self.tables;
         let done = [(&self.maps.slots.clear(slots), slots), (&self.maps.places.clear(hashes), hashes)];
         for (done, tables) in done {
             if let Err(error) = done

@@ -32,7 +32,7 @@ fn tables_that_could_not_be_taken_away_are_at_the_next_change() {
         let number = fresh.slot().unwrap();
         fresh.keep();
         drop(fresh);
-        let old = Tables { slots: vec![number], hashes: Vec::new() };
+        let old = TableNumbers { slots: vec![number], hashes: Vec::new() };
         publisher.settling = Some(Settling { thread: thread::spawn(failure), old });
         // The plan is in force all the same.
         let prepared = publisher.prepare(&Plan::empty(1), &Sets::default(), None).unwrap();

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn refusal(errno: Errno, log: &str) -> Refusal {
-    Refusal::new("assign", &errno.into(), log)
+fn refusal(errno: Errno, log: &str) -> ProgramRefusal {
+    ProgramRefusal::new("assign", &errno.into(), log)
 }
 
 /// Of 6.1, of a loop that it cannot end.
@@ -40,7 +40,11 @@ fn a_program_that_is_too_complex_is_known_by_what_is_said() {
         [(Errno::FAULT, JUMPS, 262_232, "EFAULT"), (Errno::TOOBIG, LARGE, 1_000_001, "E2BIG")]
     {
         let refusal = refusal(errno, log);
-        assert_eq!((refusal.reason.clone(), refusal.processed), (Reason::TooComplex, Some(processed)), "{refusal:?}");
+        assert_eq!(
+            (refusal.reason.clone(), refusal.processed),
+            (RefusalReason::TooComplex, Some(processed)),
+            "{refusal:?}"
+        );
         assert_eq!((refusal.errno.as_str(), refusal.said.len()), (name, 1), "{refusal:?}");
     }
     let line = refusal(Errno::FAULT, JUMPS).to_string();
@@ -54,7 +58,7 @@ fn a_program_that_is_too_complex_is_known_by_what_is_said() {
 #[test]
 fn what_is_missing_is_named_with_the_linux_that_has_it() {
     let refusal = refusal(Errno::INVAL, RESERVED);
-    assert_eq!(refusal.reason, Reason::Lacks("atomic additions that return a value".to_owned(), Some("5.12")));
+    assert_eq!(refusal.reason, RefusalReason::Lacks("atomic additions that return a value".to_owned(), Some("5.12")));
     assert!(refusal.cure().contains("6.1"), "{}", refusal.cure());
     for (said, since) in [
         ("invalid func unknown#196", "5.19"),
@@ -62,20 +66,20 @@ fn what_is_missing_is_named_with_the_linux_that_has_it() {
         ("program of this type cannot use helper bpf_set_retval#187", "5.18"),
     ] {
         let reason = self::refusal(Errno::INVAL, &format!("12: (85) call 1\n{said}\n{RESERVED}")).reason;
-        assert!(matches!(&reason, Reason::Lacks(_, Some(linux)) if *linux == since), "{said}: {reason:?}");
+        assert!(matches!(&reason, RefusalReason::Lacks(_, Some(linux)) if *linux == since), "{said}: {reason:?}");
     }
     let reason = self::refusal(Errno::INVAL, "invalid func unknown#99999\n").reason;
-    assert_eq!(reason, Reason::Lacks("the helper with the number 99999 for such a program".to_owned(), None));
+    assert_eq!(reason, RefusalReason::Lacks("the helper with the number 99999 for such a program".to_owned(), None));
 }
 
 #[test]
 fn a_missing_right_and_locked_memory_are_told_apart() {
     let refused = |locked| reason(&Errno::PERM.into(), &[], locked);
-    assert_eq!((refused(None), refused(Some(65_536))), (Reason::Right, Reason::LockedMemory(65_536)));
+    assert_eq!((refused(None), refused(Some(65_536))), (RefusalReason::Right, RefusalReason::LockedMemory(65_536)));
     assert!(refused(Some(65_536)).to_string().contains("64 KiB"), "{}", refused(Some(65_536)));
-    assert_eq!(reason(&Errno::INVAL.into(), &[], Some(1)), Reason::Other);
+    assert_eq!(reason(&Errno::INVAL.into(), &[], Some(1)), RefusalReason::Other);
     let refusal = refusal(Errno::ACCESS, TYPE);
-    assert_eq!((refusal.errno.as_str(), refusal.reason), ("EACCES", Reason::Other));
+    assert_eq!((refusal.errno.as_str(), refusal.reason), ("EACCES", RefusalReason::Other));
     assert_eq!(refusal.said, ["R2 type=mem expected=fp, pkt, pkt_meta, map_key, map_value"]);
 }
 

@@ -11,7 +11,7 @@ use super::{address, bpf_fd, number};
 const PROG_LOAD: u32 = 5;
 
 /// A program as [`load_program`] takes it.
-pub(in crate::kernel) struct Program<'a> {
+pub(in crate::kernel) struct ProgramToLoad<'a> {
     /// Of `enum bpf_prog_type`.
     pub(in crate::kernel) kind: u32,
     /// Of `enum bpf_attach_type`; 0 for a type that has none.
@@ -31,7 +31,7 @@ pub(in crate::kernel) struct Program<'a> {
 }
 
 /// Has the verifier follow a program, and write what it has to say at this level into `log`, with a 0 at the end.
-pub(in crate::kernel) fn load_program(program: &Program<'_>, level: u32, log: &mut [u8]) -> io::Result<OwnedFd> {
+pub(in crate::kernel) fn load_program(program: &ProgramToLoad<'_>, level: u32, log: &mut [u8]) -> io::Result<OwnedFd> {
     #[repr(C)]
     #[derive(Default)]
     struct Attributes {

@@ -11,21 +11,21 @@ use std::sync::atomic::Ordering::Release;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::{Row, bytes, map_info};
+use super::{MapRow, bytes, map_info};
 
 /// A map of counters as memory, shared with kernel programs.
 #[derive(Debug)]
-pub(in crate::kernel) struct Words {
+pub(in crate::kernel) struct MappedWords {
     first: NonNull<AtomicU64>,
     count: usize,
 }
 
 // SAFETY: The memory is only used atomically.
-unsafe impl Send for Words {}
+unsafe impl Send for MappedWords {}
 // SAFETY: The memory is only used atomically.
-unsafe impl Sync for Words {}
+unsafe impl Sync for MappedWords {}
 
-impl Words {
+impl MappedWords {
     /// The rows of a map that was made to be memory (`BPF_F_MMAPABLE`), and whose rows are words of eight bytes.
     pub(in crate::kernel) fn new(map: BorrowedFd<'_>) -> io::Result<Self> {
         let info = map_info(map)?;
@@ -43,9 +43,9 @@ impl Words {
     }
 }
 
-impl Words {
+impl MappedWords {
     /// Writes the one row of a map, each word whole and the first one last: whoever reads it new reads the others new.
-    pub(in crate::kernel) fn write<R: Row>(&self, row: &R) {
+    pub(in crate::kernel) fn write<R: MapRow>(&self, row: &R) {
         let words = bytes(row).chunks_exact(size_of::<u64>()).zip(self.as_ref());
         for (bytes, word) in words.rev() {
             let mut value = [0; size_of::<u64>()];
@@ -55,14 +55,14 @@ impl Words {
     }
 }
 
-impl AsRef<[AtomicU64]> for Words {
+impl AsRef<[AtomicU64]> for MappedWords {
     fn as_ref(&self) -> &[AtomicU64] {
         // SAFETY: The mapping holds as many words, aligned to a page, until it is dropped.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 }
 
-impl Drop for Words {
+impl Drop for MappedWords {
     fn drop(&mut self) {
         let length = size_of_val(self.as_ref());
         // SAFETY: The mapping is this one's own, and nobody can use it any more.

@@ -63,7 +63,7 @@ impl Compiler<'_> {
         };
         let (decides, endpoints, hashing) = endpoints::weigh(choice, left, self.lookup.shelf(self.last), number);
         destination.unusable = endpoints.is_empty().then_some(Unusable::OtherFamily);
-        destination.decides = destination::Destination { number: destination.decides.number, ..decides };
+        destination.decides = destination::DestinationFacts { number: destination.decides.number, ..decides };
         destination.endpoints = endpoints.into();
         destination.hashing = hashing;
     }

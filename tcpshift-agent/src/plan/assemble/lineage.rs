@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use crate::plan::Route;
 use crate::plan::intent::{Backend, RouteIntent};
@@ -26,12 +26,12 @@ impl<'a> Lineage<'a> {
     /// those of the last plan, `before`.
     pub(super) fn new(
         one: &RouteIntent,
-        now: (&[Rule], &[Arc<RouteIntent>]),
-        (rules, routes): (&'a [Rule], &'a [Arc<Route>]),
+        now: (&[RuleRow], &[Arc<RouteIntent>]),
+        (rules, routes): (&'a [RuleRow], &'a [Arc<Route>]),
     ) -> Self {
         let is_own =
             |route: &Route| (route.kind, &route.namespace, &route.object) == (one.kind, &one.namespace, &one.object);
-        let entrance = |rule: &Rule| (key(&rule.source), key(&rule.destination));
+        let entrance = |rule: &RuleRow| (key(&rule.source), key(&rule.destination));
         let mut owners: HashMap<(PrefixKey, PrefixKey), u32> = HashMap::new();
         for rule in rules.iter().filter(|rule| routes.get(rule.route as usize).is_some_and(|route| is_own(route))) {
             owners.insert(entrance(rule), rule.route);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tcpshift_common::address::{Prefix, family};
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use super::Assembler;
 use super::lineage::Lineage;
@@ -21,7 +21,7 @@ use crate::route::object::Key;
 /// A port of a service.
 pub(super) struct ServicePort<'i> {
     pub(super) addresses: &'i [IpNet],
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<RuleRow>,
     /// Each with the backends of its destinations.
     pub(super) routes: Vec<(Arc<Route>, &'i [(Arc<Backend>, u64)])>,
     /// The oldest object with a rule for it, or that of the service, and how many ports came before it.

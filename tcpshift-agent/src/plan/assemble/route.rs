@@ -10,7 +10,7 @@ use super::Assembler;
 use crate::plan::datapath::{self, Site};
 use crate::plan::intent::{Backend, RouteIntent};
 use crate::plan::weigh::Layout;
-use crate::plan::{Asked, Chosen, Destination, Kind, Limits, OnEmpty, Route, WeightTable};
+use crate::plan::{Chosen, Destination, Kind, Limits, OnEmpty, Route, WeightTable, Wish};
 
 /// Whose route it is.
 pub(super) struct Owner<'a> {
@@ -28,7 +28,7 @@ pub(super) struct Conduct {
     pub(super) steer: Steer,
     pub(super) on_empty: OnEmpty,
     pub(super) limits: Limits,
-    pub(super) asked: Asked,
+    pub(super) asked: Wish,
 }
 
 impl Assembler<'_> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::decide::{Steer, steer};
 use tcpshift_common::layout;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use super::Assembler;
 use super::mesh::{FAMILIES, ServicePort, ServicePorts, listener_name};
@@ -17,7 +17,7 @@ use super::route::{Conduct, Owner};
 use crate::plan::datapath::Site;
 use crate::plan::intent::{Backend, ReachedPort, ReachedService};
 use crate::plan::resolve::prefix;
-use crate::plan::{Asked, OnEmpty, Route};
+use crate::plan::{OnEmpty, Route, Wish};
 use crate::route::object::Key;
 
 /// Endpoints that services may have together, for each route that the kernel has room for: half of its room.
@@ -63,7 +63,7 @@ impl Assembler<'_> {
                 }
                 (routes, endpoints) = (routes + families, endpoints + set.endpoints.len());
                 let own = self.own_route(key, &listener_name(host, *number), to, &port.site);
-                port.rules.push(Rule::new(Prefix::ANY, Prefix::ANY, port.routes.len() as u32));
+                port.rules.push(RuleRow::new(Prefix::ANY, Prefix::ANY, port.routes.len() as u32));
                 port.routes.push((own, to));
             }
         }
@@ -81,7 +81,7 @@ impl Assembler<'_> {
             steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
             on_empty: OnEmpty::Refuse,
             limits: to.first().map(|(backend, _)| backend.limits).unwrap_or_default(),
-            asked: Asked::Auto,
+            asked: Wish::Auto,
         };
         self.finish(at, &owner, &conduct, to, family::ANY, site)
     }

@@ -43,7 +43,7 @@ fn destination(name: &str, slots: u32, endpoints: &[&str]) -> (Destination, Endp
             Ok(address) => address.into(),
             Err(_) => EndpointAddress::Unix((*text).into()),
         },
-        decides: destination::Endpoint { number: 0, weight: 1, upto: 1 },
+        decides: destination::EndpointFacts { number: 0, weight: 1, upto: 1 },
     };
     let destination = Destination {
         name: name.to_owned(),
@@ -66,7 +66,7 @@ fn destination(name: &str, slots: u32, endpoints: &[&str]) -> (Destination, Endp
     (destination, set)
 }
 
-fn route(asked: Asked, destinations: Vec<(Destination, EndpointSet)>) -> Case {
+fn route(asked: Wish, destinations: Vec<(Destination, EndpointSet)>) -> Case {
     let route = Route {
         number: 7,
         kind: Kind::VirtualService,
@@ -87,7 +87,7 @@ fn route(asked: Asked, destinations: Vec<(Destination, EndpointSet)>) -> Case {
     case
 }
 
-fn local(asked: Asked) -> Case {
+fn local(asked: Wish) -> Case {
     route(asked, vec![destination("v1", 8_000, &[AT]), destination("v2", 2_000, &[BESIDE])])
 }
 
@@ -136,9 +136,9 @@ fn assert_chosen(case: &Case, site: &Site, host: &Host, datapath: Option<Datapat
 fn local_endpoints_that_listen_are_handed_the_syn() {
     let host = listening();
     let why = "every endpoint listens on this host";
-    assert_chosen(&local(Asked::Auto), &at_gateway(), &host, Some(Datapath::Lookup), false, why);
+    assert_chosen(&local(Wish::Auto), &at_gateway(), &host, Some(Datapath::Lookup), false, why);
     // What gets nothing does not matter, and a share that is refused is refused there too.
-    let mut other = local(Asked::Auto);
+    let mut other = local(Wish::Auto);
     other.push(destination("v3", 0, &["192.0.2.7:9000"]));
     other.push(destination("v4", 5, &[]));
     assert_chosen(&other, &at_gateway(), &host, Some(Datapath::Lookup), false, why);
@@ -151,17 +151,17 @@ fn auto_is_carried_where_something_stands_in_the_way() {
         assert_chosen(&case, &at_gateway(), host, Some(Datapath::Proxy), false, why);
     };
     let with = |change: fn(&mut Route)| {
-        let mut case = local(Asked::Auto);
+        let mut case = local(Wish::Auto);
         change(&mut case.route);
         case
     };
-    carried(local(Asked::Auto), &incapable(listening()), "no lookup");
-    carried(local(Asked::Auto), &silent(), "nothing listens at 127.0.0.1:9001");
-    carried(local(Asked::Auto), &unfit(), "127.0.0.1:9001: it listens with MPTCP");
-    carried(route(Asked::Auto, vec![destination("v1", 10_000, &[])]), &listens, "there is no endpoint");
-    let far = route(Asked::Auto, vec![destination("v1", 10_000, &[AT, "192.0.2.7:9000"])]);
+    carried(local(Wish::Auto), &incapable(listening()), "no lookup");
+    carried(local(Wish::Auto), &silent(), "nothing listens at 127.0.0.1:9001");
+    carried(local(Wish::Auto), &unfit(), "127.0.0.1:9001: it listens with MPTCP");
+    carried(route(Wish::Auto, vec![destination("v1", 10_000, &[])]), &listens, "there is no endpoint");
+    let far = route(Wish::Auto, vec![destination("v1", 10_000, &[AT, "192.0.2.7:9000"])]);
     carried(far, &listens, "192.0.2.7:9000 is not an address of this host");
-    let unix = route(Asked::Auto, vec![destination("v1", 10_000, &["/run/x"])]);
+    let unix = route(Wish::Auto, vec![destination("v1", 10_000, &["/run/x"])]);
     carried(unix, &listens, "unix:///run/x is no TCP address");
     let sequence = with(|route| route.steer.by = steer::SEQUENCE);
     carried(sequence, &listens, "steer-by sequence would count packets there, and not connections");
@@ -177,7 +177,7 @@ fn auto_is_carried_where_something_stands_in_the_way() {
 
 #[test]
 fn an_endpoint_that_nothing_is_known_of_is_silent() {
-    let other = route(Asked::Auto, vec![destination("v1", 8_000, &[AT]), destination("v2", 2_000, &["127.0.0.1:1"])]);
+    let other = route(Wish::Auto, vec![destination("v1", 8_000, &[AT]), destination("v2", 2_000, &["127.0.0.1:1"])]);
     let why = "nothing listens at 127.0.0.1:1";
     assert_chosen(&other, &at_gateway(), &listening(), Some(Datapath::Proxy), false, why);
 }
@@ -186,7 +186,7 @@ fn an_endpoint_that_nothing_is_known_of_is_silent() {
 fn what_comes_to_an_address_that_is_not_served_is_left_alone() {
     let why = "its listener is not served";
     let site = Site { withheld: true, ..at_gateway() };
-    for asked in [Asked::Auto, Asked::Proxy, Asked::Connect, Asked::Lookup] {
+    for asked in [Wish::Auto, Wish::Proxy, Wish::Connect, Wish::Lookup] {
         assert_chosen(&local(asked), &site, &listening(), Some(Datapath::Proxy), false, why);
         assert_chosen(&local(asked), &site, &incapable(listening()), Some(Datapath::Proxy), false, why);
     }
@@ -195,16 +195,16 @@ fn what_comes_to_an_address_that_is_not_served_is_left_alone() {
 #[test]
 fn what_is_asked_for_is_done_or_said() {
     let (all, none, site) = (listening(), incapable(listening()), at_gateway());
-    assert_chosen(&local(Asked::Proxy), &site, &all, Some(Datapath::Proxy), false, "asked for");
-    assert_chosen(&local(Asked::Connect), &site, &all, Some(Datapath::Connect), false, "asked for");
-    assert_chosen(&local(Asked::Connect), &site, &none, None, true, "no connect");
-    assert_chosen(&local(Asked::Lookup), &site, &all, Some(Datapath::Lookup), true, "asked for");
+    assert_chosen(&local(Wish::Proxy), &site, &all, Some(Datapath::Proxy), false, "asked for");
+    assert_chosen(&local(Wish::Connect), &site, &all, Some(Datapath::Connect), false, "asked for");
+    assert_chosen(&local(Wish::Connect), &site, &none, None, true, "no connect");
+    assert_chosen(&local(Wish::Lookup), &site, &all, Some(Datapath::Lookup), true, "asked for");
     let said = "asked for, although nothing listens at 127.0.0.1:9001";
-    assert_chosen(&local(Asked::Lookup), &site, &silent(), Some(Datapath::Lookup), true, said);
-    assert_chosen(&local(Asked::Lookup), &site, &none, None, true, "no lookup");
-    let far = route(Asked::Lookup, vec![destination("v1", 10_000, &["192.0.2.7:9000"])]);
+    assert_chosen(&local(Wish::Lookup), &site, &silent(), Some(Datapath::Lookup), true, said);
+    assert_chosen(&local(Wish::Lookup), &site, &none, None, true, "no lookup");
+    let far = route(Wish::Lookup, vec![destination("v1", 10_000, &["192.0.2.7:9000"])]);
     assert_chosen(&far, &site, &all, None, true, "192.0.2.7:9000 is not an address of this host");
-    let mut idle = local(Asked::Lookup);
+    let mut idle = local(Wish::Lookup);
     idle.route.limits.idle_timeout = Some(Duration::from_secs(1));
     let said = "asked for, although idle timeout needs the relay";
     assert_chosen(&idle, &site, &all, Some(Datapath::Lookup), true, said);
@@ -213,11 +213,11 @@ fn what_is_asked_for_is_done_or_said() {
 #[test]
 fn clients_inside_a_mesh_are_steered_or_not_served() {
     let (all, none, site) = (listening(), incapable(listening()), in_mesh());
-    assert_chosen(&local(Asked::Auto), &site, &all, Some(Datapath::Connect), false, "clients inside a mesh");
-    assert_chosen(&local(Asked::Connect), &site, &all, Some(Datapath::Connect), false, "asked for");
-    assert_chosen(&local(Asked::Auto), &site, &none, None, false, "no connect");
-    assert_chosen(&local(Asked::Connect), &site, &none, None, true, "no connect");
-    for asked in [Asked::Proxy, Asked::Lookup] {
+    assert_chosen(&local(Wish::Auto), &site, &all, Some(Datapath::Connect), false, "clients inside a mesh");
+    assert_chosen(&local(Wish::Connect), &site, &all, Some(Datapath::Connect), false, "asked for");
+    assert_chosen(&local(Wish::Auto), &site, &none, None, false, "no connect");
+    assert_chosen(&local(Wish::Connect), &site, &none, None, true, "no connect");
+    for asked in [Wish::Proxy, Wish::Lookup] {
         let Chosen { datapath, only, reason: why, .. } = local(asked).choose(&site, &all);
         assert!(datapath.is_none() && only && why.ends_with("remove the annotation tcpshift.io/datapath"), "{why}");
     }
@@ -226,15 +226,15 @@ fn clients_inside_a_mesh_are_steered_or_not_served() {
 #[test]
 fn more_rules_than_programs_look_at_are_carried_only_if_no_other_datapath_is_asked_for() {
     let all = listening();
-    let rules = vec![Rule::new(Prefix::ANY, Prefix::ANY, 0); layout::RULES as usize + 1];
+    let rules = vec![RuleRow::new(Prefix::ANY, Prefix::ANY, 0); layout::RULES as usize + 1];
     let why = "its listener has more than 256 rules";
     assert_eq!((excess(&rules).as_deref(), excess(&rules[1..])), (Some(why), None));
     let gateway = Site { excess: excess(&rules), ..at_gateway() };
-    assert_chosen(&local(Asked::Auto), &gateway, &all, Some(Datapath::Proxy), false, why);
-    assert_chosen(&local(Asked::Proxy), &gateway, &all, Some(Datapath::Proxy), false, "asked for");
+    assert_chosen(&local(Wish::Auto), &gateway, &all, Some(Datapath::Proxy), false, why);
+    assert_chosen(&local(Wish::Proxy), &gateway, &all, Some(Datapath::Proxy), false, "asked for");
     let mesh = Site::in_mesh(excess(&rules));
-    assert_chosen(&local(Asked::Auto), &mesh, &all, None, false, why);
-    for asked in [Asked::Connect, Asked::Lookup] {
+    assert_chosen(&local(Wish::Auto), &mesh, &all, None, false, why);
+    for asked in [Wish::Connect, Wish::Lookup] {
         assert_chosen(&local(asked), &gateway, &all, None, true, why);
         let chosen = local(asked).choose(&gateway, &all);
         let routes = vec![Arc::new(Route { chosen, ..local(asked).route })];
@@ -252,7 +252,7 @@ fn who_listens_does_not_matter_where_that_decides_nothing() {
     let hosts = [listening(), silent(), unfit(), Host::new(1)].map(incapable);
     let networks = vec!["192.0.2.0/24".parse().unwrap()];
     let elsewhere = Host { networks, ..hosts[0].clone() };
-    for asked in [Asked::Auto, Asked::Proxy, Asked::Connect, Asked::Lookup] {
+    for asked in [Wish::Auto, Wish::Proxy, Wish::Connect, Wish::Lookup] {
         for site in [at_gateway(), in_mesh()] {
             let expected = local(asked).choose(&site, &elsewhere);
             assert!(hosts.iter().all(|host| local(asked).choose(&site, host) == expected), "{expected:?}");
@@ -270,7 +270,7 @@ fn steered(at: &str, case: &Case) -> (Option<Datapath>, u32, String) {
 
 #[test]
 fn connect_steers_clients_who_reach_every_endpoint() {
-    let to = |endpoints: &[&str]| route(Asked::Connect, vec![destination("v1", 10_000, endpoints)]);
+    let to = |endpoints: &[&str]| route(Wish::Connect, vec![destination("v1", 10_000, endpoints)]);
     let (four, six) = ("192.0.2.7:9000", "[2001:db8::7]:9000");
     let [any, mapped] = ["[::]:1", "[::ffff:192.0.2.1]:1"];
     let connect = |at: &str, endpoints: &[&str]| {
@@ -301,7 +301,7 @@ fn connect_steers_clients_who_reach_every_endpoint() {
 
 #[test]
 fn clients_are_handed_over_whose_family_every_endpoint_has() {
-    let to = |endpoints: &[&str]| route(Asked::Auto, vec![destination("v1", 10_000, endpoints)]);
+    let to = |endpoints: &[&str]| route(Wish::Auto, vec![destination("v1", 10_000, endpoints)]);
     let (four, six) = (AT, SIX);
     let at = |at: &str, endpoints: &[&str]| {
         let (datapath, family, _) = steered(at, &to(endpoints));

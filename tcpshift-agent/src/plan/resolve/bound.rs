@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::plan::host::Scope;
 use crate::route::kind::Kind;
 use crate::route::model::gateway::{self, Protocol};
-use crate::route::model::gateway_api::{self, Listener, ParentRef, gateway::Namespaces};
+use crate::route::model::gateway_api::{self, GatewayListener, ParentRef, gateway::Namespaces};
 use crate::route::model::{Export, GatewayRef, Labels, Server, Spec, VirtualService, selects};
 use crate::route::object::Object;
 
@@ -21,7 +21,7 @@ pub(super) enum Opening<'a> {
     /// Of Istio's.
     Server(&'a Server),
     /// Of the Gateway API's.
-    Listener(&'a Listener),
+    Listener(&'a GatewayListener),
 }
 
 impl Opening<'_> {
@@ -193,7 +193,12 @@ pub(super) fn admits(gateway: &Object, server: &Server, object: &Object, service
 }
 
 /// Whether a listener takes a TCPRoute.
-pub(super) fn attaches(gateway: &Object, listener: &Listener, object: &Object, route: &gateway_api::TcpRoute) -> bool {
+pub(super) fn attaches(
+    gateway: &Object,
+    listener: &GatewayListener,
+    object: &Object,
+    route: &gateway_api::TcpRoute,
+) -> bool {
     let names = |parent: &&ParentRef| {
         is_gateway(parent) && parent.namespace == gateway.key.namespace && parent.name == gateway.key.name
     };
@@ -203,7 +208,7 @@ pub(super) fn attaches(gateway: &Object, listener: &Listener, object: &Object, r
 /// Why no listener of a Gateway takes a route that refers to it like this.
 fn unattached(
     gateway: &Object,
-    spec: &gateway_api::Gateway,
+    spec: &gateway_api::GatewayApiGateway,
     object: &Object,
     parent: &ParentRef,
 ) -> Option<&'static str> {
@@ -222,16 +227,16 @@ fn is_gateway(parent: &ParentRef) -> bool {
     parent.group == gateway_api::GROUP && parent.kind == Kind::GatewayApiGateway.name()
 }
 
-fn is_tcp(listener: &Listener) -> bool {
+fn is_tcp(listener: &GatewayListener) -> bool {
     listener.protocol == "TCP"
 }
 
-fn refers(parent: &ParentRef, listener: &Listener) -> bool {
+fn refers(parent: &ParentRef, listener: &GatewayListener) -> bool {
     parent.section.as_ref().is_none_or(|section| *section == listener.name)
         && parent.port.is_none_or(|port| port == listener.port)
 }
 
-fn allows(gateway: &Object, listener: &Listener, object: &Object) -> bool {
+fn allows(gateway: &Object, listener: &GatewayListener, object: &Object) -> bool {
     let namespace = &object.key.namespace;
     let namespace_fits = match &listener.namespaces {
         Namespaces::Same => *namespace == gateway.key.namespace,

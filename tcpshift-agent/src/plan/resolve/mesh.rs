@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use super::Resolver;
 use super::memory::ResolvedMesh;
@@ -89,7 +89,7 @@ impl<'a> Resolver<'a, '_> {
         }
         let ports = ports.into_iter().map(|((host, port), collected)| {
             let Collected { addresses, ways: Ways { mut rules, routes, .. }, first, order } = collected;
-            rules.sort_by_key(Rule::rank);
+            rules.sort_by_key(RuleRow::rank);
             let (addresses, first, digest) = (addresses.to_vec(), first.clone(), Digest::default());
             Arc::new(MeshPort { host, port, addresses, rules, routes, first, order, digest }.digested())
         });

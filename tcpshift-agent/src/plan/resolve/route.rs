@@ -8,8 +8,8 @@ use tcpshift_common::decide::{Steer, steer};
 use super::Resolver;
 use crate::plan::OnEmpty;
 use crate::plan::intent::{Backend, RouteIntent};
-use crate::route::annotations::{SteerBy, Steering};
-use crate::route::model::{TcpRoute, VirtualService, gateway_api};
+use crate::route::annotations::{Annotations, SteerBy};
+use crate::route::model::{TcpRule, VirtualService, gateway_api};
 use crate::route::object::{Key, Object};
 
 /// Where a rule of a VirtualService is served.
@@ -29,7 +29,7 @@ impl<'a> Resolver<'a, '_> {
         object: &'a Object,
         service: &'a VirtualService,
         index: usize,
-        rule: &'a TcpRoute,
+        rule: &'a TcpRule,
     ) -> Arc<RouteIntent> {
         let destinations = rule
             .route
@@ -45,17 +45,17 @@ impl<'a> Resolver<'a, '_> {
         port: u16,
         object: &'a Object,
         route: &'a gateway_api::TcpRoute,
-        rule: &'a gateway_api::tcp_route::Rule,
+        rule: &'a gateway_api::tcp_route::TcpRouteRule,
     ) -> Arc<RouteIntent> {
         let destinations =
             rule.backends.iter().map(|backend| (self.reference(object, port, backend), u64::from(backend.weight)));
         let destinations: Vec<_> = destinations.collect();
-        let steering = Steering { asked: route.asked, ..Steering::default() };
+        let steering = Annotations { asked: route.asked, ..Annotations::default() };
         self::route(&object.key, 0, steering, &destinations)
     }
 }
 
-fn route(key: &Key, rule: usize, steering: Steering, destinations: &[(Arc<Backend>, u64)]) -> Arc<RouteIntent> {
+fn route(key: &Key, rule: usize, steering: Annotations, destinations: &[(Arc<Backend>, u64)]) -> Arc<RouteIntent> {
     let limits = destinations.first().map(|(first, _)| first.limits).unwrap_or_default();
     Arc::new(RouteIntent {
         kind: key.kind,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tcpshift_common::address::{Address, Prefix};
-use tcpshift_common::listener::Rule;
+use tcpshift_common::listener::RuleRow;
 
 use crate::plan::intent::RouteIntent;
-use crate::route::model::{GatewayRef, RouteMatch, TcpRoute};
+use crate::route::model::{GatewayRef, RouteMatch, TcpRule};
 
 /// Bits in front of an IPv4 address in the IPv6 address that stands for it.
 const MAPPED_BITS: u32 = 96;
@@ -20,8 +20,8 @@ pub(in crate::plan) type PrefixKey = (u32, u32, Address);
 #[derive(Default)]
 pub(super) struct Ways {
     /// As they came.
-    pub rules: Vec<Rule>,
-    /// `Rule::route` is a place in this list.
+    pub rules: Vec<RuleRow>,
+    /// `RuleRow::route` is a place in this list.
     pub routes: Vec<Arc<RouteIntent>>,
     /// Places of routes by the ways that lead to them.
     taken: BTreeMap<(PrefixKey, PrefixKey), u32>,
@@ -45,7 +45,7 @@ impl Ways {
         let place = self.routes.len() as u32;
         for entrance in free {
             self.taken.insert(pair(entrance), place);
-            self.rules.push(Rule::new(entrance.0, entrance.1, place));
+            self.rules.push(RuleRow::new(entrance.0, entrance.1, place));
         }
         self.routes.push(route);
         None
@@ -54,7 +54,7 @@ impl Ways {
 
 /// The ways into a rule at a port of a gateway, or of the mesh, by the blocks of its match that fit.
 pub(super) fn entrances(
-    rule: &TcpRoute,
+    rule: &TcpRule,
     port: u16,
     here: &GatewayRef,
     fits: impl Fn(&RouteMatch) -> bool,

@@ -16,7 +16,7 @@ pub(super) fn weigh(
     mut endpoints: Vec<(EndpointAddress, u32)>,
     shelf: &mut Shelf,
     mut numbers: impl FnMut(&EndpointAddress) -> u32,
-) -> (destination::Destination, Vec<Endpoint>, Option<HashTable>) {
+) -> (destination::DestinationFacts, Vec<Endpoint>, Option<HashTable>) {
     endpoints.sort_unstable();
     endpoints.dedup_by(|(one, _), (other, _)| one == other);
     let divisor = endpoints.iter().fold(0, |divisor, (_, weight)| gcd(divisor, *weight)).max(1);
@@ -30,7 +30,7 @@ pub(super) fn weigh(
             let weight = weight.max(1) as u32;
             upto += weight;
             let number = numbers(&address);
-            Endpoint { address, decides: destination::Endpoint { number, weight, upto } }
+            Endpoint { address, decides: destination::EndpointFacts { number, weight, upto } }
         })
         .collect();
     let policy = match choice {
@@ -48,7 +48,7 @@ pub(super) fn weigh(
     };
     let (count, places) = (endpoints.len() as u32, hashing.as_ref().map_or(0, HashTable::places));
     let stride = stride(count, upto);
-    let decides = destination::Destination { number: 0, endpoints: count, weight: upto, policy, stride, places };
+    let decides = destination::DestinationFacts { number: 0, endpoints: count, weight: upto, policy, stride, places };
     (decides, endpoints, hashing)
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Unread, text_of};
 use crate::route::problem::Problem;
-use crate::route::read::{Contents, Entry};
+use crate::route::read::{Contents, ReadDocument};
 use crate::trust::owners::Owners;
 use crate::trust::{self, Doubt, Untrusted, text};
 
@@ -31,13 +31,13 @@ impl From<Unread> for NotRead {
 pub(super) fn read_watched(path: &Path, owners: &Owners, trusts_all: bool) -> Watched {
     let (file, untrusted) = match trust::path::open(path, owners) {
         Ok(file) => (file, None),
-        Err(trust::Error::Untrusted(untrusted)) if trusts_all => {
+        Err(trust::OpenError::Untrusted(untrusted)) if trusts_all => {
             let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
             let opened = File::options().read(true).custom_flags(flags).open(path);
             (opened.map_err(Unread::Unreadable)?, Some(untrusted))
         }
-        Err(trust::Error::Untrusted(untrusted)) => return Err(NotRead::Untrusted(untrusted)),
-        Err(trust::Error::System(error)) => return Err(Unread::Unreadable(error).into()),
+        Err(trust::OpenError::Untrusted(untrusted)) => return Err(NotRead::Untrusted(untrusted)),
+        Err(trust::OpenError::System(error)) => return Err(Unread::Unreadable(error).into()),
     };
     if !file.metadata().map_err(Unread::Unreadable)?.is_file() {
         return Err(Unread::Unusable("is no regular file".to_owned()).into());
@@ -63,7 +63,7 @@ pub(super) fn distrust(path: &Path, untrusted: &Untrusted) -> Problem {
 /// Refuses the objects that name unix sockets, which may be those of services that obey whoever reaches them.
 pub(super) fn refuse_sockets(name: &str, contents: &mut Contents, untrusted: &Untrusted) {
     for entry in &mut contents.entries {
-        let Entry::Valid(object) = entry else { continue };
+        let ReadDocument::Valid(object) = entry else { continue };
         if !object.spec.names_unix_socket() {
             continue;
         }
@@ -74,6 +74,6 @@ pub(super) fn refuse_sockets(name: &str, contents: &mut Contents, untrusted: &Un
             cure: cure(untrusted),
             ..Problem::of_file(name, format!("unix sockets are refused in files that others may write: {untrusted}"))
         });
-        *entry = Entry::Invalid { key, line };
+        *entry = ReadDocument::Invalid { key, line };
     }
 }

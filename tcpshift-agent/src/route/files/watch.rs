@@ -21,7 +21,7 @@ fn places(paths: &[PathBuf]) -> Vec<Option<(u64, u64)>> {
 
 /// A running watch.
 #[derive(Debug)]
-pub struct Watch {
+pub struct FilesWatch {
     paths: Vec<PathBuf>,
     /// Device and number of each path as it was when the watch began.
     places: Vec<Option<(u64, u64)>>,
@@ -29,7 +29,7 @@ pub struct Watch {
     _watcher: Option<RecommendedWatcher>,
 }
 
-impl Watch {
+impl FilesWatch {
     /// Watches the paths, and the folders they lie in, since editors replace files rather than write them.
     /// Where the kernel takes no watch, what is left is to look from time to time.
     pub fn new(paths: Vec<PathBuf>) -> Self {

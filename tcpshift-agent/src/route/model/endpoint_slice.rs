@@ -23,14 +23,14 @@ pub struct EndpointSlice {
     /// Labels of the slice, which stand for those of its endpoints.
     pub labels: Labels,
     /// What is there.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<SliceEndpoint>,
     /// TCP ports.
-    pub ports: Vec<Port>,
+    pub ports: Vec<SlicePort>,
 }
 
 /// An endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct SliceEndpoint {
     /// Of one host; empty where it has a name alone.
     pub addresses: Vec<IpAddr>,
     /// Whether it takes new connections.
@@ -43,7 +43,7 @@ pub struct Endpoint {
 
 /// A port that all of the endpoints have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
+pub struct SlicePort {
     /// Name of the Service's port.
     pub name: String,
     /// Any if none.
@@ -83,7 +83,7 @@ pub fn read(metadata: &Node, root: &Node, report: &mut Report<'_>) -> EndpointSl
     EndpointSlice { service, labels, endpoints, ports: ports(root, report) }
 }
 
-fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -> Endpoint {
+fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -> SliceEndpoint {
     let items = node.items("addresses");
     {
         let path = path.name("addresses");
@@ -129,7 +129,7 @@ fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -
         said.map_or(default, |conditions| conditions.flag(name))
     };
     let ready = says("ready", true);
-    Endpoint {
+    SliceEndpoint {
         addresses: items.iter().filter_map(|item| item.as_str()?.parse().ok()).collect(),
         ready,
         serving: says("serving", ready),
@@ -137,7 +137,7 @@ fn endpoint(node: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -
     }
 }
 
-fn ports(root: &Node, report: &mut Report<'_>) -> Vec<Port> {
+fn ports(root: &Node, report: &mut Report<'_>) -> Vec<SlicePort> {
     let path = Path::ROOT.name("ports");
     let items = root.items("ports");
     if items.len() > MAX_PORTS {
@@ -158,7 +158,7 @@ fn ports(root: &Node, report: &mut Report<'_>) -> Vec<Port> {
         let port = node.get("port");
         let port = port.map(|port| super::port(Some(port), &path.name("port"), report));
         match node.text("protocol").unwrap_or("TCP") {
-            "TCP" => ports.push(Port { name: name.to_owned(), port }),
+            "TCP" => ports.push(SlicePort { name: name.to_owned(), port }),
             "UDP" | "SCTP" => {}
             other => {
                 let message = format!("{other:?} is no protocol");

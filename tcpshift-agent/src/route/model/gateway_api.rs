@@ -4,7 +4,7 @@ pub mod gateway;
 pub mod reference_grant;
 pub mod tcp_route;
 
-pub use gateway::{Gateway, Listener};
+pub use gateway::{GatewayApiGateway, GatewayListener};
 pub use reference_grant::ReferenceGrant;
 pub use tcp_route::{BackendRef, ParentRef, TcpRoute};
 

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::Labels;
 use super::export::{self, Export};
-use crate::route::annotations::{self, Steering};
+use crate::route::annotations::{self, Annotations};
 use crate::route::names;
 use crate::route::node::Node;
 use crate::route::object::Key;
@@ -25,13 +25,13 @@ pub struct VirtualService {
     /// Where its rules apply.
     pub gateways: Vec<GatewayRef>,
     /// Its `tcp` rules in order.
-    pub tcp: Vec<TcpRoute>,
+    pub tcp: Vec<TcpRule>,
     /// Its `tls` rules in order.
-    pub tls: Vec<TlsRoute>,
+    pub tls: Vec<TlsRule>,
     /// Where it is visible.
     pub export: Export,
     /// What its annotations say.
-    pub steering: Steering,
+    pub steering: Annotations,
 }
 
 /// Where a rule applies.
@@ -50,7 +50,7 @@ pub enum GatewayRef {
 
 /// One `tcp` rule.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TcpRoute {
+pub struct TcpRule {
     /// Any of these; with none the rule matches everything.
     pub matches: Vec<RouteMatch>,
     /// Where it goes.
@@ -61,7 +61,7 @@ pub struct TcpRoute {
 
 /// One `tls` rule.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TlsRoute {
+pub struct TlsRule {
     /// Any of these; never empty.
     pub matches: Vec<TlsMatch>,
     /// Where it goes.

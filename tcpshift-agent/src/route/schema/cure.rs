@@ -1,6 +1,6 @@
 //! What to do about a value of the wrong type, or a field that is unknown.
 
-use super::{Around, Field, Shape, closest};
+use super::{Around, FieldSchema, Shape, closest};
 use crate::route::node::{Node, Value};
 
 /// For a text that looks like a variable that a tool should have filled in.
@@ -72,7 +72,7 @@ fn of_list(item: &Shape, node: &Node) -> String {
 }
 
 /// The value of one field of a message in place of the message.
-fn of_message(fields: &[Field], value: &Value) -> String {
+fn of_message(fields: &[FieldSchema], value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
@@ -80,15 +80,15 @@ fn of_message(fields: &[Field], value: &Value) -> String {
     };
     let is_number = text.parse::<i64>().is_ok();
     match fields {
-        [Field { name, shape: Shape::Whole(..), .. }] if is_number => format!("write `{{{name}: {text}}}`"),
-        [Field { name, shape: Shape::Text, .. }, ..] if !is_number => format!("write `{{{name}: {text}}}`"),
+        [FieldSchema { name, shape: Shape::Whole(..), .. }] if is_number => format!("write `{{{name}: {text}}}`"),
+        [FieldSchema { name, shape: Shape::Text, .. }, ..] if !is_number => format!("write `{{{name}: {text}}}`"),
         _ => format!("write fields, as {}", names(fields)),
     }
 }
 
 /// For a field that a message has not: where it belongs, or how it is spelled.
 pub(super) fn of_field(name: &str, here: &Around<'_>) -> String {
-    let has = |fields: &[Field]| fields.iter().any(|field| field.name == name);
+    let has = |fields: &[FieldSchema]| fields.iter().any(|field| field.name == name);
     let inside = here.known.iter().find(|field| match &field.shape {
         Shape::Message(fields) | Shape::List(Shape::Message(fields)) => has(fields),
         _ => false,
@@ -101,16 +101,16 @@ pub(super) fn of_field(name: &str, here: &Around<'_>) -> String {
     match (near, inside, branch) {
         // A slip of the pen or of case is the likelier one.
         (Some(near), ..) if near.eq_ignore_ascii_case(name) => format!("did you mean `{near}`?"),
-        (_, Some(Field { name: inside, shape: Shape::List(_), .. }), _) => {
+        (_, Some(FieldSchema { name: inside, shape: Shape::List(_), .. }), _) => {
             format!("it belongs in an item of `{inside}`")
         }
-        (_, Some(Field { name: inside, .. }), _) => format!("it belongs in `{inside}`"),
+        (_, Some(FieldSchema { name: inside, .. }), _) => format!("it belongs in `{inside}`"),
         (Some(near), ..) => format!("did you mean `{near}`?"),
         (_, _, Some(Around { name: branch, .. })) => format!("it belongs beside `{branch}`, and not in it"),
         _ => format!("known here: {}", names(here.known)),
     }
 }
 
-fn names(fields: &[Field]) -> String {
+fn names(fields: &[FieldSchema]) -> String {
     fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", ")
 }

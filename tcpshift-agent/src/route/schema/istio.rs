@@ -4,7 +4,7 @@
 
 use super::Shape::{Any, Bool, Enum, List, Map, Message, Text, Whole};
 use super::policy::{PORT_SELECTOR, TRAFFIC_POLICY};
-use super::{COUNT, Field, PORT, Shape, Why, Width, mute, no, yes};
+use super::{COUNT, FieldSchema, PORT, Shape, Why, Width, mute, no, yes};
 
 const HTTP: Why = Why {
     reason: "http rules are not served here, and their contents are not checked",
@@ -21,7 +21,7 @@ const ROUTE_WEIGHT: Shape = Whole(Width::Int32, "a weight from 0 to 2147483647")
 const ENDPOINT_WEIGHT: Shape = Whole(Width::Uint32, "a weight from 0 to 4294967295");
 
 /// `spec` of a VirtualService.
-pub const VIRTUAL_SERVICE: &[Field] = &[
+pub const VIRTUAL_SERVICE: &[FieldSchema] = &[
     yes("hosts", List(&Text)),
     yes("gateways", List(&Text)),
     yes("tcp", List(&Message(TCP_ROUTE))),
@@ -30,11 +30,13 @@ pub const VIRTUAL_SERVICE: &[Field] = &[
     yes("exportTo", List(&Text)),
 ];
 
-const TCP_ROUTE: &[Field] = &[yes("match", List(&Message(L4_MATCH))), yes("route", List(&Message(ROUTE_DESTINATION)))];
+const TCP_ROUTE: &[FieldSchema] =
+    &[yes("match", List(&Message(L4_MATCH))), yes("route", List(&Message(ROUTE_DESTINATION)))];
 
-const TLS_ROUTE: &[Field] = &[yes("match", List(&Message(TLS_MATCH))), yes("route", List(&Message(ROUTE_DESTINATION)))];
+const TLS_ROUTE: &[FieldSchema] =
+    &[yes("match", List(&Message(TLS_MATCH))), yes("route", List(&Message(ROUTE_DESTINATION)))];
 
-const L4_MATCH: &[Field] = &[
+const L4_MATCH: &[FieldSchema] = &[
     yes("destinationSubnets", List(&Text)),
     yes("port", PORT),
     yes("sourceSubnet", Text),
@@ -43,7 +45,7 @@ const L4_MATCH: &[Field] = &[
     yes("sourceNamespace", Text),
 ];
 
-const TLS_MATCH: &[Field] = &[
+const TLS_MATCH: &[FieldSchema] = &[
     yes("sniHosts", List(&Text)),
     yes("destinationSubnets", List(&Text)),
     yes("port", PORT),
@@ -53,12 +55,12 @@ const TLS_MATCH: &[Field] = &[
     no("sourceNamespace", Text, SNI),
 ];
 
-const ROUTE_DESTINATION: &[Field] = &[yes("destination", Message(DESTINATION)), yes("weight", ROUTE_WEIGHT)];
+const ROUTE_DESTINATION: &[FieldSchema] = &[yes("destination", Message(DESTINATION)), yes("weight", ROUTE_WEIGHT)];
 
-const DESTINATION: &[Field] = &[yes("host", Text), yes("subset", Text), yes("port", Message(PORT_SELECTOR))];
+const DESTINATION: &[FieldSchema] = &[yes("host", Text), yes("subset", Text), yes("port", Message(PORT_SELECTOR))];
 
 /// `spec` of a DestinationRule.
-pub const DESTINATION_RULE: &[Field] = &[
+pub const DESTINATION_RULE: &[FieldSchema] = &[
     yes("host", Text),
     yes("trafficPolicy", Message(TRAFFIC_POLICY)),
     yes("subsets", List(&Message(SUBSET))),
@@ -66,14 +68,15 @@ pub const DESTINATION_RULE: &[Field] = &[
     yes("workloadSelector", Message(MATCH_LABELS)),
 ];
 
-const SUBSET: &[Field] = &[yes("name", Text), yes("labels", Map(&Text)), yes("trafficPolicy", Message(TRAFFIC_POLICY))];
+const SUBSET: &[FieldSchema] =
+    &[yes("name", Text), yes("labels", Map(&Text)), yes("trafficPolicy", Message(TRAFFIC_POLICY))];
 
-const MATCH_LABELS: &[Field] = &[yes("matchLabels", Map(&Text))];
+const MATCH_LABELS: &[FieldSchema] = &[yes("matchLabels", Map(&Text))];
 
 /// `spec` of a Gateway.
-pub const GATEWAY: &[Field] = &[yes("servers", List(&Message(SERVER))), yes("selector", Map(&Text))];
+pub const GATEWAY: &[FieldSchema] = &[yes("servers", List(&Message(SERVER))), yes("selector", Map(&Text))];
 
-const SERVER: &[Field] = &[
+const SERVER: &[FieldSchema] = &[
     yes("port", Message(SERVER_PORT)),
     yes("bind", Text),
     yes("hosts", List(&Text)),
@@ -83,9 +86,10 @@ const SERVER: &[Field] = &[
     yes("name", Text),
 ];
 
-const SERVER_PORT: &[Field] = &[yes("number", PORT), yes("protocol", Text), yes("name", Text), yes("targetPort", PORT)];
+const SERVER_PORT: &[FieldSchema] =
+    &[yes("number", PORT), yes("protocol", Text), yes("name", Text), yes("targetPort", PORT)];
 
-const SERVER_TLS: &[Field] = &[
+const SERVER_TLS: &[FieldSchema] = &[
     mute("httpsRedirect", Bool),
     mute("mode", Enum(&["PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"])),
     mute("serverCertificate", Text),
@@ -108,11 +112,11 @@ const SERVER_TLS: &[Field] = &[
 
 const TLS_VERSIONS: &[&str] = &["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"];
 
-const TLS_CERTIFICATE: &[Field] =
+const TLS_CERTIFICATE: &[FieldSchema] =
     &[mute("serverCertificate", Text), mute("privateKey", Text), mute("caCertificates", Text)];
 
 /// `spec` of a ServiceEntry.
-pub const SERVICE_ENTRY: &[Field] = &[
+pub const SERVICE_ENTRY: &[FieldSchema] = &[
     yes("hosts", List(&Text)),
     yes("addresses", List(&Text)),
     yes("ports", List(&Message(SERVICE_PORT))),
@@ -124,13 +128,13 @@ pub const SERVICE_ENTRY: &[Field] = &[
     mute("subjectAltNames", List(&Text)),
 ];
 
-const SERVICE_PORT: &[Field] =
+const SERVICE_PORT: &[FieldSchema] =
     &[yes("number", PORT), yes("protocol", Text), yes("name", Text), yes("targetPort", PORT)];
 
-const WORKLOAD_SELECTOR: &[Field] = &[yes("labels", Map(&Text))];
+const WORKLOAD_SELECTOR: &[FieldSchema] = &[yes("labels", Map(&Text))];
 
 /// `spec` of a WorkloadEntry, an endpoint of a ServiceEntry, and the template of a WorkloadGroup.
-pub const WORKLOAD_ENTRY: &[Field] = &[
+pub const WORKLOAD_ENTRY: &[FieldSchema] = &[
     yes("address", Text),
     yes("ports", Map(&PORT)),
     yes("labels", Map(&Text)),
@@ -141,15 +145,15 @@ pub const WORKLOAD_ENTRY: &[Field] = &[
 ];
 
 /// `spec` of a WorkloadGroup.
-pub const WORKLOAD_GROUP: &[Field] = &[
+pub const WORKLOAD_GROUP: &[FieldSchema] = &[
     yes("metadata", Message(GROUP_METADATA)),
     yes("template", Message(WORKLOAD_ENTRY)),
     no("probe", Message(PROBE), Why { reason: "no endpoint is probed", cure: "remove it" }),
 ];
 
-const GROUP_METADATA: &[Field] = &[yes("labels", Map(&Text)), mute("annotations", Map(&Text))];
+const GROUP_METADATA: &[FieldSchema] = &[yes("labels", Map(&Text)), mute("annotations", Map(&Text))];
 
-const PROBE: &[Field] = &[
+const PROBE: &[FieldSchema] = &[
     yes("initialDelaySeconds", COUNT),
     yes("timeoutSeconds", COUNT),
     yes("periodSeconds", COUNT),
@@ -161,7 +165,7 @@ const PROBE: &[Field] = &[
     yes("grpc", Message(GRPC_PROBE)),
 ];
 
-const HTTP_PROBE: &[Field] = &[
+const HTTP_PROBE: &[FieldSchema] = &[
     yes("path", Text),
     yes("port", PORT),
     yes("host", Text),
@@ -169,7 +173,7 @@ const HTTP_PROBE: &[Field] = &[
     yes("httpHeaders", List(&Message(HTTP_HEADER))),
 ];
 
-const HTTP_HEADER: &[Field] = &[yes("name", Text), yes("value", Text)];
-const TCP_PROBE: &[Field] = &[yes("host", Text), yes("port", PORT)];
-const EXEC_PROBE: &[Field] = &[yes("command", List(&Text))];
-const GRPC_PROBE: &[Field] = &[yes("port", PORT), yes("service", Text)];
+const HTTP_HEADER: &[FieldSchema] = &[yes("name", Text), yes("value", Text)];
+const TCP_PROBE: &[FieldSchema] = &[yes("host", Text), yes("port", PORT)];
+const EXEC_PROBE: &[FieldSchema] = &[yes("command", List(&Text))];
+const GRPC_PROBE: &[FieldSchema] = &[yes("port", PORT), yes("service", Text)];

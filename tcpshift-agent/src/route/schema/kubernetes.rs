@@ -2,10 +2,10 @@
 //! (discovery.k8s.io/v1).
 
 use super::Shape::{Any, Bool, IntOrText, List, Map, Message, Text, Whole};
-use super::{COUNT, Field, KUBERNETES_PORT, Width, mute, yes};
+use super::{COUNT, FieldSchema, KUBERNETES_PORT, Width, mute, yes};
 
 /// `metadata` of any object.
-pub const METADATA: &[Field] = &[
+pub const METADATA: &[FieldSchema] = &[
     yes("name", Text),
     yes("namespace", Text),
     yes("labels", Map(&Text)),
@@ -23,7 +23,7 @@ pub const METADATA: &[Field] = &[
 ];
 
 /// `spec` of a Service. What it says of a cluster's own load balancing means nothing on plain hosts.
-pub const SERVICE: &[Field] = &[
+pub const SERVICE: &[FieldSchema] = &[
     yes("ports", List(&Message(SERVICE_PORT))),
     yes("selector", Map(&Text)),
     mute("type", Text),
@@ -46,10 +46,11 @@ pub const SERVICE: &[Field] = &[
     mute("sessionAffinityConfig", Message(AFFINITY_CONFIG)),
 ];
 
-const AFFINITY_CONFIG: &[Field] = &[yes("clientIP", Message(CLIENT_IP_CONFIG))];
-const CLIENT_IP_CONFIG: &[Field] = &[yes("timeoutSeconds", Whole(Width::Int32, "a whole number from 1 to 86400"))];
+const AFFINITY_CONFIG: &[FieldSchema] = &[yes("clientIP", Message(CLIENT_IP_CONFIG))];
+const CLIENT_IP_CONFIG: &[FieldSchema] =
+    &[yes("timeoutSeconds", Whole(Width::Int32, "a whole number from 1 to 86400"))];
 
-const SERVICE_PORT: &[Field] = &[
+const SERVICE_PORT: &[FieldSchema] = &[
     yes("name", Text),
     yes("port", KUBERNETES_PORT),
     yes("targetPort", IntOrText("a port from 1 to 65535, or its name,")),
@@ -59,7 +60,7 @@ const SERVICE_PORT: &[Field] = &[
 ];
 
 /// An EndpointSlice, which has no `spec`, beside its metadata.
-pub const ENDPOINT_SLICE: &[Field] = &[
+pub const ENDPOINT_SLICE: &[FieldSchema] = &[
     yes("apiVersion", Text),
     yes("kind", Text),
     yes("metadata", Message(METADATA)),
@@ -68,7 +69,7 @@ pub const ENDPOINT_SLICE: &[Field] = &[
     yes("ports", List(&Message(ENDPOINT_PORT))),
 ];
 
-const ENDPOINT: &[Field] = &[
+const ENDPOINT: &[FieldSchema] = &[
     yes("addresses", List(&Text)),
     yes("conditions", Message(CONDITIONS)),
     yes("hostname", Text),
@@ -79,7 +80,7 @@ const ENDPOINT: &[Field] = &[
     mute("deprecatedTopology", Map(&Text)),
 ];
 
-const CONDITIONS: &[Field] = &[yes("ready", Bool), yes("serving", Bool), yes("terminating", Bool)];
+const CONDITIONS: &[FieldSchema] = &[yes("ready", Bool), yes("serving", Bool), yes("terminating", Bool)];
 
-const ENDPOINT_PORT: &[Field] =
+const ENDPOINT_PORT: &[FieldSchema] =
     &[yes("name", Text), yes("port", KUBERNETES_PORT), yes("protocol", Text), mute("appProtocol", Text)];

@@ -1,7 +1,7 @@
 //! Fields of a DestinationRule's traffic policy, block by block.
 
 use super::Shape::{Any, Bool, Duration, Enum, List, Map, Message, Number, Text, Whole};
-use super::{COUNT, Field, PERCENT, PORT, Shape, UNSIGNED, Why, Width, mute, no, yes};
+use super::{COUNT, FieldSchema, PERCENT, PORT, Shape, UNSIGNED, Why, Width, mute, no, yes};
 
 /// A policy or a block without a field is an error.
 const EMPTY: &str = "remove it, and the blocks that this leaves empty";
@@ -24,10 +24,10 @@ const RING_SIZE: Shape = Whole(Width::Uint64, "a whole number of 0 or more");
 const SHARE: Shape = Number("a percentage from 0 to 100");
 
 /// `port` of a destination and of a port's policy.
-pub const PORT_SELECTOR: &[Field] = &[yes("number", PORT)];
+pub const PORT_SELECTOR: &[FieldSchema] = &[yes("number", PORT)];
 
 /// `trafficPolicy` of a DestinationRule and of a subset.
-pub const TRAFFIC_POLICY: &[Field] = &[
+pub const TRAFFIC_POLICY: &[FieldSchema] = &[
     yes("loadBalancer", Message(LOAD_BALANCER)),
     yes("connectionPool", Message(CONNECTION_POOL)),
     no("outlierDetection", Message(OUTLIER_DETECTION), EJECTION),
@@ -38,7 +38,7 @@ pub const TRAFFIC_POLICY: &[Field] = &[
     mute("retryBudget", Message(RETRY_BUDGET)),
 ];
 
-const PORT_TRAFFIC_POLICY: &[Field] = &[
+const PORT_TRAFFIC_POLICY: &[FieldSchema] = &[
     yes("port", Message(PORT_SELECTOR)),
     yes("loadBalancer", Message(LOAD_BALANCER)),
     yes("connectionPool", Message(CONNECTION_POOL)),
@@ -46,7 +46,7 @@ const PORT_TRAFFIC_POLICY: &[Field] = &[
     no("tls", Message(TLS), ORIGINATION),
 ];
 
-const LOAD_BALANCER: &[Field] = &[
+const LOAD_BALANCER: &[FieldSchema] = &[
     yes("simple", Enum(&["UNSPECIFIED", "LEAST_CONN", "LEAST_REQUEST", "ROUND_ROBIN", "RANDOM", "PASSTHROUGH"])),
     yes("consistentHash", Message(CONSISTENT_HASH)),
     no("localityLbSetting", Message(LOCALITY_LB_SETTING), LOCALITY),
@@ -56,7 +56,7 @@ const LOAD_BALANCER: &[Field] = &[
     no("warmupDurationSecs", Duration, WARMUP),
 ];
 
-const CONSISTENT_HASH: &[Field] = &[
+const CONSISTENT_HASH: &[FieldSchema] = &[
     no("httpHeaderName", Text, HTTP_KEY),
     no("httpCookie", Message(HTTP_COOKIE), HTTP_KEY),
     yes("useSourceIp", Bool),
@@ -66,31 +66,31 @@ const CONSISTENT_HASH: &[Field] = &[
     yes("minimumRingSize", RING_SIZE),
 ];
 
-const HTTP_COOKIE: &[Field] = &[
+const HTTP_COOKIE: &[FieldSchema] = &[
     mute("name", Text),
     mute("path", Text),
     mute("ttl", Duration),
     mute("attributes", List(&Message(COOKIE_ATTRIBUTE))),
 ];
-const COOKIE_ATTRIBUTE: &[Field] = &[mute("name", Text), mute("value", Text)];
-const RING_HASH: &[Field] = &[yes("minimumRingSize", RING_SIZE)];
-const MAGLEV: &[Field] = &[yes("tableSize", Whole(Width::Uint64, "a prime number below 5000011"))];
+const COOKIE_ATTRIBUTE: &[FieldSchema] = &[mute("name", Text), mute("value", Text)];
+const RING_HASH: &[FieldSchema] = &[yes("minimumRingSize", RING_SIZE)];
+const MAGLEV: &[FieldSchema] = &[yes("tableSize", Whole(Width::Uint64, "a prime number below 5000011"))];
 
-const LOCALITY_LB_SETTING: &[Field] = &[
+const LOCALITY_LB_SETTING: &[FieldSchema] = &[
     mute("distribute", List(&Message(DISTRIBUTE))),
     mute("failover", List(&Message(FAILOVER))),
     mute("failoverPriority", List(&Text)),
     mute("enabled", Bool),
 ];
 
-const ZONE_AWARE_LB_SETTING: &[Field] = &[
+const ZONE_AWARE_LB_SETTING: &[FieldSchema] = &[
     mute("enabled", Bool),
     mute("failover", List(&Message(FAILOVER))),
     mute("failoverPriority", List(&Text)),
     mute("minClusterSize", Whole(Width::Uint32, "a whole number from 1 to 4294967295")),
 ];
 
-const BACKEND_UTILIZATION: &[Field] = &[
+const BACKEND_UTILIZATION: &[FieldSchema] = &[
     mute("errorUtilizationPenaltyPercent", UNSIGNED),
     mute("metricNamesForComputingUtilization", List(&Text)),
     mute("weightExpirationPeriod", Duration),
@@ -98,14 +98,15 @@ const BACKEND_UTILIZATION: &[Field] = &[
     mute("weightUpdatePeriod", Duration),
 ];
 
-const DISTRIBUTE: &[Field] = &[mute("from", Text), mute("to", Map(&Whole(Width::Uint32, "a share from 1 to 100")))];
-const FAILOVER: &[Field] = &[mute("from", Text), mute("to", Text)];
-const WARMUP_CONFIGURATION: &[Field] =
+const DISTRIBUTE: &[FieldSchema] =
+    &[mute("from", Text), mute("to", Map(&Whole(Width::Uint32, "a share from 1 to 100")))];
+const FAILOVER: &[FieldSchema] = &[mute("from", Text), mute("to", Text)];
+const WARMUP_CONFIGURATION: &[FieldSchema] =
     &[mute("duration", Duration), mute("minimumPercent", SHARE), mute("aggression", Number("a number above 0"))];
 
-const CONNECTION_POOL: &[Field] = &[yes("tcp", Message(TCP_SETTINGS)), mute("http", Message(HTTP_SETTINGS))];
+const CONNECTION_POOL: &[FieldSchema] = &[yes("tcp", Message(TCP_SETTINGS)), mute("http", Message(HTTP_SETTINGS))];
 
-const TCP_SETTINGS: &[Field] = &[
+const TCP_SETTINGS: &[FieldSchema] = &[
     yes("maxConnections", COUNT),
     yes("connectTimeout", Duration),
     yes("tcpKeepalive", Message(KEEPALIVE)),
@@ -113,9 +114,9 @@ const TCP_SETTINGS: &[Field] = &[
     yes("idleTimeout", Duration),
 ];
 
-const KEEPALIVE: &[Field] = &[yes("probes", UNSIGNED), yes("time", Duration), yes("interval", Duration)];
+const KEEPALIVE: &[FieldSchema] = &[yes("probes", UNSIGNED), yes("time", Duration), yes("interval", Duration)];
 
-const HTTP_SETTINGS: &[Field] = &[
+const HTTP_SETTINGS: &[FieldSchema] = &[
     mute("http1MaxPendingRequests", COUNT),
     mute("http2MaxRequests", COUNT),
     mute("maxRequestsPerConnection", COUNT),
@@ -127,9 +128,9 @@ const HTTP_SETTINGS: &[Field] = &[
     mute("http2KeepAlive", Message(HTTP2_KEEPALIVE)),
 ];
 
-const HTTP2_KEEPALIVE: &[Field] = &[mute("interval", Duration), mute("timeout", Duration)];
+const HTTP2_KEEPALIVE: &[FieldSchema] = &[mute("interval", Duration), mute("timeout", Duration)];
 
-const OUTLIER_DETECTION: &[Field] = &[
+const OUTLIER_DETECTION: &[FieldSchema] = &[
     yes("consecutiveErrors", COUNT),
     yes("splitExternalLocalOriginErrors", Bool),
     yes("consecutiveLocalOriginFailures", UNSIGNED),
@@ -142,7 +143,7 @@ const OUTLIER_DETECTION: &[Field] = &[
     mute("outlierDetectionHttpErrorCodes", Any),
 ];
 
-const TLS: &[Field] = &[
+const TLS: &[FieldSchema] = &[
     mute("mode", Enum(&["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"])),
     mute("clientCertificate", Text),
     mute("privateKey", Text),
@@ -154,7 +155,7 @@ const TLS: &[Field] = &[
     mute("caCrl", Text),
 ];
 
-const TUNNEL: &[Field] = &[mute("protocol", Text), mute("targetHost", Text), mute("targetPort", PORT)];
-const PROXY_PROTOCOL: &[Field] = &[yes("version", Enum(&["V1", "V2"]))];
-const RETRY_BUDGET: &[Field] =
+const TUNNEL: &[FieldSchema] = &[mute("protocol", Text), mute("targetHost", Text), mute("targetPort", PORT)];
+const PROXY_PROTOCOL: &[FieldSchema] = &[yes("version", Enum(&["V1", "V2"]))];
+const RETRY_BUDGET: &[FieldSchema] =
     &[mute("percent", SHARE), mute("minRetryConcurrency", UNSIGNED), mute("budgetInterval", Duration)];

@@ -7,7 +7,7 @@ use crate::route::object::Object;
 
 /// A destination of a rule as its document has it.
 #[derive(Clone, Debug)]
-pub(super) struct Destination {
+pub(super) struct WrittenDestination {
     /// All of its name: `host:port/subset`, `backend:port`, or `namespace/backend:port` for one of another namespace.
     pub(super) full: String,
     /// All that it may be called, the shortest first.
@@ -20,7 +20,7 @@ pub(super) struct Destination {
     takes_all: bool,
 }
 
-impl Destination {
+impl WrittenDestination {
     /// The weight that counts in a rule of so many destinations.
     pub(super) fn counted(&self, count: usize) -> u64 {
         if count == 1 && self.takes_all { 1 } else { self.weight.unwrap_or(self.default) }
@@ -38,7 +38,7 @@ impl Destination {
 }
 
 /// Reads a destination of an object: of a VirtualService's `route`, or of a TCPRoute's `backendRefs`.
-pub(super) fn destination(object: &Object, entry: &Value) -> Destination {
+pub(super) fn destination(object: &Object, entry: &Value) -> WrittenDestination {
     let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     let port = |pointer: &str| entry.pointer(pointer).and_then(Value::as_u64).map(|port| format!(":{port}"));
     let weight = entry["weight"].as_u64();
@@ -48,7 +48,7 @@ pub(super) fn destination(object: &Object, entry: &Value) -> Destination {
         let (short, long) = (format!("{name}{port}"), format!("{namespace}/{name}{port}"));
         let full = if namespace == object.key.namespace { &short } else { &long }.clone();
         let names = vec![name.to_owned(), short, format!("{namespace}/{name}"), long];
-        return Destination { full, names, weight, default: 1, takes_all: false };
+        return WrittenDestination { full, names, weight, default: 1, takes_all: false };
     }
     let (host, port) =
         (text("/destination/host").unwrap_or_default(), port("/destination/port/number").unwrap_or_default());
@@ -57,12 +57,12 @@ pub(super) fn destination(object: &Object, entry: &Value) -> Destination {
         None => (format!("{host}{port}"), vec![host.to_owned()]),
     };
     names.push(full.clone());
-    Destination { full, names, weight, default: 0, takes_all: true }
+    WrittenDestination { full, names, weight, default: 0, takes_all: true }
 }
 
 /// The index of the destination that a name stands for, none if it stands for none; an error if it stands for several.
-pub(super) fn one_of(all: &[Destination], name: &str) -> Result<Option<usize>, String> {
-    let indices = |is_meant: &dyn Fn(&Destination) -> bool| {
+pub(super) fn one_of(all: &[WrittenDestination], name: &str) -> Result<Option<usize>, String> {
+    let indices = |is_meant: &dyn Fn(&WrittenDestination) -> bool| {
         all.iter().enumerate().filter(|(_, one)| is_meant(one)).map(|(index, _)| index).collect::<Vec<_>>()
     };
     let mut found = indices(&|one| one.full == name);
@@ -80,7 +80,7 @@ pub(super) fn one_of(all: &[Destination], name: &str) -> Result<Option<usize>, S
             found.len()
         ));
     }
-    let known: Vec<&Destination> = all.iter().collect();
+    let known: Vec<&WrittenDestination> = all.iter().collect();
     let mut names: Vec<&str> = found.iter().map(|index| all[*index].shortest(&known)).collect();
     names.dedup();
     Err(format!("{name} stands for several destinations of the rule: write {}", names.join(" or ")))

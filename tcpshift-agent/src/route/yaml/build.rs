@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::super::node::{Field, Node, Value};
-use super::parse::Event;
+use super::parse::YamlEvent;
 use super::scalar::{self, Unfit};
 use super::{MAX_DEPTH, MAX_SIZE, Malformed, too_much};
 
@@ -80,12 +80,12 @@ impl<'t, 's> Builder<'t, 's> {
         self.root
     }
 
-    pub(super) fn take(&mut self, event: Event<'t>, line: usize) -> Built {
+    pub(super) fn take(&mut self, event: YamlEvent<'t>, line: usize) -> Built {
         match event {
-            Event::End => Ok(()),
-            Event::List { anchor } => self.enter(line, anchor, Content::List(Vec::new())),
-            Event::Map { anchor } => self.enter(line, anchor, Content::Map(Map::default())),
-            Event::Close => {
+            YamlEvent::End => Ok(()),
+            YamlEvent::List { anchor } => self.enter(line, anchor, Content::List(Vec::new())),
+            YamlEvent::Map { anchor } => self.enter(line, anchor, Content::Map(Map::default())),
+            YamlEvent::Close => {
                 let Some(Open { line, anchor, content, before }) = self.open.pop() else { return Ok(()) };
                 let value = match content {
                     Content::List(items) => Value::List(items),
@@ -95,12 +95,12 @@ impl<'t, 's> Builder<'t, 's> {
                 self.keep(anchor, &node, before)?;
                 self.put(node, false)
             }
-            Event::Scalar { anchor, tag, text, is_plain } => {
+            YamlEvent::Scalar { anchor, tag, text, is_plain } => {
                 self.grow(1 + text.len() / 64, line)?;
                 self.nodes += 1;
                 self.scalar(anchor, tag.as_deref(), text, is_plain, line)
             }
-            Event::Alias(name) => self.alias(name, line),
+            YamlEvent::Alias(name) => self.alias(name, line),
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// What a scanner or parser met. [`super::words`] says it to a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum SyntaxProblem {
     /// A character that no YAML may hold.
     Control(char),
     /// A character that begins nothing.
@@ -50,8 +50,8 @@ pub(super) enum Problem {
 
 /// A problem and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) problem: Problem,
+pub(super) struct SyntaxFault {
+    pub(super) problem: SyntaxProblem,
     /// Where it shows.
     pub(super) at: Mark,
     /// Where that begins which it breaks: a quoted text, a list, a field.
@@ -67,8 +67,8 @@ pub(super) struct Mark {
     pub(super) line: usize,
 }
 
-impl Fault {
-    pub(super) fn new<T>(problem: Problem, at: Mark, context: Mark) -> Result<T, Self> {
+impl SyntaxFault {
+    pub(super) fn new<T>(problem: SyntaxProblem, at: Mark, context: Mark) -> Result<T, Self> {
         Err(Self { problem, at, context })
     }
 }

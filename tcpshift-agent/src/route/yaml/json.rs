@@ -8,7 +8,7 @@ use super::{MAX_DEPTH, Malformed, scalar};
 
 /// A part of a text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Part<'a> {
+pub(super) struct JsonPart<'a> {
     pub(super) text: &'a str,
     /// Where it begins, from 1.
     pub(super) line: usize,
@@ -19,7 +19,7 @@ const MAX_FAULTS: usize = 10;
 
 /// The values of a stream, in order, and what else stands between them. Behind a line that begins with `---` a document
 /// may be YAML; it is one part.
-pub(super) fn parts(text: &str) -> Vec<Part<'_>> {
+pub(super) fn parts(text: &str) -> Vec<JsonPart<'_>> {
     let (mut parts, mut rest, mut line) = (Vec::new(), text, 1);
     let (mut is_separated, mut faults) = (false, 0);
     loop {
@@ -44,7 +44,7 @@ pub(super) fn parts(text: &str) -> Vec<Part<'_>> {
         is_separated = false;
         let part;
         (part, rest) = rest.split_at(end);
-        parts.push(Part { text: part, line });
+        parts.push(JsonPart { text: part, line });
         line += lines(part);
     }
     parts

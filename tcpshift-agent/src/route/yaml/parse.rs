@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::fault::{Fault, Mark, Problem};
-use super::scan::{Kind, Scanner, Style};
+use super::fault::{Mark, SyntaxFault, SyntaxProblem};
+use super::scan::{Scanner, Style, TokenKind};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event<'t> {
+pub(super) enum YamlEvent<'t> {
     /// The document is at its end.
     End,
     Alias(&'t str),
@@ -62,8 +62,8 @@ pub(super) struct Parser<'t> {
     tags: HashMap<&'t str, String>,
 }
 
-type Parsed<T> = Result<T, Fault>;
-type Next<'t> = Parsed<(Event<'t>, Mark)>;
+type Parsed<T> = Result<T, SyntaxFault>;
+type Next<'t> = Parsed<(YamlEvent<'t>, Mark)>;
 
 impl<'t> Parser<'t> {
     pub(super) fn new(text: &'t str, line: usize) -> Self {
@@ -75,7 +75,7 @@ impl<'t> Parser<'t> {
     pub(super) fn next(&mut self) -> Next<'t> {
         match self.state {
             State::Start => self.start(),
-            State::End => Ok((Event::End, self.scanner.mark()?)),
+            State::End => Ok((YamlEvent::End, self.scanner.mark()?)),
             State::BlockListFirst => {
                 self.open()?;
                 self.block_list()
@@ -94,17 +94,17 @@ impl<'t> Parser<'t> {
             }
             State::FlowList => self.flow_list(false),
             State::PairKey => self.pair_key(),
-            State::PairValue => self.flow_value(State::PairEnd, &Kind::FlowListEnd),
+            State::PairValue => self.flow_value(State::PairEnd, &TokenKind::FlowListEnd),
             State::PairEnd => {
                 self.state = State::FlowList;
-                Ok((Event::Close, self.scanner.mark()?))
+                Ok((YamlEvent::Close, self.scanner.mark()?))
             }
             State::FlowMapFirst => {
                 self.open()?;
                 self.flow_map(true)
             }
             State::FlowMapKey => self.flow_map(false),
-            State::FlowMapValue => self.flow_value(State::FlowMapKey, &Kind::FlowMapEnd),
+            State::FlowMapValue => self.flow_value(State::FlowMapKey, &TokenKind::FlowMapEnd),
             State::FlowMapNoValue => {
                 self.state = State::FlowMapKey;
                 self.nothing()
@@ -117,8 +117,8 @@ impl<'t> Parser<'t> {
         loop {
             let token = self.scanner.peek()?;
             match token.kind {
-                Kind::StreamEnd => return Ok(None),
-                Kind::DocumentEnd | Kind::Version(..) | Kind::TagDirective(..) => self.scanner.skip(),
+                TokenKind::StreamEnd => return Ok(None),
+                TokenKind::DocumentEnd | TokenKind::Version(..) | TokenKind::TagDirective(..) => self.scanner.skip(),
                 _ => return Ok(Some(token.mark)),
             }
         }
@@ -131,33 +131,33 @@ impl<'t> Parser<'t> {
             let token = self.scanner.peek()?;
             let mark = token.mark;
             match &mut token.kind {
-                Kind::Version(major, minor) => {
+                TokenKind::Version(major, minor) => {
                     if version {
-                        return Fault::new(Problem::Directive, mark, mark);
+                        return SyntaxFault::new(SyntaxProblem::Directive, mark, mark);
                     }
                     if (*major, *minor) != (1, 1) {
-                        return Fault::new(Problem::Directive, mark, mark);
+                        return SyntaxFault::new(SyntaxProblem::Directive, mark, mark);
                     }
                     version = true;
                 }
-                Kind::TagDirective(handle, prefix) => {
+                TokenKind::TagDirective(handle, prefix) => {
                     let (handle, prefix) = (*handle, std::mem::take(prefix));
                     if self.tags.insert(handle, prefix).is_some() {
-                        return Fault::new(Problem::Directive, mark, mark);
+                        return SyntaxFault::new(SyntaxProblem::Directive, mark, mark);
                     }
                 }
-                Kind::DocumentStart => {
+                TokenKind::DocumentStart => {
                     self.scanner.skip();
                     self.states.push(State::End);
                     return self.content();
                 }
-                Kind::StreamEnd if directive.is_none() => {
+                TokenKind::StreamEnd if directive.is_none() => {
                     self.state = State::End;
-                    return Ok((Event::End, mark));
+                    return Ok((YamlEvent::End, mark));
                 }
                 _ => {
                     if let Some(directive) = directive {
-                        return Fault::new(Problem::Directive, directive, directive);
+                        return SyntaxFault::new(SyntaxProblem::Directive, directive, directive);
                     }
                     self.states.push(State::End);
                     return self.node(true, false);
@@ -171,7 +171,11 @@ impl<'t> Parser<'t> {
     /// What stands behind `---`.
     fn content(&mut self) -> Next<'t> {
         match self.scanner.peek()?.kind {
-            Kind::Version(..) | Kind::TagDirective(..) | Kind::DocumentStart | Kind::DocumentEnd | Kind::StreamEnd => {
+            TokenKind::Version(..)
+            | TokenKind::TagDirective(..)
+            | TokenKind::DocumentStart
+            | TokenKind::DocumentEnd
+            | TokenKind::StreamEnd => {
                 self.pop();
                 self.nothing()
             }
@@ -181,18 +185,18 @@ impl<'t> Parser<'t> {
 
     fn node(&mut self, is_block: bool, may_be_indentless: bool) -> Next<'t> {
         let start = self.scanner.mark()?;
-        if let Kind::Alias(name) = self.scanner.peek()?.kind {
+        if let TokenKind::Alias(name) = self.scanner.peek()?.kind {
             self.scanner.skip();
             self.pop();
-            return Ok((Event::Alias(name), start));
+            return Ok((YamlEvent::Alias(name), start));
         }
         let (mut anchor, mut tag) = (None, None);
         loop {
             let token = self.scanner.peek()?;
             let mark = token.mark;
             match &mut token.kind {
-                Kind::Anchor(name) if anchor.is_none() => anchor = Some(*name),
-                Kind::Tag(handle, suffix) if tag.is_none() => {
+                TokenKind::Anchor(name) if anchor.is_none() => anchor = Some(*name),
+                TokenKind::Tag(handle, suffix) if tag.is_none() => {
                     let (handle, suffix) = (*handle, std::mem::take(suffix));
                     tag = Some(self.tag(handle, suffix, start, mark)?);
                 }
@@ -203,37 +207,37 @@ impl<'t> Parser<'t> {
         let token = self.scanner.peek()?;
         let mark = token.mark;
         let event = match &mut token.kind {
-            Kind::BlockEntry if may_be_indentless => {
+            TokenKind::BlockEntry if may_be_indentless => {
                 self.state = State::IndentlessList;
-                Event::List { anchor }
+                YamlEvent::List { anchor }
             }
-            Kind::Scalar(text, style) => {
+            TokenKind::Scalar(text, style) => {
                 let (text, is_plain) = (std::mem::take(text), *style == Style::Plain);
                 self.scanner.skip();
                 self.pop();
-                Event::Scalar { anchor, tag, text, is_plain }
+                YamlEvent::Scalar { anchor, tag, text, is_plain }
             }
-            Kind::FlowList => {
+            TokenKind::FlowList => {
                 self.state = State::FlowListFirst;
-                Event::List { anchor }
+                YamlEvent::List { anchor }
             }
-            Kind::FlowMap => {
+            TokenKind::FlowMap => {
                 self.state = State::FlowMapFirst;
-                Event::Map { anchor }
+                YamlEvent::Map { anchor }
             }
-            Kind::BlockList if is_block => {
+            TokenKind::BlockList if is_block => {
                 self.state = State::BlockListFirst;
-                Event::List { anchor }
+                YamlEvent::List { anchor }
             }
-            Kind::BlockMap if is_block => {
+            TokenKind::BlockMap if is_block => {
                 self.state = State::BlockMapFirst;
-                Event::Map { anchor }
+                YamlEvent::Map { anchor }
             }
             _ if anchor.is_some() || tag.is_some() => {
                 self.pop();
-                Event::Scalar { anchor, tag, text: Cow::Borrowed(""), is_plain: true }
+                YamlEvent::Scalar { anchor, tag, text: Cow::Borrowed(""), is_plain: true }
             }
-            _ => return Fault::new(Problem::NoContent { in_flow: !is_block }, mark, start),
+            _ => return SyntaxFault::new(SyntaxProblem::NoContent { in_flow: !is_block }, mark, start),
         };
         Ok((event, start))
     }
@@ -245,7 +249,7 @@ impl<'t> Parser<'t> {
             (_, Some(prefix)) => prefix,
             ("!", None) => "!",
             ("!!", None) => super::scalar::CORE_TAGS,
-            _ => return Fault::new(Problem::TagHandle, mark, start),
+            _ => return SyntaxFault::new(SyntaxProblem::TagHandle, mark, start),
         };
         Ok(format!("{prefix}{suffix}"))
     }
@@ -254,30 +258,30 @@ impl<'t> Parser<'t> {
         let token = self.scanner.peek()?;
         let mark = token.mark;
         match token.kind {
-            Kind::BlockEntry => {
+            TokenKind::BlockEntry => {
                 self.scanner.skip();
                 self.state = State::BlockList;
                 match self.scanner.peek()?.kind {
-                    Kind::BlockEntry | Kind::BlockEnd => Ok((nothing(), mark)),
+                    TokenKind::BlockEntry | TokenKind::BlockEnd => Ok((nothing(), mark)),
                     _ => self.inner(State::BlockList, true, false),
                 }
             }
-            Kind::BlockEnd => self.close(),
-            _ => Fault::new(Problem::NotAnItem, mark, self.opened()),
+            TokenKind::BlockEnd => self.close(),
+            _ => SyntaxFault::new(SyntaxProblem::NotAnItem, mark, self.opened()),
         }
     }
 
     fn indentless_list(&mut self) -> Next<'t> {
         let token = self.scanner.peek()?;
         let mark = token.mark;
-        if token.kind != Kind::BlockEntry {
+        if token.kind != TokenKind::BlockEntry {
             self.pop();
-            return Ok((Event::Close, mark));
+            return Ok((YamlEvent::Close, mark));
         }
         self.scanner.skip();
         self.state = State::IndentlessList;
         match self.scanner.peek()?.kind {
-            Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd => Ok((nothing(), mark)),
+            TokenKind::BlockEntry | TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd => Ok((nothing(), mark)),
             _ => self.inner(State::IndentlessList, true, false),
         }
     }
@@ -286,16 +290,16 @@ impl<'t> Parser<'t> {
         let token = self.scanner.peek()?;
         let mark = token.mark;
         match token.kind {
-            Kind::Key => {
+            TokenKind::Key => {
                 self.scanner.skip();
                 self.state = State::BlockMapValue;
                 match self.scanner.peek()?.kind {
-                    Kind::Key | Kind::Value | Kind::BlockEnd => Ok((nothing(), mark)),
+                    TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd => Ok((nothing(), mark)),
                     _ => self.inner(State::BlockMapValue, true, true),
                 }
             }
-            Kind::BlockEnd => self.close(),
-            _ => Fault::new(Problem::NotAField, mark, self.opened()),
+            TokenKind::BlockEnd => self.close(),
+            _ => SyntaxFault::new(SyntaxProblem::NotAField, mark, self.opened()),
         }
     }
 
@@ -303,26 +307,26 @@ impl<'t> Parser<'t> {
         self.state = State::BlockMapKey;
         let token = self.scanner.peek()?;
         let mark = token.mark;
-        if token.kind != Kind::Value {
+        if token.kind != TokenKind::Value {
             return Ok((nothing(), mark));
         }
         self.scanner.skip();
         match self.scanner.peek()?.kind {
-            Kind::Key | Kind::Value | Kind::BlockEnd => Ok((nothing(), mark)),
+            TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd => Ok((nothing(), mark)),
             _ => self.inner(State::BlockMapKey, true, true),
         }
     }
 
     fn flow_list(&mut self, is_first: bool) -> Next<'t> {
-        self.flow_separator(is_first, &Kind::FlowListEnd, Problem::FlowList)?;
+        self.flow_separator(is_first, &TokenKind::FlowListEnd, SyntaxProblem::FlowList)?;
         let token = self.scanner.peek()?;
         let mark = token.mark;
         match token.kind {
-            Kind::FlowListEnd => self.close(),
-            Kind::Key => {
+            TokenKind::FlowListEnd => self.close(),
+            TokenKind::Key => {
                 self.scanner.skip();
                 self.state = State::PairKey;
-                Ok((Event::Map { anchor: None }, mark))
+                Ok((YamlEvent::Map { anchor: None }, mark))
             }
             _ => self.inner(State::FlowList, false, false),
         }
@@ -331,7 +335,7 @@ impl<'t> Parser<'t> {
     /// The name of a map of one field that stands in a flow list without braces.
     fn pair_key(&mut self) -> Next<'t> {
         match self.scanner.peek()?.kind {
-            Kind::Value | Kind::FlowEntry | Kind::FlowListEnd => {
+            TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowListEnd => {
                 // go-yaml passes over this token, as libyaml does.
                 let mark = self.scanner.mark()?;
                 self.scanner.skip();
@@ -343,13 +347,13 @@ impl<'t> Parser<'t> {
     }
 
     fn flow_map(&mut self, is_first: bool) -> Next<'t> {
-        self.flow_separator(is_first, &Kind::FlowMapEnd, Problem::FlowMap)?;
+        self.flow_separator(is_first, &TokenKind::FlowMapEnd, SyntaxProblem::FlowMap)?;
         match self.scanner.peek()?.kind {
-            Kind::FlowMapEnd => self.close(),
-            Kind::Key => {
+            TokenKind::FlowMapEnd => self.close(),
+            TokenKind::Key => {
                 self.scanner.skip();
                 match self.scanner.peek()?.kind {
-                    Kind::Value | Kind::FlowEntry | Kind::FlowMapEnd => {
+                    TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowMapEnd => {
                         self.state = State::FlowMapValue;
                         self.nothing()
                     }
@@ -360,11 +364,11 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn flow_value(&mut self, next: State, end: &Kind<'t>) -> Next<'t> {
-        if self.scanner.peek()?.kind == Kind::Value {
+    fn flow_value(&mut self, next: State, end: &TokenKind<'t>) -> Next<'t> {
+        if self.scanner.peek()?.kind == TokenKind::Value {
             self.scanner.skip();
             let kind = &self.scanner.peek()?.kind;
-            if *kind != Kind::FlowEntry && kind != end {
+            if *kind != TokenKind::FlowEntry && kind != end {
                 return self.inner(next, false, false);
             }
         }
@@ -373,13 +377,13 @@ impl<'t> Parser<'t> {
     }
 
     /// The comma before an item that is not the first.
-    fn flow_separator(&mut self, is_first: bool, end: &Kind<'t>, problem: Problem) -> Parsed<()> {
+    fn flow_separator(&mut self, is_first: bool, end: &TokenKind<'t>, problem: SyntaxProblem) -> Parsed<()> {
         let token = self.scanner.peek()?;
         if is_first || token.kind == *end {
             return Ok(());
         }
-        if token.kind != Kind::FlowEntry {
-            return Fault::new(problem, token.mark, self.opened());
+        if token.kind != TokenKind::FlowEntry {
+            return SyntaxFault::new(problem, token.mark, self.opened());
         }
         self.scanner.skip();
         Ok(())
@@ -404,7 +408,7 @@ impl<'t> Parser<'t> {
         self.scanner.skip();
         self.marks.pop();
         self.pop();
-        Ok((Event::Close, mark))
+        Ok((YamlEvent::Close, mark))
     }
 
     fn opened(&self) -> Mark {
@@ -421,6 +425,6 @@ impl<'t> Parser<'t> {
 }
 
 /// A value that is not written.
-fn nothing<'t>() -> Event<'t> {
-    Event::Scalar { anchor: None, tag: None, text: Cow::Borrowed(""), is_plain: true }
+fn nothing<'t>() -> YamlEvent<'t> {
+    YamlEvent::Scalar { anchor: None, tag: None, text: Cow::Borrowed(""), is_plain: true }
 }

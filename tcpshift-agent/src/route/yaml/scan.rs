@@ -14,7 +14,7 @@ mod scalar;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use super::fault::{Fault, Mark, Problem};
+use super::fault::{Mark, SyntaxFault, SyntaxProblem};
 
 /// How many flow lists and maps may be open. It bounds the work for each token, and is more than any document may have.
 const MAX_FLOW: usize = 128;
@@ -29,7 +29,7 @@ pub(super) enum Style {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind<'t> {
+pub(super) enum TokenKind<'t> {
     StreamEnd,
     Version(u8, u8),
     TagDirective(&'t str, String),
@@ -54,7 +54,7 @@ pub(super) enum Kind<'t> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token<'t> {
-    pub(super) kind: Kind<'t>,
+    pub(super) kind: TokenKind<'t>,
     pub(super) mark: Mark,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Scanner<'t> {
     pub(super) quoted: Option<(Mark, usize)>,
 }
 
-type Scanned<T> = Result<T, Fault>;
+type Scanned<T> = Result<T, SyntaxFault>;
 
 impl<'t> Scanner<'t> {
     /// Scans a text whose first line has this number. A byte order mark at its beginning is passed over.
@@ -121,7 +121,7 @@ impl<'t> Scanner<'t> {
             }
             self.is_available = true;
         }
-        let end = Token { kind: Kind::StreamEnd, mark: Mark { offset: self.at, line: self.line } };
+        let end = Token { kind: TokenKind::StreamEnd, mark: Mark { offset: self.at, line: self.line } };
         if self.tokens.is_empty() {
             self.tokens.push_back(end);
         }
@@ -157,21 +157,21 @@ impl<'t> Scanner<'t> {
         if self.at == self.line_start {
             match first {
                 b'%' => return self.directive(),
-                b'-' if self.is_indicator() => return self.document_indicator(Kind::DocumentStart),
-                b'.' if self.is_indicator() => return self.document_indicator(Kind::DocumentEnd),
+                b'-' if self.is_indicator() => return self.document_indicator(TokenKind::DocumentStart),
+                b'.' if self.is_indicator() => return self.document_indicator(TokenKind::DocumentEnd),
                 _ => {}
             }
         }
         let blank_follows = self.is_blank_or_end(1);
         match first {
-            b'[' => self.flow_start(Kind::FlowList),
-            b'{' => self.flow_start(Kind::FlowMap),
-            b']' => self.flow_end(Kind::FlowListEnd),
-            b'}' => self.flow_end(Kind::FlowMapEnd),
+            b'[' => self.flow_start(TokenKind::FlowList),
+            b'{' => self.flow_start(TokenKind::FlowMap),
+            b']' => self.flow_end(TokenKind::FlowListEnd),
+            b'}' => self.flow_end(TokenKind::FlowMapEnd),
             b',' => {
                 self.drop_candidate()?;
                 self.may_be_key = true;
-                self.push_bytes(Kind::FlowEntry, 1);
+                self.push_bytes(TokenKind::FlowEntry, 1);
                 Ok(())
             }
             b'-' if blank_follows => self.entry(column),
@@ -191,7 +191,7 @@ impl<'t> Scanner<'t> {
             b'?' | b':' if !self.in_flow() => self.property(Self::plain),
             b' ' | b'\t' | b'?' | b':' | b'#' | b'|' | b'>' | b'%' | b'@' | b'`' => {
                 let start = self.text[self.at..].chars().next().unwrap_or(' ');
-                Fault::new(Problem::Start(start), self.here(), self.here())
+                SyntaxFault::new(SyntaxProblem::Start(start), self.here(), self.here())
             }
             _ => self.property(Self::plain),
         }
@@ -237,11 +237,11 @@ impl<'t> Scanner<'t> {
         self.close_blocks(-1);
         self.drop_candidate()?;
         self.may_be_key = false;
-        self.push_bytes(Kind::StreamEnd, 0);
+        self.push_bytes(TokenKind::StreamEnd, 0);
         Ok(())
     }
 
-    fn document_indicator(&mut self, kind: Kind<'t>) -> Scanned<()> {
+    fn document_indicator(&mut self, kind: TokenKind<'t>) -> Scanned<()> {
         self.close_blocks(-1);
         self.drop_candidate()?;
         self.may_be_key = false;
@@ -258,10 +258,10 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn flow_start(&mut self, kind: Kind<'t>) -> Scanned<()> {
+    fn flow_start(&mut self, kind: TokenKind<'t>) -> Scanned<()> {
         self.save_candidate()?;
         if self.candidates.len() > MAX_FLOW {
-            return Fault::new(Problem::Depth, self.here(), self.here());
+            return SyntaxFault::new(SyntaxProblem::Depth, self.here(), self.here());
         }
         self.candidates.push(Candidate::default());
         self.may_be_key = true;
@@ -269,7 +269,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn flow_end(&mut self, kind: Kind<'t>) -> Scanned<()> {
+    fn flow_end(&mut self, kind: TokenKind<'t>) -> Scanned<()> {
         self.drop_candidate()?;
         if self.candidates.len() > 1 {
             self.candidates.pop();
@@ -282,26 +282,26 @@ impl<'t> Scanner<'t> {
     fn entry(&mut self, column: isize) -> Scanned<()> {
         if !self.in_flow() {
             if !self.may_be_key {
-                return Fault::new(Problem::Entry, self.here(), self.here());
+                return SyntaxFault::new(SyntaxProblem::Entry, self.here(), self.here());
             }
-            self.open_block(column, None, Kind::BlockList, self.here());
+            self.open_block(column, None, TokenKind::BlockList, self.here());
         }
         self.drop_candidate()?;
         self.may_be_key = true;
-        self.push_bytes(Kind::BlockEntry, 1);
+        self.push_bytes(TokenKind::BlockEntry, 1);
         Ok(())
     }
 
     fn key(&mut self, column: isize) -> Scanned<()> {
         if !self.in_flow() {
             if !self.may_be_key {
-                return Fault::new(Problem::Key, self.here(), self.here());
+                return SyntaxFault::new(SyntaxProblem::Key, self.here(), self.here());
             }
-            self.open_block(column, None, Kind::BlockMap, self.here());
+            self.open_block(column, None, TokenKind::BlockMap, self.here());
         }
         self.drop_candidate()?;
         self.may_be_key = !self.in_flow();
-        self.push_bytes(Kind::Key, 1);
+        self.push_bytes(TokenKind::Key, 1);
         Ok(())
     }
 
@@ -310,23 +310,23 @@ impl<'t> Scanner<'t> {
         if self.is_valid(last)? {
             let Candidate { number, mark, .. } = self.candidates[last];
             let index = number - self.taken;
-            self.tokens.insert(index, Token { kind: Kind::Key, mark });
+            self.tokens.insert(index, Token { kind: TokenKind::Key, mark });
             if !self.in_flow() {
                 let column = self.columns(mark.offset - self.line_start);
-                self.open_block(column, Some(index), Kind::BlockMap, mark);
+                self.open_block(column, Some(index), TokenKind::BlockMap, mark);
             }
             self.candidates[last].is_possible = false;
             self.may_be_key = false;
         } else {
             if !self.in_flow() {
                 if !self.may_be_key {
-                    return Fault::new(Problem::Value, self.here(), self.candidates[last].mark);
+                    return SyntaxFault::new(SyntaxProblem::Value, self.here(), self.candidates[last].mark);
                 }
-                self.open_block(column, None, Kind::BlockMap, self.here());
+                self.open_block(column, None, TokenKind::BlockMap, self.here());
             }
             self.may_be_key = !self.in_flow();
         }
-        self.push_bytes(Kind::Value, 1);
+        self.push_bytes(TokenKind::Value, 1);
         Ok(())
     }
 
@@ -357,7 +357,7 @@ impl<'t> Scanner<'t> {
         let here = self.here();
         let Some(last) = self.candidates.last_mut() else { return Ok(()) };
         if last.is_possible && last.is_required {
-            return Fault::new(Problem::NoColon, here, last.mark);
+            return SyntaxFault::new(SyntaxProblem::NoColon, here, last.mark);
         }
         last.is_possible = false;
         Ok(())
@@ -376,14 +376,14 @@ impl<'t> Scanner<'t> {
             return Ok(true);
         }
         if is_required {
-            return Fault::new(Problem::NoColon, self.here(), mark);
+            return SyntaxFault::new(SyntaxProblem::NoColon, self.here(), mark);
         }
         self.candidates[index].is_possible = false;
         Ok(false)
     }
 
     /// Begins a block list or map if this column is further in than those around it.
-    fn open_block(&mut self, column: isize, index: Option<usize>, kind: Kind<'t>, mark: Mark) {
+    fn open_block(&mut self, column: isize, index: Option<usize>, kind: TokenKind<'t>, mark: Mark) {
         if self.in_flow() || self.indent >= column {
             return;
         }
@@ -396,13 +396,13 @@ impl<'t> Scanner<'t> {
     /// Ends the block lists and maps that are further in than this column.
     fn close_blocks(&mut self, column: isize) {
         while !self.in_flow() && self.indent > column {
-            self.push_bytes(Kind::BlockEnd, 0);
+            self.push_bytes(TokenKind::BlockEnd, 0);
             self.indent = self.indents.pop().unwrap_or(-1);
         }
     }
 
     /// A token of the next bytes, none of which is a line break.
-    fn push_bytes(&mut self, kind: Kind<'t>, length: usize) {
+    fn push_bytes(&mut self, kind: TokenKind<'t>, length: usize) {
         let mark = self.here();
         self.at += length;
         self.tokens.push_back(Token { kind, mark });

@@ -4,7 +4,7 @@ use super::Malformed;
 
 /// A part of a text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Part<'t> {
+pub(super) struct DocumentText<'t> {
     /// Where it begins, from 1.
     pub(super) line: usize,
     /// Its text, or why the line that begins it is refused.
@@ -12,14 +12,14 @@ pub(super) struct Part<'t> {
 }
 
 /// The documents of a text. A line of `---` before which there is nothing belongs to the document that follows.
-pub(super) fn documents(text: &str) -> Vec<Part<'_>> {
+pub(super) fn documents(text: &str) -> Vec<DocumentText<'_>> {
     let mut parts = Vec::new();
     let (mut begin, mut first) = (0, 1);
     // Whether what follows belongs to a separator that is refused.
     let mut is_passed_over = false;
     let push = |parts: &mut Vec<_>, begin: usize, end: usize, line, is_passed_over: bool| {
         if end > begin && !is_passed_over {
-            parts.push(Part { line, text: Ok(&text[begin..end]) });
+            parts.push(DocumentText { line, text: Ok(&text[begin..end]) });
         }
     };
     let mut at = 0;
@@ -36,7 +36,7 @@ pub(super) fn documents(text: &str) -> Vec<Part<'_>> {
             if is_refused {
                 // A line of dashes is a separator that is too long; else the document begins in this line.
                 is_passed_over = !behind.chars().all(|letter| letter == '-');
-                parts.push(Part { line: index + 1, text: Err(refused(index + 1, behind)) });
+                parts.push(DocumentText { line: index + 1, text: Err(refused(index + 1, behind)) });
             }
         }
         at = next;

@@ -4,15 +4,15 @@
 //! fault are looked at first.
 
 use super::Malformed;
-use super::fault::{Fault, Mark, Problem};
+use super::fault::{Mark, SyntaxFault, SyntaxProblem};
 
 /// Lines before a fault that are looked at.
 const LINES_BEFORE: usize = 3;
 
 /// A fault of a text whose first line has this number. `quoted` is where the last quoted text of several lines begins,
 /// and the line where it ends.
-pub(super) fn explain(text: &str, first: usize, fault: Fault, quoted: Option<(Mark, usize)>) -> Malformed {
-    let Fault { problem, at, context } = fault;
+pub(super) fn explain(text: &str, first: usize, fault: SyntaxFault, quoted: Option<(Mark, usize)>) -> Malformed {
+    let SyntaxFault { problem, at, context } = fault;
     let lines = Lines { text, first };
     let slip = conflict(&lines).or_else(|| lines.template(at.line)).or_else(|| lines.template(context.line));
     if let Some(found) = slip {
@@ -92,7 +92,7 @@ fn conflict(lines: &Lines<'_>) -> Option<Malformed> {
 }
 
 /// The line, what is wrong, and what to do.
-fn said(lines: &Lines<'_>, problem: Problem, at: Mark, context: Mark) -> (usize, String, String) {
+fn said(lines: &Lines<'_>, problem: SyntaxProblem, at: Mark, context: Mark) -> (usize, String, String) {
     let (line, before) = lines.around(at);
     let own = |message: &str, cure: &str| (at.line, message.to_owned(), cure.to_owned());
     let near = lines.before(at.line, LINES_BEFORE).find(|(_, line)| indentation(line).contains('\u{a0}'));
@@ -104,65 +104,67 @@ fn said(lines: &Lines<'_>, problem: Problem, at: Mark, context: Mark) -> (usize,
         );
     }
     match problem {
-        Problem::Control('\u{feff}') | Problem::Start('\u{feff}') => byte_order_mark(at.line),
+        SyntaxProblem::Control('\u{feff}') | SyntaxProblem::Start('\u{feff}') => byte_order_mark(at.line),
         _ if line.contains('\u{feff}') => byte_order_mark(at.line),
-        Problem::Control('\0') => {
+        SyntaxProblem::Control('\0') => {
             own("a character of value 0 stands here", "remove it; save the file as UTF-8 if it is UTF-16")
         }
-        Problem::Control(character) => (
+        SyntaxProblem::Control(character) => (
             at.line,
             format!("a control character (U+{:04X}) stands in column {}", character as u32, column(before)),
             "remove it; in a text it is written as an escape in double quotes".to_owned(),
         ),
-        Problem::Start('\t') | Problem::Tab => own("a tab indents this line", "indent with spaces"),
-        Problem::Start('`') => own("a text cannot begin with a backtick", "put it in quotes"),
-        Problem::Start(character) => (
+        SyntaxProblem::Start('\t') | SyntaxProblem::Tab => own("a tab indents this line", "indent with spaces"),
+        SyntaxProblem::Start('`') => own("a text cannot begin with a backtick", "put it in quotes"),
+        SyntaxProblem::Start(character) => (
             at.line,
             format!("a text cannot begin with `{character}` (column {})", column(before)),
             "put it in quotes".to_owned(),
         ),
-        Problem::NoColon => no_colon(lines, context),
-        Problem::Entry => own("a list cannot begin behind something else in a line", "begin a new line for its `- `"),
-        Problem::Key => own("`? ` cannot stand here", "put the value in quotes"),
-        Problem::Value => value(lines, at),
-        Problem::AnchorName { is_alias } => anchor(line, before, is_alias, at.line),
-        Problem::Tag => own("`!` begins a tag, and this is none", "put the value in quotes"),
-        Problem::TagHandle => own("the tag here is not declared", "remove it, or put the value in quotes"),
-        Problem::Directive => own(
+        SyntaxProblem::NoColon => no_colon(lines, context),
+        SyntaxProblem::Entry => {
+            own("a list cannot begin behind something else in a line", "begin a new line for its `- `")
+        }
+        SyntaxProblem::Key => own("`? ` cannot stand here", "put the value in quotes"),
+        SyntaxProblem::Value => value(lines, at),
+        SyntaxProblem::AnchorName { is_alias } => anchor(line, before, is_alias, at.line),
+        SyntaxProblem::Tag => own("`!` begins a tag, and this is none", "put the value in quotes"),
+        SyntaxProblem::TagHandle => own("the tag here is not declared", "remove it, or put the value in quotes"),
+        SyntaxProblem::Directive => own(
             "a line that begins with `%` is a directive of YAML, and kubectl takes none",
             "remove all lines of `%`, or put the line in quotes if it is a text",
         ),
-        Problem::BlockHeader => {
+        SyntaxProblem::BlockHeader => {
             own("behind `|` or `>` the line must end", "begin the text in the next line, indented; or put it in quotes")
         }
-        Problem::Unclosed { is_single } => {
+        SyntaxProblem::Unclosed { is_single } => {
             let quote = if is_single { '\'' } else { '"' };
             let cure = format!("close it with `{quote}`");
             (context.line, format!("the text that begins with `{quote}` here has no end"), cure)
         }
-        Problem::Escape('/') => own("`\\/` means nothing in double quotes", "write `/`"),
-        Problem::Escape(letter) => (
+        SyntaxProblem::Escape('/') => own("`\\/` means nothing in double quotes", "write `/`"),
+        SyntaxProblem::Escape(letter) => (
             at.line,
             format!("`\\{letter}` means nothing in double quotes"),
             format!("write `\\\\{letter}` for a backslash, or use single quotes"),
         ),
-        Problem::EscapeCode => own(
+        SyntaxProblem::EscapeCode => own(
             "`\\x`, `\\u` or `\\U` names no character here",
             "write two, four or eight hexadecimal digits of a character, or the character itself",
         ),
-        Problem::NoContent { in_flow: true } => {
+        SyntaxProblem::NoContent { in_flow: true } => {
             own("a value is missing before this", "look at the commas and brackets")
         }
-        Problem::NoContent { in_flow: false } => own("a value cannot begin with this", "put it in quotes"),
-        Problem::NotAnItem => (
+        SyntaxProblem::NoContent { in_flow: false } => own("a value cannot begin with this", "put it in quotes"),
+        SyntaxProblem::NotAnItem => (
             at.line,
             format!("this line is no item of the list that begins in line {}", context.line),
             "begin it with `- ` in the same column, or indent it by less than the list".to_owned(),
         ),
-        Problem::NotAField => not_a_field(line, before, at, context),
-        Problem::FlowList => unclosed_flow('[', ']', at, context, lines),
-        Problem::FlowMap => unclosed_flow('{', '}', at, context, lines),
-        Problem::Depth => {
+        SyntaxProblem::NotAField => not_a_field(line, before, at, context),
+        SyntaxProblem::FlowList => unclosed_flow('[', ']', at, context, lines),
+        SyntaxProblem::FlowMap => unclosed_flow('{', '}', at, context, lines),
+        SyntaxProblem::Depth => {
             let Malformed { line, message, cure } = Malformed::too_deep(at.line);
             (line, message, cure)
         }

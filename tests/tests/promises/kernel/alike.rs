@@ -72,7 +72,7 @@ fn plan(text: String) -> (Plan, Sets) {
     let mut planner = Planner::new(scope, Host::new(DEFAULT_SEED));
     let (entries, _) = read_all(&[Document { name: "test.yaml".to_owned(), text }], None);
     let objects = entries.into_iter().filter_map(|entry| match entry {
-        Entry::Valid(object) => Some(*object),
+        ReadDocument::Valid(object) => Some(*object),
         _ => None,
     });
     let mut store = Store::default();

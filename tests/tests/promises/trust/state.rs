@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tcpshift_agent::route::state::State;
+use tcpshift_agent::route::state::StateFolder;
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::process::{Process, built, command};
 use tcpshift_tests::routes::{entry, together};
@@ -50,9 +50,9 @@ fn refusal(prepare: impl FnOnce(&Path)) -> String {
     for folder in ["state", "state/objects"] {
         set_mode(world.path().join(folder), 0o700);
     }
-    assert_eq!(State::open(&state).and_then(|state| state.load()).unwrap().0.len(), 1);
+    assert_eq!(StateFolder::open(&state).and_then(|state| state.load()).unwrap().0.len(), 1);
     prepare(&state);
-    let error = State::open(&state).and_then(|state| state.load()).unwrap_err();
+    let error = StateFolder::open(&state).and_then(|state| state.load()).unwrap_err();
     format!("{error:#}").replace(&world.path().display().to_string(), "")
 }
 
@@ -142,7 +142,7 @@ fn kept(world: &World, agent: &Agent<'_>) -> Vec<String> {
     fs::remove_dir_all(&copy).ok();
     let done = Command::new("cp").arg("-a").args([&agent.state(), &copy]).status().unwrap();
     assert!(done.success());
-    let (objects, _, problems) = State::open(&copy).and_then(|state| state.load()).unwrap();
+    let (objects, _, problems) = StateFolder::open(&copy).and_then(|state| state.load()).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
     let mut kept: Vec<String> =
         objects.iter().map(|one| format!("{} {}", one.key.name, one.content["spec"]["address"])).collect();

@@ -8,7 +8,7 @@ use tcpshift_common::decide::{Steer, steer};
 
 use super::*;
 use crate::plan::weigh::Layout;
-use crate::plan::{Asked, Chosen, Datapath, Kind, Limits, OnEmpty, Route, WeightTable};
+use crate::plan::{Chosen, Datapath, Kind, Limits, OnEmpty, Route, WeightTable, Wish};
 
 /// Listeners and services of port 9000. Their numbers are their places here, listeners first.
 struct Port<'a> {

@@ -6,7 +6,7 @@ use tcpshift_common::decide::{Inputs, Steer, decide, steer};
 
 use super::*;
 use crate::plan::weigh::Layout;
-use crate::plan::{Asked, Chosen, Destination, Limits, LoadBalancer, OnEmpty, Sets, Settings, WeightTable};
+use crate::plan::{Chosen, Destination, Limits, LoadBalancer, OnEmpty, Sets, Settings, WeightTable, Wish};
 
 fn route(by: u32, weights: &[(&str, u64)]) -> Route {
     let layout = if by == steer::SEQUENCE { Layout::Sorted } else { Layout::Scattered };
@@ -35,7 +35,7 @@ fn route(by: u32, weights: &[(&str, u64)]) -> Route {
         steer: Steer { by, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
-        asked: Asked::Auto,
+        asked: Wish::Auto,
         chosen: Chosen::default(),
         destinations: destinations.collect(),
         table,

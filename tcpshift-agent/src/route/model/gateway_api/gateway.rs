@@ -10,16 +10,16 @@ use crate::route::report::{Path, Report};
 
 /// A checked Gateway.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Gateway {
+pub struct GatewayApiGateway {
     /// Who is to serve it.
     pub class: String,
     /// What is listened on.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<GatewayListener>,
 }
 
 /// One port.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Listener {
+pub struct GatewayListener {
     /// Its name, which routes can refer to.
     pub name: String,
     /// 1 to 65,535.
@@ -49,7 +49,7 @@ const MAX_LISTENERS: usize = 64;
 const MAX_ADDRESSES: usize = 16;
 
 /// Reads one.
-pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
+pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> GatewayApiGateway {
     let class = super::required(spec, "gatewayClassName", Form::Name, path, report);
     super::count(spec, "listeners", (1, MAX_LISTENERS), path, report);
     addresses(spec, path, report);
@@ -58,7 +58,7 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
     }
     let path = path.name("listeners");
     let items = spec.items("listeners");
-    let mut listeners: Vec<Listener> = Vec::new();
+    let mut listeners: Vec<GatewayListener> = Vec::new();
     for (index, node) in items.iter().enumerate() {
         let path = path.index(index);
         let listener = listener(node, &path, report);
@@ -77,10 +77,10 @@ pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
         }
         listeners.push(listener);
     }
-    Gateway { class, listeners }
+    GatewayApiGateway { class, listeners }
 }
 
-fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Listener {
+fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> GatewayListener {
     let name = super::required(node, "name", Form::Section, path, report);
     let port = crate::route::model::port(node.get("port"), &path.name("port"), report);
     let protocol = node.text("protocol").unwrap_or_default();
@@ -110,7 +110,7 @@ fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Listener {
     }
     tls(node, protocol, path, report);
     let (namespaces, kinds) = allowed(node, protocol, path, report);
-    Listener { name, port, protocol: protocol.to_owned(), namespaces, kinds }
+    GatewayListener { name, port, protocol: protocol.to_owned(), namespaces, kinds }
 }
 
 /// What makes a listener one for TCP.

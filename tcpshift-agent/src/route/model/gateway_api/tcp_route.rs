@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Form, GROUP};
-use crate::route::annotations::{self, Asked};
+use crate::route::annotations::{self, Wish};
 use crate::route::node::Node;
 use crate::route::object::Key;
 use crate::route::report::{Path, Report};
@@ -14,9 +14,9 @@ pub struct TcpRoute {
     /// What it is attached to.
     pub parents: Vec<ParentRef>,
     /// Its rules; only the first can ever be used, as a rule matches everything.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<TcpRouteRule>,
     /// What datapath its annotation asks for.
-    pub asked: Asked,
+    pub asked: Wish,
 }
 
 /// What a route is attached to.
@@ -38,7 +38,7 @@ pub struct ParentRef {
 
 /// Where connections go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct TcpRouteRule {
     /// Its name, if it has one.
     pub name: Option<String>,
     /// 1 to 16.
@@ -148,13 +148,13 @@ fn distinct(parents: &[ParentRef], spec: &Node, path: &Path<'_>, report: &mut Re
     }
 }
 
-fn rule(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Rule {
+fn rule(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> TcpRouteRule {
     super::count(node, "backendRefs", (1, 16), path, report);
     let name = node.text("name").map(str::to_owned);
     let path = path.name("backendRefs");
     let items = node.items("backendRefs").iter().enumerate();
     let backends = items.map(|(index, node)| backend(key, node, &path.index(index), report)).collect();
-    Rule { name, backends, line: node.line }
+    TcpRouteRule { name, backends, line: node.line }
 }
 
 fn backend(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> BackendRef {

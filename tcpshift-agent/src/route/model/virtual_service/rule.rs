@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{RouteDestination, RouteMatch, TcpRoute, TlsMatch, TlsRoute, gateways};
+use super::{RouteDestination, RouteMatch, TcpRule, TlsMatch, TlsRule, gateways};
 use crate::route::model;
 use crate::route::names;
 use crate::route::node::Node;
@@ -13,17 +13,17 @@ use crate::route::report::{Path, Report};
 const MOST_DESTINATIONS: usize = 1_000;
 
 /// Reads a `tcp` rule.
-pub(super) fn tcp(key: &Key, rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -> TcpRoute {
+pub(super) fn tcp(key: &Key, rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -> TcpRule {
     let matches = {
         let path = path.name("match");
         let items = rule.items("match").iter().enumerate();
         items.map(|(index, node)| connection(key, node, &path.index(index), report)).collect()
     };
-    TcpRoute { matches, route: destinations(rule, path, report), line: rule.line }
+    TcpRule { matches, route: destinations(rule, path, report), line: rule.line }
 }
 
 /// Reads a `tls` rule of an object with this spec.
-pub(super) fn tls(key: &Key, spec: &Node, rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -> TlsRoute {
+pub(super) fn tls(key: &Key, spec: &Node, rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -> TlsRule {
     let items = rule.items("match");
     if items.is_empty() {
         let cure = "add `match` with `sniHosts`";
@@ -34,7 +34,7 @@ pub(super) fn tls(key: &Key, spec: &Node, rule: &Node, path: &Path<'_>, report: 
         let items = items.iter().enumerate();
         items.map(|(index, node)| tls_match(key, spec, node, &path.index(index), report)).collect()
     };
-    TlsRoute { matches, route: destinations(rule, path, report), line: rule.line }
+    TlsRule { matches, route: destinations(rule, path, report), line: rule.line }
 }
 
 fn tls_match(key: &Key, spec: &Node, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> TlsMatch {

@@ -1,9 +1,9 @@
 //! Which characters YAML may hold.
 
-use super::{Fault, Mark, Problem};
+use super::{Mark, SyntaxFault, SyntaxProblem};
 
 /// Finds the first character of a text that no YAML may hold: a control character, a surrogate, or U+FFFE and U+FFFF.
-pub(in super::super) fn check(text: &str, first: usize) -> Result<(), Fault> {
+pub(in super::super) fn check(text: &str, first: usize) -> Result<(), SyntaxFault> {
     let bytes = text.as_bytes();
     let offset = bytes.iter().enumerate().position(|(at, byte)| match byte {
         b'\t' | b'\n' | b'\r' | 0x20..=0x7E => false,
@@ -16,5 +16,5 @@ pub(in super::super) fn check(text: &str, first: usize) -> Result<(), Fault> {
     let Some(offset) = offset else { return Ok(()) };
     let line = first + text[..offset].matches('\n').count();
     let mark = Mark { offset, line };
-    Fault::new(Problem::Control(text[offset..].chars().next().unwrap_or_default()), mark, mark)
+    SyntaxFault::new(SyntaxProblem::Control(text[offset..].chars().next().unwrap_or_default()), mark, mark)
 }

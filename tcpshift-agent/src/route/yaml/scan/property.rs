@@ -1,16 +1,16 @@
 //! What may stand before a value, anchors and tags, and directives.
 
-use super::{Fault, Kind, Mark, Problem, Scanned, Scanner, Token};
+use super::{Mark, Scanned, Scanner, SyntaxFault, SyntaxProblem, Token, TokenKind};
 
 impl<'t> Scanner<'t> {
     pub(super) fn anchor(&mut self) -> Scanned<Token<'t>> {
         let mark = self.here();
-        Ok(Token { kind: Kind::Anchor(self.anchor_name(false)?), mark })
+        Ok(Token { kind: TokenKind::Anchor(self.anchor_name(false)?), mark })
     }
 
     pub(super) fn alias(&mut self) -> Scanned<Token<'t>> {
         let mark = self.here();
-        Ok(Token { kind: Kind::Alias(self.anchor_name(true)?), mark })
+        Ok(Token { kind: TokenKind::Alias(self.anchor_name(true)?), mark })
     }
 
     fn anchor_name(&mut self, is_alias: bool) -> Scanned<&'t str> {
@@ -20,7 +20,7 @@ impl<'t> Scanner<'t> {
         let ends = self.is_blank_or_end(0)
             || matches!(self.byte(0), Some(b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`'));
         if name.is_empty() || !ends {
-            return Fault::new(Problem::AnchorName { is_alias }, mark, mark);
+            return SyntaxFault::new(SyntaxProblem::AnchorName { is_alias }, mark, mark);
         }
         Ok(name)
     }
@@ -40,21 +40,21 @@ impl<'t> Scanner<'t> {
             self.at += 2;
             let suffix = self.uri("", true, mark)?;
             if self.byte(0) != Some(b'>') {
-                return Fault::new(Problem::Tag, mark, mark);
+                return SyntaxFault::new(SyntaxProblem::Tag, mark, mark);
             }
             self.at += 1;
-            Kind::Tag("", suffix)
+            TokenKind::Tag("", suffix)
         } else {
             let handle = self.tag_handle(mark)?;
             if handle.len() > 1 && handle.ends_with('!') {
-                Kind::Tag(handle, self.uri("", true, mark)?)
+                TokenKind::Tag(handle, self.uri("", true, mark)?)
             } else {
                 let suffix = self.uri(&handle[1..], false, mark)?;
-                if suffix.is_empty() { Kind::Tag("", "!".to_owned()) } else { Kind::Tag("!", suffix) }
+                if suffix.is_empty() { TokenKind::Tag("", "!".to_owned()) } else { TokenKind::Tag("!", suffix) }
             }
         };
         if !self.is_blank_or_end(0) {
-            return Fault::new(Problem::Tag, mark, mark);
+            return SyntaxFault::new(SyntaxProblem::Tag, mark, mark);
         }
         Ok(Token { kind, mark })
     }
@@ -63,7 +63,7 @@ impl<'t> Scanner<'t> {
     fn tag_handle(&mut self, mark: Mark) -> Scanned<&'t str> {
         let start = self.at;
         if self.byte(0) != Some(b'!') {
-            return Fault::new(Problem::Tag, mark, mark);
+            return SyntaxFault::new(SyntaxProblem::Tag, mark, mark);
         }
         self.at += 1;
         self.word();
@@ -88,15 +88,15 @@ impl<'t> Scanner<'t> {
             }
         }
         if must_have_any && self.at == start {
-            return Fault::new(Problem::Tag, mark, mark);
+            return SyntaxFault::new(SyntaxProblem::Tag, mark, mark);
         }
-        String::from_utf8(uri).or_else(|_| Fault::new(Problem::Tag, mark, mark))
+        String::from_utf8(uri).or_else(|_| SyntaxFault::new(SyntaxProblem::Tag, mark, mark))
     }
 
     fn uri_octet(&mut self, mark: Mark) -> Scanned<u8> {
         let digits = self.text.get(self.at + 1..self.at + 3).filter(|digits| !digits.starts_with('+'));
         let Some(octet) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
-            return Fault::new(Problem::Tag, mark, mark);
+            return SyntaxFault::new(SyntaxProblem::Tag, mark, mark);
         };
         self.at += 3;
         Ok(octet)
@@ -110,30 +110,30 @@ impl<'t> Scanner<'t> {
                 self.skip_blanks();
                 let major = self.version_number(mark)?;
                 if self.byte(0) != Some(b'.') {
-                    return Fault::new(Problem::Directive, mark, mark);
+                    return SyntaxFault::new(SyntaxProblem::Directive, mark, mark);
                 }
                 self.at += 1;
-                Kind::Version(major, self.version_number(mark)?)
+                TokenKind::Version(major, self.version_number(mark)?)
             }
             "TAG" if self.is_blank(0) => {
                 self.skip_blanks();
                 let handle = self.tag_handle(mark)?;
                 if !handle.ends_with('!') || !self.is_blank(0) {
-                    return Fault::new(Problem::Directive, mark, mark);
+                    return SyntaxFault::new(SyntaxProblem::Directive, mark, mark);
                 }
                 self.skip_blanks();
                 let prefix = self.uri("", true, mark)?;
                 if !self.is_blank_or_end(0) {
-                    return Fault::new(Problem::Directive, mark, mark);
+                    return SyntaxFault::new(SyntaxProblem::Directive, mark, mark);
                 }
-                Kind::TagDirective(handle, prefix)
+                TokenKind::TagDirective(handle, prefix)
             }
-            _ => return Fault::new(Problem::Directive, mark, mark),
+            _ => return SyntaxFault::new(SyntaxProblem::Directive, mark, mark),
         };
         self.skip_blanks();
         self.skip_comment();
         if !self.is_break_or_end(0) {
-            return Fault::new(Problem::Directive, mark, mark);
+            return SyntaxFault::new(SyntaxProblem::Directive, mark, mark);
         }
         self.skip_break();
         Ok(Token { kind, mark })
@@ -146,9 +146,9 @@ impl<'t> Scanner<'t> {
         }
         let digits = &self.text[start..self.at];
         if digits.len() > 2 {
-            return Fault::new(Problem::Directive, mark, mark);
+            return SyntaxFault::new(SyntaxProblem::Directive, mark, mark);
         }
-        digits.parse().or_else(|_| Fault::new(Problem::Directive, mark, mark))
+        digits.parse().or_else(|_| SyntaxFault::new(SyntaxProblem::Directive, mark, mark))
     }
 
     pub(super) fn skip_blanks(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Fault, Kind, Mark, Problem, Scanned, Scanner, Style, Token};
+use super::{Mark, Scanned, Scanner, Style, SyntaxFault, SyntaxProblem, Token, TokenKind};
 
 /// Line breaks between the parts of a text that is folded.
 #[derive(Default)]
@@ -111,7 +111,7 @@ impl<'t> Scanner<'t> {
                 if self.is_blank(0) {
                     let is_tab = self.byte(0) == Some(b'\t');
                     if is_tab && !breaks.is_empty() && self.column() < indent {
-                        return Fault::new(Problem::Tab, self.here(), mark);
+                        return SyntaxFault::new(SyntaxProblem::Tab, self.here(), mark);
                     }
                     self.at += 1;
                 } else if self.break_length(0) > 0 {
@@ -129,7 +129,7 @@ impl<'t> Scanner<'t> {
         if !breaks.is_empty() {
             self.may_be_key = true;
         }
-        Ok(Token { kind: Kind::Scalar(text.finish(end), Style::Plain), mark })
+        Ok(Token { kind: TokenKind::Scalar(text.finish(end), Style::Plain), mark })
     }
 
     pub(super) fn quoted(&mut self, is_single: bool) -> Scanned<Token<'t>> {
@@ -139,7 +139,7 @@ impl<'t> Scanner<'t> {
         let mut text = Text::new(self.text, self.at);
         loop {
             if self.at >= self.bytes.len() || (self.at == self.line_start && self.is_indicator()) {
-                return Fault::new(Problem::Unclosed { is_single }, self.here(), mark);
+                return SyntaxFault::new(SyntaxProblem::Unclosed { is_single }, self.here(), mark);
             }
             let is_joined = self.quoted_part(&mut text, is_single, mark)?;
             if self.byte(0) == Some(quote) {
@@ -152,7 +152,7 @@ impl<'t> Scanner<'t> {
         if self.line > mark.line {
             self.quoted = Some((mark, self.line));
         }
-        Ok(Token { kind: Kind::Scalar(text.finish(end), Style::Quoted), mark })
+        Ok(Token { kind: TokenKind::Scalar(text.finish(end), Style::Quoted), mark })
     }
 
     /// Up to the next blank, line break or quote; whether the last line break was joined by a backslash.
@@ -227,7 +227,7 @@ impl<'t> Scanner<'t> {
             let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
             let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
             let Some(character) = code.and_then(char::from_u32) else {
-                return Fault::new(Problem::EscapeCode, mark, quote);
+                return SyntaxFault::new(SyntaxProblem::EscapeCode, mark, quote);
             };
             self.at += 1 + length;
             return Ok(character);
@@ -247,8 +247,8 @@ impl<'t> Scanner<'t> {
             Some('_') => '\u{A0}',
             Some('L') => '\u{2028}',
             Some('P') => '\u{2029}',
-            Some(other) => return Fault::new(Problem::Escape(other), mark, quote),
-            None => return Fault::new(Problem::Unclosed { is_single: false }, mark, quote),
+            Some(other) => return SyntaxFault::new(SyntaxProblem::Escape(other), mark, quote),
+            None => return SyntaxFault::new(SyntaxProblem::Unclosed { is_single: false }, mark, quote),
         };
         self.at += 1;
         Ok(character)
@@ -289,7 +289,7 @@ impl<'t> Scanner<'t> {
         if keep == Keep::All {
             text.push_str(&more);
         }
-        Ok(Token { kind: Kind::Scalar(Cow::Owned(text), Style::Quoted), mark })
+        Ok(Token { kind: TokenKind::Scalar(Cow::Owned(text), Style::Quoted), mark })
     }
 
     /// Which line breaks at the end stay, and the indentation if it is said.
@@ -313,7 +313,7 @@ impl<'t> Scanner<'t> {
         self.skip_blanks();
         self.skip_comment();
         if !self.is_break_or_end(0) {
-            return Fault::new(Problem::BlockHeader, self.here(), mark);
+            return SyntaxFault::new(SyntaxProblem::BlockHeader, self.here(), mark);
         }
         if self.at < self.bytes.len() {
             self.skip_break();
@@ -332,7 +332,7 @@ impl<'t> Scanner<'t> {
             }
             deepest = deepest.max(column);
             if (*indent == 0 || column < *indent) && self.byte(0) == Some(b'\t') {
-                return Fault::new(Problem::Tab, self.here(), mark);
+                return SyntaxFault::new(SyntaxProblem::Tab, self.here(), mark);
             }
             if self.break_length(0) == 0 {
                 break;
