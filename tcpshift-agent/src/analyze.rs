@@ -31,7 +31,7 @@ pub use code::{Code, Level};
 pub use finding::Finding;
 
 use crate::route::kind::Kind;
-use crate::route::model::{Labels, Spec};
+use crate::route::model::{Labels, Spec, selects};
 use crate::route::names;
 use crate::route::object::{Key, Object, Origin};
 use crate::route::problem::{Problem, Severity};
@@ -168,7 +168,12 @@ pub fn told_everywhere(mut objects: Vec<&Object>, changed: &HashSet<Key, impl Bu
         let is_changed = |object: &Object| changed.contains(&object.key);
         let routes = objects.iter().filter(|object| is_changed(object));
         let hosts: HashSet<String> = routes.flat_map(|route| destinations(route)).collect();
-        objects.retain(|object| is_changed(object) || may_provide(object, &hosts));
+        let meant = |object: &Object| {
+            let is_endpoint = matches!(object.spec, Spec::WorkloadEntry(_) | Spec::EndpointSlice(_));
+            is_changed(object) || (!is_endpoint && may_provide(object, &hosts))
+        };
+        let providers: Vec<&Object> = objects.iter().copied().filter(|object| meant(object)).collect();
+        objects.retain(|object| meant(object) || providers.iter().any(|provider| may_select(provider, object)));
     }
     let mut sorted = objects;
     sorted.sort_by(|a, b| a.age().cmp(&b.age()).then_with(|| a.key.cmp(&b.key)));
@@ -205,7 +210,22 @@ fn may_provide(object: &Object, hosts: &HashSet<String>) -> bool {
         Spec::Service(_) => hosts.contains(&names::service_host(name, namespace)),
         Spec::ServiceEntry(entry) => entry.hosts.iter().any(|host| is_meant(host)),
         Spec::DestinationRule(rule) => is_meant(&rule.host),
-        Spec::WorkloadEntry(_) | Spec::EndpointSlice(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether an object may be an endpoint of a service.
+fn may_select(provider: &Object, object: &Object) -> bool {
+    let Key { namespace, name, .. } = &provider.key;
+    if *namespace != object.key.namespace {
+        return false;
+    }
+    match (&provider.spec, &object.spec) {
+        (Spec::Service(service), Spec::WorkloadEntry(workload)) => selects(&service.selector, &workload.labels),
+        (Spec::ServiceEntry(entry), Spec::WorkloadEntry(workload)) => {
+            entry.selector.as_ref().is_some_and(|selector| selects(selector, &workload.labels))
+        }
+        (Spec::Service(_), Spec::EndpointSlice(slice)) => slice.service.as_ref() == Some(name),
         _ => false,
     }
 }

@@ -12,14 +12,15 @@ use crate::analyze::{self, Finding, code};
 use crate::connections::Connections;
 use crate::kernel;
 use crate::plan::assemble::Memory;
-use crate::plan::datapath::refusals;
+use crate::plan::datapath::refusal;
 use crate::plan::intent::Intent;
 use crate::plan::sets::states::Answers;
 use crate::plan::{Plan, Route, Sets};
 use crate::proxy::{ListenFailure, Obstacle};
-use crate::route::object::Key;
+use crate::route::kind::Kind;
+use crate::route::object::{Key, Object};
 use crate::route::problem::Problem;
-use crate::route::store::Store;
+use crate::route::store::{Change, Store};
 
 /// What comes into force next.
 struct Next {
@@ -124,6 +125,7 @@ impl App {
     /// Leaves nothing of the plan that was made last.
     fn give_up(&mut self) {
         self.planner.memory.give_up();
+        self.planner.forget();
         self.proxy.close_unused(&self.plan.borrow());
         // What is in force is remembered again, with the sets that it has.
         self.assemble(Arc::clone(&self.intent));
@@ -215,8 +217,20 @@ impl App {
 
     /// What objects come to.
     fn next(&mut self, store: &Store) -> Next {
-        let intent = self.planner.resolve(store.iter());
+        let edits = self.edits(store);
+        let edited = edits.and_then(|edits| self.planner.edit(&self.intent, &edits));
+        let intent = edited.unwrap_or_else(|| self.planner.resolve(store.iter()));
         self.assemble(Arc::new(intent))
+    }
+
+    /// The objects of a draft that replace others, each with the one that it replaces, if that is all that is different.
+    fn edits(&self, store: &Store) -> Option<Vec<(Arc<Object>, Arc<Object>)>> {
+        let changes = self.store.changes(store);
+        let edit = |change: Change| match change {
+            Change::Modified(new) => Some((Arc::clone(self.store.get(&new.key)?), new)),
+            Change::Added(_) | Change::Deleted(_) => None,
+        };
+        if changes.is_empty() { None } else { changes.into_iter().map(edit).collect() }
     }
 
     /// What an intent comes to on this host.
@@ -271,8 +285,9 @@ impl App {
         self.narrow(&plan);
         let known: HashSet<&String> = last.notes.iter().collect();
         plan.notes.iter().filter(|note| !known.contains(note)).for_each(|note| log::warn!("{note}"));
-        let known: HashSet<String> = refusals(&last).map(|(_, said)| said).collect();
-        refusals(&plan).filter(|(_, said)| !known.contains(said)).for_each(|(_, said)| log::warn!("{said}"));
+        let known: HashSet<String> = last.routes_beside(&plan).into_iter().filter_map(|route| refusal(route)).collect();
+        let refused = plan.routes_beside(&last).into_iter().filter_map(|route| refusal(route));
+        refused.filter(|said| !known.contains(said)).for_each(|said| log::warn!("{said}"));
         let listeners = plan.listeners.len() - self.down.len();
         let s = if listeners == 1 { "" } else { "s" };
         log::info!("generation {} is in force: {listeners} listener{s}", plan.generation);
@@ -342,30 +357,37 @@ pub(super) fn cautions(
     (last, last_sets): (&Plan, &Sets),
     (plan, sets): (&Plan, &Sets),
 ) -> Vec<String> {
-    let refused = |plan: &Plan, sets: &Sets, wanted: &dyn Fn(&Route) -> bool| {
-        let without = refusals(plan).filter(|(route, _)| wanted(route)).map(|(_, said)| said);
-        let routes = plan.routes().filter(|route| wanted(route));
-        let unusable = routes.flat_map(|route| {
-            let destinations = route.destinations.iter().filter(|destination| destination.slots > 0);
-            destinations.filter_map(|destination| {
-                let (reason, name) = (sets.of(destination).unusable.as_ref()?, &destination.name);
-                Some(format!("{} {}: {name}: {reason}; its share is refused", route.kind.name(), route.name()))
-            })
-        });
-        without.chain(unusable).collect::<Vec<_>>()
+    // Where no set was replaced, a route that is the same has the same shares refused.
+    let same_sets = last_sets.version == sets.version;
+    let (before, after) = if same_sets {
+        (last.routes_beside(plan), plan.routes_beside(last))
+    } else {
+        (last.routes().collect(), plan.routes().collect())
     };
-    let applied = |route: &Route| {
-        let (namespace, name) = (route.namespace.clone(), route.object.clone());
-        keys.contains(&Key { kind: route.kind, namespace, name })
-    };
-    let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused(last, last_sets, &|_| true)).collect();
-    let new =
-        plan.notes.iter().cloned().chain(refused(plan, sets, &|_| true)).filter(|caution| !known.contains(caution));
-    let mut cautions: Vec<String> = new.chain(refused(plan, sets, &applied)).collect();
+    let applied: HashSet<(Kind, &str, &str)> =
+        keys.iter().map(|key| (key.kind, key.namespace.as_str(), key.name.as_str())).collect();
+    let is_applied =
+        |route: &&Arc<Route>| applied.contains(&(route.kind, route.namespace.as_str(), route.object.as_str()));
+    let refused_before = before.into_iter().flat_map(|route| refused(route, last_sets));
+    let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused_before).collect();
+    let new = plan.notes.iter().cloned().chain(after.into_iter().flat_map(|route| refused(route, sets)));
+    let new = new.filter(|caution| !known.contains(caution));
+    let own = plan.routes().filter(is_applied).flat_map(|route| refused(route, sets));
+    let mut cautions: Vec<String> = new.chain(own).collect();
     known.clear();
     // A rule may be served at several addresses.
     cautions.retain(|caution| known.insert(caution.clone()));
     cautions
+}
+
+/// In words, what of a route's connections is refused.
+fn refused(route: &Route, sets: &Sets) -> Vec<String> {
+    let destinations = route.destinations.iter().filter(|destination| destination.slots > 0);
+    let unusable = destinations.filter_map(|destination| {
+        let (reason, name) = (sets.of(destination).unusable.as_ref()?, &destination.name);
+        Some(format!("{} {}: {name}: {reason}; its share is refused", route.kind.name(), route.name()))
+    });
+    refusal(route).into_iter().chain(unusable).collect()
 }
 
 /// Counts the share of a route anew where its weights changed.

@@ -82,25 +82,12 @@ impl App {
 
     /// Unix endpoints that lead to the admin socket, by whatever name: the proxy refuses them.
     fn own_sockets(&self, intent: &Intent) -> BTreeSet<Arc<str>> {
-        let backends = intent.gateways.iter().flat_map(|port| &port.routes).flat_map(|route| &route.destinations);
-        let written = backends.flat_map(|(backend, _)| backend.endpoints.iter().flatten());
-        let mut paths = written.filter_map(|written| match &written.at {
-            WrittenAt::Address(EndpointAddress::Unix(path)) => Some(path),
-            _ => None,
-        });
-        let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-        let mut own = None;
-        let mut is_own = |path: &str| {
-            let own = own.get_or_insert_with(|| identity(&self.admin));
-            own.is_some() && identity(Path::new(path)) == *own
-        };
-        let mut found = BTreeSet::new();
-        for path in &mut paths {
-            if !found.contains(path) && is_own(path) {
-                found.insert(Arc::clone(path));
-            }
+        if intent.sockets.is_empty() {
+            return BTreeSet::new();
         }
-        found
+        let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+        let Some(own) = identity(&self.admin) else { return BTreeSet::new() };
+        intent.sockets.iter().filter(|path| identity(Path::new(&***path)) == Some(own)).cloned().collect()
     }
 
     /// Lets go of what an agent before has left in the kernel, once what the plan in force stands on is complete: until names

@@ -29,10 +29,9 @@ impl App {
         let Some(stored) = self.store.get(&key) else { return Err(not_found(&kinds, &key, &self.store).into()) };
         let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
         let refused = |message| ApiFailure::new(FailureReason::BadRequest, message);
-        let ground = self.ground();
         let catalog = OnceCell::new();
         let subsets = |host: &str| {
-            let catalog = catalog.get_or_init(|| Catalog::new(ground.iter().copied(), &self.planner.scope));
+            let catalog = catalog.get_or_init(|| Catalog::new(self.ground().into_iter(), &self.planner.scope));
             catalog.subsets(&key.namespace, host)
         };
         let edit = shift::shift(stored, rule.as_ref(), &wanted, subsets).map_err(refused)?;

@@ -89,6 +89,9 @@ fn openings<'a>(
 
 /// Addresses of this host at which a listener at every address serves the host's own clients.
 fn local(host: &Host, plan: &Plan) -> Vec<Prefix> {
+    if host.abilities.connect.is_err() {
+        return Vec::new();
+    }
     let ports = plan.connect_ports();
     let is_entrance = |address: SocketAddr| address.ip().is_unspecified() && ports.contains(&address.port());
     if !plan.listeners.iter().any(|listener| is_entrance(listener.address)) {

@@ -15,7 +15,7 @@ use tcpshift_common::{address, layout};
 
 use super::host::{Host, Presence};
 use super::sets::Sets;
-use super::{Destination, EndpointAddress, Plan, Route, Wish};
+use super::{Destination, EndpointAddress, Route, Wish};
 
 /// How connections reach endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,15 +91,15 @@ pub fn choose(route: &Route, sets: &Sets, site: &Site, host: &Host) -> Chosen {
     }
 }
 
-/// Routes whose connections are refused since the datapath that they ask for cannot be had, in words.
-pub fn refusals(plan: &Plan) -> impl Iterator<Item = (&Route, String)> {
-    plan.routes().filter_map(|route| match &route.chosen {
+/// In words, that connections of a route are refused since the datapath that it asks for cannot be had.
+pub fn refusal(route: &Route) -> Option<String> {
+    match &route.chosen {
         Chosen { datapath: None, only: true, reason, .. } => {
             let (kind, name) = (route.kind.name(), route.name());
-            Some((&**route, format!("{kind} {name}: its connections are refused: {reason}")))
+            Some(format!("{kind} {name}: its connections are refused: {reason}"))
         }
         _ => None,
-    })
+    }
 }
 
 /// Why programs cannot serve a listener with these rules, if they are too many.

@@ -32,6 +32,8 @@ pub struct Intent {
     pub notes: Vec<String>,
     /// Host names, in lower case, that endpoints are written by.
     pub names: BTreeSet<String>,
+    /// Paths of unix sockets that are endpoints.
+    pub sockets: BTreeSet<Arc<str>>,
 }
 
 /// A port that a Gateway opens.
@@ -168,6 +170,14 @@ pub enum WrittenAt {
 }
 
 impl Backend {
+    /// Unix sockets that are its endpoints.
+    pub fn sockets(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.endpoints.iter().flatten().filter_map(|written| match &written.at {
+            WrittenAt::Address(EndpointAddress::Unix(path)) => Some(path),
+            _ => None,
+        })
+    }
+
     /// Host names, in lower case, that its endpoints are written by.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.endpoints.iter().flatten().filter_map(|written| match &written.at {
@@ -196,6 +206,20 @@ impl Intent {
 }
 
 impl GatewayPort {
+    fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.routes.iter().flat_map(|route| &route.destinations).map(|(backend, _)| backend)
+    }
+
+    /// Host names that its endpoints are written by.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.backends().flat_map(|backend| backend.names())
+    }
+
+    /// Unix sockets that are its endpoints.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.backends().flat_map(|backend| backend.sockets())
+    }
+
     /// The same with its digest: to be called once all is in.
     pub(super) fn digested(mut self) -> Self {
         let Self { gateway, name, bind, port, rules, routes, notes: _, digest: _ } = &self;

@@ -38,6 +38,20 @@ impl Planner {
         resolve::resolve(objects, &self.scope, &mut self.resolved)
     }
 
+    /// What objects ask for that were those of an intent, but for some that were replaced. None if all have to be resolved.
+    pub fn edit(&mut self, intent: &Intent, edits: &[(Arc<Object>, Arc<Object>)]) -> Option<Intent> {
+        let edited = resolve::edit(intent, edits, &self.scope, &mut self.resolved);
+        if edited.is_none() {
+            self.forget();
+        }
+        edited
+    }
+
+    /// Forgets what objects were resolved to: it is not what is in force.
+    pub fn forget(&mut self) {
+        self.resolved = resolve::Memory::default();
+    }
+
     /// The plan that follows on another one, of an intent.
     pub fn assemble(&mut self, intent: &Intent, last: &Plan) -> Plan {
         assemble::assemble(intent, &self.host, &mut self.memory, last)

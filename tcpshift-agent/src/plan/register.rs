@@ -56,6 +56,8 @@ pub struct Space {
     next: u32,
     /// By number: whether its name was asked for since the compilation began.
     asked: Vec<bool>,
+    /// How many were.
+    asked_for: usize,
     fresh: Vec<u32>,
 }
 
@@ -63,6 +65,7 @@ impl Space {
     /// Begins a compilation: what an abandoned one asked for is forgotten.
     pub fn begin(&mut self) {
         self.asked.fill(false);
+        self.asked_for = 0;
     }
 
     /// The number of a name, a new one if it has none.
@@ -93,7 +96,7 @@ impl Space {
         if self.asked.len() <= place {
             self.asked.resize(place + 1, false);
         }
-        self.asked[place] = true;
+        self.asked_for += usize::from(!std::mem::replace(&mut self.asked[place], true));
     }
 
     /// Numbers given out since this was asked last: their counters have to start from zero before the plan
@@ -112,7 +115,10 @@ impl Space {
     /// Ends a compilation whose plan is in force: forgets the names that were not asked for, and frees their
     /// numbers as soon as nobody holds them.
     pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) {
-        let Self { numbers, unused, free, next: _, asked, fresh: _ } = self;
+        let Self { numbers, unused, free, next: _, asked, asked_for, fresh: _ } = self;
+        if *asked_for == numbers.len() && unused.is_empty() {
+            return;
+        }
         unused.extend(numbers.extract_if(|_, number| !asked.get(*number as usize).copied().unwrap_or_default()));
         unused.retain(|_, number| {
             let held = is_held(*number);
@@ -137,7 +143,7 @@ mod tests {
     fn a_name_that_comes_back_gets_the_number_that_is_held() {
         let mut space = Space::default();
         let plan = |space: &mut Space, names: &[&str], held: &[u32]| {
-            space.asked.fill(false);
+            space.begin();
             let numbers: Vec<u32> = names.iter().map(|name| space.number(name)).collect();
             let fresh = space.take_fresh();
             space.sweep(|number| held.contains(&number));

@@ -24,7 +24,8 @@ use self::memory::ResolvedPort;
 use self::route::Site;
 use self::ways::{Ways, entrances};
 use super::host::Scope;
-use super::intent::{Digest, GatewayPort, Intent, RouteIntent};
+use super::intent::{Backend, Digest, GatewayPort, Intent, RouteIntent};
+use crate::route::model::gateway::Protocol;
 use crate::route::model::{GatewayRef, Server, Spec, VirtualService, gateway_api};
 use crate::route::object::{Key, Object};
 
@@ -62,8 +63,91 @@ pub fn resolve<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, scope: &Scope
     }
     let (mesh, services) = resolver.mesh(&bound.mesh, scope);
     notes.append(&mut resolver.notes);
-    let names = memory.backends.sweep().map(str::to_owned).collect();
-    Intent { gateways, mesh, services, notes, names }
+    memory.backends.sweep();
+    let names = memory.backends.used().flat_map(Backend::names).map(str::to_owned).collect();
+    let sockets = memory.backends.used().flat_map(Backend::sockets).map(Arc::clone).collect();
+    Intent { gateways, mesh, services, notes, names, sockets }
+}
+
+/// Resolves an intent again of whose objects some VirtualServices were replaced by others that differ in nothing but where
+/// their rules lead: each with the one in its place. So an edit of weights costs what it changes. None if more than that is
+/// different, or if the memory is not that of the intent.
+pub fn edit(
+    intent: &Intent,
+    edits: &[(Arc<Object>, Arc<Object>)],
+    scope: &Scope,
+    memory: &mut Memory,
+) -> Option<Intent> {
+    if !edits.iter().all(|(old, new)| differ_in_destinations(old, new)) {
+        return None;
+    }
+    let ground = memory.ground()?;
+    let mut ports: Vec<((Key, usize), ResolvedPort)> = std::mem::take(&mut memory.ports).into_iter().collect();
+    let mut found = vec![false; edits.len()];
+    let mut touched = Vec::new();
+    for (at, (_, port)) in ports.iter_mut().enumerate() {
+        for service in &mut port.services {
+            if let Some(edit) = edits.iter().position(|(old, _)| Arc::ptr_eq(service, old)) {
+                *service = Arc::clone(&edits[edit].1);
+                found[edit] = true;
+                touched.push(at);
+            }
+        }
+    }
+    touched.dedup();
+    let lookup = Lookup::new(ground.iter().collect(), scope);
+    let mut resolver = Resolver { memory, lookup, used: Vec::new(), notes: Vec::new() };
+    let mut made = Vec::new();
+    for at in touched {
+        let ((_, index), ResolvedPort { gateway, services, .. }) = &ports[at];
+        let Spec::Gateway(spec) = &gateway.spec else { return None };
+        let server = spec.servers.iter().filter(|server| server.protocol == Protocol::Tcp).nth(*index)?;
+        let services: Vec<(&Arc<Object>, &VirtualService)> = services.iter().filter_map(virtual_service).collect();
+        let (rules, routes) = resolver.virtual_services(gateway, server, &services);
+        let port = Arc::new(resolver.port(gateway, Opening::Server(server), rules, routes));
+        made.push((at, port, resolver.take_used()));
+    }
+    let mut replaced: HashMap<*const GatewayPort, Arc<GatewayPort>> = HashMap::new();
+    for (at, port, backends) in made {
+        let resolved = &mut ports[at].1;
+        let last = std::mem::replace(&mut resolved.port, Arc::clone(&port));
+        replaced.insert(Arc::as_ptr(&last), port);
+        resolved.backends = backends;
+    }
+    memory.ports = ports.into_iter().collect();
+    if !found.into_iter().all(|found| found) {
+        return None;
+    }
+    let mut edited = intent.clone();
+    for port in &mut edited.gateways {
+        if let Some(new) = replaced.remove(&Arc::as_ptr(port)) {
+            edited.names.extend(new.names().map(str::to_owned));
+            edited.sockets.extend(new.sockets().map(Arc::clone));
+            *port = new;
+        }
+    }
+    replaced.is_empty().then_some(edited)
+}
+
+/// Whether two versions of a VirtualService for Gateways differ in nothing but where their rules lead.
+fn differ_in_destinations(old: &Arc<Object>, new: &Arc<Object>) -> bool {
+    let (Spec::VirtualService(one), Spec::VirtualService(other)) = (&old.spec, &new.spec) else { return false };
+    let without = |service: &VirtualService| {
+        let mut service = service.clone();
+        service.tcp.iter_mut().for_each(|rule| rule.route.clear());
+        service
+    };
+    old.key == new.key
+        && old.age() == new.age()
+        && !one.gateways.contains(&GatewayRef::Mesh)
+        && without(one) == without(other)
+}
+
+fn virtual_service(object: &Arc<Object>) -> Option<(&Arc<Object>, &VirtualService)> {
+    match &object.spec {
+        Spec::VirtualService(service) => Some((object, service)),
+        _ => None,
+    }
 }
 
 /// Whether backends may depend on an object.

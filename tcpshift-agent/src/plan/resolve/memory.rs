@@ -25,9 +25,14 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// All but routes and Gateways, by age, of the last resolution.
+    pub(super) fn ground(&self) -> Option<Arc<[Arc<Object>]>> {
+        self.ground.as_ref().map(|ground| Arc::clone(&ground.objects))
+    }
+
     /// Begins a resolution on this ground.
     pub(super) fn begin(&mut self, objects: Vec<Arc<Object>>, scope: &Scope) {
-        let ground = Ground { objects, scope: scope.clone() };
+        let ground = Ground { objects: objects.into(), scope: scope.clone() };
         let same = self.ground.as_ref().is_some_and(|last| last.is_same(&ground));
         self.backends.begin(same);
         self.is_same_ground = same;
@@ -41,7 +46,7 @@ impl Memory {
 #[derive(Clone, Debug)]
 struct Ground {
     /// All but routes and Gateways, by age.
-    objects: Vec<Arc<Object>>,
+    objects: Arc<[Arc<Object>]>,
     scope: Scope,
 }
 
@@ -49,7 +54,7 @@ impl Ground {
     /// Whether all objects are the same ones, not only alike.
     fn is_same(&self, other: &Self) -> bool {
         self.objects.len() == other.objects.len()
-            && self.objects.iter().zip(&other.objects).all(|(one, other)| Arc::ptr_eq(one, other))
+            && self.objects.iter().zip(&*other.objects).all(|(one, other)| Arc::ptr_eq(one, other))
             && self.scope == other.scope
     }
 }
@@ -146,8 +151,8 @@ impl Backends {
         index
     }
 
-    /// Forgets what no rule leads to any more, and returns the names that the others are written by.
-    pub(super) fn sweep(&mut self) -> impl Iterator<Item = &str> {
+    /// Forgets what no rule leads to any more.
+    pub(super) fn sweep(&mut self) {
         for (index, known) in self.all.iter().enumerate() {
             // An index that is free already has lost its name, perhaps to another index.
             if matches!(known.freshness, Freshness::Stale | Freshness::Unused)
@@ -157,7 +162,11 @@ impl Backends {
                 self.free.push(index);
             }
         }
+    }
+
+    /// Those that a rule leads to.
+    pub(super) fn used(&self) -> impl Iterator<Item = &Backend> {
         let used = self.all.iter().filter(|known| matches!(known.freshness, Freshness::Same | Freshness::New));
-        used.flat_map(|known| known.backend.names())
+        used.map(|known| &*known.backend)
     }
 }

@@ -4,7 +4,7 @@
 //! this host. An index leads from a host name to the sets that its addresses are in. An event makes no plan; it says
 //! whether a plan depends on what it changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 
@@ -26,7 +26,7 @@ pub struct States {
     answers: Arc<Answers>,
     own: Own,
     /// By number of the set.
-    entries: BTreeMap<u32, Entry>,
+    entries: Vec<Option<Entry>>,
     /// From a host name to the sets with its addresses.
     by_name: HashMap<String, BTreeSet<u32>>,
     /// Numbers of sets.
@@ -74,9 +74,8 @@ impl States {
         let own = Own { listeners, networks: host.networks.clone() };
         if own != self.own {
             self.own = own;
-            let all: Vec<u32> = self.entries.keys().copied().collect();
-            for number in all {
-                self.refresh(number);
+            for number in 0..self.entries.len() {
+                self.refresh(number as u32);
             }
         }
     }
@@ -87,9 +86,10 @@ impl States {
             family::ANY => self.numbers.number(&backend.id),
             family => self.numbers.number(&format!("{} {family}", backend.id)),
         };
-        match self.entries.get_mut(&number) {
+        let clock = self.clock;
+        match self.entry_mut(number) {
             Some(entry) => {
-                entry.asked = self.clock;
+                entry.asked = clock;
                 if !Arc::ptr_eq(&entry.backend, backend) {
                     let same = entry.backend == *backend;
                     let last = std::mem::replace(&mut entry.backend, Arc::clone(backend));
@@ -105,7 +105,11 @@ impl States {
                 let (changed, asked) = (self.clock, self.clock);
                 let backend = Arc::clone(backend);
                 self.index(number, &backend, true);
-                self.entries.insert(number, Entry { backend, family, set, changed, asked });
+                let index = number as usize;
+                if self.entries.len() <= index {
+                    self.entries.resize_with(index + 1, || None);
+                }
+                self.entries[index] = Some(Entry { backend, family, set, changed, asked });
                 self.refresh(number);
             }
         }
@@ -115,14 +119,15 @@ impl States {
     /// Asks for a set again that was asked for in the assembly before.
     pub(in crate::plan) fn keep(&mut self, number: u32) {
         self.numbers.keep(number);
-        if let Some(entry) = self.entries.get_mut(&number) {
-            entry.asked = self.clock;
+        let clock = self.clock;
+        if let Some(entry) = self.entry_mut(number) {
+            entry.asked = clock;
         }
     }
 
     /// When a set was replaced last; compared with [`States::now`].
     pub(in crate::plan) fn changed(&self, number: u32) -> u64 {
-        self.entries.get(&number).map_or(u64::MAX, |entry| entry.changed)
+        self.entry(number).map_or(u64::MAX, |entry| entry.changed)
     }
 
     /// The time, counted in assemblies and events.
@@ -166,7 +171,7 @@ impl States {
         self.endpoints.give_up();
         // Those that are in force are.
         let entries = std::mem::take(&mut self.entries);
-        let held = entries.values().filter(|entry| !entry.set.endpoints.is_empty());
+        let held = entries.iter().flatten().filter(|entry| !entry.set.endpoints.is_empty());
         self.replaced.extend(held.map(|entry| Arc::downgrade(&entry.set)));
         self.by_name.clear();
         self.uses.clear();
@@ -182,10 +187,13 @@ impl States {
     /// holds them: `is_held` says so of an endpoint.
     pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) {
         let begun = self.begun;
-        let gone: Vec<u32> =
-            self.entries.iter().filter(|(_, entry)| entry.asked < begun).map(|(number, _)| *number).collect();
+        let gone: Vec<u32> = (0..)
+            .zip(&self.entries)
+            .filter(|(_, entry)| entry.as_ref().is_some_and(|entry| entry.asked < begun))
+            .map(|(number, _)| number)
+            .collect();
         for number in gone {
-            let Some(entry) = self.entries.remove(&number) else { continue };
+            let Some(entry) = self.entries[number as usize].take() else { continue };
             self.index(number, &entry.backend, false);
             self.release(&entry.set);
             self.sets.put(number, Arc::default());
@@ -210,9 +218,17 @@ impl States {
         endpoints.sweep(|number| tried.contains(&number) || is_held(number));
     }
 
+    fn entry(&self, number: u32) -> Option<&Entry> {
+        self.entries.get(number as usize)?.as_ref()
+    }
+
+    fn entry_mut(&mut self, number: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(number as usize)?.as_mut()
+    }
+
     /// Makes a set anew. Returns whether it is another one.
     fn refresh(&mut self, number: u32) -> bool {
-        let Some(entry) = self.entries.get(&number) else { return false };
+        let Some(entry) = self.entry(number) else { return false };
         let (backend, family, last) = (Arc::clone(&entry.backend), entry.family, Arc::clone(&entry.set));
         let found = located(&backend, family, &self.answers, &self.own);
         let Self { endpoints, shelf, uses, .. } = self;
@@ -227,8 +243,9 @@ impl States {
         }
         self.release(&last);
         let set = Arc::new(set);
-        if let Some(entry) = self.entries.get_mut(&number) {
-            (entry.set, entry.changed) = (Arc::clone(&set), self.clock);
+        let clock = self.clock;
+        if let Some(entry) = self.entry_mut(number) {
+            (entry.set, entry.changed) = (Arc::clone(&set), clock);
         }
         self.sets.put(number, set);
         true
