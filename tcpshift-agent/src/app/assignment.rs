@@ -1,7 +1,9 @@
 //! Who decides for new connections: kernel programs where they can, else the agent. What was asked for, what came of
 //! it, and why.
 //!
-//! It carries plans to the kernel room as `change` carries them to the proxy, and decides nothing else.
+//! It carries plans to the kernel room as `change` carries them to the proxy; what is done when that fails, [`policy`] says.
+
+mod policy;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::Notify;
 use tokio::time::interval;
 
+use self::policy::{Remedy, remedy};
 use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
@@ -20,15 +23,13 @@ use crate::proxy::limits;
 /// How often programs are told that the agent is there.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// How long is waited before what is pinned is tried again, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-
 /// How long the connection may take by which the program is tried again: whoever waits for an answer waits meanwhile.
 const BRIEFLY: Duration = Duration::from_millis(200);
 
 /// What stands before the reason where programs were asked for.
 const ASKED: &str = "--assign kernel (`tcpshift-agent doctor` says more)";
+
+pub(super) use self::policy::Prompt;
 
 /// Who is to decide (`run --assign`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,8 +185,8 @@ impl Assignment {
         self.kernel.as_mut().filter(|kernel| kernel.steers().is_ok()).map(|kernel| &mut kernel.listening)
     }
 
-    /// Makes the tables of a plan. Fails only where programs were asked for and decide: else the agent does.
-    pub(super) fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<Option<PreparedPlan>> {
+    /// Makes the tables of a plan. Fails only where the request for it is to be refused.
+    pub(super) fn prepare(&mut self, prompt: Prompt, plan: &Plan, sets: &Sets) -> Result<Option<PreparedPlan>> {
         if self.lack.is_some()
             && let Err(error) = self.take()
         {
@@ -198,11 +199,18 @@ impl Assignment {
                 say_left(&prepared);
                 Ok(Some(prepared))
             }
-            Err(error) if self.is_on && (self.asked == Assign::Kernel || self.has_clients) => Err(error),
-            Err(error) => {
-                self.stand_aside(&error);
-                Ok(None)
-            }
+            Err(error) => match remedy(prompt, self.asked, self.is_on, self.has_clients) {
+                Remedy::Refuse => Err(error),
+                Remedy::FallBehind => {
+                    // Without programs clients of services would reach nobody.
+                    log::error!("the kernel goes on by the plan before: {error:#}; the next change tries again");
+                    Ok(None)
+                }
+                Remedy::StandAside => {
+                    self.stand_aside(&error);
+                    Ok(None)
+                }
+            },
         }
     }
 
@@ -266,7 +274,7 @@ impl Assignment {
 
     fn unless_asked(&mut self, done: Result<()>) -> Result<()> {
         match done {
-            Err(error) if self.asked == Assign::Auto => {
+            Err(error) if policy::starts_without(self.asked) => {
                 self.lack(&error);
                 Ok(())
             }
@@ -311,7 +319,7 @@ impl Assignment {
         if last.as_ref().is_none_or(|last| last.why != why) {
             log::error!("the agent decides for new connections: {why}; it is tried again");
         }
-        let pause = last.map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        let pause = policy::pause(last.map(|last| last.pause));
         (self.is_on, self.reason) = (false, why.clone());
         self.lack = Some(Lack { why, again: Instant::now() + pause, pause });
     }
@@ -334,18 +342,8 @@ impl Assignment {
         AssignmentStatus { by: by.to_owned(), reason: self.reason.clone(), ..AssignmentStatus::default() }
     }
 
-    /// A plan of the user's files cannot be put in force in the kernel.
-    pub(super) fn fall_behind(&mut self, error: &anyhow::Error) {
-        if self.has_clients {
-            // Without programs clients of services would reach nobody.
-            log::error!("the kernel goes on by the plan before: {error:#}; the next change tries again");
-        } else {
-            self.stand_aside(error);
-        }
-    }
-
     /// Has the agent decide until a plan can be put in force again.
-    pub(super) fn stand_aside(&mut self, error: &anyhow::Error) {
+    fn stand_aside(&mut self, error: &anyhow::Error) {
         self.is_on = false;
         self.reason = format!("{error:#}");
         log::error!("the agent decides for new connections: {}; the next change tries again", self.reason);

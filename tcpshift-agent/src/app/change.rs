@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
+use super::assignment::Prompt;
 use super::request::{Changed, Durable};
 use super::{App, succession};
 use crate::admin::api::{ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, FailureReason};
@@ -104,7 +105,7 @@ impl App {
             return Err(Unchanged::Taken(new));
         }
         self.withhold(&mut next, &failures);
-        let prepared = match self.prepare(&next) {
+        let prepared = match self.prepare(Prompt::Request, &next) {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.give_up();
@@ -165,8 +166,9 @@ impl App {
     async fn put(&mut self, store: Option<Store>, mut next: Next) {
         let failures = self.proxy.open(&next.plan);
         self.withhold(&mut next, &failures);
-        let prepared = self.prepare(&next).unwrap_or_else(|error| {
-            self.assignment.fall_behind(&error);
+        let prepared = self.prepare(Prompt::Event, &next).unwrap_or_else(|error| {
+            // Nobody asked, so nobody can be refused.
+            log::error!("{error:#}");
             None
         });
         self.publish(store, next, prepared, failures).await;
@@ -183,9 +185,9 @@ impl App {
     }
 
     /// Makes the tables that programs need, if they decide and it is another plan or it has other sets.
-    fn prepare(&mut self, next: &Next) -> anyhow::Result<Option<kernel::PreparedPlan>> {
+    fn prepare(&mut self, prompt: Prompt, next: &Next) -> anyhow::Result<Option<kernel::PreparedPlan>> {
         let same = self.is_in_force(&next.plan) && next.sets.version == self.sets.version;
-        if same { Ok(None) } else { self.assignment.prepare(&next.plan, &next.sets) }
+        if same { Ok(None) } else { self.assignment.prepare(prompt, &next.plan, &next.sets) }
     }
 
     /// Whether no connection would be decided differently by a plan.

@@ -1,8 +1,10 @@
 //! How one agent follows another: app's part of a hand-over, on both sides.
 //!
 //! The old one keeps answering questions and carrying connections while the new one makes itself ready, and changes
-//! nothing: from the moment its state is lent until nothing came of it, it is as if it only read. It decides nothing
-//! else; who says what and when is `handover`'s.
+//! nothing: from the moment its state is lent until nothing came of it, it is as if it only read. When one agent may follow
+//! another, [`policy`] says; who says what and when is `handover`'s.
+
+mod policy;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
+use self::policy::{Hindrance, Standing};
 use super::{App, Signals};
 use crate::admin::server::{self, AdminListener, Claim};
 use crate::admin::{AdminCommand, Commands};
@@ -183,12 +186,13 @@ impl App {
         let plan = self.plan.borrow();
         // Services without rules are no reason to start: nobody has asked for them.
         let is_served = |route: &Arc<Route>| !route.is_own() && route.chosen.datapath.is_some();
-        let has_clients = plan.mesh.iter().any(|listener| listener.routes.iter().any(is_served));
-        let mut down = self.down.failures();
-        self.down.len() > 0
-            && self.down.len() == plan.listeners.len()
-            && !has_clients
-            && !down.any(ListenFailure::is_passing)
+        let standing = Standing {
+            listeners: plan.listeners.len(),
+            down: self.down.len(),
+            is_passing: self.down.failures().any(ListenFailure::is_passing),
+            has_clients: plan.mesh.iter().any(|listener| listener.routes.iter().any(is_served)),
+        };
+        standing.serves_nothing()
     }
 
     /// The last step of a start that takes nothing over: the plan in force is the kernel's too, and what waits is accepted.
@@ -226,16 +230,18 @@ impl App {
         (problems, served): (usize, &HashSet<SocketAddr>),
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
-        if taken.peer().is_some() && self.down.failures().any(|failure| served.contains(&failure.address)) {
-            self.down.name().await;
-            let failure = self.down.failures().find(|failure| served.contains(&failure.address));
-            bail!("{}; the running agent goes on serving", failure.map(ToString::to_string).unwrap_or_default());
-        }
-        if problems > 0 && taken.peer().is_some() {
-            bail!(
+        let is_down = self.down.failures().any(|failure| served.contains(&failure.address));
+        match policy::hindrance(taken.peer().is_some(), is_down, problems) {
+            None => {}
+            Some(Hindrance::Listener) => {
+                self.down.name().await;
+                let failure = self.down.failures().find(|failure| served.contains(&failure.address));
+                bail!("{}; the running agent goes on serving", failure.map(ToString::to_string).unwrap_or_default());
+            }
+            Some(Hindrance::Problems(problems)) => bail!(
                 "{problems} of the problems above are errors, and the running agent may still have what they cost this \
                  one: it goes on serving. Mend them, or stop it and start this one without --takeover"
-            );
+            ),
         }
         let unwanted = self.proxy.close_unwanted(&self.plan.borrow());
         tokio::select! {

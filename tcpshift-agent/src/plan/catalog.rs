@@ -86,6 +86,8 @@ pub struct Resolved {
 /// A service as clients inside a mesh see it.
 #[derive(Debug)]
 pub struct Reached<'a> {
+    /// The object that has it.
+    pub key: &'a Key,
     /// Full host name.
     pub host: String,
     /// Its ports.
@@ -241,6 +243,7 @@ impl<'a> Catalog<'a> {
     pub fn hosts(&self, namespace: &str, host: &str) -> Vec<Reached<'a>> {
         let host = names::full_host(host, namespace);
         let reached = |host: String, provider: &Provider<'a>| Reached {
+            key: provider.key,
             ports: provider.ports().iter().map(|port| port.number).collect(),
             addresses: provider.addresses(&host),
             host,
@@ -254,14 +257,14 @@ impl<'a> Catalog<'a> {
         self.services.get(&host).map(|provider| reached(host, provider)).into_iter().collect()
     }
 
-    /// Every service that clients inside a mesh can connect to, with its object; the oldest first.
-    pub fn reached(&self) -> Vec<(&'a Key, Reached<'a>)> {
+    /// Every service that clients inside a mesh can connect to; the oldest first.
+    pub fn reached(&self) -> Vec<Reached<'a>> {
         let all = self.services.iter().filter(|(host, provider)| !provider.addresses(host).is_empty());
         let mut all: Vec<_> = all.collect();
         all.sort_unstable_by_key(|(host, provider)| (provider.age, *host));
         let reached = all.into_iter().map(|(host, provider)| {
             let ports = provider.ports().iter().filter(|port| !port.is_udp).map(|port| port.number).collect();
-            (provider.key, Reached { host: host.clone(), ports, addresses: provider.addresses(host) })
+            Reached { key: provider.key, host: host.clone(), ports, addresses: provider.addresses(host) }
         });
         reached.collect()
     }

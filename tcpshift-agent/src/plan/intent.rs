@@ -63,6 +63,8 @@ pub struct MeshPort {
     pub host: String,
     /// Port of the service.
     pub port: u16,
+    /// The object of the service.
+    pub service: Key,
     /// Where clients connect.
     pub addresses: Vec<IpNet>,
     /// As those of a Gateway's port.
@@ -231,7 +233,7 @@ impl GatewayPort {
 impl MeshPort {
     /// As [`GatewayPort::digested`].
     pub(super) fn digested(mut self) -> Self {
-        let Self { host, port, addresses, rules, routes, first: _, order: _, digest: _ } = &self;
+        let Self { host, port, service: _, addresses, rules, routes, first: _, order: _, digest: _ } = &self;
         self.digest = Digest::of(&(host, port, addresses, rules, routes));
         self
     }

@@ -20,6 +20,8 @@ use crate::route::object::Key;
 
 /// A port of a service.
 pub(super) struct ServicePort<'i> {
+    /// The object of the service.
+    pub(super) service: &'i Key,
     pub(super) addresses: &'i [IpNet],
     pub(super) rules: Vec<RuleRow>,
     /// Each with the backends of its destinations.
@@ -72,7 +74,7 @@ impl Assembler<'_> {
     fn with_rules<'i>(&mut self, ports: &'i [Arc<MeshPort>]) -> ServicePorts<'i> {
         let mut found = ServicePorts::new();
         for port in ports {
-            let MeshPort { host, port: number, addresses, rules, routes, first, order, .. } = &**port;
+            let MeshPort { host, port: number, service, addresses, rules, routes, first, order, .. } = &**port;
             // Those of the other family have the same rules.
             let last = self.last.mesh(host, *number).first();
             let last = last.map(|last| (&*last.rules, &*last.routes)).unwrap_or_default();
@@ -87,7 +89,7 @@ impl Assembler<'_> {
                 (self.route(&at, route, family::ANY, &site), &*route.destinations)
             });
             let (routes, rules, order) = (routes.collect(), rules.clone(), *order);
-            found.insert((host, *number), ServicePort { addresses, rules, routes, first, order, site });
+            found.insert((host, *number), ServicePort { service, addresses, rules, routes, first, order, site });
         }
         found
     }
@@ -155,7 +157,7 @@ fn addresses(ports: &ServicePorts<'_>, all: bool, notes: &mut Vec<String>) -> Ve
                     found[at].push(prefix);
                 }
                 // One that is written twice, or that several hosts of one object have.
-                Some((_, other)) if other.addresses == port.addresses && other.first == port.first => {}
+                Some((_, other)) if other.service == port.service => {}
                 Some((first, other)) => notes.push(format!(
                     "{}: {address} port {number} of {host} is that of {first} too, for which {} comes before it: \
                      connections are taken to be to {first}",

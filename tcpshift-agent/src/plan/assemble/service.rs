@@ -44,7 +44,8 @@ impl Assembler<'_> {
                 let order = ports.len();
                 let port = ports.entry((host, *number)).or_insert_with(|| {
                     let site = Site::in_mesh(None);
-                    ServicePort { addresses, rules: Vec::new(), routes: Vec::new(), first: key, order, site }
+                    let (rules, routes) = (Vec::new(), Vec::new());
+                    ServicePort { service: key, addresses, rules, routes, first: key, order, site }
                 });
                 let has_all =
                     port.rules.iter().any(|rule| (rule.source, rule.destination) == (Prefix::ANY, Prefix::ANY));

@@ -20,6 +20,7 @@ use crate::route::object::{Key, Object};
 
 /// A port of a service, while its rules are collected.
 struct Collected<'a> {
+    service: &'a Key,
     addresses: &'a [IpNet],
     ways: Ways,
     first: &'a Key,
@@ -68,13 +69,18 @@ impl<'a> Resolver<'a, '_> {
         };
         let mut ports: BTreeMap<(String, u16), Collected<'_>> = BTreeMap::new();
         for (object, service) in services {
-            for (host, port, addresses) in self.ports(object, service) {
+            for (host, port, service_key, addresses) in self.ports(object, service) {
                 let at = listener_name(&host, port);
                 let site = Site { port, in_mesh: true };
                 let order = ports.len();
                 let ways = Ways::default();
-                let collected =
-                    ports.entry((host, port)).or_insert(Collected { addresses, ways, first: &object.key, order });
+                let collected = ports.entry((host, port)).or_insert(Collected {
+                    service: service_key,
+                    addresses,
+                    ways,
+                    first: &object.key,
+                    order,
+                });
                 for (index, rule) in service.tcp.iter().enumerate() {
                     let entrances = entrances(rule, port, &GatewayRef::Mesh, fits);
                     let blocked = collected.ways.add(&entrances, || self.route(site, object, service, index, rule));
@@ -88,10 +94,11 @@ impl<'a> Resolver<'a, '_> {
             }
         }
         let ports = ports.into_iter().map(|((host, port), collected)| {
-            let Collected { addresses, ways: Ways { mut rules, routes, .. }, first, order } = collected;
+            let Collected { service, addresses, ways: Ways { mut rules, routes, .. }, first, order } = collected;
             rules.sort_by_key(RuleRow::rank);
-            let (addresses, first, digest) = (addresses.to_vec(), first.clone(), Digest::default());
-            Arc::new(MeshPort { host, port, addresses, rules, routes, first, order, digest }.digested())
+            let (service, addresses, first) = (service.clone(), addresses.to_vec(), first.clone());
+            let digest = Digest::default();
+            Arc::new(MeshPort { host, port, service, addresses, rules, routes, first, order, digest }.digested())
         });
         ports.collect()
     }
@@ -99,7 +106,8 @@ impl<'a> Resolver<'a, '_> {
     /// Every service that clients can connect to, and what its own ports lead to.
     fn reached(&mut self) -> Vec<Arc<ReachedService>> {
         let mut services = Vec::new();
-        for (key, reached) in self.lookup.catalog().reached() {
+        for reached in self.lookup.catalog().reached() {
+            let key = reached.key;
             let ports = reached.ports.iter().map(|port| {
                 let backend = self.own_backend(key, &reached.host, *port);
                 ReachedPort { port: *port, to: [(backend, 0)] }
@@ -123,7 +131,7 @@ impl<'a> Resolver<'a, '_> {
     }
 
     /// Host and port of each service that an object is for and that clients can connect to, with its addresses.
-    fn ports(&mut self, object: &'a Object, service: &'a VirtualService) -> Vec<(String, u16, &'a [IpNet])> {
+    fn ports(&mut self, object: &'a Object, service: &'a VirtualService) -> Vec<(String, u16, &'a Key, &'a [IpNet])> {
         let (mut ports, mut any) = (Vec::new(), false);
         for host in &service.hosts {
             let reached = self.lookup.catalog().hosts(&object.key.namespace, host);
@@ -136,7 +144,7 @@ impl<'a> Resolver<'a, '_> {
                 ));
             }
             for one in reached.into_iter().filter(|one| !one.addresses.is_empty()) {
-                ports.extend(one.ports.iter().map(|port| (one.host.clone(), *port, one.addresses)));
+                ports.extend(one.ports.iter().map(|port| (one.host.clone(), *port, one.key, one.addresses)));
             }
         }
         if !any {
