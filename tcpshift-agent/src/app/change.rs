@@ -26,7 +26,7 @@ use crate::route::store::{Change, Store};
 /// What comes into force next.
 struct Next {
     intent: Arc<Intent>,
-    plan: Plan,
+    plan: Arc<Plan>,
     sets: Arc<Sets>,
 }
 
@@ -157,7 +157,7 @@ impl App {
         }
         let next = Next {
             intent: Arc::clone(&self.intent),
-            plan: Plan::clone(&self.plan.borrow()),
+            plan: Arc::clone(&self.plan.borrow()),
             sets: Arc::new(self.planner.sets().clone()),
         };
         self.put(None, next).await;
@@ -239,7 +239,7 @@ impl App {
     fn assemble(&mut self, intent: Arc<Intent>) -> Next {
         self.see(&intent);
         let last = Arc::clone(&self.plan.borrow());
-        let plan = self.planner.assemble(&intent, &last);
+        let plan = Arc::new(self.planner.assemble(&intent, &last));
         Next { intent, plan, sets: Arc::new(self.planner.sets().clone()) }
     }
 
@@ -259,14 +259,13 @@ impl App {
             self.store = store;
             self.show();
         }
-        self.resolver.want(&plan.names);
+        self.resolver.want(&intent.names);
         self.intent = intent;
         self.down.set(failures);
         let last = Arc::clone(&self.plan.borrow());
         let is_in_force = self.is_in_force(&plan);
         let has_other_sets = sets.version != self.sets.version;
         self.sets = sets;
-        let plan = Arc::new(plan);
         if is_in_force {
             self.reset_fresh(plan.generation);
             if has_other_sets {

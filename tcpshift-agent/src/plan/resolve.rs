@@ -134,7 +134,11 @@ fn differ_in_destinations(old: &Arc<Object>, new: &Arc<Object>) -> bool {
     let (Spec::VirtualService(one), Spec::VirtualService(other)) = (&old.spec, &new.spec) else { return false };
     let without = |service: &VirtualService| {
         let mut service = service.clone();
-        service.tcp.iter_mut().for_each(|rule| rule.route.clear());
+        for rule in &mut service.tcp {
+            // Nor where in its document a rule stands.
+            (rule.route, rule.line) = (Vec::new(), 0);
+        }
+        service.tls.iter_mut().for_each(|rule| rule.line = 0);
         service
     };
     old.key == new.key
