@@ -7,6 +7,7 @@
 
 mod answer;
 mod assignment;
+mod caution;
 mod change;
 mod down;
 mod facts;
@@ -52,7 +53,7 @@ pub use resources::MORE_THREADS;
 use signals::{Asked, Signals};
 use succession::Desk;
 use upkeep::Missing;
-use view::{SharedWatchers, View};
+use view::{ReadersView, SharedWatchers};
 
 /// How often a listener that could not be opened is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -151,7 +152,7 @@ struct App {
     /// What others took away and cannot be made again.
     missing: Missing,
     /// What readers are told.
-    view: watch::Sender<Arc<View>>,
+    view: watch::Sender<Arc<ReadersView>>,
     watchers: SharedWatchers,
     /// None before the agent is ready, and after its end.
     desk: Option<Desk>,
@@ -283,7 +284,7 @@ async fn serve(
         resolver: Resolver::start(resolve::Source::Host, names.clone()),
         down: Down::default(),
         missing: Missing::default(),
-        view: watch::Sender::new(Arc::new(View::empty(seed))),
+        view: watch::Sender::new(Arc::new(ReadersView::empty(seed))),
         watchers: SharedWatchers::default(),
         desk: None,
     };

@@ -48,7 +48,7 @@ fn objects(documents: &[Document]) -> Vec<Object> {
         for entry in read::read_beside(name, text, "default").entries {
             match entry {
                 ReadDocument::Valid(object) if objects.iter().all(|known| known.key != object.key) => {
-                    objects.push(*object)
+                    objects.push(*object);
                 }
                 _ => {}
             }

@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
+use crate::host;
 use crate::kernel;
 use crate::plan::intent::{Intent, WrittenAt};
 use crate::plan::{Abilities, Datapath, EndpointAddress, Plan, Presence, Route, Wish};
+use crate::trust::text;
 
 /// How long what is known of endpoints may be incomplete before the plan of an agent that is gone ends.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -81,13 +82,9 @@ impl App {
     }
 
     /// Unix endpoints that lead to the admin socket, by whatever name: the proxy refuses them.
-    fn own_sockets(&self, intent: &Intent) -> BTreeSet<Arc<str>> {
-        if intent.sockets.is_empty() {
-            return BTreeSet::new();
-        }
-        let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-        let Some(own) = identity(&self.admin) else { return BTreeSet::new() };
-        intent.sockets.iter().filter(|path| identity(Path::new(&***path)) == Some(own)).cloned().collect()
+    fn own_sockets(&self, intent: &Intent) -> BTreeSet<String> {
+        let own = intent.sockets.iter().filter(|path| host::is_same_file(Path::new(&***path), &self.admin));
+        own.map(|path| text::clean_line(path)).collect()
     }
 
     /// Lets go of what an agent before has left in the kernel, once what the plan in force stands on is complete: until names

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::App;
-use super::change::{cautions, silent};
+use super::caution::{cautions, silent};
 use super::request::Changed;
 use crate::admin::api::{ApiFailure, ChangeReply, DeleteRequest, PreviewRequest};
 use crate::plan::diff::diff;

@@ -26,7 +26,7 @@ use crate::handover::give::{self, Estate};
 use crate::handover::take::Taken;
 use crate::handover::{Channel, ListeningSocket, take};
 use crate::plan::Route;
-use crate::plan::sets::states::Answers;
+use crate::plan::sets::states::ResolvedNames;
 use crate::proxy::{ListenFailure, Proxy};
 use crate::route::state::StateFolder;
 
@@ -362,7 +362,7 @@ impl App {
         Ok(Estate {
             admin: claim.lend()?,
             state: self.state.lend()?,
-            names: Answers::clone(self.planner.memory.states.answers()),
+            names: ResolvedNames::clone(self.planner.memory.states.answers()),
             activated: self.proxy.lend_activated()?,
         })
     }

@@ -1,4 +1,4 @@
-//! View: what is in force, as readers are told it.
+//! ReadersView: what is in force, as readers are told it.
 //!
 //! The view is replaced whole after each change. So objects and status are read at any time, also while a change is made
 //! that takes long: readers wait for nobody.
@@ -25,7 +25,7 @@ use crate::route::store::{Refusal, Store};
 
 /// What is in force.
 #[derive(Clone, Debug)]
-pub(super) struct View {
+pub(super) struct ReadersView {
     store: Store,
     plan: Arc<Plan>,
     sets: Arc<Sets>,
@@ -41,7 +41,7 @@ pub(super) struct View {
     notes: Vec<String>,
 }
 
-impl View {
+impl ReadersView {
     /// Of an agent that has read nothing yet.
     pub(super) fn empty(seed: u64) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl View {
 /// What readers have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Readers {
-    view: watch::Receiver<Arc<View>>,
+    view: watch::Receiver<Arc<ReadersView>>,
     watchers: SharedWatchers,
     connections: Arc<Connections>,
     started: Instant,
@@ -81,9 +81,9 @@ impl SharedWatchers {
 
 impl App {
     /// What is in force now.
-    pub(super) fn view(&self) -> View {
+    pub(super) fn view(&self) -> ReadersView {
         let plan = Arc::clone(&self.plan.borrow());
-        View {
+        ReadersView {
             store: self.store.clone(),
             sets: Arc::clone(&self.sets),
             labels: self.planner.scope.labels.clone(),
@@ -113,7 +113,7 @@ impl App {
 }
 
 impl Readers {
-    fn view(&self) -> Arc<View> {
+    fn view(&self) -> Arc<ReadersView> {
         Arc::clone(&self.view.borrow())
     }
 
@@ -151,7 +151,7 @@ impl Readers {
     /// The plan in force and what became of it.
     pub(super) fn status(&self) -> StatusReply {
         let (view, connections) = (self.view(), &*self.connections);
-        let View { store, plan, sets, labels, down, assignment, draining, retired, notes } = &*view;
+        let ReadersView { store, plan, sets, labels, down, assignment, draining, retired, notes } = &*view;
         let troubles = connections
             .troubles()
             .chain([("lines of the agent's log lost, since nobody reads its standard error", logging::lost())]);

@@ -1,7 +1,7 @@
 //! From an [`Intent`] and a [`Host`] to a [`Plan`]: which address serves which port, numbers, weight tables, and how
 //! connections of each route reach their endpoints.
 //!
-//! Nobody changes a plan after it is made. Numbers are the register's; endpoints are in sets, which a plan names by
+//! Nobody changes a plan after it is made. UsedNumbers are the register's; endpoints are in sets, which a plan names by
 //! number (see [`sets`](super::sets)).
 
 mod lineage;
@@ -18,19 +18,18 @@ use ipnet::IpNet;
 use tcpshift_common::address::{Prefix, family};
 
 use self::lineage::Lineage;
-pub use self::memory::Memory;
-use self::memory::{AssembledListener, Numbers};
+pub use self::memory::AssemblyMemory;
+use self::memory::{AssembledListener, UsedNumbers};
 use super::datapath;
 use super::host::Host;
 use super::intent::{GatewayPort, Intent};
 use super::{Listener, Plan, Route};
 use crate::route::object::Key;
-use crate::trust::text;
 
-/// Assembles the next plan. Numbers, tables, routes and listeners that stay as they are are those of the last plan and
+/// Assembles the next plan. UsedNumbers, tables, routes and listeners that stay as they are are those of the last plan and
 /// of the memory; without a memory the same comes out, but for the numbers. The generation is the last one's if no
 /// connection would be decided differently; else it is the next.
-pub fn assemble(intent: &Intent, host: &Host, memory: &mut Memory, last: &Plan) -> Plan {
+pub fn assemble(intent: &Intent, host: &Host, memory: &mut AssemblyMemory, last: &Plan) -> Plan {
     let mut notes = Vec::new();
     let openings = openings(intent, host, &mut notes);
     notes.extend(intent.notes.iter().cloned());
@@ -42,7 +41,7 @@ pub fn assemble(intent: &Intent, host: &Host, memory: &mut Memory, last: &Plan) 
         last,
         previous: HashMap::new(),
         lineage: Lineage::default(),
-        used: Numbers::default(),
+        used: UsedNumbers::default(),
     };
     let mut listeners = Vec::new();
     for (address, port) in &openings {
@@ -52,7 +51,6 @@ pub fn assemble(intent: &Intent, host: &Host, memory: &mut Memory, last: &Plan) 
     let routes = listeners.iter().map(|listener| listener.routes.len()).sum();
     let mesh = assembler.mesh(intent, routes, &mut notes);
     notes.extend(host.own_sockets.iter().map(|path| {
-        let path = text::clean_line(path);
         format!("the endpoint unix://{path} is this agent's own admin socket: connections to it are refused")
     }));
     let (generation, digest, names) = (last.generation + 1, intent.digest(), intent.names.clone());
@@ -108,7 +106,7 @@ fn local(host: &Host, plan: &Plan) -> Vec<Prefix> {
 }
 
 struct Assembler<'a> {
-    memory: &'a mut Memory,
+    memory: &'a mut AssemblyMemory,
     host: &'a Host,
     last: &'a Plan,
     /// Routes that the listener at hand has in the last plan, by number.
@@ -116,7 +114,7 @@ struct Assembler<'a> {
     /// Routes that the object at hand has there.
     lineage: Lineage<'a>,
     /// What the listener at hand uses.
-    used: Numbers,
+    used: UsedNumbers,
 }
 
 impl<'a> Assembler<'a> {
@@ -145,7 +143,7 @@ impl<'a> Assembler<'a> {
     fn new_listener(&mut self, address: SocketAddr, port: &Arc<GatewayPort>) -> Arc<Listener> {
         let last = self.last.listener(address);
         let at = address.to_string();
-        let site = datapath::Site {
+        let site = datapath::ServedAt {
             listener: Some(address.ip()),
             withheld: self.host.withheld.contains(&address),
             excess: datapath::excess(&port.rules),
@@ -173,13 +171,13 @@ impl<'a> Assembler<'a> {
     /// Turns to what has these routes in the last plan.
     fn turn_to(&mut self, previous: impl Iterator<Item = &'a Arc<Route>>) {
         self.previous = previous.map(|route| (route.number, route)).collect();
-        self.used = Numbers::default();
+        self.used = UsedNumbers::default();
     }
 
     /// What was used since [`Assembler::turn_to`].
-    fn take_used(&mut self) -> Numbers {
+    fn take_used(&mut self) -> UsedNumbers {
         let mut used = std::mem::take(&mut self.used);
         used.tidy();
-        Numbers { at: self.memory.states.now(), ..used }
+        UsedNumbers { at: self.memory.states.now(), ..used }
     }
 }

@@ -55,7 +55,7 @@ pub struct Chosen {
 
 /// Where a route is served.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct ServedAt {
     /// Address of its listener; none of clients inside a mesh.
     pub listener: Option<IpAddr>,
     /// Whether another program has the address.
@@ -64,7 +64,7 @@ pub struct Site {
     pub excess: Option<String>,
 }
 
-impl Site {
+impl ServedAt {
     /// A port of a service.
     pub fn in_mesh(excess: Option<String>) -> Self {
         Self { listener: None, withheld: false, excess }
@@ -75,7 +75,7 @@ impl Site {
 type Reason = Cow<'static, str>;
 
 /// Chooses for a route, whose own choice is not looked at.
-pub fn choose(route: &Route, sets: &Sets, site: &Site, host: &Host) -> Chosen {
+pub fn choose(route: &Route, sets: &Sets, site: &ServedAt, host: &Host) -> Chosen {
     if site.withheld {
         // What comes to another program's address is not this agent's, and must not be taken from that program.
         return by(Datapath::Proxy, false, "its listener is not served".into());

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -29,8 +28,8 @@ pub struct Host {
     /// Who listens at endpoints of this host. An address at which somebody was seen to listen stays so as long as the
     /// endpoint is looked at: a version that is restarted does not change a datapath.
     pub presence: BTreeMap<SocketAddr, Presence>,
-    /// Unix sockets that are this agent's own admin socket, by whatever name: connections to them are refused.
-    pub own_sockets: BTreeSet<Arc<str>>,
+    /// Paths that lead to this agent's own admin socket, as they are printed: connections to them are refused.
+    pub own_sockets: BTreeSet<String>,
     /// Addresses at which another program listens: a listener of the plan there is not served.
     pub withheld: BTreeSet<SocketAddr>,
 }

@@ -16,20 +16,25 @@ pub struct Planner {
     /// The host, as it is known now.
     pub host: Host,
     /// Numbers, and the state of endpoints.
-    pub memory: assemble::Memory,
-    resolved: resolve::Memory,
+    pub memory: assemble::AssemblyMemory,
+    resolved: resolve::ResolutionMemory,
 }
 
 impl Planner {
     /// One that remembers nothing.
     pub fn new(scope: Scope, host: Host) -> Self {
-        Self { scope, host, memory: assemble::Memory::default(), resolved: resolve::Memory::default() }
+        Self {
+            scope,
+            host,
+            memory: assemble::AssemblyMemory::default(),
+            resolved: resolve::ResolutionMemory::default(),
+        }
     }
 
     /// One that makes the same plans, for one that is only looked at.
     pub fn fork(&self) -> Self {
-        let assemble::Memory { register, states, .. } = &self.memory;
-        let memory = assemble::Memory::of(register.clone(), states.clone());
+        let assemble::AssemblyMemory { register, states, .. } = &self.memory;
+        let memory = assemble::AssemblyMemory::of(register.clone(), states.clone());
         Self { memory, ..Self::new(self.scope.clone(), self.host.clone()) }
     }
 
@@ -49,7 +54,7 @@ impl Planner {
 
     /// Forgets what objects were resolved to: it is not what is in force.
     pub fn forget(&mut self) {
-        self.resolved = resolve::Memory::default();
+        self.resolved = resolve::ResolutionMemory::default();
     }
 
     /// The plan that follows on another one, of an intent.

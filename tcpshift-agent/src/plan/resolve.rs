@@ -19,7 +19,7 @@ use tcpshift_common::listener::RuleRow;
 
 use self::backend::Lookup;
 use self::bound::Opening;
-pub use self::memory::Memory;
+pub use self::memory::ResolutionMemory;
 use self::memory::ResolvedPort;
 use self::route::Site;
 use self::ways::{Ways, entrances};
@@ -32,7 +32,11 @@ use crate::route::object::{Key, Object};
 pub(super) use self::ways::{PrefixKey, key, prefix};
 
 /// Resolves objects. Without a memory the same comes out.
-pub fn resolve<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, scope: &Scope, memory: &mut Memory) -> Intent {
+pub fn resolve<'a>(
+    objects: impl Iterator<Item = &'a Arc<Object>>,
+    scope: &Scope,
+    memory: &mut ResolutionMemory,
+) -> Intent {
     let mut objects: Vec<&Arc<Object>> = objects.collect();
     objects.sort_by(|a, b| a.age().cmp(&b.age()));
     let mut notes = Vec::new();
@@ -76,7 +80,7 @@ pub fn edit(
     intent: &Intent,
     edits: &[(Arc<Object>, Arc<Object>)],
     scope: &Scope,
-    memory: &mut Memory,
+    memory: &mut ResolutionMemory,
 ) -> Option<Intent> {
     if !edits.iter().all(|(old, new)| differ_in_destinations(old, new)) {
         return None;
@@ -172,7 +176,7 @@ fn is_ground(spec: &Spec) -> bool {
 }
 
 struct Resolver<'a, 'm> {
-    memory: &'m mut Memory,
+    memory: &'m mut ResolutionMemory,
     lookup: Lookup<'a>,
     /// Indices of the backends that the port at hand leads to.
     used: Vec<usize>,

@@ -46,13 +46,12 @@ const CALLS: [&str; 33] = [
 ];
 
 /// Calls that stay, each with the reason.
-const EXCEPTIONS: [(&str, &str, &str); 7] = [
+const EXCEPTIONS: [(&str, &str, &str); 6] = [
     ("tcpshift-agent/src/app.rs", ".block_on(", "it begins the loop"),
     ("tcpshift-agent/src/app.rs", "fs::", "options are looked at before the loop"),
     ("tcpshift-agent/src/app.rs", ".is_dir(", "options are looked at before the loop"),
     ("tcpshift-agent/src/app.rs", ".is_file(", "options are looked at before the loop"),
     ("tcpshift-agent/src/app.rs", ".canonicalize(", "options are looked at before the loop"),
-    ("tcpshift-agent/src/app/prepare.rs", "fs::", "an agent prepares before its loop"),
     ("tcpshift-agent/src/app/resources.rs", ".join()", "threads are tried before the loop"),
 ];
 

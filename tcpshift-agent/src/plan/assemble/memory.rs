@@ -1,7 +1,7 @@
 //! What one assembly leaves for the next, so that an edit costs what it changes and not what there is.
 //!
 //! A listener is reused, with all its routes, if it would be assembled of the same port, on the same host, with the same
-//! sets. Reuse never changes the result, only the time. Numbers are the exception, which have to be remembered; they are
+//! sets. Reuse never changes the result, only the time. UsedNumbers are the exception, which have to be remembered; they are
 //! the register's.
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,8 +16,8 @@ use crate::plan::{Listener, MeshListener};
 
 /// What an assembly leaves for the next. It belongs to the owner of the plan.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
-    /// Numbers.
+pub struct AssemblyMemory {
+    /// UsedNumbers.
     pub register: Register,
     /// The state of endpoints, and the sets made of it.
     pub states: States,
@@ -32,7 +32,7 @@ pub struct Memory {
 #[derive(Clone, Debug)]
 pub(super) struct AssembledListener {
     pub port: Arc<GatewayPort>,
-    pub used: Numbers,
+    pub used: UsedNumbers,
     pub listener: Option<Arc<Listener>>,
 }
 
@@ -43,14 +43,14 @@ pub(super) struct AssembledMesh {
     pub services: Vec<Arc<ReachedService>>,
     /// Routes of the kernel's room that Gateways left.
     pub room: usize,
-    pub used: Numbers,
+    pub used: UsedNumbers,
     pub listeners: Vec<Arc<MeshListener>>,
     pub notes: Vec<String>,
 }
 
-/// Numbers that something of a plan has.
+/// UsedNumbers that something of a plan has.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Numbers {
+pub(super) struct UsedNumbers {
     /// When it was assembled, by the clock of the states.
     pub at: u64,
     pub listeners: Vec<u32>,
@@ -60,7 +60,7 @@ pub(super) struct Numbers {
     pub sets: Vec<u32>,
 }
 
-impl Numbers {
+impl UsedNumbers {
     /// Each once.
     pub(super) fn tidy(&mut self) {
         let Self { at: _, listeners, routes, destinations, targets, sets } = self;
@@ -72,7 +72,7 @@ impl Numbers {
     }
 }
 
-impl Memory {
+impl AssemblyMemory {
     /// Remembers nothing but numbers and the state of endpoints.
     pub fn of(register: Register, states: States) -> Self {
         Self { register, states, ..Self::default() }
@@ -98,12 +98,12 @@ impl Memory {
     }
 
     /// Whether what was assembled with these numbers would come out again.
-    pub(super) fn holds(&self, used: &Numbers) -> bool {
+    pub(super) fn holds(&self, used: &UsedNumbers) -> bool {
         self.is_same_host && used.sets.iter().all(|set| self.states.changed(*set) <= used.at)
     }
 
     /// Keeps numbers that are still used.
-    pub(super) fn keep(&mut self, used: &Numbers) {
+    pub(super) fn keep(&mut self, used: &UsedNumbers) {
         let Self { register, states, .. } = self;
         used.listeners.iter().for_each(|number| register.listeners.keep(*number));
         used.routes.iter().for_each(|number| register.routes.keep(*number));

@@ -12,7 +12,7 @@ use tcpshift_common::listener::RuleRow;
 use super::Assembler;
 use super::lineage::Lineage;
 use super::memory::AssembledMesh;
-use crate::plan::datapath::{self, Site};
+use crate::plan::datapath::{self, ServedAt};
 use crate::plan::intent::{Backend, Intent, MeshPort};
 use crate::plan::resolve::prefix;
 use crate::plan::{MeshListener, Route};
@@ -29,7 +29,7 @@ pub(super) struct ServicePort<'i> {
     /// The oldest object with a rule for it, or that of the service, and how many ports came before it.
     pub(super) first: &'i Key,
     pub(super) order: usize,
-    pub(super) site: Site,
+    pub(super) site: ServedAt,
 }
 
 /// Ports by the host of their service.
@@ -78,7 +78,7 @@ impl Assembler<'_> {
             // Those of the other family have the same rules.
             let last = self.last.mesh(host, *number).first();
             let last = last.map(|last| (&*last.rules, &*last.routes)).unwrap_or_default();
-            let (at, site) = (listener_name(host, *number), Site::in_mesh(datapath::excess(rules)));
+            let (at, site) = (listener_name(host, *number), ServedAt::in_mesh(datapath::excess(rules)));
             let mut object = None;
             let routes = routes.iter().map(|route| {
                 let own = (route.kind, &route.namespace, &route.object);

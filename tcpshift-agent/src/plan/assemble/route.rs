@@ -7,7 +7,7 @@ use tcpshift_common::address::family;
 use tcpshift_common::decide::{Steer, steer};
 
 use super::Assembler;
-use crate::plan::datapath::{self, Site};
+use crate::plan::datapath::{self, ServedAt};
 use crate::plan::intent::{Backend, RouteIntent};
 use crate::plan::weigh::Layout;
 use crate::plan::{Chosen, Destination, Kind, Limits, OnEmpty, Route, WeightTable, Wish};
@@ -33,7 +33,7 @@ pub(super) struct Conduct {
 
 impl Assembler<'_> {
     /// The route of a rule, for clients of a family. `at` says where it is served.
-    pub(super) fn route(&mut self, at: &str, intent: &RouteIntent, family: u32, site: &Site) -> Arc<Route> {
+    pub(super) fn route(&mut self, at: &str, intent: &RouteIntent, family: u32, site: &ServedAt) -> Arc<Route> {
         let RouteIntent { kind, namespace, object, rule, steer, on_empty, limits, asked, destinations } = intent;
         let id = match kind {
             Kind::VirtualService => {
@@ -47,7 +47,7 @@ impl Assembler<'_> {
         self.finish(at, &owner, &conduct, destinations, family, site)
     }
 
-    /// Numbers and weighs a route, if anything about it is new.
+    /// UsedNumbers and weighs a route, if anything about it is new.
     pub(super) fn finish(
         &mut self,
         at: &str,
@@ -55,7 +55,7 @@ impl Assembler<'_> {
         conduct: &Conduct,
         to: &[(Arc<Backend>, u64)],
         family: u32,
-        site: &Site,
+        site: &ServedAt,
     ) -> Arc<Route> {
         let Owner { kind, namespace, object, rule, id } = *owner;
         let name = self::name(kind, namespace, object, id, at);
@@ -136,7 +136,7 @@ impl Assembler<'_> {
         to: &[(Arc<Backend>, u64)],
         at: &str,
         family: u32,
-        site: &Site,
+        site: &ServedAt,
     ) -> Arc<Route> {
         let reaches = |destination: &Destination| {
             let nature = self.memory.states.sets().of(destination).nature();

@@ -14,7 +14,7 @@ use tcpshift_common::listener::RuleRow;
 use super::Assembler;
 use super::mesh::{FAMILIES, ServicePort, ServicePorts, listener_name};
 use super::route::{Conduct, Owner};
-use crate::plan::datapath::Site;
+use crate::plan::datapath::ServedAt;
 use crate::plan::intent::{Backend, ReachedPort, ReachedService};
 use crate::plan::resolve::prefix;
 use crate::plan::{OnEmpty, Route, Wish};
@@ -43,7 +43,7 @@ impl Assembler<'_> {
             for ReachedPort { port: number, to } in own {
                 let order = ports.len();
                 let port = ports.entry((host, *number)).or_insert_with(|| {
-                    let site = Site::in_mesh(None);
+                    let site = ServedAt::in_mesh(None);
                     let (rules, routes) = (Vec::new(), Vec::new());
                     ServicePort { service: key, addresses, rules, routes, first: key, order, site }
                 });
@@ -76,7 +76,7 @@ impl Assembler<'_> {
         ));
     }
 
-    fn own_route(&mut self, key: &Key, at: &str, to: &[(Arc<Backend>, u64)], site: &Site) -> Arc<Route> {
+    fn own_route(&mut self, key: &Key, at: &str, to: &[(Arc<Backend>, u64)], site: &ServedAt) -> Arc<Route> {
         let owner = Owner { kind: key.kind, namespace: &key.namespace, object: &key.name, rule: 0, id: 0 };
         let conduct = Conduct {
             steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },

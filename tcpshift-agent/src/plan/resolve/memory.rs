@@ -14,7 +14,7 @@ use crate::route::object::{Key, Object};
 
 /// What a resolution leaves for the next. It belongs to the owner of the intent.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub struct ResolutionMemory {
     pub(super) backends: Backends,
     /// By the Gateway and the index of its server.
     pub(super) ports: HashMap<(Key, usize), ResolvedPort>,
@@ -24,7 +24,7 @@ pub struct Memory {
     pub(super) is_same_ground: bool,
 }
 
-impl Memory {
+impl ResolutionMemory {
     /// All but routes and Gateways, by age, of the last resolution.
     pub(super) fn ground(&self) -> Option<Arc<[Arc<Object>]>> {
         self.ground.as_ref().map(|ground| Arc::clone(&ground.objects))

@@ -18,12 +18,12 @@ use crate::plan::register::Space;
 use crate::plan::{EndpointAddress, Unusable};
 
 /// Addresses by host name in lower case, in the order of DNS; none is empty.
-pub type Answers = HashMap<String, Vec<IpAddr>>;
+pub type ResolvedNames = HashMap<String, Vec<IpAddr>>;
 
 /// What is known of endpoints, and the sets made of it.
 #[derive(Clone, Debug, Default)]
 pub struct States {
-    answers: Arc<Answers>,
+    answers: Arc<ResolvedNames>,
     own: Own,
     /// By number of the set.
     entries: Vec<Option<Entry>>,
@@ -141,13 +141,13 @@ impl States {
     }
 
     /// The answers of DNS, as they are known now.
-    pub fn answers(&self) -> &Arc<Answers> {
+    pub fn answers(&self) -> &Arc<ResolvedNames> {
         &self.answers
     }
 
     /// An event: DNS has other answers. Sets with addresses of names whose answers are different are replaced. Returns
     /// whether a plan may depend on what changed: whether a set has endpoints, and of which families.
-    pub fn answered(&mut self, answers: Arc<Answers>) -> Event {
+    pub fn answered(&mut self, answers: Arc<ResolvedNames>) -> Event {
         let last = std::mem::replace(&mut self.answers, answers);
         let different = |name: &&String| last.get(*name) != self.answers.get(*name);
         let names: BTreeSet<&String> = last.keys().chain(self.answers.keys()).filter(different).collect();
@@ -302,7 +302,7 @@ impl Own {
 fn located(
     backend: &Backend,
     family: u32,
-    answers: &Answers,
+    answers: &ResolvedNames,
     own: &Own,
 ) -> Result<Vec<(EndpointAddress, u32)>, Unusable> {
     let written = backend.endpoints.as_ref().map_err(Clone::clone)?;

@@ -2,6 +2,9 @@
 //!
 //! A machine of states as in libyaml, so that nesting costs no stack. It reads one document; what follows is left.
 
+mod block;
+mod flow;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -252,141 +255,6 @@ impl<'t> Parser<'t> {
             _ => return SyntaxFault::new(SyntaxProblem::TagHandle, mark, start),
         };
         Ok(format!("{prefix}{suffix}"))
-    }
-
-    fn block_list(&mut self) -> Next<'t> {
-        let token = self.scanner.peek()?;
-        let mark = token.mark;
-        match token.kind {
-            TokenKind::BlockEntry => {
-                self.scanner.skip();
-                self.state = State::BlockList;
-                match self.scanner.peek()?.kind {
-                    TokenKind::BlockEntry | TokenKind::BlockEnd => Ok((nothing(), mark)),
-                    _ => self.inner(State::BlockList, true, false),
-                }
-            }
-            TokenKind::BlockEnd => self.close(),
-            _ => SyntaxFault::new(SyntaxProblem::NotAnItem, mark, self.opened()),
-        }
-    }
-
-    fn indentless_list(&mut self) -> Next<'t> {
-        let token = self.scanner.peek()?;
-        let mark = token.mark;
-        if token.kind != TokenKind::BlockEntry {
-            self.pop();
-            return Ok((YamlEvent::Close, mark));
-        }
-        self.scanner.skip();
-        self.state = State::IndentlessList;
-        match self.scanner.peek()?.kind {
-            TokenKind::BlockEntry | TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd => Ok((nothing(), mark)),
-            _ => self.inner(State::IndentlessList, true, false),
-        }
-    }
-
-    fn block_map_key(&mut self) -> Next<'t> {
-        let token = self.scanner.peek()?;
-        let mark = token.mark;
-        match token.kind {
-            TokenKind::Key => {
-                self.scanner.skip();
-                self.state = State::BlockMapValue;
-                match self.scanner.peek()?.kind {
-                    TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd => Ok((nothing(), mark)),
-                    _ => self.inner(State::BlockMapValue, true, true),
-                }
-            }
-            TokenKind::BlockEnd => self.close(),
-            _ => SyntaxFault::new(SyntaxProblem::NotAField, mark, self.opened()),
-        }
-    }
-
-    fn block_map_value(&mut self) -> Next<'t> {
-        self.state = State::BlockMapKey;
-        let token = self.scanner.peek()?;
-        let mark = token.mark;
-        if token.kind != TokenKind::Value {
-            return Ok((nothing(), mark));
-        }
-        self.scanner.skip();
-        match self.scanner.peek()?.kind {
-            TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd => Ok((nothing(), mark)),
-            _ => self.inner(State::BlockMapKey, true, true),
-        }
-    }
-
-    fn flow_list(&mut self, is_first: bool) -> Next<'t> {
-        self.flow_separator(is_first, &TokenKind::FlowListEnd, SyntaxProblem::FlowList)?;
-        let token = self.scanner.peek()?;
-        let mark = token.mark;
-        match token.kind {
-            TokenKind::FlowListEnd => self.close(),
-            TokenKind::Key => {
-                self.scanner.skip();
-                self.state = State::PairKey;
-                Ok((YamlEvent::Map { anchor: None }, mark))
-            }
-            _ => self.inner(State::FlowList, false, false),
-        }
-    }
-
-    /// The name of a map of one field that stands in a flow list without braces.
-    fn pair_key(&mut self) -> Next<'t> {
-        match self.scanner.peek()?.kind {
-            TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowListEnd => {
-                // go-yaml passes over this token, as libyaml does.
-                let mark = self.scanner.mark()?;
-                self.scanner.skip();
-                self.state = State::PairValue;
-                Ok((nothing(), mark))
-            }
-            _ => self.inner(State::PairValue, false, false),
-        }
-    }
-
-    fn flow_map(&mut self, is_first: bool) -> Next<'t> {
-        self.flow_separator(is_first, &TokenKind::FlowMapEnd, SyntaxProblem::FlowMap)?;
-        match self.scanner.peek()?.kind {
-            TokenKind::FlowMapEnd => self.close(),
-            TokenKind::Key => {
-                self.scanner.skip();
-                match self.scanner.peek()?.kind {
-                    TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowMapEnd => {
-                        self.state = State::FlowMapValue;
-                        self.nothing()
-                    }
-                    _ => self.inner(State::FlowMapValue, false, false),
-                }
-            }
-            _ => self.inner(State::FlowMapNoValue, false, false),
-        }
-    }
-
-    fn flow_value(&mut self, next: State, end: &TokenKind<'t>) -> Next<'t> {
-        if self.scanner.peek()?.kind == TokenKind::Value {
-            self.scanner.skip();
-            let kind = &self.scanner.peek()?.kind;
-            if *kind != TokenKind::FlowEntry && kind != end {
-                return self.inner(next, false, false);
-            }
-        }
-        self.state = next;
-        self.nothing()
-    }
-
-    /// The comma before an item that is not the first.
-    fn flow_separator(&mut self, is_first: bool, end: &TokenKind<'t>, problem: SyntaxProblem) -> Parsed<()> {
-        let token = self.scanner.peek()?;
-        if is_first || token.kind == *end {
-            return Ok(());
-        }
-        if token.kind != TokenKind::FlowEntry {
-            return SyntaxFault::new(problem, token.mark, self.opened());
-        }
-        self.scanner.skip();
-        Ok(())
     }
 
     /// A value inside a list or map, and what comes behind it.
