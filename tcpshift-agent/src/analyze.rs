@@ -165,15 +165,26 @@ fn is_unread(problem: &Problem) -> bool {
 /// have changed. Where only routes have, nothing is looked at but these and what they refer to.
 pub fn told_everywhere(mut objects: Vec<&Object>, changed: &HashSet<Key, impl BuildHasher>) -> Vec<Finding> {
     if changed.iter().all(|key| matches!(key.kind, Kind::VirtualService | Kind::TcpRoute)) {
-        let is_changed = |object: &Object| changed.contains(&object.key);
-        let routes = objects.iter().filter(|object| is_changed(object));
-        let hosts: HashSet<String> = routes.flat_map(|route| destinations(route)).collect();
-        let meant = |object: &Object| {
-            let is_endpoint = matches!(object.spec, Spec::WorkloadEntry(_) | Spec::EndpointSlice(_));
-            is_changed(object) || (!is_endpoint && may_provide(object, &hosts))
+        // Of many objects few are changed: to compare is quicker than to hash.
+        let is_changed = |object: &Object| match object.spec {
+            Spec::VirtualService(_) | Spec::TcpRoute(_) if changed.len() < FEW => {
+                changed.iter().any(|key| *key == object.key)
+            }
+            Spec::VirtualService(_) | Spec::TcpRoute(_) => changed.contains(&object.key),
+            _ => false,
         };
-        let providers: Vec<&Object> = objects.iter().copied().filter(|object| meant(object)).collect();
-        objects.retain(|object| meant(object) || providers.iter().any(|provider| may_select(provider, object)));
+        let (routes, others): (Vec<&Object>, Vec<&Object>) = objects
+            .into_iter()
+            .filter(|object| !matches!(object.spec, Spec::VirtualService(_) | Spec::TcpRoute(_)) || is_changed(object))
+            .partition(|object| matches!(object.spec, Spec::VirtualService(_) | Spec::TcpRoute(_)));
+        let hosts: HashSet<String> = routes.iter().flat_map(|route| destinations(route)).collect();
+        let (endpoints, others): (Vec<&Object>, Vec<&Object>) = others
+            .into_iter()
+            .partition(|object| matches!(object.spec, Spec::WorkloadEntry(_) | Spec::EndpointSlice(_)));
+        let providers: Vec<&Object> = others.into_iter().filter(|object| may_provide(object, &hosts)).collect();
+        let is_meant = |endpoint: &&Object| providers.iter().any(|provider| may_select(provider, endpoint));
+        let endpoints: Vec<&Object> = endpoints.into_iter().filter(is_meant).collect();
+        objects = routes.into_iter().chain(providers).chain(endpoints).collect();
     }
     let mut sorted = objects;
     sorted.sort_by(|a, b| a.age().cmp(&b.age()).then_with(|| a.key.cmp(&b.key)));
@@ -186,6 +197,9 @@ pub fn told_everywhere(mut objects: Vec<&Object>, changed: &HashSet<Key, impl Bu
     findings.retain(|finding| finding.code.is_told_everywhere());
     findings
 }
+
+/// Changed objects that are few.
+const FEW: usize = 16;
 
 /// Hosts that a route leads to, in full.
 fn destinations(route: &Object) -> Vec<String> {

@@ -47,7 +47,7 @@ use crate::route::problem::{Problem, Severity};
 use crate::route::state::StateFolder;
 use crate::route::store::Store;
 pub use assignment::Assign;
-use assignment::Assignment;
+use assignment::Assigner;
 use down::Down;
 pub use resources::MORE_THREADS;
 use signals::{Asked, Signals};
@@ -76,7 +76,7 @@ pub use kernel::{MAX_ROUTES, OnLoss, SteeringOptions};
 
 /// Which datapath carries connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Datapath {
+pub enum DatapathOption {
     /// The best that works here.
     Auto,
     /// The agent's own relay.
@@ -97,7 +97,7 @@ pub struct Options {
     /// Socket of the admin API.
     pub admin: PathBuf,
     /// Datapath asked for.
-    pub datapath: Datapath,
+    pub datapath: DatapathOption,
     /// Who is to decide for new connections.
     pub assign: Assign,
     /// Routes that the kernel's maps have room for.
@@ -142,7 +142,7 @@ struct App {
     retired: Vec<Weak<Route>>,
     plan: watch::Sender<Arc<Plan>>,
     connections: Arc<Connections>,
-    assignment: Assignment,
+    assignment: Assigner,
     /// Of this host, as they were seen last.
     addresses: Sight,
     proxy: Proxy,
@@ -172,11 +172,11 @@ fn start(options: Options) -> anyhow::Result<()> {
         log::warn!("{warning}");
     }
     let steering = match options.datapath {
-        Datapath::Auto => Ok(options.steering.clone()),
-        Datapath::Proxy => Err("--datapath proxy".to_owned()),
+        DatapathOption::Auto => Ok(options.steering.clone()),
+        DatapathOption::Proxy => Err("--datapath proxy".to_owned()),
     };
     let wanted = kernel::KernelOptions { max_routes: options.max_routes, steering };
-    let assignment = Assignment::load(options.assign, &wanted, workers)?;
+    let assignment = Assigner::load(options.assign, &wanted, workers)?;
     if options.steering.on_loss != OnLoss::Keep
         && let Err(why) = assignment.steers()
     {
@@ -201,7 +201,7 @@ fn start(options: Options) -> anyhow::Result<()> {
 async fn serve(
     options: Options,
     activated: Vec<ListeningSocket>,
-    mut assignment: Assignment,
+    mut assignment: Assigner,
     workers: usize,
 ) -> anyhow::Result<()> {
     let Options {
@@ -210,7 +210,7 @@ async fn serve(
         source_addresses,
         state_dir,
         admin,
-        datapath: Datapath::Auto | Datapath::Proxy,
+        datapath: DatapathOption::Auto | DatapathOption::Proxy,
         assign: _,
         max_routes: _,
         max_memory,

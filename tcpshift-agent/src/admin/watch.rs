@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 
 use super::api::{ApiFailure, FailureReason, WatchChange, WatchEvent, WatchFilter, WatchReply};
 use crate::route::object::Object;
-use crate::route::store::Change;
+use crate::route::store::StoreChange;
 
 /// Events that are kept for those who resume, and their size as JSON, in bytes.
 const KEPT: (usize, usize) = (4096, 16 << 20);
@@ -40,7 +40,7 @@ impl Default for Watchers {
 
 impl Watchers {
     /// Tells everybody what changed.
-    pub fn record(&mut self, changes: &[Change], version: u64) {
+    pub fn record(&mut self, changes: &[StoreChange], version: u64) {
         // What the first plan holds was never told to anybody.
         if self.begins.is_none() {
             self.begins = Some(version);
@@ -70,7 +70,7 @@ impl Watchers {
         version: u64,
     ) -> Result<WatchReply, ApiFailure> {
         let backlog: Vec<WatchEvent> = match after {
-            None => present.iter().map(|object| event(&Change::Added(Arc::clone(object)), version)).collect(),
+            None => present.iter().map(|object| event(&StoreChange::Added(Arc::clone(object)), version)).collect(),
             Some(after) => {
                 let Ok(after) = after.parse::<u64>() else {
                     return Err(ApiFailure::new(FailureReason::BadRequest, format!("{after:?} is no resourceVersion")));
@@ -88,11 +88,11 @@ impl Watchers {
     }
 }
 
-fn event(change: &Change, version: u64) -> WatchEvent {
+fn event(change: &StoreChange, version: u64) -> WatchEvent {
     let (change, object) = match change {
-        Change::Added(object) => (WatchChange::Added, object),
-        Change::Modified(object) => (WatchChange::Modified, object),
-        Change::Deleted(object) => (WatchChange::Deleted, object),
+        StoreChange::Added(object) => (WatchChange::Added, object),
+        StoreChange::Modified(object) => (WatchChange::Modified, object),
+        StoreChange::Deleted(object) => (WatchChange::Deleted, object),
     };
     WatchEvent {
         change,

@@ -52,7 +52,7 @@ struct Lack {
 
 /// Who decides.
 #[derive(Debug)]
-pub(super) struct Assignment {
+pub(super) struct Assigner {
     asked: Assign,
     kernel: Option<Kernel>,
     /// Programs decide by the plan in force.
@@ -74,8 +74,8 @@ fn room(workers: usize) -> Result<()> {
     limits::enough_for_programs(workers).map_err(anyhow::Error::msg)
 }
 
-impl Assignment {
-    /// Loads what is needed, and changes nothing for anybody before [`Assignment::begin`] or [`Assignment::succeed`].
+impl Assigner {
+    /// Loads what is needed, and changes nothing for anybody before [`Assigner::begin`] or [`Assigner::succeed`].
     ///
     /// To be called before there are other threads: what is not needed for life is dropped after.
     pub(super) fn load(asked: Assign, wanted: &KernelOptions, workers: usize) -> Result<Self> {
@@ -180,7 +180,7 @@ impl Assignment {
         self.kernel.as_ref().filter(|kernel| kernel.steers().is_ok()).map(|kernel| &kernel.listening)
     }
 
-    /// As [`Assignment::listening`].
+    /// As [`Assigner::listening`].
     pub(super) fn listening_mut(&mut self) -> Option<&mut EndpointListeners> {
         self.kernel.as_mut().filter(|kernel| kernel.steers().is_ok()).map(|kernel| &mut kernel.listening)
     }
@@ -229,7 +229,7 @@ impl Assignment {
     }
 
     /// Lets go of what an agent before has left, if a plan of this one is in force. What cannot be done is tried again, and
-    /// [`Assignment::look_after`] says it.
+    /// [`Assigner::look_after`] says it.
     pub(super) fn settle(&mut self) {
         if let Some(kernel) = self.kernel.as_mut().filter(|kernel| self.is_on && !kernel.is_settled()) {
             self.unsettled = kernel.settle().err().map(|error| format!("what steers is not pinned: {error:#}"));

@@ -20,7 +20,7 @@ use crate::plan::{Plan, Sets};
 use crate::proxy::{ListenFailure, Obstacle};
 use crate::route::object::{Key, Object};
 use crate::route::problem::Problem;
-use crate::route::store::{Change, Store};
+use crate::route::store::{Store, StoreChange};
 
 /// What comes into force next.
 struct Next {
@@ -227,9 +227,9 @@ impl App {
     /// The objects of a draft that replace others, each with the one that it replaces, if that is all that is different.
     fn edits(&self, store: &Store) -> Option<Vec<(Arc<Object>, Arc<Object>)>> {
         let changes = self.store.changes(store);
-        let edit = |change: Change| match change {
-            Change::Modified(new) => Some((Arc::clone(self.store.get(&new.key)?), new)),
-            Change::Added(_) | Change::Deleted(_) => None,
+        let edit = |change: StoreChange| match change {
+            StoreChange::Modified(new) => Some((Arc::clone(self.store.get(&new.key)?), new)),
+            StoreChange::Added(_) | StoreChange::Deleted(_) => None,
         };
         if changes.is_empty() { None } else { changes.into_iter().map(edit).collect() }
     }

@@ -55,7 +55,7 @@ pub(super) struct RunArguments {
 
     /// What carries connections
     #[arg(long, value_enum, default_value = "auto")]
-    datapath: Datapath,
+    datapath: DatapathWord,
 
     /// Who decides for new connections
     #[arg(long, value_enum, default_value = "auto")]
@@ -123,7 +123,7 @@ pub(super) struct RunArguments {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Datapath {
+enum DatapathWord {
     /// The best that can do what a route asks for
     Auto,
     /// The agent relays, in user space, whatever routes ask for
@@ -158,8 +158,8 @@ pub(super) fn execute(arguments: RunArguments, Way { admin, timeout }: Way) -> R
         state_dir: place::state_dir(arguments.state_dir)?,
         admin: place::admin(admin)?,
         datapath: match arguments.datapath {
-            Datapath::Auto => app::Datapath::Auto,
-            Datapath::Proxy => app::Datapath::Proxy,
+            DatapathWord::Auto => app::DatapathOption::Auto,
+            DatapathWord::Proxy => app::DatapathOption::Proxy,
         },
         assign: match arguments.assign {
             Assign::Auto => app::Assign::Auto,

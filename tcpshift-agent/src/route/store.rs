@@ -135,7 +135,7 @@ pub enum Outcome {
 
 /// One difference between two stores.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum StoreChange {
     /// The object is new.
     Added(Arc<Object>),
     /// The object is different.
@@ -330,16 +330,16 @@ impl Store {
     }
 
     /// What is different in a draft of this store.
-    pub fn changes(&self, newer: &Self) -> Vec<Change> {
+    pub fn changes(&self, newer: &Self) -> Vec<StoreChange> {
         if self.version == newer.version {
             return Vec::new();
         }
         let change = |key: &Key| match (self.get(key), newer.get(key)) {
-            (None, Some(new)) => Some(Change::Added(Arc::clone(new))),
+            (None, Some(new)) => Some(StoreChange::Added(Arc::clone(new))),
             (Some(old), Some(new)) if old.resource_version != new.resource_version => {
-                Some(Change::Modified(Arc::clone(new)))
+                Some(StoreChange::Modified(Arc::clone(new)))
             }
-            (Some(old), None) => Some(Change::Deleted(Arc::clone(old))),
+            (Some(old), None) => Some(StoreChange::Deleted(Arc::clone(old))),
             _ => None,
         };
         newer.touched.iter().filter_map(change).collect()

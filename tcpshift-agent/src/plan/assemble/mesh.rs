@@ -19,7 +19,7 @@ use crate::plan::{MeshListener, Route};
 use crate::route::object::Key;
 
 /// A port of a service.
-pub(super) struct ServicePort<'i> {
+pub(super) struct PortRoutes<'i> {
     /// The object of the service.
     pub(super) service: &'i Key,
     pub(super) addresses: &'i [IpNet],
@@ -33,7 +33,7 @@ pub(super) struct ServicePort<'i> {
 }
 
 /// Ports by the host of their service.
-pub(super) type ServicePorts<'i> = BTreeMap<(&'i str, u16), ServicePort<'i>>;
+pub(super) type RoutesByPort<'i> = BTreeMap<(&'i str, u16), PortRoutes<'i>>;
 
 /// Families by how people call them, in the order of a plan's listeners.
 pub(super) const FAMILIES: [(u32, &str); 2] = [(family::V4, "IPv4"), (family::V6, "IPv6")];
@@ -71,8 +71,8 @@ impl Assembler<'_> {
     }
 
     /// The ports that VirtualServices are for, with their routes.
-    fn with_rules<'i>(&mut self, ports: &'i [Arc<MeshPort>]) -> ServicePorts<'i> {
-        let mut found = ServicePorts::new();
+    fn with_rules<'i>(&mut self, ports: &'i [Arc<MeshPort>]) -> RoutesByPort<'i> {
+        let mut found = RoutesByPort::new();
         for port in ports {
             let MeshPort { host, port: number, service, addresses, rules, routes, first, order, .. } = &**port;
             // Those of the other family have the same rules.
@@ -89,14 +89,14 @@ impl Assembler<'_> {
                 (self.route(&at, route, family::ANY, &site), &*route.destinations)
             });
             let (routes, rules, order) = (routes.collect(), rules.clone(), *order);
-            found.insert((host, *number), ServicePort { service, addresses, rules, routes, first, order, site });
+            found.insert((host, *number), PortRoutes { service, addresses, rules, routes, first, order, site });
         }
         found
     }
 
     /// The listeners of each port. Where `all` have one, a port without a route keeps its addresses from the subnets of
     /// others.
-    fn by_family(&mut self, ports: ServicePorts<'_>, all: bool, notes: &mut Vec<String>) -> Vec<Arc<MeshListener>> {
+    fn by_family(&mut self, ports: RoutesByPort<'_>, all: bool, notes: &mut Vec<String>) -> Vec<Arc<MeshListener>> {
         let addresses = addresses(&ports, all, notes);
         let mut listeners = Vec::new();
         for (((host, port), found), addresses) in ports.into_iter().zip(addresses) {
@@ -140,10 +140,10 @@ impl Assembler<'_> {
 
 /// The addresses of each port, in their order. Of two that have one address and port, one with a route keeps it, and then
 /// the one that was named first.
-fn addresses(ports: &ServicePorts<'_>, all: bool, notes: &mut Vec<String>) -> Vec<Vec<Prefix>> {
+fn addresses(ports: &RoutesByPort<'_>, all: bool, notes: &mut Vec<String>) -> Vec<Vec<Prefix>> {
     let mut order: Vec<_> = ports.iter().enumerate().collect();
     order.sort_by_key(|(_, (_, port))| (port.routes.is_empty(), port.order));
-    let mut taken: HashMap<(Prefix, u16), (&str, &ServicePort<'_>)> = HashMap::new();
+    let mut taken: HashMap<(Prefix, u16), (&str, &PortRoutes<'_>)> = HashMap::new();
     let mut found = vec![Vec::new(); ports.len()];
     for (at, ((host, number), port)) in order {
         if port.routes.is_empty() && !all {

@@ -12,7 +12,7 @@ use tcpshift_common::layout;
 use tcpshift_common::listener::RuleRow;
 
 use super::Assembler;
-use super::mesh::{FAMILIES, ServicePort, ServicePorts, listener_name};
+use super::mesh::{FAMILIES, PortRoutes, RoutesByPort, listener_name};
 use super::route::{Conduct, Owner};
 use crate::plan::datapath::ServedAt;
 use crate::plan::intent::{Backend, ReachedPort, ReachedService};
@@ -28,7 +28,7 @@ impl Assembler<'_> {
     pub(super) fn own_routes<'i>(
         &mut self,
         services: &'i [Arc<ReachedService>],
-        ports: &mut ServicePorts<'i>,
+        ports: &mut RoutesByPort<'i>,
         (taken, room): (usize, usize),
         notes: &mut Vec<String>,
     ) {
@@ -45,7 +45,7 @@ impl Assembler<'_> {
                 let port = ports.entry((host, *number)).or_insert_with(|| {
                     let site = ServedAt::in_mesh(None);
                     let (rules, routes) = (Vec::new(), Vec::new());
-                    ServicePort { service: key, addresses, rules, routes, first: key, order, site }
+                    PortRoutes { service: key, addresses, rules, routes, first: key, order, site }
                 });
                 let has_all =
                     port.rules.iter().any(|rule| (rule.source, rule.destination) == (Prefix::ANY, Prefix::ANY));
