@@ -4,17 +4,14 @@
 #![allow(clippy::print_stdout, reason = "a table for people is what it is for")]
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be taken fails")]
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use tcpshift_agent::admin::api::{ApplyRequest, ObjectName, Share, ShiftRequest};
 use tcpshift_agent::admin::client::Client;
 use tcpshift_agent::analyze;
-use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::diff::diff;
+use tcpshift_agent::plan::{Host, Plan, Planner, Scope};
 use tcpshift_agent::route::read::{Document, Entry, read_all};
 use tcpshift_agent::route::store::Store;
 
@@ -82,18 +79,11 @@ fn in_process(documents: &[Document]) -> Duration {
     let input = analyze::Input { documents: documents.to_vec(), ..analyze::Input::default() };
     let (analysis, analyzed) = timed("read and analyze them", || analyze::analyze(input));
     assert_eq!(analysis.objects, objects_count);
-    let identity = Identity {
-        namespace: "default".to_owned(),
-        labels: BTreeMap::new(),
-        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-        seed: 1,
-        local: Vec::new(),
-        room: 0,
-        names: HashMap::new(),
-    };
-    let mut memory = Memory::default();
-    let (plan, compiled) =
-        timed("compile the first plan", || compile(store.iter(), &identity, &mut memory, &Plan::empty(1)));
+    let scope = Scope { namespace: "default".to_owned(), ..Scope::default() };
+    let mut planner = Planner::new(scope, Host::new(1));
+    let (intent, resolved) = timed("resolve them", || planner.resolve(store.iter()));
+    let (plan, assembled) = timed("assemble the first plan", || planner.assemble(&intent, &Plan::empty(1)));
+    let sets = planner.sets().clone();
     assert_eq!(plan.routes().count(), ROUTES);
     let edited = Document { name: "edit.yaml".to_owned(), text: route(ROUTES / 2, 20) };
     let (entries, _) = read_all(&[edited], None);
@@ -102,16 +92,17 @@ fn in_process(documents: &[Document]) -> Duration {
     next.apply(vec![*edited], jiff::Timestamp::UNIX_EPOCH).unwrap();
     let (changes, _) = timed("of an edit: what is different in the store", || store.changes(&next).len());
     assert_eq!(changes, 1);
-    let (after, _) = timed("of an edit: compile", || compile(next.iter(), &identity, &mut memory, &plan));
-    let ((), _) = timed("of an edit: sweep the register", || {
-        memory.register.routes.sweep(|_| false);
-        memory.register.destinations.sweep(|_| false);
-        memory.register.endpoints.sweep(|_| false);
+    let (intent, _) = timed("of an edit: resolve", || planner.resolve(next.iter()));
+    let (after, _) = timed("of an edit: assemble", || planner.assemble(&intent, &plan));
+    let ((), _) = timed("of an edit: sweep the numbers", || {
+        planner.memory.register.routes.sweep(|_| false);
+        planner.memory.register.destinations.sweep(|_| false);
+        planner.memory.states.sweep(|_| false);
     });
-    let (_, _) = timed("of a preview: copy the register", || memory.register.clone());
-    let (found, _) = timed("of a preview: difference of the plans", || diff(&plan, &after));
+    let (_, _) = timed("of a preview: copy the numbers and sets", || planner.fork());
+    let (found, _) = timed("of a preview: difference of the plans", || diff((&plan, &sets), (&after, planner.sets())));
     assert_eq!(found.routes.len(), 1);
-    load + analyzed + compiled
+    load + analyzed + resolved + assembled
 }
 
 /// What somebody sees who asks the agent.

@@ -83,7 +83,9 @@ fn route(asked: Asked, destinations: Vec<(Destination, EndpointSet)>) -> Case {
         table: WeightTable::new(Layout::Scattered, &[]),
     };
     let mut case = Case { route, sets: Vec::new() };
-    destinations.into_iter().for_each(|destination| case.push(destination));
+    for destination in destinations {
+        case.push(destination);
+    }
     case
 }
 
