@@ -4,7 +4,6 @@
 #![allow(clippy::print_stdout, reason = "a table for people is what it is for")]
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be taken fails")]
 
-use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -12,9 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use criterion::Criterion;
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::weigh::{Layout, WeightTable};
-use tcpshift_agent::plan::{Plan, Route};
+use tcpshift_agent::plan::{Host, Plan, Planner, Route, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::address::{Address, Flow};
@@ -57,11 +55,11 @@ fn main() -> ExitCode {
         .measurement_time(Duration::from_secs(2))
         .without_plots();
     let store = store(ENDPOINTS);
-    let plan = compiled(&store);
+    let (plan, sets) = compiled(&store);
     let flows = flows();
     let route = plan.routes().next().unwrap();
     for (number, by) in [steer::CONNECTION, steer::SOURCE, steer::SEQUENCE].into_iter().enumerate() {
-        decisions(&mut criterion, MEASURED[number].0, plan.seed, route, by, &flows);
+        decisions(&mut criterion, MEASURED[number].0, plan.seed, (route, &sets), by, &flows);
     }
     let weights: Vec<(String, u64)> = (0..DESTINATIONS).map(|at| (format!("v{at}"), 3 + 7 * at as u64)).collect();
     for (number, layout) in [(3, Layout::Scattered), (4, Layout::Sorted)] {
@@ -70,14 +68,21 @@ fn main() -> ExitCode {
         });
     }
     criterion.bench_function(MEASURED[5].0, |bencher| bencher.iter(|| compiled(black_box(&store))));
-    let many = compiled(&self::store(MANY));
+    let (many, sets) = compiled(&self::store(MANY));
     let route = many.routes().next().unwrap();
-    decisions(&mut criterion, MEASURED[6].0, many.seed, route, steer::CONNECTION, &flows);
+    decisions(&mut criterion, MEASURED[6].0, many.seed, (route, &sets), steer::CONNECTION, &flows);
     verdicts(&folder)
 }
 
 /// Every decision is for another flow, and must find an endpoint.
-fn decisions(criterion: &mut Criterion, name: &str, seed: u64, route: &Route, by: u32, flows: &[Flow; FLOWS]) {
+fn decisions(
+    criterion: &mut Criterion,
+    name: &str,
+    seed: u64,
+    (route, sets): (&Route, &Sets),
+    by: u32,
+    flows: &[Flow; FLOWS],
+) {
     let mut steer = route.steer;
     (steer.by, steer.v4_bits, steer.v6_bits) = (by, 32, 128);
     let mut inputs = Given::default();
@@ -85,7 +90,7 @@ fn decisions(criterion: &mut Criterion, name: &str, seed: u64, route: &Route, by
     criterion.bench_function(name, |bencher| {
         bencher.iter(|| {
             at = (at + 1) % FLOWS;
-            let decision = decide(seed, black_box(&steer), &flows[at], route, &mut inputs);
+            let decision = decide(seed, black_box(&steer), &flows[at], &sets.table(route), &mut inputs);
             assert_eq!(decision.outcome, outcome::CHOSEN);
             decision
         });
@@ -152,17 +157,12 @@ fn flows() -> [Flow; FLOWS] {
     std::array::from_fn(|at| flow(at as u16))
 }
 
-fn compiled(store: &Store) -> Plan {
-    let identity = Identity {
-        namespace: "default".to_owned(),
-        labels: BTreeMap::new(),
-        listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        seed: 1,
-        local: Vec::new(),
-        room: 0,
-        names: HashMap::new(),
-    };
-    compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(1))
+fn compiled(store: &Store) -> (Plan, Sets) {
+    let scope = Scope { namespace: "default".to_owned(), ..Scope::default() };
+    let host = Host { listen_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..Host::new(1) };
+    let mut planner = Planner::new(scope, host);
+    let plan = planner.plan(store.iter(), &Plan::empty(1));
+    (plan, planner.sets().clone())
 }
 
 /// One route with its destinations, each with endpoints.

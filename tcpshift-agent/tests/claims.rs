@@ -4,12 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use tcpshift_agent::analyze::{self, Finding, Input, Level};
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
-use tcpshift_agent::plan::{Plan, Unusable};
+use tcpshift_agent::plan::{Host, Plan, Planner, Scope, Sets, Unusable};
 use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::model::gateway::Protocol;
 use tcpshift_agent::route::model::{Labels, Spec};
@@ -58,7 +56,7 @@ fn objects(documents: &[Document]) -> Vec<Object> {
 }
 
 /// The plan of an agent that the Gateway of a finding selects, and as many others as can be.
-fn plan(objects: &[Object], finding: &Finding) -> Plan {
+fn plan(objects: &[Object], finding: &Finding) -> (Plan, Sets) {
     let selector = |object: &Object| match &object.spec {
         Spec::Gateway(gateway) => gateway.selector.clone(),
         _ => Labels::new(),
@@ -70,18 +68,15 @@ fn plan(objects: &[Object], finding: &Finding) -> Plan {
             labels.entry(key).or_insert(value);
         }
     }
-    let identity = Identity {
+    let scope = Scope {
         namespace: own.map_or("default", |own| &own.key.namespace).to_owned(),
         labels: BTreeMap::from_iter(labels),
-        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-        seed: DEFAULT_SEED,
-        local: Vec::new(),
-        room: 0,
-        names: HashMap::new(),
     };
     let mut store = Store::default();
     store.replace_files(objects.to_vec());
-    compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(DEFAULT_SEED))
+    let mut planner = Planner::new(scope, Host::new(DEFAULT_SEED));
+    let plan = planner.plan(store.iter(), &Plan::empty(DEFAULT_SEED));
+    (plan, planner.sets().clone())
 }
 
 /// The name of the listener that a finding is at: a server of its Gateway, or a listener.
@@ -102,7 +97,7 @@ fn opening(objects: &[Object], finding: &Finding) -> Option<(String, bool)> {
 
 /// What is wrong with a claim, and whether there was one to look at.
 fn disproved(objects: &[Object], finding: &Finding, findings: &[Finding]) -> Option<Result<(), String>> {
-    let plan = plan(objects, finding);
+    let (plan, sets) = plan(objects, finding);
     let is_served = |name: &str| plan.listeners.iter().any(|listener| listener.name == name);
     let key = finding.key.as_ref()?;
     let of_finding = |kind: Kind, namespace: &str, name: &str| {
@@ -132,7 +127,8 @@ fn disproved(objects: &[Object], finding: &Finding, findings: &[Finding]) -> Opt
         }
         "TS0015" => {
             let ports: Vec<u16> = plan.listeners.iter().map(|listener| listener.address.port()).collect();
-            let addresses = plan.routes().flat_map(|route| &route.destinations).flat_map(|one| one.endpoints.iter());
+            let addresses =
+                plan.routes().flat_map(|route| &route.destinations).flat_map(|one| sets.of(one).endpoints.iter());
             let mut own = addresses.map(|endpoint| endpoint.address.to_string()).filter(|address| {
                 ports.iter().any(|port| address.starts_with("127.") && address.ends_with(&format!(":{port}")))
             });
@@ -140,7 +136,7 @@ fn disproved(objects: &[Object], finding: &Finding, findings: &[Finding]) -> Opt
         }
         "TS0029" => {
             let routes = plan.routes().filter(|route| of_finding(route.kind, &route.namespace, &route.object));
-            let mut refused = routes.flat_map(|route| &route.destinations).map(|one| one.unusable.as_ref());
+            let mut refused = routes.flat_map(|route| &route.destinations).map(|one| sets.of(one).unusable.as_ref());
             let refused = refused.any(|unusable| unusable == Some(&Unusable::NoAddress));
             refused.then_some(()).ok_or_else(|| "no share is refused".to_owned())
         }

@@ -59,8 +59,8 @@ async fn none_is_leaked_and_want_is_survived() {
     // The listener that is there stays, so that its descriptors do too.
     let kept = world::listener(0, at.address, &to(1, server.address));
     let added = world::listener(1, late.address, &to(2, silent.local_addr().unwrap()));
-    let plan = world::plan(2, vec![kept, added]);
-    assert_eq!(world.proxy.open(&plan), []);
+    let next = world::plan(2, vec![kept, added]);
+    assert_eq!(world.proxy.open(&next.plan), []);
     for _ in 0..20 {
         clients.push(soon(TcpStream::connect(late.address)).await.unwrap());
     }
@@ -68,7 +68,7 @@ async fn none_is_leaked_and_want_is_survived() {
     let few = open_descriptors() as u64 + 10;
     setrlimit(Resource::Nofile, Rlimit { current: Some(few), maximum: before.maximum }).unwrap();
     let mut taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-    soon(world.proxy.publish(plan)).await;
+    world.publish(next).await;
     until("it is counted", || world.connections.accept_exhausted.load(Relaxed) > 2).await;
     assert_eq!(world.connections.troubles().count(), 1);
     assert_eq!(world.connections.active(), 0);

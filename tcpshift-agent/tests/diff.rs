@@ -1,11 +1,7 @@
 //! The difference of two plans that route files make: what comes, what goes, and who moves.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
-
-use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
-use tcpshift_agent::plan::diff::{Change, Diff, diff};
+use tcpshift_agent::plan::diff::{Change, Diff};
+use tcpshift_agent::plan::{Abilities, Host, Plan, Planner, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 
@@ -26,12 +22,25 @@ kind: Gateway
 metadata: {name: gate}
 spec: {servers: [{port: {number: 31400, name: tcp, protocol: TCP}, hosts: ['*']}]}";
 
-fn plan(texts: &[&str]) -> Plan {
-    next(&mut Memory::default(), &Plan::empty(1), texts)
+/// A plan with its endpoint sets.
+struct Planned(Plan, Sets);
+
+fn diff(last: &Planned, next: &Planned) -> Diff {
+    tcpshift_agent::plan::diff::diff((&last.0, &last.1), (&next.0, &next.1))
+}
+
+fn planner() -> Planner {
+    let scope = Scope { namespace: "default".to_owned(), ..Scope::default() };
+    let abilities = Abilities { connect: Ok(()), room: 10_000, ..Abilities::default() };
+    Planner::new(scope, Host { abilities, ..Host::new(1) })
+}
+
+fn plan(texts: &[&str]) -> Planned {
+    next(&mut planner(), &Plan::empty(1), texts)
 }
 
 /// The plan after another one, as the agent makes it.
-fn next(memory: &mut Memory, last: &Plan, texts: &[&str]) -> Plan {
+fn next(planner: &mut Planner, last: &Plan, texts: &[&str]) -> Planned {
     let document = Document { name: "test.yaml".to_owned(), text: texts.join("\n---\n") };
     let (entries, problems) = read_all(&[document], None);
     let objects: Vec<_> = entries
@@ -43,16 +52,8 @@ fn next(memory: &mut Memory, last: &Plan, texts: &[&str]) -> Plan {
         .collect();
     let mut store = Store::default();
     store.replace_files(objects);
-    let identity = Identity {
-        namespace: "default".to_owned(),
-        labels: BTreeMap::new(),
-        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-        seed: 1,
-        local: Vec::new(),
-        room: 10_000,
-        names: HashMap::new(),
-    };
-    compile(store.iter(), &identity, memory, last)
+    let plan = planner.plan(store.iter(), last);
+    Planned(plan, planner.sets().clone())
 }
 
 fn route(name: &str, matches: &str, v1: u32) -> String {
@@ -102,14 +103,14 @@ fn listeners_and_endpoints_come_and_go() {
 fn clients_of_a_subnet_are_followed_to_their_new_route() {
     let base = [GROUND, TWO, GATEWAY];
     let (wide, narrow) = (route("wide", PORT, 100), route("narrow", "{port: 31400, sourceSubnet: 10.1.0.0/16}", 0));
-    let mut memory = Memory::default();
-    let before = next(&mut memory, &Plan::empty(1), &[&base[..], &[&wide]].concat());
-    let after = next(&mut memory, &before, &[&base[..], &[&wide, &narrow]].concat());
+    let mut planner = planner();
+    let before = next(&mut planner, &Plan::empty(1), &[&base[..], &[&wide]].concat());
+    let after = next(&mut planner, &before.0, &[&base[..], &[&wide, &narrow]].concat());
     let coming = diff(&before, &after);
     let [entrance] = &coming.entrances[..] else { panic!("{coming:#?}") };
     assert_eq!((entrance.clients.as_str(), entrance.moved), ("10.1.0.0/16", 10_000));
     assert_eq!((entrance.from.as_deref(), entrance.to.as_deref()), (Some("default/wide"), Some("default/narrow")));
-    let going = diff(&after, &next(&mut memory, &after, &[&base[..], &[&narrow]].concat()));
+    let going = diff(&after, &next(&mut planner, &after.0, &[&base[..], &[&narrow]].concat()));
     let [entrance] = &going.entrances[..] else { panic!("{going:#?}") };
     assert_eq!((entrance.clients.as_str(), entrance.to.as_deref()), ("", None));
 }
@@ -132,20 +133,20 @@ fn a_rule_is_the_same_wherever_it_stands_in_its_object() {
     };
     let (all, subnet, other) =
         (rule("", 80), rule(", sourceSubnet: 10.1.0.0/16", 0), rule(", sourceSubnet: 10.2.0.0/16", 50));
-    let mut memory = Memory::default();
+    let mut planner = planner();
     let mut of = |last: &Plan, rules: &[&String]| {
         let rules: Vec<_> = rules.iter().map(|rule| (*rule).clone()).collect();
-        next(&mut memory, last, &[GROUND, TWO, GATEWAY, &route(&rules)])
+        next(&mut planner, last, &[GROUND, TWO, GATEWAY, &route(&rules)])
     };
     let before = of(&Plan::empty(1), &[&subnet, &all]);
     // One comes before the others: they are where they were, but for their number.
-    let after = of(&before, &[&other, &subnet, &all]);
+    let after = of(&before.0, &[&other, &subnet, &all]);
     let coming = diff(&before, &after);
     let [route] = &coming.routes[..] else { panic!("{coming:#?}") };
     assert_eq!((route.change, route.name.as_str()), (Change::Added, "default/r"));
     let [entrance] = &coming.entrances[..] else { panic!("{coming:#?}") };
     assert_eq!((entrance.clients.as_str(), entrance.from.as_deref()), ("10.2.0.0/16", Some("default/r#1")));
-    let turned = of(&after, &[&subnet, &other, &rule("", 70)]);
+    let turned = of(&after.0, &[&subnet, &other, &rule("", 70)]);
     let turned = diff(&after, &turned);
     let [route] = &turned.routes[..] else { panic!("{turned:#?}") };
     assert_eq!((route.change, route.name.as_str(), route.moved), (Change::Changed, "default/r#2", 1_000));

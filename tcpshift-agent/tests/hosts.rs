@@ -136,7 +136,11 @@ fn the_agent_is_asked_where_no_file_is_named() {
                     assert_eq!((request.kind.as_str(), request.name), ("serviceentry.networking.istio.io", None));
                     let items = [("a", "240.0.0.1"), ("b", "240.0.0.2"), ("c", "240.0.0.3")];
                     let items = items.map(|(name, ip)| Item { object: entry(name, ip), origin: "applied".to_owned() });
-                    drop(reply.send(Ok(GetReply { items: items.to_vec(), resource_version: "1".to_owned() })));
+                    drop(reply.send(Ok(GetReply {
+                        items: items.to_vec(),
+                        resource_version: "1".to_owned(),
+                        digest: "d1".to_owned(),
+                    })));
                 }
                 admin::AdminCommand::Status(reply) => drop(reply.send(Ok(status()))),
                 command => panic!("{command:?}"),

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use tcpshift_agent::connections::Connections;
 use tcpshift_agent::kernel::{Kernel, KernelOptions, OnLoss, SteeringOptions};
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
-use tcpshift_agent::plan::{Listener, Plan};
+use tcpshift_agent::plan::{Host, Listener, Plan, Planner, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::address::{Address, Flow};
@@ -70,7 +69,7 @@ fn split(port: u16, source: &str, service: &str, weights: [u32; 3]) -> String {
     )
 }
 
-fn compiled() -> Plan {
+fn compiled() -> (Plan, Sets) {
     let mut text = String::from(
         "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: all}\nspec:\n  selector: {istio: ingressgateway}\n  servers:\n",
     );
@@ -113,18 +112,11 @@ fn compiled() -> Plan {
         .collect();
     let mut store = Store::default();
     store.apply(objects, jiff::Timestamp::UNIX_EPOCH).unwrap();
-    let identity = Identity {
-        namespace: "default".to_owned(),
-        labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
-        listen_addresses: vec![IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)],
-        seed: 0x5eed,
-        local: Vec::new(),
-        room: 0,
-        names: HashMap::new(),
-    };
-    let plan = compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(1));
+    let labels = BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
+    let mut planner = Planner::new(Scope { namespace: "default".to_owned(), labels }, Host::new(0x5eed));
+    let plan = planner.plan(store.iter(), &Plan::empty(1));
     assert_eq!(plan.listeners.len(), 5, "{:?}", plan.notes);
-    plan
+    (plan, planner.sets().clone())
 }
 
 /// Numbers without end, always the same ones.
@@ -186,7 +178,12 @@ impl Inputs for Mirror<'_> {
 }
 
 /// What a program has to answer where the agent would decide so.
-fn expected(plan: &Plan, listener: &Listener, flow: &Flow, inputs: impl FnOnce(u32) -> Decision) -> Assignment {
+fn expected(
+    (plan, sets): (&Plan, &Sets),
+    listener: &Listener,
+    flow: &Flow,
+    inputs: impl FnOnce(u32) -> Decision,
+) -> Assignment {
     let mut assignment = Assignment { generation: plan.generation, ..Assignment::default() };
     let Some(place) = tcpshift_common::listener::route(&listener.rules, flow) else {
         assignment.decision.outcome = outcome::NO_ROUTE;
@@ -197,9 +194,9 @@ fn expected(plan: &Plan, listener: &Listener, flow: &Flow, inputs: impl FnOnce(u
     (assignment.route, assignment.route_place, assignment.decision) = (route.number, place, decision);
     if decision.outcome != outcome::NO_DESTINATION {
         let destination = &route.destinations[decision.place as usize];
-        assignment.destination = destination.decides.number;
+        assignment.destination = destination.number;
         if decision.outcome == outcome::CHOSEN {
-            assignment.endpoint = destination.endpoints[decision.endpoint as usize].decides.number;
+            assignment.endpoint = sets.of(destination).endpoints[decision.endpoint as usize].decides.number;
         }
     }
     assignment
@@ -207,7 +204,7 @@ fn expected(plan: &Plan, listener: &Listener, flow: &Flow, inputs: impl FnOnce(u
 
 #[test]
 fn programs_decide_as_the_agent_does_for_a_million_flows() {
-    let plan = compiled();
+    let (plan, sets) = compiled();
     let mut kernel = load(100, Err("not asked for".to_owned()));
     let shared = Connections::sharing(kernel.words().unwrap());
     let flow = |noise: &mut Noise, port: u16| Flow {
@@ -219,7 +216,7 @@ fn programs_decide_as_the_agent_does_for_a_million_flows() {
     let mut noise = Noise(1);
     let one = flow(&mut noise, 31_400);
     assert_eq!(kernel.explain(plan.listeners[0].number, &one, [0, 0]).unwrap(), None, "there is no plan yet");
-    let prepared = kernel.prepare(&plan).unwrap();
+    let prepared = kernel.prepare(&plan, &sets).unwrap();
     assert_eq!(kernel.explain(plan.listeners[0].number, &one, [0, 0]).unwrap(), None, "nothing is in force yet");
     kernel.publish(prepared).unwrap();
 
@@ -233,11 +230,11 @@ fn programs_decide_as_the_agent_does_for_a_million_flows() {
         if number % 64 == 0 {
             shared.loads.get((noise.next() % 100) as u32).store(noise.next() % 10, Relaxed);
         }
-        let expected = expected(&plan, listener, &flow, |place| {
+        let expected = expected((&plan, &sets), listener, &flow, |place| {
             let route = &*listener.routes[place as usize];
             let mut mirror =
                 Mirror { sequences: &mut sequences, turns: &mut turns, loads: &shared, route: route.number, random };
-            decide::decide(plan.seed, &route.steer, &flow, route, &mut mirror)
+            decide::decide(plan.seed, &route.steer, &flow, &sets.table(route), &mut mirror)
         });
         let answer = kernel.explain(listener.number, &flow, random).unwrap();
         assert_eq!(answer, Some(expected), "flow {number} at {}: {flow:?}", listener.address);
@@ -282,10 +279,10 @@ fn every_program_stays_within_its_budget() {
 
 #[test]
 fn a_plan_that_is_given_up_leaves_no_trace() {
-    let plan = compiled();
+    let (plan, sets) = compiled();
     // Slot tables for two plans of five routes and one for good: what is given up has to be free again.
     let mut kernel = load(plan.routes().count() as u32, Err("not asked for".to_owned()));
-    let prepared = kernel.prepare(&plan).unwrap();
+    let prepared = kernel.prepare(&plan, &sets).unwrap();
     kernel.publish(prepared).unwrap();
     let mut other = plan.clone();
     other.generation += 1;
@@ -295,13 +292,13 @@ fn a_plan_that_is_given_up_leaves_no_trace() {
     let listener = plan.listeners[2].number;
     let before = kernel.explain(listener, &flow, [0, 0]).unwrap();
     for _ in 0..50 {
-        let prepared = kernel.prepare(&other).unwrap();
+        let prepared = kernel.prepare(&other, &sets).unwrap();
         drop(prepared);
         assert_eq!(kernel.explain(listener, &flow, [0, 0]).unwrap(), before);
     }
     for _ in 0..50 {
         other.generation += 1;
-        let prepared = kernel.prepare(&other).unwrap();
+        let prepared = kernel.prepare(&other, &sets).unwrap();
         kernel.publish(prepared).unwrap();
         let answer = kernel.explain(listener, &flow, [0, 0]).unwrap().unwrap();
         assert_eq!(answer.generation, other.generation);
@@ -310,13 +307,13 @@ fn a_plan_that_is_given_up_leaves_no_trace() {
 
 #[test]
 fn too_many_routes_are_refused_with_the_cure() {
-    let plan = compiled();
+    let (plan, sets) = compiled();
     let mut kernel = load(1, Err("not asked for".to_owned()));
-    let error = format!("{:#}", kernel.prepare(&plan).unwrap_err());
+    let error = format!("{:#}", kernel.prepare(&plan, &sets).unwrap_err());
     assert!(error.contains("--max-routes"), "{error}");
     // What it could not take did it no harm.
     let mut small = plan.clone();
     small.listeners.truncate(1);
-    let prepared = kernel.prepare(&small).unwrap();
+    let prepared = kernel.prepare(&small, &sets).unwrap();
     kernel.publish(prepared).unwrap();
 }

@@ -1,14 +1,11 @@
 //! Clients inside a mesh in a plan from one edit to the next, and in what people are told of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use tcpshift_agent::admin::status;
 use tcpshift_agent::connections::Connections;
-use tcpshift_agent::plan::choice::choose;
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
-use tcpshift_agent::plan::{Ground, Plan, Presence};
+use tcpshift_agent::plan::{Abilities, Endpoint, Host, Plan, Planner, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 
@@ -39,9 +36,15 @@ fn route(v1: u32) -> String {
     )
 }
 
-fn next(endpoints: &str, v1: u32, memory: &mut Memory, last: &Plan) -> Plan {
+fn planner() -> Planner {
+    let scope = Scope { namespace: "default".to_owned(), ..Scope::default() };
+    let abilities = Abilities { connect: Ok(()), lookup: Ok(()), room: 10_000 };
+    Planner::new(scope, Host { abilities, ..Host::new(1) })
+}
+
+fn next(endpoints: &str, v1: u32, planner: &mut Planner, last: &Plan) -> Plan {
     let store = store(&[SUBSETS, &entry(endpoints), &route(v1)]);
-    planned(&store, 10_000, memory, last)
+    planned(&store, 10_000, planner, last)
 }
 
 fn store(texts: &[&str]) -> Store {
@@ -56,30 +59,19 @@ fn store(texts: &[&str]) -> Store {
     store
 }
 
-fn planned(store: &Store, room: u32, memory: &mut Memory, last: &Plan) -> Plan {
-    let identity = Identity {
-        namespace: "default".to_owned(),
-        labels: BTreeMap::new(),
-        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-        seed: 1,
-        local: Vec::new(),
-        room,
-        names: HashMap::new(),
-    };
-    let mut plan = compile(store.iter(), &identity, memory, last);
-    let presence = |_| Presence::Silent;
-    let (connect, lookup) = (Ok(()), Ok(()));
-    plan.datapaths = choose(&plan, last, &Ground { connect, lookup, is_local: &|_| false, presence: &presence });
-    plan
+fn planned(store: &Store, room: u32, planner: &mut Planner, last: &Plan) -> Plan {
+    planner.host.abilities.room = room;
+    planner.plan(store.iter(), last)
 }
 
 #[test]
 fn what_both_families_reach_is_one_route() {
-    let plan = next(ALIKE, 80, &mut Memory::default(), &Plan::empty(1));
+    let mut planner = planner();
+    let plan = next(ALIKE, 80, &mut planner, &Plan::empty(1));
     let [v4, v6] = &plan.mesh[..] else { panic!("{plan:#?}") };
     assert!(Arc::ptr_eq(&v4.routes[0], &v6.routes[0]) && v4.number != v6.number);
-    assert_eq!((plan.routes().count(), plan.datapaths.len()), (1, 1));
-    let [listener] = &status::listeners(&plan, &Connections::default(), &BTreeMap::new())[..] else {
+    assert_eq!(plan.routes().count(), 1);
+    let [listener] = &status::listeners(&plan, planner.sets(), &Connections::default(), &BTreeMap::new())[..] else {
         panic!("{plan:#?}")
     };
     assert_eq!(
@@ -96,16 +88,18 @@ fn what_both_families_reach_is_one_route() {
 
 #[test]
 fn what_they_reach_differently_is_two_routes_that_count_together() {
-    let plan = next(MIXED, 80, &mut Memory::default(), &Plan::empty(1));
+    let mut planner = planner();
+    let plan = next(MIXED, 80, &mut planner, &Plan::empty(1));
+    let sets = planner.sets();
     let routes: Vec<_> = plan.routes().collect();
     let [v4, v6] = &routes[..] else { panic!("{plan:#?}") };
     assert_ne!(v4.number, v6.number);
     for (one, other) in v4.destinations.iter().zip(&v6.destinations) {
-        assert_eq!((one.decides.number, &one.name), (other.decides.number, &other.name));
-        let known: HashSet<u32> = other.endpoints.iter().map(|endpoint| endpoint.decides.number).collect();
-        assert!(one.endpoints.iter().all(|endpoint| known.contains(&endpoint.decides.number)));
+        assert_eq!((one.number, &one.name), (other.number, &other.name));
+        let known: HashSet<u32> = sets.of(other).endpoints.iter().map(|endpoint| endpoint.decides.number).collect();
+        assert!(sets.of(one).endpoints.iter().all(|endpoint| known.contains(&endpoint.decides.number)));
     }
-    let listeners = status::listeners(&plan, &Connections::default(), &BTreeMap::new());
+    let listeners = status::listeners(&plan, sets, &Connections::default(), &BTreeMap::new());
     let told: Vec<_> = listeners.iter().map(|one| (one.name.as_str(), one.address.as_str())).collect();
     assert_eq!(told, [("x.example.com:9000", "240.0.0.1, 240.1.0.0/16"), ("x.example.com:9000", "fd00::1")]);
     let unusable = |at: usize| listeners[at].routes[0].destinations[1].unusable.as_deref();
@@ -114,25 +108,31 @@ fn what_they_reach_differently_is_two_routes_that_count_together() {
 
 #[test]
 fn an_edit_keeps_numbers_and_what_it_does_not_change() {
-    let mut memory = Memory::default();
-    let first = next(MIXED, 80, &mut memory, &Plan::empty(1));
-    let same = next(MIXED, 80, &mut memory, &first);
+    let mut planner = planner();
+    let first = next(MIXED, 80, &mut planner, &Plan::empty(1));
+    let same = next(MIXED, 80, &mut planner, &first);
+    assert_eq!(same.generation, first.generation);
     assert!(same.is_like(&first) && same.routes_beside(&first).is_empty());
     assert!(same.mesh.iter().zip(&first.mesh).all(|(one, other)| Arc::ptr_eq(one, other)));
-    let shifted = next(MIXED, 50, &mut memory, &same);
+    let shifted = next(MIXED, 50, &mut planner, &same);
     let numbers = |plan: &Plan| {
-        let routes: Vec<_> = plan.routes().map(|route| (route.number, route.destinations[0].decides.number)).collect();
+        let routes: Vec<_> = plan.routes().map(|route| (route.number, route.destinations[0].number)).collect();
         (plan.mesh.iter().map(|one| one.number).collect::<Vec<_>>(), routes)
     };
     assert_eq!(numbers(&shifted), numbers(&first));
     assert_eq!(shifted.routes_beside(&same).len(), 2);
     assert_eq!(same.routes_beside(&shifted).len(), 2);
-    for space in [&mut memory.register.routes, &mut memory.register.destinations, &mut memory.register.listeners] {
+    let register = &mut planner.memory.register;
+    for space in [&mut register.routes, &mut register.destinations, &mut register.listeners] {
         space.sweep(|_| true);
+        assert_eq!(space.retired().count(), 0);
     }
-    assert_eq!(memory.register.routes.retired().count(), 0);
-    assert_eq!(memory.register.destinations.retired().count(), 0);
-    assert_eq!(memory.register.listeners.retired().count(), 0);
+}
+
+/// The endpoints of every destination.
+fn endpoints(plan: &Plan, sets: &Sets) -> Vec<Arc<[Endpoint]>> {
+    let destinations = plan.routes().flat_map(|route| &route.destinations);
+    destinations.map(|destination| Arc::clone(&sets.of(destination).endpoints)).collect()
 }
 
 /// So many services without rules.
@@ -154,7 +154,7 @@ fn served(plan: &Plan) -> Vec<String> {
 #[test]
 fn services_get_what_rules_leave_of_the_room() {
     let store = store(&[SUBSETS, &entry(ALIKE), &route(80), &plain(5)]);
-    let plan = |room| planned(&store, room, &mut Memory::default(), &Plan::empty(1));
+    let plan = |room| planned(&store, room, &mut planner(), &Plan::empty(1));
     let all = plan(100);
     assert_eq!((served(&all).len(), all.notes.as_slice()), (7, [].as_slice()));
     // The rule may need two routes, one for the clients of each family, and each service has IPv4 addresses alone.
@@ -173,24 +173,27 @@ fn services_get_what_rules_leave_of_the_room() {
 
 #[test]
 fn what_services_meet_is_taken_over_while_nothing_changes() {
-    let mut memory = Memory::default();
+    let mut planner = planner();
     let objects = store(&[SUBSETS, &entry(ALIKE), &route(80), &plain(5)]);
-    let first = planned(&objects, 100, &mut memory, &Plan::empty(1));
-    let second = planned(&objects, 100, &mut memory, &first);
+    let first = planned(&objects, 100, &mut planner, &Plan::empty(1));
+    let before = endpoints(&first, planner.sets());
+    let second = planned(&objects, 100, &mut planner, &first);
     assert!(second.mesh.iter().zip(&first.mesh).all(|(one, other)| Arc::ptr_eq(one, other)));
     assert!(second.is_like(&first) && second.mesh.len() == 7);
-    for space in [&mut memory.register.routes, &mut memory.register.destinations, &mut memory.register.endpoints] {
+    planner.memory.states.sweep(|_| false);
+    assert_eq!(endpoints(&second, planner.sets()), before, "nor are endpoints others");
+    for space in [&mut planner.memory.register.routes, &mut planner.memory.register.destinations] {
         space.sweep(|_| true);
         assert_eq!(space.retired().count(), 0, "what is taken over keeps its numbers");
     }
     // Less room, and none.
-    assert_eq!(served(&planned(&objects, 4, &mut memory, &second)).len(), 4);
-    let third = planned(&objects, 100, &mut memory, &second);
+    assert_eq!(served(&planned(&objects, 4, &mut planner, &second)).len(), 4);
+    let third = planned(&objects, 100, &mut planner, &second);
     assert_eq!(served(&third).len(), 7);
-    assert_eq!(served(&planned(&objects, 0, &mut memory, &third)).len(), 2);
+    assert_eq!(served(&planned(&objects, 0, &mut planner, &third)).len(), 2);
     // A rule that goes leaves its clients to the service.
     let without = store(&[SUBSETS, &entry(ALIKE), &plain(5)]);
-    let last = planned(&without, 100, &mut memory, &third);
+    let last = planned(&without, 100, &mut planner, &third);
     let names: Vec<_> = last.routes().map(|route| route.name()).collect();
     assert_eq!(names.len(), 6);
     assert!(names.iter().all(|name| name.starts_with("ServiceEntry default/")), "{names:?}");
@@ -199,8 +202,9 @@ fn what_services_meet_is_taken_over_while_nothing_changes() {
 #[test]
 fn a_service_that_clients_of_one_family_reach_is_shown_for_them_alone() {
     let only_v6 = "[{address: '2001:db8::2'}]";
-    let plan = planned(&store(&[&entry(only_v6)]), 100, &mut Memory::default(), &Plan::empty(1));
-    let listeners = status::listeners(&plan, &Connections::default(), &BTreeMap::new());
+    let mut planner = planner();
+    let plan = planned(&store(&[&entry(only_v6)]), 100, &mut planner, &Plan::empty(1));
+    let listeners = status::listeners(&plan, planner.sets(), &Connections::default(), &BTreeMap::new());
     let [one] = &listeners[..] else { panic!("{listeners:#?}") };
     assert_eq!((one.address.as_str(), one.routes[0].name.as_str()), ("fd00::1", "ServiceEntry default/x"));
     assert_eq!((one.routes[0].destinations[0].slots, one.routes[0].datapath.as_str()), (10_000, "connect"));

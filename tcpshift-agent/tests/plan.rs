@@ -1,10 +1,10 @@
 //! From route files to plans: what is listened on, which rule leads where, and what destinations are.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
-use tcpshift_agent::plan::{Destination, EndpointAddress, Plan, Route, Unusable};
+use tcpshift_agent::plan::{EndpointAddress, EndpointSet, Host, Plan, Planner, Route, Scope, Sets, Unusable};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
@@ -12,23 +12,31 @@ use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::destination::policy;
 
 struct World {
-    memory: Memory,
+    planner: Planner,
     plan: Plan,
-    identity: Identity,
 }
 
 impl World {
     fn new() -> Self {
-        let identity = Identity {
-            namespace: "default".to_owned(),
-            labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
-            listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-            seed: DEFAULT_SEED,
-            local: Vec::new(),
-            room: 0,
-            names: HashMap::new(),
-        };
-        Self { memory: Memory::default(), plan: Plan::empty(DEFAULT_SEED), identity }
+        let labels = BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
+        let scope = Scope { namespace: "default".to_owned(), labels };
+        let planner = Planner::new(scope, Host::new(DEFAULT_SEED));
+        Self { planner, plan: Plan::empty(DEFAULT_SEED) }
+    }
+
+    fn sets(&self) -> &Sets {
+        self.planner.sets()
+    }
+
+    /// The endpoints of a destination of the only route.
+    fn set(&self, destination: usize) -> &EndpointSet {
+        self.sets().of(&only(&self.plan).destinations[destination])
+    }
+
+    /// What DNS answers is this and nothing else.
+    fn answer(&mut self, name: &str, addresses: &[&str]) {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        self.planner.memory.states.answered(Arc::new(HashMap::from([(name.to_owned(), addresses)])));
     }
 
     fn compile(&mut self, texts: &[&str]) -> &Plan {
@@ -42,7 +50,7 @@ impl World {
         });
         let mut store = Store::default();
         store.replace_files(objects.collect());
-        self.plan = compile(store.iter(), &self.identity, &mut self.memory, &self.plan);
+        self.plan = self.planner.plan(store.iter(), &self.plan);
         &self.plan
     }
 }
@@ -99,9 +107,8 @@ fn only(plan: &Plan) -> &Route {
     &plan.listeners[0].routes[0]
 }
 
-fn addresses(destination: &Destination) -> Vec<SocketAddr> {
-    destination
-        .endpoints
+fn addresses(set: &EndpointSet) -> Vec<SocketAddr> {
+    set.endpoints
         .iter()
         .filter_map(|endpoint| match endpoint.address {
             EndpointAddress::Tcp(address) => Some(address),
@@ -118,11 +125,11 @@ fn weights_subsets_and_ports_become_slots_and_endpoints() {
     let route = only(plan);
     let [one, two] = route.destinations.as_slice() else { panic!("{route:#?}") };
     assert_eq!((one.name.as_str(), one.slots, two.slots), ("echo.default.svc.cluster.local:9000/v1", 8_000, 2_000));
-    assert_eq!(addresses(one), ["10.0.0.1:7000".parse().unwrap()], "the entry's own port comes first");
-    assert_eq!(addresses(two), ["10.0.0.2:9000".parse().unwrap()], "then the service's port");
+    assert_eq!(addresses(world.set(0)), ["10.0.0.1:7000".parse().unwrap()], "the entry's own port comes first");
+    assert_eq!(addresses(world.set(1)), ["10.0.0.2:9000".parse().unwrap()], "then the service's port");
     let by_target = to("v2", 1).replace("9000", "9001");
-    let plan = world.compile(&[SERVICE, GATEWAY, &self::route("r", &format!("[{{route: [{by_target}]}}]"))]);
-    assert_eq!(addresses(&only(plan).destinations[0]), ["10.0.0.2:9901".parse().unwrap()], "before it the target port");
+    world.compile(&[SERVICE, GATEWAY, &self::route("r", &format!("[{{route: [{by_target}]}}]"))]);
+    assert_eq!(addresses(world.set(0)), ["10.0.0.2:9901".parse().unwrap()], "before it the target port");
 }
 
 #[test]
@@ -148,8 +155,9 @@ fn what_does_not_exist_is_unusable_with_its_reason() {
     let mut world = World::new();
     let other = |what: &str, with: &str| to("v1", 1).replace(what, with);
     let tcp = [other("host: echo", "host: nobody"), other("v1", "v9"), other("9000", "9999"), to("v3", 1), to("v1", 1)];
-    let plan = world.compile(&[SERVICE, GATEWAY, &route("r", &format!("[{{route: [{}]}}]", tcp.join(", ")))]);
-    let reasons: Vec<_> = only(plan).destinations.iter().map(|one| (one.unusable.clone(), one.slots)).collect();
+    world.compile(&[SERVICE, GATEWAY, &route("r", &format!("[{{route: [{}]}}]", tcp.join(", ")))]);
+    let destinations = only(&world.plan).destinations.iter();
+    let reasons: Vec<_> = destinations.map(|one| (world.sets().of(one).unusable.clone(), one.slots)).collect();
     let expected = [Unusable::UnknownHost, Unusable::UnknownSubset, Unusable::UnknownPort, Unusable::NoEndpoint];
     let mut expected: Vec<_> = expected.into_iter().map(|reason| (Some(reason), 2_000)).collect();
     expected.push((None, 2_000));
@@ -171,13 +179,14 @@ fn numbers_and_unchanged_parts_survive_edits() {
     let mut world = World::new();
     let edit = |a, b| route("r", &format!("[{{route: [{}, {}]}}]", to("v1", a), to("v2", b)));
     let first = only(world.compile(&[SERVICE, GATEWAY, &edit(80, 20)])).clone();
+    let endpoints = Arc::clone(&world.set(1).endpoints);
     let second = only(world.compile(&[SERVICE, GATEWAY, &edit(50, 50)])).clone();
     assert_eq!(first.number, second.number);
-    assert_eq!(first.destinations[1].decides.number, second.destinations[1].decides.number);
-    assert_eq!(first.destinations[1].endpoints, second.destinations[1].endpoints);
+    assert_eq!(first.destinations[1].number, second.destinations[1].number);
+    assert_eq!(endpoints, world.set(1).endpoints);
     let before = world.plan.listeners.clone();
     world.compile(&[SERVICE, GATEWAY, &edit(50, 50)]);
-    assert!(std::sync::Arc::ptr_eq(&before[0], &world.plan.listeners[0]), "an equal listener is the same one");
+    assert!(Arc::ptr_eq(&before[0], &world.plan.listeners[0]), "an equal listener is the same one");
 }
 
 #[test]
@@ -254,8 +263,8 @@ fn policies_are_found_on_their_level() {
         (&ports(9000), "", policy::LEAST_REQUEST),
         (&ports(9001), "", policy::ROUND_ROBIN),
     ] {
-        let plan = world.compile(&[service, GATEWAY, &rule(policy, subset), &route]);
-        assert_eq!(only(plan).destinations[0].decides.policy, expected, "{policy} {subset}");
+        world.compile(&[service, GATEWAY, &rule(policy, subset), &route]);
+        assert_eq!(world.set(0).decides.policy, expected, "{policy} {subset}");
     }
 }
 
@@ -270,13 +279,13 @@ fn a_service_entry_provides_endpoints_in_place_or_by_label() {
     };
     let tcp = "[{route: [{destination: {host: echo.example.com}}]}]";
     let in_place = entry("endpoints: [{address: '2001:db8::1'}, {address: 10.0.0.9, ports: {tcp: 1}, weight: 3}]");
-    let plan = world.compile(&[GATEWAY, &in_place, &route("r", tcp)]);
-    let destination = &only(plan).destinations[0];
-    assert_eq!(addresses(destination), ["10.0.0.9:1".parse().unwrap(), "[2001:db8::1]:9500".parse().unwrap()]);
-    assert_eq!((destination.port, destination.decides.weight), (9_000, 4), "its only port is meant");
+    world.compile(&[GATEWAY, &in_place, &route("r", tcp)]);
+    let (destination, set) = (&only(&world.plan).destinations[0], world.set(0));
+    assert_eq!(addresses(set), ["10.0.0.9:1".parse().unwrap(), "[2001:db8::1]:9500".parse().unwrap()]);
+    assert_eq!((destination.port, set.decides.weight), (9_000, 4), "its only port is meant");
     let by_label = entry("workloadSelector: {labels: {version: v2}}");
-    let plan = world.compile(&[SERVICE, GATEWAY, &by_label, &route("r", tcp)]);
-    assert_eq!(addresses(&only(plan).destinations[0]), ["10.0.0.2:9500".parse().unwrap()]);
+    world.compile(&[SERVICE, GATEWAY, &by_label, &route("r", tcp)]);
+    assert_eq!(addresses(world.set(0)), ["10.0.0.2:9500".parse().unwrap()]);
 }
 
 #[test]
@@ -296,7 +305,7 @@ fn a_gateway_for_others_and_a_host_of_others_are_noted() {
 #[test]
 fn bind_wins_over_the_listen_addresses_and_the_older_gateway_over_the_younger() {
     let mut world = World::new();
-    world.identity.listen_addresses = vec!["127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap()];
+    world.planner.host.listen_addresses = vec!["127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap()];
     let bound = GATEWAY.replace("hosts:", "bind: 127.0.0.9, hosts:").replace("gate}", "bound}");
     let younger = GATEWAY.replace("gate}", "younger, creationTimestamp: '2026-01-01T00:00:00Z'}");
     let route = route("r", &format!("[{{route: [{}]}}]", to("v1", 1))).replace("[gate]", "[gate, bound, younger]");
@@ -326,13 +335,13 @@ fn an_endpoint_that_is_a_listener_of_the_agent_is_none() {
     for (address, unusable) in
         [("127.0.0.1", Some(Unusable::OwnListener)), ("'::1'", Some(Unusable::OwnListener)), ("10.0.0.9", None)]
     {
-        let plan = world.compile(&[GATEWAY, &entry(address), &route]);
-        assert_eq!(only(plan).destinations[0].unusable, unusable, "{address}");
+        world.compile(&[GATEWAY, &entry(address), &route]);
+        assert_eq!(world.set(0).unusable, unusable, "{address}");
     }
     let bound = GATEWAY.replace("hosts:", "bind: 127.0.0.9, hosts:");
     for (address, unusable) in [("127.0.0.1", None), ("127.0.0.9", Some(Unusable::OwnListener))] {
-        let plan = world.compile(&[&bound, &entry(address), &route]);
-        assert_eq!(only(plan).destinations[0].unusable, unusable, "{address}");
+        world.compile(&[&bound, &entry(address), &route]);
+        assert_eq!(world.set(0).unusable, unusable, "{address}");
     }
 }
 
@@ -371,15 +380,12 @@ fn a_hash_chooses_where_the_service_or_its_destination_rule_says_so() {
             vec![service(affinity), entry("a", "10.0.0.1"), entry("b", "unix:///run/e.sock"), route("r", to)];
         texts.extend(balancer.map(rule));
         let texts: Vec<&str> = texts.iter().map(String::as_str).chain([GATEWAY]).collect();
-        let destination = &only(world.compile(&texts)).destinations[0];
-        assert_eq!(
-            (destination.decides.policy, destination.decides.places),
-            (policy, places),
-            "{affinity}{balancer:?}"
-        );
-        let names: Vec<String> = destination.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
+        world.compile(&texts);
+        let set = world.set(0);
+        assert_eq!((set.decides.policy, set.decides.places), (policy, places), "{affinity}{balancer:?}");
+        let names: Vec<String> = set.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
         assert_eq!(names, ["10.0.0.1:9000", "unix:///run/e.sock"]);
-        assert_eq!(destination.hashing.is_some(), places > 0);
+        assert_eq!(set.hashing.is_some(), places > 0);
     }
 }
 
@@ -394,24 +400,24 @@ fn dns(world: &mut World, host: &str, entry: &str) -> Result<Vec<String>, Unusab
     let workload = "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: w}\n\
                     spec: {address: b.example.com, labels: {app: named}}";
     let rule = format!("[{{route: [{{destination: {{host: {host}, port: {{number: 9000}}}}}}]}}]");
-    let destination = &only(world.compile(&[GATEWAY, &entry, workload, &route("r", &rule)])).destinations[0];
-    match &destination.unusable {
+    world.compile(&[GATEWAY, &entry, workload, &route("r", &rule)]);
+    let set = world.set(0);
+    match &set.unusable {
         Some(unusable) => Err(unusable.clone()),
-        None => Ok(addresses(destination).iter().map(ToString::to_string).collect()),
+        None => Ok(addresses(set).iter().map(ToString::to_string).collect()),
     }
 }
 
 #[test]
 fn host_names_become_endpoints_by_what_dns_answered() {
     let mut world = World::new();
-    let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     let (own, two) = (
         "hosts: [A.example.com], resolution: DNS",
         "endpoints: [{address: A.example.com, ports: {tcp: 7000}, weight: 3}",
     );
     assert_eq!(dns(&mut world, "a.example.com", own), Err(Unusable::Unresolved));
     assert_eq!(world.plan.names.iter().collect::<Vec<_>>(), ["a.example.com"]);
-    world.identity.names.insert("a.example.com".to_owned(), ips(&["10.0.0.2", "10.0.0.1", "fd00::1"]));
+    world.answer("a.example.com", &["10.0.0.2", "10.0.0.1", "fd00::1"]);
     let all = ["10.0.0.1:9900", "10.0.0.2:9900", "[fd00::1]:9900"];
     assert_eq!(dns(&mut world, "a.example.com", own).unwrap(), all);
     let first = own.replace("DNS", "DNS_ROUND_ROBIN");
@@ -431,7 +437,7 @@ fn host_names_become_endpoints_by_what_dns_answered() {
 #[test]
 fn workload_entries_with_a_host_name_are_for_services_of_dns() {
     let mut world = World::new();
-    world.identity.names.insert("b.example.com".to_owned(), vec!["10.0.0.3".parse().unwrap()]);
+    world.answer("b.example.com", &["10.0.0.3"]);
     let selecting = "hosts: [x.example.com], workloadSelector: {labels: {app: named}}, resolution: ";
     assert_eq!(dns(&mut world, "x.example.com", &format!("{selecting}DNS")).unwrap(), ["10.0.0.3:9900"]);
     assert_eq!(dns(&mut world, "x.example.com", &format!("{selecting}STATIC")), Err(Unusable::NoEndpoint));
@@ -473,10 +479,9 @@ fn a_listener_that_another_gateway_had_meanwhile_is_compiled_anew() {
             _ => None,
         });
         store.replace_files(objects.collect());
-        let World { memory, plan, identity } = &mut world;
-        *plan = tcpshift_agent::plan::compile::compile(store.iter(), identity, memory, plan);
-        let destination = &plan.routes().next().unwrap().destinations[0];
-        destination.endpoints[0].address.to_string()
+        world.plan = world.planner.plan(store.iter(), &world.plan);
+        let destination = &world.plan.routes().next().unwrap().destinations[0];
+        world.sets().of(destination).endpoints[0].address.to_string()
     };
     assert_eq!(compile(&[service, rule, GATEWAY, &route, &entry("10.0.0.1")]), "10.0.0.1:7000");
     assert_eq!(compile(&[service, rule, GATEWAY, &route, &entry("10.0.0.1"), &other]), "10.0.0.1:9901");

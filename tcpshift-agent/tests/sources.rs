@@ -12,7 +12,7 @@ use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::object::{Key, Object};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::state::StateFolder;
-use tcpshift_agent::route::store::{Change, Outcome, Refusal, Refused, Store};
+use tcpshift_agent::route::store::{Outcome, Refusal, Refused, Store, StoreChange};
 
 fn entry(name: &str, address: &str) -> String {
     format!(
@@ -223,7 +223,7 @@ fn versions_count_changes_and_guard_them() {
     let done = store.apply(objects(&with_version("1")), Timestamp::now()).unwrap();
     assert_eq!((done[0].1, done[0].0.resource_version), (Outcome::Configured, 2));
     assert_eq!(done[0].0.created, Some(Timestamp::UNIX_EPOCH), "the time of creation is kept");
-    assert!(matches!(before.changes(&store).as_slice(), [Change::Modified(_)]));
+    assert!(matches!(before.changes(&store).as_slice(), [StoreChange::Modified(_)]));
     assert!(matches!(
         store.clone().delete(&[(key("one"), Some("1".to_owned()))], false),
         Err(Refusal::Conflict { .. })
@@ -231,7 +231,7 @@ fn versions_count_changes_and_guard_them() {
     assert!(matches!(store.clone().delete(&[(key("two"), None)], false), Err(Refusal::NotFound(_))));
     let mut after = store.clone();
     after.delete(&[(key("one"), None), (key("one"), None)], false).unwrap();
-    assert!(matches!(store.changes(&after).as_slice(), [Change::Deleted(_)]));
+    assert!(matches!(store.changes(&after).as_slice(), [StoreChange::Deleted(_)]));
 }
 
 #[test]

@@ -120,7 +120,11 @@ pub(super) async fn app(mut inbox: mpsc::Receiver<admin::AdminCommand>) {
             admin::AdminCommand::Get(request, reply) => {
                 let found = |items: &[&str]| {
                     let item = |name: &&str| Item { object: route(name, weight), origin: "applied".to_owned() };
-                    Ok(GetReply { items: items.iter().map(item).collect(), resource_version: "5".to_owned() })
+                    Ok(GetReply {
+                        items: items.iter().map(item).collect(),
+                        resource_version: "5".to_owned(),
+                        digest: "8c5f".to_owned(),
+                    })
                 };
                 drop(reply.send(match (request.kind.split('.').next(), request.name.as_deref()) {
                     (Some("virtualservice"), Some(name @ ("tcp-echo" | "other"))) => found(&[name]),
@@ -157,6 +161,8 @@ pub(super) async fn app(mut inbox: mpsc::Receiver<admin::AdminCommand>) {
                 pid: 1,
                 uptime_seconds: 2,
                 generation: 7,
+                digest: "8c5f".to_owned(),
+                sets: 3,
                 seed: 1,
                 datapath: "proxy".to_owned(),
                 draining: false,

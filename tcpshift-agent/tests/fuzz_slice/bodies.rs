@@ -1,13 +1,11 @@
 //! What must hold for any text: the bodies of the fuzz targets in `fuzz/`, and of the slice that each test run
 //! does. They panic where it does not.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::BTreeMap;
 
 use tcpshift_agent::analyze::{Input, analyze};
-use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
 use tcpshift_agent::plan::diff::diff;
+use tcpshift_agent::plan::{Abilities, Host, Plan, Planner, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read, read_all};
 use tcpshift_agent::route::store::Store;
 use tcpshift_agent::route::write;
@@ -69,18 +67,13 @@ pub(crate) fn compiles(text: &str) -> usize {
     }
     let mut store = Store::default();
     store.replace_files(objects.into_values().collect());
-    let identity = Identity {
-        namespace: "default".to_owned(),
-        labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
-        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-        seed: 1,
-        local: Vec::new(),
-        room: 10_000,
-        names: HashMap::new(),
-    };
-    let mut memory = Memory::default();
-    let empty = Plan::empty(identity.seed);
-    let plan = compile(store.iter(), &identity, &mut memory, &empty);
+    let labels = BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
+    let scope = Scope { namespace: "default".to_owned(), labels };
+    let abilities = Abilities { connect: Ok(()), room: 10_000, ..Abilities::default() };
+    let mut planner = Planner::new(scope, Host { abilities, ..Host::new(1) });
+    let empty = Plan::empty(1);
+    let plan = planner.plan(store.iter(), &empty);
+    let sets = planner.sets().clone();
     for route in plan.routes() {
         let slots: Vec<u32> = route.destinations.iter().map(|destination| destination.slots).collect();
         let sum: u32 = slots.iter().sum();
@@ -94,14 +87,15 @@ pub(crate) fn compiles(text: &str) -> usize {
         }
         assert_eq!(counted, slots, "{route:#?}");
         for destination in &route.destinations {
-            let weights: u32 = destination.endpoints.iter().map(|endpoint| endpoint.decides.weight).sum();
-            assert_eq!(weights, destination.decides.weight, "{destination:#?}");
-            assert_eq!(destination.endpoints.is_empty(), destination.unusable.is_some(), "{destination:#?}");
+            let set = sets.of(destination);
+            let weights: u32 = set.endpoints.iter().map(|endpoint| endpoint.decides.weight).sum();
+            assert_eq!(weights, set.decides.weight, "{destination:#?} {set:#?}");
+            assert_eq!(set.endpoints.is_empty(), set.unusable.is_some(), "{destination:#?} {set:#?}");
         }
     }
-    let again = compile(store.iter(), &identity, &mut memory, &plan);
-    assert_eq!((&again.listeners, &again.notes), (&plan.listeners, &plan.notes));
-    assert!(diff(&plan, &again).is_empty());
-    assert_eq!(diff(&empty, &plan).routes.len(), plan.routes().count());
+    let again = planner.plan(store.iter(), &plan);
+    assert_eq!(again, plan);
+    assert!(diff((&plan, &sets), (&again, planner.sets())).is_empty());
+    assert_eq!(diff((&empty, &Sets::default()), (&plan, &sets)).routes.len(), plan.routes().count());
     plan.routes().count()
 }

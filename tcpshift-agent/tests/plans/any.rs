@@ -4,9 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tcpshift_agent::plan::compile::{Memory, compile};
 use tcpshift_agent::plan::register::{Register, Space};
-use tcpshift_agent::plan::{EndpointAddress, MeshListener, Plan};
+use tcpshift_agent::plan::{EndpointAddress, EndpointSet, MeshListener, Plan, Planner, Sets};
 use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::address::family;
@@ -197,18 +196,25 @@ fn document(seed: u64) -> (String, String) {
 }
 
 /// Documents of different objects.
-fn documents(seeds: &[u64]) -> Vec<String> {
+pub(crate) fn documents(seeds: &[u64]) -> Vec<String> {
     let mut known = HashSet::new();
     let documents = seeds.iter().map(|seed| document(*seed)).filter(|(key, _)| known.insert(key.clone()));
     documents.map(|(_, text)| text).collect()
 }
 
-fn plan(documents: &[String]) -> Plan {
+fn plan(documents: &[String]) -> (Plan, Sets) {
     let (store, _) = crate::store(documents);
-    compile(store.iter(), &crate::identity(), &mut Memory::default(), &Plan::empty(DEFAULT_SEED))
+    let mut planner = crate::planner();
+    let plan = planner.plan(store.iter(), &Plan::empty(DEFAULT_SEED));
+    (plan, planner.sets().clone())
 }
 
-fn holds(plan: &Plan) -> Result<(), TestCaseError> {
+/// The set of every destination.
+pub(crate) fn each_set<'a>(plan: &Plan, sets: &'a Sets) -> Vec<&'a EndpointSet> {
+    plan.routes().flat_map(|route| &route.destinations).map(|destination| sets.of(destination)).collect()
+}
+
+fn holds((plan, sets): &(Plan, Sets)) -> Result<(), TestCaseError> {
     prop_assert!(plan.listeners.is_sorted_by(|a, b| a.address < b.address));
     for listener in &plan.listeners {
         prop_assert!(!listener.routes.is_empty());
@@ -224,7 +230,8 @@ fn holds(plan: &Plan) -> Result<(), TestCaseError> {
             prop_assert_eq!(address.family, listener.family());
             prop_assert!(taken.insert((*address, listener.port)), "{:#?}", listener);
         }
-        let endpoints = listener.routes.iter().flat_map(|route| &route.destinations).flat_map(|one| &*one.endpoints);
+        let destinations = listener.routes.iter().flat_map(|route| &route.destinations);
+        let endpoints = destinations.flat_map(|one| &*sets.of(one).endpoints);
         for endpoint in endpoints {
             let EndpointAddress::Tcp(address) = &endpoint.address else { panic!("{listener:#?}") };
             prop_assert!(address.is_ipv4() || listener.family() == family::V6);
@@ -241,10 +248,12 @@ fn holds(plan: &Plan) -> Result<(), TestCaseError> {
         let names: HashSet<_> = route.destinations.iter().map(|destination| &destination.name).collect();
         prop_assert_eq!(names.len(), route.destinations.len());
         for destination in &route.destinations {
-            prop_assert_eq!(destination.unusable.is_some(), destination.endpoints.is_empty());
-            prop_assert_eq!(destination.decides.endpoints as usize, destination.endpoints.len());
-            let sum: u32 = destination.endpoints.iter().map(|endpoint| endpoint.decides.weight).sum();
-            prop_assert_eq!(destination.decides.weight, sum);
+            let set = sets.of(destination);
+            prop_assert_eq!(set.unusable.is_some(), set.endpoints.is_empty());
+            prop_assert_eq!(set.decides.endpoints as usize, set.endpoints.len());
+            let sum: u32 = set.endpoints.iter().map(|endpoint| endpoint.decides.weight).sum();
+            prop_assert_eq!(set.decides.weight, sum);
+            prop_assert_eq!(set.decides(destination).number, destination.number);
         }
     }
     Ok(())
@@ -256,8 +265,8 @@ fn most_of_the_drawn_objects_are_valid_and_some_plans_lead_somewhere() {
     let (store, errors) = crate::store(&drawn);
     assert!(store.len() * 10 >= drawn.len() * 7, "{} of {}: {errors:#?}", store.len(), drawn.len());
     let serves = |seeds: std::ops::Range<u64>| {
-        let plan = plan(&documents(&seeds.collect::<Vec<_>>()));
-        plan.routes().any(|route| route.destinations.iter().any(|destination| !destination.endpoints.is_empty()))
+        let (plan, sets) = plan(&documents(&seeds.collect::<Vec<_>>()));
+        each_set(&plan, &sets).iter().any(|set| !set.endpoints.is_empty())
     };
     let serving = (0..100).filter(|at| serves(at * 90..at * 90 + 90)).count();
     assert!(serving > 30, "{serving} of 100");
@@ -278,18 +287,26 @@ proptest! {
         let turn = turn % documents.len();
         documents.reverse();
         documents.rotate_left(turn);
-        prop_assert_eq!(&plan(&documents), &expected);
+        let is_expected = |found: &(Plan, Sets)| {
+            prop_assert_eq!(&found.0, &expected.0);
+            prop_assert_eq!(each_set(&found.0, &found.1), each_set(&expected.0, &expected.1));
+            Ok(())
+        };
+        is_expected(&plan(&documents))?;
         // As documents of one file.
         let joined = documents.join("---\n");
-        prop_assert_eq!(&plan(&[joined]), &expected);
+        is_expected(&plan(&[joined]))?;
     }
 
     #[test]
     fn what_stays_as_it_is_stays_the_same(seeds in proptest::collection::vec(any::<u64>(), 0..120)) {
         let (store, _) = crate::store(&documents(&seeds));
-        let (identity, mut memory) = (crate::identity(), Memory::default());
-        let first = compile(store.iter(), &identity, &mut memory, &Plan::empty(DEFAULT_SEED));
-        let second = compile(store.iter(), &identity, &mut memory, &first);
+        let mut planner = crate::planner();
+        let first = planner.plan(store.iter(), &Plan::empty(DEFAULT_SEED));
+        let version = planner.sets().version;
+        let second = planner.plan(store.iter(), &first);
+        prop_assert_eq!(&second, &first);
+        prop_assert_eq!(planner.sets().version, version, "no set is replaced");
         prop_assert!(first.listeners.iter().zip(&second.listeners).all(|(a, b)| Arc::ptr_eq(a, b)));
         prop_assert_eq!(first.listeners.len(), second.listeners.len());
         prop_assert!(first.mesh.iter().zip(&second.mesh).all(|(a, b)| Arc::ptr_eq(a, b)));
@@ -302,33 +319,54 @@ proptest! {
         mut seeds in proptest::collection::vec(any::<u64>(), 40..120),
         edits in proptest::collection::vec((any::<usize>(), any::<u64>()), 1..8),
     ) {
-        let identity = crate::identity();
-        let (mut store, mut memory, mut plan) = (Store::default(), Memory::default(), Plan::empty(DEFAULT_SEED));
+        let (mut store, mut planner, mut plan) = (Store::default(), crate::planner(), Plan::empty(DEFAULT_SEED));
+        let mut last = None;
         for (at, seed) in edits {
             let at = at % seeds.len();
             seeds[at] = seed;
             store.replace_files(crate::objects(&documents(&seeds)).0);
-            let mut forgetful = Memory::of(memory.register.clone());
-            let expected = compile(store.iter(), &identity, &mut forgetful, &plan);
-            plan = compile(store.iter(), &identity, &mut memory, &plan);
+            let mut forgetful = planner.fork();
+            let expected = forgetful.plan(store.iter(), &plan);
+            plan = planner.plan(store.iter(), &plan);
             prop_assert_eq!(&plan, &expected);
+            prop_assert_eq!(each_set(&plan, planner.sets()), each_set(&expected, forgetful.sets()));
             // And the same numbers are asked for.
-            for register in [&mut memory.register, &mut forgetful.register] {
-                let Register { listeners, routes, destinations, targets, endpoints, .. } = register;
-                for space in [listeners, routes, destinations, targets, endpoints] {
+            for planner in [&mut planner, &mut forgetful] {
+                let Register { listeners, routes, destinations, targets, .. } = &mut planner.memory.register;
+                for space in [listeners, routes, destinations, targets] {
                     space.sweep(|_| true);
                 }
+                planner.memory.states.sweep(|_| false);
             }
-            for (one, other) in [
-                (&memory.register.routes, &forgetful.register.routes),
-                (&memory.register.destinations, &forgetful.register.destinations),
-                (&memory.register.targets, &forgetful.register.targets),
-                (&memory.register.endpoints, &forgetful.register.endpoints),
-                (&memory.register.listeners, &forgetful.register.listeners),
+            // Each held what the other one has replaced.
+            planner.memory.states.settle(|_| false);
+            forgetful.memory.states.settle(|_| false);
+            prop_assert_eq!(each_set(&plan, planner.sets()), each_set(&expected, forgetful.sets()));
+            let (one, other) = (&planner.memory.register, &forgetful.memory.register);
+            for (one, other, what) in [
+                (&one.routes, &other.routes, "routes"),
+                (&one.destinations, &other.destinations, "destinations"),
+                (&one.targets, &other.targets, "targets"),
+                (&one.listeners, &other.listeners, "listeners"),
             ] {
                 let retired = |space: &Space| space.retired().collect::<BTreeSet<_>>();
-                prop_assert_eq!(retired(one), retired(other));
+                prop_assert_eq!(retired(one), retired(other), "{}", what);
             }
+            last = Some(forgetful);
         }
+        // The same numbers of endpoints are free.
+        let others: Vec<u64> = seeds.iter().map(|seed| !seed).collect();
+        let (others, _) = crate::store(&documents(&others));
+        let free = |planner: &Planner| {
+            let mut planner = planner.fork();
+            let plan = planner.plan(others.iter(), &Plan::empty(DEFAULT_SEED));
+            let sets = each_set(&plan, planner.sets());
+            sets.into_iter().cloned().collect::<Vec<_>>()
+        };
+        prop_assert_eq!(Some(free(&planner)), last.as_ref().map(free));
+        // One that remembers nothing at all makes the same, but for the numbers.
+        let mut new = crate::planner();
+        let anew = new.plan(store.iter(), &Plan::empty(DEFAULT_SEED));
+        prop_assert_eq!(crate::text(&plan, planner.sets()), crate::text(&anew, new.sets()));
     }
 }

@@ -10,14 +10,13 @@
 mod any;
 mod numbers;
 mod render;
+mod sets;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Identity, Memory, compile};
+use tcpshift_agent::plan::{Abilities, Host, Plan, Planner, Scope};
 use tcpshift_agent::route::object::Object;
 use tcpshift_agent::route::problem::{Problem, Severity};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
@@ -32,7 +31,7 @@ fn every_set_has_its_plan() {
     let mut wrong = Vec::new();
     let sets = sets();
     for path in &sets {
-        let found = text(&plan(&documents(path), path));
+        let found = planned(&documents(path), path);
         let expected = path.with_extension("txt");
         if write {
             fs::write(&expected, &found).expect("the folder can be written to");
@@ -48,12 +47,12 @@ fn every_set_has_its_plan() {
 fn the_order_of_documents_does_not_matter() {
     for path in sets() {
         let mut documents = documents(&path);
-        let expected = text(&plan(&documents, &path));
+        let expected = planned(&documents, &path);
         for turn in [1, 2, 3] {
             let turn = turn % documents.len();
             documents.reverse();
             documents.rotate_left(turn);
-            assert_eq!(text(&plan(&documents, &path)), expected, "{}", path.display());
+            assert_eq!(planned(&documents, &path), expected, "{}", path.display());
         }
     }
 }
@@ -88,33 +87,29 @@ fn documents(path: &Path) -> Vec<String> {
     texts.iter().flat_map(|text| text.split("\n---\n").map(str::to_owned)).collect()
 }
 
-fn plan(documents: &[String], path: &Path) -> Plan {
-    let text = read(path);
-    let mut identity = identity();
-    if let Some(namespace) = said(&text, "namespace").first() {
-        (*namespace).clone_into(&mut identity.namespace);
+/// The plan of a set as text.
+fn planned(documents: &[String], path: &Path) -> String {
+    let own = read(path);
+    let mut planner = planner();
+    if let Some(namespace) = said(&own, "namespace").first() {
+        (*namespace).clone_into(&mut planner.scope.namespace);
     }
-    for (key, value) in said(&text, "label").iter().filter_map(|label| label.split_once('=')) {
-        identity.labels.insert(key.to_owned(), value.to_owned());
+    for (key, value) in said(&own, "label").iter().filter_map(|label| label.split_once('=')) {
+        planner.scope.labels.insert(key.to_owned(), value.to_owned());
     }
-    if let Some(room) = said(&text, "room").first() {
-        identity.room = room.parse().expect("a number of routes");
+    if let Some(room) = said(&own, "room").first() {
+        let room = room.parse().expect("a number of routes");
+        planner.host.abilities = Abilities { connect: Ok(()), room, ..Abilities::default() };
     }
     let (store, errors) = store(documents);
     assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
-    compile(store.iter(), &identity, &mut Memory::default(), &Plan::empty(DEFAULT_SEED))
+    let plan = planner.plan(store.iter(), &Plan::empty(DEFAULT_SEED));
+    text(&plan, planner.sets())
 }
 
-fn identity() -> Identity {
-    Identity {
-        namespace: "default".to_owned(),
-        labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
-        listen_addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-        seed: DEFAULT_SEED,
-        local: Vec::new(),
-        room: 0,
-        names: HashMap::new(),
-    }
+fn planner() -> Planner {
+    let labels = BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
+    Planner::new(Scope { namespace: "default".to_owned(), labels }, Host::new(DEFAULT_SEED))
 }
 
 /// The valid ones of some documents, each as a file of its own, and what is wrong with the others.

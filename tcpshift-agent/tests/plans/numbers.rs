@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use tcpshift_agent::plan::Plan;
-use tcpshift_agent::plan::compile::{Memory, compile};
 use tcpshift_common::DEFAULT_SEED;
 
 const GROUND: &str = "\
@@ -38,7 +37,7 @@ spec: {hosts: ['*'], gateways: [gate], tcp: [";
 fn numbers(plan: &Plan) -> BTreeMap<&str, (u32, Vec<u32>)> {
     let routes = plan.listeners[0].routes.iter().map(|route| {
         let subset = route.destinations[0].subset.as_deref().unwrap_or_default();
-        (subset, (route.number, route.destinations.iter().map(|one| one.decides.number).collect()))
+        (subset, (route.number, route.destinations.iter().map(|one| one.number).collect()))
     });
     routes.collect()
 }
@@ -54,13 +53,13 @@ fn rule(clients: Option<&str>, weights: &[(&str, u32)]) -> String {
 
 #[test]
 fn numbers_stay_with_a_rule_while_rules_before_it_come_and_go() {
-    let (identity, mut memory, mut last) = (crate::identity(), Memory::default(), Plan::empty(DEFAULT_SEED));
+    let (mut planner, mut last) = (crate::planner(), Plan::empty(DEFAULT_SEED));
     let mut plan = |rules: &[&str]| {
         let mut documents: Vec<String> = GROUND.split("---\n").map(str::to_owned).collect();
         documents.push(format!("{ROUTE}{}]}}", rules.join(", ")));
         let (store, errors) = crate::store(&documents);
         assert!(errors.is_empty(), "{errors:#?}");
-        last = compile(store.iter(), &identity, &mut memory, &last);
+        last = planner.plan(store.iter(), &last);
         let names = last.listeners[0].routes.iter().map(|route| route.rule).collect::<Vec<_>>();
         assert_eq!(names, (0..rules.len()).collect::<Vec<_>>(), "people see the index");
         let numbers = numbers(&last).into_iter().map(|(subset, numbers)| (subset.to_owned(), numbers));

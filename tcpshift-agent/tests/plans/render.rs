@@ -5,23 +5,23 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use tcpshift_agent::plan::{
-    Destination, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Settings, Wish, steer_name,
+    Destination, EndpointSet, Limits, Listener, MeshListener, OnEmpty, Plan, Route, Sets, Settings, Wish, steer_name,
 };
 use tcpshift_common::address::{Prefix, family};
 use tcpshift_common::destination::policy;
 use tcpshift_common::listener::RuleRow;
 
 /// A plan as people read it. Numbers are left out.
-pub(crate) fn text(plan: &Plan) -> String {
+pub(crate) fn text(plan: &Plan, sets: &Sets) -> String {
     let mut text = String::new();
     for listener in &plan.listeners {
-        self::listener(&mut text, listener);
+        self::listener(&mut text, listener, sets);
     }
     for listener in &plan.mesh {
         let MeshListener { number: _, host, port, addresses, rules, routes } = &**listener;
         let addresses: Vec<_> = addresses.iter().map(prefix).collect();
         line(&mut text, 0, &format!("mesh {host}:{port} at {}", addresses.join(", ")));
-        ways(&mut text, rules, routes);
+        ways(&mut text, rules, routes, sets);
     }
     for note in &plan.notes {
         line(&mut text, 0, &format!("note: {note}"));
@@ -33,19 +33,19 @@ fn line(text: &mut String, depth: usize, line: &str) {
     writeln!(text, "{}{line}", "  ".repeat(depth)).expect("a string takes everything");
 }
 
-fn listener(text: &mut String, listener: &Listener) {
+fn listener(text: &mut String, listener: &Listener, sets: &Sets) {
     let Listener { number: _, name, address, rules, routes } = listener;
     line(text, 0, &format!("listener {address} {name}"));
-    ways(text, rules, routes);
+    ways(text, rules, routes, sets);
 }
 
-fn ways(text: &mut String, rules: &[RuleRow], routes: &[Arc<Route>]) {
+fn ways(text: &mut String, rules: &[RuleRow], routes: &[Arc<Route>], sets: &Sets) {
     for rule in rules {
         let (source, destination) = (prefix(&rule.source), prefix(&rule.destination));
         line(text, 1, &format!("from {source} to {destination}: route {}", rule.route));
     }
     for (place, route) in routes.iter().enumerate() {
-        self::route(text, place, route);
+        self::route(text, place, route, sets);
     }
 }
 
@@ -59,7 +59,7 @@ fn prefix(prefix: &Prefix) -> String {
     }
 }
 
-fn route(text: &mut String, place: usize, route: &Route) {
+fn route(text: &mut String, place: usize, route: &Route, sets: &Sets) {
     let Route { number: _, kind, steer, on_empty, limits, asked, destinations, .. } = route;
     let kind = if route.is_own() { String::new() } else { format!("{} ", kind.name()) };
     let mut about = format!("route {place}: {kind}{} by {}", route.name(), steer_name(steer));
@@ -77,12 +77,13 @@ fn route(text: &mut String, place: usize, route: &Route) {
     }
     line(text, 1, &about);
     for destination in destinations {
-        self::destination(text, destination);
+        self::destination(text, destination, sets.of(destination));
     }
 }
 
-fn destination(text: &mut String, destination: &Destination) {
-    let Destination { name, weight, slots, settings, unusable, decides, endpoints, .. } = destination;
+fn destination(text: &mut String, destination: &Destination, set: &EndpointSet) {
+    let Destination { name, weight, slots, settings, .. } = destination;
+    let EndpointSet { unusable, decides, endpoints, .. } = set;
     let mut about = format!("{slots} slots, weight {weight}: {name}");
     if let Some(unusable) = unusable {
         write!(about, ", unusable: {unusable}").expect("a string takes everything");

@@ -59,9 +59,9 @@ async fn two_hundred_plans_touch_no_live_connection() {
         }));
     }
     for generation in 1..=200 {
-        let plan = make(generation);
-        assert_eq!(world.proxy.open(&plan), []);
-        soon(world.proxy.publish(plan)).await;
+        let next = make(generation);
+        assert_eq!(world.proxy.open(&next.plan), []);
+        world.publish(next).await;
         // It is in force for everybody who comes now.
         if generation == 100 {
             for _ in 0..20 {
@@ -84,13 +84,13 @@ async fn a_listener_that_goes_serves_who_waits() {
     let mut world = World::new(&plan(1, vec![])).await;
     for round in 0..10 {
         let with = simple(2 * round + 2, at.address, steer::CONNECTION, vec![destination(1, 1, &[(1, one.address)])]);
-        assert_eq!(world.proxy.open(&with), []);
+        assert_eq!(world.proxy.open(&with.plan), []);
         let mut clients = Vec::new();
         for _ in 0..100 {
             clients.push(soon(TcpStream::connect(at.address)).await.unwrap());
         }
-        soon(world.proxy.publish(with)).await;
-        soon(world.proxy.publish(plan(2 * round + 3, vec![]))).await;
+        world.publish(with).await;
+        world.publish(plan(2 * round + 3, vec![])).await;
         assert!(soon(TcpStream::connect(at.address)).await.is_err(), "the port refuses at once");
         for client in &mut clients {
             assert_eq!(name(client).await, "one");
@@ -107,9 +107,9 @@ async fn a_plan_that_is_given_up_leaves_no_socket() {
     let make = |address| simple(1, address, steer::CONNECTION, vec![destination(1, 1, &[(1, one.address)])]);
     let in_force = make(at.address);
     let mut world = World::new(&in_force).await;
-    assert_eq!(world.proxy.open(&make(other.address)), []);
+    assert_eq!(world.proxy.open(&make(other.address).plan), []);
     soon(TcpStream::connect(other.address)).await.unwrap();
-    world.proxy.close_unused(&in_force);
+    world.proxy.close_unused(&in_force.plan);
     assert!(soon(TcpStream::connect(other.address)).await.is_err());
     assert_eq!(name(&mut soon(TcpStream::connect(at.address)).await.unwrap()).await, "one");
     world.ends_empty().await;
@@ -138,7 +138,7 @@ async fn a_port_of_an_own_outgoing_connection_can_be_listened_at() {
     let opened = near.into_iter().filter(|&port| {
         let near = std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let with = simple(2, near, steer::CONNECTION, vec![destination(1, 1, &[(1, one.address)])]);
-        world.proxy.open(&with).is_empty()
+        world.proxy.open(&with.plan).is_empty()
     });
     assert!(opened.count() > 0);
     drop(clients);
@@ -181,17 +181,17 @@ async fn another_process_that_serves_the_port_is_named() {
     for how in ["alone", "shared"] {
         let (mut child, _says, port) = occupy(how);
         for address in [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"), format!("[::]:{port}")] {
-            let plan =
+            let next =
                 simple(1, address.parse().unwrap(), steer::CONNECTION, vec![destination(1, 1, &[(1, one.address)])]);
             let mut world = World::new(&crate::world::plan(0, vec![])).await;
-            let mut failures = world.proxy.open(&plan);
+            let mut failures = world.proxy.open(&next.plan);
             tcpshift_agent::proxy::name_occupants(&mut failures);
             let [failure] = &failures[..] else { panic!("{how} {address}: {failures:?}") };
             let text = failure.to_string();
             assert!(text.starts_with(&format!("cannot listen on {address} for default/gw:tcp-0: already served by ")));
             assert!(text.contains(&format!("(pid {}); stop it or choose another port", child.id())), "{text}");
             // A plan can be published without the listener that failed.
-            soon(world.proxy.publish(plan)).await;
+            world.publish(next).await;
             world.ends_empty().await;
         }
         drop(child.stdin.take());

@@ -88,7 +88,7 @@ async fn a_share_that_cannot_be_served_is_reset_and_counted() {
     let good = named("good").await;
     let at = reserve("127.0.0.1");
     let mut missing = destination(2, 50, &[]);
-    missing.unusable = Some(Unusable::UnknownSubset);
+    missing.set.unusable = Some(Unusable::UnknownSubset);
     let destinations = vec![destination(1, 50, &[(1, good.address)]), missing];
     let world = World::new(&simple(1, at.address, steer::SEQUENCE, destinations)).await;
     let mut served = 0;
@@ -141,8 +141,8 @@ async fn a_client_keeps_its_endpoint_and_has_another_while_that_refuses() {
         let mut one = destination(1, 1, endpoints);
         let named = endpoints.iter().map(|(_, address)| (address.to_string(), 1)).collect();
         let table = HashTable::new(HashAlgorithm::Ring { places: 1024 }, named);
-        (one.decides.policy, one.decides.places) = (policy::SOURCE_HASH, table.places());
-        one.hashing = Some(table);
+        (one.set.decides.policy, one.set.decides.places) = (policy::SOURCE_HASH, table.places());
+        one.set.hashing = Some(table);
         simple(1, at.address, steer::CONNECTION, vec![one])
     };
     let mut all: Vec<_> = (1..).zip(servers.iter().map(|server| server.address)).collect();
@@ -168,8 +168,7 @@ async fn a_client_keeps_its_endpoint_and_has_another_while_that_refuses() {
     }
     // One more that refuses everybody: who was led there goes on to another, always the same one; nobody else moves.
     all.push((5, dead.address));
-    let plan = sticky(&all);
-    soon(world.proxy.publish(plan)).await;
+    world.publish(sticky(&all)).await;
     let mut moved = 0;
     for (client, before) in clients.iter().zip(&before) {
         let now = ask_from(*client).await;

@@ -24,10 +24,10 @@ async fn echo() -> Serving {
 /// A proxy whose only route has these limits, and its only destination these settings.
 async fn limited(address: SocketAddr, endpoint: SocketAddr, limits: Limits, settings: Settings) -> World {
     let mut one = destination(1, 1, &[(1, endpoint)]);
-    one.settings = settings;
-    let mut route = route(0, steer::CONNECTION, vec![one]);
-    Arc::make_mut(&mut route).limits = limits;
-    World::new(&plan(1, vec![listener(0, address, &[(Prefix::ANY, route)])])).await
+    one.destination.settings = settings;
+    let mut routed = route(0, steer::CONNECTION, vec![one]);
+    Arc::make_mut(&mut routed.route).limits = limits;
+    World::new(&plan(1, vec![listener(0, address, &[(Prefix::ANY, routed)])])).await
 }
 
 async fn answers(stream: &mut TcpStream) -> bool {

@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tcpshift_agent::connections::ConnectionFailure;
-use tcpshift_agent::plan::{EndpointAddress, Plan};
+use tcpshift_agent::plan::EndpointAddress;
 use tcpshift_common::decide::steer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
-use crate::world::{Reserved, World, destination, endpoint, reserve, simple, soon};
+use crate::world::{Planned, Reserved, World, destination_at, endpoint, reserve, simple, soon};
 
 /// A plan with one destination whose endpoints are unix sockets.
-fn towards(at: &Reserved, sockets: &[&str]) -> Arc<Plan> {
-    let placeholder = at.address;
-    let numbered: Vec<_> = (1..).zip(sockets).map(|(number, _)| (number, placeholder)).collect();
-    let mut one = destination(1, 1, &numbered);
-    for (endpoint, socket) in Arc::make_mut(&mut one.endpoints).iter_mut().zip(sockets) {
-        endpoint.address = EndpointAddress::Unix(Arc::from(*socket));
-    }
-    simple(1, at.address, steer::CONNECTION, vec![one])
+fn towards(at: &Reserved, sockets: &[&str]) -> Planned {
+    let numbered: Vec<_> = (1..).zip(sockets.iter().map(|socket| unix(socket))).collect();
+    simple(1, at.address, steer::CONNECTION, vec![destination_at(1, 1, &numbered)])
+}
+
+fn unix(socket: &str) -> EndpointAddress {
+    EndpointAddress::Unix(Arc::from(socket))
 }
 
 /// Answers the length of what it is sent, then all of it.
@@ -101,11 +100,8 @@ async fn a_unix_socket_that_is_not_there_or_not_served_refuses() {
     // Another endpoint of the destination takes over, of whatever kind.
     let live = endpoint(|mut stream| async move { stream.write_all(b"live").await.unwrap() }).await;
     let at = reserve("127.0.0.1");
-    let mut plan = towards(&at, &[&dead, &none]);
-    let listener = Arc::make_mut(&mut Arc::make_mut(&mut plan).listeners[0]);
-    Arc::make_mut(&mut Arc::make_mut(&mut listener.routes[0]).destinations[0].endpoints)[1].address =
-        live.address.into();
-    let world = World::new(&plan).await;
+    let both = destination_at(1, 1, &[(1, unix(&dead)), (2, live.address.into())]);
+    let world = World::new(&simple(1, at.address, steer::CONNECTION, vec![both])).await;
     for _ in 0..20 {
         let mut said = String::new();
         let mut client = soon(TcpStream::connect(at.address)).await.unwrap();

@@ -1,6 +1,6 @@
 //! A world for the proxy: plans made by hand, endpoints that do as told, ports that stay free.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,7 +9,10 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tcpshift_agent::connections::{Connections, DestinationCount};
 use tcpshift_agent::plan::weigh::{Layout, WeightTable};
-use tcpshift_agent::plan::{Destination, Endpoint, Limits, Listener, OnEmpty, Plan, Route, Settings, Unusable, Wish};
+use tcpshift_agent::plan::{
+    Chosen, Datapath, Destination, Endpoint, EndpointAddress, EndpointSet, Limits, Listener, LoadBalancer, OnEmpty,
+    Plan, Route, Sets, Settings, Unusable, Wish,
+};
 use tcpshift_agent::proxy::Proxy;
 use tcpshift_common::address::Prefix;
 use tcpshift_common::decide::{Steer, steer};
@@ -82,27 +85,68 @@ where
     Serving { address, task }
 }
 
-pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAddr)]) -> Destination {
+/// A destination, and its endpoints.
+pub(crate) struct Target {
+    pub(crate) destination: Destination,
+    pub(crate) set: EndpointSet,
+}
+
+/// Endpoint sets by number; that of a destination has the destination's number.
+type Numbered = BTreeMap<u32, EndpointSet>;
+
+/// A route, and the endpoints of its destinations.
+#[derive(Clone)]
+pub(crate) struct Routed {
+    pub(crate) route: Arc<Route>,
+    sets: Numbered,
+}
+
+/// A listener, and the endpoints of its routes.
+pub(crate) struct Opened {
+    listener: Arc<Listener>,
+    sets: Numbered,
+}
+
+/// A plan with its endpoint sets.
+#[derive(Clone)]
+pub(crate) struct Planned {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) sets: Arc<Sets>,
+}
+
+pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAddr)]) -> Target {
+    let endpoints: Vec<_> = endpoints.iter().map(|&(number, address)| (number, address.into())).collect();
+    destination_at(number, weight, &endpoints)
+}
+
+/// The same with endpoints of any kind.
+pub(crate) fn destination_at(number: u32, weight: u64, endpoints: &[(u32, EndpointAddress)]) -> Target {
     let mut upto = 0;
     let endpoints: Vec<Endpoint> = endpoints
         .iter()
-        .map(|&(number, address)| {
+        .map(|(number, address)| {
             upto += 1;
-            Endpoint { address: address.into(), decides: destination::EndpointFacts { number, weight: 1, upto } }
+            let number = *number;
+            Endpoint { address: address.clone(), decides: destination::EndpointFacts { number, weight: 1, upto } }
         })
         .collect();
-    Destination {
+    let destination = Destination {
         name: format!("echo:9000/v{number}"),
         host: "echo".to_owned(),
         subset: Some(format!("v{number}")),
         port: 9000,
+        number,
         target: number,
         weight,
         slots: 0,
         settings: Settings::default(),
+        choice: LoadBalancer::LeastRequest,
+        set: number,
+    };
+    let set = EndpointSet {
         unusable: endpoints.is_empty().then_some(Unusable::NoEndpoint),
         decides: destination::DestinationFacts {
-            number,
+            number: 0,
             endpoints: endpoints.len() as u32,
             weight: upto,
             policy: policy::LEAST_REQUEST,
@@ -111,17 +155,20 @@ pub(crate) fn destination(number: u32, weight: u64, endpoints: &[(u32, SocketAdd
         },
         endpoints: endpoints.into(),
         hashing: None,
-    }
+    };
+    Target { destination, set }
 }
 
-pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) -> Arc<Route> {
+pub(crate) fn route(number: u32, by: u32, targets: Vec<Target>) -> Routed {
+    let (mut destinations, sets): (Vec<_>, Numbered) =
+        targets.into_iter().map(|Target { destination, set }| (destination.clone(), (destination.set, set))).unzip();
     let layout = if by == steer::SEQUENCE { Layout::Sorted } else { Layout::Scattered };
     let weights: Vec<_> = destinations.iter().map(|one| (one.name.clone(), one.weight)).collect();
     let table = WeightTable::new(layout, &weights);
     for (destination, slots) in destinations.iter_mut().zip(table.shares()) {
         destination.slots = slots;
     }
-    Arc::new(Route {
+    let route = Route {
         kind: tcpshift_agent::route::kind::Kind::VirtualService,
         number,
         namespace: "default".to_owned(),
@@ -132,35 +179,35 @@ pub(crate) fn route(number: u32, by: u32, mut destinations: Vec<Destination>) ->
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
         asked: Wish::Auto,
+        chosen: Chosen { datapath: Some(Datapath::Proxy), ..Chosen::default() },
         destinations,
         table,
-    })
+    };
+    Routed { route: Arc::new(route), sets }
 }
 
 /// A listener whose routes are each for a set of clients.
-pub(crate) fn listener(number: u32, address: SocketAddr, routes: &[(Prefix, Arc<Route>)]) -> Arc<Listener> {
+pub(crate) fn listener(number: u32, address: SocketAddr, routes: &[(Prefix, Routed)]) -> Opened {
     let rules = routes.iter().zip(0..).map(|((source, _), route)| RuleRow::new(*source, Prefix::ANY, route)).collect();
-    let routes = routes.iter().map(|(_, route)| Arc::clone(route)).collect();
-    Arc::new(Listener { number, name: format!("default/gw:tcp-{number}"), address, rules, routes })
+    let sets = routes.iter().flat_map(|(_, routed)| routed.sets.clone()).collect();
+    let routes = routes.iter().map(|(_, routed)| Arc::clone(&routed.route)).collect();
+    let listener = Listener { number, name: format!("default/gw:tcp-{number}"), address, rules, routes };
+    Opened { listener: Arc::new(listener), sets }
 }
 
-pub(crate) fn plan(generation: u64, mut listeners: Vec<Arc<Listener>>) -> Arc<Plan> {
+pub(crate) fn plan(generation: u64, opened: Vec<Opened>) -> Planned {
+    let (mut listeners, numbered): (Vec<_>, Vec<_>) =
+        opened.into_iter().map(|Opened { listener, sets }| (listener, sets)).unzip();
     listeners.sort_by_key(|listener| listener.address);
-    Arc::new(Plan {
-        generation,
-        seed: 1,
-        listeners,
-        mesh: Vec::new(),
-        datapaths: BTreeMap::new(),
-        local: Vec::new(),
-        notes: Vec::new(),
-        names: BTreeSet::new(),
-    })
+    let mut numbered: Numbered = numbered.into_iter().flatten().collect();
+    let count = numbered.keys().next_back().map_or(0, |last| last + 1);
+    let sets: Sets = (0..count).map(|number| numbered.remove(&number).unwrap_or_default()).collect();
+    Planned { plan: Arc::new(Plan { generation, listeners, ..Plan::empty(1) }), sets: Arc::new(sets) }
 }
 
 /// One listener for everybody.
-pub(crate) fn simple(generation: u64, address: SocketAddr, by: u32, destinations: Vec<Destination>) -> Arc<Plan> {
-    plan(generation, vec![listener(0, address, &[(Prefix::ANY, route(0, by, destinations))])])
+pub(crate) fn simple(generation: u64, address: SocketAddr, by: u32, targets: Vec<Target>) -> Planned {
+    plan(generation, vec![listener(0, address, &[(Prefix::ANY, route(0, by, targets))])])
 }
 
 /// A proxy that obeys a plan.
@@ -170,12 +217,17 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn new(plan: &Arc<Plan>) -> Self {
+    pub(crate) async fn new(Planned { plan, sets }: &Planned) -> Self {
         let connections = Arc::new(Connections::default());
         let mut proxy = Proxy::start(&connections, 2, &[], None, 1 << 30).unwrap();
         assert_eq!(proxy.open(plan), []);
-        soon(proxy.publish(Arc::clone(plan))).await;
+        soon(proxy.publish(Arc::clone(plan), Arc::clone(sets))).await;
         Self { proxy, connections }
+    }
+
+    /// Puts a plan in force, with its sets.
+    pub(crate) async fn publish(&mut self, Planned { plan, sets }: Planned) {
+        soon(self.proxy.publish(plan, sets)).await;
     }
 
     /// A proxy with one listener whose connections all go to one endpoint.

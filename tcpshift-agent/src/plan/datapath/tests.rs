@@ -1,7 +1,6 @@
 //! What is chosen on which host, and what is said of it.
 
 use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tcpshift_common::address::{Prefix, family};
@@ -11,7 +10,7 @@ use tcpshift_common::destination;
 use super::*;
 use crate::plan::weigh::Layout;
 use crate::plan::{
-    Abilities, Endpoint, EndpointSet, Kind, Limits, Listener, LoadBalancer, OnEmpty, Settings, Unusable, WeightTable,
+    Abilities, Endpoint, EndpointSet, Kind, Limits, LoadBalancer, OnEmpty, Settings, Unusable, WeightTable,
 };
 
 const AT: &str = "127.0.0.1:9000";
@@ -32,7 +31,7 @@ impl Case {
         self.sets.push(set);
     }
 
-    fn choose(&self, site: &Site, host: &Host) -> Chosen {
+    fn choose(&self, site: &ServedAt, host: &Host) -> Chosen {
         choose(&self.route, &self.sets.iter().cloned().collect(), site, host)
     }
 }
@@ -83,7 +82,9 @@ fn route(asked: Wish, destinations: Vec<(Destination, EndpointSet)>) -> Case {
         table: WeightTable::new(Layout::Scattered, &[]),
     };
     let mut case = Case { route, sets: Vec::new() };
-    destinations.into_iter().for_each(|destination| case.push(destination));
+    for destination in destinations {
+        case.push(destination);
+    }
     case
 }
 
@@ -92,12 +93,12 @@ fn local(asked: Wish) -> Case {
 }
 
 /// At a Gateway that listens at every address.
-fn at_gateway() -> Site {
-    Site { listener: Some(Ipv6Addr::UNSPECIFIED.into()), withheld: false, excess: None }
+fn at_gateway() -> ServedAt {
+    ServedAt { listener: Some(Ipv6Addr::UNSPECIFIED.into()), withheld: false, excess: None }
 }
 
-fn in_mesh() -> Site {
-    Site::in_mesh(None)
+fn in_mesh() -> ServedAt {
+    ServedAt::in_mesh(None)
 }
 
 fn listening() -> Host {
@@ -127,7 +128,7 @@ fn incapable(host: Host) -> Host {
 }
 
 #[track_caller]
-fn assert_chosen(case: &Case, site: &Site, host: &Host, datapath: Option<Datapath>, only: bool, reason: &str) {
+fn assert_chosen(case: &Case, site: &ServedAt, host: &Host, datapath: Option<Datapath>, only: bool, reason: &str) {
     let chosen = case.choose(site, host);
     assert_eq!((chosen.datapath, chosen.only, chosen.reason.as_str()), (datapath, only, reason));
 }
@@ -185,7 +186,7 @@ fn an_endpoint_that_nothing_is_known_of_is_silent() {
 #[test]
 fn what_comes_to_an_address_that_is_not_served_is_left_alone() {
     let why = "its listener is not served";
-    let site = Site { withheld: true, ..at_gateway() };
+    let site = ServedAt { withheld: true, ..at_gateway() };
     for asked in [Wish::Auto, Wish::Proxy, Wish::Connect, Wish::Lookup] {
         assert_chosen(&local(asked), &site, &listening(), Some(Datapath::Proxy), false, why);
         assert_chosen(&local(asked), &site, &incapable(listening()), Some(Datapath::Proxy), false, why);
@@ -229,20 +230,16 @@ fn more_rules_than_programs_look_at_are_carried_only_if_no_other_datapath_is_ask
     let rules = vec![RuleRow::new(Prefix::ANY, Prefix::ANY, 0); layout::RULES as usize + 1];
     let why = "its listener has more than 256 rules";
     assert_eq!((excess(&rules).as_deref(), excess(&rules[1..])), (Some(why), None));
-    let gateway = Site { excess: excess(&rules), ..at_gateway() };
+    let gateway = ServedAt { excess: excess(&rules), ..at_gateway() };
     assert_chosen(&local(Wish::Auto), &gateway, &all, Some(Datapath::Proxy), false, why);
     assert_chosen(&local(Wish::Proxy), &gateway, &all, Some(Datapath::Proxy), false, "asked for");
-    let mesh = Site::in_mesh(excess(&rules));
+    let mesh = ServedAt::in_mesh(excess(&rules));
     assert_chosen(&local(Wish::Auto), &mesh, &all, None, false, why);
     for asked in [Wish::Connect, Wish::Lookup] {
         assert_chosen(&local(asked), &gateway, &all, None, true, why);
         let chosen = local(asked).choose(&gateway, &all);
-        let routes = vec![Arc::new(Route { chosen, ..local(asked).route })];
-        let (name, address) = ("gate".to_owned(), "[::]:31400".parse().unwrap());
-        let listener = Listener { number: 0, name, address, rules: rules.clone(), routes };
-        let plan = Plan { listeners: vec![listener.into()], ..Plan::empty(1) };
-        let said: Vec<_> = refusals(&plan).map(|(_, said)| said).collect();
-        assert_eq!(said, [format!("VirtualService default/r: its connections are refused: {why}")]);
+        let said = refusal(&Route { chosen, ..local(asked).route });
+        assert_eq!(said, Some(format!("VirtualService default/r: its connections are refused: {why}")));
         assert_chosen(&local(asked), &mesh, &all, None, true, why);
     }
 }
@@ -263,7 +260,7 @@ fn who_listens_does_not_matter_where_that_decides_nothing() {
 /// Datapath, the family of clients who are steered, and why, of a route at a gateway's address.
 fn steered(at: &str, case: &Case) -> (Option<Datapath>, u32, String) {
     let address: SocketAddr = at.parse().unwrap();
-    let site = Site { listener: Some(address.ip()), ..at_gateway() };
+    let site = ServedAt { listener: Some(address.ip()), ..at_gateway() };
     let Chosen { datapath, family, reason, .. } = case.choose(&site, &listening());
     (datapath, family, reason)
 }

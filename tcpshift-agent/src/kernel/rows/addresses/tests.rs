@@ -30,7 +30,7 @@ fn a_route() -> Route {
         steer: Steer { by: steer::CONNECTION, v4_bits: 0, v6_bits: 0 },
         on_empty: OnEmpty::Refuse,
         limits: Limits::default(),
-        asked: Asked::Auto,
+        asked: Wish::Auto,
         chosen: Chosen::default(),
         destinations: Vec::new(),
         table: WeightTable::new(Layout::Scattered, &[]),
