@@ -71,10 +71,7 @@ fn of_field(field: &Field, before: &str) -> BTreeSet<String> {
         Shape::List(Shape::Message(fields)) => (honoured(fields, &format!("{path}[].")), true),
         _ => (BTreeSet::new(), false),
     };
-    match inside.is_empty() {
-        true if !of_item => BTreeSet::from([path]),
-        _ => inside,
-    }
+    if inside.is_empty() && !of_item { BTreeSet::from([path]) } else { inside }
 }
 
 /// The text below a heading of the second level.
