@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tcpshift_agent::route::kind::Kind;
-use tcpshift_agent::route::schema::{Field, Honoured, Shape, document, kubernetes, policy};
+use tcpshift_agent::route::schema::{FieldSchema, Honoured, Shape, document, kubernetes, policy};
 
 use super::pages;
 
@@ -35,10 +35,10 @@ fn sections() -> Vec<(&'static str, BTreeSet<String>)> {
     ];
     for kind in Kind::ALL {
         let Shape::Message(fields) = document::shape(kind) else { panic!("{} is no message", kind.name()) };
-        let own: Vec<&Field> =
+        let own: Vec<&FieldSchema> =
             fields.iter().filter(|field| !["apiVersion", "kind", "metadata"].contains(&field.name)).collect();
         let found = match own[..] {
-            [Field { name: "spec", shape: Shape::Message(spec), .. }] => honoured(spec, ""),
+            [FieldSchema { name: "spec", shape: Shape::Message(spec), .. }] => honoured(spec, ""),
             _ => own.iter().flat_map(|field| of_field(field, "")).collect(),
         };
         let heading = if kind == Kind::GatewayApiGateway { "Gateway of the Gateway API" } else { kind.name() };
@@ -47,12 +47,12 @@ fn sections() -> Vec<(&'static str, BTreeSet<String>)> {
     sections
 }
 
-fn honoured(fields: &[Field], before: &str) -> BTreeSet<String> {
+fn honoured(fields: &[FieldSchema], before: &str) -> BTreeSet<String> {
     fields.iter().flat_map(|field| of_field(field, before)).collect()
 }
 
 /// The paths of a field's honoured leaves.
-fn of_field(field: &Field, before: &str) -> BTreeSet<String> {
+fn of_field(field: &FieldSchema, before: &str) -> BTreeSet<String> {
     if !matches!(field.honoured, Honoured::Yes) {
         return BTreeSet::new();
     }

@@ -12,4 +12,3 @@ mod examples;
 mod fields;
 mod manual;
 mod pages;
-mod reference;

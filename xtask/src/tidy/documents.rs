@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::source::Source;
+use crate::source::SourceFile;
 
 /// README is read by somebody who does not know yet whether to go on.
 const README_LINES: usize = 160;
@@ -20,7 +20,7 @@ const UNDERSCORES: usize = 3;
 type Texts = BTreeMap<String, String>;
 
 /// Every problem of the documents of a workspace.
-pub(super) fn documents(workspace: &Path, sources: &[Source]) -> Result<Vec<String>> {
+pub(super) fn documents(workspace: &Path, sources: &[SourceFile]) -> Result<Vec<String>> {
     let mut texts = Texts::new();
     collect(workspace, workspace, &mut texts)?;
     let is_there = |path: &str| workspace.join(path).exists();
@@ -154,14 +154,15 @@ fn long_readme(text: &str) -> Option<String> {
 }
 
 /// Tests that a document names and that no source has.
-fn unproven(texts: &Texts, sources: &[Source]) -> Vec<String> {
+fn unproven(texts: &Texts, sources: &[SourceFile]) -> Vec<String> {
     let functions: BTreeSet<&str> = sources.iter().flat_map(functions).collect();
     let mut problems = Vec::new();
     for path in PROVEN {
         for (index, line) in texts.get(path).map_or("", String::as_str).lines().enumerate() {
             for code in line.split('`').skip(1).step_by(2) {
                 let name = code.rsplit("::").next().unwrap_or(code);
-                let is_name = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+                let is_name =
+                    name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
                 if is_name && name.matches('_').count() >= UNDERSCORES && !functions.contains(name) {
                     problems.push(format!("{path}:{}: there is no test {name}", index + 1));
                 }
@@ -172,7 +173,7 @@ fn unproven(texts: &Texts, sources: &[Source]) -> Vec<String> {
 }
 
 /// The names of a file's functions.
-fn functions(source: &Source) -> impl Iterator<Item = &str> {
+fn functions(source: &SourceFile) -> impl Iterator<Item = &str> {
     let words: Vec<&str> = source.words().map(|(_, word)| word).collect();
     let pairs: Vec<&str> = words.windows(2).filter(|pair| pair[0] == "fn").map(|pair| pair[1]).collect();
     pairs.into_iter()
@@ -215,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_test_that_is_named_has_to_exist() {
-        let sources = [Source::new("a/src/b.rs", "//! Says it.\nfn it_is_so_indeed() {}\n")];
+        let sources = [SourceFile::new("a/src/b.rs", "//! Says it.\nfn it_is_so_indeed() {}\n")];
         let texts = |text: &str| Texts::from([("docs/limits.md".to_owned(), text.to_owned())]);
         assert!(
             unproven(&texts("`it_is_so_indeed` `a::it_is_so_indeed` `max_memory` `x.a_b_c_d`"), &sources).is_empty()
