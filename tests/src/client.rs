@@ -11,7 +11,7 @@ use crate::noise::{Mark, Noise};
 use crate::until::patient;
 
 /// The port of the example's Gateway, over IPv4.
-pub const GATEWAY: &str = "127.0.0.1:31400";
+pub const ENTRANCE: &str = "127.0.0.1:31400";
 
 /// No answer takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::steer::{await_counted, ground};
+use crate::steer::{await_counted, base};
 use crate::streams;
 use crate::until::{patient, seconds};
 
@@ -21,7 +21,7 @@ pub(super) fn bytes(case: &Case<'_>) -> Found {
     let address = SocketAddr::new(host.parse().expect("an address"), PORT).to_string();
     let (_server, seen) = streams::server(&address);
     let agent = case.start();
-    agent.post(&(ground(&[("v1", host, PORT), ("v2", host, 9002)]) + &case.weights([100, 0])));
+    agent.post(base(&[("v1", host, PORT), ("v2", host, 9002)]) + case.weights([100, 0]));
     case.assert_datapath(&agent);
     let (sent, received) = case.clients().stream(case.address(), ROUNDS);
     for _ in 0..ROUNDS {

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use crate::agent::Agent;
 use crate::crowd::Place;
 use crate::echo::tcp_echo;
+use crate::objects::{Object, Objects, VirtualService};
 use crate::process::Process;
 use crate::steer::{
-    ENTRANCE, ENTRANCE6, GATEWAY, MESH, SERVICE, SERVICE6, await_datapath, datapath, ground, own_addresses, route,
+    ENTRANCE, ENTRANCE6, GATEWAY_ROUTE, MESH_ROUTE, SERVICE, SERVICE6, await_datapath, base, datapath, own_addresses,
+    route,
 };
 use crate::world::World;
 
@@ -56,11 +58,11 @@ impl<'a> Case<'a> {
 
     /// The name of the route.
     pub(super) fn route(&self) -> &'static str {
-        if self.way == Way::Connect { MESH } else { GATEWAY }
+        if self.way == Way::Connect { MESH_ROUTE } else { GATEWAY_ROUTE }
     }
 
     /// The route, with weights of v1 and v2.
-    pub(super) fn weights(&self, weights: [u32; 2]) -> String {
+    pub(super) fn weights(&self, weights: [u32; 2]) -> Object<VirtualService> {
         route(self.route(), weights)
     }
 
@@ -70,8 +72,8 @@ impl<'a> Case<'a> {
     }
 
     /// All objects.
-    pub(super) fn objects(&self, weights: [u32; 2]) -> String {
-        ground(&[("v1", self.host(), 9001), ("v2", self.host(), 9002)]) + &self.weights(weights)
+    pub(super) fn objects(&self, weights: [u32; 2]) -> Objects {
+        base(&[("v1", self.host(), 9001), ("v2", self.host(), 9002)]) + self.weights(weights)
     }
 
     /// The servers of both versions, `one` and `two`.
@@ -110,7 +112,7 @@ impl<'a> Case<'a> {
     #[track_caller]
     pub(super) fn served(&self, weights: [u32; 2]) -> (Agent<'a>, [Process; 2]) {
         let (versions, agent) = (self.versions(), self.start());
-        agent.post(&self.objects(weights));
+        agent.post(self.objects(weights));
         self.assert_datapath(&agent);
         (agent, versions)
     }

@@ -65,7 +65,7 @@ pub(super) fn edits(case: &Case<'_>) -> Found {
     for edit in 1..=EDITS {
         let v2 = weight(edit);
         if edit % 2 == 0 {
-            agent.post(&case.weights([100 - v2, v2]));
+            agent.post(case.weights([100 - v2, v2]));
             continue;
         }
         let name = case.route().trim_start_matches("default/");
@@ -97,7 +97,7 @@ pub(super) fn kill(case: &Case<'_>) -> Found {
         scope.spawn(|| {
             for edit in 1.. {
                 let v2 = weight(edit);
-                let text = documents(&route(name, [100 - v2, v2]));
+                let text = documents(route(name, [100 - v2, v2]));
                 // It fails when the agent is dead.
                 match request(&socket, "POST", "/v1/apply", Some(&text)) {
                     Ok(answer) if answer.status == 200 => acknowledged.store(edit, Ordering::Relaxed),
@@ -162,7 +162,7 @@ pub(super) fn takeover(case: &Case<'_>) -> Found {
     assert_eq!(unharmed("live connections", live), LIVE);
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "exit code of the old agent: {}", agent.log());
     assert_split(&case.tally(SHARE), 0.5);
-    successor.post(&case.weights([0, 100]));
+    successor.post(case.weights([0, 100]));
     assert_only("all to v2", &case.tally(ORPHANS), "two");
     case.keep(successor);
     Found::right(format!("{LIVE} live connections and {passing} new ones, none refused or reset"))

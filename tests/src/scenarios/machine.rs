@@ -93,7 +93,7 @@ pub(super) fn short(case: &Case<'_>) -> Found {
 
 pub(super) fn auto(case: &Case<'_>) -> Found {
     let _versions = case.versions();
-    let file = case.world.write("all.yaml", case.objects([50, 50]));
+    let file = case.world.write("all.yaml", case.objects([50, 50]).to_string());
     let options = case.options().into_iter().map(OsString::from).chain([file.into_os_string()]).collect::<Vec<_>>();
     let program = command(built("tcpshift-agent"));
     let began = Instant::now();

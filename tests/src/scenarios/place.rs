@@ -4,7 +4,7 @@ use crate::crowd::Place;
 use crate::echo::tcp_echo;
 use crate::neighbour::Neighbour;
 use crate::share::assert_share;
-use crate::steer::{ENTRANCE, ENTRANCE6, GATEWAY, ONE, assert_split, await_counted, datapath, ground};
+use crate::steer::{ENTRANCE, ENTRANCE6, GATEWAY_ROUTE, ONE, assert_split, await_counted, base, datapath};
 
 use super::case::Case;
 use super::{Found, Way};
@@ -20,7 +20,7 @@ pub(super) fn neighbour(case: &Case<'_>) -> Found {
     for address in ways {
         assert_split(&neighbour.place().tally(address, SOME), 0.2);
     }
-    await_counted(&agent, GATEWAY, (ways.len() * SOME) as u64, 0);
+    await_counted(&agent, GATEWAY_ROUTE, (ways.len() * SOME) as u64, 0);
     case.assert_datapath(&agent);
     let steered = agent.status().assignment.steered;
     let expected = if case.way == Way::Lookup { ways.len() * SOME } else { 0 };
@@ -34,13 +34,13 @@ pub(super) fn neighbour(case: &Case<'_>) -> Found {
 pub(super) fn everywhere(case: &Case<'_>) -> Found {
     let _versions = [tcp_echo(case.world, "9001", "one", "::"), tcp_echo(case.world, "9002", "two", "::")];
     let agent = case.start();
-    agent.post(&case.objects([80, 20]));
-    let (by, reason) = datapath(&agent, GATEWAY);
+    agent.post(case.objects([80, 20]));
+    let (by, reason) = datapath(&agent, GATEWAY_ROUTE);
     assert!(by == "lookup", "connections go by {by}: {reason}");
     for address in [ENTRANCE, ENTRANCE6] {
         assert_split(&Place::Here.tally(address, SOME), 0.2);
     }
-    await_counted(&agent, GATEWAY, 2 * SOME as u64, 0);
+    await_counted(&agent, GATEWAY_ROUTE, 2 * SOME as u64, 0);
     let steered = agent.status().assignment.steered;
     assert_eq!(steered, SOME as u64, "connections that were steered");
     case.keep(agent);
@@ -51,12 +51,12 @@ pub(super) fn refused(case: &Case<'_>) -> Found {
     let _one = tcp_echo(case.world, "9001", "one", "127.0.0.1");
     let mut two = tcp_echo(case.world, "9002", "two", "127.0.0.1");
     let agent = case.start();
-    agent.post(&case.objects([70, 30]));
+    agent.post(case.objects([70, 30]));
     case.assert_datapath(&agent);
     match case.way {
         // A version without an endpoint.
         Way::Connect => {
-            agent.post(&ground(&[ONE]));
+            agent.post(base(&[ONE]));
         }
         // A version whose server is gone. Without an endpoint, the route would be carried.
         Way::Lookup | Way::Proxy => two.kill(),

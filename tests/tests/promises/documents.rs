@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use tcpshift_tests::agent::{Agent, socket_word};
-use tcpshift_tests::client::{GATEWAY, refused};
+use tcpshift_tests::client::{ENTRANCE, refused};
 use tcpshift_tests::echo::both_versions;
+use tcpshift_tests::example::example_file;
 use tcpshift_tests::process::{built, run};
-use tcpshift_tests::routes::example;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
@@ -32,7 +32,7 @@ fn the_task_of_the_readme_goes_as_it_is_written() {
     let _agent = Agent::start(&world, &USUAL);
     let count = walk(&world, "README.md");
     assert!(count >= 10, "README.md shows only {count} commands");
-    assert!(refused(GATEWAY), "all is deleted, and the port is open");
+    assert!(refused(ENTRANCE), "all is deleted, and the port is open");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_shift_prints_what_the_documents_show() {
     let _versions = both_versions(&world);
     let agent = Agent::start(&world, &USUAL);
     for file in ["services.yaml", "workload-entries.yaml", "all-v1.yaml"] {
-        agent.apply_file(&example(file));
+        agent.apply_file(&example_file(file));
     }
     assert!(walk(&world, "docs/operations.md") >= 1);
 }
@@ -52,7 +52,7 @@ fn bpftool_prints_what_the_documents_show() {
     let _versions = both_versions(&world);
     let agent = Agent::start(&world, &USUAL);
     for file in ["services.yaml", "workload-entries.yaml", "all-v1.yaml", "20-v2.yaml"] {
-        agent.apply_file(&example(file));
+        agent.apply_file(&example_file(file));
     }
     assert!(walk(&world, "docs/bpf.md") >= 2);
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 use rustix::process::Signal;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, ask};
-use tcpshift_tests::routes::{example, ground, route, together};
+use tcpshift_tests::client::{ENTRANCE, ask};
+use tcpshift_tests::example::{base, example_file, route};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
@@ -15,7 +15,7 @@ use crate::takeover::program;
 
 fn frozen(world: &World) -> Agent<'_> {
     let mut agent = Agent::start::<&str>(world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     agent.process().signal(Signal::STOP);
     agent
 }
@@ -25,7 +25,7 @@ fn every_command_ends_and_says_which_process_stands_still() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     let mut agent = frozen(&world);
-    let file = example("20-v2.yaml");
+    let file = example_file("20-v2.yaml");
     let (file, socket) = (file.to_str().unwrap(), format!("unix:{}", agent.socket().display()));
     for words in [
         &["status"][..],
@@ -60,7 +60,7 @@ fn every_command_ends_and_says_which_process_stands_still() {
     agent.cli(&["status", "--timeout", "100ms"]).expect(1).complains("queue of its socket is full");
     drop(waiting);
     agent.process().signal(Signal::CONT);
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
     agent.cli(&["status"]).expect(0);
 }
 
@@ -76,7 +76,7 @@ fn who_would_take_over_from_it_ends_and_it_goes_on_afterwards() {
     let said = format!("(pid {}) does not answer within 500ms", agent.pid());
     assert!(successor.log().contains(&said), "{}", successor.log());
     agent.process().signal(Signal::CONT);
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
     agent.cli(&["shift", "vs/tcp-echo", "v1=100"]).expect(0);
 }
 

@@ -7,8 +7,8 @@ use std::thread::scope;
 use std::time::{Duration, Instant};
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, connect};
-use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::client::{ENTRANCE, connect};
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::server::listen;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -18,7 +18,7 @@ const MOST: u64 = 16;
 
 fn served(world: &World) -> Agent<'_> {
     let agent = Agent::start(world, &["--datapath", "proxy", "--max-memory", &format!("{MOST}M")]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     agent
 }
 
@@ -52,7 +52,7 @@ fn many_that_pour_at_a_server_that_does_not_read_hold_no_more_than_the_bound_and
     let accepted = not_reading();
     let agent = served(&world);
     let before = agent.megabytes();
-    let clients: Vec<_> = (0..400).map(|_| connect(GATEWAY).unwrap()).collect();
+    let clients: Vec<_> = (0..400).map(|_| connect(ENTRANCE).unwrap()).collect();
     let servers: Vec<_> = clients.iter().map(|_| accepted.recv_timeout(seconds(10)).unwrap()).collect();
     let taken = pour(&clients);
     // Without a bound 400 buffers of 256 KiB are 100 MiB.
@@ -76,7 +76,7 @@ fn connections_beyond_the_bound_are_refused_counted_and_said_once() {
     let world = World::new();
     let accepted = not_reading();
     let agent = served(&world);
-    let mut clients: Vec<_> = (0..1_100).map(|_| connect(GATEWAY).unwrap()).collect();
+    let mut clients: Vec<_> = (0..1_100).map(|_| connect(ENTRANCE).unwrap()).collect();
     let refused = || {
         let trouble = agent.status().trouble;
         trouble.iter().find(|one| one.reason.contains("memory")).map_or(0, |one| one.count)
@@ -95,6 +95,6 @@ fn connections_beyond_the_bound_are_refused_counted_and_said_once() {
     drop(servers);
     until_so("connections are let in again", seconds(10), || {
         let before = refused();
-        connect(GATEWAY).is_ok() && refused() == before
+        connect(ENTRANCE).is_ok() && refused() == before
     });
 }

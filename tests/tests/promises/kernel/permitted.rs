@@ -7,10 +7,10 @@ use std::process::Command;
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet};
 use tcpshift_agent::trust::rights;
 use tcpshift_tests::agent::{Agent, cli};
-use tcpshift_tests::client::{GATEWAY, answers, ask};
+use tcpshift_tests::client::{ENTRANCE, answers, ask};
+use tcpshift_tests::example::{base, route, route_of, rule};
 use tcpshift_tests::maps::{attached, bpftool, ours, path, pinned};
 use tcpshift_tests::process::{built, command};
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::{PINS, World};
@@ -69,8 +69,8 @@ fn three_capabilities_suffice_and_two_are_given_up() {
     let launcher = limited(NEEDED.iter().map(|(name, _)| *name));
     let mut agent = Agent::launch(&world, "agent", launcher, &KERNEL).ready();
     for edit in 1..=20 {
-        agent.apply(&together(&[&ground(), &route(&[("v1", edit)])]));
-        assert_eq!(ask(GATEWAY).unwrap(), "one");
+        agent.apply(base() + route(&[("v1", edit)]));
+        assert_eq!(ask(ENTRANCE).unwrap(), "one");
     }
     assert_eq!(assigned(&agent), (20, 0));
     for (set, kept) in [("CapEff", 1 << 39), ("CapPrm", 1 << 39), ("CapInh", 0), ("CapAmb", 0)] {
@@ -138,8 +138,8 @@ fn each_capability_that_is_missing_is_named() {
         let log = refused(Agent::launch(&world, "agent", launcher(), &KERNEL));
         assert!(log.contains(&format!("lacks {name};")), "{log}");
         let mut agent = by_itself(Agent::launch(&world, "agent", launcher(), &AUTO), &name);
-        agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-        assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+        agent.apply(base() + route(&[("v1", 1)]));
+        assert_eq!(answers(ENTRANCE, 5), ["one"; 5]);
         assert_eq!((pinned(&world).len(), attached(&world).len()), (0, 0));
         agent.process().kill();
     }
@@ -150,16 +150,17 @@ fn a_second_agent_is_refused_or_decides_for_itself() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     let first = start(&world);
-    first.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    first.apply(base() + route(&[("v1", 1)]));
     let before = pinned(&world);
     let who = format!("process {}", first.pid());
     let program = || command(built("tcpshift-agent"));
     let log = refused(Agent::launch(&world, "second", program(), &KERNEL));
     assert!(log.contains(&who), "{log}");
     let second = by_itself(Agent::launch(&world, "second", program(), &AUTO), &who);
-    second.apply(&together(&[&ground(), &route(&[("v1", 1)])]).replace("31400", "31401"));
+    let elsewhere = route_of([rule(&[("v1", 1)]).when("port", 31_401)]);
+    second.apply(base().set("Gateway/tcp-echo-gateway", "spec.servers[0].port.number", 31_401) + elsewhere);
     assert_eq!(answers("127.0.0.1:31401", 5), ["one"; 5]);
-    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    assert_eq!(answers(ENTRANCE, 5), ["one"; 5]);
     assert_eq!(assigned(&first), (5, 0));
     drop(second);
     assert_eq!(pinned(&world), before);
@@ -190,8 +191,8 @@ fn assert_refused(world: &World, words: &[&str]) {
     }
     let agent = by_itself(Agent::launch(world, "agent", program(), &AUTO), words[0]);
     let _server = Server::named("127.0.0.1:9000", "one");
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    agent.apply(base() + route(&[("v1", 1)]));
+    assert_eq!(answers(ENTRANCE, 5), ["one"; 5]);
     drop(agent);
     assert!(before.iter().all(|name| pinned(world).contains(name)), "{before:?} was there, and is {:?}", pinned(world));
     assert_eq!(attached(world).len(), 0);

@@ -1,14 +1,14 @@
 //! What `bpftool` shows of routes is what the route file says, before and after every edit, and whole at any moment.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde_json::{Value, json};
 use tcpshift_common::SLOTS;
 use tcpshift_tests::admin::{documents, request};
 use tcpshift_tests::agent::Agent;
+use tcpshift_tests::example::{entry, example_objects, route_of, rule};
 use tcpshift_tests::maps::{dump, ours, pinned};
-use tcpshift_tests::routes::{entry, example_text, rule, rules, together};
+use tcpshift_tests::objects::{Object, Objects, VirtualService, destination_rule, gateway};
 use tcpshift_tests::world::World;
 
 use super::start;
@@ -24,35 +24,28 @@ const SUBSETS: [(&str, &[&str]); 3] =
 type Row = (String, String, String, u64, u64);
 
 /// Service, endpoints, listeners and subsets.
-fn ground() -> String {
-    let mut gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: tcp-echo-gateway}\n\
-                       spec:\n  selector: {istio: ingressgateway}\n  servers:\n"
-        .to_owned();
-    for port in PORTS {
-        writeln!(gateway, "  - {{port: {{number: {port}, name: tcp-{port}, protocol: TCP}}, hosts: [\"*\"]}}").unwrap();
-    }
-    let mut subsets = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: tcp-echo}\n\
-                       spec:\n  host: tcp-echo\n  subsets:\n"
-        .to_owned();
-    let mut entries = Vec::new();
+fn base() -> Objects {
+    let gateway = gateway("tcp-echo-gateway").ports(PORTS);
+    let mut subsets = destination_rule("tcp-echo", "tcp-echo");
+    let mut entries = Objects::default();
     for (subset, addresses) in SUBSETS {
-        writeln!(subsets, "  - {{name: {subset}, labels: {{version: {subset}}}}}").unwrap();
+        subsets = subsets.subset(subset);
         for (number, address) in addresses.iter().enumerate() {
-            entries.push(entry(&format!("{subset}-{number}"), subset, address, 9100));
+            entries = entries + entry(&format!("{subset}-{number}"), subset, address, 9100);
         }
     }
-    let entries = together(&entries.iter().map(String::as_str).collect::<Vec<_>>());
-    together(&[&example_text("services.yaml"), &entries, &gateway, &subsets])
+    example_objects("services.yaml") + entries + gateway + subsets
 }
 
 /// Two rules of one route, at different ports.
-fn two_rules(first: &[(&str, u32)], second: &[(&str, u32)]) -> String {
-    rules(&[], &[&rule("port: 31400", first), &rule("port: 31401", second)])
+fn two_rules(first: &[(&str, u32)], second: &[(&str, u32)]) -> Object<VirtualService> {
+    route_of([rule(first).when("port", 31_400), rule(second).when("port", 31_401)])
 }
 
 /// A route of its own at the third port.
-fn other(weights: &[(&str, u32)]) -> String {
-    rules(&[("steer-by", "sequence")], &[&rule("port: 31402", weights)]).replace("name: tcp-echo\n", "name: other\n")
+fn other(weights: &[(&str, u32)]) -> Object<VirtualService> {
+    let route = route_of([rule(weights).when("port", 31_402)]).named("other");
+    route.annotation("tcpshift.io/steer-by", "sequence")
 }
 
 fn text(value: &Value) -> String {
@@ -150,13 +143,12 @@ fn what_bpftool_shows_is_the_route_file() {
     let world = World::new();
     let agent = start(&world);
     assert_shown(&world, &agent, &[]);
-    agent.apply(&ground());
+    agent.apply(base());
     assert_shown(&world, &agent, &[]);
 
-    agent.apply(&together(&[
-        &two_rules(&[("v1", 80), ("v2", 20)], &[("v1", 0), ("v2", 100)]),
-        &other(&[("v1", 50), ("v2", 30), ("v3", 20)]),
-    ]));
+    agent.apply(
+        two_rules(&[("v1", 80), ("v2", 20)], &[("v1", 0), ("v2", 100)]) + other(&[("v1", 50), ("v2", 30), ("v3", 20)]),
+    );
     let second: Expected<'_> = (31_401, "tcp-echo#1", &[("v1", 0, 0), ("v2", 100, 10_000)]);
     let third: Expected<'_> = (31_402, "other", &[("v1", 50, 5_000), ("v2", 30, 3_000), ("v3", 20, 2_000)]);
     assert_shown(&world, &agent, &[(31_400, "tcp-echo", &[("v1", 80, 8_000), ("v2", 20, 2_000)]), second, third]);
@@ -165,14 +157,14 @@ fn what_bpftool_shows_is_the_route_file() {
     assert_shown(&world, &agent, &[(31_400, "tcp-echo", &[("v1", 70, 7_000), ("v2", 30, 3_000)]), second, third]);
 
     // Weights need not sum up to a hundred, destinations come and go, and one alone has all.
-    agent.apply(&two_rules(&[("v3", 1), ("v1", 2), ("v2", 5)], &[("v3", 7)]));
+    agent.apply(two_rules(&[("v3", 1), ("v1", 2), ("v2", 5)], &[("v3", 7)]));
     let first: Expected<'_> = (31_400, "tcp-echo", &[("v3", 1, 1_250), ("v1", 2, 2_500), ("v2", 5, 6_250)]);
     assert_shown(&world, &agent, &[first, (31_401, "tcp-echo#1", &[("v3", 7, 10_000)]), third]);
 
     agent.cli(&["delete", "vs", "other"]).expect(0);
     assert_shown(&world, &agent, &[first, (31_401, "tcp-echo#1", &[("v3", 7, 10_000)])]);
     // A number that is free again, and an endpoint that goes: shares stay as they are.
-    agent.apply(&other(&[("v1", 100), ("v2", 0)]));
+    agent.apply(other(&[("v1", 100), ("v2", 0)]));
     agent.cli(&["delete", "we", "v1-1"]).expect(0);
     let third: Expected<'_> = (31_402, "other", &[("v1", 100, 10_000), ("v2", 0, 0)]);
     assert_shown(&world, &agent, &[first, (31_401, "tcp-echo#1", &[("v3", 7, 10_000)]), third]);
@@ -210,8 +202,8 @@ fn no_table_is_ever_seen_half_written() {
             _ => other(&[("v2", 1 + v2), ("v3", 5)]),
         }
     };
-    agent.apply(&ground());
-    agent.apply(&together(&[&edited(0), &edited(2)]));
+    agent.apply(base());
+    agent.apply(edited(0) + edited(2));
     let numbers: Vec<u64> = destinations(&world).iter().map(|row| number(&row["route_number"])).collect();
     let (socket, mut looks) = (agent.socket(), 0);
     std::thread::scope(|scope| {
@@ -222,7 +214,7 @@ fn no_table_is_ever_seen_half_written() {
                     let shift = json!({ "object": { "kind": "vs", "name": "other" }, "shares": shares });
                     request(&socket, "POST", "/v1/shift", Some(&shift))
                 } else {
-                    request(&socket, "POST", "/v1/apply", Some(&documents(&edited(edit))))
+                    request(&socket, "POST", "/v1/apply", Some(&documents(edited(edit))))
                 };
                 let answer = answer.unwrap();
                 assert_eq!(answer.status, 200, "edit {edit}: {}", answer.body);

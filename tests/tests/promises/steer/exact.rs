@@ -15,7 +15,7 @@ use tcpshift_tests::server::{Server, reset};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
-use super::{ENTRANCE, GATEWAY, MESH, SERVICE, await_datapath, ground, inside, route, start};
+use super::{ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, SERVICE, await_datapath, base, inside, route, start};
 
 /// How a connection goes, as the first byte of what a client sends says it: the server answers with twice as many bytes.
 const WAYS: [u8; 6] = *b"abcdef";
@@ -103,13 +103,13 @@ fn bytes_of_connections_that_are_handed_over() {
     let world = World::new();
     let _server = server("127.0.0.1:9001");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[("v1", "127.0.0.1", 9001)]) + &route(GATEWAY, [100, 0])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[("v1", "127.0.0.1", 9001)]) + route(GATEWAY_ROUTE, [100, 0]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let (mut sent, mut received) = (0, 0);
     for (opened, way) in (1..).zip(WAYS.into_iter().chain(WAYS)) {
         let (more_sent, more_received) = converse(connect(ENTRANCE).unwrap(), way);
         (sent, received) = (sent + more_sent, received + more_received);
-        assert_eq!(counted(&agent, GATEWAY, opened), (sent, received), "{}", char::from(way));
+        assert_eq!(counted(&agent, GATEWAY_ROUTE, opened), (sent, received), "{}", char::from(way));
     }
 }
 
@@ -141,8 +141,8 @@ fn bytes_of_connections_that_are_pointed_at_an_endpoint() {
     let world = World::new();
     let _server = server("127.0.0.1:9001");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[("v1", "127.0.0.1", 9001)]) + &route(MESH, [100, 0])));
-    await_datapath(&agent, MESH, "connect");
+    agent.apply(base(&[("v1", "127.0.0.1", 9001)]) + route(MESH_ROUTE, [100, 0]));
+    await_datapath(&agent, MESH_ROUTE, "connect");
     let place: Place<'_> = inside(&world);
     let (host, port) = SERVICE.split_once(':').unwrap();
     let (mut sent, mut received) = (0, 0);
@@ -153,7 +153,7 @@ fn bytes_of_connections_that_are_pointed_at_an_endpoint() {
         run(client, b"", seconds(20)).expect(0);
         sent += SENT as u64 + u64::from(way == b'f');
         received += 2 * SENT as u64;
-        assert_eq!(counted(&agent, MESH, opened), (sent, received), "{way_text}");
+        assert_eq!(counted(&agent, MESH_ROUTE, opened), (sent, received), "{way_text}");
     }
 }
 
@@ -162,11 +162,11 @@ fn a_connection_whose_end_no_program_is_told_of_is_counted_out() {
     let world = World::new();
     let listener = TcpListener::bind("127.0.0.1:9001").unwrap();
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[("v1", "127.0.0.1", 9001)]) + &route(GATEWAY, [100, 0])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[("v1", "127.0.0.1", 9001)]) + route(GATEWAY_ROUTE, [100, 0]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let pair = || (connect(ENTRANCE).unwrap(), listener.accept().unwrap().0);
     let (lost, kept) = (pair(), pair());
-    let active = || agent.destination(GATEWAY, "v1").active;
+    let active = || agent.destination(GATEWAY_ROUTE, "v1").active;
     until_so("both are counted", seconds(5), || active() == 2);
     // Its row is somebody else's, who is not there: so none is found when it is closed.
     let cookie = socket_cookie(&lost.1).unwrap();

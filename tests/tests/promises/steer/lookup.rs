@@ -17,7 +17,7 @@ use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, ENTRANCE6, GATEWAY, ONE, TWO, assert_split, await_counted, await_datapath, datapath, ground, route,
+    ENTRANCE, ENTRANCE6, GATEWAY_ROUTE, ONE, TWO, assert_split, await_counted, await_datapath, base, datapath, route,
     start, version, versions,
 };
 
@@ -33,8 +33,8 @@ fn sees(address: &str) -> Server {
 
 fn steered(world: &World, weights: [u32; 2]) -> Agent<'_> {
     let agent = start(world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, weights)));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, weights));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     agent
 }
 
@@ -58,17 +58,17 @@ fn the_whole_task_for_neighbours_and_for_clients_of_this_host() {
     for (place, address) in ways {
         assert_eq!(place.tally(address, 200), only("one", 200), "{address}");
     }
-    agent.apply(&route(GATEWAY, [80, 20]));
+    agent.apply(route(GATEWAY_ROUTE, [80, 20]));
     for (place, address) in ways {
         assert_split(&place.tally(address, 1_000), 0.2);
     }
-    agent.apply(&route(GATEWAY, [0, 100]));
+    agent.apply(route(GATEWAY_ROUTE, [0, 100]));
     for (place, address) in ways {
         assert_eq!(place.tally(address, 200), only("two", 200), "{address}");
     }
-    agent.apply(&route(GATEWAY, [100, 0]));
+    agent.apply(route(GATEWAY_ROUTE, [100, 0]));
     assert_eq!(tally(ENTRANCE, 200), only("one", 200));
-    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "lookup");
     // The agent has carried those of IPv6 alone: 1,400 for each of two ways. Whether a socket at `[::]` takes what an IPv4
     // endpoint is meant for is not known where packets are handed over.
     let assignment = agent.status().assignment;
@@ -87,8 +87,8 @@ fn the_server_sees_its_client() {
         let tally = place.tally(address, 60);
         assert_eq!(tally, only(client, 60), "{address}");
     }
-    agent.apply(&ground(&[("v1", "::1", 9001), ("v2", "::1", 9002)]));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[("v1", "::1", 9001), ("v2", "::1", 9002)]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     for (place, address, client) in [(neighbour.place(), "[fd98::1]:31400", "fd98::2"), (Place::Here, ENTRANCE6, "::1")]
     {
         let tally = place.tally(address, 60);
@@ -144,8 +144,8 @@ fn a_socket_of_somebody_else_at_the_same_port_gets_nothing() {
         version(address, name)
     });
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[("v1", "::1", 9001), ("v2", "::1", 9002)]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[("v1", "::1", 9001), ("v2", "::1", 9002)]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     assert_split(&tally(ENTRANCE6, 200), 0.5);
     assert!(!tally(ENTRANCE, 100).contains_key("somebody"));
     drop((somebody, servers));
@@ -161,13 +161,13 @@ fn sockets_of_others_beside_endpoints_take_no_room() {
     let _others: Vec<_> = (1..=100).map(listen).collect();
     assert_eq!(dump(&world, "listening").len(), before, "put there when they began to listen");
     // A new endpoint has the agent look who is there already.
-    agent.apply(&ground(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]));
+    agent.apply(base(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]));
     assert_eq!(dump(&world, "listening").len(), before, "put there by the agent");
     // Now one of them is an endpoint too; and then it is none any more.
-    agent.apply(&ground(&[ONE, TWO, ("v2", "127.0.1.1", 9001)]));
+    agent.apply(base(&[ONE, TWO, ("v2", "127.0.1.1", 9001)]));
     assert!(dump(&world, "listening").len() > before);
     let _seven = listen(107);
-    agent.apply(&ground(&[ONE, TWO]));
+    agent.apply(base(&[ONE, TWO]));
     let left = dump(&world, "listening").len();
     let _eight = listen(108);
     assert_eq!(dump(&world, "listening").len(), left);
@@ -189,7 +189,7 @@ fn several_sockets_share_an_endpoint_and_may_be_closed_one_by_one() {
         socket.shutdown(std::net::Shutdown::Both).ok();
         assert_split(&tally(ENTRANCE, 200), 0.5);
     }
-    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "lookup");
 }
 
 #[test]
@@ -199,8 +199,8 @@ fn a_dead_endpoint_of_a_version_takes_no_connection() {
     let _two = tcp_echo(&world, "9002", "two", "127.0.0.1");
     let mut other = tcp_echo(&world, "9003", "three", "127.0.0.1");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let before = tally(ENTRANCE, 600);
     assert!(before["two"] > 0 && before["three"] > 0, "{before:?}");
     assert_eq!(before.values().sum::<usize>(), before["one"] + before["two"] + before["three"], "{before:?}");
@@ -223,7 +223,7 @@ fn a_version_that_is_gone_refuses_its_share_and_is_back_within_a_second() {
         let refused = tally.get("ConnectionRefused").copied().unwrap_or_default();
         assert_eq!(tally["one"] + refused, 400, "round {round}: {tally:?}");
         tcpshift_tests::share::assert_share("refused", refused, 400, 0.3);
-        assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+        assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "lookup");
         two = tcp_echo(&world, "9002", "two", "127.0.0.1");
         let began = Instant::now();
         until_so("it is back", Duration::from_millis(1_500), || ask(ENTRANCE).is_ok_and(|who| who == "two"));
@@ -237,13 +237,13 @@ fn servers_may_begin_before_and_after_the_agent() {
     let world = World::new();
     let _one = version("127.0.0.1:9001", "one");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    let (before, reason) = datapath(&agent, GATEWAY);
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
+    let (before, reason) = datapath(&agent, GATEWAY_ROUTE);
     assert_eq!(before, "proxy");
     assert!(reason.contains("127.0.0.1:9002"), "{reason}");
     let _two = version("127.0.0.1:9002", "two");
     let began = Instant::now();
-    await_datapath(&agent, GATEWAY, "lookup");
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
     assert_split(&tally(ENTRANCE, 400), 0.5);
 }
@@ -257,9 +257,9 @@ fn servers_may_listen_at_one_address_or_at_all() {
             let world = World::new();
             let _one = version(&format!("{first}:9001"), "one");
             let agent = start(&world, &[]);
-            agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
+            agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
             let _two = version(&format!("{second}:9002"), "two");
-            await_datapath(&agent, GATEWAY, "lookup");
+            await_datapath(&agent, GATEWAY_ROUTE, "lookup");
             assert_split(&tally(ENTRANCE, 300), 0.5);
             // A socket of IPv4 takes no connection of IPv6: these are carried.
             assert_split(&tally(ENTRANCE6, 300), 0.5);
@@ -275,9 +275,9 @@ fn what_is_opened_and_what_is_open_is_counted() {
     let _versions = versions();
     let agent = steered(&world, [50, 50]);
     let held: Vec<_> = (0..40).map(|_| connect(ENTRANCE).unwrap()).collect();
-    await_counted(&agent, GATEWAY, 40, 40);
+    await_counted(&agent, GATEWAY_ROUTE, 40, 40);
     drop(held);
-    await_counted(&agent, GATEWAY, 40, 0);
+    await_counted(&agent, GATEWAY_ROUTE, 40, 0);
 }
 
 #[test]
@@ -285,8 +285,8 @@ fn endpoints_that_listen_are_found_before_the_route_is_in_force() {
     let world = World::new();
     let _versions = versions();
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "lookup");
     assert_split(&tally(ENTRANCE, 100), 0.5);
     assert_eq!(agent.status().assignment.kernel, 0, "the agent carried some");
 }

@@ -7,8 +7,8 @@ use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, GATEWAY, MESH, ONE, SERVICE, TWO, assert_split, await_datapath, direct, ground, inside, options, route,
-    start, versions,
+    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, ONE, SERVICE, TWO, assert_split, await_datapath, base, direct, inside,
+    options, route, start, versions,
 };
 
 /// Has both routes go half and half, kills the agent, and waits until clients of both see something else; what they see then
@@ -19,8 +19,8 @@ fn lose(option: &str, expected: &str) {
     let (_direct, _versions) = (direct(), versions());
     let arguments = ["--on-agent-loss", option, "--agent-loss-after", "3s"];
     let mut agent = start(&world, &arguments);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [50, 50]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let ways = [(inside(&world), SERVICE), (Place::Here, ENTRANCE)];
     let held = Crowd::hold(&world, "held", inside(&world), SERVICE, 20, &[]);
     held.reach(20);
@@ -46,7 +46,7 @@ fn lose(option: &str, expected: &str) {
         assert_eq!(tally.get(expected), Some(&100), "{tally:?}");
     }
     let agent = agent.kill_and_restart();
-    await_datapath(&agent, GATEWAY, "lookup");
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     for (place, address) in ways {
         assert_split(&place.tally(address, 200), 0.5);
     }
@@ -68,7 +68,7 @@ fn by_default_they_go_on() {
     let world = World::new();
     let (_direct, _versions) = (direct(), versions());
     let mut agent = tcpshift_tests::agent::Agent::start(&world, &options(&world, &["--agent-loss-after", "3s"]));
-    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50])));
+    agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [50, 50]));
     agent.process().kill();
     std::thread::sleep(Duration::from_millis(4_500));
     assert_split(&inside(&world).tally(SERVICE, 200), 0.5);

@@ -10,8 +10,8 @@ use tcpshift_tests::maps::{bpftool, path};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, GATEWAY, MESH, ONE, SERVICE, TWO, assert_split, await_counted, await_datapath, direct, ground, inside,
-    route, start, versions,
+    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, ONE, SERVICE, TWO, assert_split, await_counted, await_datapath, base, direct,
+    inside, route, start, versions,
 };
 
 /// Endpoints of each version, each a process; and processes of clients for each datapath.
@@ -36,8 +36,8 @@ fn edits_under(each: usize, edits: u32) -> Figures {
         }
     }
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&endpoints) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&endpoints) + route(MESH_ROUTE, [50, 50]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let began = Instant::now();
     let mut crowds = Vec::new();
     for (kind, place, address) in [(1, inside(&world), SERVICE), (2, Place::Here, ENTRANCE)] {
@@ -54,7 +54,7 @@ fn edits_under(each: usize, edits: u32) -> Figures {
     let began = Instant::now();
     for edit in 0..edits {
         let v2 = edit % 101;
-        agent.post(&(route(MESH, [100 - v2, v2]) + &route(GATEWAY, [v2, 100 - v2])));
+        agent.post(route(MESH_ROUTE, [100 - v2, v2]) + route(GATEWAY_ROUTE, [v2, 100 - v2]));
     }
     let edited = began.elapsed();
     for crowd in crowds {
@@ -84,15 +84,15 @@ fn sockets_that_find_no_place_are_steered_and_counted_alike() {
     let world = World::new();
     let (_direct, _versions) = (direct(), versions());
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [50, 50]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     take_all_places(&world);
     let seen = inside(&world).ask(SERVICE, 200);
     assert_split(&seen.tally(), 0.5);
     assert_eq!(seen.peers.into_iter().collect::<Vec<_>>(), [SERVICE]);
     assert_split(&Place::Here.tally(ENTRANCE, 200), 0.5);
-    await_counted(&agent, MESH, 200, 0);
-    await_counted(&agent, GATEWAY, 200, 0);
+    await_counted(&agent, MESH_ROUTE, 200, 0);
+    await_counted(&agent, GATEWAY_ROUTE, 200, 0);
 }
 
 #[test]

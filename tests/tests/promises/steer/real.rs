@@ -13,7 +13,7 @@ use tcpshift_tests::process::{Output, run};
 use tcpshift_tests::share::assert_share;
 use tcpshift_tests::world::World;
 
-use super::{GATEWAY, MESH, ONE, TWO, await_datapath, ground, inside, route, start};
+use super::{GATEWAY_ROUTE, MESH_ROUTE, ONE, TWO, await_datapath, base, inside, route, start};
 
 /// Where the two versions of a server listen.
 const PORTS: [u16; 2] = [ONE.2, TWO.2];
@@ -50,8 +50,8 @@ fn ways(world: &World) -> [Way<'_>; 2] {
 /// An agent that divides connections among servers that listen.
 fn served(world: &World) -> Agent<'_> {
     let agent = start(world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [70, 30]) + &route(GATEWAY, [70, 30])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [70, 30]) + route(GATEWAY_ROUTE, [70, 30]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     agent
 }
 

@@ -10,14 +10,15 @@ use tcpshift_tests::agent::Agent;
 use tcpshift_tests::crowd::{Crowd, Place};
 use tcpshift_tests::dns::Dns;
 use tcpshift_tests::maps::{attached, links, pinned};
+use tcpshift_tests::objects::Objects;
 use tcpshift_tests::process::{built, command, grouped, run};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, GATEWAY, MESH, ONE, SERVICE, SERVICE6, TWO, assert_split, await_datapath, direct, ground, inside,
-    options, route, start, versions,
+    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, ONE, SERVICE, SERVICE6, TWO, assert_split, await_datapath, base, direct,
+    inside, options, route, start, versions,
 };
 
 /// How many connections are looked at in each state of affairs.
@@ -27,13 +28,13 @@ const SOME: usize = 300;
 fn served(world: &World) -> (Agent<'_>, [Server; 4]) {
     let ([four, six], [one, two]) = (direct(), versions());
     let agent = start(world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &routes([70, 30])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + &routes([70, 30]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     (agent, [four, six, one, two])
 }
 
-fn routes(weights: [u32; 2]) -> String {
-    route(MESH, weights) + &route(GATEWAY, weights)
+fn routes(weights: [u32; 2]) -> Objects {
+    route(MESH_ROUTE, weights) + route(GATEWAY_ROUTE, weights)
 }
 
 /// Where connections are steered, by either datapath.
@@ -103,8 +104,8 @@ fn a_kill_and_a_new_start_are_noticed_by_nobody() {
     load.finish(Some(0.3));
     assert_ways(&world, 0.3);
     assert_eq!(links(&world).len(), before, "{:?}", links(&world));
-    await_datapath(&agent, GATEWAY, "lookup");
-    agent.apply(&routes([0, 100]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
 }
 
@@ -132,7 +133,7 @@ fn kills_at_each_step_of_a_start_are_noticed_by_nobody() {
     // What a start asks of the kernel, in order.
     let trace = world.path("trace");
     let mut whole = traced(&world, &trace, None).ready();
-    await_datapath(&whole, GATEWAY, "lookup");
+    await_datapath(&whole, GATEWAY_ROUTE, "lookup");
     let lines = std::fs::read_to_string(&trace).unwrap();
     // Its main thread has the number of the process; others call bpf(2) too.
     let main = whole.status().pid;
@@ -155,13 +156,13 @@ fn kills_at_each_step_of_a_start_are_noticed_by_nobody() {
         assert_ne!(next.process().wait(seconds(20)).code(), Some(0), "call {fatal}:\n{}", next.log());
     }
     let agent = start(&world, &[]);
-    await_datapath(&agent, GATEWAY, "lookup");
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     load.go_on();
     load.finish(Some(0.3));
     assert_ways(&world, 0.3);
     assert_eq!(links(&world).len(), before, "{:?}", links(&world));
     assert_eq!(attached(&world).iter().filter(|one| one["name"] == "connect4").count(), 1, "{:?}", attached(&world));
-    agent.apply(&routes([0, 100]));
+    agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
 }
 
@@ -174,10 +175,10 @@ fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
     let (_direct, _versions) = (direct(), versions());
     let named = [("v1", "one.example.com", 9001), ("v2", "two.example.com", 9002)];
     let mut agent = start(&world, &[]);
-    agent.apply(&(ground(&named).replace("STATIC", "DNS") + &routes([70, 30])));
+    agent.apply(base(&named).set("ServiceEntry/echo", "spec.resolution", "DNS") + routes([70, 30]));
     let resolved = |agent: &Agent<'_>| {
-        agent.await_endpoints(MESH);
-        await_datapath(agent, GATEWAY, "lookup");
+        agent.await_endpoints(MESH_ROUTE);
+        await_datapath(agent, GATEWAY_ROUTE, "lookup");
     };
     resolved(&agent);
     let load = Load::start(&world, 3);
@@ -189,7 +190,7 @@ fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
     resolved(&agent);
     load.go_on();
     load.finish(Some(0.3));
-    agent.apply(&routes([0, 100]));
+    agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
 }
 
@@ -232,13 +233,13 @@ fn takeovers_are_noticed_by_nobody() {
         assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
         agent = successor;
         load.go_on();
-        agent.apply(&routes([70, 30 + number]));
-        agent.apply(&routes([70, 30]));
+        agent.apply(routes([70, 30 + number]));
+        agent.apply(routes([70, 30]));
     }
     assert_eq!(attached(&world).iter().filter(|one| one["name"] == "connect4").count(), 1, "{:?}", attached(&world));
     load.finish(None);
-    await_datapath(&agent, GATEWAY, "lookup");
-    agent.apply(&routes([0, 100]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
 }
 
@@ -248,7 +249,7 @@ fn changes_are_noticed_by_nobody() {
     let (agent, _servers) = served(&world);
     let load = Load::start(&world, 3);
     for edit in 0..150_u32 {
-        agent.post(&routes([100 - edit % 99, 1 + edit % 99]));
+        agent.post(routes([100 - edit % 99, 1 + edit % 99]));
     }
     load.go_on();
     load.finish(None);
