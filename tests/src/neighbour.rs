@@ -1,6 +1,6 @@
 //! Somebody in another network namespace, at the other end of a cable.
 
-use crate::crowd::Place;
+use crate::crowd::Location;
 use crate::process::{Process, command, run};
 use crate::steer::ip;
 use crate::until::{seconds, until_so};
@@ -50,13 +50,13 @@ impl Neighbour {
     }
 
     /// Where its clients are.
-    pub fn place(&self) -> Place<'_> {
-        Place::Namespace(self.0.pid())
+    pub fn location(&self) -> Location<'_> {
+        Location::Namespace(self.0.pid())
     }
 
     /// Runs `ip WORDS` there.
     fn ip(&self, words: &str) {
-        let mut there = self.place().command("ip");
+        let mut there = self.location().command("ip");
         there.args(words.split(' '));
         run(there, b"", seconds(10)).expect(0);
     }

@@ -7,7 +7,7 @@
 use std::io::{BufRead, BufReader, Write};
 
 use crate::agent::{Agent, destination};
-use crate::crowd::Place;
+use crate::crowd::Location;
 use crate::objects::{
     Object, Objects, VirtualService, destination_rule, endpoint, gateway, service_entry, virtual_service,
 };
@@ -70,8 +70,8 @@ pub fn options(world: &World, arguments: &[&str]) -> Vec<String> {
 }
 
 /// Where clients are steered.
-pub fn inside(world: &World) -> Place<'_> {
-    Place::Group(world.cgroup())
+pub fn inside(world: &World) -> Location<'_> {
+    Location::Group(world.cgroup())
 }
 
 /// Runs `ip WORDS` in the world that this thread is in.

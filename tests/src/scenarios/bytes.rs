@@ -7,7 +7,7 @@ use crate::streams;
 use crate::until::{patient, seconds};
 
 use super::case::Case;
-use super::{Found, Way};
+use super::{Outcome, Way};
 
 /// Where v1 is.
 const PORT: u16 = 9003;
@@ -15,7 +15,7 @@ const PORT: u16 = 9003;
 /// Connections, each with a stream both ways.
 const ROUNDS: u64 = 10;
 
-pub(super) fn bytes(case: &Case<'_>) -> Found {
+pub(super) fn bytes(case: &Case<'_>) -> Outcome {
     let host = case.host();
     // A port of its own: the next server of the usual one would find it taken, until this one's thread has ended.
     let address = SocketAddr::new(host.parse().expect("an address"), PORT).to_string();
@@ -32,11 +32,11 @@ pub(super) fn bytes(case: &Case<'_>) -> Found {
     let said = format!("{ROUNDS} connections, {sent} bytes to the server and {received} to the client");
     if case.way == Way::Proxy {
         case.keep(agent);
-        return Found::right(said);
+        return Outcome::right(said);
     }
     let steered = agent.destination(case.route(), "v1").steered;
     let counted = steered.map(|steered| (steered.closed, steered.bytes_sent, steered.bytes_received));
     assert_eq!(counted, Some((ROUNDS, sent, received)), "closed connections, and bytes sent and received, as counted");
     case.keep(agent);
-    Found::right(said + ", all of them counted")
+    Outcome::right(said + ", all of them counted")
 }

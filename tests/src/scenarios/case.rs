@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::agent::Agent;
-use crate::crowd::Place;
+use crate::crowd::Location;
 use crate::echo::tcp_echo;
 use crate::objects::{Object, Objects, VirtualService};
 use crate::process::Process;
@@ -52,8 +52,8 @@ impl<'a> Case<'a> {
     }
 
     /// Where clients are.
-    pub(super) fn clients(&self) -> Place<'a> {
-        if self.way == Way::Connect { Place::Group(self.world.cgroup()) } else { Place::Here }
+    pub(super) fn clients(&self) -> Location<'a> {
+        if self.way == Way::Connect { Location::Group(self.world.cgroup()) } else { Location::Here }
     }
 
     /// The name of the route.

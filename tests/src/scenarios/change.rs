@@ -14,7 +14,7 @@ use crate::steer::{assert_split, route};
 use crate::until::{seconds, until_so};
 
 use super::case::{Case, assert_only};
-use super::{Found, Way};
+use super::{Outcome, Way};
 
 /// Connections that stay open and go on saying something.
 const LIVE: usize = 30;
@@ -58,7 +58,7 @@ fn weight(edit: u32) -> u32 {
     1 + edit * 7 % 99
 }
 
-pub(super) fn edits(case: &Case<'_>) -> Found {
+pub(super) fn edits(case: &Case<'_>) -> Outcome {
     let (agent, _versions) = case.served([50, 50]);
     let (live, rush) = (live(case), rush(case));
     let (before, already) = (agent.generation(), live.made());
@@ -84,10 +84,12 @@ pub(super) fn edits(case: &Case<'_>) -> Found {
     assert_eq!(unharmed("live connections", live), LIVE);
     case.assert_datapath(&agent);
     case.keep(agent);
-    Found::right(format!("{EDITS} edits under {LIVE} live connections ({exchanges} exchanges) and {passing} new ones"))
+    Outcome::right(format!(
+        "{EDITS} edits under {LIVE} live connections ({exchanges} exchanges) and {passing} new ones"
+    ))
 }
 
-pub(super) fn kill(case: &Case<'_>) -> Found {
+pub(super) fn kill(case: &Case<'_>) -> Outcome {
     let (mut agent, _versions) = case.served([70, 30]);
     let steered = case.way != Way::Proxy;
     let held = steered.then(|| (live(case), rush(case)));
@@ -138,7 +140,7 @@ pub(super) fn kill(case: &Case<'_>) -> Found {
         said = format!("{said}; {LIVE} live connections and {passing} new ones had all their answers");
     }
     case.keep(agent);
-    Found::right(said)
+    Outcome::right(said)
 }
 
 /// How many were answered by one of the versions.
@@ -146,7 +148,7 @@ fn served(tally: &BTreeMap<String, usize>) -> usize {
     ["one", "two"].iter().filter_map(|who| tally.get(*who)).sum()
 }
 
-pub(super) fn takeover(case: &Case<'_>) -> Found {
+pub(super) fn takeover(case: &Case<'_>) -> Outcome {
     let (mut agent, _versions) = case.served([50, 50]);
     let (live, rush) = (live(case), rush(case));
     let program = command(built("tcpshift-agent"));
@@ -165,15 +167,15 @@ pub(super) fn takeover(case: &Case<'_>) -> Found {
     successor.post(case.weights([0, 100]));
     assert_only("all to v2", &case.tally(ORPHANS), "two");
     case.keep(successor);
-    Found::right(format!("{LIVE} live connections and {passing} new ones, none refused or reset"))
+    Outcome::right(format!("{LIVE} live connections and {passing} new ones, none refused or reset"))
 }
 
-pub(super) fn sigterm(case: &Case<'_>) -> Found {
+pub(super) fn sigterm(case: &Case<'_>) -> Outcome {
     let (mut agent, _versions) = case.served([50, 50]);
     assert_split(&case.tally(ORPHANS), 0.5);
     agent.terminate();
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "exit code: {}", agent.log());
     assert_eq!((pinned(case.world), attached(case.world)), (Vec::new(), Vec::new()), "what is pinned, and attached");
     assert_only("no agent is there", &case.tally(ORPHANS), "ConnectionRefused");
-    Found::right("exit code 0, nothing pinned or attached")
+    Outcome::right("exit code 0, nothing pinned or attached")
 }

@@ -1,4 +1,4 @@
-//! Bad input of every sort: a clear message with its place, exit code 65, and nothing else happens.
+//! Bad input of every sort: a clear message with file and line, exit code 65, and nothing else happens.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -102,7 +102,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn every_sort_is_refused_with_its_place_and_changes_nothing() {
+fn every_sort_is_refused_with_its_line_and_changes_nothing() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     let agent = Agent::start::<&str>(&world, &[]);
@@ -114,9 +114,9 @@ fn every_sort_is_refused_with_its_place_and_changes_nothing() {
     for (what, text) in bad() {
         let file = world.write("bad.yaml", &text);
         let output = agent.cli(&["apply", "-f", file.to_str().unwrap()]);
-        let place = output.stderr.split("bad.yaml:").nth(1).map(|rest| rest.split(':').next().unwrap_or_default());
-        let has_place = place.is_some_and(|line| line.trim().parse::<usize>().is_ok());
-        if output.status != 65 || !(has_place || what == "binary" && output.stderr.contains("bad.yaml")) {
+        let line = output.stderr.split("bad.yaml:").nth(1).map(|rest| rest.split(':').next().unwrap_or_default());
+        let has_line = line.is_some_and(|line| line.trim().parse::<usize>().is_ok());
+        if output.status != 65 || !(has_line || what == "binary" && output.stderr.contains("bad.yaml")) {
             let said: String = output.stderr.chars().take(300).collect();
             writeln!(wrong, "{what}: exit code {}, {said}", output.status).unwrap();
         }
@@ -194,12 +194,12 @@ fn random_edits_of_a_good_file_never_harm() {
     for round in 0..400 {
         let mut text = good.clone().into_bytes();
         for _ in 0..=noise.below(4) {
-            let place = noise.below(text.len() as u64) as usize;
+            let at = noise.below(text.len() as u64) as usize;
             match noise.below(4) {
-                0 => text[place] = noise.below(256) as u8,
-                1 => drop(text.drain(place..(place + noise.below(30) as usize).min(text.len()))),
-                2 => text.insert(place, b"[]{}:-*&!|>'\"#%\t\n 0"[noise.below(19) as usize]),
-                _ => text.truncate(place.max(1)),
+                0 => text[at] = noise.below(256) as u8,
+                1 => drop(text.drain(at..(at + noise.below(30) as usize).min(text.len()))),
+                2 => text.insert(at, b"[]{}:-*&!|>'\"#%\t\n 0"[noise.below(19) as usize]),
+                _ => text.truncate(at.max(1)),
             }
         }
         let Ok(text) = String::from_utf8(text) else { continue };

@@ -69,7 +69,7 @@ fn an_invalid_object_keeps_its_last_valid_version_while_others_advance() {
     world.write("all.yaml", (entries(9777) + broken).to_string());
     until_so("the valid object has advanced", seconds(3), || ask(ENTRANCE).is_ok_and(|who| who == "moved"));
     let problem = agent.log();
-    assert!(problem.contains("all.yaml:") && problem.contains("weight"), "no place in the log:\n{problem}");
+    assert!(problem.contains("all.yaml:") && problem.contains("weight"), "no line number in the log:\n{problem}");
     let notes = agent.status().notes.join("\n");
     assert!(notes.contains("all.yaml:") && notes.contains("weight"), "status does not say it: {notes}");
 }
@@ -92,7 +92,7 @@ fn a_document_that_cannot_be_read_costs_only_itself() {
     // What stood before in the file stays, since any of it may be what cannot be read now.
     let names: Vec<_> = agent.objects("vs").iter().map(|object| object["metadata"]["name"].clone()).collect();
     assert_eq!(names, ["last", "renamed", "tcp-echo"]);
-    assert!(agent.log().contains(&format!("all.yaml:{line}: ")), "no place in the log:\n{}", agent.log());
+    assert!(agent.log().contains(&format!("all.yaml:{line}: ")), "no line number in the log:\n{}", agent.log());
     // Where all is to be read or nothing, each problem is said.
     let both = text.replace("port: 31500", "port: 99999");
     let output = agent.cli_with(&["apply", "-f", "-"], &both).expect(65);
@@ -134,14 +134,14 @@ fn a_file_that_is_no_longer_yaml_keeps_all_of_its_objects() {
 }
 
 #[test]
-fn the_same_object_twice_in_files_names_both_places() {
+fn the_same_object_twice_in_files_names_both_lines() {
     let world = World::new();
     let first = world.write("a.yaml", (base() + route(&[("v1", 1)])).to_string());
     let second = world.write("b.yaml", format!("# moved down a line\n{}", route(&[("v2", 1)])));
     let agent = Agent::start(&world, &[&first, &second]);
     let log = agent.log();
     let line = log.lines().find(|line| line.contains("a.yaml:") && line.contains("b.yaml:"));
-    assert!(line.is_some_and(|line| line.contains("tcp-echo")), "no line names both places:\n{log}");
+    assert!(line.is_some_and(|line| line.contains("tcp-echo")), "no line of the log names both:\n{log}");
     let both = cli(&[], &[Path::new("validate"), &first, &second], b"").expect(65);
     let all = format!("{}{}", both.stdout, both.stderr);
     assert!(all.lines().any(|line| line.contains("a.yaml:") && line.contains("b.yaml:")), "{all}");

@@ -115,7 +115,7 @@ fn requests_that_make_no_sense_get_an_answer_that_does() {
 }
 
 #[test]
-fn an_invalid_apply_says_every_problem_with_its_place() {
+fn an_invalid_apply_says_every_problem_with_its_field() {
     let world = World::new();
     let agent = served(&world);
     let text = route(&[("v1", 80), ("v2", 20)]).set("spec.tcp[0].route[0].weight", -80);

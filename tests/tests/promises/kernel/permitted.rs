@@ -17,7 +17,7 @@ use tcpshift_tests::world::{PINS, World};
 
 use super::{KERNEL, assigned, start};
 
-/// What loading and attaching needs; each with its place in the sets of `/proc/PID/status`.
+/// What loading and attaching needs; each with its bit in the sets of `/proc/PID/status`.
 const NEEDED: [(&str, u32); 3] = [("bpf", 39), ("net_admin", 12), ("sys_admin", 21)];
 
 /// Has an agent decide for itself where the kernel cannot.

@@ -68,17 +68,17 @@ fn row(value: &Value) -> Row {
     (listener, route, name, number(&value["weight"]), number(&value["slots"]))
 }
 
-/// How many slots of a route's table belong to each place; it has 10,000, or it is no table.
+/// How many slots of a route's table belong to each destination, by its index; it has 10,000, or it is no table.
 #[track_caller]
-fn places(world: &World, route: u64) -> BTreeMap<u64, u64> {
+fn slots_by_index(world: &World, route: u64) -> BTreeMap<u64, u64> {
     let rows = dump(world, &format!("slots/{route}"));
     let slots = rows[0]["value"]["slots"].as_array().unwrap_or_else(|| panic!("no slots: {:?}", rows[0]));
     assert_eq!((rows.len(), slots.len()), (1, SLOTS as usize));
-    let mut places = BTreeMap::new();
-    for place in slots {
-        *places.entry(number(place)).or_default() += 1;
+    let mut counts = BTreeMap::new();
+    for index in slots {
+        *counts.entry(number(index)).or_default() += 1;
     }
-    places
+    counts
 }
 
 /// What status says of the same.
@@ -129,7 +129,7 @@ fn assert_shown(world: &World, agent: &Agent<'_>, expected: &[Expected<'_>]) {
     for (route, mut table) in tables.clone() {
         assert_eq!(table.values().sum::<u64>(), u64::from(SLOTS), "route {route}");
         table.retain(|_, slots| *slots > 0);
-        assert_eq!(places(world, route), table, "slots/{route}");
+        assert_eq!(slots_by_index(world, route), table, "slots/{route}");
     }
     let files: Vec<String> =
         pinned(world).iter().filter_map(|path| path.strip_prefix(&ours("slots/")).map(str::to_owned)).collect();
@@ -185,8 +185,8 @@ fn assert_whole(world: &World, route: u64) {
     }
     assert_eq!(sums.len(), 3, "{sums:?}");
     assert!(sums.values().all(|sum| *sum == u64::from(SLOTS)), "{sums:?}");
-    let places = places(world, route);
-    assert!(places.keys().all(|place| *place < 3), "slots/{route}: {places:?}");
+    let counts = slots_by_index(world, route);
+    assert!(counts.keys().all(|index| *index < 3), "slots/{route}: {counts:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rustix::net::sockopt::socket_cookie;
 use tcpshift_common::layout::{COOKIES, ConnectionRow, CookieRow, stage};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::connect;
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::maps::{bpftool, bytes, path};
 use tcpshift_tests::process::run;
 use tcpshift_tests::server::{Server, reset};
@@ -147,11 +147,11 @@ fn bytes_of_connections_that_are_pointed_at_an_endpoint() {
     let agent = start(&world, &[]);
     agent.apply(base(&[("v1", "127.0.0.1", 9001)]) + route(MESH_ROUTE, [100, 0]));
     await_datapath(&agent, MESH_ROUTE, "connect");
-    let place: Place<'_> = inside(&world);
+    let location: Location<'_> = inside(&world);
     let (host, port) = SERVICE.split_once(':').unwrap();
     let (mut sent, mut received) = (0, 0);
     for (opened, way) in (1..).zip(WAYS.into_iter().chain(WAYS)) {
-        let mut client = place.command("python3");
+        let mut client = location.command("python3");
         let way_text = char::from(way).to_string();
         client.args(["-c", CLIENT, host, port, &way_text, &SENT.to_string()]);
         run(client, b"", seconds(20)).expect(0);

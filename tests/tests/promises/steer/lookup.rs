@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{ask, connect, tally};
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::echo::tcp_echo;
 use tcpshift_tests::maps::dump;
 use tcpshift_tests::neighbour::Neighbour;
@@ -21,7 +21,7 @@ use super::{
     start, version, versions,
 };
 
-/// A server that answers a line with whom it takes for its client, in the place of its name.
+/// A server that answers a line with the address that it sees of its client, instead of its name.
 fn sees(address: &str) -> Server {
     Server::each(address, |stream| {
         let client = stream.peer_addr()?.ip().to_canonical();
@@ -50,21 +50,21 @@ fn the_whole_task_for_neighbours_and_for_clients_of_this_host() {
     let neighbour = Neighbour::new(&world);
     let agent = steered(&world, [100, 0]);
     let ways = [
-        (Place::Here, ENTRANCE),
-        (Place::Here, ENTRANCE6),
-        (neighbour.place(), "10.98.0.1:31400"),
-        (neighbour.place(), "[fd98::1]:31400"),
+        (Location::Here, ENTRANCE),
+        (Location::Here, ENTRANCE6),
+        (neighbour.location(), "10.98.0.1:31400"),
+        (neighbour.location(), "[fd98::1]:31400"),
     ];
-    for (place, address) in ways {
-        assert_eq!(place.tally(address, 200), only("one", 200), "{address}");
+    for (location, address) in ways {
+        assert_eq!(location.tally(address, 200), only("one", 200), "{address}");
     }
     agent.apply(route(GATEWAY_ROUTE, [80, 20]));
-    for (place, address) in ways {
-        assert_split(&place.tally(address, 1_000), 0.2);
+    for (location, address) in ways {
+        assert_split(&location.tally(address, 1_000), 0.2);
     }
     agent.apply(route(GATEWAY_ROUTE, [0, 100]));
-    for (place, address) in ways {
-        assert_eq!(place.tally(address, 200), only("two", 200), "{address}");
+    for (location, address) in ways {
+        assert_eq!(location.tally(address, 200), only("two", 200), "{address}");
     }
     agent.apply(route(GATEWAY_ROUTE, [100, 0]));
     assert_eq!(tally(ENTRANCE, 200), only("one", 200));
@@ -81,17 +81,18 @@ fn the_server_sees_its_client() {
     let neighbour = Neighbour::new(&world);
     let _servers = [sees("[::]:9001"), sees("[::]:9002")];
     let agent = steered(&world, [50, 50]);
-    for (place, address, client) in
-        [(neighbour.place(), "10.98.0.1:31400", "10.98.0.2"), (Place::Here, ENTRANCE, "127.0.0.1")]
+    for (location, address, client) in
+        [(neighbour.location(), "10.98.0.1:31400", "10.98.0.2"), (Location::Here, ENTRANCE, "127.0.0.1")]
     {
-        let tally = place.tally(address, 60);
+        let tally = location.tally(address, 60);
         assert_eq!(tally, only(client, 60), "{address}");
     }
     agent.apply(base(&[("v1", "::1", 9001), ("v2", "::1", 9002)]));
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
-    for (place, address, client) in [(neighbour.place(), "[fd98::1]:31400", "fd98::2"), (Place::Here, ENTRANCE6, "::1")]
+    for (location, address, client) in
+        [(neighbour.location(), "[fd98::1]:31400", "fd98::2"), (Location::Here, ENTRANCE6, "::1")]
     {
-        let tally = place.tally(address, 60);
+        let tally = location.tally(address, 60);
         assert_eq!(tally, only(client, 60), "{address}");
     }
 }

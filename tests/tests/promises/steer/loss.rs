@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tcpshift_tests::crowd::{Crowd, Place};
+use tcpshift_tests::crowd::{Crowd, Location};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -21,34 +21,34 @@ fn lose(option: &str, expected: &str) {
     let mut agent = start(&world, &arguments);
     agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [50, 50]) + route(GATEWAY_ROUTE, [50, 50]));
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
-    let ways = [(inside(&world), SERVICE), (Place::Here, ENTRANCE)];
+    let ways = [(inside(&world), SERVICE), (Location::Here, ENTRANCE)];
     let held = Crowd::hold(&world, "held", inside(&world), SERVICE, 20, &[]);
     held.reach(20);
     std::thread::sleep(seconds(4));
-    for (place, address) in ways {
-        assert_split(&place.tally(address, 200), 0.5);
+    for (location, address) in ways {
+        assert_split(&location.tally(address, 200), 0.5);
     }
     agent.process().kill();
     let killed = Instant::now();
-    for (place, address) in ways {
-        let tally = place.tally(address, 30);
+    for (location, address) in ways {
+        let tally = location.tally(address, 30);
         // It may have been silent for a second before it was killed.
         if killed.elapsed() < Duration::from_millis(1_500) {
             assert_split(&tally, 0.5);
         }
     }
-    for (place, address) in ways {
+    for (location, address) in ways {
         until_so("the agent counts as lost", seconds(6), || {
-            let tally = place.tally(address, 30);
+            let tally = location.tally(address, 30);
             tally.len() == 1 && tally.contains_key(expected)
         });
-        let tally = place.tally(address, 100);
+        let tally = location.tally(address, 100);
         assert_eq!(tally.get(expected), Some(&100), "{tally:?}");
     }
     let agent = agent.kill_and_restart();
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
-    for (place, address) in ways {
-        assert_split(&place.tally(address, 200), 0.5);
+    for (location, address) in ways {
+        assert_split(&location.tally(address, 200), 0.5);
     }
     assert_split(&held.finish(), 0.5);
 }

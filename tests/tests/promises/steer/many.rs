@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use tcpshift_common::layout::COOKIES;
-use tcpshift_tests::crowd::{Crowd, Place};
+use tcpshift_tests::crowd::{Crowd, Location};
 use tcpshift_tests::echo::tcp_echo;
 use tcpshift_tests::maps::{bpftool, path};
 use tcpshift_tests::world::World;
@@ -40,11 +40,11 @@ fn edits_under(each: usize, edits: u32) -> Figures {
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let began = Instant::now();
     let mut crowds = Vec::new();
-    for (kind, place, address) in [(1, inside(&world), SERVICE), (2, Place::Here, ENTRANCE)] {
+    for (kind, location, address) in [(1, inside(&world), SERVICE), (2, Location::Here, ENTRANCE)] {
         for number in 1..=PROCESSES {
             // The ports of a single address are searched through for long when most of them are taken.
             let sources: Vec<String> = (1..=5).map(|last| format!("127.{kind}.{number}.{last}")).collect();
-            crowds.push(Crowd::hold(&world, &format!("crowd-{kind}-{number}"), place, address, each, &sources));
+            crowds.push(Crowd::hold(&world, &format!("crowd-{kind}-{number}"), location, address, each, &sources));
         }
     }
     for crowd in &crowds {
@@ -65,17 +65,17 @@ fn edits_under(each: usize, edits: u32) -> Figures {
     Figures { connections, opened, edits, edited }
 }
 
-/// Gives every place in the map of cookies to somebody who never leaves.
+/// Fills every cell of the map `cookies` with a cookie that no socket has.
 fn take_all_places(world: &World) {
     let (cookie, rest) = ("1 0 0 0 0 0 0 0", "0 ".repeat(52));
     // In the middle stands that its connection is open.
     let row = format!("{cookie} {}2 0 0 0 {rest}", "0 ".repeat(48));
     let mut lines = String::new();
-    for place in 0..COOKIES {
-        let [a, b, c, d] = place.to_le_bytes();
+    for cell in 0..COOKIES {
+        let [a, b, c, d] = cell.to_le_bytes();
         writeln!(lines, "map update pinned {} key {a} {b} {c} {d} value {row}", path("cookies")).unwrap();
     }
-    let file = world.write("places", lines);
+    let file = world.write("cells", lines);
     bpftool(world, &["batch", "file", &file.display().to_string()]);
 }
 
@@ -90,7 +90,7 @@ fn sockets_that_find_no_place_are_steered_and_counted_alike() {
     let seen = inside(&world).ask(SERVICE, 200);
     assert_split(&seen.tally(), 0.5);
     assert_eq!(seen.peers.into_iter().collect::<Vec<_>>(), [SERVICE]);
-    assert_split(&Place::Here.tally(ENTRANCE, 200), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, 200), 0.5);
     await_counted(&agent, MESH_ROUTE, 200, 0);
     await_counted(&agent, GATEWAY_ROUTE, 200, 0);
 }

@@ -2,7 +2,7 @@
 //! whichever datapath that has.
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::objects::{Objects, endpoint, gateway, service_entry, virtual_service};
 use tcpshift_tests::world::World;
 
@@ -23,9 +23,9 @@ fn entrance(name: &str, bind: Option<&str>, datapath: &str, server: u16) -> Obje
 
 /// Who answers at each address; all connections to one must have the same answer.
 #[track_caller]
-fn assert_answers(agent: &Agent<'_>, place: Place<'_>, expected: [(&str, &str); 4]) {
+fn assert_answers(agent: &Agent<'_>, location: Location<'_>, expected: [(&str, &str); 4]) {
     for (address, name) in expected {
-        let tally = place.tally(address, 20);
+        let tally = location.tally(address, 20);
         assert_eq!(tally, [(name.to_owned(), 20)].into(), "{address}: {:#?}", agent.status());
     }
 }
@@ -47,7 +47,7 @@ fn a_listener_at_an_address_keeps_its_connections_from_one_at_every_address() {
         agent.apply(entrance("wide", None, wide, 9001) + narrow);
         await_datapath(&agent, WIDE, if wide == "auto" { "lookup" } else { wide });
         // Of this host's programs some may be pointed elsewhere when they connect, others not.
-        assert_answers(&agent, Place::Here, EXPECTED);
+        assert_answers(&agent, Location::Here, EXPECTED);
         assert_answers(&agent, inside(&world), EXPECTED);
     }
 }

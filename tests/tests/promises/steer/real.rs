@@ -8,7 +8,7 @@ mod redis;
 use std::time::Duration;
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::process::{Output, run};
 use tcpshift_tests::share::assert_share;
 use tcpshift_tests::world::World;
@@ -23,27 +23,27 @@ const SHARE: f64 = 0.3;
 
 /// A way to reach the servers.
 #[derive(Clone, Copy)]
-struct Way<'a> {
-    place: Place<'a>,
+struct Target<'a> {
+    location: Location<'a>,
     host: &'static str,
     port: &'static str,
 }
 
-impl Way<'_> {
+impl Target<'_> {
     /// Runs a program that loads the servers, with words of its own behind others; `HOST` and `PORT` are said as they are here.
     #[track_caller]
     fn load(&self, program: &str, words: &str, own: &[&str]) -> Output {
-        let mut command = self.place.command(program);
+        let mut command = self.location.command(program);
         command.args(words.replace("HOST", self.host).replace("PORT", self.port).split(' ')).args(own);
         run(command, b"", Duration::from_secs(40)).expect(0)
     }
 }
 
 /// By the service's address inside the mesh, and by the gateway's.
-fn ways(world: &World) -> [Way<'_>; 2] {
+fn targets(world: &World) -> [Target<'_>; 2] {
     [
-        Way { place: inside(world), host: "10.99.0.1", port: "9000" },
-        Way { place: Place::Here, host: "127.0.0.1", port: "31400" },
+        Target { location: inside(world), host: "10.99.0.1", port: "9000" },
+        Target { location: Location::Here, host: "127.0.0.1", port: "31400" },
     ]
 }
 

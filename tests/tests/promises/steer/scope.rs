@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::maps::links;
 use tcpshift_tests::objects::{Object, Objects, VirtualService, endpoint, rule, service_entry, virtual_service};
 use tcpshift_tests::process::{built, command, run};
@@ -12,11 +12,11 @@ use tcpshift_tests::world::World;
 
 use super::{MESH_ROUTE, ONE, SERVICE, TWO, base, direct, inside, options, route, start, version, versions};
 
-/// Who answers clients of a place, all of whom must have the same answer.
+/// Who answers clients of a location, all of whom must have the same answer.
 #[track_caller]
-fn who(place: Place<'_>, address: &str) -> String {
-    let tally = place.tally(address, 30);
-    assert_eq!(tally.len(), 1, "{place:?} at {address}: {tally:?}");
+fn who(location: Location<'_>, address: &str) -> String {
+    let tally = location.tally(address, 30);
+    assert_eq!(tally.len(), 1, "{location:?} at {address}: {tally:?}");
     tally.into_keys().next().unwrap()
 }
 
@@ -27,7 +27,7 @@ fn clients_in_no_group_of_the_agents_are_left_alone() {
     let agent = start(&world, &[]);
     agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [100, 0]));
     assert_eq!(who(inside(&world), SERVICE), "one");
-    assert_eq!(who(Place::Here, SERVICE), "direct");
+    assert_eq!(who(Location::Here, SERVICE), "direct");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn clients_of_a_group_that_was_removed_and_made_again_are_steered_again() {
     let mut agent =
         Agent::start(&world, &["--assign", "kernel", "--datapath", "auto", "--cgroup", group.to_str().unwrap()]);
     agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [100, 0]));
-    assert_eq!(who(Place::Group(&group), SERVICE), "one");
+    assert_eq!(who(Location::Group(&group), SERVICE), "one");
     let removed = |group: &std::path::Path| {
         // Whoever was in it may still be dying.
         until_so("the group goes", seconds(5), || std::fs::remove_dir(group).is_ok());
@@ -52,13 +52,13 @@ fn clients_of_a_group_that_was_removed_and_made_again_are_steered_again() {
     agent.apply(route(MESH_ROUTE, [0, 100]));
     std::fs::create_dir(&group).unwrap();
     until_so("it is over", seconds(10), || !is_noted());
-    assert_eq!(who(Place::Group(&group), SERVICE), "two");
+    assert_eq!(who(Location::Group(&group), SERVICE), "two");
     assert_eq!(agent.log().matches("no client is steered").count(), 2, "{}", agent.log());
     // The new links outlive the agent, and the old ones are not there.
     let now = links(&world);
     assert_eq!(now.len(), 7, "{now:?}");
     agent.process().kill();
-    assert_eq!(who(Place::Group(&group), SERVICE), "two");
+    assert_eq!(who(Location::Group(&group), SERVICE), "two");
     removed(&group);
 }
 
@@ -154,7 +154,7 @@ fn the_agent_itself_is_no_client_of_its_own() {
     let agent = start(&world, &[]);
     agent.apply(gateway_to_the_service());
     assert_eq!(who(inside(&world), SERVICE), "one");
-    assert_eq!(who(Place::Here, super::ENTRANCE), "direct");
+    assert_eq!(who(Location::Here, super::ENTRANCE), "direct");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn an_agent_with_process_numbers_of_its_own_steers_nobody() {
     assert_eq!(by, "none");
     assert!(reason.contains("pid namespace"), "{reason}");
     assert_eq!(who(inside(&world), SERVICE), "direct");
-    assert_eq!(who(Place::Here, super::ENTRANCE), "direct");
+    assert_eq!(who(Location::Here, super::ENTRANCE), "direct");
 }
 
 #[test]
@@ -181,6 +181,6 @@ fn a_group_that_is_made_later_below_the_agents_is_in_its_scope() {
     agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [100, 0]));
     let below = world.cgroup().join("below");
     std::fs::create_dir(&below).unwrap();
-    assert_eq!(who(Place::Group(&below), SERVICE), "one");
+    assert_eq!(who(Location::Group(&below), SERVICE), "one");
     until_so("the group goes", seconds(5), || std::fs::remove_dir(&below).is_ok());
 }

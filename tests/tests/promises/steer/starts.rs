@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{connect, converse, refused};
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::maps::links;
 use tcpshift_tests::objects::{Objects, gateway};
 use tcpshift_tests::process::{built, command};
@@ -37,7 +37,7 @@ fn served(world: &World) -> (Agent<'_>, [Server; 2]) {
 #[track_caller]
 fn assert_steered(world: &World) {
     assert_split(&inside(world).tally(SERVICE, SOME), 0.5);
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
 }
 
 /// Starts an agent that cannot serve, and looks whether it says why and has changed nothing.
@@ -100,7 +100,7 @@ fn where_only_ports_of_others_are_asked_for_a_start_fails_and_leaves_everything(
     let own = format!("(pid {})", std::process::id());
     assert!(next.log().contains("nothing can be served") && next.log().contains(&own), "{}", next.log());
     assert_eq!(links(&world), before);
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
     drop((taken, versions));
 }
 
@@ -119,7 +119,7 @@ fn clients_in_a_mesh_need_no_port() {
     drop((taken, client));
     until_so("the port is served once it is free", seconds(10), || down(&agent).is_none());
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
 }
 
 /// A Gateway with a port of its own and a route for it, whose connections are carried.
@@ -174,7 +174,7 @@ fn a_connection_that_was_handed_over_keeps_no_port_busy() {
     let program = command(built("tcpshift-agent"));
     let successor = agent.successor("successor", program, &options(&world, &[])).answers();
     assert_eq!(down(&successor), None, "{}", successor.log());
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
     assert_eq!(converse(&live, "after").unwrap(), who);
 }
 
@@ -189,7 +189,7 @@ fn a_port_that_a_connection_keeps_busy_is_handed_over_at_once_and_taken_later() 
     let file = world.write("all.yaml", (base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50])).to_string());
     let agent = start(&world, &[file.to_str().unwrap()]);
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
     let own = format!("(pid {})", std::process::id());
     until_so("the port is said to be busy", seconds(5), || down(&agent).is_some_and(|why| why.contains(&own)));
     // A change of another listener is made meanwhile, and one of this one too.
@@ -199,7 +199,7 @@ fn a_port_that_a_connection_keeps_busy_is_handed_over_at_once_and_taken_later() 
     near.set_linger(Some(Duration::ZERO)).unwrap();
     drop(near);
     until_so("the port is taken", seconds(10), || down(&agent).is_none());
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
 }
 
 #[test]

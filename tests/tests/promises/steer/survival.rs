@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::crowd::{Crowd, Place};
+use tcpshift_tests::crowd::{Crowd, Location};
 use tcpshift_tests::dns::Dns;
 use tcpshift_tests::maps::{attached, links, pinned};
 use tcpshift_tests::objects::Objects;
@@ -38,23 +38,23 @@ fn routes(weights: [u32; 2]) -> Objects {
 }
 
 /// Where connections are steered, by either datapath.
-fn ways(world: &World) -> [(Place<'_>, &'static str); 2] {
-    [(inside(world), SERVICE), (Place::Here, ENTRANCE)]
+fn ways(world: &World) -> [(Location<'_>, &'static str); 2] {
+    [(inside(world), SERVICE), (Location::Here, ENTRANCE)]
 }
 
 /// Clients that must not notice anything: some come and go, some stay.
-struct Load {
+struct Clients {
     rushes: Vec<Crowd>,
     held: Vec<Crowd>,
 }
 
-impl Load {
+impl Clients {
     /// With so many by each way that come and go.
     fn start(world: &World, clients: usize) -> Self {
         let (mut rushes, mut held) = (Vec::new(), Vec::new());
-        for (number, (place, address)) in ways(world).into_iter().enumerate() {
-            rushes.push(Crowd::rush(world, &format!("rush-{number}"), place, address, clients));
-            let crowd = Crowd::hold(world, &format!("held-{number}"), place, address, 50, &[]);
+        for (number, (location, address)) in ways(world).into_iter().enumerate() {
+            rushes.push(Crowd::rush(world, &format!("rush-{number}"), location, address, clients));
+            let crowd = Crowd::hold(world, &format!("held-{number}"), location, address, 50, &[]);
             crowd.reach(50);
             held.push(crowd);
         }
@@ -84,8 +84,8 @@ impl Load {
 
 #[track_caller]
 fn assert_ways(world: &World, two: f64) {
-    for (place, address) in ways(world) {
-        assert_split(&place.tally(address, SOME), two);
+    for (location, address) in ways(world) {
+        assert_split(&location.tally(address, SOME), two);
     }
 }
 
@@ -93,15 +93,15 @@ fn assert_ways(world: &World, two: f64) {
 fn a_kill_and_a_new_start_are_noticed_by_nobody() {
     let world = World::new();
     let (mut agent, _servers) = served(&world);
-    let load = Load::start(&world, 3);
-    load.go_on();
+    let clients = Clients::start(&world, 3);
+    clients.go_on();
     agent.process().kill();
-    load.go_on();
+    clients.go_on();
     assert_ways(&world, 0.3);
     let before = links(&world).len();
     let agent = agent.kill_and_restart();
-    load.go_on();
-    load.finish(Some(0.3));
+    clients.go_on();
+    clients.finish(Some(0.3));
     assert_ways(&world, 0.3);
     assert_eq!(links(&world).len(), before, "{:?}", links(&world));
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
@@ -127,7 +127,7 @@ fn kills_at_each_step_of_a_start_are_noticed_by_nobody() {
     let world = World::new();
     let (mut agent, _servers) = served(&world);
     let before = links(&world).len();
-    let load = Load::start(&world, 1);
+    let clients = Clients::start(&world, 1);
     agent.process().kill();
 
     // What a start asks of the kernel, in order.
@@ -157,8 +157,8 @@ fn kills_at_each_step_of_a_start_are_noticed_by_nobody() {
     }
     let agent = start(&world, &[]);
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
-    load.go_on();
-    load.finish(Some(0.3));
+    clients.go_on();
+    clients.finish(Some(0.3));
     assert_ways(&world, 0.3);
     assert_eq!(links(&world).len(), before, "{:?}", links(&world));
     assert_eq!(attached(&world).iter().filter(|one| one["name"] == "connect4").count(), 1, "{:?}", attached(&world));
@@ -181,15 +181,15 @@ fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
         await_datapath(agent, GATEWAY_ROUTE, "lookup");
     };
     resolved(&agent);
-    let load = Load::start(&world, 3);
+    let clients = Clients::start(&world, 3);
     agent.process().kill();
     dns.delay(Duration::from_millis(1_500));
     let agent = start(&world, &[]);
-    load.go_on();
+    clients.go_on();
     assert_ways(&world, 0.3);
     resolved(&agent);
-    load.go_on();
-    load.finish(Some(0.3));
+    clients.go_on();
+    clients.finish(Some(0.3));
     agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
 }
@@ -198,14 +198,14 @@ fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
 fn doctor_changes_nothing_for_clients() {
     let world = World::new();
     let (_agent, _servers) = served(&world);
-    let load = Load::start(&world, 3);
+    let clients = Clients::start(&world, 3);
     let mut doctor = command(built("tcpshift-agent"));
     doctor.arg("doctor");
     for _ in 0..2 {
         run(grouped(world.cgroup(), &doctor), b"", seconds(60)).expect(0);
-        load.go_on();
+        clients.go_on();
     }
-    load.finish(Some(0.3));
+    clients.finish(Some(0.3));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_server_that_comes_while_the_agent_is_dead_is_found() {
     agent.process().kill();
     drop(two);
     until_so("v2 is gone", seconds(5), || std::net::TcpStream::connect("127.0.0.1:9002").is_err());
-    let lost = Place::Here.tally(ENTRANCE, SOME);
+    let lost = Location::Here.tally(ENTRANCE, SOME);
     assert_eq!(lost["one"] + lost["ConnectionRefused"], SOME, "{lost:?}");
     let _two = super::version("127.0.0.1:9002", "two");
     assert_ways(&world, 0.3);
@@ -225,19 +225,19 @@ fn a_server_that_comes_while_the_agent_is_dead_is_found() {
 fn takeovers_are_noticed_by_nobody() {
     let world = World::new();
     let (mut agent, _servers) = served(&world);
-    let load = Load::start(&world, 3);
+    let clients = Clients::start(&world, 3);
     for number in 0..3 {
-        load.go_on();
+        clients.go_on();
         let program = command(built("tcpshift-agent"));
         let successor = agent.successor(&format!("agent-{number}"), program, &options(&world, &[])).answers();
         assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
         agent = successor;
-        load.go_on();
+        clients.go_on();
         agent.apply(routes([70, 30 + number]));
         agent.apply(routes([70, 30]));
     }
     assert_eq!(attached(&world).iter().filter(|one| one["name"] == "connect4").count(), 1, "{:?}", attached(&world));
-    load.finish(None);
+    clients.finish(None);
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
@@ -247,12 +247,12 @@ fn takeovers_are_noticed_by_nobody() {
 fn changes_are_noticed_by_nobody() {
     let world = World::new();
     let (agent, _servers) = served(&world);
-    let load = Load::start(&world, 3);
+    let clients = Clients::start(&world, 3);
     for edit in 0..150_u32 {
         agent.post(routes([100 - edit % 99, 1 + edit % 99]));
     }
-    load.go_on();
-    load.finish(None);
+    clients.go_on();
+    clients.finish(None);
 }
 
 /// Whether a link is attached. That it is asked for alone keeps others out, which may come and go meanwhile.
@@ -279,5 +279,5 @@ fn after_sigterm_nothing_is_left() {
     for address in [SERVICE, SERVICE6] {
         assert_eq!(inside(&world).tally(address, 20)["direct"], 20);
     }
-    assert_eq!(Place::Here.tally(ENTRANCE, 5)["ConnectionRefused"], 5);
+    assert_eq!(Location::Here.tally(ENTRANCE, 5)["ConnectionRefused"], 5);
 }

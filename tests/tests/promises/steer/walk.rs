@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -101,7 +101,7 @@ fn clients_of_the_whole_host_are_steered_unless_a_group_is_named() {
     let _versions = versions();
     let agent = tcpshift_tests::agent::Agent::start(&world, &["--assign", "kernel", "--datapath", "auto"]);
     agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [0, 100]));
-    for place in [Place::Here, inside(&world)] {
-        assert_eq!(place.tally(SERVICE, 50), only("two", 50), "{place:?}");
+    for location in [Location::Here, inside(&world)] {
+        assert_eq!(location.tally(SERVICE, 50), only("two", 50), "{location:?}");
     }
 }
