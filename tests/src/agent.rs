@@ -37,14 +37,14 @@ impl<'a> Agent<'a> {
         agent.ready()
     }
 
-    /// Starts an agent by a command that the arguments of `run` are put behind, in the world's control group, and
-    /// does not wait.
+    /// Starts an agent in the world's control group by `launcher`, a command to which the arguments of `run` are appended. Does
+    /// not wait.
     pub fn launch<S: AsRef<OsStr>>(world: &'a World, name: &str, launcher: Command, arguments: &[S]) -> Self {
         Self::launch_as(world, name, name, launcher, Stdio::null(), arguments)
     }
 
-    /// As [`Agent::launch`], with a standard input, and with a name of its own for the process, which another one
-    /// with the same state and socket does not have.
+    /// As [`Agent::launch`], with a standard input, and with a name for the process: several processes may have one state and
+    /// socket, one after the other.
     pub fn launch_as<S: AsRef<OsStr>>(
         world: &'a World,
         name: &str,
@@ -246,8 +246,8 @@ pub fn destination<'a>(status: &'a StatusReply, route: &str, subset: &str) -> &'
     found.unwrap_or_else(|| panic!("no destination {subset} of {route} in {status:#?}"))
 }
 
-/// What is chosen where a test does not say so itself: all promises are kept with the kernel and without, and those that
-/// do not speak of the relay by every datapath.
+/// Option, environment variable and default, for tests that do not pass the option: `cargo xtask test` runs the promises with
+/// several values of the variables.
 const CHOICES: [(&str, &str, &str); 2] =
     [("--assign", "TCPSHIFT_ASSIGN", "kernel"), ("--datapath", "TCPSHIFT_DATAPATH", "proxy")];
 

@@ -4,7 +4,8 @@
 //! and pins never clash. In it run an [`agent::Agent`] under test, which is alone in the control group, servers
 //! ([`echo`], [`server`]) and [`client`]s. What the kernel has of the agent is looked up by [`maps`]. Every
 //! process started here ends with the thread that started it. The harness reads the agent's replies by the
-//! serde types of its API, and otherwise knows only what a user knows: the command line, the socket, the ports.
+//! serde types of its API, and otherwise knows only what a user knows: the command line, the socket, the ports. Route files are
+//! built by [`objects`]; [`example`] has those of the project's example, and [`steer`] those of a mesh.
 //!
 //! [`scenarios`] are tried on other kernels too, by a program of their own.
 #![allow(clippy::return_self_not_must_use, reason = "an output that was as expected may be dropped")]

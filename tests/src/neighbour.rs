@@ -1,4 +1,4 @@
-//! Somebody in another network namespace, at the other end of a cable.
+//! A second host: a network namespace at the other end of a veth pair.
 
 use crate::crowd::Location;
 use crate::process::{Process, command, run};
@@ -6,12 +6,12 @@ use crate::steer::ip;
 use crate::until::{seconds, until_so};
 use crate::world::World;
 
-/// It has the addresses `10.98.0.2` and `fd98::2`; the world's end of the cable has `10.98.0.1` and `fd98::1`.
+/// The namespace. It has the addresses `10.98.0.2` and `fd98::2`; the world's end of the cable has `10.98.0.1` and `fd98::1`.
 #[derive(Debug)]
 pub struct Neighbour(Process);
 
 impl Neighbour {
-    /// Makes the namespace and lays the cable.
+    /// Makes the namespace and the veth pair.
     pub fn new(world: &World) -> Self {
         let mut sleeper = command("unshare");
         sleeper.args(["--net", "--", "sh", "-c", "echo there && exec sleep 300"]);

@@ -1,8 +1,8 @@
 //! Objects for tests, made by builders and printed as YAML: a test shows the fields that it is about, and no others.
 //!
-//! There is a builder for each kind that tests often use; [`object`] makes any other. [`Object::set`] writes any field, valid or
-//! not. Objects print as a document each and are joined by `+`. A test that is about the text itself (comments, syntax errors,
-//! several spellings of one value) writes that text out.
+//! There is a builder for each kind that tests often use; [`object`] makes any other. [`Object::set`] writes any field,
+//! valid or not. Each object prints as a document, and `+` joins objects. A test that is about the text itself (comments,
+//! syntax errors, several spellings of one value) writes that text out.
 
 mod kinds;
 mod path;
@@ -47,8 +47,8 @@ impl<Kind> Object<Kind> {
         Self::new("networking.istio.io/v1", kind, name)
     }
 
-    /// Writes a field, as `spec.tcp[0].route[1].weight`. Mappings and sequences above it that are missing are made; an index may
-    /// be one past the end.
+    /// Writes a field, as `spec.tcp[0].route[1].weight`. Missing mappings and sequences above it are made. An index may be
+    /// one past the end.
     #[track_caller]
     pub fn set(mut self, path: &str, value: impl Serialize) -> Self {
         *path::at(&mut self.value, path) = path::value(value);

@@ -1,8 +1,8 @@
 //! Steering: a service, a gateway and two versions to steer to, and an agent whose clients are those of the world's control
 //! group.
 //!
-//! Control groups are shared by all tests of a machine: an agent that took the whole host for the scope of its clients would
-//! steer those of other tests.
+//! All tests of a machine have one tree of control groups. An agent whose clients were those of the whole host would steer the
+//! clients of other tests.
 
 use std::io::{BufRead, BufReader, Write};
 
@@ -17,11 +17,11 @@ use crate::share::assert_share;
 use crate::until::{PAUSE, patient, seconds, until_so};
 use crate::world::World;
 
-/// The first address of the service, and its port. It is this host's too where somebody else is to listen there: see [`direct`].
+/// The service's address of IPv4. The host has it too in tests where another server listens there: see [`direct`].
 pub const SERVICE: &str = "10.99.0.1:9000";
-/// The second, of IPv6.
+/// The service's address of IPv6.
 pub const SERVICE6: &str = "[fd99::1]:9000";
-/// The first address, as an IPv6 socket asks for it.
+/// The service's address of IPv4, as an IPv6 socket asks for it.
 pub const MAPPED: &str = "[::ffff:10.99.0.1]:9000";
 
 /// The gateway's address of IPv4.
@@ -81,19 +81,19 @@ pub fn ip(words: &str) {
     run(ip, b"", seconds(10)).expect(0);
 }
 
-/// Makes the service's addresses this host's: without an agent, nobody listens there.
+/// Gives the host the service's addresses. Without an agent, connections to them are refused.
 pub fn own_addresses() {
     ip("addr add 10.99.0.1/32 dev lo");
     ip("addr add fd99::1/128 dev lo nodad");
 }
 
-/// Makes the service's addresses this host's, and has somebody listen there who is none of the versions.
+/// Gives the host the service's addresses, and starts a server there that is no version: it answers what was not steered.
 pub fn direct() -> [Server; 2] {
     own_addresses();
     [version(SERVICE, "direct"), version(SERVICE6, "direct")]
 }
 
-/// A server that answers lines as `tcp-echo` does; a request of HTTP by its name.
+/// A server that answers lines as `tcp-echo` does, and HTTP requests by its name.
 pub fn version(address: &str, name: &str) -> Server {
     let name = name.to_owned();
     Server::each(address, move |stream| {
@@ -132,7 +132,7 @@ pub fn await_datapath(agent: &Agent<'_>, route: &str, expected: &str) {
     until_so(&format!("{route} goes by {expected}"), seconds(5), || datapath(agent, route).0 == expected);
 }
 
-/// Panics unless nobody but the two versions answered, and the second had its share.
+/// Panics unless only the two versions answered, and the second had its share.
 #[track_caller]
 pub fn assert_split(tally: &std::collections::BTreeMap<String, usize>, two: f64) {
     let count = |name: &str| tally.get(name).copied().unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Tries the scenarios of [`tcpshift_tests::scenarios`] on the kernel that runs, one after the other, and says what each came
 //! to: a line of JSON for each.
 //!
-//! Those that have an agent in common have a process of their own, whose group is killed when one of them is late: one that
-//! hangs or dies takes no other with it.
+//! Scenarios of one session run in a child process. Its process group is killed when one of them is late, so a scenario that
+//! hangs or dies does not affect other sessions.
 #![allow(clippy::print_stdout, reason = "what it says on standard output is what it is for")]
 
 use std::fs::File;
@@ -64,7 +64,7 @@ fn chosen(names: &[&str]) -> Result<Vec<Scenario>, String> {
     if let Some(unknown) = names.iter().find(|name| !all().iter().any(|row| is(row, name))) {
         return Err(format!("no scenario is named {unknown:?}; scenarios list names them"));
     }
-    // A name that is a row's own means no other: `doctor` is not `doctor short`.
+    // A full name selects that row alone: `doctor` does not select `doctor short`.
     let exact = |name: &str| all().iter().any(|row| row.name == name);
     let wanted = |row: &Scenario| {
         names.is_empty() || names.iter().any(|name| row.name == *name || !exact(name) && is(row, name))
@@ -104,7 +104,7 @@ fn told(rows: &[Scenario], within: Duration) -> (usize, bool) {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
         let lines = stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok);
-        // Nobody wants the rest of one that is late.
+        // The receiver is gone once a scenario was late.
         let _unread = lines.into_iter().try_for_each(|line| sender.send(line)).is_err();
     });
     let mut right = true;

@@ -7,7 +7,7 @@ use crate::streams;
 use crate::until::{patient, seconds};
 
 use super::case::Case;
-use super::{Outcome, Way};
+use super::{Verdict, Way};
 
 /// Where v1 is.
 const PORT: u16 = 9003;
@@ -15,9 +15,9 @@ const PORT: u16 = 9003;
 /// Connections, each with a stream both ways.
 const ROUNDS: u64 = 10;
 
-pub(super) fn bytes(case: &Case<'_>) -> Outcome {
+pub(super) fn bytes(case: &Case<'_>) -> Verdict {
     let host = case.host();
-    // A port of its own: the next server of the usual one would find it taken, until this one's thread has ended.
+    // Not the port of other scenarios: this server's thread may outlive the scenario, and would keep that port.
     let address = SocketAddr::new(host.parse().expect("an address"), PORT).to_string();
     let (_server, seen) = streams::server(&address);
     let agent = case.start();
@@ -32,11 +32,11 @@ pub(super) fn bytes(case: &Case<'_>) -> Outcome {
     let said = format!("{ROUNDS} connections, {sent} bytes to the server and {received} to the client");
     if case.way == Way::Proxy {
         case.keep(agent);
-        return Outcome::right(said);
+        return Verdict::right(said);
     }
     let steered = agent.destination(case.route(), "v1").steered;
     let counted = steered.map(|steered| (steered.closed, steered.bytes_sent, steered.bytes_received));
     assert_eq!(counted, Some((ROUNDS, sent, received)), "closed connections, and bytes sent and received, as counted");
     case.keep(agent);
-    Outcome::right(said + ", all of them counted")
+    Verdict::right(said + ", all of them counted")
 }

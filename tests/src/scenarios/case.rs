@@ -1,4 +1,4 @@
-//! What a body is tried with: a world, the session's agent, and the datapath and family of its row.
+//! What the body of a scenario gets: a world, the session's agent, and the datapath and family of its row.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -16,13 +16,13 @@ use crate::world::World;
 
 use super::{Family, Session, Way};
 
-/// What a body is tried with, and where.
+/// What the body of a scenario gets.
 pub(super) struct Case<'a> {
     pub(super) world: &'a World,
     pub(super) session: Session,
     pub(super) way: Way,
     pub(super) family: Family,
-    /// The agent of the session while no body has it.
+    /// The agent of the session, between two scenarios.
     kept: Cell<Option<Agent<'a>>>,
     /// How many names were given.
     names: Cell<u32>,
@@ -124,7 +124,7 @@ impl<'a> Case<'a> {
         assert!(by == asked, "connections go by {by}, not by {asked}: {reason}");
     }
 
-    /// The same of an agent that began with objects, and may still look for endpoints.
+    /// As [`Case::assert_datapath`], for an agent that started with objects and may not have found its endpoints yet: waits.
     #[track_caller]
     pub(super) fn await_datapath(&self, agent: &Agent<'_>) {
         await_datapath(agent, self.route(), self.way.name());

@@ -7,12 +7,12 @@ use crate::share::assert_share;
 use crate::steer::{ENTRANCE, ENTRANCE6, GATEWAY_ROUTE, ONE, assert_split, await_counted, base, datapath};
 
 use super::case::Case;
-use super::{Outcome, Way};
+use super::{Verdict, Way};
 
 /// Connections from each location.
 const SOME: usize = 100;
 
-pub(super) fn neighbour(case: &Case<'_>) -> Outcome {
+pub(super) fn neighbour(case: &Case<'_>) -> Verdict {
     let neighbour = Neighbour::new(case.world);
     let vlan = neighbour.vlan();
     let (agent, _versions) = case.served([80, 20]);
@@ -28,10 +28,10 @@ pub(super) fn neighbour(case: &Case<'_>) -> Outcome {
     case.keep(agent);
     let tagged =
         if vlan { format!("{SOME} in a VLAN") } else { "none in a VLAN, since this kernel has none".to_owned() };
-    Outcome::right(format!("{SOME} connections over a veth and {tagged}; {steered} of them steered"))
+    Verdict::right(format!("{SOME} connections over a veth and {tagged}; {steered} of them steered"))
 }
 
-pub(super) fn everywhere(case: &Case<'_>) -> Outcome {
+pub(super) fn everywhere(case: &Case<'_>) -> Verdict {
     let _versions = [tcp_echo(case.world, "9001", "one", "::"), tcp_echo(case.world, "9002", "two", "::")];
     let agent = case.start();
     agent.post(case.objects([80, 20]));
@@ -44,10 +44,10 @@ pub(super) fn everywhere(case: &Case<'_>) -> Outcome {
     let steered = agent.status().assignment.steered;
     assert_eq!(steered, SOME as u64, "connections that were steered");
     case.keep(agent);
-    Outcome::right(format!("{SOME} connections of IPv4 handed over, {SOME} of IPv6 carried"))
+    Verdict::right(format!("{SOME} connections of IPv4 handed over, {SOME} of IPv6 carried"))
 }
 
-pub(super) fn refused(case: &Case<'_>) -> Outcome {
+pub(super) fn refused(case: &Case<'_>) -> Verdict {
     let _one = tcp_echo(case.world, "9001", "one", "127.0.0.1");
     let mut two = tcp_echo(case.world, "9002", "two", "127.0.0.1");
     let agent = case.start();
@@ -68,5 +68,5 @@ pub(super) fn refused(case: &Case<'_>) -> Outcome {
     assert_share("refused", refused, 2 * SOME, 0.3);
     case.assert_datapath(&agent);
     case.keep(agent);
-    Outcome::right(format!("{refused} of {} refused at weight 30", 2 * SOME))
+    Verdict::right(format!("{refused} of {} refused at weight 30", 2 * SOME))
 }

@@ -8,13 +8,13 @@ use crate::maps::dump;
 use crate::steer::GATEWAY_ROUTE;
 use crate::world::World;
 
-use super::Outcome;
+use super::Verdict;
 use super::case::Case;
 
 /// Subset, weight and slots of a destination, with the number of slots that the route's table has of it.
 type Row = (String, u64, u64, u64);
 
-pub(super) fn map(case: &Case<'_>) -> Outcome {
+pub(super) fn map(case: &Case<'_>) -> Verdict {
     let (agent, _versions) = case.served([50, 50]);
     let mut looks = 0;
     for weights in [[80, 20], [0, 100], [1, 3], [70, 30]] {
@@ -33,7 +33,7 @@ pub(super) fn map(case: &Case<'_>) -> Outcome {
         looks += 1;
     }
     case.keep(agent);
-    Outcome::right(format!("{looks} plans, each with its weights in `destinations` and its 10000 cells in `slots`"))
+    Verdict::right(format!("{looks} plans, each with its weights in `destinations` and its 10000 cells in `slots`"))
 }
 
 /// What `bpftool map dump` shows of the gateway's route.

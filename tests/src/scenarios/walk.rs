@@ -3,7 +3,7 @@
 use crate::steer::{assert_split, await_counted};
 
 use super::case::{Case, assert_only};
-use super::{Outcome, Way};
+use super::{Verdict, Way};
 
 /// Connections from which a share is measured: a fifth of them is met within 14 points, 5 sigma.
 const SHARE: usize = 200;
@@ -14,7 +14,7 @@ const SOME: usize = 30;
 /// Connections that are refused.
 const REFUSED: usize = 10;
 
-pub(super) fn walk(case: &Case<'_>) -> Outcome {
+pub(super) fn walk(case: &Case<'_>) -> Verdict {
     let (_versions, agent) = (case.versions(), case.start());
     let before = agent.status().assignment;
     assert_only("nothing is applied", &case.tally(REFUSED), "ConnectionRefused");
@@ -44,7 +44,7 @@ pub(super) fn walk(case: &Case<'_>) -> Outcome {
     assert_only("all is deleted", &case.tally(REFUSED), "ConnectionRefused");
     case.keep(agent);
     let two = fifth.get("two").copied().unwrap_or_default();
-    Outcome::right(format!(
+    Verdict::right(format!(
         "{opened} connections, {two} of {SHARE} to v2 at weight 20; assignment by {}",
         assignment.by
     ))

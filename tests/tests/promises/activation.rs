@@ -1,4 +1,4 @@
-//! Socket activation: systemd's sockets are served, by an agent that could not open them, and outlast it.
+//! Socket activation: an agent serves sockets of systemd that it may not open itself, and they outlast it.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -127,7 +127,7 @@ fn sockets_of_both_kinds_at_one_address_go_over() {
         agent = next;
         assert_eq!(kinds(&agent), (own, 1));
         goes_on(&agent);
-        // Not before: until an agent has it, nobody accepts at the socket that is shared.
+        // Not before: until an agent has the shared socket, its connections are not accepted.
         rush.get_or_insert_with(|| Rush::start(ENTRANCE, 2)).go_on(100);
     }
     rush.map(Rush::finish);

@@ -1,4 +1,4 @@
-//! Which addresses are this host's: those of its interfaces and its local routes, whatever a socket may be bound to.
+//! Which addresses are this host's: those of interfaces and local routes, and not all that a socket may be bound to.
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::example::{base, entry, route};
@@ -31,7 +31,7 @@ fn an_address_is_this_hosts_while_it_is_here() {
     let world = World::new();
     bind_anything();
     let agent = Agent::start::<&str>(&world, &[]);
-    // At the port of the gateway, which is listened on at every address.
+    // At the gateway's port, on which the agent listens at every address.
     let versions = [("v1", "10.77.0.1"), ("v2", "10.78.1.1")];
     let entries = versions.map(|(version, address)| entry(&format!("tcp-echo-{version}"), version, address, 31_400));
     agent.apply(base());

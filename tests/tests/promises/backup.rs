@@ -1,4 +1,4 @@
-//! Objects that an agent or a cluster prints can be given back, to whoever has them or not.
+//! Objects that an agent or a cluster prints can be applied again, to an agent that has them and to one that has not.
 
 use serde_json::{Value, json};
 use tcpshift_tests::agent::Agent;
@@ -197,7 +197,7 @@ fn what_a_cluster_prints_is_applied() {
         "{metadata}"
     );
 
-    // Its versions count changes of the cluster, and say nothing of this agent's objects.
+    // resourceVersions of a cluster do not refer to this agent's objects.
     let again = agent.apply(of_a_cluster(1));
     assert!(again.stdout.lines().all(|line| line.ends_with(" unchanged")), "{again:?}");
     let refused = agent.cli_with(&["apply", "-f", "-"], of_a_cluster(2)).expect(1);

@@ -3,15 +3,17 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use serde_json::json;
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{ENTRANCE, connect, converse};
 use tcpshift_tests::example::{base, example_text, route, together};
 use tcpshift_tests::noise::Noise;
+use tcpshift_tests::objects::virtual_service;
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
-/// The agent's memory never exceeds it, whatever it is fed.
+/// The most memory that the agent may ever have.
 const MEGABYTES: u64 = 200;
 
 /// A valid route file, of which most others are made.
@@ -77,7 +79,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("a port 0 of a destination", edit("number: 9000", "number: 0")),
         ("a number for a list", edit("hosts: [\"*\"]", "hosts: 5")),
         ("a null entry", edit("hosts: [\"*\"]", "hosts: [null]")),
-        ("a null rule", b"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], tcp: [null]}\n".to_vec()),
+        ("a null rule", virtual_service("x").set("spec.tcp", json!([null])).to_string().into_bytes()),
         ("a duplicate key", edit("hosts: [\"*\"]", "hosts: [\"*\"]\n  hosts: [\"a\"]")),
         ("an unknown field", edit("weight: 80", "weigth: 80")),
         ("an unknown field of metadata", edit("metadata:", "metadata:\n  nom: x")),
@@ -95,7 +97,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("a name too long", edit("  name: tcp-echo\n", &format!("  name: {}\n", "a".repeat(300)))),
         ("no kind", edit("kind: VirtualService\n", "")),
         ("no apiVersion", edit("apiVersion: networking.istio.io/v1\n", "")),
-        ("no spec", b"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\n".to_vec()),
+        ("no spec", virtual_service("x").without("spec").to_string().into_bytes()),
         ("the same object twice", together(&[GOOD, GOOD]).into_bytes()),
         ("a broken second document", together(&[GOOD, "a: [b"]).into_bytes()),
     ]

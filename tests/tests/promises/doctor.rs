@@ -18,7 +18,7 @@ use tcpshift_tests::world::World;
 
 const KERNEL: [&str; 2] = ["--assign", "kernel"];
 
-/// Runs the program as nobody, who may nothing.
+/// Runs the program as the user `nobody`, without capabilities.
 fn as_nobody(words: &[&str]) -> Output {
     let mut command = command("setpriv");
     command.args(["--reuid", "65534", "--clear-groups", "--"]).arg(built("tcpshift-agent")).args(words);
@@ -134,7 +134,7 @@ fn the_verifiers_logs_are_kept_in_a_folder_that_is_asked_for() {
     let world = World::new();
     let path = refused(&world, UNKNOWN_HELPER);
     let folder = world.path("logs");
-    // What somebody has planted is replaced, and nothing is written through it.
+    // A link of another user is replaced, and nothing is written to the file that it names.
     std::fs::create_dir(&folder).unwrap();
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
     let victim = world.path("victim");
@@ -192,7 +192,7 @@ fn whatever_is_named_as_an_object_there_is_an_answer() {
     }
     tried(&object(&[])).expect(1).complains("there is no program in it");
     doctor(&["--object", "/nowhere"]).expect(1).complains("cannot read /nowhere: No such file");
-    // A pipe that nobody writes into.
+    // A pipe without a writer.
     let pipe = world.path("pipe");
     let mut make = command("mkfifo");
     make.arg(&pipe);

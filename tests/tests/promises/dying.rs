@@ -1,4 +1,4 @@
-//! An agent that dies in a takeover while the kernel still holds what it had: the new one outlasts it.
+//! An agent that dies in a takeover, and whose locks and sockets the kernel closes late: the new agent waits for that.
 
 use std::path::{Path, PathBuf};
 

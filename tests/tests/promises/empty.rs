@@ -30,7 +30,7 @@ fn assert_refused(agent: &Agent<'_>, ends_with: &str, reason: &str) {
     let status = agent.destination(ROUTE, ends_with);
     assert_eq!(status.failed - before, lost as u64, "{status:?}");
     assert!(status.unusable.as_deref().is_some_and(|why| why.contains(reason)), "{status:?}");
-    // The kernel says of a connection that there was nobody for it, whatever is the cause of that.
+    // The kernel's programs report every cause as "no endpoint".
     let told = if is_carried { reason } else { "no endpoint" };
     assert!(status.failures.iter().any(|why| why.reason.contains(told) && why.count >= lost as u64), "{status:?}");
 }
@@ -81,7 +81,7 @@ fn redistribute_lets_the_others_take_the_share() {
     let (agent, _one) = served(&world);
     agent.apply(base() + route(&[("v1", 70), ("v9", 30)]).annotation("tcpshift.io/on-empty", "redistribute"));
     assert_eq!(answers(ENTRANCE, 300), vec!["one"; 300]);
-    // And gives it back when there are endpoints again.
+    // The share goes back when there are endpoints again.
     let _two = Server::named("127.0.0.1:9100", "two");
     agent.apply(route(&[("v1", 70), ("v2", 30)]).annotation("tcpshift.io/on-empty", "redistribute"));
     assert_share("v2 is back", tally(ENTRANCE, 400)["two"], 400, 0.3);
@@ -100,7 +100,7 @@ fn a_refused_dial_tries_another_endpoint_and_never_another_destination() {
     assert_eq!(alive["one"] + alive["two"], 400, "{alive:?}");
     assert_share("v2 with a dead endpoint", alive["two"], 400, 0.5);
 
-    // And with nobody alive, v2's share is lost and v1 gets none of it.
+    // Without a live endpoint, v2's share is refused, and v1 gets none of it.
     agent.cli(&["delete", "we", "tcp-echo-v2"]).expect(0);
     let dead = tally(ENTRANCE, 400);
     assert_share("v1 beside a dead v2", dead["one"], 400, 0.5);

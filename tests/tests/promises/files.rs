@@ -89,11 +89,11 @@ fn a_document_that_cannot_be_read_costs_only_itself() {
     let line = 1 + text.lines().position(|line| line.contains("weight: [1")).unwrap();
     world.write("all.yaml", &text);
     until_so("the others have advanced", seconds(3), || ask(ENTRANCE).is_ok_and(|who| who == "moved"));
-    // What stood before in the file stays, since any of it may be what cannot be read now.
+    // Objects that the file had before stay: the unreadable document may be any of them.
     let names: Vec<_> = agent.objects("vs").iter().map(|object| object["metadata"]["name"].clone()).collect();
     assert_eq!(names, ["last", "renamed", "tcp-echo"]);
     assert!(agent.log().contains(&format!("all.yaml:{line}: ")), "no line number in the log:\n{}", agent.log());
-    // Where all is to be read or nothing, each problem is said.
+    // `apply` takes all documents or none, and prints every problem.
     let both = text.replace("port: 31500", "port: 99999");
     let output = agent.cli_with(&["apply", "-f", "-"], &both).expect(65);
     assert_eq!(output.stderr.matches(": error: ").count(), 2, "{}", output.stderr);

@@ -1,4 +1,4 @@
-//! An agent that is frozen: whoever asks it gets an end, and hears what to do; and nothing of it is lost.
+//! A stopped agent: commands end with an error that names a cure, and nothing is lost.
 
 use std::time::Instant;
 
@@ -46,7 +46,7 @@ fn every_command_ends_and_says_which_process_stands_still() {
         assert_eq!(output.stderr.contains("the change may still come into force"), is_change, "{words:?}: {output:?}");
         output.complains(&said).complains(&format!("`kill -CONT {process}`"));
     }
-    // Clients fill the queue of the socket, and whoever comes then is not even let in.
+    // Clients fill the socket's queue; later ones cannot even connect.
     let mut waiting = Vec::new();
     loop {
         let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();

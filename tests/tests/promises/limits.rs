@@ -1,4 +1,4 @@
-//! `maxConnections` protects a host's subset and port, whoever leads there: rules, ports, and plans that come and go.
+//! `maxConnections` limits a host's subset and port across all rules, ports and plans that lead there.
 
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
@@ -29,14 +29,14 @@ fn route(port: u16, clients: &str) -> Object<VirtualService> {
 const WAYS: [([u8; 4], &str); 3] =
     [([127, 0, 0, 2], "127.0.0.1:31400"), ([127, 0, 0, 3], "127.0.0.1:31400"), ([127, 0, 0, 1], "127.0.0.1:31401")];
 
-/// A connection by one of the ways that is served, if it is.
+/// A connection by one of the ways; none if it is not served.
 fn served(way: usize) -> Option<TcpStream> {
     let (source, address) = WAYS[way];
     let stream = connect_from(IpAddr::V4(Ipv4Addr::from(source)), address).ok()?;
     (converse(&stream, "hello").ok()? == "db").then_some(stream)
 }
 
-/// All that are served of one by each way, asked for twice.
+/// Connects by each way, twice, and keeps the connections that are served.
 fn more() -> Vec<TcpStream> {
     [0, 1, 2, 0, 1, 2].into_iter().filter_map(served).collect()
 }
@@ -48,7 +48,7 @@ fn start(world: &World) -> (Server, Agent<'_>) {
     (server, agent)
 }
 
-/// How many the agent says that it carries there, which all routes say alike.
+/// The number of connections in use, as every route of the status shows it.
 #[track_caller]
 fn carried(agent: &Agent<'_>) -> u64 {
     let status = agent.status();
@@ -65,7 +65,7 @@ fn all_rules_and_ports_share_the_limit_of_the_host() {
     let mut held = more();
     assert_eq!((held.len(), carried(&agent)), (3, 3), "one by each way");
     assert!(agent.cli(&["status"]).expect(0).stdout.contains("3 of maxConnections 3 in use"));
-    // Whoever goes makes room for one by any other way.
+    // A connection that ends makes room for one by any way.
     for way in [2, 0, 1] {
         held.pop();
         until_so("one has gone", seconds(5), || carried(&agent) == 2);

@@ -1,4 +1,4 @@
-//! Live change: in force within a second, whole, and never felt by a live connection.
+//! Live change: in force within a second, as a whole, and without effect on live connections.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::{World, replace};
 
-/// Connections that must not notice.
+/// Live connections.
 const CONNECTIONS: usize = 1_000;
 
 #[test]
@@ -62,7 +62,7 @@ fn twenty_edits_of_a_watched_file_are_not_felt() {
     let load = Load::start(ENTRANCE, CONNECTIONS);
     for edit in 1..=20_u32 {
         let text = route(&[("v1", 100 - edit), ("v2", edit)]).to_string();
-        // By turns as an editor saves, whole and renamed, and as `>` writes.
+        // By turns as an editor does, by a rename, and as `>` does, in place.
         if edit % 2 == 0 {
             replace(&file, text.as_bytes());
         } else {

@@ -1,4 +1,4 @@
-//! The log: whether anybody reads it changes nothing but what is read there.
+//! The log: an agent whose standard error is not read works on, and lost lines are counted.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until, until_so};
 use tcpshift_tests::world::World;
 
-/// A pipe in the world's folder that nobody reads, but for who has this end of it.
+/// A named pipe in the world's folder. Only [`Pipe::read`] reads from it.
 struct Pipe {
     path: PathBuf,
     end: File,
@@ -83,7 +83,7 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
     });
     agent.cli(&["shift", "vs/tcp-echo", "v1=100"]).expect(0);
     assert_eq!(ask(ENTRANCE).unwrap(), "one");
-    // Whoever begins to read finds the lines before the gap, in order, and in the gap how many there are not.
+    // The log has the lines before the gap, in order, and then the number of lost lines.
     let mut text = String::new();
     until_so("the gap is said", seconds(20), || {
         text.push_str(&pipe.read());
@@ -96,7 +96,7 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
     let fields: Vec<usize> = fields.collect();
     assert!(fields.len() > 3_000, "{} lines", fields.len());
     assert!(fields.iter().enumerate().all(|(at, field)| *field == at % 3_000), "lines are out of order");
-    // It ends, too, with more to say than the pipe takes.
+    // The agent also ends while the pipe is full.
     agent.reload();
     pipe.fill();
     let begin = Instant::now();

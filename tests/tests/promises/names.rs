@@ -1,4 +1,4 @@
-//! Endpoints that are known by name: they are where DNS says, and move with it.
+//! Endpoints with host names: the agent follows DNS.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! What somebody removes under an agent that runs: it is made again, or said.
+//! Files and pins that are removed while the agent runs: the agent makes them again, or reports it.
 
 use std::fs;
 
@@ -55,7 +55,7 @@ fn what_was_applied_outlasts_a_state_directory_that_was_removed() {
     let agent = agent.kill_and_restart();
     assert_eq!(agent.objects("virtualservices").len(), before.len());
     assert_eq!(ask(ENTRANCE).unwrap(), "one");
-    // In the place of the directory there is another one: nothing of it is touched.
+    // Another directory has the state directory's path: the agent does not touch it.
     let aside = world.path("aside");
     fs::rename(agent.state(), &aside).unwrap();
     fs::create_dir_all(agent.state().join("objects")).unwrap();

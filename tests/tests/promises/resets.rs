@@ -1,4 +1,4 @@
-//! Resets: whoever breaks a connection, the other side never takes what it has got for all there is.
+//! Resets: when one side breaks a connection, the other side sees a reset and never an orderly end.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -39,7 +39,7 @@ fn served_at_socket<'a>(world: &'a World, policy: &Value, script: impl Fn(UnixSt
     agent
 }
 
-/// How a stream ended to whom reads from it and writes to it: the reset is told once, to either.
+/// How a stream ended. The kernel reports a reset once: to the write, or to the read.
 fn either(sent: io::Result<()>, read: End) -> End {
     if sent.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) { End::Reset } else { read }
 }

@@ -18,7 +18,7 @@ fn each_source_address_has_ports_of_its_own() {
     let _server = Server::named("127.0.0.1:9000", "one");
     let agent = Agent::start(&world, &["--source-address", "127.0.0.21", "--source-address", "127.0.0.22"]);
     agent.apply(base() + route(&[("v1", 100)]));
-    // More than one address has ports for. The clients connect to several for the same reason.
+    // More connections than one address has ports for. Clients connect to several addresses for the same reason.
     let clients: Vec<_> =
         (0..PORTS * 3 / 2).map(|at| connect(&format!("127.0.0.{}:31400", 1 + at % 4)).unwrap()).collect();
     for client in &clients {

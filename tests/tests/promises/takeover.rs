@@ -1,5 +1,4 @@
-//! Takeover: another agent serves in the place of the running one, and nobody notices; and if it comes to nothing,
-//! the running one goes on as if there had been none.
+//! Takeover: a new agent replaces the running one, and no connection fails. If a takeover fails, the running agent goes on.
 
 mod changes;
 mod failed;
@@ -47,7 +46,7 @@ fn succeed<'a>(mut agent: Agent<'a>, process: &str, launcher: Command) -> Agent<
     successor
 }
 
-/// So many takeovers while so many connections are made by each; their number, and how long it took.
+/// Makes so many takeovers, with so many connections during each. Returns the number of connections and the time it took.
 fn takeovers(takeovers: usize, connections: usize) -> (usize, Duration) {
     let world = World::new();
     let (mut agent, _server) = served(&world);
@@ -90,7 +89,7 @@ fn live_connections_go_on_in_the_old_agent_until_they_end() {
     let later = Load::start(ENTRANCE, 50);
     let destination = successor.destination("default/tcp-echo", "v1");
     assert_eq!((destination.opened, destination.active), (50, 50), "the new agent has the new ones alone");
-    // Every one of them says something several times meanwhile.
+    // Each connection has several exchanges in this time.
     sleep(Duration::from_secs(2));
     assert!(agent.process().ended().is_none(), "{}", agent.log());
     load.finish();

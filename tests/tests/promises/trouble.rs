@@ -85,7 +85,7 @@ fn another_agent_on_the_port_is_named() {
     let _server = Server::named("127.0.0.1:9000", "one");
     let first = Agent::start::<&str>(&world, &[]);
     first.apply(all());
-    // The kernel's programs are the first one's.
+    // The first agent has the kernel's programs.
     let second = Agent::named(&world, "second", &["--assign", "auto"]);
     let output = second.cli_with(&["apply", "-f", "-"], all()).expect(1);
     assert!(output.stderr.contains("tcpshift-agent") && output.stderr.contains(&first.pid().to_string()), "{output:?}");
@@ -206,7 +206,7 @@ fn an_agent_that_starts_with_few_descriptors_serves_or_says_how_many_it_takes() 
 #[test]
 fn an_agent_that_gets_too_few_threads_says_so_and_ends() {
     let world = World::new();
-    // The limit is that of a user, and root has none. Nobody must be able to make files there.
+    // Root has no RLIMIT_NPROC, so the agent runs as `nobody`, which must be able to write to the folder.
     std::fs::set_permissions(world.path("."), std::fs::Permissions::from_mode(0o777)).unwrap();
     for limit in 1..=4 {
         let limit_of_nobody = format!("--nproc={limit}:{limit}");

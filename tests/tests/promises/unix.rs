@@ -1,4 +1,4 @@
-//! Endpoints that are unix sockets: what a full backlog costs, and whom.
+//! Endpoints that are unix sockets with a full backlog.
 
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -67,7 +67,7 @@ fn clients_of_a_full_backlog_cost_no_processor_and_are_served_once_it_has_room()
     let mut agent = served(&world, &[&path], &timeout("60s"));
     let streams: Vec<_> = (0..500).map(|_| connect(ENTRANCE).unwrap()).collect();
     until_so("all wait", seconds(20), || agent.destination("default/tcp-echo", "v1").active == 500);
-    // A second is enough to tell two probes each 50 ms from 500 tasks each of which tries again.
+    // A second tells two probes every 50 ms apart from 500 tasks that each retry.
     let (before, begun) = (agent.process().processor_time(), Instant::now());
     std::thread::sleep(seconds(1));
     let share = agent.process().processor_time().saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64();

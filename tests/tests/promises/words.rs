@@ -130,7 +130,7 @@ fn shift_edits_weights_in_one_word() {
     assert_eq!(answers(ENTRANCE, 20), ["two"; 20]);
     agent.cli(&["shift", "vs/tcp-echo", "v9=10"]).complains("v9");
     agent.cli(&["shift", "vs/nobody", "v2=10"]).expect(1).complains("nobody");
-    // What is no share is 2; shares that do not make a whole are the agent's to refuse.
+    // A malformed share is a usage error, 2. Shares that do not sum up to 100 % are refused by the agent, 1.
     agent.cli(&["shift", "vs/tcp-echo", "v2=101"]).expect(2).complains("101");
     agent.cli(&["shift", "vs/tcp-echo", "v2"]).expect(2);
     agent.cli(&["shift", "vs/tcp-echo", "v1=60", "v2=60"]).expect(1).complains("120 %");
@@ -226,7 +226,7 @@ fn status_shows_the_split_and_its_interval() {
     assert_eq!(route.destinations.iter().map(|to| to.opened).sum::<u64>(), 100);
     assert_eq!(route.destinations.iter().map(|to| to.slots).collect::<Vec<_>>(), [8_000, 2_000]);
     let v2 = route.destinations[1].achieved.unwrap();
-    // One interval in twenty does not hold the true share; none is so far from it.
+    // An interval of 95 % may miss the true share, but not by this much.
     assert!(v2.low - 0.1 < 0.2 && 0.2 < v2.high + 0.1 && v2.high - v2.low < 0.25, "{v2:?}");
     let table = agent.cli(&["status"]).expect(0).stdout;
     for part in ["default/tcp-echo", "31400", "v1", "v2", "80", "20"] {

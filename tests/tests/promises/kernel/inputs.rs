@@ -1,4 +1,4 @@
-//! What decisions count: the kernel and the agent go on with the same numbers, and each sees the other's.
+//! Counters that decisions read: the kernel's programs and the agent share them.
 
 use std::net::TcpStream;
 
@@ -81,7 +81,7 @@ fn the_kernel_sees_the_load_that_the_agent_carries() {
     let held: Vec<TcpStream> = (0..40).map(|_| connect(ENTRANCE).unwrap()).collect();
     assert!(held.iter().all(|stream| converse(stream, "held").unwrap() == "e1"));
     endpoints(&agent, 2, "LEAST_REQUEST");
-    // The less loaded of two, of which one has forty.
+    // Of two endpoints, the one without connections is chosen.
     assert_eq!(answers(ENTRANCE, 100), ["e2"; 100]);
     drop(held);
     tcpshift_tests::until::until_so("they are counted down", tcpshift_tests::until::seconds(5), || {

@@ -1,4 +1,4 @@
-//! As many connections as the process may have descriptors for, and a thousand edits that none of them feels.
+//! A thousand edits under as many connections as the agent has descriptors for: none of them is disturbed.
 
 use tcpshift_tests::client::ENTRANCE;
 use tcpshift_tests::echo::both_versions;
@@ -15,7 +15,7 @@ const CONNECTIONS: usize = 9_000;
 #[test]
 fn a_thousand_edits_under_nine_thousand_connections_touch_none() {
     let world = World::new();
-    // In processes of their own: their ends are as many again.
+    // In processes of their own, since their ends take as many descriptors again.
     let _versions = both_versions(&world);
     let agent = start(&world);
     agent.apply(base() + route(&[("v1", 50), ("v2", 50)]));

@@ -1,4 +1,4 @@
-//! What goes wrong while the agent runs, and is mended by the next change that can be made.
+//! Failures while the agent runs, which the next successful change repairs.
 
 use std::thread::sleep;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the kernel part needs, gives up, and leaves alone: capabilities, and what others have pinned.
+//! Capabilities that the agent needs and gives up; and pins of other programs, which it leaves alone.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
@@ -113,7 +113,7 @@ fn an_agent_of_root_gives_up_for_good_what_it_needs_no_more() {
 
 #[test]
 fn root_regains_nothing_by_starting_a_program() {
-    // Rights are of a thread, and so is what is given up.
+    // Capabilities belong to threads, so this thread gives them up alone.
     let status = std::thread::spawn(|| {
         rights::keep(CapabilitySet::NET_BIND_SERVICE).unwrap();
         let locked = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
@@ -174,7 +174,7 @@ fn folder(name: &str, mode: u32) {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
-/// Pins a map of nobody's.
+/// Pins a map that no agent has made.
 fn foreign(world: &World, path: &str) {
     let words = format!("map create {path} type array key 4 value 4 entries 1 name foreign");
     bpftool(world, &words.split(' ').collect::<Vec<_>>());
@@ -239,7 +239,7 @@ fn unload_removes_nothing_that_a_folder_of_others_leads_to() {
     let refused = format!("{PINS}/tcpshift is not this user's alone");
     cli(&[], &["unload"], b"").expect(1).complains(&refused);
     assert!(link.is_symlink() && file.exists());
-    // In a folder of one's own the link goes, and what it leads to stays.
+    // In a folder of the user's own the agent removes the link, and not the file that it names.
     folder("tcpshift", 0o700);
     cli(&[], &["unload"], b"").expect(0);
     assert!(file.exists());

@@ -56,7 +56,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
 }
 
-/// The values of `destinations`, in order. A table has one row at least: without a route it is one of nobody's.
+/// The values of `destinations`, in order. A table has at least one row; without a route, its fields are empty.
 #[track_caller]
 fn destinations(world: &World) -> Vec<Value> {
     let rows = dump(world, "destinations").into_iter().map(|mut row| row["value"].take());
@@ -163,7 +163,7 @@ fn what_bpftool_shows_is_the_route_file() {
 
     agent.cli(&["delete", "vs", "other"]).expect(0);
     assert_shown(&world, &agent, &[first, (31_401, "tcp-echo#1", &[("v3", 7, 10_000)])]);
-    // A number that is free again, and an endpoint that goes: shares stay as they are.
+    // The number of the deleted route is used again, and an endpoint goes: shares stay.
     agent.apply(other(&[("v1", 100), ("v2", 0)]));
     agent.cli(&["delete", "we", "v1-1"]).expect(0);
     let third: Expected<'_> = (31_402, "other", &[("v1", 100, 10_000), ("v2", 0, 0)]);

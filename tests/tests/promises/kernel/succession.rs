@@ -53,7 +53,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Whoever was in it may still be dying.
+        // A killed process may still be in the group.
         let begin = Instant::now();
         while std::fs::remove_dir(&self.0).is_err() && begin.elapsed() < seconds(2) {
             sleep(Duration::from_millis(10));
@@ -181,7 +181,7 @@ fn an_agent_in_another_group_is_seen_at_listeners_of_both() {
     let programs: Vec<_> = links(&world).values().map(|link| link["prog_id"].clone()).collect();
     assert_eq!(programs[0], programs[1]);
 
-    // And back, where the sockets are in either.
+    // And back: some sockets are in one group, some in the other.
     let mut last = successor.successor("last", program(), &KERNEL).answers();
     assert_eq!(successor.process().wait(seconds(20)).code(), Some(0), "{}", successor.log());
     assert_assigned(&last, ENTRANCE, 20);

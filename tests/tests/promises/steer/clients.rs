@@ -1,5 +1,4 @@
-//! Clients that nobody has changed: `nc`, `curl`, Python, a program in C without libraries; and ways to connect other than
-//! the usual one.
+//! Unchanged clients: `nc`, `curl`, Python, a static program in C; and unusual ways to connect.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +10,7 @@ use tcpshift_tests::world::World;
 
 use super::{MESH_ROUTE, ONE, TWO, assert_split, base, direct, inside, route, start, version, versions};
 
-/// A program of this many connections, its own way; it prints who answered, a line each.
+/// A program that makes so many connections, and prints the name of each server on a line.
 struct Client {
     name: &'static str,
     program: &'static str,
@@ -52,7 +51,7 @@ fn shell(name: &'static str, connections: usize, script: &str) -> Client {
     Client { name, program: "sh", arguments: vec!["-c".to_owned(), script], connections }
 }
 
-/// A client in C, linked without shared libraries, so that nothing between it and the kernel can be what steers.
+/// A client in C, linked statically: only the kernel can steer it.
 const C: &str = r#"
 #include <arpa/inet.h>
 #include <stdio.h>

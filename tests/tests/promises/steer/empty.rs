@@ -1,4 +1,5 @@
-//! Shares with nothing to offer inside a mesh: refused at once, or taken by the others where the file says so.
+//! Destinations without endpoints, for clients in the mesh: their share is refused at once, or redistributed if the route
+//! says so.
 
 use tcpshift_tests::process::run;
 use tcpshift_tests::share::assert_share;

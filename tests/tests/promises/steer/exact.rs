@@ -18,14 +18,14 @@ use tcpshift_tests::world::World;
 
 use super::{ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, SERVICE, await_datapath, base, inside, route, start};
 
-/// How a connection goes, as the first byte of what a client sends says it: the server answers with twice as many bytes.
+/// Ways to end a connection. A client names one by its first byte; the server answers with twice as many bytes as it gets.
 const WAYS: [u8; 6] = *b"abcdef";
 
 /// Bytes that a client sends.
 const SENT: usize = 100_003;
 
-/// Longer than the kernel waits before it acknowledges what came last (`TCP_DELACK_MAX`). What is not acknowledged when a
-/// connection is reset, no kernel knows to have arrived.
+/// Longer than the kernel delays an acknowledgement (`TCP_DELACK_MAX`, 200 ms). Bytes that are not acknowledged before a reset
+/// are not counted as received.
 const ACKNOWLEDGED: Duration = Duration::from_millis(300);
 
 /// Where the first byte of the stage is in a row of the map `cookies`.
@@ -70,7 +70,7 @@ fn converse(mut stream: TcpStream, way: u8) -> (u64, u64) {
     match way {
         // It is closed at once.
         b'a' => drop(stream),
-        // Whoever is closed by the other closes too.
+        // The server has closed; the client closes next.
         b'b' | b'd' => assert_eq!(stream.read(&mut answer).unwrap(), 0),
         // It says that it has sent all, and waits for the other's end.
         b'c' => {

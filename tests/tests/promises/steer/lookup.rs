@@ -69,8 +69,8 @@ fn the_whole_task_for_neighbours_and_for_clients_of_this_host() {
     agent.apply(route(GATEWAY_ROUTE, [100, 0]));
     assert_eq!(tally(ENTRANCE, 200), only("one", 200));
     assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "lookup");
-    // The agent has carried those of IPv6 alone: 1,400 for each of two ways. Whether a socket at `[::]` takes what an IPv4
-    // endpoint is meant for is not known where packets are handed over.
+    // The agent has carried the connections of IPv6 alone: 1,400 for each of two locations. The program that hands packets over
+    // does not know whether a socket at `[::]` accepts IPv4.
     let assignment = agent.status().assignment;
     assert_eq!((assignment.kernel, assignment.agent), (2_800, 0), "{assignment:?}");
 }
@@ -161,10 +161,10 @@ fn sockets_of_others_beside_endpoints_take_no_room() {
     let listen = |number: u8| std::net::TcpListener::bind(SocketAddr::from(([127, 0, 1, number], 9001))).unwrap();
     let _others: Vec<_> = (1..=100).map(listen).collect();
     assert_eq!(dump(&world, "listening").len(), before, "put there when they began to listen");
-    // A new endpoint has the agent look who is there already.
+    // A new endpoint makes the agent look for sockets that listen already.
     agent.apply(base(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]));
     assert_eq!(dump(&world, "listening").len(), before, "put there by the agent");
-    // Now one of them is an endpoint too; and then it is none any more.
+    // One of them becomes an endpoint, and then is none again.
     agent.apply(base(&[ONE, TWO, ("v2", "127.0.1.1", 9001)]));
     assert!(dump(&world, "listening").len() > before);
     let _seven = listen(107);

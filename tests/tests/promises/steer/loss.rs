@@ -1,4 +1,4 @@
-//! What becomes of new connections when the agent is lost, where the operator has said something else than that they go on.
+//! What happens to new connections after the agent is lost, if the operator chose otherwise than that they go on.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Shares where some endpoints cannot be reached by every client: each connection is decided for once, wherever that is.
+//! Routes whose endpoints only some clients can be steered to: each connection is decided once, by a program or by the
+//! agent, and the shares hold.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
@@ -18,7 +19,7 @@ fn at_unix(path: &std::path::Path, name: &'static str) {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut line = String::new();
-            // What becomes of a client is what the test judges.
+            // A failed client is seen by the test.
             BufReader::new(&stream).read_line(&mut line).ok();
             stream.write_all(format!("{name} {line}").as_bytes()).ok();
         }
@@ -49,7 +50,7 @@ fn connect_keeps_shares_of_both_families() {
     let agent = start(&world, &[]);
     let wanted = route(GATEWAY_ROUTE, [80, 20]).annotation("tcpshift.io/datapath", "connect");
     agent.apply(base(&[ONE, ("v2", "::1", 9002)]) + wanted);
-    // Who cannot be pointed at each endpoint is carried, whatever endpoint it gets.
+    // A client that cannot be pointed at every endpoint is carried, also to endpoints that it could be pointed at.
     assert_split(&inside(&world).tally(ENTRANCE, 1_000), 0.2);
     let before = agent.status().assignment;
     assert_split(&inside(&world).tally(ENTRANCE6, 1_000), 0.2);
@@ -75,7 +76,7 @@ fn endpoints_in_turn_have_their_turns_whoever_is_carried() {
         let tally = tally(address, 100);
         assert_eq!((tally["one"], tally["two"]), (50, 50), "{address}");
     }
-    // Nobody is handed over, as nobody could be to both.
+    // No connection is handed over: neither family can reach both endpoints.
     agent.apply(in_turn(&[ONE, ("v1", "::1", 9002)]));
     await_datapath(&agent, GATEWAY_ROUTE, "proxy");
     for address in [ENTRANCE6, ENTRANCE] {

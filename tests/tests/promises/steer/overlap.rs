@@ -46,7 +46,7 @@ fn a_listener_at_an_address_keeps_its_connections_from_one_at_every_address() {
             entrance("four", Some("10.97.0.1"), narrow, 9002) + entrance("six", Some("fd97::1"), "proxy", 9002);
         agent.apply(entrance("wide", None, wide, 9001) + narrow);
         await_datapath(&agent, WIDE, if wide == "auto" { "lookup" } else { wide });
-        // Of this host's programs some may be pointed elsewhere when they connect, others not.
+        // Clients outside the agent's control group are never pointed elsewhere in connect(2); those inside may be.
         assert_answers(&agent, Location::Here, EXPECTED);
         assert_answers(&agent, inside(&world), EXPECTED);
     }

@@ -1,5 +1,5 @@
-//! Servers that others have written, two of each kind, and the programs that load them: no error, and the right split, by
-//! what the servers themselves count.
+//! Common servers, two instances of each, under their usual load programs: no error, and the right split by the servers' own
+//! counts.
 
 mod http;
 mod postgres;
@@ -30,7 +30,7 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Runs a program that loads the servers, with words of its own behind others; `HOST` and `PORT` are said as they are here.
+    /// Runs a load program with the words and then its own arguments; `HOST` and `PORT` are replaced in the words.
     #[track_caller]
     fn load(&self, program: &str, words: &str, own: &[&str]) -> Output {
         let mut command = self.location.command(program);
@@ -55,7 +55,7 @@ fn served(world: &World) -> Agent<'_> {
     agent
 }
 
-/// What each of the servers has counted more, of which the second must have its share; at least so many in all.
+/// Panics unless the servers' counts have grown by at least `least` in all, of which the second has its share.
 #[track_caller]
 fn assert_counted(what: &str, before: [usize; 2], after: [usize; 2], least: usize) {
     let [one, two] = [after[0] - before[0], after[1] - before[1]];

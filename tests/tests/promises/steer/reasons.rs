@@ -40,7 +40,7 @@ fn a_listener_of_mptcp_is_carried_to() {
     until_so("the reason is known", seconds(5), || datapath(&agent, GATEWAY_ROUTE).1.contains("MPTCP"));
     assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "proxy");
     assert_split(&tally(ENTRANCE, 300), 0.5);
-    // One without MPTCP in its place.
+    // Replaced by a socket without MPTCP.
     drop(two);
     let _two = version("127.0.0.1:9002", "two");
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
@@ -81,7 +81,7 @@ fn an_endpoint_elsewhere_is_carried_to() {
     let (by, reason) = datapath(&agent, GATEWAY_ROUTE);
     assert_eq!(by, "proxy");
     assert!(reason.contains("192.0.2.1:9002"), "{reason}");
-    // One whose share is nothing is in nobody's way.
+    // A destination of weight 0 does not prevent the handover.
     agent.apply(route(GATEWAY_ROUTE, [100, 0]));
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     assert_eq!(answers(ENTRANCE, 20), ["one"; 20]);
@@ -122,7 +122,7 @@ fn what_a_route_asks_for_it_gets() {
 fn with_the_datapath_proxy_nothing_is_steered() {
     let world = World::new();
     let (_direct, _versions) = (direct(), versions());
-    // Who asks for clients of a group has to be told.
+    // The operator asked for the clients of a group, so the log says it.
     let group = world.cgroup().display().to_string();
     let (program, options) = (command(built("tcpshift-agent")), ["--datapath", "proxy", "--cgroup", &group]);
     let mut refused = Agent::launch(&world, "refused", program, &options);

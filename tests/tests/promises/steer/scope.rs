@@ -43,7 +43,7 @@ fn clients_of_a_group_that_was_removed_and_made_again_are_steered_again() {
     agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [100, 0]));
     assert_eq!(who(Location::Group(&group), SERVICE), "one");
     let removed = |group: &std::path::Path| {
-        // Whoever was in it may still be dying.
+        // A killed process may still be in the group.
         until_so("the group goes", seconds(5), || std::fs::remove_dir(group).is_ok());
     };
     removed(&group);
@@ -68,7 +68,7 @@ fn clients_in_another_network_namespace_are_left_alone() {
     let (_direct, _versions) = (direct(), versions());
     let agent = start(&world, &[]);
     agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [100, 0]));
-    // In the same control group: the whole of it is that its addresses mean something else.
+    // The client is in the agent's control group, but in a network namespace where the addresses belong to another server.
     let script = "ip link set lo up && ip addr add 10.99.0.1/32 dev lo && python3 -c '\n\
         import socket\n\
         s = socket.create_server((\"10.99.0.1\", 9000))\n\
@@ -150,7 +150,7 @@ fn gateway_to_the_service() -> Objects {
 fn the_agent_itself_is_no_client_of_its_own() {
     let world = World::new();
     let (_direct, _versions) = (direct(), versions());
-    // It is in the group.
+    // The agent is in the control group of its clients.
     let agent = start(&world, &[]);
     agent.apply(gateway_to_the_service());
     assert_eq!(who(inside(&world), SERVICE), "one");
@@ -161,7 +161,7 @@ fn the_agent_itself_is_no_client_of_its_own() {
 fn an_agent_with_process_numbers_of_its_own_steers_nobody() {
     let world = World::new();
     let (_direct, _versions) = (direct(), versions());
-    // As in a container: what programs see of a process is not what it knows of itself.
+    // As in a container: the process id that programs see is not the one that the agent knows.
     let mut unshare = command("unshare");
     unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]).arg(built("tcpshift-agent"));
     let agent = Agent::launch(&world, "agent", unshare, &["--assign", "kernel", "--datapath", "auto"]).ready();

@@ -1,5 +1,5 @@
-//! A service by its address where no rule is for the client: its own endpoints are served. What no service has goes where it
-//! was going.
+//! Clients that connect to a service's address and match no rule reach the service's own endpoints. Other addresses are left
+//! alone.
 
 use tcpshift_tests::objects::{
     Object, ServiceEntry, VirtualService, endpoint, gateway, rule, service_entry, virtual_service,
@@ -24,7 +24,7 @@ fn from_old_to_new(old: u32, new: u32) -> Object<VirtualService> {
 #[test]
 fn where_no_rule_fits_a_services_address_leads_to_the_service() {
     let world = World::new();
-    // Whoever has the addresses itself, to tell what was left alone.
+    // The host has the addresses too, so that connections that are not steered are answered by "direct".
     for address in ["10.99.0.1", "10.99.0.2", "10.99.0.3", "10.99.0.9"] {
         ip(&format!("addr add {address}/32 dev lo"));
     }

@@ -1,4 +1,4 @@
-//! Starts that come to nothing, ports that are kept busy, and ends that take their time: steered clients notice none of it.
+//! Starts that fail, ports that are in use, and slow ends: steered clients notice none of it.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -75,7 +75,7 @@ fn whatever_a_start_fails_for_clients_are_steered_as_before() {
     fs::create_dir(agent.socket()).unwrap();
     assert_fails(&world, &[], "is no socket");
     fs::remove_dir(agent.socket()).unwrap();
-    // More routes than there is room for: it is found when the tables are made.
+    // More routes than --max-routes allows: the agent finds out when it makes the tables.
     let many: Objects = (0..40).map(|number| carried_gateway(&format!("more-{number}"), 32_000 + number)).collect();
     let file = world.write("many.yaml", many.to_string());
     assert_fails(&world, &["--max-routes", "1", file.to_str().unwrap()], "raise --max-routes");
@@ -113,7 +113,7 @@ fn clients_in_a_mesh_need_no_port() {
     let taken = TcpListener::bind("[::]:31400").unwrap();
     let agent = agent.kill_and_restart();
     assert_split(&inside(&world).tally(SERVICE, SOME), 0.5);
-    // What comes to a port of somebody else is for them.
+    // Connections to a port of another process go to that process.
     let client = TcpStream::connect(ENTRANCE).unwrap();
     assert_eq!(taken.accept().unwrap().1.port(), client.local_addr().unwrap().port());
     drop((taken, client));
@@ -163,7 +163,7 @@ fn a_connection_that_was_handed_over_keeps_no_port_busy() {
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let live = connect(ENTRANCE).unwrap();
     let who = converse(&live, "before").unwrap();
-    // One that its server has closed lingers.
+    // A connection that has ended does not keep the port busy either.
     drop(connect(ENTRANCE).unwrap());
     agent.process().kill();
     let agent = agent.kill_and_restart();
@@ -182,7 +182,7 @@ fn a_connection_that_was_handed_over_keeps_no_port_busy() {
 fn a_port_that_a_connection_keeps_busy_is_handed_over_at_once_and_taken_later() {
     let world = World::new();
     let _versions = versions();
-    // It has the port for its near end, and lets nobody share it.
+    // A client socket that is bound to the gateway's port, without SO_REUSEADDR.
     let near = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     near.bind(&"127.0.0.1:31400".parse::<SocketAddr>().unwrap().into()).unwrap();
     near.connect(&"127.0.0.1:9001".parse::<SocketAddr>().unwrap().into()).unwrap();

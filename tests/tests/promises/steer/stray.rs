@@ -1,5 +1,5 @@
-//! Packets at a gateway whose connections are handed over, and that are not what they seem: stray ones, floods of SYNs, and
-//! handshakes that the kernel holds nothing of (SYN cookies).
+//! Unusual packets at a gateway whose connections are handed over: stray packets, floods of SYNs, and handshakes by SYN
+//! cookies, of which the kernel keeps no state.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ use super::{
 fn send(flags: &str, count: u32) {
     let mut hping = command("hping3");
     hping.args(["-q", "-c", &count.to_string(), "-i", "u20", "-p", "31400"]).args(flags.split(' ')).arg("127.0.0.1");
-    // It exits with 1 if nobody has answered, as nobody does to a RST.
+    // hping3 exits with 1 if there was no answer, and a RST has none.
     run(hping, b"", seconds(60));
 }
 
@@ -34,7 +34,7 @@ fn counted(agent: &Agent<'_>) -> [u64; 3] {
     [to[0].opened + to[1].opened, to[0].active + to[1].active, to[0].failed + to[1].failed]
 }
 
-/// Has SYNs answered as with 2, always by cookies, or as with 1, when too many wait.
+/// Sets `tcp_syncookies`: 2 answers every SYN by a cookie, 1 does so when too many wait.
 fn answer_by_cookies(how: &str) {
     fs::write("/proc/sys/net/ipv4/tcp_syncookies", how).unwrap();
 }
@@ -82,8 +82,8 @@ fn packets_that_ask_for_no_connection_take_nobodys_turn() {
     let in_turn = endpoints.set("DestinationRule/echo", "spec.trafficPolicy.loadBalancer.simple", "ROUND_ROBIN");
     agent.apply(in_turn + route(GATEWAY_ROUTE, [100, 0]));
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
-    // As many packets come in between as would have every connection at the same endpoint. Each processor may keep a turn
-    // for its next connection.
+    // An odd number of packets between two connections: if each took a turn, all connections would reach one endpoint. Each
+    // processor may keep a turn for its next connection.
     let mut seen = BTreeMap::<String, u32>::new();
     for _ in 0..40 {
         send("-A", 7);
@@ -141,7 +141,7 @@ fn a_flood_of_syns_disturbs_no_connection_and_no_count() {
     agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     answer_by_cookies("1");
-    // Answers go where nobody is.
+    // Answers to the flood go to an address without a host.
     ip("link add nowhere type veth peer name nobody");
     ip("addr add 10.97.0.1/16 dev nowhere");
     ip("link set nowhere up");
@@ -167,15 +167,16 @@ fn an_endpoint_is_there_as_long_as_any_of_its_many_sockets_is() {
     let mut agent = start(&world, &[]);
     agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
-    // Each has one cell, v2's socket too, and that by which the agent refuses.
+    // One cell for each socket of v1, one for v2's, and one for the socket by which the agent refuses.
     assert_eq!(dump(&world, "listening").len(), 22);
     let second: Vec<_> = (0..20).map(|_| super::lookup::sharing("127.0.0.1:9001")).collect();
     second.iter().for_each(super::lookup::answer);
-    // The agent looks who is there when somebody begins to listen. One that it has put in beside `record` it takes out again.
+    // The agent looks for listening sockets when a new one listens. A socket that both it and `record` have added loses one
+    // cell.
     until_so("the agent has looked", seconds(5), || datapath(&agent, GATEWAY_ROUTE).0 == "lookup");
     until_so("each socket has one cell", seconds(5), || dump(&world, "listening").len() == 42);
     agent.process().kill();
-    // Closed in no order, with nobody there to look; one is left in the end.
+    // Closed in another order than they were opened, without an agent, until one is left.
     let mut sockets: Vec<_> = first.into_iter().zip(second).flat_map(|(one, other)| [one, other]).collect();
     for left in [30, 10, 4, 3, 2, 1] {
         for socket in sockets.drain(left..) {

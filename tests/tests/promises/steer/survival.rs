@@ -1,4 +1,4 @@
-//! The agent is killed, started anew and followed by another one, all under load: no connection fails, none is disturbed.
+//! The agent is killed, restarted and replaced by another one under load: no connection fails.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -21,7 +21,7 @@ use super::{
     inside, options, route, start, versions,
 };
 
-/// How many connections are looked at in each state of affairs.
+/// Connections from which a share is measured.
 const SOME: usize = 300;
 
 /// Two routes to two versions, one for each datapath that steers.
@@ -42,14 +42,14 @@ fn ways(world: &World) -> [(Location<'_>, &'static str); 2] {
     [(inside(world), SERVICE), (Location::Here, ENTRANCE)]
 }
 
-/// Clients that must not notice anything: some come and go, some stay.
+/// Clients none of whose connections may fail: some come and go, some stay.
 struct Clients {
     rushes: Vec<Crowd>,
     held: Vec<Crowd>,
 }
 
 impl Clients {
-    /// With so many by each way that come and go.
+    /// Starts, for each datapath, so many clients that come and go, and 50 connections that stay.
     fn start(world: &World, clients: usize) -> Self {
         let (mut rushes, mut held) = (Vec::new(), Vec::new());
         for (number, (location, address)) in ways(world).into_iter().enumerate() {
@@ -66,7 +66,7 @@ impl Clients {
         self.rushes.iter().for_each(|rush| rush.go_on(SOME));
     }
 
-    /// `split` is whether the versions' shares were the same all the time.
+    /// Ends the clients. `split` is the second version's share, if it was constant.
     #[track_caller]
     fn finish(self, split: Option<f64>) {
         for (number, rush) in self.rushes.into_iter().enumerate() {
@@ -135,7 +135,7 @@ fn kills_at_each_step_of_a_start_are_noticed_by_nobody() {
     let mut whole = traced(&world, &trace, None).ready();
     await_datapath(&whole, GATEWAY_ROUTE, "lookup");
     let lines = std::fs::read_to_string(&trace).unwrap();
-    // Its main thread has the number of the process; others call bpf(2) too.
+    // The main thread has the process's id. Other threads call bpf(2) too.
     let main = whole.status().pid;
     kill_process(Pid::from_raw(main.cast_signed()).unwrap(), Signal::KILL).unwrap();
     let main = main.to_string();
@@ -255,7 +255,7 @@ fn changes_are_noticed_by_nobody() {
     clients.finish(None);
 }
 
-/// Whether a link is attached. That it is asked for alone keeps others out, which may come and go meanwhile.
+/// Whether a link is attached. Asks for this link alone: a list would fail when a link of another test goes meanwhile.
 fn is_there(link: u64) -> bool {
     let mut bpftool = command("bpftool");
     bpftool.args(["link", "show", "id", &link.to_string()]);

@@ -60,14 +60,14 @@ fn one_takes_over_at_a_time_and_nothing_is_changed_meanwhile() {
         let mut second = agent.successor(&format!("second-{round}"), program(), &NONE);
         assert_eq!(second.process().wait(seconds(20)).code(), Some(1));
         assert!(second.log().contains("handing over to another one already"), "{}", second.log());
-        // And that dies, as by `kill -9`.
+        // It dies, as by `kill -9`.
         drop(taken);
         until_so("changes go on", seconds(5), || {
             let text = documents(route(&[("v1", 1), ("v2", round + 1)]));
             agent.request("POST", "/v1/apply", Some(&text)).status == 200
         });
     }
-    // One that goes before it has anything, and one that speaks rubbish.
+    // A client that leaves at once, and one of an unknown protocol that sends rubbish.
     for word in ["tcpshift-handover-1", "tcpshift-handover-0"] {
         let mut stream = UnixStream::connect(agent.socket()).unwrap();
         let text =
@@ -89,7 +89,7 @@ fn an_agent_that_dies_when_it_is_ready_leaves_the_old_one_serving() {
     let rush = Rush::start(ENTRANCE, 2);
     for round in 0..5_u32 {
         let mut taken = runtime.block_on(take::take(&agent.socket(), seconds(10))).unwrap().unwrap();
-        // It says that it is ready to one that finds it dead when it reads that.
+        // The stopped agent reads "ready" only when the sender is dead.
         agent.process().signal(Signal::STOP);
         until_so("every thread of it stands still", seconds(10), || stands_still(agent.pid()));
         runtime.block_on(async {
@@ -171,7 +171,7 @@ fn a_sighup_during_a_takeover_that_fails_is_obeyed_afterwards() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let taken = runtime.block_on(take::take(&agent.socket(), seconds(10))).unwrap().unwrap();
     agent.reload();
-    // Two answers later it has been told.
+    // After two more answers the agent has received the signal.
     agent.cli(&["status"]).expect(0);
     agent.cli(&["status"]).expect(0);
     assert!(!agent.log().contains("SIGHUP"), "{}", agent.log());
@@ -240,7 +240,7 @@ fn what_waits_in_the_queue_is_served_by_the_new_agent() {
     let heavy = heavy(&world);
     let successor = agent.successor("successor", program(), &[&heavy]);
     until_so("it has what it asked for", seconds(10), || successor.log().contains("taking over"));
-    // Nobody accepts: the old one stands still, and dies so.
+    // The old agent is stopped, so connections wait in the queue until it is killed.
     agent.process().signal(Signal::STOP);
     until_so("every thread of it stands still", seconds(10), || stands_still(agent.pid()));
     let waiting: Vec<TcpStream> = (0..40).map(|_| connect(ENTRANCE).unwrap()).collect();

@@ -1,4 +1,4 @@
-//! The admin socket: root's commands talk to nobody who may be another user, and no route leads to it.
+//! The admin socket: root's commands talk only to an agent of root, and no route leads to the socket.
 
 use std::os::unix::fs::{chown, symlink};
 
@@ -34,7 +34,7 @@ fn commands_of_root_say_nothing_to_an_agent_of_another_user() {
         "{}",
         successor.log()
     );
-    // In a folder that root gave to that user's group nobody else can have put it.
+    // In a folder of root's that only that user's group may write to.
     chown(world.path(""), Some(0), Some(STRANGER)).unwrap();
     set_mode(world.path(""), 0o770);
     status(&[]).expect(0);

@@ -69,7 +69,7 @@ fn files_and_folders_that_others_could_have_written_end_a_start() {
         assert!(log.contains(&format!("chmod go-w {}", folder.display())), "{log}");
         set_mode(&folder, 0o1777);
         if path == &folder {
-            // Others could put files beside.
+            // Other users could add files to the folder.
             assert!(refused(&world, path).contains(&format!("chmod go-w {}", folder.display())));
         }
         set_mode(&folder, 0o755);
@@ -113,7 +113,7 @@ fn a_folder_of_links_as_a_configmap_has_it_is_followed_and_each_target_looked_at
     assert_eq!(addresses(&agent), ["10.0.0.1"]);
     switch("..2");
     until_so("the other version is in force", seconds(5), || addresses(&agent) == ["10.0.0.2"]);
-    // A link is as good as what it leads to.
+    // A link is trusted as far as the file that it names.
     let stranger = world.folder("stranger");
     give_away(&stranger);
     world.write("stranger/one.yaml", one("10.0.0.3"));

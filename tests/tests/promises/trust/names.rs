@@ -1,4 +1,4 @@
-//! Names that others chose are printed without what a terminal acts on, and begin no line.
+//! Names that other users chose are printed without control characters, and never at the start of a line.
 
 use std::os::unix::ffi::OsStrExt;
 

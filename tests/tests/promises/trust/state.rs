@@ -1,4 +1,4 @@
-//! The state directory: root's agent follows no link in it, loads nothing that was planted there, and answers of a change
+//! The state directory: root's agent follows no link in it and loads no file of other users, and its answer to a change is
 //! what a restart finds.
 
 use std::fs;
@@ -41,7 +41,7 @@ fn a_state_directory_that_another_user_made_is_refused() {
     assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
 }
 
-/// What keeps a start from using a state directory of root's in which something was done by this.
+/// The error of an agent that starts with a state directory of root's, after `prepare` has changed it.
 #[track_caller]
 fn refusal(prepare: impl FnOnce(&Path)) -> String {
     let world = tempfile::tempdir().unwrap();
@@ -179,7 +179,7 @@ fn what_is_answered_is_what_a_restart_finds_whatever_step_the_disk_refuses() {
         &["/^rename:error=EIO:when=1+"],
         &["fsync:error=EIO:when=2"],
         &[every],
-        // It cannot be taken back either.
+        // The change cannot be undone either.
         &[every, "unlinkat:error=EIO:when=2+"],
     ]
     .into_iter()
