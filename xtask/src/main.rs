@@ -11,6 +11,7 @@ mod cargo;
 mod corpus;
 mod demo;
 mod docs;
+mod ebpf_object;
 mod kernels;
 mod setup;
 mod soak;
