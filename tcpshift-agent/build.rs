@@ -4,27 +4,27 @@
 //! `ebpf`). An object of other sources than those that are here is an error.
 #![allow(clippy::print_stdout, reason = "a build script talks to cargo so")]
 
-#[path = "../xtask/src/build_ebpf/sources.rs"]
-mod sources;
+#[path = "../xtask/src/ebpf_object.rs"]
+mod ebpf_object;
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use sources::ObjectState;
+use ebpf_object::ObjectState;
 
 fn main() -> std::io::Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the agent is a folder of the workspace");
-    let (object, stamp) = (sources::object(workspace), sources::stamp(workspace));
+    let (object, stamp) = (ebpf_object::object(workspace), ebpf_object::stamp(workspace));
     println!("cargo::rustc-check-cfg=cfg(ebpf)");
     println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
-    for watched in sources::WATCHED {
+    for watched in ebpf_object::WATCHED {
         println!("cargo::rerun-if-changed={}", workspace.join(watched).display());
     }
     // Cargo takes a file that is missing for one that has changed, each time. The stamp is always there, and changes
     // with the object. Where it cannot be made, the agent is built more often, and that is all.
     make_stamp(&stamp).unwrap_or_default();
     println!("cargo::rerun-if-changed={}", stamp.display());
-    let state = sources::state(workspace)?;
+    let state = ebpf_object::state(workspace)?;
     if state != ObjectState::Absent {
         println!("cargo::rerun-if-changed={}", object.display());
     }

@@ -19,6 +19,7 @@ mod row;
 mod statistics;
 mod table;
 mod usage;
+mod verdict;
 mod workload;
 mod world;
 
@@ -171,7 +172,7 @@ pub fn run(options: &Datapaths) -> Result<ExitCode> {
         page::write(&options.workspace, &options.topologies(), &machine, &figures)?;
         say("written: docs/benchmarks.md and its charts");
     }
-    let behind = row::behind(&figures);
+    let behind = verdict::behind(&figures);
     let has = |names: &[&str]| contenders.iter().any(|contender| names.contains(&contender.name));
     if behind.is_empty() && has(&[contender::OURS]) && has(&contender::PEERS) {
         say("tcpshift is ahead in every row");

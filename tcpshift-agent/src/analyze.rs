@@ -3,6 +3,7 @@
 //! Objects in, findings out. It knows what objects mean and how they refer to each other; it must not know
 //! files, sockets, or whether an agent runs.
 
+mod admission;
 mod beside;
 pub mod code;
 mod dialled;

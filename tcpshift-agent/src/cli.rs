@@ -7,6 +7,7 @@ mod analyze;
 mod apply;
 mod column;
 mod completions;
+mod defaults;
 mod delete;
 mod describe;
 mod difference;
@@ -15,16 +16,16 @@ mod documents;
 mod get;
 mod hosts;
 mod outcome;
-mod place;
 mod preview;
 mod quantity;
 mod repeats;
 mod run;
 mod screen;
+mod selection;
 mod shift;
 mod status;
+mod stop;
 mod table;
-mod target;
 mod unload;
 mod validate;
 
@@ -36,8 +37,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 
 use crate::admin::client::Client;
 use crate::logging;
-use outcome::{Done, Stop};
-use place::AdminAddress;
+use defaults::AdminAddress;
+use stop::{Done, Stop};
 
 const ABOUT: &str = "\
 Moves the new TCP connections of a service from one version to another, a share at a time.
@@ -76,7 +77,7 @@ pub struct CommandLine {
     /// The agent's socket, as unix:PATH
     ///
     /// Default: /run/tcpshift/admin.sock as root, else tcpshift/admin.sock under `XDG_RUNTIME_DIR`.
-    #[arg(long, global = true, env = "TCPSHIFT_ADMIN", value_name = "unix:PATH", value_parser = place::admin_address)]
+    #[arg(long, global = true, env = "TCPSHIFT_ADMIN", value_name = "unix:PATH", value_parser = defaults::admin_address)]
     admin: Option<AdminAddress>,
 
     /// Longest wait for an answer of the agent, as 10s, 1m30s or 500ms
@@ -228,7 +229,7 @@ fn with_agent(
     Way { admin, timeout }: Way,
     command: impl AsyncFnOnce(Client) -> Result<Done, Stop>,
 ) -> Result<Done, Stop> {
-    let client = Client::new(place::admin(admin)?).within(timeout);
+    let client = Client::new(defaults::admin(admin)?).within(timeout);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -8,6 +8,7 @@
 mod accept;
 mod carry;
 mod choice;
+mod command;
 mod dial;
 mod inherited;
 mod inputs;
@@ -16,6 +17,7 @@ pub mod limits;
 mod listen;
 mod memory;
 mod occupant;
+mod opening;
 mod own;
 mod pipe;
 mod plans;
@@ -23,35 +25,37 @@ mod pool;
 mod queue;
 mod relay;
 mod share;
+mod shared;
 mod socket;
 mod source;
 mod spare;
 mod stream;
+mod thread;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{fmt, io, mem, thread};
+use std::{io, mem};
 
-use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use self::thread::WorkerThread;
 use crate::connections::Connections;
 use crate::kernel::Sockets;
-use crate::plan::{Listener, Plan, Sets};
+use crate::plan::{Plan, Sets};
+use command::{Opened, WorkerCommand};
+use inherited::Inherited;
 pub use inherited::Lender;
-use inherited::{Inherited, Opened};
-use listen::ListenError;
 use memory::MemoryBound;
-use occupant::ListeningTable;
 pub use occupant::Obstacle;
+pub use opening::{ListenFailure, name_occupants};
 pub use own::avoid;
 use plans::Plans;
-use worker::{Common, WorkerCommand};
+use shared::Common;
 
 /// How long the workers may take to end. They have nothing to wait for, so that it is never reached.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,13 +63,10 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often is looked whether they have ended.
 const END_ROUND: Duration = Duration::from_millis(2);
 
-/// How many tasks are polled before sockets are looked at again, if that many are ready.
-const TURNS: u32 = 256;
-
 /// The workers, and the sockets they accept from. Dropping it resets all connections.
 #[derive(Debug)]
 pub struct Proxy {
-    workers: Vec<Handle>,
+    workers: Vec<WorkerThread>,
     /// Sockets that are open and not handed to the workers yet, one at least for each.
     waiting: HashMap<SocketAddr, Vec<Opened>>,
     /// Sockets that this process did not open itself.
@@ -82,49 +83,6 @@ pub struct Proxy {
     inodes: HashMap<SocketAddr, Vec<u64>>,
 }
 
-/// The way to one worker.
-#[derive(Debug)]
-struct Handle {
-    commands: mpsc::UnboundedSender<WorkerCommand>,
-    thread: JoinHandle<()>,
-}
-
-/// A listener of a plan that cannot be served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenFailure {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Its name.
-    pub listener: String,
-    /// Why, and what to do.
-    pub reason: String,
-    /// What stands in the way.
-    pub obstacle: Obstacle,
-}
-
-impl ListenFailure {
-    /// Whether nobody else listens there: the port is to be had as soon as a connection has ended, and is nobody's until then.
-    pub fn is_passing(&self) -> bool {
-        self.obstacle == Obstacle::Connection
-    }
-}
-
-/// Has failures name who stands in the way. Reads the process table once, which may take long.
-pub fn name_occupants(failures: &mut [ListenFailure]) {
-    let obstacles: Vec<_> = failures.iter().map(|failure| (failure.address, &failure.obstacle)).collect();
-    let names = occupant::name(&obstacles);
-    for (failure, name) in failures.iter_mut().zip(names).filter(|(failure, _)| failure.obstacle != Obstacle::Other) {
-        failure.reason = name;
-    }
-}
-
-impl fmt::Display for ListenFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, listener, reason, .. } = self;
-        write!(f, "cannot listen on {address} for {listener}: {reason}")
-    }
-}
-
 /// The number of a socket in the kernel's tables.
 fn inode(socket: BorrowedFd<'_>) -> Option<u64> {
     rustix::fs::fstat(socket).ok().map(|found| found.st_ino)
@@ -132,7 +90,7 @@ fn inode(socket: BorrowedFd<'_>) -> Option<u64> {
 
 /// Workers that an agent has on this host: one for each processor that it may use.
 pub fn workers_here() -> io::Result<usize> {
-    Ok(thread::available_parallelism()?.get())
+    Ok(std::thread::available_parallelism()?.get())
 }
 
 impl Proxy {
@@ -157,111 +115,16 @@ impl Proxy {
             memory: MemoryBound::new(memory),
             carried: share::All::new(workers),
         };
-        let workers = (0..workers).map(|number| Handle::start(number, common.clone())).collect::<io::Result<_>>()?;
+        let workers =
+            (0..workers).map(|number| WorkerThread::start(number, common.clone())).collect::<io::Result<_>>()?;
         let (waiting, serving) = (HashMap::new(), HashSet::new());
         let inodes = HashMap::new();
         Ok(Self { workers, waiting, inherited: Inherited::default(), held: false, sockets, plans, serving, inodes })
     }
 
-    /// Opens the sockets that a plan needs and that are not open yet, and closes none. Who connects from then
-    /// on waits until the plan is published. Returns the listeners that cannot be opened; they can be tried
-    /// again.
-    pub fn open(&mut self, plan: &Plan) -> Vec<ListenFailure> {
-        let (mut failures, mut table) = (Vec::new(), ListeningTable::default());
-        for listener in &plan.listeners {
-            let address = listener.address;
-            if self.is_open(address) {
-                continue;
-            }
-            let opened = match self.inherited.take(address, self.workers.len()) {
-                Some(Ok(sockets)) => {
-                    for opened in &sockets {
-                        self.serve(opened.socket.as_fd(), listener);
-                    }
-                    Ok(sockets)
-                }
-                Some(Err(error)) => {
-                    Err((Obstacle::Other, format!("its sockets cannot be copied for each worker: {error}")))
-                }
-                None => self.listen(listener, &mut table),
-            };
-            match opened {
-                Ok(sockets) => {
-                    let inodes = sockets.iter().filter_map(|opened| inode(opened.socket.as_fd()));
-                    self.inodes.insert(address, inodes.collect());
-                    self.waiting.insert(address, sockets);
-                }
-                Err((obstacle, reason)) => {
-                    failures.push(ListenFailure { address, listener: listener.name.clone(), reason, obstacle });
-                }
-            }
-        }
-        failures
-    }
-
-    /// Opens sockets of a listener anew.
-    fn listen(&self, listener: &Listener, table: &mut ListeningTable) -> Result<Vec<Opened>, (Obstacle, String)> {
-        let address = listener.address;
-        let open = |beside| listen::open(address, self.workers.len(), beside, |socket| self.serve(socket, listener));
-        let is_ours = || {
-            let mut open = self.serving.iter().chain(self.waiting.keys()).copied();
-            open.any(|own| occupant::overlap(own, address)) || self.inherited.is_at(address)
-        };
-        let refused = match open(false) {
-            Ok(sockets) => return Ok(sockets.into_iter().map(Opened::from).collect()),
-            Err(refused) => refused,
-        };
-        let obstacle = match refused {
-            ListenError::Otherwise(reason) => return Err((Obstacle::Other, reason)),
-            ListenError::Taken => {
-                let own = self.inodes.values().flatten().copied().chain(self.inherited.inodes()).collect();
-                let others = table.others(address, &own);
-                match (others.is_empty(), is_ours()) {
-                    (false, _) => Obstacle::Listener(others),
-                    (true, false) => Obstacle::Connection,
-                    // Another listener of ours covers the address, or is covered by it: both have to be served.
-                    (true, true) => match open(true) {
-                        Ok(sockets) => return Ok(sockets.into_iter().map(Opened::from).collect()),
-                        Err(ListenError::Taken) => Obstacle::Ourselves,
-                        Err(ListenError::Otherwise(reason)) => return Err((Obstacle::Other, reason)),
-                    },
-                }
-            }
-        };
-        let reason = occupant::explain(&obstacle);
-        Err((obstacle, reason))
-    }
-
-    /// Has programs decide for what a socket of a listener accepts, if they do.
-    fn serve(&self, socket: BorrowedFd<'_>, listener: &Listener) {
-        if let Some(sockets) = &self.sockets
-            && let Err(error) = sockets.serve(socket, listener.number)
-        {
-            log::warn!("the agent decides at {}: its socket cannot be marked for programs: {error}", listener.address);
-        }
-    }
-
     /// Tells the workers of a plan that programs are about to obey, before [`Proxy::publish`].
     pub fn announce(&self, plan: Arc<Plan>) {
         self.plans.announce(plan);
-    }
-
-    /// Whether the sockets of a listener are open.
-    pub fn is_open(&self, address: SocketAddr) -> bool {
-        self.serving.contains(&address) || self.waiting.contains_key(&address)
-    }
-
-    /// Closes what was opened for a plan that was given up: the sockets that were never published and that
-    /// `plan`, the one in force, has no use for.
-    pub fn close_unused(&mut self, plan: &Plan) {
-        self.waiting.retain(|&address, _| plan.listener(address).is_some());
-        self.forget_closed();
-    }
-
-    /// Forgets the sockets of listeners that are not open any more.
-    fn forget_closed(&mut self) {
-        let Self { serving, waiting, inodes, .. } = self;
-        inodes.retain(|address, _| serving.contains(address) || waiting.contains_key(address));
     }
 
     /// Puts a plan in force: when this returns, every worker obeys it. Each switches whole, serves the
@@ -347,7 +210,7 @@ impl Proxy {
         self.serving.clear();
         let threads: Vec<_> = mem::take(&mut self.workers)
             .into_iter()
-            .map(|Handle { commands, thread }| {
+            .map(|WorkerThread { commands, thread }| {
                 // A worker that is gone has ended already.
                 commands.send(WorkerCommand::End).ok();
                 thread
@@ -384,31 +247,5 @@ impl Proxy {
                 log::error!("a worker is gone; restart the agent");
             }
         }
-    }
-}
-
-impl Handle {
-    fn start(number: usize, common: Common) -> io::Result<Self> {
-        let (commands, received) = mpsc::unbounded_channel();
-        // The runtime has to be made on the thread it runs on; what comes of it is told here.
-        let (started, is_started) = std::sync::mpsc::channel();
-        let thread =
-            thread::Builder::new().name(format!("proxy-{number}")).spawn(
-                move || match Builder::new_current_thread()
-                    .enable_all()
-                    .event_interval(TURNS)
-                    .build_local(LocalOptions::default())
-                {
-                    Ok(runtime) => {
-                        started.send(Ok(())).ok();
-                        worker::run(runtime, common, received);
-                    }
-                    Err(error) => {
-                        started.send(Err(error)).ok();
-                    }
-                },
-            )?;
-        is_started.recv().map_err(|_| io::Error::other("a worker ended before it began"))??;
-        Ok(Self { commands, thread })
     }
 }

@@ -8,6 +8,7 @@
 pub mod annotations;
 pub mod duration;
 pub mod files;
+pub mod key;
 pub mod kind;
 pub mod metadata;
 pub mod model;
@@ -19,7 +20,9 @@ pub mod read;
 pub mod report;
 pub mod schema;
 pub mod shift;
+pub mod spelling;
 pub mod state;
 pub mod store;
+pub mod variable;
 pub mod write;
 pub mod yaml;

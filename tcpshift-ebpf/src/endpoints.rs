@@ -16,6 +16,7 @@ use tcpshift_common::layout::{AddressPort, GroupRow, ListeningKey, SHARERS, TRIE
 use crate::flow::{self, read};
 use crate::maps::hash::EXISTS;
 use crate::maps::{ENDPOINTS, GROUPS_KEPT, LISTENING, OWN};
+use crate::rows::Tries;
 
 /// Both forms of the unspecified address that a socket may be bound to.
 const EVERYWHERE: [Address; 2] = [Address::v4([0; 4]), Address { high: 0, low: 0 }];
@@ -107,26 +108,6 @@ pub(crate) extern "C" fn hand_over(lookup: *mut bpf_sk_lookup, endpoint: *mut Ad
     }
     at.address = EVERYWHERE[1];
     hand_to(lookup, &raw mut at)
-}
-
-/// Endpoints of a destination to hand a packet to, and which of them has got it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Tries {
-    /// The side of the plan.
-    pub(crate) side: u32,
-    /// The destination's first endpoint in `endpoints`.
-    pub(crate) first: u32,
-    /// How many endpoints it has.
-    pub(crate) endpoints: u32,
-    /// The endpoint that is tried next; where one has got the packet, that one.
-    pub(crate) at: u32,
-    /// Number of the one that was tried last, which has got the packet if any has.
-    pub(crate) number: u32,
-    /// Always 0.
-    pub(crate) reserved: u32,
-    /// Where it is.
-    pub(crate) endpoint: AddressPort,
 }
 
 /// [`hand_over_to_any`]: a table has no row where the plan says that there is one.

@@ -11,11 +11,12 @@ use tcpshift_common::layout::{ConnectionRow, end};
 
 use crate::connections::SteeredSocket;
 use crate::flow::read;
-use crate::record::CLOSE;
 
 /// `BPF_TCP_FIN_WAIT1` and so on.
 const FIN_WAIT1: u32 = 4;
 const FIN_WAIT2: u32 = 5;
+/// `BPF_TCP_CLOSE`.
+pub(crate) const CLOSE: u32 = 7;
 const CLOSE_WAIT: u32 = 8;
 const LAST_ACK: u32 = 9;
 const CLOSING: u32 = 11;

@@ -9,7 +9,7 @@ use tcpshift_common::decide;
 
 use crate::flow::read;
 use crate::maps::{LOADS, SEQUENCES, TURNS};
-use crate::pending::{Pending, Turn};
+use crate::rows::{Pending, Turn};
 
 /// Takes the next number of a counter. With a weaker order LLVM 22 makes an addition of it that does not give the number.
 #[inline(always)]

@@ -18,8 +18,9 @@ use crate::endpoints::{self, hand_over, hand_over_to_any, hand_to_refuser};
 use crate::flow::{self, read};
 use crate::inputs::{Kept, LiveInputs};
 use crate::maps::UNHELD;
-use crate::pending::{self, Pending};
+use crate::pending;
 use crate::plan::{ANY, PlanInForce, Undecided};
+use crate::rows::Pending;
 use crate::{agent, events, ports};
 
 /// `IPPROTO_TCP`.

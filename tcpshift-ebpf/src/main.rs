@@ -46,6 +46,8 @@ mod record;
 #[cfg(target_arch = "bpf")]
 mod refuse;
 #[cfg(target_arch = "bpf")]
+mod rows;
+#[cfg(target_arch = "bpf")]
 mod sums;
 
 /// The verifier accepts no program that could get here.

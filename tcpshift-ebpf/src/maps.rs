@@ -20,7 +20,7 @@ use tcpshift_common::listener::RuleRow;
 
 use self::hash::SocketHash;
 use self::storage::Storage;
-use crate::pending::Pending;
+use crate::rows::Pending;
 
 /// A table that is hung in somewhere may have any number of rows.
 const INNER: usize = BPF_F_INNER_MAP as usize;

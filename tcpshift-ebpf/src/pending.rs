@@ -9,42 +9,13 @@
 use core::ptr::{read_volatile, write_volatile};
 
 use tcpshift_common::address::Flow;
-use tcpshift_common::layout::FlowRow;
 
 use crate::agent;
-use crate::endpoints::Tries;
 use crate::maps::{PENDING, SYN_COOKIE};
+use crate::rows::Pending;
 
 /// How long a SYN cookie may be answered, in nanoseconds (`TCP_SYNCOOKIE_VALID`).
 const COOKIES_VALID: u64 = 120_000_000_000;
-
-/// The row of map `pending`, of each processor.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Pending {
-    /// Both ends of the packet.
-    pub(crate) flow: Flow,
-    /// What was decided for it.
-    pub(crate) row: FlowRow,
-    /// Whom it may be handed to.
-    pub(crate) tries: Tries,
-    /// A turn that was taken, and that nobody has had yet.
-    pub(crate) turn: Turn,
-    /// Whether nobody knows yet what the packet is. A number.
-    pub(crate) is_open: u32,
-    /// Whether SYN cookies are in use. A number, which the verifier does not know here.
-    pub(crate) is_by_cookies: u32,
-}
-
-/// A turn of a destination.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Turn {
-    /// Its number.
-    pub(crate) number: u64,
-    /// Number of the destination, plus 1; 0 if there is no turn.
-    pub(crate) counter: u64,
-}
 
 impl Pending {
     /// The row of this processor.

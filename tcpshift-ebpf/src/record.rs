@@ -19,15 +19,15 @@ use tcpshift_common::layout::{ConnectionRow, FlowRow, event, fate, stage};
 
 use crate::connections::SteeredSocket;
 use crate::counts::Counts;
+use crate::ends::CLOSE;
 use crate::flow::{self, read};
 use crate::maps::{CONNECTIONS, FLOWS, UNHELD};
-use crate::pending::{self, Pending};
+use crate::pending;
+use crate::rows::Pending;
 use crate::{agent, endpoints, ends, events, ports, sums};
 
 /// `BPF_TCP_SYN_SENT`.
 const SYN_SENT: u32 = 2;
-/// `BPF_TCP_CLOSE`.
-pub(crate) const CLOSE: u32 = 7;
 
 /// Always 1: the kernel asks nothing that it could refuse.
 #[sock_ops]

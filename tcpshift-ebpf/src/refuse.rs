@@ -11,7 +11,7 @@ use aya_ebpf::programs::SkReuseportContext;
 use tcpshift_common::layout::fate;
 
 use crate::counts::Counts;
-use crate::pending::Pending;
+use crate::rows::Pending;
 use crate::sums;
 
 /// Where the flags are in a TCP header (RFC 9293, 3.1).

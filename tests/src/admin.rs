@@ -2,6 +2,7 @@
 //!
 //! Written apart from the agent's own client, so that the API is tried and not only the pair of them.
 
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -60,6 +61,6 @@ fn parse(answer: &[u8]) -> Option<Answer> {
 }
 
 /// The body of an apply.
-pub fn documents(text: &str) -> Value {
-    json!({ "documents": [{ "name": "test.yaml", "text": text }] })
+pub fn documents(yaml: impl Display) -> Value {
+    json!({ "documents": [{ "name": "test.yaml", "text": yaml.to_string() }] })
 }

@@ -1,6 +1,7 @@
 //! The agent under test: the built binary, started in the world of the test, driven as a user drives it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -26,25 +27,25 @@ pub struct Agent<'a> {
 impl<'a> Agent<'a> {
     /// Starts `tcpshift-agent run ARGUMENTS` with a state folder and a socket in the world's folder, and waits
     /// until it answers.
-    pub fn start<S: AsRef<std::ffi::OsStr>>(world: &'a World, arguments: &[S]) -> Self {
+    pub fn start<S: AsRef<OsStr>>(world: &'a World, arguments: &[S]) -> Self {
         Self::named(world, "agent", arguments)
     }
 
     /// As [`Agent::start`], for a second agent in the same world.
-    pub fn named<S: AsRef<std::ffi::OsStr>>(world: &'a World, name: &str, arguments: &[S]) -> Self {
+    pub fn named<S: AsRef<OsStr>>(world: &'a World, name: &str, arguments: &[S]) -> Self {
         let agent = Self::launch(world, name, command(built("tcpshift-agent")), arguments);
         agent.ready()
     }
 
-    /// Starts an agent by a command that the arguments of `run` are put behind, in the world's control group, and
-    /// does not wait.
-    pub fn launch<S: AsRef<std::ffi::OsStr>>(world: &'a World, name: &str, launcher: Command, arguments: &[S]) -> Self {
+    /// Starts an agent in the world's control group by `launcher`, a command to which the arguments of `run` are appended. Does
+    /// not wait.
+    pub fn launch<S: AsRef<OsStr>>(world: &'a World, name: &str, launcher: Command, arguments: &[S]) -> Self {
         Self::launch_as(world, name, name, launcher, Stdio::null(), arguments)
     }
 
-    /// As [`Agent::launch`], with a standard input, and with a name of its own for the process, which another one
-    /// with the same state and socket does not have.
-    pub fn launch_as<S: AsRef<std::ffi::OsStr>>(
+    /// As [`Agent::launch`], with a standard input, and with a name for the process: several processes may have one state and
+    /// socket, one after the other.
+    pub fn launch_as<S: AsRef<OsStr>>(
         world: &'a World,
         name: &str,
         process: &str,
@@ -75,9 +76,9 @@ impl<'a> Agent<'a> {
     }
 
     /// Starts `run --takeover ARGUMENTS` with this agent's state and socket, and does not wait.
-    pub fn successor<S: AsRef<std::ffi::OsStr>>(&self, process: &str, mut launcher: Command, arguments: &[S]) -> Self {
+    pub fn successor<S: AsRef<OsStr>>(&self, process: &str, mut launcher: Command, arguments: &[S]) -> Self {
         let arguments = arguments.iter().map(AsRef::as_ref);
-        let arguments: Vec<_> = std::iter::once(std::ffi::OsStr::new("--takeover")).chain(arguments).collect();
+        let arguments: Vec<_> = std::iter::once(OsStr::new("--takeover")).chain(arguments).collect();
         launcher.env_remove("LISTEN_FDS");
         Self::launch_as(self.world, &self.name, process, launcher, Stdio::null(), &arguments)
     }
@@ -158,19 +159,19 @@ impl<'a> Agent<'a> {
     }
 
     /// Runs `tcpshift-agent WORDS` against this agent.
-    pub fn cli<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Output {
-        self.cli_with(words, b"")
+    pub fn cli<S: AsRef<OsStr>>(&self, words: &[S]) -> Output {
+        self.cli_with(words, "")
     }
 
     /// Runs `tcpshift-agent WORDS` against this agent, with standard input.
-    pub fn cli_with<S: AsRef<std::ffi::OsStr>>(&self, words: &[S], input: &[u8]) -> Output {
-        cli(&[("TCPSHIFT_ADMIN", &socket_word(self.world, &self.name))], words, input)
+    pub fn cli_with<S: AsRef<OsStr>>(&self, words: &[S], input: impl Display) -> Output {
+        cli(&[("TCPSHIFT_ADMIN", &socket_word(self.world, &self.name))], words, input.to_string().as_bytes())
     }
 
     /// Applies YAML by the command line; it must succeed.
     #[track_caller]
-    pub fn apply(&self, yaml: &str) -> Output {
-        self.cli_with(&["apply", "-f", "-"], yaml.as_bytes()).expect(0)
+    pub fn apply(&self, yaml: impl Display) -> Output {
+        self.cli_with(&["apply", "-f", "-"], yaml).expect(0)
     }
 
     /// Applies a file by the command line; it must succeed.
@@ -222,14 +223,14 @@ impl<'a> Agent<'a> {
 
     /// Applies YAML by the API itself, which is quicker than the command line; it must succeed.
     #[track_caller]
-    pub fn post(&self, yaml: &str) {
+    pub fn post(&self, yaml: impl Display) {
         let answer = self.request("POST", "/v1/apply", Some(&admin::documents(yaml)));
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
     /// Deletes the objects of some YAML by the API itself; those that are not there are no failure.
     #[track_caller]
-    pub fn remove(&self, yaml: &str) {
+    pub fn remove(&self, yaml: impl Display) {
         let mut body = admin::documents(yaml);
         body["ignoreNotFound"] = true.into();
         let answer = self.request("POST", "/v1/delete", Some(&body));
@@ -245,8 +246,8 @@ pub fn destination<'a>(status: &'a StatusReply, route: &str, subset: &str) -> &'
     found.unwrap_or_else(|| panic!("no destination {subset} of {route} in {status:#?}"))
 }
 
-/// What is chosen where a test does not say so itself: all promises are kept with the kernel and without, and those that
-/// do not speak of the relay by every datapath.
+/// Option, environment variable and default, for tests that do not pass the option: `cargo xtask test` runs the promises with
+/// several values of the variables.
 const CHOICES: [(&str, &str, &str); 2] =
     [("--assign", "TCPSHIFT_ASSIGN", "kernel"), ("--datapath", "TCPSHIFT_DATAPATH", "proxy")];
 
@@ -258,7 +259,7 @@ fn choice(arguments: &[OsString], option: &str, variable: &str, usual: &str) -> 
 }
 
 /// Runs the agent's binary with some environment, to its end.
-pub fn cli<S: AsRef<std::ffi::OsStr>>(environment: &[(&str, &str)], words: &[S], input: &[u8]) -> Output {
+pub fn cli<S: AsRef<OsStr>>(environment: &[(&str, &str)], words: &[S], input: &[u8]) -> Output {
     let mut command = command(built("tcpshift-agent"));
     command.args(words).envs(environment.iter().copied());
     run(command, input, Duration::from_mins(1))

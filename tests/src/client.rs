@@ -1,4 +1,4 @@
-//! Clients: what a single connection sees.
+//! Clients inside the test, one connection at a time.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -10,10 +10,10 @@ use socket2::{Domain, Socket, Type};
 use crate::noise::{Mark, Noise};
 use crate::until::patient;
 
-/// The port of the example's Gateway, over IPv4.
-pub const GATEWAY: &str = "127.0.0.1:31400";
+/// The address and port of the gateway, over IPv4.
+pub const ENTRANCE: &str = "127.0.0.1:31400";
 
-/// No answer takes longer.
+/// The deadline of a connect, a read and a write.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the peer ended its stream.
@@ -49,8 +49,8 @@ fn timed(stream: TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends a line and reads one: the first word of the answer, which is the name of who answered. Fails with
-/// `UnexpectedEof` if the connection is closed without an answer, with `ConnectionReset` if by RST.
+/// Sends a line and reads the answer. Returns its first word, which is the server's name. Fails with `UnexpectedEof` if the
+/// peer closes without an answer, and with `ConnectionReset` if it sends a RST.
 pub fn converse(stream: &TcpStream, line: &str) -> io::Result<String> {
     let (mut write, mut answer) = (stream, String::new());
     writeln!(write, "{line}")?;

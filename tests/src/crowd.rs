@@ -1,7 +1,6 @@
 //! Clients in processes of their own (`tcp-ask`), in a control group or a network namespace that the test chooses.
 //!
-//! What the kernel does for a client may depend on where that is; threads of the test itself are in no group of their own.
-//! It must not know why a place matters.
+//! The kernel steers clients by their control group and namespace, and threads of the test cannot have a group of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -14,10 +13,10 @@ use crate::process::{Process, built, command, grouped, run};
 use crate::until::{seconds, until_so};
 use crate::world::World;
 
-/// Where a client is.
+/// Where a client runs.
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
-    /// Where the test itself is.
+pub enum Location<'a> {
+    /// In the group and namespace of the test.
     Here,
     /// In a control group.
     Group(&'a Path),
@@ -30,12 +29,12 @@ pub enum Place<'a> {
 pub struct Seen {
     /// Who answered; or the kind of a failure, as `ConnectionRefused`.
     pub order: Vec<String>,
-    /// With whom they take themselves to be connected.
+    /// The addresses that getpeername(2) gave the clients.
     pub peers: BTreeSet<String>,
 }
 
-impl Place<'_> {
-    /// A command there.
+impl Location<'_> {
+    /// A command that runs there.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         match self {
             Self::Here => command(program),
@@ -102,38 +101,45 @@ pub struct Crowd {
 
 impl Crowd {
     /// So many clients, each of which connects, says a line, reads the answer and closes, again and again.
-    pub fn rush(world: &World, name: &str, place: Place<'_>, address: &str, clients: usize) -> Self {
-        let crowd = Self::start(world, name, place, &["rush", address, &clients.to_string()], &[]);
+    pub fn rush(world: &World, name: &str, location: Location<'_>, address: &str, clients: usize) -> Self {
+        let crowd = Self::start(world, name, location, &["rush", address, &clients.to_string()], &[]);
         crowd.reach(clients * 3);
         crowd
     }
 
-    /// As [`Crowd::rush`], where each client waits between two connections for so many milliseconds: on few processors,
-    /// clients that do not wait take the time of whoever they are to look at.
-    pub fn drip(world: &World, name: &str, place: Place<'_>, address: &str, clients: usize, pause: u64) -> Self {
+    /// As [`Crowd::rush`], but each client pauses for so many milliseconds between two connections. On few processors, clients
+    /// without a pause take the processor time of the agent under test.
+    pub fn drip(world: &World, name: &str, location: Location<'_>, address: &str, clients: usize, pause: u64) -> Self {
         let words = ["rush", address, &clients.to_string()];
-        let crowd = Self::start(world, name, place, &words, &[pause.to_string()]);
+        let crowd = Self::start(world, name, location, &words, &[pause.to_string()]);
         crowd.reach(clients * 3);
         crowd
     }
 
     /// So many connections that stay open, each of which says something at the beginning and at the end, from
     /// several addresses by turns if they are given. Does not wait for them: see [`Crowd::reach`].
-    pub fn hold(world: &World, name: &str, place: Place<'_>, address: &str, count: usize, sources: &[String]) -> Self {
-        Self::start(world, name, place, &["hold", address, &count.to_string()], sources)
+    pub fn hold(
+        world: &World,
+        name: &str,
+        location: Location<'_>,
+        address: &str,
+        count: usize,
+        sources: &[String],
+    ) -> Self {
+        Self::start(world, name, location, &["hold", address, &count.to_string()], sources)
     }
 
-    /// So many connections that stay open, each of which says something again and again, every 25 ms times their
-    /// number, and must be answered by whoever answered it first. What is made here are exchanges. Waits until each had one.
-    pub fn talk(world: &World, name: &str, place: Place<'_>, address: &str, count: usize) -> Self {
-        let crowd = Self::start(world, name, place, &["talk", address, &count.to_string()], &[]);
+    /// So many connections that stay open. Each sends a line every 25 ms times their number, and the same server must answer
+    /// every time. [`Crowd::made`] counts exchanges. Waits until each connection had one.
+    pub fn talk(world: &World, name: &str, location: Location<'_>, address: &str, count: usize) -> Self {
+        let crowd = Self::start(world, name, location, &["talk", address, &count.to_string()], &[]);
         crowd.reach(count);
         crowd
     }
 
-    fn start(world: &World, name: &str, place: Place<'_>, words: &[&str], sources: &[String]) -> Self {
+    fn start(world: &World, name: &str, location: Location<'_>, words: &[&str], sources: &[String]) -> Self {
         let until = world.path(&format!("{name}.until"));
-        let mut command = place.command(built("tcp-ask"));
+        let mut command = location.command(built("tcp-ask"));
         command.args(words).arg(&until).args(sources);
         Self { process: Process::start(world, name, command), until }
     }
@@ -157,7 +163,7 @@ impl Crowd {
         self.reach(self.made() + more);
     }
 
-    /// Ends, and counts who answered; what failed is counted by its kind.
+    /// Ends the clients, and counts answers by server and failures by kind.
     #[track_caller]
     pub fn finish(mut self) -> BTreeMap<String, usize> {
         std::fs::write(&self.until, b"").unwrap_or_else(|error| panic!("{}: {error}", self.until.display()));

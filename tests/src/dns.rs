@@ -1,6 +1,6 @@
 //! The DNS of a world: what names stand for is what the test says, and when they are answered.
 //!
-//! The world's programs find it by `/etc/resolv.conf`, as they would find any other. It must not know who asks.
+//! The world's programs find it by `/etc/resolv.conf`, as they would find any other.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -12,7 +12,7 @@ use rustix::mount::mount_bind;
 
 use crate::world::World;
 
-/// Where programs look for their DNS.
+/// The file that names the DNS server.
 const CONFIGURATION: &str = "/etc/resolv.conf";
 
 /// For how long an answer is valid, in seconds.
@@ -32,7 +32,7 @@ impl Dns {
     /// Becomes the DNS of the world that this thread is in.
     pub fn start(world: &World) -> Self {
         let configuration = world.write("resolv.conf", "nameserver 127.0.0.1\n");
-        // Where it is a link, what it leads to is meant.
+        // A mount follows a link: the file that the link names is replaced.
         let place = Path::new(CONFIGURATION);
         mount_bind(&configuration, place).unwrap_or_else(|error| panic!("cannot mount {CONFIGURATION}: {error}"));
         let dns = Self::default();
@@ -45,7 +45,7 @@ impl Dns {
                 let (socket, answers) = (socket.try_clone().expect("a socket can be copied"), answers.clone());
                 std::thread::spawn(move || {
                     std::thread::sleep(delay);
-                    // Who asked may be gone.
+                    // The client may have closed its socket.
                     socket.send_to(&answers.answer(&question), client).ok();
                 });
             }
@@ -79,7 +79,7 @@ impl Dns {
         let is_v4 = question[at + 1..at + 3] == [0, 1];
         let known = self.with(|answers| answers.names.get(&name.join(".")).copied());
         let address = known.filter(|_| is_v4);
-        // Of a name that nobody knows it says so.
+        // NXDOMAIN for an unknown name.
         let code = if known.is_some() { 0x80 } else { 0x83 };
         let mut answer = question[..2].to_vec();
         answer.extend([0x81, code, 0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0]);

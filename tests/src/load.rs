@@ -1,4 +1,4 @@
-//! Many long connections at once, each carrying bytes that are checked: what must not notice a change.
+//! Many long connections at once, whose bytes are checked: a load that must not fail while something changes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,14 +26,14 @@ pub struct Load {
     thread: JoinHandle<Report>,
 }
 
-/// What became of them.
+/// The result of a load.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Exchanges that were as they should be.
+    /// Exchanges without an error.
     pub exchanges: usize,
     /// Bytes that came back unchanged.
     pub bytes: usize,
-    /// Everything that was not as it should be.
+    /// A message for each error.
     pub errors: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ impl Load {
         self.thread.join().expect("the load does not panic")
     }
 
-    /// As [`Load::stop`]; panics if anything was not as it should be.
+    /// As [`Load::stop`]; panics if there was an error.
     #[track_caller]
     pub fn finish(self) -> Report {
         let report = self.stop();
@@ -125,7 +125,7 @@ async fn converse(
     report: &mut Report,
 ) -> Result<(), String> {
     let mut noise = Noise::new(number as u64);
-    // They do not all begin at once.
+    // Spread over time, so that connections do not send in step.
     sleep(Duration::from_millis(noise.below(500)) * rest).await;
     let text = |error: std::io::Error| error.to_string();
     let mut stream =
@@ -177,7 +177,7 @@ pub fn echo_many(address: &str) {
             while let Ok((mut stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
                     let (mut read, mut write) = stream.split();
-                    // What goes wrong here is seen, and judged, at the other end.
+                    // The client sees a failure too, and reports it.
                     tokio::io::copy(&mut read, &mut write).await.is_ok() && write.shutdown().await.is_ok()
                 });
             }

@@ -1,6 +1,6 @@
 //! What the kernel has of the agent, as an administrator sees it: by `bpftool`, and by what is pinned.
 //!
-//! It looks from inside a world, whose pins and control group nobody else has. It must not know what maps mean.
+//! Pins and control group are those of the world that the thread is in.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -85,12 +85,12 @@ pub fn path(name: &str) -> String {
     format!("{PINS}/{}", ours(name))
 }
 
-/// The same, below [`PINS`]. The version of what is pinned is a folder in `OURS`.
+/// The same, below [`PINS`]. The folder in `OURS` is named after the layout's version.
 pub fn ours(name: &str) -> String {
     format!("{OURS}/{ABI}/{name}")
 }
 
-/// Runs `bpftool WORDS` in the world that this thread is in, for what it does.
+/// Runs `bpftool WORDS` in the world that this thread is in; it must succeed.
 #[track_caller]
 pub fn bpftool(_: &World, words: &[&str]) {
     let mut command = command("bpftool");
@@ -98,12 +98,12 @@ pub fn bpftool(_: &World, words: &[&str]) {
     run(command, b"", seconds(20)).expect(0);
 }
 
-/// As [`asked`], for what answers by a list.
+/// As [`asked`], for commands that print a list.
 #[track_caller]
 fn list(world: &World, words: &[&str]) -> Vec<Value> {
     match asked(world, words) {
         Value::Array(list) => list,
-        // So it says that a control group has no programs.
+        // bpftool prints nothing for a control group without programs.
         Value::Null => Vec::new(),
         other => panic!("bpftool {words:?} prints no list: {other}"),
     }

@@ -1,17 +1,17 @@
-//! Somebody in another network namespace, at the other end of a cable.
+//! A second host: a network namespace at the other end of a veth pair.
 
-use crate::crowd::Place;
+use crate::crowd::Location;
 use crate::process::{Process, command, run};
 use crate::steer::ip;
 use crate::until::{seconds, until_so};
 use crate::world::World;
 
-/// It has the addresses `10.98.0.2` and `fd98::2`; the world's end of the cable has `10.98.0.1` and `fd98::1`.
+/// The namespace. It has the addresses `10.98.0.2` and `fd98::2`; the world's end of the cable has `10.98.0.1` and `fd98::1`.
 #[derive(Debug)]
 pub struct Neighbour(Process);
 
 impl Neighbour {
-    /// Makes the namespace and lays the cable.
+    /// Makes the namespace and the veth pair.
     pub fn new(world: &World) -> Self {
         let mut sleeper = command("unshare");
         sleeper.args(["--net", "--", "sh", "-c", "echo there && exec sleep 300"]);
@@ -50,13 +50,13 @@ impl Neighbour {
     }
 
     /// Where its clients are.
-    pub fn place(&self) -> Place<'_> {
-        Place::Namespace(self.0.pid())
+    pub fn location(&self) -> Location<'_> {
+        Location::Namespace(self.0.pid())
     }
 
     /// Runs `ip WORDS` there.
     fn ip(&self, words: &str) {
-        let mut there = self.place().command("ip");
+        let mut there = self.location().command("ip");
         there.args(words.split(' '));
         run(there, b"", seconds(10)).expect(0);
     }

@@ -80,10 +80,10 @@ impl Mark {
     /// Takes bytes in.
     pub fn add(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            let place = (self.length % 8) as usize;
-            self.partial[place] = byte;
+            let index = (self.length % 8) as usize;
+            self.partial[index] = byte;
             self.length += 1;
-            if place == 7 {
+            if index == 7 {
                 let mut hasher = DefaultHasher::new();
                 hasher.write_u64(self.hash);
                 hasher.write(&self.partial);

@@ -46,15 +46,15 @@ pub fn built(name: &str) -> PathBuf {
     path
 }
 
-/// A command whose process is killed when the thread that starts it ends, should nobody else do it before.
+/// A command whose process is killed at the latest when the thread that starts it ends (`PR_SET_PDEATHSIG`).
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
 }
 
-/// The same command in a control group, from before its program begins: a socket stays in the group in which it
-/// was made.
+/// The same command in a control group. The process enters the group before its program begins, since a socket stays in the
+/// group in which it was made.
 pub fn grouped(cgroup: &Path, command: &Command) -> Command {
     let mut grouped = Command::new("sh");
     grouped.args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec "$@""#]).arg(cgroup);
@@ -155,12 +155,11 @@ fn text(path: &PathBuf) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// Runs a command to its end and keeps what it says. Kills it and panics after the deadline, which is as long as
-/// [`patient`] makes it.
+/// Runs a command to its end and keeps its output. Kills it and panics after the deadline, which [`patient`] multiplies.
 pub fn run(mut command: Command, input: &[u8], deadline: Duration) -> Output {
     let deadline = patient(deadline);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A group of its own, so that at the deadline what a shell started ends with it.
+    // A process group of its own: at the deadline, the processes that a shell has started are killed with it.
     command.process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

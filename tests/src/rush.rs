@@ -1,4 +1,4 @@
-//! Many short connections, one after the other by several clients: what must not notice that an agent goes.
+//! Several clients that make short connections one after the other: a load that must not fail while agents are replaced.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Rush {
         self.reach(self.made() + more);
     }
 
-    /// Ends, and returns how many connections there were and how those ended that had no answer.
+    /// Ends the clients. Returns the number of connections, and how many failed by kind of failure.
     pub fn stop(self) -> (usize, BTreeMap<String, usize>) {
         self.stop.store(true, Ordering::Relaxed);
         let mut failures = BTreeMap::new();
@@ -66,7 +66,7 @@ impl Rush {
         (self.made.load(Ordering::Relaxed), failures)
     }
 
-    /// Ends; panics if a connection had no answer.
+    /// Ends the clients, and panics if a connection had no answer.
     #[track_caller]
     pub fn finish(self) -> usize {
         let (made, failures) = self.stop();

@@ -12,8 +12,8 @@
 mod bytes;
 mod case;
 mod change;
+mod location;
 mod machine;
-mod place;
 mod shown;
 mod walk;
 
@@ -32,13 +32,13 @@ use self::case::Case;
 pub const PROGRAMS: [&str; 4] = ["scenarios", "tcpshift-agent", "tcp-echo", "tcp-ask"];
 
 /// Programs of the system that scenarios start, found by `PATH`, none of them busybox's: its `sh` and `nsenter` start its own
-/// `setpriv` and `ip` in the place of those in `PATH`, which have no `--pdeathsig` and no `nodad`.
+/// `setpriv` and `ip` instead of those in `PATH`, which have no `--pdeathsig` and no `nodad`.
 pub const TOOLS: [&str; 7] = ["ip", "setpriv", "bpftool", "sh", "sleep", "unshare", "nsenter"];
 
 /// Modules of the kernel that have to be there, with those they depend on, or built in.
 pub const MODULES: [&str; 4] = ["inet_diag", "tcp_diag", "veth", "8021q"];
 
-/// Bytes of a message, of which the beginning and the end are kept; and of the log lines behind it.
+/// The most bytes of a message, whose middle is left out, and of the log lines behind it.
 const MESSAGE: usize = 1_500;
 const LOG: usize = 500;
 
@@ -103,11 +103,11 @@ pub enum Session {
 /// With what a body is tried.
 enum Body {
     /// As it is.
-    Once(Session, fn(&Case<'_>) -> Found),
+    Once(Session, fn(&Case<'_>) -> Verdict),
     /// By some datapaths, over IPv4.
-    By(&'static [Way], fn(&Case<'_>) -> Found),
+    By(&'static [Way], fn(&Case<'_>) -> Verdict),
     /// By some datapaths, over each family.
-    Over(&'static [Way], fn(&Case<'_>) -> Found),
+    Over(&'static [Way], fn(&Case<'_>) -> Verdict),
 }
 
 /// The table.
@@ -160,17 +160,17 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "neighbour",
         what: "clients of another namespace, at the other end of a veth and in a VLAN on it",
-        body: Body::By(&[Way::Proxy, Way::Lookup], place::neighbour),
+        body: Body::By(&[Way::Proxy, Way::Lookup], location::neighbour),
     },
     Kind {
         name: "everywhere",
         what: "endpoints that listen at [::] for both families: IPv4 clients are handed over, IPv6 clients carried",
-        body: Body::Once(Session::Steered, place::everywhere),
+        body: Body::Once(Session::Steered, location::everywhere),
     },
     Kind {
         name: "refused",
         what: "the share of a version that cannot be reached is refused at once, the rest is served",
-        body: Body::By(&[Way::Lookup, Way::Connect], place::refused),
+        body: Body::By(&[Way::Lookup, Way::Connect], location::refused),
     },
     Kind {
         name: "kill",
@@ -204,7 +204,7 @@ pub struct Scenario {
 
 /// What a scenario comes to.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct Verdict {
     /// Whether everything was as it should be.
     pub right: bool,
     /// What was measured; or the reason, in at most 2,000 bytes.
@@ -213,7 +213,7 @@ pub struct Found {
     pub doctor: Option<Value>,
 }
 
-impl Found {
+impl Verdict {
     fn right(said: impl Into<String>) -> Self {
         Self { right: true, said: said.into(), doctor: None }
     }
@@ -250,7 +250,7 @@ pub fn all() -> Vec<Scenario> {
 }
 
 /// Tries rows of one session, and tells what each comes to as soon as it is known.
-pub fn attempt(rows: &[Scenario], mut tell: impl FnMut(&Scenario, &Found) + Send) {
+pub fn attempt(rows: &[Scenario], mut tell: impl FnMut(&Scenario, &Verdict) + Send) {
     let mut left = rows;
     while !left.is_empty() {
         // The namespaces of a world are those of its thread, and end with it.
@@ -260,7 +260,7 @@ pub fn attempt(rows: &[Scenario], mut tell: impl FnMut(&Scenario, &Found) + Send
 }
 
 /// Tries rows until one is wrong, and says how many that were, which is one at least.
-fn in_one_world(rows: &[Scenario], tell: &mut impl FnMut(&Scenario, &Found)) -> usize {
+fn in_one_world(rows: &[Scenario], tell: &mut impl FnMut(&Scenario, &Verdict)) -> usize {
     let mut tried = 0;
     let done = caught(|| {
         let world = World::new();
@@ -273,7 +273,7 @@ fn in_one_world(rows: &[Scenario], tell: &mut impl FnMut(&Scenario, &Found)) -> 
                 // An agent that ended at start has its log in the message.
                 let last = log.lines().last().unwrap_or_default();
                 let log = if why.contains(last) { "" } else { &log };
-                Found::wrong(bounded(&why, MESSAGE) + log)
+                Verdict::wrong(bounded(&why, MESSAGE) + log)
             });
             tried += 1;
             tell(row, &found);
@@ -283,13 +283,13 @@ fn in_one_world(rows: &[Scenario], tell: &mut impl FnMut(&Scenario, &Found)) -> 
         }
     });
     if let (Err(why), 0) = (done, tried) {
-        tell(&rows[0], &Found::wrong(bounded(&why, MESSAGE)));
+        tell(&rows[0], &Verdict::wrong(bounded(&why, MESSAGE)));
     }
     tried.max(1)
 }
 
 impl Scenario {
-    fn run(&self, case: &Case<'_>) -> Found {
+    fn run(&self, case: &Case<'_>) -> Verdict {
         match self.kind.body {
             Body::Once(_, body) | Body::By(_, body) | Body::Over(_, body) => body(case),
         }

@@ -32,7 +32,7 @@ impl Server {
                 let Ok(stream) = stream else { continue };
                 counted.fetch_add(1, Ordering::Relaxed);
                 let script = script.clone();
-                // A failure of a script is the peer's doing; what the peer saw is what the test judges.
+                // A script fails when its peer breaks the connection. The test looks at the peer's side.
                 std::thread::spawn(move || script(stream).is_err());
             }
         });
@@ -75,8 +75,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        // Wakes the accept. If that fails nobody listens any more, which is what is wanted; and the namespace
-        // of the thread that drops may be another one, where it cannot succeed.
+        // A connection wakes the accepting thread. It fails if the listener is closed already, or if the dropping thread is in
+        // another network namespace; both are harmless.
         let _woken = TcpStream::connect_timeout(&self.address, Duration::from_millis(200)).is_ok();
     }
 }

@@ -1,8 +1,8 @@
-//! How far a measured share may be from the one asked for, when each connection is drawn by itself.
+//! How far a measured share may be from the weight, when each connection is an independent draw.
 
-/// The greatest distance between the share measured over `n` draws and its probability `p` that chance
-/// explains: so many standard deviations of the binomial distribution, and half a draw for its steps. At 5
-/// sigma a sound program fails once in 1.7 million runs.
+/// The greatest accepted distance between the share measured over `n` draws and its probability `p`: `sigmas` standard
+/// deviations of the binomial distribution, and half a draw because counts are whole. At 5 sigma a correct program fails
+/// once in 1.7 million runs.
 pub fn binomial_bound(n: usize, p: f64, sigmas: f64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "counts of connections are far below 2^52")]
     let n = n as f64;

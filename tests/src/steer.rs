@@ -1,25 +1,27 @@
 //! Steering: a service, a gateway and two versions to steer to, and an agent whose clients are those of the world's control
 //! group.
 //!
-//! Control groups are shared by all tests of a machine: an agent that took the whole host for the scope of its clients would
-//! steer those of other tests.
+//! All tests of a machine have one tree of control groups. An agent whose clients were those of the whole host would steer the
+//! clients of other tests.
 
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 
 use crate::agent::{Agent, destination};
-use crate::crowd::Place;
+use crate::crowd::Location;
+use crate::objects::{
+    Object, Objects, VirtualService, destination_rule, endpoint, gateway, service_entry, virtual_service,
+};
 use crate::process::{command, run};
 use crate::server::Server;
 use crate::share::assert_share;
 use crate::until::{PAUSE, patient, seconds, until_so};
 use crate::world::World;
 
-/// The first address of the service, and its port. It is this host's too where somebody else is to listen there: see [`direct`].
+/// The service's address of IPv4. The host has it too in tests where another server listens there: see [`direct`].
 pub const SERVICE: &str = "10.99.0.1:9000";
-/// The second, of IPv6.
+/// The service's address of IPv6.
 pub const SERVICE6: &str = "[fd99::1]:9000";
-/// The first address, as an IPv6 socket asks for it.
+/// The service's address of IPv4, as an IPv6 socket asks for it.
 pub const MAPPED: &str = "[::ffff:10.99.0.1]:9000";
 
 /// The gateway's address of IPv4.
@@ -28,74 +30,31 @@ pub const ENTRANCE: &str = "127.0.0.1:31400";
 pub const ENTRANCE6: &str = "[::1]:31400";
 
 /// The route of clients in the mesh.
-pub const MESH: &str = "default/echo";
+pub const MESH_ROUTE: &str = "default/echo";
 /// The route of the gateway.
-pub const GATEWAY: &str = "default/entrance";
+pub const GATEWAY_ROUTE: &str = "default/entrance";
 
 /// Where the first version is in most tests: subset, address and port.
 pub const ONE: (&str, &str, u16) = ("v1", "127.0.0.1", 9001);
 /// Where the second version is.
 pub const TWO: (&str, &str, u16) = ("v2", "127.0.0.1", 9002);
 
-/// A service, its endpoints by version, and the subsets v1 and v2; a gateway.
-pub fn ground(endpoints: &[(&str, &str, u16)]) -> String {
-    let mut text = "\
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: echo}
-spec:
-  hosts: [echo.example.com]
-  addresses: [10.99.0.1, \"fd99::1\"]
-  ports: [{number: 9000, name: tcp, protocol: TCP}]
-  resolution: STATIC
-  endpoints:
-"
-    .to_owned();
-    for (version, address, port) in endpoints {
-        writeln!(text, "  - {{address: \"{address}\", ports: {{tcp: {port}}}, labels: {{version: {version}}}}}")
-            .expect("a string takes all");
-    }
-    text + "\
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: echo}
-spec:
-  host: echo.example.com
-  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: entrance}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 31400, name: tcp, protocol: TCP}, hosts: [\"*\"]}]
----
-"
+/// The objects that a route needs: the service with its endpoints, each a version, an address and a port; the subsets v1 and
+/// v2; and the gateway.
+pub fn base(endpoints: &[(&str, &str, u16)]) -> Objects {
+    let service = service_entry("echo").address("10.99.0.1").address("fd99::1").port("tcp", 9000);
+    let endpoints =
+        endpoints.iter().map(|(version, address, port)| endpoint(address).port("tcp", *port).label("version", version));
+    endpoints.fold(service, Object::endpoint)
+        + destination_rule("echo", "echo.example.com").subset("v1").subset("v2")
+        + gateway("entrance").port(31_400)
 }
 
-/// A route with annotations: for clients in the mesh, or at the gateway.
-pub fn annotated(name: &str, annotations: &[(&str, &str)], weights: [u32; 2]) -> String {
+/// The route [`MESH_ROUTE`] or [`GATEWAY_ROUTE`], with the weights of v1 and v2.
+pub fn route(name: &str, [v1, v2]: [u32; 2]) -> Object<VirtualService> {
     let name = name.trim_start_matches("default/");
-    let mut text = format!(
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: {name}\n  annotations: {{"
-    );
-    for (annotation, value) in annotations {
-        write!(text, "tcpshift.io/{annotation}: {value}, ").expect("a string takes all");
-    }
-    let place = if name == "entrance" { "hosts: [\"*\"], gateways: [entrance]" } else { "hosts: [echo.example.com]" };
-    let (hosts, gateways) = place.split_once(", ").unwrap_or((place, ""));
-    write!(text, "}}\nspec:\n  {hosts}\n  {gateways}\n  tcp:\n  - route:\n").expect("a string takes all");
-    for (subset, weight) in ["v1", "v2"].into_iter().zip(weights) {
-        writeln!(text, "    - {{destination: {{host: echo.example.com, subset: {subset}}}, weight: {weight}}}")
-            .expect("a string takes all");
-    }
-    text + "---\n"
-}
-
-/// A route without.
-pub fn route(name: &str, weights: [u32; 2]) -> String {
-    annotated(name, &[], weights)
+    let route = virtual_service(name).to("echo.example.com/v1", v1).to("echo.example.com/v2", v2);
+    if name == "entrance" { route.at("entrance") } else { route.host("echo.example.com") }
 }
 
 /// Starts an agent whose clients are those of the world's control group.
@@ -111,8 +70,8 @@ pub fn options(world: &World, arguments: &[&str]) -> Vec<String> {
 }
 
 /// Where clients are steered.
-pub fn inside(world: &World) -> Place<'_> {
-    Place::Group(world.cgroup())
+pub fn inside(world: &World) -> Location<'_> {
+    Location::Group(world.cgroup())
 }
 
 /// Runs `ip WORDS` in the world that this thread is in.
@@ -122,19 +81,19 @@ pub fn ip(words: &str) {
     run(ip, b"", seconds(10)).expect(0);
 }
 
-/// Makes the service's addresses this host's: without an agent, nobody listens there.
+/// Gives the host the service's addresses. Without an agent, connections to them are refused.
 pub fn own_addresses() {
     ip("addr add 10.99.0.1/32 dev lo");
     ip("addr add fd99::1/128 dev lo nodad");
 }
 
-/// Makes the service's addresses this host's, and has somebody listen there who is none of the versions.
+/// Gives the host the service's addresses, and starts a server there that is no version: it answers what was not steered.
 pub fn direct() -> [Server; 2] {
     own_addresses();
     [version(SERVICE, "direct"), version(SERVICE6, "direct")]
 }
 
-/// A server that answers lines as `tcp-echo` does; a request of HTTP by its name.
+/// A server that answers lines as `tcp-echo` does, and HTTP requests by its name.
 pub fn version(address: &str, name: &str) -> Server {
     let name = name.to_owned();
     Server::each(address, move |stream| {
@@ -173,7 +132,7 @@ pub fn await_datapath(agent: &Agent<'_>, route: &str, expected: &str) {
     until_so(&format!("{route} goes by {expected}"), seconds(5), || datapath(agent, route).0 == expected);
 }
 
-/// Panics unless nobody but the two versions answered, and the second had its share.
+/// Panics unless only the two versions answered, and the second had its share.
 #[track_caller]
 pub fn assert_split(tally: &std::collections::BTreeMap<String, usize>, two: f64) {
     let count = |name: &str| tally.get(name).copied().unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! The namespaces belong to the thread that makes them, and are inherited by the threads and processes that this
 //! thread starts; ports that are fixed in the route files, and names that are fixed at [`PINS`], are therefore
-//! free in every test. The control group is of those who are put into it. It must not know what is tested in it.
+//! free in every test. In the control group are the processes that a test puts there.
 
 use std::io::ErrorKind;
 use std::marker::PhantomData;
@@ -15,12 +15,15 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use tempfile::TempDir;
 
-use crate::until::patient;
+use crate::until::{PAUSE, patient};
 
 /// Where the file system of pinned maps and programs is: in each world, one of its own, with nothing of ours at first.
 pub const PINS: &str = "/sys/fs/bpf";
 
-/// How long a world waits for the end of its control group.
+/// How names of folders and control groups of worlds begin.
+const PREFIX: &str = "tcpshift-test-";
+
+/// How long a world waits until no process is in its control group.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where a test happens.
@@ -58,21 +61,18 @@ impl World {
             "cannot bring up the loopback interface by `ip link set lo up`: {up:?}; `cargo xtask setup` installs iproute2"
         );
         pins();
-        let mut random = tempfile::Builder::new();
-        random.prefix("tcpshift-test-");
-        let folder = random.tempdir().expect("a temporary folder can be made");
-        let above = cgroup2();
-        let cgroup = random.tempdir_in(&above).unwrap_or_else(|error| {
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a temporary folder can be made");
+        let cgroup = cgroup_of(folder.path());
+        std::fs::create_dir(&cgroup).unwrap_or_else(|error| {
             panic!(
-                "cannot make a control group in {}: {error}; in a container: privileged, with its own control groups",
-                above.display()
+                "cannot make the control group {}: {error}; in a container: privileged, with its own control groups",
+                cgroup.display()
             )
         });
-        // Not removed as folders are: the files in it cannot be, and need not.
-        Self { folder, cgroup: cgroup.keep(), stays: PhantomData }
+        Self { folder, cgroup, stays: PhantomData }
     }
 
-    /// The folder of the world's control group, in which nobody is whom nobody put there.
+    /// The folder of the world's control group, in which only those processes are that the test puts there.
     pub fn cgroup(&self) -> &Path {
         &self.cgroup
     }
@@ -99,12 +99,32 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let begin = Instant::now();
-        // Its processes are killed by who started them. One that outlasts the world keeps an empty group, no more.
-        while std::fs::remove_dir(&self.cgroup).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
-            && begin.elapsed() < patient(PATIENCE)
-        {
-            std::thread::sleep(Duration::from_millis(10));
+        remove_cgroup(&self.cgroup);
+    }
+}
+
+/// The control group of the world that has a folder. They have one name, so that the group of a process that was killed can be
+/// found by its folder.
+fn cgroup_of(folder: &Path) -> PathBuf {
+    cgroup2().join(folder.file_name().expect("the folder of a world has a name"))
+}
+
+/// Removes a control group as soon as no process is in it. The group stays if a process outlasts the world.
+fn remove_cgroup(path: &Path) {
+    let begin = Instant::now();
+    // The files in it cannot be removed, and need not be.
+    while std::fs::remove_dir(path).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
+        && begin.elapsed() < patient(PATIENCE)
+    {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Removes the control groups of all worlds whose folders are in a folder: a process that was killed cannot do it itself.
+pub fn remove_cgroups(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            remove_cgroup(&cgroup_of(&entry.path()));
         }
     }
 }
@@ -119,12 +139,15 @@ fn pins() {
 }
 
 /// Where the second version of control groups is mounted.
-fn cgroup2() -> PathBuf {
+///
+/// # Panics
+/// If it is not mounted.
+pub fn cgroup2() -> PathBuf {
     let table = "/proc/thread-self/mountinfo";
     let mounts = std::fs::read_to_string(table).unwrap_or_else(|error| panic!("{table}: {error}"));
     let found = mounts.lines().find_map(|line| {
-        let (place, kind) = line.split_once(" - ")?;
-        kind.starts_with("cgroup2 ").then(|| place.split(' ').nth(4))?
+        let (mount, file_system) = line.split_once(" - ")?;
+        file_system.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4))?
     });
     found.expect("cgroup2 is not mounted; type: mount -t cgroup2 cgroup2 /sys/fs/cgroup").into()
 }

@@ -8,7 +8,8 @@ use std::process::Command;
 use serde_json::Value;
 use tcpshift_tests::process::{Output, run};
 use tcpshift_tests::scenarios::all;
-use tcpshift_tests::until::seconds;
+use tcpshift_tests::until::{seconds, until};
+use tcpshift_tests::world::cgroup2;
 
 /// Runs `scenarios WORDS`, with a patience.
 fn scenarios(words: &[&str], patience: &str) -> Output {
@@ -90,6 +91,23 @@ fn one_that_is_not_done_in_time_is_late_and_ends() {
     assert_eq!(line["verdict"], "late", "{line}");
     assert!(line["said"].as_str().unwrap().starts_with("not done within "), "{line}");
     assert!(line["seconds"].as_f64().is_some_and(|seconds| seconds < 5.0), "{line}");
+}
+
+#[test]
+fn one_that_is_late_leaves_no_control_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scenarios"));
+    // Its connections alone take longer.
+    command.args(["run", "--within", "1", "kill connect"]).env("TMPDIR", folder.path());
+    let late = std::thread::spawn(move || run(command, b"", seconds(60)));
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let cgroup = until("its world is made", seconds(20), || {
+        let world = entries(folder.path()).flat_map(|session| entries(&session)).find(|path| path.is_dir())?;
+        Some(cgroup2().join(world.file_name()?)).filter(|cgroup| cgroup.exists())
+    });
+    let output = late.join().unwrap().expect(1);
+    assert_eq!(lines(&output)[0]["verdict"], "late", "{output:?}");
+    assert!(!cgroup.exists(), "{} stays", cgroup.display());
 }
 
 #[test]

@@ -2,10 +2,9 @@
 //!
 //! Nobody else builds it. Rust's library for the kernel is compiled with it, for which a stable compiler wants to be
 //! told `RUSTC_BOOTSTRAP=1`; all of that happens in a target folder of its own, so that no lock is waited for.
-//! [`sources`] says whether there is anything to do, [`chars`] makes names readable.
+//! [`ebpf_object`] says whether there is anything to do, [`chars`] makes names readable.
 
 mod chars;
-pub(crate) mod sources;
 
 use std::path::Path;
 use std::process::Command;
@@ -13,8 +12,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::cargo::{run, target, workspace};
+use crate::ebpf_object::{self, ObjectState};
 use crate::toolchain::{Toolchain, linker};
-use sources::ObjectState;
 
 /// The kernel's instructions in this machine's order of bytes.
 const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
@@ -22,27 +21,27 @@ const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } els
 /// Builds the object if its sources have changed.
 pub(crate) fn build_ebpf() -> Result<()> {
     crate::step("the kernel's object");
-    let place = sources::object(workspace());
-    if sources::state(workspace())? == ObjectState::Current {
+    let place = ebpf_object::object(workspace());
+    if ebpf_object::state(workspace())? == ObjectState::Current {
         println!("{} is newer than its sources", place.display());
         return Ok(());
     }
     // Taken before, so that what is changed meanwhile makes the object stale.
-    let hash = sources::hash(workspace())?;
+    let hash = ebpf_object::hash(workspace())?;
     kernel_cargo("build", &[])?;
     let built = target().join("bpf/build").join(TARGET).join("release/tcpshift-ebpf");
     let mut object = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     chars::mark(&mut object).with_context(|| built.display().to_string())?;
     replace(&place, &object)?;
-    replace(&sources::stamp(workspace()), hash.as_bytes())?;
+    replace(&ebpf_object::stamp(workspace()), hash.as_bytes())?;
     println!("{}: {} bytes", place.display(), object.len());
     Ok(())
 }
 
 /// Removes an object that is stale: the agent's build would refuse it.
 pub(crate) fn remove_stale() -> Result<()> {
-    let place = sources::object(workspace());
-    if sources::state(workspace())? == ObjectState::Stale {
+    let place = ebpf_object::object(workspace());
+    if ebpf_object::state(workspace())? == ObjectState::Stale {
         std::fs::remove_file(&place).with_context(|| format!("cannot remove {}", place.display()))?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::build_ebpf::sources;
+use crate::ebpf_object;
 
 /// The folder of the workspace.
 pub(crate) fn workspace() -> &'static Path {
@@ -69,5 +69,5 @@ pub(crate) fn said(command: &mut Command) -> Result<String> {
 
 /// Where cargo puts what it builds.
 pub(crate) fn target() -> PathBuf {
-    sources::target(workspace())
+    ebpf_object::target(workspace())
 }

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask setup`, `build-ebpf`, `demo`, `test`, `tidy`, `kernels`, `bench`, `soak`
-//! and `corpus`.
+//! The project's own commands: `cargo xtask setup`, `build-ebpf`, `demo`, `test`, `tidy`, `docs`, `kernels`, `bench`,
+//! `soak` and `corpus`.
 //!
 //! Each command is one file; what they say is for the person who typed the command. They must not know how
 //! tcpshift works inside: `demo` uses it by its command line, `tidy` reads source as text.
@@ -10,6 +10,8 @@ mod build_ebpf;
 mod cargo;
 mod corpus;
 mod demo;
+mod docs;
+mod ebpf_object;
 mod kernels;
 mod setup;
 mod soak;
@@ -46,8 +48,10 @@ enum Command {
     Kernels(kernels::Kernels),
     /// Make documents in every style, and write down what kubectl takes them for
     Corpus(corpus::Corpus),
-    /// Check that the rooms of the house know only whom they may know
+    /// Check that the rooms of the house know only whom they may know, and that links in documents lead somewhere
     Tidy,
+    /// Write anew what is generated: docs/cli.md, the messages in docs/analyze.md, and man pages in target/man
+    Docs,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Kernels(kernels) => kernels.run(),
         Command::Corpus(corpus) => corpus.run(),
         Command::Tidy => tidy::tidy(),
+        Command::Docs => docs::docs(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
-//! `cargo xtask tidy`: the arrows between rooms, the form of files and the names of types, checked on the source as text.
+//! `cargo xtask tidy`: the arrows between rooms, the form of files and the names of types, checked on the source as text,
+//! and the links of documents.
 //!
 //! What it demands is written in ARCHITECTURE.md; this file makes it true. [`arrows`] has the rooms that each room may
 //! know, and [`remaining`] what is older than its check.
@@ -6,6 +7,7 @@
 mod arrows;
 mod blocking;
 mod circles;
+mod documents;
 mod homonyms;
 mod modules;
 mod remaining;
@@ -26,12 +28,13 @@ const UNFINISHED: [&str; 3] = ["todo", "unimplemented", "dbg"];
 /// Files and folders that may have unsafe code: kernel programs, and the agent's calls of bpf(2).
 const UNSAFE: [&str; 3] = ["tcpshift-ebpf/src/", "tcpshift-agent/src/kernel/sys.rs", "tcpshift-agent/src/kernel/sys/"];
 
-/// Checks every Rust file of the workspace, and prints every problem.
+/// Checks every Rust file and every document of the workspace, and prints every problem.
 pub(crate) fn tidy() -> Result<()> {
     let sources = SourceFile::all(workspace())?;
     let mut problems: Vec<String> =
         sources.iter().flat_map(|source| [form(source), arrows::arrows(source)].concat()).collect();
     problems.extend(blocking::blocking(&sources));
+    problems.extend(documents::documents(workspace(), &sources)?);
     problems.extend(remaining::LONG.problems(&long(&sources)));
     problems.extend(remaining::UNCHECKED.problems(&unchecked(&sources)));
     problems.extend(remaining::HOMONYMS.problems(&homonyms::homonyms(&sources)));

@@ -11,9 +11,10 @@ use super::contender::DIRECT;
 use super::figures::Figures;
 use super::machine::MeasuredMachine;
 use super::promise;
-use super::row::{Better, verdict, words};
+use super::row::Better;
 use super::statistics::{Spread, ratios};
 use super::table::number;
+use super::verdict::{verdict, words};
 
 const HOW: &str = "\
 Every contender has network namespaces, a cgroup and a server of its own; all are started at once, and only one is busy at a time. A

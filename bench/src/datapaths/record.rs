@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::figures::Figures;
 use super::machine::MeasuredMachine;
-use super::row::verdict;
+use super::verdict::verdict;
 
 /// Writes it.
 pub(super) fn write(path: &Path, machine: &MeasuredMachine, figures: &Figures) -> Result<()> {

@@ -3,8 +3,9 @@
 use super::Topology;
 use super::contender::DIRECT;
 use super::figures::Figures;
-use super::row::{Better, verdict, words};
+use super::row::Better;
 use super::statistics::{Spread, ratios};
+use super::verdict::{verdict, words};
 
 /// The table of one topology: medians, and behind them the median of the ratios to direct.
 pub(super) fn table(figures: &Figures, topology: Topology) -> String {

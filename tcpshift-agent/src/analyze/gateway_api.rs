@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::admission::{allows, needed};
 use super::code;
 use super::finding::Findings;
 use super::openings::Openings;
@@ -9,12 +10,8 @@ use super::words::list;
 use super::world::World;
 use crate::route::kind::Kind;
 use crate::route::model::Export;
-use crate::route::model::gateway_api::gateway::Namespaces;
 use crate::route::model::gateway_api::{GROUP, GatewayListener, ParentRef, TcpRoute};
 use crate::route::object::Object;
-
-/// Kubernetes' label with the name of a namespace, the only one that is known here.
-const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
 pub(super) fn check<'a>(world: &World<'a>, openings: &mut Openings<'a>, out: &mut Findings) {
     // Routes of each listener: places of the Gateway and the listener.
@@ -117,44 +114,10 @@ fn parent(
     if allowed.is_empty() {
         let message =
             format!("no listener that is meant of {} takes a TCPRoute of {}", gateway.key, object.key.namespace);
-        let cure = admission(&found, &gateway.key.namespace, &object.key.namespace);
+        let cure = needed(&found, &gateway.key.namespace, &object.key.namespace);
         out.push(code::NOT_ALLOWED, object, path, message, cure);
     }
     allowed.into_iter().map(|(at, _)| (place, *at)).collect()
-}
-
-/// Whether a listener takes TCPRoutes of a namespace.
-pub(super) fn allows(listener: &GatewayListener, own: &str, other: &str) -> bool {
-    listener.protocol == "TCP" && takes_namespace(listener, own, other) && takes_kind(listener)
-}
-
-fn takes_namespace(listener: &GatewayListener, own: &str, other: &str) -> bool {
-    match &listener.namespaces {
-        Namespaces::Same => own == other,
-        Namespaces::All => true,
-        Namespaces::Selected(labels) => {
-            !labels.is_empty() && labels.iter().all(|(key, value)| key == NAMESPACE_LABEL && value == other)
-        }
-    }
-}
-
-fn takes_kind(GatewayListener { kinds, .. }: &GatewayListener) -> bool {
-    kinds.is_empty() || kinds.iter().any(|(group, kind)| group == GROUP && kind == "TCPRoute")
-}
-
-/// What one of these listeners needs to take a TCPRoute of a namespace.
-fn admission(listeners: &[(usize, &GatewayListener)], own: &str, other: &str) -> String {
-    let Some((_, listener)) = listeners.iter().find(|(_, one)| one.protocol == "TCP") else {
-        return "attach it to a listener with `protocol: TCP`".to_owned();
-    };
-    let mut needed = Vec::new();
-    if !takes_namespace(listener, own, other) {
-        needed.push("`namespaces: {from: All}`");
-    }
-    if !takes_kind(listener) {
-        needed.push("TCPRoute as one of its `kinds`");
-    }
-    format!("write {} in `allowedRoutes` of the listener {}", needed.join(" and "), listener.name)
 }
 
 fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Findings) {

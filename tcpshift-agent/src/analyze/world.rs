@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
+use super::admission::allows;
 use super::beside::Beside;
-use super::gateway_api::allows;
 use super::provider::{Provider, ProviderEndpoint, ProviderPort};
 use crate::route::kind::Kind;
 use crate::route::model::gateway;

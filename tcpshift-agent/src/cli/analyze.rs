@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::documents::Each;
-use super::outcome::{self, Done, Stop};
+use super::outcome;
 use super::repeats::{self, Line};
+use super::stop::{Done, Stop};
 use super::{documents, quantity, screen};
 use crate::admin::api::GetRequest;
 use crate::admin::client::Client;

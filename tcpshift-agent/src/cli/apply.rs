@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::outcome::{self, Done, Stop};
+use super::outcome;
+use super::stop::{Done, Stop};
 use super::{Format, Namespace, difference, documents, screen};
 use crate::admin::api::{Action, ApplyRequest, ChangeReply, ChangeResult};
 use crate::admin::client::Client;

@@ -3,8 +3,8 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use super::outcome::{Done, Stop};
 use super::screen;
+use super::stop::{Done, Stop};
 
 const AFTER: &str = "\
 Examples:

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use super::outcome::{Done, Stop};
-use super::{Format, apply, documents, target};
+use super::stop::{Done, Stop};
+use super::{Format, apply, documents, selection};
 use crate::admin::api::{DeleteRequest, ObjectName};
 use crate::admin::client::Client;
 
@@ -49,12 +49,12 @@ pub(super) async fn execute(arguments: DeleteArguments, client: &Client) -> Resu
     let DeleteArguments { words, files, ignore_not_found, namespace, output } = arguments;
     let mut objects = Vec::new();
     if !words.is_empty() {
-        for target in target::targets(&words)? {
-            if target.names.is_empty() {
+        for selection in selection::selections(&words)? {
+            if selection.names.is_empty() {
                 return Err(Stop::Usage("name the objects to remove, as virtualservice tcp-echo".to_owned()));
             }
-            let kind = target.word();
-            objects.extend(target.names.into_iter().map(|name| ObjectName {
+            let kind = selection.word();
+            objects.extend(selection.names.into_iter().map(|name| ObjectName {
                 kind: kind.clone(),
                 name,
                 resource_version: None,

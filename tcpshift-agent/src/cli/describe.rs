@@ -3,6 +3,7 @@
 //! It puts the answers of `get` and `status` together. Which part of the plan belongs to the object is known
 //! to [`part`], and for a WorkloadEntry to [`used`]; what an object of a kind says to [`saying`].
 
+mod hosts;
 mod part;
 mod saying;
 mod used;
@@ -12,8 +13,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use self::used::EntryUsers;
-use super::outcome::{Done, Stop};
-use super::{JsonOnly, Namespace, column, quantity, screen, status, target};
+use super::stop::{Done, Stop};
+use super::{JsonOnly, Namespace, column, quantity, screen, selection, status};
 use crate::admin::api::{FailureReason, GetRequest, Item, ListenerStatus, StatusReply};
 use crate::admin::client::{Client, ClientError};
 use crate::route::kind::Kind;
@@ -61,16 +62,16 @@ struct Description {
 pub(super) async fn execute(arguments: DescribeArguments, client: &Client) -> Result<Done, Stop> {
     let DescribeArguments { words, namespace, output } = arguments;
     let namespace = namespace.namespace.unwrap_or_else(|| "default".to_owned());
-    let targets = target::targets(&words)?;
-    if targets.iter().any(|target| target.names.is_empty()) {
+    let selections = selection::selections(&words)?;
+    if selections.iter().any(|selection| selection.names.is_empty()) {
         return Err(Stop::Usage("name the object to describe, as virtualservice tcp-echo".to_owned()));
     }
     let status = client.status().await?;
     let (mut found, mut done) = (Vec::new(), Done::Well);
-    for target in &targets {
-        for name in &target.names {
+    for selection in &selections {
+        for name in &selection.names {
             let before = found.len();
-            for kind in &target.kinds {
+            for kind in &selection.kinds {
                 let request =
                     GetRequest { kind: kind.qualified(), namespace: Some(namespace.clone()), name: Some(name.clone()) };
                 match client.get(&request).await {
@@ -84,7 +85,7 @@ pub(super) async fn execute(arguments: DescribeArguments, client: &Client) -> Re
                 }
             }
             if found.len() == before {
-                let kinds: Vec<_> = target.kinds.iter().map(|kind| kind.plural()).collect();
+                let kinds: Vec<_> = selection.kinds.iter().map(|kind| kind.plural()).collect();
                 screen::error_from_server("NotFound", &format!("{} {name:?} not found", kinds.join(", ")));
                 done = Done::Failed;
             }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::outcome::{Done, Stop};
-use super::place::{self, AdminAddress};
+use super::defaults::{self, AdminAddress};
+use super::stop::{Done, Stop};
 use super::table::{TextTable, wrap};
 use super::{JsonOnly, screen};
 use crate::kernel::{
@@ -70,7 +70,7 @@ pub(super) struct DoctorArguments {
     object: Option<PathBuf>,
 
     // Accepted as by every command; there is nothing to ask an agent here.
-    #[arg(long, hide = true, value_parser = place::admin_address)]
+    #[arg(long, hide = true, value_parser = defaults::admin_address)]
     admin: Option<AdminAddress>,
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::outcome::Stop;
 use super::screen;
+use super::stop::Stop;
 use crate::admin::api::Document;
 use crate::route::files::{Unread, expand, read_text, text_of};
 use crate::route::problem::Problem;

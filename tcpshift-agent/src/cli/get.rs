@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::column::{self, View};
-use super::outcome::{Done, Stop};
+use super::selection::{self, Selection};
+use super::stop::{Done, Stop};
 use super::table::TextTable;
-use super::target::{self, Selection};
 use super::{LookedIn, screen};
 use crate::admin::api::{FailureReason, GetReply, GetRequest, Item, WatchRequest};
 use crate::admin::client::{Client, ClientError};
@@ -79,15 +79,15 @@ pub(super) async fn execute(arguments: GetArguments, client: &Client) -> Result<
     if words.is_empty() {
         words.push("all".to_owned());
     }
-    let targets = target::targets(&words)?;
-    if all_namespaces && targets.iter().any(|target| !target.names.is_empty()) {
+    let selections = selection::selections(&words)?;
+    if all_namespaces && selections.iter().any(|selection| !selection.names.is_empty()) {
         return Err(Stop::Usage("an object is named within one namespace: give -n, not -A".to_owned()));
     }
     let namespace = (!all_namespaces).then(|| namespace.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()));
     let view = View { namespace: all_namespaces, kind: false, wide: output == Some(Output::Wide) };
     let mut show = Show { client, namespace, output, view };
     if watch {
-        return match &targets[..] {
+        return match &selections[..] {
             [Selection { kinds, names }] if kinds.len() == 1 && names.len() < 2 => {
                 show.watch(kinds[0], names.first().map(String::as_str)).await
             }
@@ -100,10 +100,10 @@ pub(super) async fn execute(arguments: GetArguments, client: &Client) -> Result<
     }
     let mut found = Vec::new();
     let mut done = Done::Well;
-    for target in &targets {
-        for name in names(target) {
+    for selection in &selections {
+        for name in names(selection) {
             let before = found.len();
-            for kind in &target.kinds {
+            for kind in &selection.kinds {
                 match show.read(*kind, name).await {
                     Ok(reply) => found.extend(reply.items.into_iter().map(|item| (*kind, item))),
                     Err(ClientError::Failure(failure))
@@ -112,18 +112,18 @@ pub(super) async fn execute(arguments: GetArguments, client: &Client) -> Result<
                 }
             }
             if let (Some(name), true) = (name, found.len() == before) {
-                let kinds: Vec<_> = target.kinds.iter().map(|kind| kind.plural()).collect();
+                let kinds: Vec<_> = selection.kinds.iter().map(|kind| kind.plural()).collect();
                 screen::error_from_server("NotFound", &format!("{} {name:?} not found", kinds.join(", ")));
                 done = Done::Failed;
             }
         }
     }
     // Several kinds were asked for, or one name brought several to light.
-    let several_words = targets.iter().any(|target| target.kinds != targets[0].kinds);
+    let several_words = selections.iter().any(|selection| selection.kinds != selections[0].kinds);
     show.view.kind = several_words || found.iter().any(|(kind, _)| *kind != found[0].0);
-    let one_object = matches!(&targets[..], [target] if target.names.len() == 1) && found.len() == 1;
+    let one_object = matches!(&selections[..], [selection] if selection.names.len() == 1) && found.len() == 1;
     // Of named objects, what was not found has been said.
-    let listed = targets.iter().all(|target| target.names.is_empty());
+    let listed = selections.iter().all(|selection| selection.names.is_empty());
     if listed || !found.is_empty() {
         screen::print(&show.text(&found, one_object)?)?;
         if found.is_empty() && matches!(output, None | Some(Output::Wide)) {
@@ -136,9 +136,13 @@ pub(super) async fn execute(arguments: GetArguments, client: &Client) -> Result<
     Ok(done)
 }
 
-/// Every name of a target; none stands for all objects.
-fn names(target: &Selection) -> Vec<Option<&str>> {
-    if target.names.is_empty() { vec![None] } else { target.names.iter().map(|name| Some(name.as_str())).collect() }
+/// Every name of a selection; none stands for all objects.
+fn names(selection: &Selection) -> Vec<Option<&str>> {
+    if selection.names.is_empty() {
+        vec![None]
+    } else {
+        selection.names.iter().map(|name| Some(name.as_str())).collect()
+    }
 }
 
 impl Show<'_> {

@@ -11,7 +11,8 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::documents::Each;
-use super::outcome::{self, Done, Stop};
+use super::outcome;
+use super::stop::{Done, Stop};
 use super::{Namespace, documents, screen};
 use crate::admin::api::GetRequest;
 use crate::admin::client::Client;

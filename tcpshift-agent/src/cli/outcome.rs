@@ -1,48 +1,13 @@
-//! How a command ends: its exit code, and what is said on standard error.
+//! The exit code of a command, and its errors and warnings on standard error.
 
 use std::process::ExitCode;
 
 use super::repeats::{self, Line};
-use super::{place, screen};
+use super::stop::{Done, Stop};
+use super::{defaults, screen};
 use crate::admin::api::{ApiFailure, FailureReason};
 use crate::admin::client::{self, Silence};
 use crate::route::problem::{Problem, Severity};
-
-/// A command that came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Done {
-    /// All is well.
-    Well,
-    /// Part of it failed, and that has been said.
-    Failed,
-    /// The input is invalid, and that has been said.
-    Invalid,
-    /// Something was found that is bad enough, and that has been said.
-    Found,
-    /// There was not enough time to find out, and that has been said.
-    Unfinished,
-}
-
-/// Why a command stopped before its end.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// Whoever read standard output has enough. No error.
-    ClosedPipe,
-    /// The command line is wrong in a way that clap cannot see.
-    Usage(String),
-    /// A file is nothing that can be read as objects.
-    Invalid(Box<Problem>),
-    /// Anything else on this side.
-    Failed(String),
-    /// The agent refused, or there is none.
-    Agent(client::ClientError),
-}
-
-impl From<client::ClientError> for Stop {
-    fn from(error: client::ClientError) -> Self {
-        Self::Agent(error)
-    }
-}
 
 /// Says what has to be said, and gives the exit code.
 pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
@@ -69,7 +34,7 @@ pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
         Err(Stop::Agent(client::ClientError::Failure(failure))) => refused(&failure),
         Err(Stop::Agent(error @ (client::ClientError::NoAgent(_) | client::ClientError::Denied(_)))) => {
             screen::error(&error.to_string());
-            if let Some(hint) = place::hint() {
+            if let Some(hint) = defaults::hint() {
                 screen::complain(&hint);
             }
             1

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use super::outcome::{self, Done, Stop};
+use super::outcome;
+use super::stop::{Done, Stop};
 use super::{JsonOnly, Namespace, difference, documents, screen};
 use crate::admin::api::PreviewRequest;
 use crate::admin::client::Client;

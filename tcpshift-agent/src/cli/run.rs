@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::outcome::{Done, Stop};
-use super::place;
+use super::defaults;
+use super::stop::{Done, Stop};
 use super::{Way, quantity};
 use crate::app::{self, Options};
 use crate::route::names;
@@ -155,8 +155,8 @@ pub(super) fn execute(arguments: RunArguments, Way { admin, timeout }: Way) -> R
         paths: arguments.paths,
         listen_addresses: arguments.listen_addresses,
         source_addresses: arguments.source_addresses,
-        state_dir: place::state_dir(arguments.state_dir)?,
-        admin: place::admin(admin)?,
+        state_dir: defaults::state_dir(arguments.state_dir)?,
+        admin: defaults::admin(admin)?,
         datapath: match arguments.datapath {
             DatapathWord::Auto => app::DatapathOption::Auto,
             DatapathWord::Proxy => app::DatapathOption::Proxy,

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use serde::Serialize;
 
-use super::outcome::Stop;
+use super::stop::Stop;
 use crate::logging;
 pub(super) use crate::trust::text::clean;
 

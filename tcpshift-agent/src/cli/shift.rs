@@ -2,8 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
-use super::outcome::{self, Done, Stop};
-use super::{Format, LookedIn, apply, difference, quantity, screen, target};
+use super::outcome;
+use super::stop::{Done, Stop};
+use super::{Format, LookedIn, apply, difference, quantity, screen, selection};
 use crate::admin::api::{Action, ObjectName, RuleName, ShiftRequest, ShiftShare, Shifted, ShiftedDestination};
 use crate::admin::client::Client;
 use crate::route::kind::Kind;
@@ -69,8 +70,8 @@ pub(super) async fn execute(arguments: ShiftArguments, client: &Client) -> Resul
     let ShiftArguments { object, shares, namespace, rule, dry_run, output } = arguments;
     // A kind alone is a name that was forgotten.
     let (kind, name) = if object.contains('/') || !Kind::from_word(&object).is_empty() {
-        let target = target::named(&object)?;
-        (target.word(), target.names.concat())
+        let selection = selection::named(&object)?;
+        (selection.word(), selection.names.concat())
     } else {
         (String::new(), object)
     };

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
 
-use super::outcome::{Done, Stop};
+use super::stop::{Done, Stop};
 use super::{quantity, screen};
 use crate::admin::api::{AssignmentStatus, StatusReply, Trouble};
 use crate::admin::client::Client;

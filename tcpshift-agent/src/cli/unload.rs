@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::outcome::{Done, Stop};
-use super::place::{self, AdminAddress};
+use super::defaults::{self, AdminAddress};
+use super::stop::{Done, Stop};
 use super::{quantity, screen};
 use crate::kernel::{self, FOLDER, Unloaded};
 
@@ -19,7 +19,7 @@ an agent that was killed and is not to come back. While one runs, nothing is rem
 #[command(after_help = AFTER)]
 pub(super) struct UnloadArguments {
     // Accepted as by every command; there is nothing to ask an agent here.
-    #[arg(long, hide = true, value_parser = place::admin_address)]
+    #[arg(long, hide = true, value_parser = defaults::admin_address)]
     admin: Option<AdminAddress>,
 }
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::defaults::{self, AdminAddress};
 use super::documents::Each;
-use super::outcome::{self, Done, Stop};
-use super::place::{self, AdminAddress};
+use super::outcome;
+use super::stop::{Done, Stop};
 use super::{JsonOnly, Namespace, documents, quantity, screen};
 use crate::analyze::{self, Input};
 use crate::route::kind::Kind;
@@ -44,7 +45,7 @@ pub(super) struct ValidateArguments {
     all: bool,
 
     // Accepted as by every command, so that a script may give it to all; there is nothing to ask an agent here.
-    #[arg(long, hide = true, value_parser = place::admin_address)]
+    #[arg(long, hide = true, value_parser = defaults::admin_address)]
     admin: Option<AdminAddress>,
 }
 

@@ -2,25 +2,19 @@
 //!
 //! Each agent has maps of its own. It must not know plans, nor where anything is attached or pinned.
 
-use std::io;
-use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+mod maps;
+mod programs;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use aya::maps::MapData;
-use aya::programs::{Program, ProgramError, SchedClassifier, SkReuseport, SockOps};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_obj::Object;
 use aya_obj::maps::PinningType;
-use tcpshift_common::layout::{
-    AddressKey, AddressPort, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointRow, HashRow,
-    ListenerRow, ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
-};
-use tcpshift_common::listener::RuleRow;
 
-use super::refusal::ProgramRefusal;
-use super::sys::{self, Map, MapInfo, MapRow, MappedWords, map_type};
+use self::maps::COOKIES;
+pub(super) use self::maps::{LASTING, Maps, TableArray, clear, is_like, map};
+pub(super) use self::programs::{PROGRAMS, assign, attach_refuse, explain, take, verified};
 
 /// The object that `cargo xtask build-ebpf` built, if this agent was compiled with one.
 #[cfg(ebpf)]
@@ -84,136 +78,6 @@ pub(super) struct SteeringConstants<'a> {
     pub(super) lasting: &'a [(&'static str, PathBuf)],
 }
 
-/// A kind of table that is hung into an array of maps.
-#[derive(Debug)]
-pub(super) struct TableArray<R, K = u32> {
-    /// Where they are hung in, by descriptors.
-    pub(super) outer: Map<u32, u32>,
-    /// What all of them are like, and what hangs where no other does.
-    empty: OwnedFd,
-    like: MapInfo,
-    rows: PhantomData<(K, R)>,
-}
-
-impl<R: MapRow> TableArray<R> {
-    /// A table with these rows, by their places, which nobody can write to any more.
-    pub(super) fn create(&self, types: BorrowedFd<'_>, rows: &[R]) -> io::Result<OwnedFd> {
-        let keys: Vec<u32> = (0..rows.len() as u32).collect();
-        self.create_by(types, &keys, rows)
-    }
-}
-
-impl<R: MapRow, K: MapRow> TableArray<R, K> {
-    /// A table with these rows, by their keys, which nobody can write to any more.
-    pub(super) fn create_by(&self, types: BorrowedFd<'_>, keys: &[K], rows: &[R]) -> io::Result<OwnedFd> {
-        // A map has one row at least.
-        let table = Map::<K, R>::new(sys::create_like(&self.like, types, (rows.len() as u32).max(1))?)?;
-        table.set_all(keys, rows)?;
-        sys::freeze(table.as_fd())?;
-        table.as_fd().try_clone_to_owned()
-    }
-
-    /// Hangs tables in, in one call. When it returns, no program that runs has seen what hung there before.
-    pub(super) fn hang(&self, at: &[u32], tables: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let tables: Vec<u32> = tables.iter().map(|table| table.as_raw_fd() as u32).collect();
-        self.outer.set_all(at, &tables)
-    }
-
-    /// Hangs in what has no rows of anybody's.
-    pub(super) fn clear(&self, at: &[u32]) -> io::Result<()> {
-        self.hang(at, &vec![self.empty.as_fd(); at.len()])
-    }
-}
-
-/// Every map of the object.
-#[derive(Debug)]
-pub(super) struct Maps {
-    plan: OwnedFd,
-    plan_row: MappedWords,
-    pub(super) addresses: TableArray<u32, AddressKey>,
-    pub(super) listeners: TableArray<ListenerRow>,
-    pub(super) rules: TableArray<RuleRow>,
-    pub(super) routes: TableArray<RouteRow>,
-    pub(super) destinations: TableArray<DestinationRow>,
-    pub(super) endpoints: TableArray<EndpointRow>,
-    pub(super) slots: TableArray<SlotTable>,
-    pub(super) places: TableArray<HashRow>,
-    pub(super) sequences: OwnedFd,
-    pub(super) turns: OwnedFd,
-    pub(super) loads: OwnedFd,
-    pub(super) counts: Map<u32, CountRow>,
-    pub(super) events: OwnedFd,
-    pub(super) sockets: Map<i32, SocketRow>,
-    agent: OwnedFd,
-    agent_row: MappedWords,
-    pub(super) ports: Map<u32, u64>,
-    pub(super) own_endpoints: Map<AddressPort, u32>,
-    pub(super) groups: OwnedFd,
-    pub(super) sums: OwnedFd,
-    pub(super) flows: OwnedFd,
-    pub(super) unheld: OwnedFd,
-    pub(super) cookies: OwnedFd,
-    pub(super) connections: OwnedFd,
-    pub(super) listening: Map<ListeningKey, u64>,
-    /// The types of all of them.
-    pub(super) types: OwnedFd,
-}
-
-impl Maps {
-    /// The maps that live as long as the agent, by the names they are pinned under.
-    pub(super) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 25] {
-        [
-            ("plan", self.plan.as_fd()),
-            ("plan_listeners", self.listeners.outer.as_fd()),
-            ("plan_rules", self.rules.outer.as_fd()),
-            ("plan_routes", self.routes.outer.as_fd()),
-            ("plan_dests", self.destinations.outer.as_fd()),
-            ("plan_endpoints", self.endpoints.outer.as_fd()),
-            ("slot_tables", self.slots.outer.as_fd()),
-            ("hash_tables", self.places.outer.as_fd()),
-            ("sequences", self.sequences.as_fd()),
-            ("turns", self.turns.as_fd()),
-            ("loads", self.loads.as_fd()),
-            ("counts", self.counts.as_fd()),
-            ("events", self.events.as_fd()),
-            ("sockets", self.sockets.as_fd()),
-            ("plan_addresses", self.addresses.outer.as_fd()),
-            ("agent", self.agent.as_fd()),
-            ("ports", self.ports.as_fd()),
-            ("own_endpoints", self.own_endpoints.as_fd()),
-            ("groups", self.groups.as_fd()),
-            ("sums", self.sums.as_fd()),
-            ("flows", self.flows.as_fd()),
-            ("unheld", self.unheld.as_fd()),
-            (COOKIES, self.cookies.as_fd()),
-            (CONNECTIONS, self.connections.as_fd()),
-            ("listening", self.listening.as_fd()),
-        ]
-    }
-
-    /// Switches all programs to a plan, by one write of its index.
-    pub(super) fn switch(&self, plan: PlanRow) {
-        self.plan_row.write(&plan);
-    }
-
-    /// Says to the programs that the agent is there.
-    pub(super) fn beat(&self, agent: AgentRow) {
-        self.agent_row.write(&agent);
-    }
-
-    /// The counters that are shared, as memory: sequences, turns, loads and sums.
-    pub(super) fn words(&self) -> io::Result<[MappedWords; 4]> {
-        let Self { sequences, turns, loads, sums, .. } = self;
-        let [sequences, turns, loads, sums] = [sequences, turns, loads, sums].map(|map| MappedWords::new(map.as_fd()));
-        Ok([sequences?, turns?, loads?, sums?])
-    }
-}
-
-/// What is known of sockets whose connections are steered: by cookie, and in storage of theirs. They outlive agents.
-const COOKIES: &str = "cookies";
-const CONNECTIONS: &str = "connections";
-pub(super) const LASTING: [&str; 2] = [COOKIES, CONNECTIONS];
-
 /// Opens the object and makes its maps. No program is loaded.
 pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
     let Some(object) = OBJECT else {
@@ -247,20 +111,8 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
         }
     }
     let ebpf = loader.load(object).context("the kernel takes no map of the object")?;
-    let maps = maps(&ebpf)?;
+    let maps = maps::maps(&ebpf)?;
     Ok((ebpf, maps))
-}
-
-/// Hangs in empty tables: else a program would find nothing at all before the first plan.
-pub(super) fn clear(maps: &Maps) -> io::Result<()> {
-    let sides: Vec<u32> = (0..SIDES).collect();
-    maps.addresses.clear(&sides)?;
-    maps.listeners.clear(&sides)?;
-    maps.rules.clear(&sides)?;
-    maps.routes.clear(&sides)?;
-    maps.destinations.clear(&sides)?;
-    maps.endpoints.clear(&sides)?;
-    maps.slots.clear(&[0])
 }
 
 /// Opens the object of another build, whose programs are to be tried and not to be run, and makes its maps, small ones.
@@ -308,17 +160,6 @@ pub(super) fn release(ebpf: &mut Ebpf) {
     }
 }
 
-/// Whether a map is as this object has the one of [`LASTING`] with that name, so that it can be gone on with.
-pub(super) fn is_like(name: &str, map: BorrowedFd<'_>) -> bool {
-    sys::map_info(map).is_ok_and(|info| {
-        let (kind, value, entries) = match name {
-            COOKIES => (map_type::ARRAY, size_of::<CookieRow>(), tcpshift_common::layout::COOKIES),
-            _ => (map_type::SK_STORAGE, size_of::<ConnectionRow>(), 0),
-        };
-        (info.kind, info.key as usize, info.value as usize, info.entries) == (kind, size_of::<u32>(), value, entries)
-    })
-}
-
 /// Maps that nobody fills where no program steers.
 const UNUSED_MAPS: [&str; 6] = ["flows", "unheld", "listening", "own_endpoints", "groups", COOKIES];
 
@@ -327,130 +168,3 @@ const OTHER_MAPS: u64 = 1 << 30;
 
 /// Rows of a map that is not used; the kernel wants some for each processor.
 const UNUSED: u32 = 1024;
-
-/// The program that decides in the handshake.
-pub(super) fn assign(ebpf: &mut Ebpf) -> Result<&mut SockOps> {
-    program(ebpf, "assign")
-}
-
-/// The program that decides for a flow that is told.
-pub(super) fn explain(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier> {
-    program(ebpf, "explain")
-}
-
-/// All programs, in the order in which they are tried, by name and by type as `bpftool` has it.
-pub(super) const PROGRAMS: [(&str, &str); 9] = [
-    ("assign", "sock_ops"),
-    ("explain", "sched_cls"),
-    ("connect4", "cgroup_sock_addr"),
-    ("connect6", "cgroup_sock_addr"),
-    ("getpeername4", "cgroup_sock_addr"),
-    ("getpeername6", "cgroup_sock_addr"),
-    ("lookup", "sk_lookup"),
-    ("record", "sock_ops"),
-    ("refuse", "sk_reuseport"),
-];
-
-/// Has the kernel take a program, unless it has it. The error is a [`ProgramRefusal`] where the kernel refuses.
-pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd> {
-    let found = ebpf.program_mut(name).with_context(|| format!("the object has no program `{name}`"))?;
-    let is_taken = found.fd().is_ok();
-    let loaded = match found {
-        _ if is_taken => Ok(()),
-        Program::SockOps(program) => program.load(),
-        Program::SchedClassifier(program) => program.load(),
-        Program::SkLookup(program) => program.load(),
-        Program::SkReuseport(program) => program.load(),
-        Program::CgroupSockAddr(program) => program.load(),
-        _ => bail!("the program `{name}` is of another type"),
-    };
-    loaded.map_err(|error| match ProgramRefusal::of(name, &error) {
-        Some(refusal) => anyhow::Error::new(refusal),
-        None => anyhow::Error::new(error).context(format!("the program `{name}` cannot be loaded")),
-    })?;
-    Ok(found.fd()?.as_fd().try_clone_to_owned()?)
-}
-
-/// How many instructions the verifier followed in a program that the kernel has; None if the kernel does not say (before
-/// Linux 5.16).
-pub(super) fn verified(ebpf: &Ebpf, name: &str) -> Result<Option<u32>> {
-    let program = ebpf.program(name).with_context(|| format!("the object has no program `{name}`"))?;
-    let info = program.info().with_context(|| format!("the program `{name}` says nothing of itself"))?;
-    Ok(info.verified_instruction_count())
-}
-
-/// Attaches the program `refuse`, which the kernel has, to the group of a socket that others may share the port with.
-pub(super) fn attach_refuse(ebpf: &mut Ebpf, socket: BorrowedFd<'_>) -> Result<()> {
-    let program: &mut SkReuseport = program(ebpf, "refuse")?;
-    program.attach(socket).context("cannot attach `refuse` to a socket of the agent")
-}
-
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
-where
-    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    let program = ebpf.program_mut(name).with_context(|| format!("the object has no program `{name}`"))?;
-    program.try_into().with_context(|| format!("the program `{name}` is of another type"))
-}
-
-fn maps(ebpf: &Ebpf) -> Result<Maps> {
-    let types = sys::map_info(map(ebpf, "plan")?.as_fd())?.btf;
-    Ok(Maps {
-        plan_row: row::<PlanRow>(ebpf, "plan")?,
-        plan: map(ebpf, "plan")?,
-        addresses: tables(ebpf, "plan_addresses", "addresses")?,
-        listeners: tables(ebpf, "plan_listeners", "listeners")?,
-        rules: tables(ebpf, "plan_rules", "rules")?,
-        routes: tables(ebpf, "plan_routes", "routes")?,
-        destinations: tables(ebpf, "plan_dests", "destinations")?,
-        endpoints: tables(ebpf, "plan_endpoints", "endpoints")?,
-        slots: tables(ebpf, "slot_tables", "slots")?,
-        places: tables(ebpf, "hash_tables", "places")?,
-        sequences: map(ebpf, "sequences")?,
-        turns: map(ebpf, "turns")?,
-        loads: map(ebpf, "loads")?,
-        counts: Map::new(map(ebpf, "counts")?)?,
-        events: map(ebpf, "events")?,
-        sockets: Map::new(map(ebpf, "sockets")?)?,
-        agent_row: row::<AgentRow>(ebpf, "agent")?,
-        agent: map(ebpf, "agent")?,
-        ports: Map::new(map(ebpf, "ports")?)?,
-        own_endpoints: Map::new(map(ebpf, "own_endpoints")?)?,
-        groups: map(ebpf, "groups")?,
-        sums: map(ebpf, "sums")?,
-        flows: map(ebpf, "flows")?,
-        unheld: map(ebpf, "unheld")?,
-        cookies: map(ebpf, COOKIES)?,
-        connections: map(ebpf, CONNECTIONS)?,
-        listening: Map::new(map(ebpf, "listening")?)?,
-        types: sys::types(types).context("the types of the maps cannot be opened")?,
-    })
-}
-
-/// The one row of a map as memory, since programs read words of it while it is written: what bpf(2) writes, it copies, and
-/// nothing says in which pieces (`array_map_update_elem`, 6.18,
-/// <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/arraymap.c>).
-fn row<R: MapRow>(ebpf: &Ebpf, name: &str) -> Result<MappedWords> {
-    let map = map(ebpf, name)?;
-    Map::<u32, R>::new(map.try_clone()?).with_context(|| format!("map `{name}`"))?;
-    MappedWords::new(map.as_fd()).with_context(|| format!("the map `{name}` cannot be mapped as memory"))
-}
-
-fn tables<R: MapRow, K: MapRow>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<TableArray<R, K>> {
-    let empty = map(ebpf, inner)?;
-    let like = sys::map_info(empty.as_fd())?;
-    // What is made later is like this one, so its rows are checked here.
-    Map::<K, R>::new(empty.try_clone()?).with_context(|| format!("map `{inner}`"))?;
-    Ok(TableArray { outer: Map::new(map(ebpf, outer)?)?, empty, like, rows: PhantomData })
-}
-
-/// A descriptor of a map.
-pub(super) fn map(ebpf: &Ebpf, name: &str) -> Result<OwnedFd> {
-    use aya::maps::Map::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage, SockHash};
-    let data: &MapData = match ebpf.map(name).with_context(|| format!("the object has no map `{name}`"))? {
-        Array(data) | ArrayOfMaps(data) | HashMap(data) | LpmTrie(data) | LruHashMap(data) | PerCpuArray(data)
-        | RingBuf(data) | SkStorage(data) | SockHash(data) => data,
-        _ => bail!("the map `{name}` is of another type"),
-    };
-    data.fd().as_fd().try_clone_to_owned().with_context(|| format!("map `{name}`"))
-}

@@ -18,10 +18,10 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::inherited::Opened;
+use super::command::Opened;
+use super::shared::Worker;
 use super::socket::Socket;
 use super::stream::Stream;
-use super::worker::Worker;
 use super::{carry, limits};
 
 /// Connections accepted before others have their turn.

@@ -16,8 +16,8 @@ use super::lifetime::Lifetime;
 use super::memory::Grant;
 use super::relay::{self, Ending};
 use super::share::Counted;
+use super::shared::Worker;
 use super::socket::Socket;
-use super::worker::Worker;
 use crate::connections::{Connection, ConnectionFailure, KeptDecision};
 
 /// Decides for a connection that was accepted at `address`, and sets it going. One that nothing is meant for

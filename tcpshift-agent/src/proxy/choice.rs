@@ -12,8 +12,8 @@ use tcpshift_common::decide::{self, Decision, outcome};
 use tcpshift_common::layout::Assignment;
 
 use super::inputs::WorkerInputs;
+use super::shared::Worker;
 use super::stream::Stream;
-use super::worker::Worker;
 use crate::plan::{Destination, Listener, Plan, Route, Sets};
 
 /// What was decided.

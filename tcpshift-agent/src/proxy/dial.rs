@@ -20,11 +20,11 @@ use tokio::net::TcpStream;
 use super::inputs::WorkerInputs;
 use super::own;
 use super::queue::Queues;
+use super::shared::Worker;
 use super::socket::{self, Socket};
 use super::source::Sources;
 use super::spare;
 use super::stream::Stream;
-use super::worker::Worker;
 use crate::connections::{Connection, ConnectionFailure};
 use crate::plan::{Endpoint, EndpointAddress, Keepalive, Route, Sets};
 

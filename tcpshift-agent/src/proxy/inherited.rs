@@ -13,25 +13,10 @@ use std::sync::Arc;
 use socket2::SockRef;
 use tokio::sync::{mpsc, oneshot};
 
+use super::command::{Lent, Opened, WorkerCommand};
 use super::occupant::overlap;
-use super::worker::{Lent, WorkerCommand};
 use super::{Proxy, inode, socket};
 use crate::plan::{Plan, Sets};
-
-/// A socket that is open and that a worker is to accept from.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) socket: TcpListener,
-    /// It came from systemd: this process is not the last to have it.
-    pub(super) is_activated: bool,
-}
-
-impl From<TcpListener> for Opened {
-    /// One of this process or of the agent before.
-    fn from(socket: TcpListener) -> Self {
-        Self { socket, is_activated: false }
-    }
-}
 
 /// Sockets by the address of the listener that they are for.
 #[derive(Debug, Default)]

@@ -1,103 +1,30 @@
 //! One worker: a thread with a runtime of its own, which accepts and carries a part of the connections.
 //!
-//! It does what [`WorkerCommand`]s say, one after the other, each whole. It must not know of the other workers.
+//! It does what [`WorkerCommand`]s say, one after the other, each whole.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::runtime::LocalRuntime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::accept::Served;
-use super::inherited::Opened;
+use super::command::WorkerCommand;
 use super::inputs::Random;
 use super::listen::BACKLOG;
-use super::memory::MemoryBound;
 use super::pipe::Pipes;
-use super::plans::Plans;
 use super::pool::Pool;
-use super::queue::Queues;
-use super::share::{All, WorkerShare};
+use super::share::WorkerShare;
+use super::shared::{Common, Worker};
 use super::source::Sources;
 use super::spare::Spare;
-use crate::connections::Connections;
-use crate::kernel::Sockets;
-use crate::plan::{Plan, Sets};
+use crate::plan::Plan;
 
 /// Connections that may have waited at a socket since the plan before.
 const WAITING: usize = BACKLOG as usize + 1;
-
-/// A copy of a listening socket, and its address.
-pub(super) type Lent = (SocketAddr, OwnedFd);
-
-/// What a worker is told.
-#[derive(Debug)]
-pub(super) enum WorkerCommand {
-    /// Obey this plan from now on.
-    Publish {
-        plan: Arc<Plan>,
-        sets: Arc<Sets>,
-        /// Sockets to accept from, from now on.
-        sockets: Vec<(SocketAddr, Opened)>,
-        /// Listeners to close. What waits there is still served as the plan before says.
-        gone: Vec<SocketAddr>,
-        done: oneshot::Sender<()>,
-    },
-    /// Choose from these endpoint sets from now on.
-    Replace(Arc<Sets>),
-    /// Hand out copies of sockets that are not systemd's, `most` of them from number `from` on. Between two plans their order stays.
-    Lend { from: usize, most: usize, lent: oneshot::Sender<io::Result<Vec<Lent>>> },
-    /// Accept nothing, and close nothing.
-    Pause { done: oneshot::Sender<()> },
-    /// Accept again.
-    Resume { done: oneshot::Sender<()> },
-    /// Close every listener. What waits is served before, but at those that are `left` to whoever has them too, and
-    /// at systemd's.
-    Drain { left: Arc<HashSet<SocketAddr>>, done: oneshot::Sender<()> },
-    /// End, and reset every connection that is left.
-    End,
-}
-
-/// What the tasks of one worker share.
-#[derive(Debug)]
-pub(super) struct Worker {
-    /// The plan in force. A connection looks at it once.
-    pub(super) plan: RefCell<Arc<Plan>>,
-    /// The endpoint sets in force. A connection looks at them once, until it is open.
-    pub(super) sets: RefCell<Arc<Sets>>,
-    pub(super) connections: Arc<Connections>,
-    /// The bound of all workers.
-    pub(super) memory: Arc<MemoryBound>,
-    pub(super) pool: Pool,
-    pub(super) pipes: Pipes,
-    pub(super) random: Random,
-    pub(super) spare: Spare,
-    pub(super) share: WorkerShare,
-    /// Unix endpoints whose backlog is full.
-    pub(super) queues: Rc<Queues>,
-    pub(super) sources: Sources,
-    /// What programs decided, if they do.
-    pub(super) sockets: Option<Arc<Sockets>>,
-    /// Plans that programs may have decided by.
-    pub(super) plans: Arc<Plans>,
-}
-
-/// What the workers of a proxy have in common.
-#[derive(Clone, Debug)]
-pub(super) struct Common {
-    pub(super) connections: Arc<Connections>,
-    pub(super) sources: Vec<IpAddr>,
-    pub(super) sockets: Option<Arc<Sockets>>,
-    pub(super) plans: Arc<Plans>,
-    pub(super) memory: Arc<MemoryBound>,
-    /// Connections of all workers.
-    pub(super) carried: Arc<All>,
-}
 
 /// Runs a worker on this thread until it is told to end, or nobody is left to tell it.
 pub(super) fn run(runtime: LocalRuntime, common: Common, commands: mpsc::UnboundedReceiver<WorkerCommand>) {

@@ -4,7 +4,7 @@
 use super::kind::Kind;
 use super::node::{Field, Node};
 use super::report::{Path, Report};
-use super::schema;
+use super::spelling::closest;
 
 const PREFIX: &str = "tcpshift.io/";
 const STEER_BY: &str = "tcpshift.io/steer-by";
@@ -159,7 +159,7 @@ fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Wish {
 /// Refuses an annotation of tcpshift that a kind has not, which has these.
 fn unknown(name: &str, known: &[&str], path: &Path<'_>, report: &mut Report<'_>) {
     if name.starts_with(PREFIX) {
-        let cure = match schema::closest(name, known.iter().copied()) {
+        let cure = match closest(name, known.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
             None if known.is_empty() => "remove it".to_owned(),
             None => format!("remove it, or write one of {}", known.join(", ")),

@@ -30,10 +30,10 @@ pub use workload_group::WorkloadGroup;
 
 use std::collections::BTreeMap;
 
+use super::key::Key;
 use super::kind::Kind;
 use super::names;
 use super::node::{Node, Value};
-use super::object::Key;
 use super::report::{Path, Report};
 
 /// What an object says.

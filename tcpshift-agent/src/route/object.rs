@@ -6,37 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::kind::Kind;
+pub use super::key::Key;
 use super::model::Spec;
-
-/// What makes an object the same object. The version of its group is no part of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// Group and kind.
-    pub kind: Kind,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-/// `VirtualService default/tcp-echo`; of the Gateway API's Gateway with the group, as Istio has one too.
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, namespace, name } = self;
-        match kind {
-            Kind::GatewayApiGateway => write!(f, "{}.{} {namespace}/{name}", kind.name(), kind.group()),
-            _ => write!(f, "{} {namespace}/{name}", kind.name()),
-        }
-    }
-}
-
-impl Key {
-    /// `virtualservice.networking.istio.io/tcp-echo`
-    pub fn qualified(&self) -> String {
-        format!("{}/{}", self.kind.qualified(), self.name)
-    }
-}
 
 /// Where an object comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

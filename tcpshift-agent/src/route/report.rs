@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::names::NameFault;
 use super::node::{Node, Step};
 use super::problem::{Problem, Severity};
-use super::schema;
+use super::variable::{UNFILLED, is_variable};
 
 /// Where in an object a value stands. Built on the stack and rendered only for a problem.
 #[derive(Clone, Copy, Debug)]
@@ -151,9 +151,9 @@ impl<'a> Report<'a> {
         let first = self.problems.len() - self.unplaced.len();
         for (problem, steps) in self.problems[first..].iter_mut().zip(self.unplaced.drain(..)) {
             problem.line = document.line_of(&steps);
-            let is_variable = || document.find(&steps).and_then(Node::as_str).is_some_and(schema::is_variable);
-            if problem.severity == Severity::Error && is_variable() {
-                schema::UNFILLED.clone_into(&mut problem.cure);
+            let is_unfilled = || document.find(&steps).and_then(Node::as_str).is_some_and(is_variable);
+            if problem.severity == Severity::Error && is_unfilled() {
+                UNFILLED.clone_into(&mut problem.cure);
             }
         }
     }

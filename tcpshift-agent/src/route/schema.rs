@@ -12,8 +12,6 @@ pub mod istio;
 pub mod kubernetes;
 pub mod policy;
 
-pub use cure::{UNFILLED, is_variable};
-
 use super::duration;
 use super::node::{Node, Value, camel_case};
 use super::report::{Path, Report};
@@ -249,33 +247,6 @@ fn says_nothing(node: &Node) -> bool {
         Value::List(items) => items.is_empty(),
         _ => false,
     }
-}
-
-/// The known word that a written one was probably meant to be.
-pub fn closest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if written.len() > 64 {
-        return None;
-    }
-    let written = written.to_lowercase();
-    let near =
-        known.map(|word| (distance(&written, &word.to_lowercase()), word)).min_by_key(|(distance, _)| *distance)?;
-    (near.0 <= 1 + near.1.len() / 4).then_some(near.1)
-}
-
-/// Letters to change, insert or remove to make one word of the other (Levenshtein).
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }
 
 impl Shape {

@@ -1,13 +1,14 @@
 //! Tries the scenarios of [`tcpshift_tests::scenarios`] on the kernel that runs, one after the other, and says what each came
 //! to: a line of JSON for each.
 //!
-//! Those that have an agent in common have a process of their own, whose group is killed when one of them is late: one that
-//! hangs or dies takes no other with it.
+//! Scenarios of one session run in a child process. Its process group is killed when one of them is late, so a scenario that
+//! hangs or dies does not affect other sessions.
 #![allow(clippy::print_stdout, reason = "what it says on standard output is what it is for")]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tcpshift_tests::scenarios::{MODULES, PROGRAMS, Scenario, TOOLS, all, attempt, logs};
-use tcpshift_tests::until::patient;
+use tcpshift_tests::until::{PAUSE, patient};
+use tcpshift_tests::world::remove_cgroups;
 
 const USAGE: &str = "\
 usage: scenarios list
@@ -64,7 +66,7 @@ fn chosen(names: &[&str]) -> Result<Vec<Scenario>, String> {
     if let Some(unknown) = names.iter().find(|name| !all().iter().any(|row| is(row, name))) {
         return Err(format!("no scenario is named {unknown:?}; scenarios list names them"));
     }
-    // A name that is a row's own means no other: `doctor` is not `doctor short`.
+    // A full name selects that row alone: `doctor` does not select `doctor short`.
     let exact = |name: &str| all().iter().any(|row| row.name == name);
     let wanted = |row: &Scenario| {
         names.is_empty() || names.iter().any(|name| row.name == *name || !exact(name) && is(row, name))
@@ -90,21 +92,23 @@ fn run(within: Duration, names: &[&str]) -> ExitCode {
 }
 
 /// Tries rows of a session in a process of their own, and prints what each came to, until all are tried, one is late, or the
-/// process dies. Returns how many were tried, and whether all of these are right.
+/// process dies. The last one is late, too, if the process does not end in time. Returns how many were tried, and whether all
+/// of these are right.
 fn told(rows: &[Scenario], within: Duration) -> (usize, bool) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut child = Command::new(std::env::current_exe().expect("a running program has a path"));
     child.arg("session").args(rows.iter().map(|row| &row.name));
     let complaints = folder.path().join("complaints");
     let stderr = File::create(&complaints).expect("a file can be made in a folder of one's own");
-    // The folder of its world is in it, which outlasts one that is killed. A group of its own is killed as a whole.
+    // The folders of its worlds are in this one, so that they are removed though it may be killed. A process group of its own
+    // is killed as a whole.
     child.env("TMPDIR", folder.path()).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
     let mut child = child.spawn().expect("a running program can be started");
     let stdout = child.stdout.take();
     let (sender, lines) = channel();
     std::thread::spawn(move || {
         let lines = stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok);
-        // Nobody wants the rest of one that is late.
+        // The receiver is gone once a scenario was late.
         let _unread = lines.into_iter().try_for_each(|line| sender.send(line)).is_err();
     });
     let mut right = true;
@@ -112,21 +116,25 @@ fn told(rows: &[Scenario], within: Duration) -> (usize, bool) {
         let began = Instant::now();
         let line = lines.recv_timeout(within);
         let found = line.as_ref().ok().and_then(|line| serde_json::from_str::<Value>(line).ok());
-        let (verdict, said) = match (&line, &found) {
+        let (mut verdict, mut said) = match (&line, &found) {
             (_, Some(found)) => {
                 let verdict = if found["right"] == true { "right" } else { "wrong" };
                 (verdict, found["said"].as_str().unwrap_or_default().to_owned())
             }
             (Err(RecvTimeoutError::Timeout), _) => {
-                end(&mut child);
+                end(&mut child, folder.path());
                 ("late", format!("not done within {:.0} s{}", within.as_secs_f64(), logs(folder.path())))
             }
             _ => {
-                end(&mut child);
+                end(&mut child, folder.path());
                 let said = std::fs::read(&complaints).unwrap_or_default();
                 ("wrong", format!("its process died: {}", last(&String::from_utf8_lossy(&said))))
             }
         };
+        if found.is_some() && at + 1 == rows.len() && !ends(&mut child, within.saturating_sub(began.elapsed())) {
+            end(&mut child, folder.path());
+            (verdict, said) = ("late", format!("it was {verdict}, but its process did not end: {said}"));
+        }
         let seconds = (began.elapsed().as_secs_f64() * 100.0).round() / 100.0;
         say(&json!({ "scenario": row.name, "verdict": verdict, "seconds": seconds, "said": said }));
         right &= verdict == "right";
@@ -135,15 +143,29 @@ fn told(rows: &[Scenario], within: Duration) -> (usize, bool) {
             say(&json!({ "doctor": found["doctor"] }));
         }
     }
-    let _status = child.wait().expect("a child can be waited for");
     (rows.len(), right)
 }
 
-/// Kills a process and its group.
-fn end(child: &mut Child) {
+/// Whether a process ends within a time.
+fn ends(child: &mut Child, within: Duration) -> bool {
+    let began = Instant::now();
+    loop {
+        if child.try_wait().expect("a child can be waited for").is_some() {
+            return true;
+        }
+        if began.elapsed() >= within {
+            return false;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Kills a process and its group, and removes the control groups of the worlds that it made in a folder.
+fn end(child: &mut Child, folder: &Path) {
     let group = Pid::from_child(child);
     let _already_dead = kill_process_group(group, Signal::KILL).is_err();
     let _status = child.wait().expect("a child can be waited for");
+    remove_cgroups(folder);
 }
 
 /// The last 1,500 characters.

@@ -122,13 +122,13 @@ async fn answer(connection: TcpStream, prefix: Arc<str>) {
         let mut response = format!("{prefix} ").into_bytes();
         response.extend_from_slice(&line);
         say(&format!("request: {}", String::from_utf8_lossy(&line).trim_end()));
-        // A client that does not want the answer is its own business.
+        // A client may close before it has the answer.
         let _gone = write.write_all(&response).await.is_err();
         say(&format!("response: {}", String::from_utf8_lossy(&response).trim_end()));
     }
 }
 
-/// Prints a line. It is no failure that nobody reads it.
+/// Prints a line. A closed standard output is no failure.
 fn say(line: &str) {
     let _nobody_reads = writeln!(io::stdout(), "{line}").is_err();
 }

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use crate::steer::{await_counted, ground};
+use crate::steer::{await_counted, base};
 use crate::streams;
 use crate::until::{patient, seconds};
 
 use super::case::Case;
-use super::{Found, Way};
+use super::{Verdict, Way};
 
 /// Where v1 is.
 const PORT: u16 = 9003;
@@ -15,13 +15,13 @@ const PORT: u16 = 9003;
 /// Connections, each with a stream both ways.
 const ROUNDS: u64 = 10;
 
-pub(super) fn bytes(case: &Case<'_>) -> Found {
+pub(super) fn bytes(case: &Case<'_>) -> Verdict {
     let host = case.host();
-    // A port of its own: the next server of the usual one would find it taken, until this one's thread has ended.
+    // Not the port of other scenarios: this server's thread may outlive the scenario, and would keep that port.
     let address = SocketAddr::new(host.parse().expect("an address"), PORT).to_string();
     let (_server, seen) = streams::server(&address);
     let agent = case.start();
-    agent.post(&(ground(&[("v1", host, PORT), ("v2", host, 9002)]) + &case.weights([100, 0])));
+    agent.post(base(&[("v1", host, PORT), ("v2", host, 9002)]) + case.weights([100, 0]));
     case.assert_datapath(&agent);
     let (sent, received) = case.clients().stream(case.address(), ROUNDS);
     for _ in 0..ROUNDS {
@@ -32,11 +32,11 @@ pub(super) fn bytes(case: &Case<'_>) -> Found {
     let said = format!("{ROUNDS} connections, {sent} bytes to the server and {received} to the client");
     if case.way == Way::Proxy {
         case.keep(agent);
-        return Found::right(said);
+        return Verdict::right(said);
     }
     let steered = agent.destination(case.route(), "v1").steered;
     let counted = steered.map(|steered| (steered.closed, steered.bytes_sent, steered.bytes_received));
     assert_eq!(counted, Some((ROUNDS, sent, received)), "closed connections, and bytes sent and received, as counted");
     case.keep(agent);
-    Found::right(said + ", all of them counted")
+    Verdict::right(said + ", all of them counted")
 }

@@ -1,26 +1,28 @@
-//! What a body is tried with: a world, the session's agent, and the datapath and family of its row.
+//! What the body of a scenario gets: a world, the session's agent, and the datapath and family of its row.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::agent::Agent;
-use crate::crowd::Place;
+use crate::crowd::Location;
 use crate::echo::tcp_echo;
+use crate::objects::{Object, Objects, VirtualService};
 use crate::process::Process;
 use crate::steer::{
-    ENTRANCE, ENTRANCE6, GATEWAY, MESH, SERVICE, SERVICE6, await_datapath, datapath, ground, own_addresses, route,
+    ENTRANCE, ENTRANCE6, GATEWAY_ROUTE, MESH_ROUTE, SERVICE, SERVICE6, await_datapath, base, datapath, own_addresses,
+    route,
 };
 use crate::world::World;
 
 use super::{Family, Session, Way};
 
-/// What a body is tried with, and where.
+/// What the body of a scenario gets.
 pub(super) struct Case<'a> {
     pub(super) world: &'a World,
     pub(super) session: Session,
     pub(super) way: Way,
     pub(super) family: Family,
-    /// The agent of the session while no body has it.
+    /// The agent of the session, between two scenarios.
     kept: Cell<Option<Agent<'a>>>,
     /// How many names were given.
     names: Cell<u32>,
@@ -50,17 +52,17 @@ impl<'a> Case<'a> {
     }
 
     /// Where clients are.
-    pub(super) fn clients(&self) -> Place<'a> {
-        if self.way == Way::Connect { Place::Group(self.world.cgroup()) } else { Place::Here }
+    pub(super) fn clients(&self) -> Location<'a> {
+        if self.way == Way::Connect { Location::Group(self.world.cgroup()) } else { Location::Here }
     }
 
     /// The name of the route.
     pub(super) fn route(&self) -> &'static str {
-        if self.way == Way::Connect { MESH } else { GATEWAY }
+        if self.way == Way::Connect { MESH_ROUTE } else { GATEWAY_ROUTE }
     }
 
     /// The route, with weights of v1 and v2.
-    pub(super) fn weights(&self, weights: [u32; 2]) -> String {
+    pub(super) fn weights(&self, weights: [u32; 2]) -> Object<VirtualService> {
         route(self.route(), weights)
     }
 
@@ -70,8 +72,8 @@ impl<'a> Case<'a> {
     }
 
     /// All objects.
-    pub(super) fn objects(&self, weights: [u32; 2]) -> String {
-        ground(&[("v1", self.host(), 9001), ("v2", self.host(), 9002)]) + &self.weights(weights)
+    pub(super) fn objects(&self, weights: [u32; 2]) -> Objects {
+        base(&[("v1", self.host(), 9001), ("v2", self.host(), 9002)]) + self.weights(weights)
     }
 
     /// The servers of both versions, `one` and `two`.
@@ -110,7 +112,7 @@ impl<'a> Case<'a> {
     #[track_caller]
     pub(super) fn served(&self, weights: [u32; 2]) -> (Agent<'a>, [Process; 2]) {
         let (versions, agent) = (self.versions(), self.start());
-        agent.post(&self.objects(weights));
+        agent.post(self.objects(weights));
         self.assert_datapath(&agent);
         (agent, versions)
     }
@@ -122,7 +124,7 @@ impl<'a> Case<'a> {
         assert!(by == asked, "connections go by {by}, not by {asked}: {reason}");
     }
 
-    /// The same of an agent that began with objects, and may still look for endpoints.
+    /// As [`Case::assert_datapath`], for an agent that started with objects and may not have found its endpoints yet: waits.
     #[track_caller]
     pub(super) fn await_datapath(&self, agent: &Agent<'_>) {
         await_datapath(agent, self.route(), self.way.name());

@@ -14,7 +14,7 @@ use crate::steer::{assert_split, route};
 use crate::until::{seconds, until_so};
 
 use super::case::{Case, assert_only};
-use super::{Found, Way};
+use super::{Verdict, Way};
 
 /// Connections that stay open and go on saying something.
 const LIVE: usize = 30;
@@ -22,7 +22,7 @@ const LIVE: usize = 30;
 /// Clients that come and go, one connection after the other.
 const CLIENTS: usize = 2;
 
-/// Milliseconds from one of its connections to the next: each takes an emulated machine some 20.
+/// Milliseconds between two connections of a client. On an emulated machine a connection takes some 20 ms.
 const PAUSE: u64 = 100;
 
 /// Edits, each of which makes a plan.
@@ -58,14 +58,14 @@ fn weight(edit: u32) -> u32 {
     1 + edit * 7 % 99
 }
 
-pub(super) fn edits(case: &Case<'_>) -> Found {
+pub(super) fn edits(case: &Case<'_>) -> Verdict {
     let (agent, _versions) = case.served([50, 50]);
     let (live, rush) = (live(case), rush(case));
     let (before, already) = (agent.generation(), live.made());
     for edit in 1..=EDITS {
         let v2 = weight(edit);
         if edit % 2 == 0 {
-            agent.post(&case.weights([100 - v2, v2]));
+            agent.post(case.weights([100 - v2, v2]));
             continue;
         }
         let name = case.route().trim_start_matches("default/");
@@ -84,20 +84,22 @@ pub(super) fn edits(case: &Case<'_>) -> Found {
     assert_eq!(unharmed("live connections", live), LIVE);
     case.assert_datapath(&agent);
     case.keep(agent);
-    Found::right(format!("{EDITS} edits under {LIVE} live connections ({exchanges} exchanges) and {passing} new ones"))
+    Verdict::right(format!(
+        "{EDITS} edits under {LIVE} live connections ({exchanges} exchanges) and {passing} new ones"
+    ))
 }
 
-pub(super) fn kill(case: &Case<'_>) -> Found {
+pub(super) fn kill(case: &Case<'_>) -> Verdict {
     let (mut agent, _versions) = case.served([70, 30]);
     let steered = case.way != Way::Proxy;
     let held = steered.then(|| (live(case), rush(case)));
-    // A case stays with its thread, as its world does.
+    // `case` cannot be used in another thread: its world belongs to this one.
     let (socket, name, acknowledged) = (agent.socket(), case.route(), AtomicU32::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for edit in 1.. {
                 let v2 = weight(edit);
-                let text = documents(&route(name, [100 - v2, v2]));
+                let text = documents(route(name, [100 - v2, v2]));
                 // It fails when the agent is dead.
                 match request(&socket, "POST", "/v1/apply", Some(&text)) {
                     Ok(answer) if answer.status == 200 => acknowledged.store(edit, Ordering::Relaxed),
@@ -123,7 +125,7 @@ pub(super) fn kill(case: &Case<'_>) -> Found {
     assert_eq!(objects, [1; 4], "services, destination rules, gateways and routes after the restart");
     case.await_datapath(&agent);
     let v2 = agent.destination(case.route(), "v2").slots;
-    // The last one may have been in force already, and not yet acknowledged.
+    // The agent may have been killed after the next edit was in force and before it was acknowledged.
     let may_be = [weight(last) * 100, weight(last + 1) * 100];
     assert!(may_be.contains(&v2), "v2 has {v2} slots after the restart, and may have {may_be:?}");
     let tally = case.tally(SHARE);
@@ -138,7 +140,7 @@ pub(super) fn kill(case: &Case<'_>) -> Found {
         said = format!("{said}; {LIVE} live connections and {passing} new ones had all their answers");
     }
     case.keep(agent);
-    Found::right(said)
+    Verdict::right(said)
 }
 
 /// How many were answered by one of the versions.
@@ -146,7 +148,7 @@ fn served(tally: &BTreeMap<String, usize>) -> usize {
     ["one", "two"].iter().filter_map(|who| tally.get(*who)).sum()
 }
 
-pub(super) fn takeover(case: &Case<'_>) -> Found {
+pub(super) fn takeover(case: &Case<'_>) -> Verdict {
     let (mut agent, _versions) = case.served([50, 50]);
     let (live, rush) = (live(case), rush(case));
     let program = command(built("tcpshift-agent"));
@@ -162,18 +164,18 @@ pub(super) fn takeover(case: &Case<'_>) -> Found {
     assert_eq!(unharmed("live connections", live), LIVE);
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "exit code of the old agent: {}", agent.log());
     assert_split(&case.tally(SHARE), 0.5);
-    successor.post(&case.weights([0, 100]));
+    successor.post(case.weights([0, 100]));
     assert_only("all to v2", &case.tally(ORPHANS), "two");
     case.keep(successor);
-    Found::right(format!("{LIVE} live connections and {passing} new ones, none refused or reset"))
+    Verdict::right(format!("{LIVE} live connections and {passing} new ones, none refused or reset"))
 }
 
-pub(super) fn sigterm(case: &Case<'_>) -> Found {
+pub(super) fn sigterm(case: &Case<'_>) -> Verdict {
     let (mut agent, _versions) = case.served([50, 50]);
     assert_split(&case.tally(ORPHANS), 0.5);
     agent.terminate();
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "exit code: {}", agent.log());
     assert_eq!((pinned(case.world), attached(case.world)), (Vec::new(), Vec::new()), "what is pinned, and attached");
     assert_only("no agent is there", &case.tally(ORPHANS), "ConnectionRefused");
-    Found::right("exit code 0, nothing pinned or attached")
+    Verdict::right("exit code 0, nothing pinned or attached")
 }

@@ -1,4 +1,4 @@
-//! What the machine can do: as `doctor` says it, and as an agent that is asked for nothing special takes it.
+//! What the machine can do: by `doctor`, and by an agent without options.
 
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::until::{patient, seconds, until};
 use crate::world::World;
 
 use super::case::Case;
-use super::{Found, bounded};
+use super::{Verdict, bounded};
 
 /// How long a person waits for `doctor`, and for an agent's first answer: the promise.
 const PROMISED: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ fn ask_doctor(world: &World, words: &[&str]) -> Output {
     run(grouped(world.cgroup(), &doctor), b"", seconds(30))
 }
 
-pub(super) fn doctor(case: &Case<'_>) -> Found {
+pub(super) fn doctor(case: &Case<'_>) -> Verdict {
     let read = |words: &[&str]| {
         let output = ask_doctor(case.world, words);
         let report = serde_json::from_str::<Value>(&output.stdout).unwrap_or_else(|error| {
@@ -43,7 +43,7 @@ pub(super) fn doctor(case: &Case<'_>) -> Found {
         });
         (output.status, report)
     };
-    // Verifiers take their time on a machine that is emulated.
+    // The verifier is slow on an emulated machine.
     let (mut status, mut report) = read(&["-o", "json", "--within", "600"]);
     let is_bad = |program: &&Value| program["works"] != true;
     if report["programs"].as_array().is_none_or(|programs| programs.iter().any(|program| is_bad(&program))) {
@@ -54,14 +54,14 @@ pub(super) fn doctor(case: &Case<'_>) -> Found {
     let programs = report["programs"].as_array().map_or(&[][..], Vec::as_slice);
     let bad: Vec<&Value> = programs.iter().filter(is_bad).collect();
     let found = if status == 0 && bad.is_empty() && !programs.is_empty() {
-        Found::right(format!("{} programs load and work", programs.len()))
+        Verdict::right(format!("{} programs load and work", programs.len()))
     } else {
         let (not_tried, bad): (Vec<_>, Vec<_>) = bad.into_iter().partition(|program| program["state"] == "notTried");
         let said: Vec<String> = bad.into_iter().map(said).collect();
         let said = format!("exit code {status}; {}; {} not tried", said.join("; "), not_tried.len());
-        Found::wrong(bounded(&said, super::MESSAGE))
+        Verdict::wrong(bounded(&said, super::MESSAGE))
     };
-    Found { doctor: Some(report), ..found }
+    Verdict { doctor: Some(report), ..found }
 }
 
 /// Why a program does not work, in a line.
@@ -73,7 +73,7 @@ fn said(program: &Value) -> String {
     format!("{}: {}", text(&program["name"]), parts.join(": "))
 }
 
-pub(super) fn short(case: &Case<'_>) -> Found {
+pub(super) fn short(case: &Case<'_>) -> Verdict {
     let began = Instant::now();
     let output = ask_doctor(case.world, &[]);
     let (took, text) = (began.elapsed(), output.stdout + &output.stderr);
@@ -88,12 +88,12 @@ pub(super) fn short(case: &Case<'_>) -> Found {
     assert!(lines <= LINES, "{lines} lines in {:.1} s; {LINES} are promised", took.as_secs_f64());
     assert!(took <= PROMISED, "{lines} lines took {:.1} s; {PROMISED:?} are promised", took.as_secs_f64());
     let code = output.status;
-    Found::right(format!("{lines} lines in {:.1} s, exit code {code}", took.as_secs_f64()))
+    Verdict::right(format!("{lines} lines in {:.1} s, exit code {code}", took.as_secs_f64()))
 }
 
-pub(super) fn auto(case: &Case<'_>) -> Found {
+pub(super) fn auto(case: &Case<'_>) -> Verdict {
     let _versions = case.versions();
-    let file = case.world.write("all.yaml", case.objects([50, 50]));
+    let file = case.world.write("all.yaml", case.objects([50, 50]).to_string());
     let options = case.options().into_iter().map(OsString::from).chain([file.into_os_string()]).collect::<Vec<_>>();
     let program = command(built("tcpshift-agent"));
     let began = Instant::now();
@@ -111,28 +111,28 @@ pub(super) fn auto(case: &Case<'_>) -> Found {
     let promised = if assignment.by == "kernel" { patient(PROMISED) } else { PROMISED };
     assert!(took <= promised.as_secs_f64(), "the first answer took {took:.1} s; {promised:?} are promised");
     assert_split(&case.tally(ASSIGNED), 0.5);
-    Found::right(format!("first answer after {took:.2} s; datapath {by}, assignment by {}", assignment.by))
+    Verdict::right(format!("first answer after {took:.2} s; datapath {by}, assignment by {}", assignment.by))
 }
 
 /// Connections that the kernel decides for.
 const ASSIGNED: usize = 100;
 
-pub(super) fn assign(case: &Case<'_>) -> Found {
+pub(super) fn assign(case: &Case<'_>) -> Verdict {
     let (agent, _versions) = case.served([50, 50]);
     assert_split(&case.tally(ASSIGNED), 0.5);
     let assignment = agent.status().assignment;
     let counted = (assignment.by.as_str(), assignment.kernel, assignment.agent);
     assert_eq!(counted, ("kernel", ASSIGNED as u64, 0), "who decided: {}", assignment.reason);
     case.keep(agent);
-    Found::right(format!("{ASSIGNED} connections went as the kernel decided"))
+    Verdict::right(format!("{ASSIGNED} connections went as the kernel decided"))
 }
 
-pub(super) fn unload(case: &Case<'_>) -> Found {
+pub(super) fn unload(case: &Case<'_>) -> Verdict {
     let (mut agent, _versions) = case.served([50, 50]);
     agent.process().kill();
     let links = attached(case.world).len();
     assert!(links > 0, "what is pinned outlives the agent");
     let said = cli(&[], &["unload"], b"").expect(0).stdout;
     assert_eq!((pinned(case.world), attached(case.world)), (Vec::new(), Vec::new()), "what is pinned, and attached");
-    Found::right(said.trim())
+    Verdict::right(said.trim())
 }

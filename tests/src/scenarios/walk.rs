@@ -3,7 +3,7 @@
 use crate::steer::{assert_split, await_counted};
 
 use super::case::{Case, assert_only};
-use super::{Found, Way};
+use super::{Verdict, Way};
 
 /// Connections from which a share is measured: a fifth of them is met within 14 points, 5 sigma.
 const SHARE: usize = 200;
@@ -14,19 +14,19 @@ const SOME: usize = 30;
 /// Connections that are refused.
 const REFUSED: usize = 10;
 
-pub(super) fn walk(case: &Case<'_>) -> Found {
+pub(super) fn walk(case: &Case<'_>) -> Verdict {
     let (_versions, agent) = (case.versions(), case.start());
     let before = agent.status().assignment;
     assert_only("nothing is applied", &case.tally(REFUSED), "ConnectionRefused");
-    agent.apply(&case.objects([100, 0]));
+    agent.apply(case.objects([100, 0]));
     case.assert_datapath(&agent);
     let seen = case.clients().ask(case.address(), SOME);
     assert_only("all to v1", &seen.tally(), "one");
     assert_eq!(seen.peers.iter().collect::<Vec<_>>(), [case.address()], "with whom clients take themselves to be");
-    agent.post(&case.weights([80, 20]));
+    agent.post(case.weights([80, 20]));
     let fifth = case.tally(SHARE);
     assert_split(&fifth, 0.2);
-    agent.post(&case.weights([0, 100]));
+    agent.post(case.weights([0, 100]));
     assert_only("all to v2", &case.tally(SOME), "two");
     case.assert_datapath(&agent);
 
@@ -40,9 +40,12 @@ pub(super) fn walk(case: &Case<'_>) -> Found {
         Way::Lookup | Way::Connect => assert_eq!((carried, steered), (0, opened), "{assignment:?}"),
     }
 
-    agent.cli_with(&["delete", "-f", "-"], case.objects([0, 100]).as_bytes()).expect(0);
+    agent.cli_with(&["delete", "-f", "-"], case.objects([0, 100])).expect(0);
     assert_only("all is deleted", &case.tally(REFUSED), "ConnectionRefused");
     case.keep(agent);
     let two = fifth.get("two").copied().unwrap_or_default();
-    Found::right(format!("{opened} connections, {two} of {SHARE} to v2 at weight 20; assignment by {}", assignment.by))
+    Verdict::right(format!(
+        "{opened} connections, {two} of {SHARE} to v2 at weight 20; assignment by {}",
+        assignment.by
+    ))
 }

@@ -1,4 +1,4 @@
-//! Socket activation: systemd's sockets are served, by an agent that could not open them, and outlast it.
+//! Socket activation: an agent serves sockets of systemd that it may not open itself, and they outlast it.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -12,10 +12,11 @@ use socket2::{Domain, Socket, Type};
 use tcpshift_agent::handover::take;
 use tcpshift_tests::admin::documents;
 use tcpshift_tests::agent::{Agent, socket_word};
-use tcpshift_tests::client::{GATEWAY, ask, connect, converse};
+use tcpshift_tests::client::{ENTRANCE, ask, connect, converse};
 use tcpshift_tests::echo::tcp_echo;
+use tcpshift_tests::example::{base, route, route_of, rule};
+use tcpshift_tests::objects::{Objects, gateway};
 use tcpshift_tests::process::{Process, built, command};
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::rush::Rush;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -41,9 +42,10 @@ fn without_privilege(program: impl Into<PathBuf>) -> Command {
 }
 
 /// The example at another port.
-fn at(port: u16) -> String {
-    let text = together(&[&ground(), &route(&[("v1", 1)])]);
-    text.replace("number: 31400", &format!("number: {port}")).replace("port: 31400", &format!("port: {port}"))
+fn at(port: u16) -> Objects {
+    base().without("Gateway")
+        + gateway("tcp-echo-gateway").port(port)
+        + route_of([rule(&[("v1", 1)]).when("port", port)])
 }
 
 #[test]
@@ -53,16 +55,16 @@ fn a_low_port_is_served_without_privilege_and_outlasts_the_agent() {
     let socket = TcpListener::bind("[::]:80").unwrap();
     let mut agent = activated(&world, "first", &socket);
     assert!(agent.log().contains("systemd listens on [::]:80 and no route does"), "{}", agent.log());
-    agent.apply(&at(80));
+    agent.apply(at(80));
     for _ in 0..20 {
         assert_eq!(ask("127.0.0.1:80").unwrap(), "one");
     }
-    agent.cli_with(&["apply", "-f", "-"], at(81).as_bytes()).expect(1).complains("no permission for port 81");
+    agent.cli_with(&["apply", "-f", "-"], at(81)).expect(1).complains("no permission for port 81");
 
     // It may go from the plan and come again.
     agent.cli(&["delete", "gw", "tcp-echo-gateway"]).expect(0);
     let waiting = connect("127.0.0.1:80").unwrap();
-    agent.apply(&at(80));
+    agent.apply(at(80));
     assert_eq!(converse(&waiting, "waited").unwrap(), "one");
     drop(waiting);
 
@@ -87,7 +89,7 @@ fn sockets_of_both_kinds_at_one_address_go_over() {
     let world = World::new();
     let _server = tcp_echo(&world, "9000", "one", "127.0.0.1");
     let mut agent = Agent::start(&world, &NONE);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let kinds = |agent: &Agent<'_>| {
         let taken = runtime.block_on(take::take(&agent.socket(), seconds(10))).unwrap().unwrap();
@@ -95,7 +97,7 @@ fn sockets_of_both_kinds_at_one_address_go_over() {
     };
     let goes_on = |agent: &Agent<'_>| {
         until_so("changes go on", seconds(10), || {
-            let text = documents(&route(&[("v1", 1)]));
+            let text = documents(route(&[("v1", 1)]));
             agent.request("POST", "/v1/apply", Some(&text)).status == 200
         });
     };
@@ -125,8 +127,8 @@ fn sockets_of_both_kinds_at_one_address_go_over() {
         agent = next;
         assert_eq!(kinds(&agent), (own, 1));
         goes_on(&agent);
-        // Not before: until an agent has it, nobody accepts at the socket that is shared.
-        rush.get_or_insert_with(|| Rush::start(GATEWAY, 2)).go_on(100);
+        // Not before: until an agent has the shared socket, its connections are not accepted.
+        rush.get_or_insert_with(|| Rush::start(ENTRANCE, 2)).go_on(100);
     }
     rush.map(Rush::finish);
 }

@@ -1,8 +1,9 @@
-//! Which addresses are this host's: those of its interfaces and its local routes, whatever a socket may be bound to.
+//! Which addresses are this host's: those of interfaces and local routes, and not all that a socket may be bound to.
 
 use tcpshift_tests::agent::Agent;
+use tcpshift_tests::example::{base, entry, route};
+use tcpshift_tests::objects::Objects;
 use tcpshift_tests::process::{built, command, run};
-use tcpshift_tests::routes::{entry, ground, route, together};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -30,11 +31,11 @@ fn an_address_is_this_hosts_while_it_is_here() {
     let world = World::new();
     bind_anything();
     let agent = Agent::start::<&str>(&world, &[]);
-    // At the port of the gateway, which is listened on at every address.
+    // At the gateway's port, on which the agent listens at every address.
     let versions = [("v1", "10.77.0.1"), ("v2", "10.78.1.1")];
     let entries = versions.map(|(version, address)| entry(&format!("tcp-echo-{version}"), version, address, 31_400));
-    agent.apply(&ground());
-    agent.apply(&together(&[&entries[0], &entries[1], &route(&[("v1", 1), ("v2", 1)])]));
+    agent.apply(base());
+    agent.apply(entries.into_iter().collect::<Objects>() + route(&[("v1", 1), ("v2", 1)]));
     assert_eq!(unusable(&agent), [None, None], "they are elsewhere");
     for (add, remove, expected) in [
         ("addr add 10.77.0.1/32 dev lo", "addr del 10.77.0.1/32 dev lo", [Some(OWN.to_owned()), None]),

@@ -1,41 +1,47 @@
 //! A TCPRoute: its shares, and new ones in one word.
 
+use serde_json::json;
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, tally};
-use tcpshift_tests::routes::{entry, route, together};
+use tcpshift_tests::client::{ENTRANCE, tally};
+use tcpshift_tests::example::{entry, route};
+use tcpshift_tests::objects::{Object, Objects, Other, object};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::share::assert_share;
 use tcpshift_tests::world::World;
 
-/// A Service for each version, and the listener.
-fn ground() -> String {
+/// The API group of the TCPRoute and its Gateway.
+const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
+
+/// A Service for each version, with its endpoint, and the listener.
+fn base() -> Objects {
+    let listeners = json!([{ "name": "tcp", "protocol": "TCP", "port": 31_400 }]);
+    let gateway = object(GATEWAY_API, "Gateway", "entrance").set("spec.gatewayClassName", "tcpshift");
     let service = |name: &str, version: &str| {
-        format!(
-            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  selector: {{app: tcp-echo, version: {version}}}\n  \
-             ports: [{{name: tcp, port: 9000}}]\n"
-        )
+        let selector = json!({ "app": "tcp-echo", "version": version });
+        let service = object("v1", "Service", name).set("spec.selector", selector);
+        service.set("spec.ports", json!([{ "name": "tcp", "port": 9000 }]))
     };
-    together(&[
-        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: entrance}\nspec:\n  \
-         gatewayClassName: tcpshift\n  listeners: [{name: tcp, protocol: TCP, port: 31400}]\n",
-        &service("old", "v1"),
-        &service("new", "v2"),
-        &entry("v1", "v1", "127.0.0.1", 9000),
-        &entry("v2", "v2", "127.0.0.1", 9100),
-    ])
+    gateway.set("spec.listeners", listeners)
+        + service("old", "v1")
+        + service("new", "v2")
+        + entry("v1", "v1", "127.0.0.1", 9000)
+        + entry("v2", "v2", "127.0.0.1", 9100)
 }
 
-const ROUTE: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: tcp-echo}\nspec:\n  \
-                     parentRefs: [{name: entrance}]\n  rules:\n  - name: main\n    backendRefs:\n    - {name: old, port: 9000}\n    \
-                     - {name: new, port: 9000}\n";
+/// A TCPRoute that names no weights.
+fn tcp_route() -> Object<Other> {
+    let backends = ["old", "new"].map(|name| json!({ "name": name, "port": 9000 }));
+    let route = object(GATEWAY_API, "TCPRoute", "tcp-echo").set("spec.parentRefs[0].name", "entrance");
+    route.set("spec.rules[0]", json!({ "name": "main", "backendRefs": backends }))
+}
 
 #[test]
 fn shift_moves_the_connections_of_a_tcp_route() {
     let world = World::new();
     let _versions = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), ROUTE]));
-    assert_share("weights that nobody wrote", tally(GATEWAY, 600)["two"], 600, 0.5);
+    agent.apply(base() + tcp_route());
+    assert_share("weights that nobody wrote", tally(ENTRANCE, 600)["two"], 600, 0.5);
 
     let said = agent.cli(&["shift", "tcproute/tcp-echo", "new=20", "--dry-run"]).expect(0).stdout;
     assert!(said.starts_with("tcproute.gateway.networking.k8s.io/tcp-echo configured (dry run)\n"), "{said}");
@@ -51,20 +57,20 @@ fn shift_moves_the_connections_of_a_tcp_route() {
         (&["tcp-echo", "default/new=2.5", "--rule", "0"], 0.025),
     ] {
         agent.cli(&[&["shift"], words].concat()).expect(0);
-        let tally = tally(GATEWAY, 800);
+        let tally = tally(ENTRANCE, 800);
         assert_share(&format!("{words:?}"), tally.get("two").copied().unwrap_or_default(), 800, share);
         assert_eq!(tally.values().sum::<usize>(), tally["one"] + tally.get("two").copied().unwrap_or_default());
     }
     agent.cli(&["shift", "tcp-echo", "new=100"]).expect(0);
-    assert_eq!(tally(GATEWAY, 200).get("two"), Some(&200), "all is all");
+    assert_eq!(tally(ENTRANCE, 200).get("two"), Some(&200), "all is all");
 
     agent.cli(&["shift", "tcp-echo", "v3=1"]).expect(1).complains("one more backendRef");
     agent.cli(&["shift", "tcp-echo", "new=1", "--rule", "other"]).expect(1).complains("0 (main)");
     agent.cli(&["shift", "nobody", "new=1"]).expect(1).complains("\"nobody\" not found");
     // As soon as a VirtualService has the name too, it takes the kind to tell them apart.
-    agent.apply(&route(&[("v1", 1), ("v2", 0)]).replace("  name: tcp-echo\n", "  name: tcp-echo\n  namespace: prod\n"));
+    agent.apply(route(&[("v1", 1), ("v2", 0)]).namespace("prod"));
     agent.cli(&["shift", "tcp-echo", "new=1", "-n", "test"]).expect(1).complains("default, prod");
-    agent.apply(&route(&[("v1", 1), ("v2", 0)]));
+    agent.apply(route(&[("v1", 1), ("v2", 0)]));
     agent
         .cli(&["shift", "tcp-echo", "v2=1"])
         .expect(1)
@@ -82,7 +88,7 @@ fn shift_moves_the_connections_of_a_tcp_route() {
 #[test]
 fn a_route_of_a_file_is_shifted_in_its_file() {
     let world = World::new();
-    let file = world.write("routes.yaml", together(&[&ground(), ROUTE]));
+    let file = world.write("routes.yaml", (base() + tcp_route()).to_string());
     let agent = Agent::start(&world, &[&file]);
     let answer = agent.cli(&["shift", "tcp-echo", "new=12.5"]).expect(1);
     for part in ["routes.yaml:", "write the weights there", "old:9000 8750, new:9000 1250"] {

@@ -1,16 +1,16 @@
-//! Objects that an agent or a cluster prints can be given back, to whoever has them or not.
+//! Objects that an agent or a cluster prints can be applied again, to an agent that has them and to one that has not.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, answers};
-use tcpshift_tests::routes::{entry, ground, route, together};
+use tcpshift_tests::client::{ENTRANCE, answers};
+use tcpshift_tests::example::{base, entry, route};
+use tcpshift_tests::objects::{Object, VirtualService};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::world::World;
 
 /// The example's route under another name, of a certain age.
-fn aged(name: &str, year: u32, weights: &[(&str, u32)]) -> String {
-    let metadata = format!("  name: {name}\n  creationTimestamp: \"{year}-01-02T03:04:05Z\"\n");
-    route(weights).replace("  name: tcp-echo\n", &metadata)
+fn aged(name: &str, year: u32, weights: &[(&str, u32)]) -> Object<VirtualService> {
+    route(weights).named(name).created(&format!("{year}-01-02T03:04:05Z"))
 }
 
 /// All objects without the version that the store gave them.
@@ -29,9 +29,9 @@ fn a_backup_is_restored_into_an_empty_agent() {
     let agent = Agent::start::<&str>(&world, &[]);
     // Their names alone would have the younger one first.
     let (young, old) = (aged("a", 2024, &[("v1", 1)]), aged("b", 2020, &[("v2", 1)]));
-    let far = entry("far", "v1", "192.0.2.1", 1).replace("{name: far}", "{name: far, namespace: prod}");
-    agent.apply(&together(&[&ground(), &young, &old, &far]));
-    assert_eq!(answers(GATEWAY, 5), ["two"; 5], "the older route has the port");
+    let far = entry("far", "v1", "192.0.2.1", 1).namespace("prod");
+    agent.apply(base() + young + old + far);
+    assert_eq!(answers(ENTRANCE, 5), ["two"; 5], "the older route has the port");
     let before = without_versions(&agent);
     let yaml = agent.cli(&["get", "-A", "-o", "yaml"]).expect(0).stdout;
     let json = agent.cli(&["get", "all", "-A", "-o", "json"]).expect(0).stdout;
@@ -54,7 +54,7 @@ fn a_backup_is_restored_into_an_empty_agent() {
             "{output:?}"
         );
         assert_eq!(without_versions(&agent), before);
-        assert_eq!(answers(GATEWAY, 5), ["two"; 5], "ages are restored too");
+        assert_eq!(answers(ENTRANCE, 5), ["two"; 5], "ages are restored too");
         // By now each has a version of this agent; the same once more is no change, whatever version it names.
         let output = agent.apply(text);
         assert!(output.stdout.lines().all(|line| line.ends_with(" unchanged")), "{output:?}");
@@ -66,73 +66,116 @@ fn a_backup_is_restored_into_an_empty_agent() {
 fn a_backup_does_not_undo_what_came_after_it_unless_by_force() {
     let world = World::new();
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 80), ("v2", 20)])]));
+    agent.apply(base() + route(&[("v1", 80), ("v2", 20)]));
     let backup = agent.cli(&["get", "-A", "-o", "yaml"]).expect(0).stdout;
     agent.cli(&["shift", "tcp-echo", "v2=30"]).expect(0);
-    agent.apply(&entry("tcp-echo-v1", "v1", "127.0.0.9", 9000));
+    agent.apply(entry("tcp-echo-v1", "v1", "127.0.0.9", 9000));
     agent.cli(&["delete", "dr", "tcp-echo-destination"]).expect(0);
     let (objects, generation) = (agent.objects("all"), agent.generation());
-    let refused = agent.cli_with(&["apply", "-f", "-"], backup.as_bytes()).expect(1);
+    let refused = agent.cli_with(&["apply", "-f", "-"], &backup).expect(1);
     let errors: Vec<_> = refused.stderr.lines().filter(|line| line.contains("metadata.resourceVersion: ")).collect();
     assert_eq!(errors.len(), 2, "{refused:?}");
     for (error, object) in errors.iter().zip(["VirtualService default/tcp-echo", "WorkloadEntry default/tcp-echo-v1"]) {
         assert!(error.starts_with("<stdin>:") && error.contains(object) && error.contains("--force"), "{error}");
     }
     refused.complains("2 problems; nothing is changed");
-    agent.cli_with(&["preview", "-"], backup.as_bytes()).expect(1).complains("--force");
-    let said = agent.cli_with(&["preview", "--force", "-"], backup.as_bytes()).expect(0).stdout;
+    agent.cli_with(&["preview", "-"], &backup).expect(1).complains("--force");
+    let said = agent.cli_with(&["preview", "--force", "-"], &backup).expect(0).stdout;
     assert!(said.contains("10 % of clients move: v2 -> v1 10 %"), "{said}");
-    let dry = agent.cli_with(&["apply", "--force", "--dry-run", "-f", "-"], backup.as_bytes()).expect(0).stdout;
+    let dry = agent.cli_with(&["apply", "--force", "--dry-run", "-f", "-"], &backup).expect(0).stdout;
     assert!(dry.ends_with(&said), "{dry}");
     assert_eq!((agent.objects("all"), agent.generation()), (objects, generation), "none of it is changed");
 
-    let output = agent.cli_with(&["apply", "--force", "-f", "-"], backup.as_bytes()).expect(0);
+    let output = agent.cli_with(&["apply", "--force", "-f", "-"], &backup).expect(0);
     let done = |word: &str| output.stdout.lines().filter(|line| line.ends_with(word)).count();
     assert_eq!((done(" created"), done(" configured")), (1, 2), "{output:?}");
     assert_eq!(agent.destination("default/tcp-echo", "v2").slots, 2_000);
 }
 
-/// Two objects as `kubectl get -A -o yaml` prints them, among what tcpshift does not read.
+/// What an API server adds to the metadata of an object.
+fn metadata_of_a_cluster(name: &str, number: u32) -> Value {
+    json!({
+        "annotations": {
+            "kubectl.kubernetes.io/last-applied-configuration":
+                "{\"apiVersion\":\"networking.istio.io/v1alpha3\",\"kind\":\"Old\"}\n",
+        },
+        "creationTimestamp": "2023-11-05T10:20:30Z",
+        "finalizers": ["example.com/hold"],
+        "generation": 7,
+        "labels": { "team": "shop" },
+        "managedFields": [{
+            "apiVersion": "networking.istio.io/v1",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": { "f:spec": {} },
+            "manager": "kubectl",
+            "operation": "Update",
+            "time": "2024-01-01T00:00:00Z",
+        }],
+        "name": name,
+        "namespace": "shop",
+        "ownerReferences": [{
+            "apiVersion": "example.com/v1",
+            "blockOwnerDeletion": true,
+            "controller": true,
+            "kind": "Shop",
+            "name": "shop",
+            "uid": "1111-2222",
+        }],
+        "resourceVersion": format!("4821{number}"),
+        "uid": format!("3333-{number}"),
+    })
+}
+
+/// Two objects as `kubectl get -A -o yaml` prints them, among objects of kinds that tcpshift does not read.
 fn of_a_cluster(weight: u32) -> String {
-    let metadata = |name: &str, namespace: &str, uid: u32| {
-        format!(
-            "  metadata:\n    annotations:\n      kubectl.kubernetes.io/last-applied-configuration: |\n        \
-             {{\"apiVersion\":\"networking.istio.io/v1alpha3\",\"kind\":\"Old\"}}\n    creationTimestamp: \"2023-11-05T10:20:30Z\"\n    \
-             finalizers:\n    - example.com/hold\n    generation: 7\n    labels:\n      team: shop\n    managedFields:\n    \
-             - apiVersion: networking.istio.io/v1\n      fieldsType: FieldsV1\n      fieldsV1:\n        f:spec: {{}}\n      \
-             manager: kubectl\n      operation: Update\n      time: \"2024-01-01T00:00:00Z\"\n    name: {name}\n    \
-             namespace: {namespace}\n    ownerReferences:\n    - apiVersion: example.com/v1\n      blockOwnerDeletion: true\n      \
-             controller: true\n      kind: Shop\n      name: shop\n      uid: 1111-2222\n    resourceVersion: \"4821{uid}\"\n    \
-             uid: 3333-{uid}\n"
-        )
+    let route = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": metadata_of_a_cluster("shop", 1),
+        "spec": {
+            "gateways": ["shop/entrance"],
+            "hosts": ["*"],
+            "tcp": [{ "route": [{ "destination": { "host": "till", "port": { "number": 9000 } }, "weight": weight }] }],
+        },
+        "status": {},
+    });
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata_of_a_cluster("till", 2),
+        "spec": {
+            "clusterIP": "10.96.7.7",
+            "clusterIPs": ["10.96.7.7"],
+            "internalTrafficPolicy": "Cluster",
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "ports": [{ "name": "tcp", "port": 9000, "protocol": "TCP", "targetPort": 9000 }],
+            "selector": { "app": "till" },
+            "sessionAffinity": "None",
+            "type": "ClusterIP",
+        },
+        "status": { "loadBalancer": {} },
+    });
+    let other = |version: &str, kind: &str, name: &str, spec: Value| {
+        let metadata = json!({ "name": name, "namespace": "shop" });
+        json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec })
     };
-    [
-        "apiVersion: v1\nitems:\n",
-        "- apiVersion: networking.istio.io/v1\n  kind: VirtualService\n",
-        &metadata("shop", "shop", 1),
-        "  spec:\n    gateways:\n    - shop/entrance\n    hosts:\n    - '*'\n    tcp:\n    - route:\n      - destination:\n          \
-         host: till\n          port:\n            number: 9000\n        weight: ",
-        &weight.to_string(),
-        "\n  status: {}\n",
-        "- apiVersion: v1\n  kind: Service\n",
-        &metadata("till", "shop", 2),
-        "  spec:\n    clusterIP: 10.96.7.7\n    clusterIPs:\n    - 10.96.7.7\n    internalTrafficPolicy: Cluster\n    ipFamilies:\n    \
-         - IPv4\n    ipFamilyPolicy: SingleStack\n    ports:\n    - name: tcp\n      port: 9000\n      protocol: TCP\n      \
-         targetPort: 9000\n    selector:\n      app: till\n    sessionAffinity: None\n    type: ClusterIP\n  status:\n    \
-         loadBalancer: {}\n",
-        "- apiVersion: v1\n  kind: Pod\n  metadata: {name: till-1, namespace: shop}\n  spec: {containers: []}\n",
-        "- apiVersion: v1\n  kind: Pod\n  metadata: {name: till-2, namespace: shop}\n  spec: {containers: []}\n",
-        "- apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: till, namespace: shop}\n  spec: {replicas: 2}\n",
-        "kind: List\nmetadata:\n  resourceVersion: \"\"\n",
-    ]
-    .concat()
+    let pod = |name: &str| other("v1", "Pod", name, json!({ "containers": [] }));
+    let deployment = other("apps/v1", "Deployment", "till", json!({ "replicas": 2 }));
+    let list = json!({
+        "apiVersion": "v1",
+        "items": [route, service, pod("till-1"), pod("till-2"), deployment],
+        "kind": "List",
+        "metadata": { "resourceVersion": "" },
+    });
+    serde_yaml::to_string(&list).unwrap()
 }
 
 #[test]
 fn what_a_cluster_prints_is_applied() {
     let world = World::new();
     let agent = Agent::start::<&str>(&world, &[]);
-    let output = agent.apply(&of_a_cluster(1));
+    let output = agent.apply(of_a_cluster(1));
     assert_eq!(output.stdout, "virtualservice.networking.istio.io/shop created\nservice/till created\n");
     let lines: Vec<_> = output.stderr.lines().filter(|line| !line.contains("entrance")).collect();
     let [version, passed_over] = lines[..] else { panic!("{output:?}") };
@@ -154,19 +197,19 @@ fn what_a_cluster_prints_is_applied() {
         "{metadata}"
     );
 
-    // Its versions count changes of the cluster, and say nothing of this agent's objects.
-    let again = agent.apply(&of_a_cluster(1));
+    // resourceVersions of a cluster do not refer to this agent's objects.
+    let again = agent.apply(of_a_cluster(1));
     assert!(again.stdout.lines().all(|line| line.ends_with(" unchanged")), "{again:?}");
-    let refused = agent.cli_with(&["apply", "-f", "-"], of_a_cluster(2).as_bytes()).expect(1);
+    let refused = agent.cli_with(&["apply", "-f", "-"], of_a_cluster(2)).expect(1);
     refused
         .complains(
             "VirtualService shop/shop: metadata.resourceVersion: 48211 is another store's: the object has 1 here",
         )
         .complains("1 problem; nothing is changed");
     assert_eq!(agent.objects("vs")[0]["spec"]["tcp"][0]["route"][0]["weight"], 1);
-    let forced = agent.cli_with(&["apply", "--force", "-f", "-"], of_a_cluster(2).as_bytes()).expect(0);
+    let forced = agent.cli_with(&["apply", "--force", "-f", "-"], of_a_cluster(2)).expect(0);
     assert!(forced.stdout.contains("virtualservice.networking.istio.io/shop configured\n"), "{forced:?}");
-    let other = agent.cli_with(&["apply", "-n", "till", "-f", "-"], of_a_cluster(2).as_bytes()).expect(65);
+    let other = agent.cli_with(&["apply", "-n", "till", "-f", "-"], of_a_cluster(2)).expect(65);
     other.complains(
         "Service shop/till: metadata.namespace: the object is of namespace shop, the command of namespace till",
     );

@@ -1,27 +1,46 @@
-//! Bad input of every sort: a clear message with its place, exit code 65, and nothing else happens.
+//! Bad input of every sort: a clear message with file and line, exit code 65, and nothing else happens.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use serde_json::json;
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, connect, converse};
+use tcpshift_tests::client::{ENTRANCE, connect, converse};
+use tcpshift_tests::example::{base, example_text, route, together};
 use tcpshift_tests::noise::Noise;
-use tcpshift_tests::routes::{annotated, ground, route, together};
+use tcpshift_tests::objects::virtual_service;
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
-/// The agent's memory never exceeds it, whatever it is fed.
+/// The most memory that the agent may ever have.
 const MEGABYTES: u64 = 200;
+
+/// A valid route file, of which most others are made.
+const GOOD: &str = "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: tcp-echo
+spec:
+  hosts: [\"*\"]
+  gateways: [tcp-echo-gateway]
+  tcp:
+  - match: [{port: 31400}]
+    route:
+    - destination: {host: tcp-echo, subset: v1, port: {number: 9000}}
+      weight: 80
+    - destination: {host: tcp-echo, subset: v2, port: {number: 9000}}
+      weight: 20
+";
 
 /// Text that is no valid route file, by what is wrong with it.
 fn bad() -> Vec<(&'static str, Vec<u8>)> {
-    let good = || route(&[("v1", 80), ("v2", 20)]);
     let edit = |from: &str, to: &str| {
-        let text = good();
-        assert!(text.contains(from), "{from:?}");
-        text.replacen(from, to, 1).into_bytes()
+        assert!(GOOD.contains(from), "{from:?}");
+        GOOD.replacen(from, to, 1).into_bytes()
     };
+    let annotated = |name: &str, value: &str| route(&[("v1", 1)]).annotation(name, value).to_string().into_bytes();
     let mut aliases = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let before = format!("*a{}", level - 1);
@@ -46,7 +65,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("deep mappings", "{a: ".repeat(20_000).into_bytes()),
         ("deep indentation", indented.into_bytes()),
         ("deep sequences", "- ".repeat(50_000).into_bytes()),
-        ("aliases", format!("{aliases}{}", good()).into_bytes()),
+        ("aliases", format!("{aliases}{GOOD}").into_bytes()),
         ("an unknown alias", edit("hosts: [\"*\"]", "hosts: *nothing")),
         ("binary", binary),
         ("NUL bytes", edit("tcp-echo\n", "tcp\0echo\n")),
@@ -60,46 +79,46 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("a port 0 of a destination", edit("number: 9000", "number: 0")),
         ("a number for a list", edit("hosts: [\"*\"]", "hosts: 5")),
         ("a null entry", edit("hosts: [\"*\"]", "hosts: [null]")),
-        ("a null rule", b"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], tcp: [null]}\n".to_vec()),
+        ("a null rule", virtual_service("x").set("spec.tcp", json!([null])).to_string().into_bytes()),
         ("a duplicate key", edit("hosts: [\"*\"]", "hosts: [\"*\"]\n  hosts: [\"a\"]")),
         ("an unknown field", edit("weight: 80", "weigth: 80")),
         ("an unknown field of metadata", edit("metadata:", "metadata:\n  nom: x")),
         ("an unknown kind of a known group", edit("kind: VirtualService", "kind: VirtualServices")),
         ("an unknown version of a known group", edit("istio.io/v1", "istio.io/v9")),
-        ("an unknown annotation", annotated(&[("steer-bye", "source")], &[("v1", 1)]).into_bytes()),
-        ("an unknown way to steer", annotated(&[("steer-by", "moon")], &[("v1", 1)]).into_bytes()),
-        ("an unknown word for on-empty", annotated(&[("on-empty", "panic")], &[("v1", 1)]).into_bytes()),
-        ("a datapath that this version has not", annotated(&[("datapath", "sockmap")], &[("v1", 1)]).into_bytes()),
-        ("a prefix too long", annotated(&[("steer-by", "source/33,64")], &[("v1", 1)]).into_bytes()),
+        ("an unknown annotation", annotated("tcpshift.io/steer-bye", "source")),
+        ("an unknown way to steer", annotated("tcpshift.io/steer-by", "moon")),
+        ("an unknown word for on-empty", annotated("tcpshift.io/on-empty", "panic")),
+        ("a datapath that this version has not", annotated("tcpshift.io/datapath", "sockmap")),
+        ("a prefix too long", annotated("tcpshift.io/steer-by", "source/33,64")),
         ("a bad subnet", edit("port: 31400", "sourceSubnet: 10.0.0.0/33")),
-        ("a total of 0", route(&[("v1", 0), ("v2", 0)]).into_bytes()),
+        ("a total of 0", route(&[("v1", 0), ("v2", 0)]).to_string().into_bytes()),
         ("no name", edit("  name: tcp-echo\n", "  namespace: default\n")),
         ("a name that is none", edit("  name: tcp-echo\n", "  name: ../../etc/passwd\n")),
         ("a name too long", edit("  name: tcp-echo\n", &format!("  name: {}\n", "a".repeat(300)))),
         ("no kind", edit("kind: VirtualService\n", "")),
         ("no apiVersion", edit("apiVersion: networking.istio.io/v1\n", "")),
-        ("no spec", b"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\n".to_vec()),
-        ("the same object twice", together(&[&good(), &good()]).into_bytes()),
-        ("a broken second document", together(&[&good(), "a: [b"]).into_bytes()),
+        ("no spec", virtual_service("x").without("spec").to_string().into_bytes()),
+        ("the same object twice", together(&[GOOD, GOOD]).into_bytes()),
+        ("a broken second document", together(&[GOOD, "a: [b"]).into_bytes()),
     ]
 }
 
 #[test]
-fn every_sort_is_refused_with_its_place_and_changes_nothing() {
+fn every_sort_is_refused_with_its_line_and_changes_nothing() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-    let held = connect(GATEWAY).unwrap();
+    agent.apply(base() + route(&[("v1", 1)]));
+    let held = connect(ENTRANCE).unwrap();
     let before = agent.generation();
     let stored = agent.objects("vs");
     let mut wrong = String::new();
     for (what, text) in bad() {
         let file = world.write("bad.yaml", &text);
         let output = agent.cli(&["apply", "-f", file.to_str().unwrap()]);
-        let place = output.stderr.split("bad.yaml:").nth(1).map(|rest| rest.split(':').next().unwrap_or_default());
-        let has_place = place.is_some_and(|line| line.trim().parse::<usize>().is_ok());
-        if output.status != 65 || !(has_place || what == "binary" && output.stderr.contains("bad.yaml")) {
+        let line = output.stderr.split("bad.yaml:").nth(1).map(|rest| rest.split(':').next().unwrap_or_default());
+        let has_line = line.is_some_and(|line| line.trim().parse::<usize>().is_ok());
+        if output.status != 65 || !(has_line || what == "binary" && output.stderr.contains("bad.yaml")) {
             let said: String = output.stderr.chars().take(300).collect();
             writeln!(wrong, "{what}: exit code {}, {said}", output.status).unwrap();
         }
@@ -117,9 +136,10 @@ fn every_sort_is_refused_with_its_place_and_changes_nothing() {
 fn all_problems_are_said_at_once() {
     let world = World::new();
     let agent = Agent::start::<&str>(&world, &[]);
-    let text =
-        route(&[("v1", 80), ("v2", 20)]).replace("weight: 80", "weight: -1").replace("port: 31400", "port: 70000");
-    let file = world.write("bad.yaml", together(&[&text, &ground().replace("number: 31400", "number: x")]));
+    let route = route(&[("v1", 80), ("v2", 20)]).set("spec.tcp[0].route[0].weight", -1);
+    let objects = route.set("spec.tcp[0].match[0].port", 70_000) + base();
+    let objects = objects.set("Gateway/tcp-echo-gateway", "spec.servers[0].port.number", "x");
+    let file = world.write("bad.yaml", objects.to_string());
     let output = agent.cli(&["apply", "-f", file.to_str().unwrap()]).expect(65);
     assert_eq!(output.stderr.matches(": error: ").count(), 3, "{}", output.stderr);
     assert!(agent.objects("svc").is_empty(), "half an apply is stored");
@@ -130,10 +150,10 @@ fn one_hundred_megabytes_are_refused_within_bounds() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     let folder = world.folder("routes");
-    std::fs::write(folder.join("all.yaml"), together(&[&ground(), &route(&[("v1", 1)])])).unwrap();
+    std::fs::write(folder.join("all.yaml"), (base() + route(&[("v1", 1)])).to_string()).unwrap();
     let huge = world.path("huge.yaml");
     let mut file = std::io::BufWriter::new(std::fs::File::create(&huge).unwrap());
-    let document = together(&[&route(&[("v1", 1)]), ""]);
+    let document = format!("{}---\n", route(&[("v1", 1)]));
     for _ in 0..100_000_000 / document.len() {
         file.write_all(document.as_bytes()).unwrap();
     }
@@ -147,7 +167,7 @@ fn one_hundred_megabytes_are_refused_within_bounds() {
     // And in a watched folder.
     std::fs::rename(&huge, folder.join("huge.yaml")).unwrap();
     until_so("the file is complained of", seconds(5), || agent.log().contains("huge.yaml"));
-    assert_eq!(converse(&connect(GATEWAY).unwrap(), "still there").unwrap(), "one");
+    assert_eq!(converse(&connect(ENTRANCE).unwrap(), "still there").unwrap(), "one");
     assert_eq!(agent.generation(), before);
     assert!(agent.most_megabytes() < MEGABYTES, "{} MB", agent.most_megabytes());
 }
@@ -168,17 +188,20 @@ fn files_that_are_no_files_are_refused() {
 fn random_edits_of_a_good_file_never_harm() {
     let world = World::new();
     let agent = Agent::start::<&str>(&world, &[]);
-    let good = together(&[&ground(), &annotated(&[("steer-by", "source/24,64")], &[("v1", 80), ("v2", 20)])]);
+    let annotated = "name: second\n  annotations: {tcpshift.io/steer-by: \"source/24,64\"}\n";
+    let second = GOOD.replace("name: tcp-echo\n", annotated);
+    let files = ["services.yaml", "workload-entries.yaml", "all-v1.yaml"].map(example_text);
+    let good = together(&[&files[0], &files[1], &files[2], &second]);
     let mut noise = Noise::new(77);
     for round in 0..400 {
         let mut text = good.clone().into_bytes();
         for _ in 0..=noise.below(4) {
-            let place = noise.below(text.len() as u64) as usize;
+            let at = noise.below(text.len() as u64) as usize;
             match noise.below(4) {
-                0 => text[place] = noise.below(256) as u8,
-                1 => drop(text.drain(place..(place + noise.below(30) as usize).min(text.len()))),
-                2 => text.insert(place, b"[]{}:-*&!|>'\"#%\t\n 0"[noise.below(19) as usize]),
-                _ => text.truncate(place.max(1)),
+                0 => text[at] = noise.below(256) as u8,
+                1 => drop(text.drain(at..(at + noise.below(30) as usize).min(text.len()))),
+                2 => text.insert(at, b"[]{}:-*&!|>'\"#%\t\n 0"[noise.below(19) as usize]),
+                _ => text.truncate(at.max(1)),
             }
         }
         let Ok(text) = String::from_utf8(text) else { continue };

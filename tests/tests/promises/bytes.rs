@@ -7,21 +7,21 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{End, GATEWAY, connect, drain, send};
+use tcpshift_tests::client::{ENTRANCE, End, connect, drain, send};
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::noise::Mark;
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::server::{Server, reset};
 use tcpshift_tests::streams;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
 /// The address of the gateway over IPv6.
-const GATEWAY6: &str = "[::1]:31400";
+const ENTRANCE6: &str = "[::1]:31400";
 
 fn served(world: &World, script: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> (Agent<'_>, Server) {
     let server = Server::each("127.0.0.1:9000", script);
     let agent = Agent::start::<&str>(world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     (agent, server)
 }
 
@@ -30,9 +30,9 @@ fn streams_of_random_length_both_ways_over_both_families() {
     let world = World::new();
     let (_server, seen) = streams::server("127.0.0.1:9000");
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     for round in 0..24 {
-        let address = if round % 2 == 0 { GATEWAY } else { GATEWAY6 };
+        let address = if round % 2 == 0 { ENTRANCE } else { ENTRANCE6 };
         streams::converse(&connect(address).unwrap(), round).unwrap();
         seen.recv_timeout(seconds(10)).unwrap().unwrap();
     }
@@ -43,9 +43,9 @@ fn endpoints_may_be_ipv6() {
     let world = World::new();
     let _server = Server::named("[::1]:9000", "six");
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&ground());
-    agent.apply(&together(&[&tcpshift_tests::routes::entry("tcp-echo-v1", "v1", "::1", 9000), &route(&[("v1", 1)])]));
-    for address in [GATEWAY, GATEWAY6] {
+    agent.apply(base());
+    agent.apply(tcpshift_tests::example::entry("tcp-echo-v1", "v1", "::1", 9000) + route(&[("v1", 1)]));
+    for address in [ENTRANCE, ENTRANCE6] {
         assert_eq!(tcpshift_tests::client::ask(address).unwrap(), "six", "{address}");
     }
 }
@@ -59,7 +59,7 @@ fn a_server_may_speak_first() {
         Ok(())
     });
     for _ in 0..20 {
-        let mut stream = connect(GATEWAY).unwrap();
+        let mut stream = connect(ENTRANCE).unwrap();
         stream.set_read_timeout(Some(seconds(5))).unwrap();
         let mut banner = [0; 11];
         stream.read_exact(&mut banner).unwrap();
@@ -76,7 +76,7 @@ fn the_client_may_close_its_half_first() {
         sleep(Duration::from_millis(200));
         stream.write_all(format!("{} bytes", mark.length).as_bytes())
     });
-    let mut stream = connect(GATEWAY).unwrap();
+    let mut stream = connect(ENTRANCE).unwrap();
     stream.write_all(&[7; 12_345]).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
@@ -93,7 +93,7 @@ fn the_server_may_close_its_half_first() {
         stream.shutdown(Shutdown::Write)?;
         sender.send(drain(&stream)).map_err(io::Error::other)
     });
-    let mut stream = connect(GATEWAY).unwrap();
+    let mut stream = connect(ENTRANCE).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "that is all from me");
@@ -116,12 +116,12 @@ fn a_reset_by_the_server_reaches_the_client() {
         reset(stream);
         Ok(())
     });
-    let stream = connect(GATEWAY).unwrap();
+    let stream = connect(ENTRANCE).unwrap();
     (&stream).write_all(b"x").unwrap();
     assert_eq!(drain(&stream), (Mark::default(), End::Reset));
 
     // After its FIN too.
-    let stream = connect(GATEWAY).unwrap();
+    let stream = connect(ENTRANCE).unwrap();
     (&stream).write_all(b"h").unwrap();
     assert_eq!(drain(&stream), (Mark::default(), End::Closed));
     let begin = Instant::now();
@@ -146,12 +146,12 @@ fn a_reset_by_the_client_reaches_the_server() {
     let (_agent, _server, seen) = ends(&world);
     let mut byte = [0];
     for _ in 0..10 {
-        let mut stream = connect(GATEWAY).unwrap();
+        let mut stream = connect(ENTRANCE).unwrap();
         stream.read_exact(&mut byte).unwrap();
         reset(stream);
         assert_eq!(seen.recv_timeout(seconds(10)).unwrap().1, End::Reset);
     }
-    let mut stream = connect(GATEWAY).unwrap();
+    let mut stream = connect(ENTRANCE).unwrap();
     stream.read_exact(&mut byte).unwrap();
     drop(stream);
     assert_eq!(seen.recv_timeout(seconds(10)).unwrap().1, End::Closed, "a FIN became a reset");
@@ -161,7 +161,7 @@ fn a_reset_by_the_client_reaches_the_server() {
 fn a_closed_connection_is_counted_down() {
     let world = World::new();
     let (agent, _server, seen) = ends(&world);
-    let mut streams: Vec<TcpStream> = (0..5).map(|_| connect(GATEWAY).unwrap()).collect();
+    let mut streams: Vec<TcpStream> = (0..5).map(|_| connect(ENTRANCE).unwrap()).collect();
     // A client that resets its connection before the endpoint has it is never seen there.
     streams.iter_mut().for_each(|stream| stream.read_exact(&mut [0]).unwrap());
     let active = || agent.destination("default/tcp-echo", "v1").active;
@@ -185,7 +185,7 @@ fn a_client_that_reads_slowly_costs_little_memory_and_gets_all() {
         drain(&stream);
         Ok(())
     });
-    let streams: Vec<TcpStream> = (0..12).map(|_| connect(GATEWAY).unwrap()).collect();
+    let streams: Vec<TcpStream> = (0..12).map(|_| connect(ENTRANCE).unwrap()).collect();
     sleep(Duration::from_millis(1_500));
     assert!(agent.megabytes() < 100, "{} MB for 12 clients that do not read", agent.megabytes());
     let expected = (Mark::of(11, BULK), End::Closed);
@@ -202,7 +202,7 @@ fn a_server_that_reads_slowly_holds_its_client_back() {
         sleep(Duration::from_millis(1_500));
         sender.send(drain(&stream)).map_err(io::Error::other)
     });
-    let stream = connect(GATEWAY).unwrap();
+    let stream = connect(ENTRANCE).unwrap();
     scope(|scope| {
         let writer = scope.spawn(|| send(&stream, 12, 4 * BULK));
         sleep(Duration::from_secs(1));

@@ -10,13 +10,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tcpshift_tests::admin::{documents, request};
 use tcpshift_tests::agent::Agent;
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::noise::Noise;
-use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::objects::{Object, Objects, VirtualService};
 use tcpshift_tests::world::World;
 
 /// A route of its own name; `version` is told apart by a weight.
-fn object(name: &str, version: u32) -> String {
-    route(&[("v1", 100), ("v2", version)]).replace("name: tcp-echo\n", &format!("name: {name}\n"))
+fn object(name: &str, version: u32) -> Object<VirtualService> {
+    route(&[("v1", 100), ("v2", version)]).named(name)
 }
 
 /// What each object may be: what was acknowledged last, and what was asked for since.
@@ -25,7 +26,7 @@ type Expected = BTreeMap<String, Vec<Option<u32>>>;
 /// One change, by its name and its new version; none is a delete. Whether the agent acknowledged it.
 fn change(socket: &Path, name: &str, version: Option<u32>) -> bool {
     let answer = if let Some(version) = version {
-        request(socket, "POST", "/v1/apply", Some(&documents(&object(name, version))))
+        request(socket, "POST", "/v1/apply", Some(&documents(object(name, version))))
     } else {
         let delete = json!({ "objects": [{ "kind": "vs", "name": name }], "ignoreNotFound": true });
         request(socket, "POST", "/v1/delete", Some(&delete))
@@ -62,7 +63,7 @@ fn assert_whole(folder: &Path) {
 fn killed_between_and_during_applies() {
     let world = World::new();
     let mut agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&ground());
+    agent.apply(base());
     let expected = Mutex::new(Expected::new());
     let mut noise = Noise::new(99);
     let mut acknowledged = 0;
@@ -109,21 +110,11 @@ fn killed_between_and_during_applies() {
 fn an_apply_of_many_objects_is_all_or_nothing_over_a_kill() {
     let world = World::new();
     let mut agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&ground());
+    agent.apply(base());
     let mut noise = Noise::new(5);
     let names: Vec<String> = (0..30).map(|number| format!("m-{number}")).collect();
-    let all = |version| {
-        together(
-            &names
-                .iter()
-                .map(|name| object(name, version))
-                .collect::<Vec<_>>()
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>(),
-        )
-    };
-    agent.post(&all(1));
+    let all = |version| names.iter().map(|name| object(name, version)).collect::<Objects>();
+    agent.post(all(1));
     for version in 2..12 {
         let socket = agent.socket();
         let text = all(version);
@@ -138,7 +129,7 @@ fn an_apply_of_many_objects_is_all_or_nothing_over_a_kill() {
         assert_eq!(found.len(), names.len(), "{found:?}");
         let first = found["m-0"];
         assert!(found.values().all(|one| *one == first), "half an apply is there: {found:?}");
-        agent.post(&all(version));
+        agent.post(all(version));
     }
 }
 
@@ -146,7 +137,7 @@ fn an_apply_of_many_objects_is_all_or_nothing_over_a_kill() {
 fn a_state_file_that_is_damaged_is_named_and_costs_no_other() {
     let world = World::new();
     let mut agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &object("good", 1), &object("bad", 2)]));
+    agent.apply(base() + object("good", 1) + object("bad", 2));
     agent.process().kill();
     let mut damaged = 0;
     damage(&agent.state(), &mut damaged);

@@ -6,19 +6,19 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tcpshift_tests::agent::{Agent, cli};
-use tcpshift_tests::client::{GATEWAY, answers};
+use tcpshift_tests::client::{ENTRANCE, answers};
 use tcpshift_tests::echo::tcp_echo;
+use tcpshift_tests::elf::{SMALL, TOO_COMPLEX, UNKNOWN_HELPER, object};
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::maps::{attached, path, pinned};
 use tcpshift_tests::noise::Noise;
-use tcpshift_tests::object::{SMALL, TOO_COMPLEX, UNKNOWN_HELPER, object};
 use tcpshift_tests::process::{Output, built, command, grouped, run};
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
 const KERNEL: [&str; 2] = ["--assign", "kernel"];
 
-/// Runs the program as nobody, who may nothing.
+/// Runs the program as the user `nobody`, without capabilities.
 fn as_nobody(words: &[&str]) -> Output {
     let mut command = command("setpriv");
     command.args(["--reuid", "65534", "--clear-groups", "--"]).arg(built("tcpshift-agent")).args(words);
@@ -134,7 +134,7 @@ fn the_verifiers_logs_are_kept_in_a_folder_that_is_asked_for() {
     let world = World::new();
     let path = refused(&world, UNKNOWN_HELPER);
     let folder = world.path("logs");
-    // What somebody has planted is replaced, and nothing is written through it.
+    // A link of another user is replaced, and nothing is written to the file that it names.
     std::fs::create_dir(&folder).unwrap();
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
     let victim = world.path("victim");
@@ -192,7 +192,7 @@ fn whatever_is_named_as_an_object_there_is_an_answer() {
     }
     tried(&object(&[])).expect(1).complains("there is no program in it");
     doctor(&["--object", "/nowhere"]).expect(1).complains("cannot read /nowhere: No such file");
-    // A pipe that nobody writes into.
+    // A pipe without a writer.
     let pipe = world.path("pipe");
     let mut make = command("mkfifo");
     make.arg(&pipe);
@@ -222,14 +222,14 @@ fn doctor_disturbs_no_agent() {
     let world = World::new();
     let _server = tcp_echo(&world, "9000", "one", "127.0.0.1");
     let agent = Agent::start(&world, &KERNEL);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     let before = (pinned(&world), attached(&world));
     std::thread::scope(|scope| {
         let cgroup = world.cgroup();
         let looked = move || (0..3).map(|_| beside(cgroup, &["doctor", "-o", "json"])).collect::<Vec<_>>();
         let doctor = scope.spawn(looked);
         while !doctor.is_finished() {
-            assert_eq!(answers(GATEWAY, 20), ["one"; 20]);
+            assert_eq!(answers(ENTRANCE, 20), ["one"; 20]);
         }
         for output in doctor.join().unwrap() {
             let pinned = finding(&json(&output.expect(0)), "pinned")["found"].to_string();
@@ -245,7 +245,7 @@ fn doctor_disturbs_no_agent() {
 fn unload_waits_for_the_agents_end_and_removes_what_a_killed_one_left() {
     let world = World::new();
     let mut agent = Agent::start(&world, &KERNEL);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 80), ("v2", 20)])]));
+    agent.apply(base() + route(&[("v1", 80), ("v2", 20)]));
     let unload = || cli(&[], &["unload"], b"");
     let refused = format!("the agent of process {} has {}", agent.pid(), path("").trim_end_matches('/'));
     unload().expect(1).complains(&refused);
@@ -266,7 +266,7 @@ fn unload_waits_for_the_agents_end_and_removes_what_a_killed_one_left() {
 fn status_says_who_decides_and_why() {
     let world = World::new();
     let agent = Agent::start(&world, &["--assign", "agent"]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     let text = agent.cli(&["status"]).expect(0).stdout;
     assert!(text.contains("datapath proxy, assignment agent, "), "{text}");
     assert!(text.contains("\nassignment by the agent: asked for\n"), "{text}");

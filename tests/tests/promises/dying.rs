@@ -1,11 +1,11 @@
-//! An agent that dies in a takeover while the kernel still holds what it had: the new one outlasts it.
+//! An agent that dies in a takeover, and whose locks and sockets the kernel closes late: the new agent waits for that.
 
 use std::path::{Path, PathBuf};
 
 use tcpshift_agent::handover::give::{Estate, give};
 use tcpshift_agent::handover::{Channel, HostAddresses};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, ask};
+use tcpshift_tests::client::{ENTRANCE, ask};
 use tcpshift_tests::echo::tcp_echo;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -54,5 +54,5 @@ fn an_old_agent_that_dies_in_a_takeover_with_its_sockets_does_not_take_the_new_o
     let agent = agent.answers();
     assert!(agent.log().contains("going on with what it had handed over"), "{}", agent.log());
     drop(held);
-    until_so("it serves", seconds(10), || ask(GATEWAY).is_ok_and(|answer| answer == "one"));
+    until_so("it serves", seconds(10), || ask(ENTRANCE).is_ok_and(|answer| answer == "one"));
 }

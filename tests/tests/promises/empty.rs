@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{End, GATEWAY, answers, connect, drain, tally};
-use tcpshift_tests::routes::{annotated, entry, ground, route, together};
+use tcpshift_tests::client::{ENTRANCE, End, answers, connect, drain, tally};
+use tcpshift_tests::example::{base, entry, route};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::share::assert_share;
 use tcpshift_tests::world::World;
@@ -20,7 +21,7 @@ fn served(world: &World) -> (Agent<'_>, Server) {
 /// is what clients saw.
 fn assert_refused(agent: &Agent<'_>, ends_with: &str, reason: &str) {
     let before = agent.destination(ROUTE, ends_with).failed;
-    let tally = tally(GATEWAY, 400);
+    let tally = tally(ENTRANCE, 400);
     let lost = tally.iter().filter(|(who, _)| *who != "one").map(|(_, count)| count).sum::<usize>();
     assert_share(&format!("refused for {reason}"), lost, 400, 0.3);
     let is_carried = agent.status().listeners[0].routes[0].datapath == "proxy";
@@ -29,7 +30,7 @@ fn assert_refused(agent: &Agent<'_>, ends_with: &str, reason: &str) {
     let status = agent.destination(ROUTE, ends_with);
     assert_eq!(status.failed - before, lost as u64, "{status:?}");
     assert!(status.unusable.as_deref().is_some_and(|why| why.contains(reason)), "{status:?}");
-    // The kernel says of a connection that there was nobody for it, whatever is the cause of that.
+    // The kernel's programs report every cause as "no endpoint".
     let told = if is_carried { reason } else { "no endpoint" };
     assert!(status.failures.iter().any(|why| why.reason.contains(told) && why.count >= lost as u64), "{status:?}");
 }
@@ -38,7 +39,7 @@ fn assert_refused(agent: &Agent<'_>, ends_with: &str, reason: &str) {
 fn an_unknown_subset_loses_its_share_and_no_more() {
     let world = World::new();
     let (agent, _one) = served(&world);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 70), ("v9", 30)])]));
+    agent.apply(base() + route(&[("v1", 70), ("v9", 30)]));
     assert_refused(&agent, "v9", "unknown subset");
 }
 
@@ -46,7 +47,7 @@ fn an_unknown_subset_loses_its_share_and_no_more() {
 fn a_subset_without_endpoints_loses_its_share_and_no_more() {
     let world = World::new();
     let (agent, _one) = served(&world);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 70), ("v2", 30)])]));
+    agent.apply(base() + route(&[("v1", 70), ("v2", 30)]));
     agent.cli(&["delete", "workloadentry", "tcp-echo-v2"]).expect(0);
     assert_refused(&agent, "v2", "no endpoint");
 }
@@ -55,12 +56,11 @@ fn a_subset_without_endpoints_loses_its_share_and_no_more() {
 fn an_unknown_port_or_host_loses_its_share_and_no_more() {
     let world = World::new();
     let (agent, _one) = served(&world);
-    let text = route(&[("v1", 70), ("v2", 30)]);
-    let (head, tail) = text.rsplit_once("9000").unwrap();
-    agent.apply(&together(&[&ground(), &format!("{head}4711{tail}")]));
+    let second = "spec.tcp[0].route[1].destination";
+    let to = |field: &str, value: Value| route(&[("v1", 70), ("v2", 30)]).set(&format!("{second}.{field}"), value);
+    agent.apply(base() + to("port.number", 4711.into()));
     assert_refused(&agent, "v2", "unknown port");
-    let (head, tail) = text.rsplit_once("host: tcp-echo").unwrap();
-    agent.apply(&format!("{head}host: nobody{tail}"));
+    agent.apply(to("host", "nobody".into()));
     assert_refused(&agent, "v2", "unknown host");
 }
 
@@ -68,9 +68,9 @@ fn an_unknown_port_or_host_loses_its_share_and_no_more() {
 fn refusal_is_a_reset_at_once() {
     let world = World::new();
     let (agent, _one) = served(&world);
-    agent.apply(&together(&[&ground(), &route(&[("v9", 1)])]));
+    agent.apply(base() + route(&[("v9", 1)]));
     for _ in 0..20 {
-        let end = connect(GATEWAY).map_or(End::Reset, |stream| drain(&stream).1);
+        let end = connect(ENTRANCE).map_or(End::Reset, |stream| drain(&stream).1);
         assert_eq!(end, End::Reset);
     }
 }
@@ -79,14 +79,14 @@ fn refusal_is_a_reset_at_once() {
 fn redistribute_lets_the_others_take_the_share() {
     let world = World::new();
     let (agent, _one) = served(&world);
-    agent.apply(&together(&[&ground(), &annotated(&[("on-empty", "redistribute")], &[("v1", 70), ("v9", 30)])]));
-    assert_eq!(answers(GATEWAY, 300), vec!["one"; 300]);
-    // And gives it back when there are endpoints again.
+    agent.apply(base() + route(&[("v1", 70), ("v9", 30)]).annotation("tcpshift.io/on-empty", "redistribute"));
+    assert_eq!(answers(ENTRANCE, 300), vec!["one"; 300]);
+    // The share goes back when there are endpoints again.
     let _two = Server::named("127.0.0.1:9100", "two");
-    agent.apply(&annotated(&[("on-empty", "redistribute")], &[("v1", 70), ("v2", 30)]));
-    assert_share("v2 is back", tally(GATEWAY, 400)["two"], 400, 0.3);
+    agent.apply(route(&[("v1", 70), ("v2", 30)]).annotation("tcpshift.io/on-empty", "redistribute"));
+    assert_share("v2 is back", tally(ENTRANCE, 400)["two"], 400, 0.3);
     agent.cli(&["delete", "we", "tcp-echo-v2"]).expect(0);
-    assert_eq!(tally(GATEWAY, 200), BTreeMap::from([("one".to_owned(), 200)]));
+    assert_eq!(tally(ENTRANCE, 200), BTreeMap::from([("one".to_owned(), 200)]));
 }
 
 #[test]
@@ -95,14 +95,14 @@ fn a_refused_dial_tries_another_endpoint_and_never_another_destination() {
     let (agent, _one) = served(&world);
     let _two = Server::named("127.0.0.1:9100", "two");
     // Beside the one endpoint of v2 that lives, one where nobody listens.
-    agent.apply(&together(&[&ground(), &entry("dead", "v2", "127.0.0.1", 9199), &route(&[("v1", 50), ("v2", 50)])]));
-    let alive = tally(GATEWAY, 400);
+    agent.apply(base() + entry("dead", "v2", "127.0.0.1", 9199) + route(&[("v1", 50), ("v2", 50)]));
+    let alive = tally(ENTRANCE, 400);
     assert_eq!(alive["one"] + alive["two"], 400, "{alive:?}");
     assert_share("v2 with a dead endpoint", alive["two"], 400, 0.5);
 
-    // And with nobody alive, v2's share is lost and v1 gets none of it.
+    // Without a live endpoint, v2's share is refused, and v1 gets none of it.
     agent.cli(&["delete", "we", "tcp-echo-v2"]).expect(0);
-    let dead = tally(GATEWAY, 400);
+    let dead = tally(ENTRANCE, 400);
     assert_share("v1 beside a dead v2", dead["one"], 400, 0.5);
     assert!(!dead.contains_key("two"), "{dead:?}");
     let status = agent.destination(ROUTE, "v2");

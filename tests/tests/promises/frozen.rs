@@ -1,12 +1,12 @@
-//! An agent that is frozen: whoever asks it gets an end, and hears what to do; and nothing of it is lost.
+//! A stopped agent: commands end with an error that names a cure, and nothing is lost.
 
 use std::time::Instant;
 
 use rustix::process::Signal;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, ask};
-use tcpshift_tests::routes::{example, ground, route, together};
+use tcpshift_tests::client::{ENTRANCE, ask};
+use tcpshift_tests::example::{base, example_file, route};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
@@ -15,7 +15,7 @@ use crate::takeover::program;
 
 fn frozen(world: &World) -> Agent<'_> {
     let mut agent = Agent::start::<&str>(world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     agent.process().signal(Signal::STOP);
     agent
 }
@@ -25,7 +25,7 @@ fn every_command_ends_and_says_which_process_stands_still() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     let mut agent = frozen(&world);
-    let file = example("20-v2.yaml");
+    let file = example_file("20-v2.yaml");
     let (file, socket) = (file.to_str().unwrap(), format!("unix:{}", agent.socket().display()));
     for words in [
         &["status"][..],
@@ -46,7 +46,7 @@ fn every_command_ends_and_says_which_process_stands_still() {
         assert_eq!(output.stderr.contains("the change may still come into force"), is_change, "{words:?}: {output:?}");
         output.complains(&said).complains(&format!("`kill -CONT {process}`"));
     }
-    // Clients fill the queue of the socket, and whoever comes then is not even let in.
+    // Clients fill the socket's queue; later ones cannot even connect.
     let mut waiting = Vec::new();
     loop {
         let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
@@ -60,7 +60,7 @@ fn every_command_ends_and_says_which_process_stands_still() {
     agent.cli(&["status", "--timeout", "100ms"]).expect(1).complains("queue of its socket is full");
     drop(waiting);
     agent.process().signal(Signal::CONT);
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
     agent.cli(&["status"]).expect(0);
 }
 
@@ -76,7 +76,7 @@ fn who_would_take_over_from_it_ends_and_it_goes_on_afterwards() {
     let said = format!("(pid {}) does not answer within 500ms", agent.pid());
     assert!(successor.log().contains(&said), "{}", successor.log());
     agent.process().signal(Signal::CONT);
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
     agent.cli(&["shift", "vs/tcp-echo", "v1=100"]).expect(0);
 }
 

@@ -1,83 +1,54 @@
-//! `maxConnections` protects a host's subset and port, whoever leads there: rules, ports, and plans that come and go.
+//! `maxConnections` limits a host's subset and port across all rules, ports and plans that lead there.
 
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{connect_from, converse};
-use tcpshift_tests::routes::together;
+use tcpshift_tests::objects::{
+    Object, Objects, VirtualService, destination_rule, endpoint, gateway, rule, service_entry, virtual_service,
+};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 /// Two ports, and a service that takes three connections.
-const GROUND: &str = "\
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: doors}
-spec:
-  selector: {istio: ingressgateway}
-  servers:
-  - {port: {number: 31400, name: front, protocol: TCP}, hosts: [\"*\"]}
-  - {port: {number: 31401, name: back, protocol: TCP}, hosts: [\"*\"]}
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: db}
-spec:
-  hosts: [db.example.com]
-  ports: [{number: 5432, name: tcp, protocol: TCP}]
-  resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {tcp: 9000}}]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: db}
-spec:
-  host: db.example.com
-  trafficPolicy: {connectionPool: {tcp: {maxConnections: 3}}}
-";
+fn base() -> Objects {
+    gateway("doors").port(31_400).port(31_401)
+        + service_entry("db").port("tcp", 5432).endpoint(endpoint("127.0.0.1").port("tcp", 9000))
+        + destination_rule("db", "db.example.com").set("spec.trafficPolicy.connectionPool.tcp.maxConnections", 3)
+}
 
-/// Three ways to the service.
-const ROUTE: &str = "\
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: db}
-spec:
-  hosts: [\"*\"]
-  gateways: [doors]
-  tcp:
-  - match: [{port: 31400, sourceSubnet: 127.0.0.2/32}]
-    route: [{destination: {host: db.example.com}}]
-  - match: [{port: 31400}]
-    route: [{destination: {host: db.example.com}}]
-  - match: [{port: 31401}]
-    route: [{destination: {host: db.example.com}}]
-";
+/// Three ways to the service: the first is for some clients of one port.
+fn route(port: u16, clients: &str) -> Object<VirtualService> {
+    let to_db = || rule().to("db.example.com", 1);
+    let route = virtual_service("db").at("doors").rule(to_db().when("port", port).when("sourceSubnet", clients));
+    route.rule(to_db().when("port", 31_400)).rule(to_db().when("port", 31_401))
+}
 
 /// Clients, and the port that each asks.
 const WAYS: [([u8; 4], &str); 3] =
     [([127, 0, 0, 2], "127.0.0.1:31400"), ([127, 0, 0, 3], "127.0.0.1:31400"), ([127, 0, 0, 1], "127.0.0.1:31401")];
 
-/// A connection by one of the ways that is served, if it is.
+/// A connection by one of the ways; none if it is not served.
 fn served(way: usize) -> Option<TcpStream> {
     let (source, address) = WAYS[way];
     let stream = connect_from(IpAddr::V4(Ipv4Addr::from(source)), address).ok()?;
     (converse(&stream, "hello").ok()? == "db").then_some(stream)
 }
 
-/// All that are served of one by each way, asked for twice.
+/// Connects by each way, twice, and keeps the connections that are served.
 fn more() -> Vec<TcpStream> {
     [0, 1, 2, 0, 1, 2].into_iter().filter_map(served).collect()
 }
 
-fn ground(world: &World) -> (Server, Agent<'_>) {
+fn start(world: &World) -> (Server, Agent<'_>) {
     let server = Server::named("127.0.0.1:9000", "db");
     let agent = Agent::start::<&str>(world, &[]);
-    agent.apply(&together(&[GROUND, ROUTE]));
+    agent.apply(base() + route(31_400, "127.0.0.2/32"));
     (server, agent)
 }
 
-/// How many the agent says that it carries there, which all routes say alike.
+/// The number of connections in use, as every route of the status shows it.
 #[track_caller]
 fn carried(agent: &Agent<'_>) -> u64 {
     let status = agent.status();
@@ -90,11 +61,11 @@ fn carried(agent: &Agent<'_>) -> u64 {
 #[test]
 fn all_rules_and_ports_share_the_limit_of_the_host() {
     let world = World::new();
-    let (_server, agent) = ground(&world);
+    let (_server, agent) = start(&world);
     let mut held = more();
     assert_eq!((held.len(), carried(&agent)), (3, 3), "one by each way");
     assert!(agent.cli(&["status"]).expect(0).stdout.contains("3 of maxConnections 3 in use"));
-    // Whoever goes makes room for one by any other way.
+    // A connection that ends makes room for one by any way.
     for way in [2, 0, 1] {
         held.pop();
         until_so("one has gone", seconds(5), || carried(&agent) == 2);
@@ -106,15 +77,14 @@ fn all_rules_and_ports_share_the_limit_of_the_host() {
 #[test]
 fn the_limit_holds_while_routes_come_and_go() {
     let world = World::new();
-    let (_server, agent) = ground(&world);
+    let (_server, agent) = start(&world);
     let mut held = more();
-    let moved = ROUTE.replace("port: 31400, sourceSubnet: 127.0.0.2/32", "port: 31401, sourceSubnet: 127.0.0.9/32");
-    agent.apply(&moved);
+    agent.apply(route(31_401, "127.0.0.9/32"));
     assert!(more().is_empty(), "a rule is another");
     agent.cli(&["delete", "vs", "db"]).expect(0);
     agent.cli(&["delete", "dr", "db"]).expect(0);
     held.pop();
-    agent.apply(&together(&[GROUND, ROUTE]));
+    agent.apply(base() + route(31_400, "127.0.0.2/32"));
     until_so("one has gone", seconds(5), || carried(&agent) == 2);
     held.extend(more());
     assert_eq!(held.len(), 3, "of those before, two are open");

@@ -1,18 +1,18 @@
-//! Live change: in force within a second, whole, and never felt by a live connection.
+//! Live change: in force within a second, as a whole, and without effect on live connections.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, ask, connect, converse, refused};
+use tcpshift_tests::client::{ENTRANCE, ask, connect, converse, refused};
+use tcpshift_tests::example::{base, example_objects, route};
 use tcpshift_tests::load::{Load, echo_many};
-use tcpshift_tests::routes::{example_text, ground, route, together};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::{World, replace};
 
-/// Connections that must not notice.
+/// Live connections.
 const CONNECTIONS: usize = 1_000;
 
 #[test]
@@ -21,8 +21,8 @@ fn a_thousand_edits_by_the_socket_are_not_felt() {
     echo_many("127.0.0.1:9000");
     echo_many("127.0.0.1:9100");
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 50), ("v2", 50)])]));
-    edit_a_thousand_times(&agent, Load::start(GATEWAY, CONNECTIONS), CONNECTIONS);
+    agent.apply(base() + route(&[("v1", 50), ("v2", 50)]));
+    edit_a_thousand_times(&agent, Load::start(ENTRANCE, CONNECTIONS), CONNECTIONS);
 }
 
 /// Edits weights under a load that began with as many connections, each of which has to go on and to end as it should.
@@ -31,7 +31,7 @@ pub(super) fn edit_a_thousand_times(agent: &Agent<'_>, load: Load, connections: 
     for edit in 1..=1_000_u32 {
         let v2 = edit % 101;
         if edit % 2 == 0 {
-            agent.post(&route(&[("v1", 100 - v2), ("v2", v2)]));
+            agent.post(route(&[("v1", 100 - v2), ("v2", v2)]));
         } else {
             let shift = json!({
                 "object": { "kind": "vs", "name": "tcp-echo" },
@@ -55,14 +55,14 @@ fn twenty_edits_of_a_watched_file_are_not_felt() {
     echo_many("127.0.0.1:9000");
     echo_many("127.0.0.1:9100");
     let folder = world.folder("routes");
-    std::fs::write(folder.join("ground.yaml"), ground()).unwrap();
+    std::fs::write(folder.join("base.yaml"), base().to_string()).unwrap();
     let file = folder.join("route.yaml");
-    std::fs::write(&file, route(&[("v1", 100), ("v2", 0)])).unwrap();
+    std::fs::write(&file, route(&[("v1", 100), ("v2", 0)]).to_string()).unwrap();
     let agent = Agent::start(&world, &[&folder]);
-    let load = Load::start(GATEWAY, CONNECTIONS);
+    let load = Load::start(ENTRANCE, CONNECTIONS);
     for edit in 1..=20_u32 {
-        let text = route(&[("v1", 100 - edit), ("v2", edit)]);
-        // By turns as an editor saves, whole and renamed, and as `>` writes.
+        let text = route(&[("v1", 100 - edit), ("v2", edit)]).to_string();
+        // By turns as an editor does, by a rename, and as `>` does, in place.
         if edit % 2 == 0 {
             replace(&file, text.as_bytes());
         } else {
@@ -84,21 +84,19 @@ fn live_connections_outlive_their_destination_and_their_listener() {
     let world = World::new();
     let _servers = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-    let held = connect(GATEWAY).unwrap();
+    agent.apply(base() + route(&[("v1", 1)]));
+    let held = connect(ENTRANCE).unwrap();
     assert_eq!(converse(&held, "before").unwrap(), "one");
 
-    agent.apply(&route(&[("v2", 1)]));
-    assert_eq!(ask(GATEWAY).unwrap(), "two");
+    agent.apply(route(&[("v2", 1)]));
+    assert_eq!(ask(ENTRANCE).unwrap(), "two");
     assert_eq!(converse(&held, "after the shift").unwrap(), "one");
 
     agent.cli(&["delete", "we", "tcp-echo-v1"]).expect(0);
     assert_eq!(converse(&held, "after its endpoint").unwrap(), "one");
 
-    agent
-        .cli_with(&["delete", "--ignore-not-found", "-f", "-"], together(&[&ground(), &route(&[("v2", 1)])]).as_bytes())
-        .expect(0);
-    assert!(refused(GATEWAY));
+    agent.cli_with(&["delete", "--ignore-not-found", "-f", "-"], base() + route(&[("v2", 1)])).expect(0);
+    assert!(refused(ENTRANCE));
     assert_eq!(converse(&held, "after its port").unwrap(), "one");
     assert_eq!(agent.status().retired_active, 1);
     drop(held);
@@ -110,9 +108,9 @@ fn no_connect_fails_while_plans_change() {
     let world = World::new();
     let _servers = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 50), ("v2", 50)])]));
+    agent.apply(base() + route(&[("v1", 50), ("v2", 50)]));
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| tcpshift_tests::client::tally(GATEWAY, 1_000))).collect();
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| tcpshift_tests::client::tally(ENTRANCE, 1_000))).collect();
         let mut edit = 0;
         while !clients.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             edit += 1;
@@ -121,7 +119,7 @@ fn no_connect_fails_while_plans_change() {
                 &agent.socket(),
                 "POST",
                 "/v1/apply",
-                Some(&tcpshift_tests::admin::documents(&route(&[("v1", 100 - v2), ("v2", v2)]))),
+                Some(&tcpshift_tests::admin::documents(route(&[("v1", 100 - v2), ("v2", v2)]))),
             );
             assert_eq!(answer.unwrap().status, 200);
         }
@@ -137,9 +135,10 @@ fn a_port_may_go_and_come_again() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     for port in [31401, 31402, 31400] {
-        agent.apply(&example_text("all-v1.yaml").replace("31400", &port.to_string()));
+        let moved = example_objects("all-v1.yaml").set("Gateway/tcp-echo-gateway", "spec.servers[0].port.number", port);
+        agent.apply(moved.set("VirtualService/tcp-echo", "spec.tcp[0].match[0].port", port));
         assert_eq!(ask(&format!("127.0.0.1:{port}")).unwrap(), "one");
         assert_eq!(agent.status().listeners.len(), 1);
     }
@@ -151,11 +150,11 @@ fn an_apply_is_in_force_when_it_is_answered() {
     let world = World::new();
     let _servers = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&ground());
+    agent.apply(base());
     for round in 0..30 {
         let (subset, name) = if round % 2 == 0 { ("v1", "one") } else { ("v2", "two") };
-        agent.post(&route(&[(subset, 1)]));
-        assert_eq!(ask(GATEWAY).unwrap(), name, "round {round}");
+        agent.post(route(&[(subset, 1)]));
+        assert_eq!(ask(ENTRANCE).unwrap(), name, "round {round}");
     }
 }
 
@@ -163,9 +162,9 @@ fn an_apply_is_in_force_when_it_is_answered() {
 fn an_unchanged_apply_changes_nothing() {
     let world = World::new();
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     let before = agent.generation();
-    let output = agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    let output = agent.apply(base() + route(&[("v1", 1)]));
     assert!(output.stdout.lines().any(|line| line.ends_with(" unchanged")), "{output:?}");
     sleep(Duration::from_millis(100));
     assert_eq!(agent.generation(), before);

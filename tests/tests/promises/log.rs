@@ -1,4 +1,4 @@
-//! The log: whether anybody reads it changes nothing but what is read there.
+//! The log: an agent whose standard error is not read works on, and lost lines are counted.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -10,14 +10,15 @@ use std::time::Instant;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::pipe::fcntl_setpipe_size;
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, ask};
+use tcpshift_tests::client::{ENTRANCE, ask};
+use tcpshift_tests::example::{base, route};
+use tcpshift_tests::objects::{Objects, service_entry};
 use tcpshift_tests::process::{Process, built, command};
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until, until_so};
 use tcpshift_tests::world::World;
 
-/// A pipe in the world's folder that nobody reads, but for who has this end of it.
+/// A named pipe in the world's folder. Only [`Pipe::read`] reads from it.
 struct Pipe {
     path: PathBuf,
     end: File,
@@ -53,8 +54,8 @@ impl Pipe {
     }
 }
 
-fn all() -> String {
-    together(&[&ground(), &route(&[("v1", 1)])])
+fn all() -> Objects {
+    base() + route(&[("v1", 1)])
 }
 
 /// How many lines of the log are lost, as `status` says.
@@ -68,26 +69,21 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     // Each of its 3,000 errors is a line, each time that it is read.
-    let hosts = vec!["a b"; 3_000].join(", ");
-    let bad = world.write(
-        "bad.yaml",
-        format!(
-            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: bad}}\nspec: {{hosts: [{hosts}]}}\n"
-        ),
-    );
+    let bad = service_entry("bad").set("spec.hosts", vec!["a b"; 3_000]);
+    let bad = world.write("bad.yaml", bad.to_string());
     let mut pipe = Pipe::new(&world, OpenOptions::new().read(true).write(true));
     pipe.fill();
     let mut agent = Agent::launch(&world, "agent", pipe.of_agent(), &[bad]).ready();
-    agent.apply(&all());
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    agent.apply(all());
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
     assert_eq!(lost(&agent), 0, "there is room for some thousand lines");
     let lost = until("lines are lost", seconds(20), || {
         agent.reload();
         Some(lost(&agent)).filter(|lost| *lost > 0)
     });
     agent.cli(&["shift", "vs/tcp-echo", "v1=100"]).expect(0);
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
-    // Whoever begins to read finds the lines before the gap, in order, and in the gap how many there are not.
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
+    // The log has the lines before the gap, in order, and then the number of lost lines.
     let mut text = String::new();
     until_so("the gap is said", seconds(20), || {
         text.push_str(&pipe.read());
@@ -100,7 +96,7 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
     let fields: Vec<usize> = fields.collect();
     assert!(fields.len() > 3_000, "{} lines", fields.len());
     assert!(fields.iter().enumerate().all(|(at, field)| *field == at % 3_000), "lines are out of order");
-    // It ends, too, with more to say than the pipe takes.
+    // The agent also ends while the pipe is full.
     agent.reload();
     pipe.fill();
     let begin = Instant::now();
@@ -115,8 +111,8 @@ fn a_log_that_nobody_can_read_any_more_stops_nothing() {
     let pipe = Pipe::new(&world, OpenOptions::new().read(true));
     let mut agent = Agent::launch::<&str>(&world, "agent", pipe.of_agent(), &[]).ready();
     drop(pipe);
-    agent.apply(&all());
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    agent.apply(all());
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
     until_so("the line that says which plan is in force is lost", seconds(10), || lost(&agent) > 0);
     agent.terminate();
     assert_eq!(agent.process().wait(seconds(15)).code(), Some(0));

@@ -13,6 +13,7 @@ mod bad_input;
 mod bytes;
 mod crash;
 mod doctor;
+mod documents;
 mod dying;
 mod empty;
 mod files;

@@ -4,21 +4,30 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, ask, ask_from, connect, converse};
-use tcpshift_tests::routes::{ground, rule, rules, together};
+use tcpshift_tests::client::{ENTRANCE, ask, ask_from, connect, converse};
+use tcpshift_tests::example::{base, route, route_of, rule};
+use tcpshift_tests::objects::Rule;
 use tcpshift_tests::server::Server;
 use tcpshift_tests::world::World;
+
+/// The Gateway of the example.
+const GATEWAY: &str = "Gateway/tcp-echo-gateway";
 
 fn client(last: [u8; 3]) -> IpAddr {
     Ipv4Addr::new(127, last[0], last[1], last[2]).into()
 }
 
-fn served<'a>(world: &'a World, matches: &[(&str, &str)]) -> (Agent<'a>, [Server; 2]) {
+/// An agent whose route has rules.
+fn served(world: &World, rules: impl IntoIterator<Item = Rule>) -> (Agent<'_>, [Server; 2]) {
     let servers = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let agent = Agent::start::<&str>(world, &[]);
-    let rules_of: Vec<String> = matches.iter().map(|(matches, subset)| rule(matches, &[(subset, 1)])).collect();
-    agent.apply(&together(&[&ground(), &rules(&[], &rules_of.iter().map(String::as_str).collect::<Vec<_>>())]));
+    agent.apply(base() + route_of(rules));
     (agent, servers)
+}
+
+/// A rule that leads to a version.
+fn to(subset: &str) -> Rule {
+    rule(&[(subset, 1)])
 }
 
 #[test]
@@ -26,11 +35,15 @@ fn the_longest_source_prefix_wins_whatever_the_order() {
     let world = World::new();
     let (_agent, _servers) = served(
         &world,
-        &[("sourceSubnet: 127.0.0.0/8", "v1"), ("sourceSubnet: 127.5.0.0/16", "v2"), ("sourceSubnet: 127.5.5.5", "v1")],
+        [
+            to("v1").when("sourceSubnet", "127.0.0.0/8"),
+            to("v2").when("sourceSubnet", "127.5.0.0/16"),
+            to("v1").when("sourceSubnet", "127.5.5.5"),
+        ],
     );
-    assert_eq!(ask_from(client([0, 0, 1]), GATEWAY).unwrap(), "one");
-    assert_eq!(ask_from(client([5, 1, 1]), GATEWAY).unwrap(), "two");
-    assert_eq!(ask_from(client([5, 5, 5]), GATEWAY).unwrap(), "one");
+    assert_eq!(ask_from(client([0, 0, 1]), ENTRANCE).unwrap(), "one");
+    assert_eq!(ask_from(client([5, 1, 1]), ENTRANCE).unwrap(), "two");
+    assert_eq!(ask_from(client([5, 5, 5]), ENTRANCE).unwrap(), "one");
 }
 
 #[test]
@@ -38,14 +51,14 @@ fn then_the_longest_destination_prefix_then_the_order() {
     let world = World::new();
     let (_agent, _servers) = served(
         &world,
-        &[
-            ("port: 31400", "v1"),
-            ("port: 31400", "v2"),
-            ("destinationSubnets: [127.9.0.0/16, 127.8.0.0/16]", "v2"),
-            ("destinationSubnets: [127.9.9.0/24]", "v1"),
+        [
+            to("v1").when("port", 31_400),
+            to("v2").when("port", 31_400),
+            to("v2").when("destinationSubnets", ["127.9.0.0/16", "127.8.0.0/16"]),
+            to("v1").when("destinationSubnets", ["127.9.9.0/24"]),
         ],
     );
-    assert_eq!(ask(GATEWAY).unwrap(), "one", "of two equal rules the first counts");
+    assert_eq!(ask(ENTRANCE).unwrap(), "one", "of two equal rules the first counts");
     assert_eq!(ask("127.9.1.1:31400").unwrap(), "two");
     assert_eq!(ask("127.8.1.1:31400").unwrap(), "two");
     assert_eq!(ask("127.9.9.1:31400").unwrap(), "one");
@@ -54,8 +67,8 @@ fn then_the_longest_destination_prefix_then_the_order() {
 #[test]
 fn a_source_prefix_counts_before_a_destination_prefix() {
     let world = World::new();
-    let (_agent, _servers) =
-        served(&world, &[("destinationSubnets: [127.9.9.9/32]", "v1"), ("sourceSubnet: 127.7.0.0/16", "v2")]);
+    let by_destination = to("v1").when("destinationSubnets", ["127.9.9.9/32"]);
+    let (_agent, _servers) = served(&world, [by_destination, to("v2").when("sourceSubnet", "127.7.0.0/16")]);
     assert_eq!(ask_from(client([7, 0, 1]), "127.9.9.9:31400").unwrap(), "two");
     assert_eq!(ask_from(client([6, 0, 1]), "127.9.9.9:31400").unwrap(), "one");
 }
@@ -63,18 +76,18 @@ fn a_source_prefix_counts_before_a_destination_prefix() {
 #[test]
 fn ipv6_clients_are_matched_by_ipv6_prefixes() {
     let world = World::new();
-    let (_agent, _servers) = served(&world, &[("sourceSubnet: \"::1/128\"", "v2"), ("port: 31400", "v1")]);
+    let (_agent, _servers) = served(&world, [to("v2").when("sourceSubnet", "::1/128"), to("v1").when("port", 31_400)]);
     assert_eq!(ask("[::1]:31400").unwrap(), "two");
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
 }
 
 #[test]
 fn whom_no_rule_fits_is_reset_and_counted() {
     let world = World::new();
-    let (agent, _servers) = served(&world, &[("sourceSubnet: 127.5.0.0/16", "v2")]);
-    assert_eq!(ask_from(client([5, 0, 1]), GATEWAY).unwrap(), "two");
+    let (agent, _servers) = served(&world, [to("v2").when("sourceSubnet", "127.5.0.0/16")]);
+    assert_eq!(ask_from(client([5, 0, 1]), ENTRANCE).unwrap(), "two");
     for _ in 0..3 {
-        let error = connect(GATEWAY).and_then(|stream| converse(&stream, "hello")).unwrap_err();
+        let error = connect(ENTRANCE).and_then(|stream| converse(&stream, "hello")).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
     }
     assert_eq!(agent.status().listeners[0].unrouted, 3);
@@ -84,27 +97,24 @@ fn whom_no_rule_fits_is_reset_and_counted() {
 fn a_gateway_of_other_labels_is_not_served() {
     let world = World::new();
     let _servers = [Server::named("127.0.0.1:9000", "one")];
-    let all = together(&[&ground(), &rules(&[], &[&rule("port: 31400", &[("v1", 1)])])]);
-    let other = all.replace("istio: ingressgateway", "istio: elsewhere");
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&other);
+    agent.apply(base().set(GATEWAY, "spec.selector.istio", "elsewhere") + route(&[("v1", 1)]));
     assert!(agent.status().listeners.is_empty());
     drop(agent);
     let agent = Agent::start(&world, &["--label", "istio=elsewhere"]);
-    assert_eq!(ask(GATEWAY).unwrap(), "one", "{:#?}", agent.status());
+    assert_eq!(ask(ENTRANCE).unwrap(), "one", "{:#?}", agent.status());
 }
 
 #[test]
 fn bind_of_the_server_wins_over_the_listen_address() {
     let world = World::new();
     let _servers = [Server::named("127.0.0.1:9000", "one")];
-    let all = together(&[&ground(), &rules(&[], &[&rule("port: 31400", &[("v1", 1)])])]);
     let agent = Agent::start(&world, &["--listen-address", "127.0.0.3", "--listen-address", "::1"]);
-    agent.apply(&all);
+    agent.apply(base() + route(&[("v1", 1)]));
     assert_eq!(ask("127.0.0.3:31400").unwrap(), "one");
     assert_eq!(ask("[::1]:31400").unwrap(), "one");
-    assert!(tcpshift_tests::client::refused(GATEWAY));
-    agent.apply(&all.replace("- hosts: [\"*\"]", "- bind: 127.0.0.4\n    hosts: [\"*\"]"));
+    assert!(tcpshift_tests::client::refused(ENTRANCE));
+    agent.apply(base().set(GATEWAY, "spec.servers[0].bind", "127.0.0.4"));
     assert_eq!(ask("127.0.0.4:31400").unwrap(), "one");
     assert!(tcpshift_tests::client::refused("127.0.0.3:31400"));
 }
@@ -114,16 +124,9 @@ fn the_oldest_route_owns_the_port() {
     let world = World::new();
     let _servers = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let agent = Agent::start::<&str>(&world, &[]);
-    let aged = |name: &str, subset: &str, stamp: &str| {
-        rules(&[], &[&rule("port: 31400", &[(subset, 1)])])
-            .replace("  name: tcp-echo\n", &format!("  name: {name}\n  creationTimestamp: \"{stamp}\"\n"))
-    };
-    agent.apply(&together(&[
-        &ground(),
-        &aged("a", "v1", "2024-02-01T00:00:00Z"),
-        &aged("b", "v2", "2024-01-01T00:00:00Z"),
-    ]));
-    assert_eq!(ask(GATEWAY).unwrap(), "two");
+    let aged = |name: &str, subset: &str, time: &str| route(&[(subset, 1)]).named(name).created(time);
+    agent.apply(base() + aged("a", "v1", "2024-02-01T00:00:00Z") + aged("b", "v2", "2024-01-01T00:00:00Z"));
+    assert_eq!(ask(ENTRANCE).unwrap(), "two");
     agent.cli(&["delete", "vs", "b"]).expect(0);
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
 }

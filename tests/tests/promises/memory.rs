@@ -1,4 +1,4 @@
-//! Memory: what connections hold is bounded, whoever does not read.
+//! Memory: the buffers of connections are bounded, also when peers do not read.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,8 +7,8 @@ use std::thread::scope;
 use std::time::{Duration, Instant};
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, connect};
-use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::client::{ENTRANCE, connect};
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::server::listen;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -18,7 +18,7 @@ const MOST: u64 = 16;
 
 fn served(world: &World) -> Agent<'_> {
     let agent = Agent::start(world, &["--datapath", "proxy", "--max-memory", &format!("{MOST}M")]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     agent
 }
 
@@ -30,7 +30,7 @@ fn not_reading() -> Receiver<TcpStream> {
     accepted
 }
 
-/// Writes to all until nobody takes more for a while. Returns how many bytes each took.
+/// Writes to all streams until none has accepted a byte for a while. Returns how many bytes each accepted.
 fn pour(streams: &[TcpStream]) -> Vec<usize> {
     let (mut taken, piece) = (vec![0; streams.len()], vec![7; 256 << 10]);
     let mut last = Instant::now();
@@ -52,7 +52,7 @@ fn many_that_pour_at_a_server_that_does_not_read_hold_no_more_than_the_bound_and
     let accepted = not_reading();
     let agent = served(&world);
     let before = agent.megabytes();
-    let clients: Vec<_> = (0..400).map(|_| connect(GATEWAY).unwrap()).collect();
+    let clients: Vec<_> = (0..400).map(|_| connect(ENTRANCE).unwrap()).collect();
     let servers: Vec<_> = clients.iter().map(|_| accepted.recv_timeout(seconds(10)).unwrap()).collect();
     let taken = pour(&clients);
     // Without a bound 400 buffers of 256 KiB are 100 MiB.
@@ -62,7 +62,7 @@ fn many_that_pour_at_a_server_that_does_not_read_hold_no_more_than_the_bound_and
         assert!(*taken > 0, "a connection got no turn");
         client.shutdown(Shutdown::Write).unwrap();
     }
-    // Nobody reads to the end of one while others wait: the agent may need its buffers for these.
+    // All streams are read by turns: the agent may need the buffers of one for the others.
     let got: u64 = scope(|scope| {
         let read = |mut stream: &TcpStream| std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
         let readers: Vec<_> = servers.iter().map(|stream| scope.spawn(move || read(stream))).collect();
@@ -76,7 +76,7 @@ fn connections_beyond_the_bound_are_refused_counted_and_said_once() {
     let world = World::new();
     let accepted = not_reading();
     let agent = served(&world);
-    let mut clients: Vec<_> = (0..1_100).map(|_| connect(GATEWAY).unwrap()).collect();
+    let mut clients: Vec<_> = (0..1_100).map(|_| connect(ENTRANCE).unwrap()).collect();
     let refused = || {
         let trouble = agent.status().trouble;
         trouble.iter().find(|one| one.reason.contains("memory")).map_or(0, |one| one.count)
@@ -90,11 +90,11 @@ fn connections_beyond_the_bound_are_refused_counted_and_said_once() {
     }
     let served = clients.iter_mut().filter_map(|client| client.read_exact(&mut [0]).ok()).count();
     assert_eq!(served, servers.len());
-    // And room is room again.
+    // The memory is free again for new connections.
     clients.clear();
     drop(servers);
     until_so("connections are let in again", seconds(10), || {
         let before = refused();
-        connect(GATEWAY).is_ok() && refused() == before
+        connect(ENTRANCE).is_ok() && refused() == before
     });
 }

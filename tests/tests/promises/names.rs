@@ -1,30 +1,26 @@
-//! Endpoints that are known by name: they are where DNS says, and move with it.
+//! Endpoints with host names: the agent follows DNS.
 
 use std::net::Ipv4Addr;
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, connect, converse, tally};
+use tcpshift_tests::client::{ENTRANCE, connect, converse, tally};
 use tcpshift_tests::dns::Dns;
-use tcpshift_tests::routes::{entry, ground, route, together};
+use tcpshift_tests::example::{base, entry, route};
+use tcpshift_tests::objects::{Object, ServiceEntry, WorkloadEntry, service_entry};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::share::assert_share;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 /// The example's service in the place of its Service, which has no endpoints with names.
-const SERVICE: &str = "\
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: tcp-echo}
-spec:
-  hosts: [tcp-echo.default.svc.cluster.local]
-  ports: [{number: 9000, name: tcp, protocol: TCP}]
-  resolution: DNS
-  workloadSelector: {labels: {app: tcp-echo}}
-";
+fn by_dns() -> Object<ServiceEntry> {
+    let service = service_entry("tcp-echo").port("tcp", 9000).resolution("DNS");
+    let service = service.set("spec.hosts[0]", "tcp-echo.default.svc.cluster.local");
+    service.set("spec.workloadSelector.labels.app", "tcp-echo")
+}
 
 /// The example's version, at a name.
-fn named(version: &str, port: u16) -> String {
+fn named(version: &str, port: u16) -> Object<WorkloadEntry> {
     entry(&format!("tcp-echo-{version}"), version, &format!("{version}.example.com"), port)
 }
 
@@ -37,18 +33,18 @@ fn endpoints_follow_dns_and_live_connections_do_not() {
     let _servers = [("127.0.0.1:9000", "one"), ("127.0.0.2:9100", "two"), ("127.0.0.3:9100", "three")]
         .map(|(address, name)| Server::named(address, name));
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&ground());
+    agent.apply(base());
     agent.cli(&["delete", "service", "tcp-echo"]).expect(0);
-    agent.apply(&together(&[SERVICE, &named("v1", 9000), &named("v2", 9100), &route(&[("v1", 70), ("v2", 30)])]));
+    agent.apply(by_dns() + named("v1", 9000) + named("v2", 9100) + route(&[("v1", 70), ("v2", 30)]));
     agent.await_endpoints("default/tcp-echo");
-    let before = tally(GATEWAY, 600);
+    let before = tally(ENTRANCE, 600);
     assert_eq!(before["one"] + before["two"], 600, "{before:?}");
     assert_share("v2", before["two"], 600, 0.3);
-    let held: Vec<_> = (0..20).map(|_| connect(GATEWAY).unwrap()).collect();
+    let held: Vec<_> = (0..20).map(|_| connect(ENTRANCE).unwrap()).collect();
     let first: Vec<String> = held.iter().map(|stream| converse(stream, "who").unwrap()).collect();
     dns.say("v2.example.com", Ipv4Addr::new(127, 0, 0, 3));
-    until_so("v2 has moved", seconds(5), || tally(GATEWAY, 50).contains_key("three"));
-    let after = tally(GATEWAY, 600);
+    until_so("v2 has moved", seconds(5), || tally(ENTRANCE, 50).contains_key("three"));
+    let after = tally(ENTRANCE, 600);
     assert_eq!(after["one"] + after["three"], 600, "{after:?}");
     assert_share("v2", after["three"], 600, 0.3);
     let second: Vec<String> = held.iter().map(|stream| converse(stream, "who").unwrap()).collect();

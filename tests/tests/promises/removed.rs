@@ -1,11 +1,11 @@
-//! What somebody removes under an agent that runs: it is made again, or said.
+//! Files and pins that are removed while the agent runs: the agent makes them again, or reports it.
 
 use std::fs;
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, ask};
+use tcpshift_tests::client::{ENTRANCE, ask};
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::process::{built, command};
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -13,7 +13,7 @@ use tcpshift_tests::world::World;
 fn served(world: &World) -> (Agent<'_>, Server) {
     let server = Server::named("127.0.0.1:9000", "one");
     let agent = Agent::start::<&str>(world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     (agent, server)
 }
 
@@ -27,7 +27,7 @@ fn commands_are_answered_again_after_the_admin_socket_was_removed() {
             fs::remove_file(file).unwrap();
         }
         until_so("the socket is there again", seconds(10), || socket.exists() && lock.exists());
-        agent.apply(&route(&[("v1", 1 + files.len() as u32)]));
+        agent.apply(route(&[("v1", 1 + files.len() as u32)]));
     }
     // It is this agent's alone, and goes with it.
     let mut second = Agent::launch(&world, "agent", command(built("tcpshift-agent")), &["--assign", "auto"]);
@@ -35,7 +35,7 @@ fn commands_are_answered_again_after_the_admin_socket_was_removed() {
     assert!(second.log().contains("another agent answers at"), "{}", second.log());
     let successor = agent.successor::<&str>("successor", command(built("tcpshift-agent")), &[]).answers();
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
     let mut agent = successor;
     agent.terminate();
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
@@ -51,11 +51,11 @@ fn what_was_applied_outlasts_a_state_directory_that_was_removed() {
     until_so("the directory is there again", seconds(10), || {
         agent.log().contains("somebody removed the state directory")
     });
-    agent.apply(&route(&[("v1", 2)]));
+    agent.apply(route(&[("v1", 2)]));
     let agent = agent.kill_and_restart();
     assert_eq!(agent.objects("virtualservices").len(), before.len());
-    assert_eq!(ask(GATEWAY).unwrap(), "one");
-    // In the place of the directory there is another one: nothing of it is touched.
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
+    // Another directory has the state directory's path: the agent does not touch it.
     let aside = world.path("aside");
     fs::rename(agent.state(), &aside).unwrap();
     fs::create_dir_all(agent.state().join("objects")).unwrap();

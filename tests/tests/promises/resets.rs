@@ -1,4 +1,4 @@
-//! Resets: whoever breaks a connection, the other side never takes what it has got for all there is.
+//! Resets: when one side breaks a connection, the other side sees a reset and never an orderly end.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -8,35 +8,38 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{scope, sleep};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{End, GATEWAY, connect, drain};
+use tcpshift_tests::client::{ENTRANCE, End, connect, drain};
+use tcpshift_tests::example::{base, route, to_unix_sockets};
 use tcpshift_tests::noise::Noise;
-use tcpshift_tests::routes::{ground, route, to_unix_sockets, together};
 use tcpshift_tests::server::{Server, reset};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
-/// A policy that asks for nothing.
-const USUAL: &str = "{connectionPool: {tcp: {connectTimeout: 10s}}}";
+/// A policy that asks for nothing but the usual.
+fn usual() -> Value {
+    json!({ "connectionPool": { "tcp": { "connectTimeout": "10s" } } })
+}
 
 /// An agent that carries everything to the endpoint at port 9000.
 fn served(world: &World) -> Agent<'_> {
     let agent = Agent::start(world, &["--datapath", "proxy"]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     agent
 }
 
 /// An agent that carries everything to a unix socket, for each connection of which the script runs.
-fn served_at_socket<'a>(world: &'a World, policy: &str, script: impl Fn(UnixStream) + Send + 'static) -> Agent<'a> {
+fn served_at_socket<'a>(world: &'a World, policy: &Value, script: impl Fn(UnixStream) + Send + 'static) -> Agent<'a> {
     let path = world.path("endpoint.sock");
     let listener = UnixListener::bind(&path).unwrap();
     std::thread::spawn(move || listener.incoming().flatten().for_each(script));
     let agent = Agent::start(world, &["--datapath", "proxy"]);
-    agent.apply(&together(&[&ground(), &to_unix_sockets(&[&path], policy)]));
+    agent.apply(base() + to_unix_sockets(&[&path], policy));
     agent
 }
 
-/// How a stream ended to whom reads from it and writes to it: the reset is told once, to either.
+/// How a stream ended. The kernel reports a reset once: to the write, or to the read.
 fn either(sent: io::Result<()>, read: End) -> End {
     if sent.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) { End::Reset } else { read }
 }
@@ -54,7 +57,7 @@ fn an_endpoint_that_resets_at_once_never_looks_like_one_that_answers_nothing() {
             scope.spawn(|| {
                 for number in 0..400 {
                     // The reset may come before the client has done anything.
-                    let sent = connect(GATEWAY).and_then(|stream| {
+                    let sent = connect(ENTRANCE).and_then(|stream| {
                         (&stream).write_all(b"line\n")?;
                         stream.shutdown(Shutdown::Write)?;
                         Ok(stream)
@@ -81,7 +84,7 @@ fn a_truncated_answer_of_any_length_ends_by_a_reset() {
     let _agent = served(&world);
     let mut lengths = Noise::new(4);
     for round in 0..60_u64 {
-        let stream = connect(GATEWAY).unwrap();
+        let stream = connect(ENTRANCE).unwrap();
         let length = lengths.below([10, 10_000, 3_000_000][round as usize % 3]) as u32;
         (&stream).write_all(&length.to_le_bytes()).unwrap();
         let end = scope(|scope| {
@@ -111,7 +114,7 @@ fn a_client_that_resets_in_the_middle_of_bulk_is_seen_to_reset() {
     let _agent = served(&world);
     let piece = Noise::new(2).take(64 << 10);
     for round in 0..16 {
-        let stream = connect(GATEWAY).unwrap();
+        let stream = connect(ENTRANCE).unwrap();
         for _ in 0..=round * 5 {
             (&stream).write_all(&piece).unwrap();
             (&stream).read_exact(&mut vec![0; piece.len()]).unwrap();
@@ -130,7 +133,7 @@ fn a_killed_agent_ends_no_connection_in_order() {
         sender.send(drain(&stream).1).map_err(io::Error::other)
     });
     let mut agent = served(&world);
-    let mut stream = connect(GATEWAY).unwrap();
+    let mut stream = connect(ENTRANCE).unwrap();
     stream.read_exact(&mut [0; 20]).unwrap();
     agent.process().kill();
     assert_eq!(drain(&stream).1, End::Reset, "seen by the client");
@@ -140,7 +143,7 @@ fn a_killed_agent_ends_no_connection_in_order() {
 #[test]
 fn a_unix_endpoint_that_leaves_bytes_unread_resets_its_client() {
     let world = World::new();
-    let _agent = served_at_socket(&world, USUAL, |mut stream| {
+    let _agent = served_at_socket(&world, &usual(), |mut stream| {
         let mut order = [0];
         let read = stream.read_exact(&mut order).and_then(|()| stream.write_all(b"a part"));
         if order == *b"o" && read.is_ok() {
@@ -148,13 +151,13 @@ fn a_unix_endpoint_that_leaves_bytes_unread_resets_its_client() {
         }
     });
     for round in 0..50 {
-        let stream = connect(GATEWAY).unwrap();
+        let stream = connect(ENTRANCE).unwrap();
         (&stream).write_all(b"r and more that nobody reads").unwrap();
         if round % 2 == 0 {
             stream.shutdown(Shutdown::Write).ok();
         }
         assert_eq!(drain(&stream).1, End::Reset, "round {round}");
-        let stream = connect(GATEWAY).unwrap();
+        let stream = connect(ENTRANCE).unwrap();
         (&stream).write_all(b"o, which is all").unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(drain(&stream).1, End::Closed, "round {round}");
@@ -162,7 +165,7 @@ fn a_unix_endpoint_that_leaves_bytes_unread_resets_its_client() {
 }
 
 /// An agent whose only endpoint stops reading, says so, says nothing more, and keeps its connections.
-fn deaf_and_silent<'a>(world: &'a World, policy: &str) -> (Agent<'a>, Receiver<()>) {
+fn deaf_and_silent<'a>(world: &'a World, policy: &Value) -> (Agent<'a>, Receiver<()>) {
     let (sender, deaf) = channel();
     let held = Mutex::new(Vec::new());
     let agent = served_at_socket(world, policy, move |stream| {
@@ -176,9 +179,9 @@ fn deaf_and_silent<'a>(world: &'a World, policy: &str) -> (Agent<'a>, Receiver<(
 #[test]
 fn a_unix_endpoint_that_stopped_reading_and_is_silent_keeps_no_client_that_resets() {
     let world = World::new();
-    let (agent, deaf) = deaf_and_silent(&world, USUAL);
+    let (agent, deaf) = deaf_and_silent(&world, &usual());
     let active = || agent.destination("default/tcp-echo", "v1").active;
-    let streams: Vec<_> = (0..5).map(|_| connect(GATEWAY).unwrap()).collect();
+    let streams: Vec<_> = (0..5).map(|_| connect(ENTRANCE).unwrap()).collect();
     for _ in &streams {
         deaf.recv_timeout(seconds(10)).unwrap();
     }
@@ -194,8 +197,8 @@ fn a_unix_endpoint_that_stopped_reading_and_is_silent_keeps_no_client_that_reset
 #[test]
 fn a_unix_endpoint_that_stopped_reading_and_is_silent_is_there_no_longer_than_it_may_be_idle() {
     let world = World::new();
-    let (agent, deaf) = deaf_and_silent(&world, "{connectionPool: {tcp: {idleTimeout: 1s}}}");
-    let stream = connect(GATEWAY).unwrap();
+    let (agent, deaf) = deaf_and_silent(&world, &json!({ "connectionPool": { "tcp": { "idleTimeout": "1s" } } }));
+    let stream = connect(ENTRANCE).unwrap();
     deaf.recv_timeout(seconds(10)).unwrap();
     (&stream).write_all(b"to nobody").unwrap();
     assert_eq!(drain(&stream).1, End::Reset, "what was sent is lost");
@@ -207,13 +210,13 @@ fn the_answer_of_a_unix_endpoint_that_stopped_reading_arrives_whole() {
     const LENGTH: usize = 3_000_000;
     let world = World::new();
     let (sender, deaf) = channel();
-    let _agent = served_at_socket(&world, USUAL, move |mut stream| {
+    let _agent = served_at_socket(&world, &usual(), move |mut stream| {
         stream.shutdown(Shutdown::Read).unwrap();
         sender.send(()).unwrap();
         sleep(Duration::from_millis(100));
         stream.write_all(&Noise::new(6).take(LENGTH)).unwrap();
     });
-    let mut stream = connect(GATEWAY).unwrap();
+    let mut stream = connect(ENTRANCE).unwrap();
     deaf.recv_timeout(seconds(10)).unwrap();
     stream.write_all(b"to nobody").unwrap();
     sleep(Duration::from_millis(300));

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, answers, ask_from, tally};
+use tcpshift_tests::client::{ENTRANCE, answers, ask_from, tally};
+use tcpshift_tests::example::{base, entry, route, route_of, rule};
 use tcpshift_tests::noise::Noise;
-use tcpshift_tests::routes::{annotated, entry, ground, route, rules, together};
+use tcpshift_tests::objects::{Objects, destination_rule};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::share::assert_share;
 use tcpshift_tests::world::World;
@@ -20,18 +21,18 @@ fn scaling_v2_from_1_to_10_keeps_its_share() {
     let world = World::new();
     let _versions = versions();
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 80), ("v2", 20)])]));
-    let before = tally(GATEWAY, 1_500);
+    agent.apply(base() + route(&[("v1", 80), ("v2", 20)]));
+    let before = tally(ENTRANCE, 1_500);
     assert_share("v2 with 1 endpoint", before["two"], 1_500, 0.2);
 
-    let (mut more, mut entries) = (Vec::new(), Vec::new());
+    let (mut more, mut entries) = (Vec::new(), Objects::default());
     for port in 9101..9110 {
         more.push(Server::named(&format!("127.0.0.1:{port}"), "two"));
-        entries.push(entry(&format!("v2-{port}"), "v2", "127.0.0.1", port));
+        entries = entries + entry(&format!("v2-{port}"), "v2", "127.0.0.1", port);
     }
-    agent.apply(&together(&entries.iter().map(String::as_str).collect::<Vec<_>>()));
+    agent.apply(entries);
     assert_eq!(agent.destination("default/tcp-echo", "v2").endpoints, 10);
-    let after = tally(GATEWAY, 1_500);
+    let after = tally(ENTRANCE, 1_500);
     assert_share("v2 with 10 endpoints", after["two"], 1_500, 0.2);
     assert_eq!(after["one"] + after["two"], 1_500);
     for server in &more {
@@ -44,10 +45,10 @@ fn every_share_is_met() {
     let world = World::new();
     let _versions = versions();
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&ground());
+    agent.apply(base());
     for (v1, v2) in [(99, 1), (70, 30), (50, 50), (1, 3), (5, 95)] {
-        agent.apply(&route(&[("v1", v1), ("v2", v2)]));
-        let tally = tally(GATEWAY, 800);
+        agent.apply(route(&[("v1", v1), ("v2", v2)]));
+        let tally = tally(ENTRANCE, 800);
         let two = tally.get("two").copied().unwrap_or_default();
         assert_eq!(tally["one"] + two, 800, "{tally:?}");
         assert_share(&format!("{v1} to {v2}"), two, 800, f64::from(v2) / f64::from(v1 + v2));
@@ -63,10 +64,10 @@ fn weights_0_and_100_are_exact() {
     let world = World::new();
     let _versions = versions();
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 0), ("v2", 100)])]));
-    assert_eq!(tally(GATEWAY, 1_000), BTreeMap::from([("two".to_owned(), 1_000)]));
-    agent.apply(&route(&[("v1", 100), ("v2", 0)]));
-    assert_eq!(tally(GATEWAY, 1_000), BTreeMap::from([("one".to_owned(), 1_000)]));
+    agent.apply(base() + route(&[("v1", 0), ("v2", 100)]));
+    assert_eq!(tally(ENTRANCE, 1_000), BTreeMap::from([("two".to_owned(), 1_000)]));
+    agent.apply(route(&[("v1", 100), ("v2", 0)]));
+    assert_eq!(tally(ENTRANCE, 1_000), BTreeMap::from([("one".to_owned(), 1_000)]));
 }
 
 #[test]
@@ -74,8 +75,8 @@ fn a_single_destination_gets_all_even_with_weight_0() {
     let world = World::new();
     let _versions = versions();
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v2", 0)])]));
-    assert_eq!(answers(GATEWAY, 20), ["two"; 20]);
+    agent.apply(base() + route(&[("v2", 0)]));
+    assert_eq!(answers(ENTRANCE, 20), ["two"; 20]);
 }
 
 /// Clients of many addresses, the same ones each time.
@@ -87,7 +88,7 @@ fn clients(count: usize) -> Vec<IpAddr> {
 }
 
 fn who(clients: &[IpAddr]) -> Vec<String> {
-    clients.iter().map(|client| ask_from(*client, GATEWAY).unwrap()).collect()
+    clients.iter().map(|client| ask_from(*client, ENTRANCE).unwrap()).collect()
 }
 
 #[test]
@@ -95,13 +96,13 @@ fn by_source_clients_stay_and_growth_moves_nobody_back() {
     let world = World::new();
     let _versions = versions();
     let agent = Agent::start::<&str>(&world, &[]);
-    let sticky = |v2| annotated(&[("steer-by", "source")], &[("v1", 100 - v2), ("v2", v2)]);
-    agent.apply(&together(&[&ground(), &sticky(20)]));
+    let sticky = |v2| route(&[("v1", 100 - v2), ("v2", v2)]).annotation("tcpshift.io/steer-by", "source");
+    agent.apply(base() + sticky(20));
     let clients = clients(300);
     let mut before = who(&clients);
     assert_eq!(before, who(&clients), "a client changed its version though nothing changed");
     for v2 in [30, 50, 51, 90] {
-        agent.apply(&sticky(v2));
+        agent.apply(sticky(v2));
         let after = who(&clients);
         let back = before.iter().zip(&after).filter(|(before, after)| *before == "two" && *after == "one").count();
         assert_eq!(back, 0, "growing v2 to {v2} moved clients back");
@@ -122,12 +123,12 @@ fn by_prefix_neighbours_share_a_version() {
     let world = World::new();
     let _versions = versions();
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&together(&[&ground(), &annotated(&[("steer-by", "source/24,64")], &[("v1", 50), ("v2", 50)])]));
+    agent.apply(base() + route(&[("v1", 50), ("v2", 50)]).annotation("tcpshift.io/steer-by", "source/24,64"));
     let mut seen = BTreeMap::new();
     for net in 1..=40 {
         let who: Vec<String> = [1, 77, 200]
             .iter()
-            .map(|host| ask_from(Ipv4Addr::new(127, 9, net, *host).into(), GATEWAY).unwrap())
+            .map(|host| ask_from(Ipv4Addr::new(127, 9, net, *host).into(), ENTRANCE).unwrap())
             .collect();
         assert!(who.iter().all(|one| *one == who[0]), "127.9.{net}.0/24: {who:?}");
         *seen.entry(who[0].clone()).or_insert(0) += 1;
@@ -140,33 +141,22 @@ fn endpoint_weights_and_policies_act_inside_a_destination() {
     let world = World::new();
     let servers: Vec<Server> = (1..=3).map(|n| Server::named(&format!("127.0.0.{n}:9100"), &format!("e{n}"))).collect();
     let agent = Agent::start::<&str>(&world, &[]);
-    let entries: Vec<String> = (1..=3)
-        .map(|n| {
-            let text = entry(&format!("e{n}"), "v3", &format!("127.0.0.{n}"), 9100);
-            if n == 3 { text + "  weight: 2\n" } else { text }
-        })
-        .collect();
-    let rule = |policy: &str| {
-        format!(
-            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: tcp-echo-destination}}\nspec:\n  \
-             host: tcp-echo\n  trafficPolicy: {{loadBalancer: {{simple: {policy}}}}}\n  \
-             subsets: [{{name: v3, labels: {{version: v3}}}}]\n"
-        )
-    };
-    let entries = together(&entries.iter().map(String::as_str).collect::<Vec<_>>());
-    agent.apply(&ground());
-    agent.apply(&together(&[&entries, &rule("RANDOM"), &route(&[("v3", 1)])]));
-    let tally_random = tally(GATEWAY, 800);
+    let entries: Objects = (1..=3).map(|n| entry(&format!("e{n}"), "v3", &format!("127.0.0.{n}"), 9100)).collect();
+    let balanced = |policy| destination_rule("tcp-echo-destination", "tcp-echo").subset("v3").balanced(policy);
+    agent.apply(base());
+    let weighted = entries.clone().set("WorkloadEntry/e3", "spec.weight", 2);
+    agent.apply(weighted + balanced("RANDOM") + route(&[("v3", 1)]));
+    let tally_random = tally(ENTRANCE, 800);
     assert_share("RANDOM, weight 2 of 4", tally_random["e3"], 800, 0.5);
 
-    agent.apply(&rule("ROUND_ROBIN"));
-    let tally_turns = tally(GATEWAY, 400);
+    agent.apply(balanced("ROUND_ROBIN"));
+    let tally_turns = tally(ENTRANCE, 400);
     assert_eq!((tally_turns["e1"], tally_turns["e2"], tally_turns["e3"]), (100, 100, 200), "{tally_turns:?}");
 
     // One endpoint holds many connections, so new ones go elsewhere nearly always.
-    agent.apply(&together(&[&rule("LEAST_REQUEST"), &entries.replace("  weight: 2\n", "")]));
+    agent.apply(balanced("LEAST_REQUEST") + entries);
     assert!(servers.iter().all(|server| server.accepted() > 0));
-    let tally_least = tally(GATEWAY, 300);
+    let tally_least = tally(ENTRANCE, 300);
     assert_eq!(tally_least.len(), 3, "{tally_least:?}");
 }
 
@@ -175,11 +165,11 @@ fn several_rules_split_each_for_itself() {
     let world = World::new();
     let _versions = versions();
     let agent = Agent::start::<&str>(&world, &[]);
-    let sticky = "  - match: [{port: 31400, sourceSubnet: 127.1.0.0/16}]\n    route:\n    - destination: {host: tcp-echo, subset: v2, port: {number: 9000}}\n";
-    let rest = "  - route:\n    - destination: {host: tcp-echo, subset: v1, port: {number: 9000}}\n      weight: 60\n    - destination: {host: tcp-echo, subset: v2, port: {number: 9000}}\n      weight: 40\n";
-    agent.apply(&together(&[&ground(), &rules(&[], &[sticky, rest])]));
-    let tally = tally(GATEWAY, 500);
+    let sticky = rule(&[("v2", 1)]).when("port", 31_400).when("sourceSubnet", "127.1.0.0/16");
+    let rest = rule(&[("v1", 60), ("v2", 40)]);
+    agent.apply(base() + route_of([sticky, rest]));
+    let tally = tally(ENTRANCE, 500);
     assert_share("the second rule", tally["two"], 500, 0.4);
-    assert_eq!(ask_from(Ipv4Addr::new(127, 1, 2, 3).into(), GATEWAY).unwrap(), "two");
+    assert_eq!(ask_from(Ipv4Addr::new(127, 1, 2, 3).into(), ENTRANCE).unwrap(), "two");
     assert_eq!(agent.destination("default/tcp-echo#1", "v2").weight, 40);
 }

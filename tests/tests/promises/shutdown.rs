@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{End, GATEWAY, connect, converse, drain, refused};
-use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::client::{ENTRANCE, End, connect, converse, drain, refused};
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -12,7 +12,7 @@ use tcpshift_tests::world::World;
 fn served<'a>(world: &'a World, arguments: &[&str]) -> (Agent<'a>, Server) {
     let server = Server::named("127.0.0.1:9000", "one");
     let agent = Agent::start(world, arguments);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     (agent, server)
 }
 
@@ -20,10 +20,10 @@ fn served<'a>(world: &'a World, arguments: &[&str]) -> (Agent<'a>, Server) {
 fn sigterm_lets_connections_end() {
     let world = World::new();
     let (mut agent, _server) = served(&world, &[]);
-    let held = connect(GATEWAY).unwrap();
+    let held = connect(ENTRANCE).unwrap();
     assert_eq!(converse(&held, "before").unwrap(), "one");
     agent.terminate();
-    until_so("the port refuses", seconds(5), || refused(GATEWAY));
+    until_so("the port refuses", seconds(5), || refused(ENTRANCE));
     assert_eq!(converse(&held, "while it drains").unwrap(), "one");
     assert!(agent.status().draining);
     drop(held);
@@ -36,7 +36,7 @@ fn sigterm_lets_connections_end() {
 fn the_drain_timeout_closes_the_rest() {
     let world = World::new();
     let (mut agent, _server) = served(&world, &["--drain-timeout", "1s"]);
-    let held = connect(GATEWAY).unwrap();
+    let held = connect(ENTRANCE).unwrap();
     assert_eq!(converse(&held, "before").unwrap(), "one");
     let begin = Instant::now();
     agent.terminate();

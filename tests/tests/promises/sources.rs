@@ -2,8 +2,8 @@
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{connect, converse};
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::process::{built, command};
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
@@ -17,8 +17,8 @@ fn each_source_address_has_ports_of_its_own() {
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("40001 {}", 40_000 + PORTS)).unwrap();
     let _server = Server::named("127.0.0.1:9000", "one");
     let agent = Agent::start(&world, &["--source-address", "127.0.0.21", "--source-address", "127.0.0.22"]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 100)])]));
-    // More than one address has ports for. The clients connect to several for the same reason.
+    agent.apply(base() + route(&[("v1", 100)]));
+    // More connections than one address has ports for. Clients connect to several addresses for the same reason.
     let clients: Vec<_> =
         (0..PORTS * 3 / 2).map(|at| connect(&format!("127.0.0.{}:31400", 1 + at % 4)).unwrap()).collect();
     for client in &clients {

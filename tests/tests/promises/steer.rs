@@ -18,6 +18,6 @@ mod survival;
 mod walk;
 
 use tcpshift_tests::steer::{
-    ENTRANCE, ENTRANCE6, GATEWAY, MAPPED, MESH, ONE, SERVICE, SERVICE6, TWO, annotated, assert_split, await_counted,
-    await_datapath, datapath, direct, ground, inside, ip, options, route, start, version, versions,
+    ENTRANCE, ENTRANCE6, GATEWAY_ROUTE, MAPPED, MESH_ROUTE, ONE, SERVICE, SERVICE6, TWO, assert_split, await_counted,
+    await_datapath, base, datapath, direct, inside, ip, options, route, start, version, versions,
 };

@@ -3,15 +3,15 @@
 use std::process::Command;
 
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, answers, ask, refused, tally};
+use tcpshift_tests::client::{ENTRANCE, answers, ask, refused, tally};
 use tcpshift_tests::echo::both_versions;
+use tcpshift_tests::example::{example_file, example_text, route, together};
 use tcpshift_tests::process::run;
-use tcpshift_tests::routes::{annotated, example, example_text, together};
 use tcpshift_tests::share::share;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
-const GATEWAY6: &str = "[::1]:31400";
+const ENTRANCE6: &str = "[::1]:31400";
 
 /// The example's files, in the order in which they are applied.
 const FILES: [&str; 4] = ["services.yaml", "workload-entries.yaml", "all-v1.yaml", "20-v2.yaml"];
@@ -19,7 +19,7 @@ const FILES: [&str; 4] = ["services.yaml", "workload-entries.yaml", "all-v1.yaml
 fn served(world: &World) -> Agent<'_> {
     let agent = Agent::start::<&str>(world, &[]);
     for file in &FILES[..3] {
-        agent.apply_file(&example(file));
+        agent.apply_file(&example_file(file));
     }
     agent
 }
@@ -29,16 +29,16 @@ fn the_whole_task_by_hand() {
     let world = World::new();
     let _versions = both_versions(&world);
     let agent = Agent::start::<&str>(&world, &[]);
-    assert!(refused(GATEWAY), "nothing is applied, and the port is open");
+    assert!(refused(ENTRANCE), "nothing is applied, and the port is open");
     for file in &FILES[..3] {
-        agent.apply_file(&example(file));
+        agent.apply_file(&example_file(file));
     }
-    for gateway in [GATEWAY, GATEWAY6] {
+    for gateway in [ENTRANCE, ENTRANCE6] {
         assert_eq!(answers(gateway, 10), ["one"; 10]);
     }
 
-    agent.apply_file(&example("20-v2.yaml"));
-    for gateway in [GATEWAY, GATEWAY6] {
+    agent.apply_file(&example_file("20-v2.yaml"));
+    for gateway in [ENTRANCE, ENTRANCE6] {
         let tally = tally(gateway, 5_000);
         assert_eq!(tally.values().sum::<usize>(), tally["one"] + tally["two"], "some were not answered: {tally:?}");
         let two = share(tally["two"], 5_000);
@@ -52,11 +52,11 @@ fn the_whole_task_by_hand() {
 
     // The last file names an object that the third names too.
     for file in &FILES[..3] {
-        let path = example(file);
+        let path = example_file(file);
         agent.cli(&["delete", "-f", path.to_str().unwrap()]).expect(0);
     }
-    assert!(refused(GATEWAY) && refused(GATEWAY6), "all is deleted, and the port is open");
-    let path = example("20-v2.yaml");
+    assert!(refused(ENTRANCE) && refused(ENTRANCE6), "all is deleted, and the port is open");
+    let path = example_file("20-v2.yaml");
     agent.cli(&["delete", "-f", path.to_str().unwrap()]).expect(1).complains("tcp-echo");
     agent.cli(&["delete", "--ignore-not-found", "-f", path.to_str().unwrap()]).expect(0);
 }
@@ -68,12 +68,12 @@ fn a_folder_is_applied_as_one() {
     let agent = Agent::start::<&str>(&world, &[]);
     let folder = world.folder("routes");
     for file in &FILES[..3] {
-        std::fs::copy(example(file), folder.join(file)).unwrap();
+        std::fs::copy(example_file(file), folder.join(file)).unwrap();
     }
     agent.cli(&["apply", "-f", folder.to_str().unwrap()]).expect(0);
-    assert_eq!(answers(GATEWAY, 10), ["one"; 10]);
+    assert_eq!(answers(ENTRANCE, 10), ["one"; 10]);
     agent.cli(&["delete", "-f", folder.to_str().unwrap()]).expect(0);
-    assert!(refused(GATEWAY));
+    assert!(refused(ENTRANCE));
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn by_sequence_any_ten_in_a_row_are_exactly_eight_and_two() {
     let world = World::new();
     let _versions = both_versions(&world);
     let agent = served(&world);
-    agent.apply(&annotated(&[("steer-by", "sequence")], &[("v1", 80), ("v2", 20)]));
-    let answers = answers(GATEWAY, 200);
+    agent.apply(route(&[("v1", 80), ("v2", 20)]).annotation("tcpshift.io/steer-by", "sequence"));
+    let answers = answers(ENTRANCE, 200);
     for (first, ten) in answers.windows(10).enumerate() {
         assert_eq!(ten.iter().filter(|who| *who == "two").count(), 2, "connections {first} and on: {ten:?}");
     }
@@ -97,13 +97,13 @@ fn the_documents_of_all_years_are_taken() {
     for version in ["v1alpha3", "v1beta1", "v1"] {
         let text = today.replace("networking.istio.io/v1", &format!("networking.istio.io/{version}"));
         agent.apply(&text);
-        assert_eq!(answers(GATEWAY, 3), ["one"; 3], "{version}");
+        assert_eq!(answers(ENTRANCE, 3), ["one"; 3], "{version}");
         let shift =
             example_text("20-v2.yaml").replace("networking.istio.io/v1", &format!("networking.istio.io/{version}"));
         agent.apply(&shift);
         assert_eq!(agent.destination("default/tcp-echo", "v2").slots, 2_000, "{version}");
-        agent.cli_with(&["delete", "-f", "-"], text.as_bytes()).expect(0);
-        assert!(refused(GATEWAY), "{version}");
+        agent.cli_with(&["delete", "-f", "-"], &text).expect(0);
+        assert!(refused(ENTRANCE), "{version}");
     }
 }
 
@@ -111,12 +111,12 @@ fn the_documents_of_all_years_are_taken() {
 fn deployments_are_noted_and_passed_over() {
     let world = World::new();
     let agent = Agent::start::<&str>(&world, &[]);
-    let output = agent.apply_file(&example("services.yaml"));
+    let output = agent.apply_file(&example_file("services.yaml"));
     let all = format!("{}{}", output.stdout, output.stderr);
     assert!(all.contains("2 objects passed over") && all.contains("2 deployment.apps"), "not noted: {all}");
     assert_eq!(agent.objects("svc").len(), 1);
     assert_eq!(agent.status().objects, 1);
-    let path = example("services.yaml");
+    let path = example_file("services.yaml");
     agent.cli(&["delete", "-f", path.to_str().unwrap()]).expect(0);
 }
 
@@ -140,8 +140,8 @@ fn the_second_port_of_the_service_is_served_too() {
     let world = World::new();
     let _versions = both_versions(&world);
     let agent = served(&world);
-    agent.apply(&annotated(&[], &[("v2", 100)]).replace("9000", "9001"));
+    agent.apply(route(&[("v2", 100)]).set("spec.tcp[0].route[0].destination.port.number", 9001));
     let destination = agent.destination("default/tcp-echo", "v2");
     assert!(destination.name.contains(":9001/"), "{destination:?}");
-    assert_eq!(ask(GATEWAY).unwrap(), "two");
+    assert_eq!(ask(ENTRANCE).unwrap(), "two");
 }

@@ -1,5 +1,4 @@
-//! Whom the agent and its commands believe: nothing that another user of the host puts in their way is obeyed, followed
-//! or printed as it is.
+//! Trust: files, links, sockets and names of other users of the host are not obeyed, followed or printed unescaped.
 
 mod admin;
 mod files;

@@ -1,14 +1,15 @@
-//! Endpoints that are unix sockets: what a full backlog costs, and whom.
+//! Endpoints that are unix sockets with a full backlog.
 
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, ask, connect, converse};
-use tcpshift_tests::routes::{ground, to_unix_sockets, together};
+use tcpshift_tests::client::{ENTRANCE, ask, connect, converse};
+use tcpshift_tests::example::{base, to_unix_sockets};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -47,9 +48,14 @@ fn one(mut stream: &UnixStream, name: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn served<'a>(world: &'a World, paths: &[&Path], policy: &str) -> Agent<'a> {
+/// A policy for the time that a connection to an endpoint may take.
+fn timeout(time: &str) -> Value {
+    json!({ "connectionPool": { "tcp": { "connectTimeout": time } } })
+}
+
+fn served<'a>(world: &'a World, paths: &[&Path], policy: &Value) -> Agent<'a> {
     let agent = Agent::start(world, &["--datapath", "proxy"]);
-    agent.apply(&together(&[&ground(), &to_unix_sockets(paths, policy)]));
+    agent.apply(base() + to_unix_sockets(paths, policy));
     agent
 }
 
@@ -58,10 +64,10 @@ fn clients_of_a_full_backlog_cost_no_processor_and_are_served_once_it_has_room()
     let world = World::new();
     let path = world.path("frozen.sock");
     let (listener, filling) = frozen(&path);
-    let mut agent = served(&world, &[&path], "{connectionPool: {tcp: {connectTimeout: 60s}}}");
-    let streams: Vec<_> = (0..500).map(|_| connect(GATEWAY).unwrap()).collect();
+    let mut agent = served(&world, &[&path], &timeout("60s"));
+    let streams: Vec<_> = (0..500).map(|_| connect(ENTRANCE).unwrap()).collect();
     until_so("all wait", seconds(20), || agent.destination("default/tcp-echo", "v1").active == 500);
-    // A second is enough to tell two probes each 50 ms from 500 tasks each of which tries again.
+    // A second tells two probes every 50 ms apart from 500 tasks that each retry.
     let (before, begun) = (agent.process().processor_time(), Instant::now());
     std::thread::sleep(seconds(1));
     let share = agent.process().processor_time().saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64();
@@ -78,8 +84,8 @@ fn a_full_backlog_fails_within_the_connect_timeout_and_is_counted() {
     let world = World::new();
     let path = world.path("frozen.sock");
     let _frozen = frozen(&path);
-    let agent = served(&world, &[&path], "{connectionPool: {tcp: {connectTimeout: 200ms}}}");
-    assert!(ask(GATEWAY).is_err());
+    let agent = served(&world, &[&path], &timeout("200ms"));
+    assert!(ask(ENTRANCE).is_err());
     let failures = agent.destination("default/tcp-echo", "v1").failures;
     assert!(failures.iter().any(|one| one.reason == "connect timed out" && one.count == 1), "{failures:?}");
 }
@@ -90,8 +96,8 @@ fn another_endpoint_is_tried_where_a_backlog_stays_full() {
     let (full, open) = (world.path("frozen.sock"), world.path("open.sock"));
     let _frozen = frozen(&full);
     answer(UnixListener::bind(&open).unwrap(), "open");
-    let _agent = served(&world, &[&full, &open], "{connectionPool: {tcp: {connectTimeout: 1s}}}");
+    let _agent = served(&world, &[&full, &open], &timeout("1s"));
     for _ in 0..4 {
-        assert_eq!(ask(GATEWAY).unwrap(), "open");
+        assert_eq!(ask(ENTRANCE).unwrap(), "open");
     }
 }

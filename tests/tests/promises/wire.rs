@@ -8,15 +8,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tcpshift_tests::admin::{connect, documents, send};
 use tcpshift_tests::agent::Agent;
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::noise::Noise;
 use tcpshift_tests::process::run;
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
 fn served(world: &World) -> Agent<'_> {
     let agent = Agent::start::<&str>(world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 80), ("v2", 20)])]));
+    agent.apply(base() + route(&[("v1", 80), ("v2", 20)]));
     agent
 }
 
@@ -47,7 +47,7 @@ fn a_watch_begins_with_what_is_there_and_follows() {
     let first = event(&mut events);
     assert_eq!((first["type"].as_str(), first["name"].as_str()), (Some("ADDED"), Some("tcp-echo")), "{first}");
     assert_eq!(first["origin"], "applied");
-    agent.post(&route(&[("v1", 70), ("v2", 30)]));
+    agent.post(route(&[("v1", 70), ("v2", 30)]));
     let second = event(&mut events);
     assert_eq!(second["type"], "MODIFIED", "{second}");
     assert_eq!(second["object"]["spec"]["tcp"][0]["route"][1]["weight"], 30);
@@ -81,8 +81,7 @@ fn a_resource_version_is_a_precondition() {
     assert_eq!(agent.objects("vs").len(), 1);
 
     // And an edited file that carries the version it was read at.
-    let stale = route(&[("v1", 1)])
-        .replace("  name: tcp-echo\n", &format!("  name: tcp-echo\n  resourceVersion: \"{version}\"\n"));
+    let stale = route(&[("v1", 1)]).set("metadata.resourceVersion", version);
     let answer = agent.request("POST", "/v1/apply", Some(&documents(&stale)));
     assert_eq!(answer.status, 409, "{}", answer.body);
 }
@@ -116,11 +115,11 @@ fn requests_that_make_no_sense_get_an_answer_that_does() {
 }
 
 #[test]
-fn an_invalid_apply_says_every_problem_with_its_place() {
+fn an_invalid_apply_says_every_problem_with_its_field() {
     let world = World::new();
     let agent = served(&world);
-    let text =
-        route(&[("v1", 80), ("v2", 20)]).replace("weight: 80", "weight: -80").replace("port: 31400", "port: 70000");
+    let text = route(&[("v1", 80), ("v2", 20)]).set("spec.tcp[0].route[0].weight", -80);
+    let text = text.set("spec.tcp[0].match[0].port", 70_000);
     let answer = agent.request("POST", "/v1/apply", Some(&documents(&text)));
     assert_eq!((answer.status, answer.body["reason"].as_str()), (422, Some("Invalid")));
     let problems = answer.body["problems"].as_array().unwrap();
@@ -153,7 +152,7 @@ fn rubbish_half_requests_and_silence_harm_nobody() {
         }
     }
     agent.status();
-    agent.post(&route(&[("v1", 60), ("v2", 40)]));
+    agent.post(route(&[("v1", 60), ("v2", 40)]));
     assert!(agent.most_megabytes() < 150, "{} MB", agent.most_megabytes());
     drop(held);
 }
@@ -213,6 +212,6 @@ fn a_client_that_leaves_is_forgotten() {
         event(&mut events);
     }
     std::thread::sleep(Duration::from_millis(50));
-    agent.post(&route(&[("v1", 60), ("v2", 40)]));
+    agent.post(route(&[("v1", 60), ("v2", 40)]));
     tcpshift_tests::until::until_so("descriptors are given back", seconds(5), || descriptors() <= before + 2);
 }

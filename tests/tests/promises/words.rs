@@ -1,15 +1,15 @@
 //! The command line: kubectl's words, columns and short names, exit codes, and JSON everywhere.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tcpshift_tests::agent::{Agent, cli, socket_word};
-use tcpshift_tests::client::{GATEWAY, answers};
-use tcpshift_tests::routes::{annotated, example, ground, route, together};
+use tcpshift_tests::client::{ENTRANCE, answers};
+use tcpshift_tests::example::{base, example_file, route};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::world::World;
 
 fn served(world: &World) -> Agent<'_> {
     let agent = Agent::start::<&str>(world, &[]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 80), ("v2", 20)])]));
+    agent.apply(base() + route(&[("v1", 80), ("v2", 20)]));
     agent
 }
 
@@ -17,12 +17,12 @@ fn served(world: &World) -> Agent<'_> {
 fn apply_says_what_it_did_as_kubectl_does() {
     let world = World::new();
     let agent = Agent::start::<&str>(&world, &[]);
-    agent.apply(&ground());
+    agent.apply(base());
     let name = "virtualservice.networking.istio.io/tcp-echo";
     let lines = |output: tcpshift_tests::process::Output| output.stdout.trim().to_owned();
-    assert_eq!(lines(agent.apply(&route(&[("v1", 1)]))), format!("{name} created"));
-    assert_eq!(lines(agent.apply(&route(&[("v2", 1)]))), format!("{name} configured"));
-    assert_eq!(lines(agent.apply(&route(&[("v2", 1)]))), format!("{name} unchanged"));
+    assert_eq!(lines(agent.apply(route(&[("v1", 1)]))), format!("{name} created"));
+    assert_eq!(lines(agent.apply(route(&[("v2", 1)]))), format!("{name} configured"));
+    assert_eq!(lines(agent.apply(route(&[("v2", 1)]))), format!("{name} unchanged"));
     let deleted = lines(agent.cli(&["delete", "virtualservice", "tcp-echo"]).expect(0));
     assert!(deleted.starts_with("virtualservice.networking.istio.io") && deleted.ends_with(" deleted"), "{deleted}");
     agent.cli(&["delete", "virtualservice", "tcp-echo"]).expect(1).complains("tcp-echo");
@@ -59,8 +59,8 @@ fn get_knows_every_name_of_a_kind() {
 fn get_keeps_namespaces_apart() {
     let world = World::new();
     let agent = served(&world);
-    let other = route(&[("v1", 1)]).replace("  name: tcp-echo\n", "  name: elsewhere\n  namespace: prod\n");
-    agent.apply(&other);
+    let other = route(&[("v1", 1)]).named("elsewhere").namespace("prod");
+    agent.apply(other);
     let names = |words: &[&str]| agent.cli(words).expect(0).stdout;
     assert!(!names(&["get", "vs"]).contains("elsewhere"));
     assert!(names(&["get", "vs", "-n", "prod"]).contains("elsewhere"));
@@ -78,7 +78,7 @@ fn get_keeps_namespaces_apart() {
 fn what_get_prints_can_be_applied_again() {
     let world = World::new();
     let agent = served(&world);
-    agent.apply(&annotated(&[("steer-by", "source/24,64")], &[("v1", 80), ("v2", 20)]));
+    agent.apply(route(&[("v1", 80), ("v2", 20)]).annotation("tcpshift.io/steer-by", "source/24,64"));
     let shown = agent.cli(&["get", "vs", "tcp-echo", "-o", "yaml"]).expect(0).stdout;
     for part in ["resourceVersion", "creationTimestamp", "weight: 80", "weight: 20", "source/24,64"] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
@@ -97,11 +97,9 @@ fn what_get_prints_can_be_applied_again() {
 fn the_leavings_of_kubectl_are_accepted() {
     let world = World::new();
     let agent = Agent::start::<&str>(&world, &[]);
-    let text = route(&[("v1", 1)]).replace(
-        "  name: tcp-echo\n",
-        "  name: tcp-echo\n  uid: 0000-1111\n  generation: 3\n  creationTimestamp: \"2024-05-06T07:08:09Z\"\n  managedFields: [{manager: kubectl}]\n",
-    ) + "status: {conditions: []}\n";
-    agent.apply(&together(&[&ground(), &text]));
+    let route = route(&[("v1", 1)]).created("2024-05-06T07:08:09Z").set("metadata.uid", "0000-1111");
+    let route = route.set("metadata.generation", 3).set("metadata.managedFields[0].manager", "kubectl");
+    agent.apply(base() + route.set("status", json!({ "conditions": [] })));
     let object = &agent.objects("vs")[0];
     assert_eq!(object["metadata"]["creationTimestamp"], "2024-05-06T07:08:09Z");
     assert!(object.get("status").is_none() && object["metadata"].get("managedFields").is_none(), "{object}");
@@ -114,7 +112,7 @@ fn the_age_is_set_once_and_kept() {
     let stamp = || agent.objects("vs")[0]["metadata"]["creationTimestamp"].as_str().unwrap().to_owned();
     let born = stamp();
     std::thread::sleep(std::time::Duration::from_millis(1_100));
-    agent.apply(&route(&[("v2", 1)]));
+    agent.apply(route(&[("v2", 1)]));
     assert_eq!(stamp(), born);
 }
 
@@ -129,10 +127,10 @@ fn shift_edits_weights_in_one_word() {
     agent.cli(&["shift", "virtualservice/tcp-echo", "v1=12.5%", "v2=87.5%"]).expect(0);
     assert_eq!((slots("v1"), slots("v2")), (1_250, 8_750));
     agent.cli(&["shift", "vs/tcp-echo", "v2=100"]).expect(0);
-    assert_eq!(answers(GATEWAY, 20), ["two"; 20]);
+    assert_eq!(answers(ENTRANCE, 20), ["two"; 20]);
     agent.cli(&["shift", "vs/tcp-echo", "v9=10"]).complains("v9");
     agent.cli(&["shift", "vs/nobody", "v2=10"]).expect(1).complains("nobody");
-    // What is no share is 2; shares that do not make a whole are the agent's to refuse.
+    // A malformed share is a usage error, 2. Shares that do not sum up to 100 % are refused by the agent, 1.
     agent.cli(&["shift", "vs/tcp-echo", "v2=101"]).expect(2).complains("101");
     agent.cli(&["shift", "vs/tcp-echo", "v2"]).expect(2);
     agent.cli(&["shift", "vs/tcp-echo", "v1=60", "v2=60"]).expect(1).complains("120 %");
@@ -146,10 +144,10 @@ fn a_dry_run_checks_and_stores_nothing() {
     let world = World::new();
     let agent = served(&world);
     let before = agent.generation();
-    let output = agent.cli_with(&["apply", "--dry-run", "-f", "-"], route(&[("v2", 1)]).as_bytes()).expect(0);
+    let output = agent.cli_with(&["apply", "--dry-run", "-f", "-"], route(&[("v2", 1)])).expect(0);
     assert!(output.stdout.contains("configured") && output.stdout.contains("dry run"), "{output:?}");
-    let broken = route(&[("v1", 1)]).replace("weight: 1", "weight: x");
-    agent.cli_with(&["apply", "--dry-run", "-f", "-"], broken.as_bytes()).expect(65).complains("weight");
+    let broken = route(&[("v1", 1)]).set("spec.tcp[0].route[0].weight", "x");
+    agent.cli_with(&["apply", "--dry-run", "-f", "-"], &broken).expect(65).complains("weight");
     assert_eq!(agent.generation(), before);
     assert_eq!(agent.destination("default/tcp-echo", "v2").weight, 20);
 }
@@ -158,12 +156,17 @@ fn a_dry_run_checks_and_stores_nothing() {
 fn validate_needs_no_agent() {
     let world = World::new();
     let nowhere = [("TCPSHIFT_ADMIN", "unix:/nonexistent/admin.sock")];
-    let files = ["services.yaml", "workload-entries.yaml", "all-v1.yaml"].map(example);
+    let files = ["services.yaml", "workload-entries.yaml", "all-v1.yaml"].map(example_file);
     let words: Vec<_> = [std::path::PathBuf::from("validate")].into_iter().chain(files).collect();
     cli(&nowhere, &words, b"").expect(0);
-    let broken = world.write("broken.yaml", route(&[("v1", 1)]).replace("weight: 1", "weight: -3"));
+    let broken = route(&[("v1", 1)]).set("spec.tcp[0].route[0].weight", -3).to_string();
+    let line = 1 + broken.lines().position(|line| line.contains("weight: -3")).unwrap();
+    let broken = world.write("broken.yaml", broken);
     let output = cli(&nowhere, &[std::path::Path::new("validate"), &broken], b"").expect(65);
-    assert!(format!("{}{}", output.stdout, output.stderr).contains("broken.yaml:12: error:"), "{output:?}");
+    assert!(
+        format!("{}{}", output.stdout, output.stderr).contains(&format!("broken.yaml:{line}: error:")),
+        "{output:?}"
+    );
     cli(&nowhere, &["validate", "/nonexistent.yaml"], b"").expect(1).complains("/nonexistent.yaml");
 }
 
@@ -187,15 +190,14 @@ fn usage_errors_are_2() {
     }
     cli(&[], &["--version"], b"").expect(0);
     cli(&[], &["--help"], b"").expect(0);
-    cli(&[], &["--admin", "unix:/tmp/x", "validate", example("20-v2.yaml").to_str().unwrap()], b"").expect(0);
+    cli(&[], &["--admin", "unix:/tmp/x", "validate", example_file("20-v2.yaml").to_str().unwrap()], b"").expect(0);
 }
 
 #[test]
 fn json_is_everywhere() {
     let world = World::new();
     let agent = served(&world);
-    let text = route(&[("v1", 50), ("v2", 50)]);
-    let file = world.write("route.yaml", &text);
+    let file = world.write("route.yaml", route(&[("v1", 50), ("v2", 50)]).to_string());
     let file = file.to_str().unwrap();
     for words in [
         &["apply", "-f", file, "-o", "json"][..],
@@ -217,14 +219,14 @@ fn status_shows_the_split_and_its_interval() {
     let world = World::new();
     let _servers = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let agent = served(&world);
-    answers(GATEWAY, 100);
+    answers(ENTRANCE, 100);
     let status = agent.status();
     let route = &status.listeners[0].routes[0];
     assert_eq!((route.name.as_str(), route.steer_by.as_str()), ("default/tcp-echo", "connection"));
     assert_eq!(route.destinations.iter().map(|to| to.opened).sum::<u64>(), 100);
     assert_eq!(route.destinations.iter().map(|to| to.slots).collect::<Vec<_>>(), [8_000, 2_000]);
     let v2 = route.destinations[1].achieved.unwrap();
-    // One interval in twenty does not hold the true share; none is so far from it.
+    // An interval of 95 % may miss the true share, but not by this much.
     assert!(v2.low - 0.1 < 0.2 && 0.2 < v2.high + 0.1 && v2.high - v2.low < 0.25, "{v2:?}");
     let table = agent.cli(&["status"]).expect(0).stdout;
     for part in ["default/tcp-echo", "31400", "v1", "v2", "80", "20"] {
@@ -237,7 +239,7 @@ fn a_folder_is_applied_in_the_order_of_its_files() {
     let world = World::new();
     let _servers = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let agent = Agent::start::<&str>(&world, &[]);
-    let folder = example("");
+    let folder = example_file("");
     let folder = folder.to_str().unwrap();
     // It has the route twice, and the file that comes last counts.
     for time in ["created", "unchanged"] {
@@ -246,8 +248,8 @@ fn a_folder_is_applied_in_the_order_of_its_files() {
         let warned = output.stderr.lines().any(|line| line.contains("20-v2.yaml:") && line.contains("all-v1.yaml:"));
         assert!(warned, "{output:?}");
     }
-    assert_eq!(answers(GATEWAY, 20), ["one"; 20]);
-    agent.apply_file(&example("20-v2.yaml"));
+    assert_eq!(answers(ENTRANCE, 20), ["one"; 20]);
+    agent.apply_file(&example_file("20-v2.yaml"));
     assert_eq!(agent.destination("default/tcp-echo", "v2").weight, 20);
     agent.cli(&["delete", "-f", folder]).expect(0);
     assert!(agent.objects("all").is_empty() && agent.status().listeners.is_empty());

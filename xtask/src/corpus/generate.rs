@@ -1,35 +1,15 @@
 //! Makes documents: random values, written in random styles, some of them damaged.
 #![allow(clippy::format_push_string, reason = "short texts, made once")]
 
-use super::style::{NAMES, ODD, ODD_NAMES, PIECES, PLAIN, TEXTS};
+mod damage;
+mod json;
+mod random;
 
-/// A small generator of random numbers (`SplitMix64`).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
-    }
-}
+use self::random::SeededRandom;
+use super::style::{NAMES, ODD, ODD_NAMES, PLAIN, TEXTS};
 
 pub(super) struct Generator {
-    random: Random,
+    random: SeededRandom,
     /// Anchors of this document.
     anchors: Vec<String>,
     out: String,
@@ -40,7 +20,7 @@ const DEPTH: usize = 4;
 
 impl Generator {
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: Random(seed), anchors: Vec::new(), out: String::new() }
+        Self { random: SeededRandom(seed), anchors: Vec::new(), out: String::new() }
     }
 
     /// The text of one file.
@@ -317,123 +297,5 @@ impl Generator {
             self.out += self.random.pick(&["\n", "\n  ", "\n      "]);
         }
         self.out.push(if is_map { '}' } else { ']' });
-    }
-
-    fn json_stream(&mut self) -> String {
-        let mut text = self.random.pick(&["", "", "", "\n", " \n\t"]).to_owned();
-        for value in 0..=self.random.below(3) {
-            if value > 0 {
-                text += self.random.pick(&["", "\n", "\n\n", " ", "\n\t", "\n", "\n", ",\n", "\n---\n"]);
-            }
-            "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\",\n  \"metadata\": {\"name\": \"c\"}, \"spec\": {\"data\": ".clone_into(&mut self.out);
-            self.json(0);
-            self.out += "}}";
-            text += &std::mem::take(&mut self.out);
-        }
-        text + self.random.pick(&["", "\n", "\n\n"])
-    }
-
-    fn json(&mut self, depth: usize) {
-        match self.random.below(8) {
-            0..=1 if depth < DEPTH => {
-                self.out.push('{');
-                let count = self.random.below(4);
-                for number in 0..count {
-                    self.out += &format!("{}\"k{number}\": ", self.random.pick(&["", " ", "\n  ", "\t"]));
-                    self.json(depth + 1);
-                    self.out += if number + 1 < count { "," } else { "" };
-                }
-                self.out += self.random.pick(&["}", "}", "}", "}", "}", "}", "\n}", "\n}", ",}"]);
-            }
-            2 if depth < DEPTH => {
-                self.out.push('[');
-                let count = self.random.below(4);
-                for number in 0..count {
-                    self.json(depth + 1);
-                    self.out += if number + 1 < count { self.random.pick(&[",", ", ", ",\n"]) } else { "" };
-                }
-                self.out.push(']');
-            }
-            3..=4 => {
-                let text = self.random.pick(&TEXTS);
-                self.out += &serde_json::Value::from(text).to_string();
-            }
-            5 => {
-                let numbers = [
-                    "0",
-                    "-0",
-                    "1",
-                    "-1.5",
-                    "1e3",
-                    "1E-3",
-                    "1.0",
-                    "1e20",
-                    "1e21",
-                    "9223372036854775808",
-                    "12345678901234567890123",
-                    "0.1",
-                    "100000",
-                ];
-                let odd = ["01", "+1", ".5", "1.", "1e999", "0x1", "NaN", "1_0"];
-                self.out += if self.random.chance(92) { self.random.pick(&numbers) } else { self.random.pick(&odd) };
-            }
-            6 => self.out += self.random.pick(&["true", "false", "null"]),
-            _ => {
-                let texts = [
-                    "\"\\u00e9\"",
-                    "\"\\ud83d\\ude00\"",
-                    "\"\\ud83d\"",
-                    "\"\\/\"",
-                    "\"\\b\\f\"",
-                    "\"\\u2028\"",
-                    "\"a\u{7f}b\"",
-                    "\"a\u{feff}b\"",
-                    "\"\\x41\"",
-                    "\"\t\"",
-                    "'a'",
-                    "a",
-                ];
-                let known = if self.random.chance(90) { 8 } else { texts.len() };
-                let index = self.random.below(known);
-                self.out += texts[index];
-            }
-        }
-    }
-
-    /// Puts something in, takes something out, or indents a line otherwise.
-    fn damage(&mut self, mut text: String) -> String {
-        for _ in 0..=self.random.below(3) / 2 {
-            // The beginning of an object stays: it is not what is tried.
-            let first = text.find("data").map_or(0, |at| at + 6).min(text.len());
-            let mut at = first + self.random.below(text.len() - first + 1);
-            while !text.is_char_boundary(at) {
-                at -= 1;
-            }
-            match self.random.below(6) {
-                0..=2 => text.insert_str(at, self.random.pick(&PIECES)),
-                3 => {
-                    if let Some(letter) = text[at..].chars().next() {
-                        text.replace_range(at..at + letter.len_utf8(), "");
-                    }
-                }
-                4 => {
-                    let line = text[..at].rfind('\n').map_or(at, |newline| newline + 1);
-                    match self.random.below(3) {
-                        0 => text.insert(line, ' '),
-                        1 => text.insert(line, '\t'),
-                        _ if text[line..].starts_with(' ') => text.replace_range(line..=line, ""),
-                        _ => {}
-                    }
-                }
-                _ => {
-                    let line = text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1);
-                    if line > at {
-                        let copy = text[at..line].to_owned();
-                        text.insert_str(line, &copy);
-                    }
-                }
-            }
-        }
-        text
     }
 }

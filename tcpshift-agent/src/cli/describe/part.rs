@@ -4,14 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
+use super::hosts::{hosts, is_for};
 use super::used::EntryUsers;
 use crate::admin::api::{DestinationStatus, ListenerStatus, RouteStatus};
 use crate::cli::column::{list, plain};
 use crate::route::kind::Kind;
-use crate::route::names;
-
-/// Names of services behind their namespace.
-const DOMAIN: &str = "svc.cluster.local";
 
 /// The listeners, routes and destinations that are there because of the object.
 pub(super) fn of(kind: Kind, object: &Value, users: &EntryUsers, listeners: &[ListenerStatus]) -> Vec<ListenerStatus> {
@@ -38,27 +35,6 @@ pub(super) fn of(kind: Kind, object: &Value, users: &EntryUsers, listeners: &[Li
             })
         }
         Kind::WorkloadGroup | Kind::ReferenceGrant => Vec::new(),
-    }
-}
-
-/// Whether a host is one of these, or covered by one with a wildcard.
-pub(super) fn is_for(hosts: &[String], host: &str) -> bool {
-    hosts.iter().any(|wide| wide == host || (wide.starts_with('*') && names::covers(wide, host)))
-}
-
-/// Full names of the hosts that an object speaks of.
-pub(super) fn hosts(kind: Kind, object: &Value) -> Vec<String> {
-    let namespace = plain(object, "/metadata/namespace");
-    let full = |host: &str| {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        if host.contains('.') || host.starts_with('*') { host } else { format!("{host}.{namespace}.{DOMAIN}") }
-    };
-    match kind {
-        Kind::Service => vec![full(&plain(object, "/metadata/name"))],
-        Kind::ServiceEntry => {
-            list(object, "/spec/hosts").iter().map(|host| plain(host, "").to_ascii_lowercase()).collect()
-        }
-        _ => vec![full(&plain(object, "/spec/host"))],
     }
 }
 

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
-use super::{part, saying};
+use super::hosts::{hosts, is_for};
+use super::saying;
 use crate::admin::api::DestinationStatus;
 use crate::cli::column::{list, plain, text};
 use crate::route::kind::Kind;
@@ -31,7 +32,7 @@ impl EntryUsers {
             let number = if *kind == Kind::Service { "/port" } else { "/number" };
             let ports = list(service, "/spec/ports");
             let port = ports.iter().find(|found| plain(found, number) == port);
-            let is_host = || part::hosts(*kind, service).iter().any(|found| found == host);
+            let is_host = || hosts(*kind, service).iter().any(|found| found == host);
             port.is_some_and(|port| serves(entry, port, number, &destination.addresses)) && is_host()
         };
         self.services.iter().any(leads) && subset.is_none_or(|subset| self.is_of(entry, host, subset))
@@ -41,7 +42,7 @@ impl EntryUsers {
     /// them holds is not known here.
     fn is_of(&self, entry: &Value, host: &str, subset: &str) -> bool {
         let labels = saying::labels_of(entry, "/spec/labels");
-        let rules = self.rules.iter().filter(|rule| part::is_for(&part::hosts(Kind::DestinationRule, rule), host));
+        let rules = self.rules.iter().filter(|rule| is_for(&hosts(Kind::DestinationRule, rule), host));
         let mut subsets =
             rules.flat_map(|rule| list(rule, "/spec/subsets")).filter(|found| text(found, "/name") == Some(subset));
         subsets.any(|subset| saying::is_selected(&saying::labels_of(subset, "/labels"), &labels))

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::Labels;
 use super::export::{self, Export};
 use super::policy::{self, Policy};
+use crate::route::key::Key;
 use crate::route::names;
 use crate::route::node::Node;
-use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// A checked DestinationRule.

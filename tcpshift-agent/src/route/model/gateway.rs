@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use super::Labels;
 use super::protocol;
 pub use super::protocol::Protocol;
+use crate::route::key::Key;
 use crate::route::names;
 use crate::route::node::Node;
-use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// A checked Gateway.

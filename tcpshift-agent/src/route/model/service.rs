@@ -13,11 +13,11 @@ use ipnet::IpNet;
 
 use super::Labels;
 use super::export::{self, Export};
+use crate::route::key::Key;
 use crate::route::names;
 use crate::route::node::Node;
-use crate::route::object::Key;
 use crate::route::report::{Path, Report};
-use crate::route::schema;
+use crate::route::spelling::closest;
 
 /// A checked Service.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +114,7 @@ fn words(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
             let word = spec.text(name).filter(|word| !(words.contains(word) || may_be_empty && word.is_empty()));
             if let Some(word) = word {
                 let message = format!("{} is none of {}", names::shown(word), words.join(", "));
-                let cure = match schema::closest(word, words.iter().copied()) {
+                let cure = match closest(word, words.iter().copied()) {
                     Some(near) => format!("did you mean {near}?"),
                     None => "write one of them".to_owned(),
                 };

@@ -11,9 +11,9 @@ use super::Labels;
 use super::export::{self, Export};
 use super::protocol::Protocol;
 use super::workload_entry::WorkloadEntry;
+use crate::route::key::Key;
 use crate::route::names;
 use crate::route::node::{Node, Value};
-use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// A checked ServiceEntry.

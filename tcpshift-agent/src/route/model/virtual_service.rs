@@ -12,9 +12,9 @@ use ipnet::IpNet;
 use super::Labels;
 use super::export::{self, Export};
 use crate::route::annotations::{self, Annotations};
+use crate::route::key::Key;
 use crate::route::names;
 use crate::route::node::Node;
-use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// A checked VirtualService.

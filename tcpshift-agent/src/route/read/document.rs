@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{DEFAULT_NAMESPACE, NO_OBJECT, ReadDocument};
 use crate::route::kind::{Kind, Meaning};
+use crate::route::names;
 use crate::route::node::{Node, Value};
 use crate::route::report::{Path, Report};
-use crate::route::{names, schema};
+use crate::route::spelling::closest;
 
 /// Lists of objects may lie in each other this deep.
 const MAX_LISTS: usize = 4;
@@ -77,7 +78,7 @@ impl DocumentReader<'_> {
                 object.clone_into(&mut self.report.object);
                 let known = Kind::ALL.iter().filter(|kind| kind.group() == group).map(|kind| kind.name());
                 let meant = Kind::meant(group, kind);
-                let cure = match schema::closest(kind, known.clone()) {
+                let cure = match closest(kind, known.clone()) {
                     Some(near) => format!("did you mean {near}?"),
                     None if !meant.is_empty() => did_you_mean(&meant),
                     None => format!("kinds of this group: {}", known.collect::<Vec<_>>().join(", ")),

@@ -10,9 +10,10 @@ use tcpshift_common::DEFAULT_SEED;
 use tcpshift_common::address::Flow;
 use tcpshift_common::decide::{Inputs, decide, outcome};
 use tcpshift_tests::client::{connect_from, converse};
+use tcpshift_tests::example::{entry, example_objects, route_of, rule};
 use tcpshift_tests::noise::Noise;
+use tcpshift_tests::objects::{Objects, destination_rule, gateway};
 use tcpshift_tests::process::{command, run};
-use tcpshift_tests::routes::{entry, example_text, rule, rules, together};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
@@ -32,37 +33,27 @@ const SUBSETS: [(&str, &[&str]); 3] = [
 /// Listeners that steer by connection, by a client's address, and by its prefix; and two rules, told apart by the client.
 const PORTS: [u16; 4] = [31_400, 31_401, 31_402, 31_403];
 
-/// The objects. Endpoints are chosen by the client's hash, since any other way has chance in it.
-fn objects() -> String {
-    let mut texts = vec![example_text("services.yaml")];
-    let ports = PORTS
-        .map(|port| format!("  - {{port: {{number: {port}, name: tcp-{port}, protocol: TCP}}, hosts: [\"*\"]}}\n"));
-    texts.push(format!(
-        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: tcp-echo-gateway}}\n\
-         spec:\n  selector: {{istio: ingressgateway}}\n  servers:\n{}",
-        ports.concat()
-    ));
-    let subsets = SUBSETS.map(|(name, _)| format!("  - {{name: {name}, labels: {{version: {name}}}}}\n"));
-    texts.push(format!(
-        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: tcp-echo}}\nspec:\n  host: tcp-echo\n  \
-         trafficPolicy: {{loadBalancer: {{consistentHash: {{useSourceIp: true}}}}}}\n  subsets:\n{}",
-        subsets.concat()
-    ));
+/// The objects. Endpoints are chosen by the client's hash: any other way has chance in it.
+fn objects() -> Objects {
+    let gateway = gateway("tcp-echo-gateway").ports(PORTS);
+    let by_hash = destination_rule("tcp-echo", "tcp-echo")
+        .set("spec.trafficPolicy.loadBalancer.consistentHash.useSourceIp", true);
+    let subsets = SUBSETS.iter().fold(by_hash, |rule, (subset, _)| rule.subset(subset));
+    let mut all = example_objects("services.yaml") + gateway + subsets;
     for (subset, addresses) in SUBSETS {
         for (number, address) in addresses.iter().enumerate() {
             let address: SocketAddr = address.parse().unwrap();
-            texts.push(entry(&format!("{subset}-{number}"), subset, &address.ip().to_string(), address.port()));
+            all = all + entry(&format!("{subset}-{number}"), subset, &address.ip().to_string(), address.port());
         }
     }
-    let weights = [("v1", 60), ("v2", 30), ("v3", 10)];
+    let to_all = || rule(&[("v1", 60), ("v2", 30), ("v3", 10)]);
     for (port, steer) in PORTS.iter().zip(["connection", "source", "source/20,96"]) {
-        let route = rules(&[("steer-by", steer)], &[&rule(&format!("port: {port}"), &weights)]);
-        texts.push(route.replace("name: tcp-echo\n", &format!("name: at-{port}\n")));
+        let route = route_of([to_all().when("port", port)]).annotation("tcpshift.io/steer-by", steer);
+        all = all + route.named(&format!("at-{port}"));
     }
-    let (near, far) =
-        (rule("port: 31403, sourceSubnet: 127.64.0.0/10", &weights), rule("port: 31403", &[("v3", 1), ("v2", 1)]));
-    texts.push(rules(&[], &[&near, &far]).replace("name: tcp-echo\n", "name: two-rules\n"));
-    together(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+    let near = to_all().when("port", 31_403).when("sourceSubnet", "127.64.0.0/10");
+    let far = rule(&[("v3", 1), ("v2", 1)]).when("port", 31_403);
+    all + route_of([near, far]).named("two-rules")
 }
 
 /// The plan that an agent makes of objects, but for its numbers, and its endpoint sets.
@@ -167,8 +158,8 @@ fn twenty_thousand_handshakes_are_decided_alike() {
     let _servers: Vec<Server> =
         SUBSETS.iter().flat_map(|(_, addresses)| *addresses).map(|address| Server::named(address, address)).collect();
     let agent = start(&world);
-    agent.apply(&objects());
-    let plan = plan(objects());
+    agent.apply(objects());
+    let plan = plan(objects().to_string());
     assert_alike(&plan, 14_000, |noise| {
         let [_, a, b, c] = (noise.number() as u32).to_be_bytes();
         Ipv4Addr::new(127, a, b, c.clamp(1, 254)).into()

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tcpshift_tests::admin::{documents, request};
 use tcpshift_tests::agent::cli;
-use tcpshift_tests::client::{GATEWAY, answers};
+use tcpshift_tests::client::{ENTRANCE, answers};
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::maps::{attached, dump, pinned};
 use tcpshift_tests::noise::Noise;
-use tcpshift_tests::routes::{ground, route, together};
+use tcpshift_tests::objects::{Object, Objects, VirtualService};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -20,8 +21,8 @@ use super::{assigned, start};
 const KILLS: u32 = 100;
 
 /// A route of its own, so that routes come and go as well.
-fn second(weights: &[(&str, u32)]) -> String {
-    route(weights).replace("name: tcp-echo\n", "name: second\n")
+fn second(weights: &[(&str, u32)]) -> Object<VirtualService> {
+    route(weights).named("second")
 }
 
 /// Name, weight and slots of every destination, as `bpftool` shows them.
@@ -37,7 +38,7 @@ fn a_hundred_kills_while_publishing_are_mended_and_nothing_is_left() {
     let world = World::new();
     let _versions = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let mut agent = start(&world);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 50), ("v2", 50)])]));
+    agent.apply(base() + route(&[("v1", 50), ("v2", 50)]));
     let (mut noise, mut edits) = (Noise::new(11), 0);
     for round in 0..KILLS {
         let (socket, acknowledged) = (agent.socket(), AtomicU64::new(0));
@@ -45,11 +46,11 @@ fn a_hundred_kills_while_publishing_are_mended_and_nothing_is_left() {
             scope.spawn(|| {
                 for edit in 1_u32.. {
                     let v2 = (edit * 7 + round) % 101;
-                    let mut text = route(&[("v1", 100 - v2), ("v2", v2)]);
+                    let mut edited = Objects::from(route(&[("v1", 100 - v2), ("v2", v2)]));
                     if edit.is_multiple_of(2) {
-                        text = together(&[&text, &second(&[("v2", edit), ("v1", round + 1)])]);
+                        edited = edited + second(&[("v2", edit), ("v1", round + 1)]);
                     }
-                    if request(&socket, "POST", "/v1/apply", Some(&documents(&text))).is_err() {
+                    if request(&socket, "POST", "/v1/apply", Some(&documents(edited))).is_err() {
                         return;
                     }
                     acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -71,13 +72,13 @@ fn a_hundred_kills_while_publishing_are_mended_and_nothing_is_left() {
         assert_eq!(shown(&world), expected, "round {round}");
         assert!(!pinned(&world).iter().any(|path| path.ends_with("-new")), "round {round}: {:?}", pinned(&world));
         assert_eq!(attached(&world).len(), 1, "round {round}");
-        assert_eq!(answers(GATEWAY, 3).len(), 3);
+        assert_eq!(answers(ENTRANCE, 3).len(), 3);
         assert_eq!(assigned(&agent), (3, 0), "round {round}");
     }
     assert!(edits > u64::from(KILLS) / 2, "{edits} edits in {KILLS} rounds");
     // While an agent has it, nothing is removed.
     cli(&[], &["unload"], b"").expect(1).complains(&agent.pid().to_string());
-    assert_eq!(answers(GATEWAY, 3).len(), 3);
+    assert_eq!(answers(ENTRANCE, 3).len(), 3);
     assert_eq!(assigned(&agent), (6, 0));
     agent.process().kill();
     assert_eq!(attached(&world).len(), 1, "what is pinned outlives the agent");

@@ -1,15 +1,15 @@
-//! What goes wrong while the agent runs, and is mended by the next change that can be made.
+//! Failures while the agent runs, which the next successful change repairs.
 
-use std::fmt::Write;
 use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, answers};
+use tcpshift_tests::client::{ENTRANCE, answers};
+use tcpshift_tests::example::{base, entry, route};
 use tcpshift_tests::maps::{attached, links, pinned};
+use tcpshift_tests::objects::Objects;
 use tcpshift_tests::process::{built, command};
-use tcpshift_tests::routes::{entry, ground, route, together};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::{PINS, World};
@@ -22,15 +22,12 @@ fn a_change_that_is_too_large_takes_no_room_from_the_next() {
     let _server = Server::named("127.0.0.1:9000", "one");
     // With room for 32 endpoints.
     let agent = Agent::start(&world, &["--assign", "kernel", "--max-routes", "1"]);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-    let mut many = String::new();
-    for number in 1..=100 {
-        let entry = entry(&format!("many-{number}"), "v1", &format!("127.1.0.{number}"), 9000);
-        writeln!(many, "{entry}---").unwrap();
-    }
-    agent.cli_with(&["apply", "-f", "-"], many.as_bytes()).expect(1).complains("raise --max-routes");
-    agent.apply(&entry("another", "v1", "127.0.0.1", 9000));
-    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    agent.apply(base() + route(&[("v1", 1)]));
+    let entry_of = |number| entry(&format!("many-{number}"), "v1", &format!("127.1.0.{number}"), 9000);
+    let many: Objects = (1..=100).map(entry_of).collect();
+    agent.cli_with(&["apply", "-f", "-"], &many).expect(1).complains("raise --max-routes");
+    agent.apply(entry("another", "v1", "127.0.0.1", 9000));
+    assert_eq!(answers(ENTRANCE, 5), ["one"; 5]);
     assert_eq!(assigned(&agent), (5, 0));
 }
 
@@ -39,14 +36,14 @@ fn names_that_somebody_removes_are_there_again() {
     let world = World::new();
     let _versions = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
     let mut agent = start(&world);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     let before = links(&world);
     std::fs::remove_dir_all(format!("{PINS}/tcpshift")).unwrap();
-    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    assert_eq!(answers(ENTRANCE, 5), ["one"; 5]);
     until_so("names are there again", seconds(10), || links(&world) == before);
     until_so("all of them", seconds(5), || pinned(&world).iter().any(|path| path.ends_with("/endpoints")));
-    agent.apply(&route(&[("v2", 1)]));
-    assert_eq!(answers(GATEWAY, 5), ["two"; 5]);
+    agent.apply(route(&[("v2", 1)]));
+    assert_eq!(answers(ENTRANCE, 5), ["two"; 5]);
     assert_eq!(assigned(&agent), (10, 0));
     assert!(agent.log().contains("it is pinned again"), "{}", agent.log());
     agent.process().kill();
@@ -62,7 +59,7 @@ fn a_change_needs_no_thread() {
     let mut program = command(built("tcpshift-agent"));
     program.env("RUST_MIN_STACK", stack.to_string());
     let agent = Agent::launch(&world, "agent", program, &["--assign", "kernel"]).ready();
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     // Until the thread that takes away what the last plan left has ended.
     sleep(Duration::from_millis(500));
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
@@ -71,8 +68,8 @@ fn a_change_needs_no_thread() {
     let pid = Pid::from_raw(agent.pid().cast_signed());
     prlimit(pid, Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
     for version in ["v2", "v1", "v2"] {
-        agent.apply(&route(&[(version, 1)]));
+        agent.apply(route(&[(version, 1)]));
     }
-    assert_eq!(answers(GATEWAY, 5), ["two"; 5]);
+    assert_eq!(answers(ENTRANCE, 5), ["two"; 5]);
     assert_eq!(assigned(&agent), (5, 0));
 }

@@ -1,4 +1,4 @@
-//! What the kernel part needs, gives up, and leaves alone: capabilities, and what others have pinned.
+//! Capabilities that the agent needs and gives up; and pins of other programs, which it leaves alone.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
@@ -7,17 +7,17 @@ use std::process::Command;
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet};
 use tcpshift_agent::trust::rights;
 use tcpshift_tests::agent::{Agent, cli};
-use tcpshift_tests::client::{GATEWAY, answers, ask};
+use tcpshift_tests::client::{ENTRANCE, answers, ask};
+use tcpshift_tests::example::{base, route, route_of, rule};
 use tcpshift_tests::maps::{attached, bpftool, ours, path, pinned};
 use tcpshift_tests::process::{built, command};
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::{PINS, World};
 
 use super::{KERNEL, assigned, start};
 
-/// What loading and attaching needs; each with its place in the sets of `/proc/PID/status`.
+/// What loading and attaching needs; each with its bit in the sets of `/proc/PID/status`.
 const NEEDED: [(&str, u32); 3] = [("bpf", 39), ("net_admin", 12), ("sys_admin", 21)];
 
 /// Has an agent decide for itself where the kernel cannot.
@@ -69,8 +69,8 @@ fn three_capabilities_suffice_and_two_are_given_up() {
     let launcher = limited(NEEDED.iter().map(|(name, _)| *name));
     let mut agent = Agent::launch(&world, "agent", launcher, &KERNEL).ready();
     for edit in 1..=20 {
-        agent.apply(&together(&[&ground(), &route(&[("v1", edit)])]));
-        assert_eq!(ask(GATEWAY).unwrap(), "one");
+        agent.apply(base() + route(&[("v1", edit)]));
+        assert_eq!(ask(ENTRANCE).unwrap(), "one");
     }
     assert_eq!(assigned(&agent), (20, 0));
     for (set, kept) in [("CapEff", 1 << 39), ("CapPrm", 1 << 39), ("CapInh", 0), ("CapAmb", 0)] {
@@ -113,7 +113,7 @@ fn an_agent_of_root_gives_up_for_good_what_it_needs_no_more() {
 
 #[test]
 fn root_regains_nothing_by_starting_a_program() {
-    // Rights are of a thread, and so is what is given up.
+    // Capabilities belong to threads, so this thread gives them up alone.
     let status = std::thread::spawn(|| {
         rights::keep(CapabilitySet::NET_BIND_SERVICE).unwrap();
         let locked = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
@@ -138,8 +138,8 @@ fn each_capability_that_is_missing_is_named() {
         let log = refused(Agent::launch(&world, "agent", launcher(), &KERNEL));
         assert!(log.contains(&format!("lacks {name};")), "{log}");
         let mut agent = by_itself(Agent::launch(&world, "agent", launcher(), &AUTO), &name);
-        agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-        assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+        agent.apply(base() + route(&[("v1", 1)]));
+        assert_eq!(answers(ENTRANCE, 5), ["one"; 5]);
         assert_eq!((pinned(&world).len(), attached(&world).len()), (0, 0));
         agent.process().kill();
     }
@@ -150,16 +150,17 @@ fn a_second_agent_is_refused_or_decides_for_itself() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
     let first = start(&world);
-    first.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    first.apply(base() + route(&[("v1", 1)]));
     let before = pinned(&world);
     let who = format!("process {}", first.pid());
     let program = || command(built("tcpshift-agent"));
     let log = refused(Agent::launch(&world, "second", program(), &KERNEL));
     assert!(log.contains(&who), "{log}");
     let second = by_itself(Agent::launch(&world, "second", program(), &AUTO), &who);
-    second.apply(&together(&[&ground(), &route(&[("v1", 1)])]).replace("31400", "31401"));
+    let elsewhere = route_of([rule(&[("v1", 1)]).when("port", 31_401)]);
+    second.apply(base().set("Gateway/tcp-echo-gateway", "spec.servers[0].port.number", 31_401) + elsewhere);
     assert_eq!(answers("127.0.0.1:31401", 5), ["one"; 5]);
-    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    assert_eq!(answers(ENTRANCE, 5), ["one"; 5]);
     assert_eq!(assigned(&first), (5, 0));
     drop(second);
     assert_eq!(pinned(&world), before);
@@ -173,7 +174,7 @@ fn folder(name: &str, mode: u32) {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
-/// Pins a map of nobody's.
+/// Pins a map that no agent has made.
 fn foreign(world: &World, path: &str) {
     let words = format!("map create {path} type array key 4 value 4 entries 1 name foreign");
     bpftool(world, &words.split(' ').collect::<Vec<_>>());
@@ -190,8 +191,8 @@ fn assert_refused(world: &World, words: &[&str]) {
     }
     let agent = by_itself(Agent::launch(world, "agent", program(), &AUTO), words[0]);
     let _server = Server::named("127.0.0.1:9000", "one");
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-    assert_eq!(answers(GATEWAY, 5), ["one"; 5]);
+    agent.apply(base() + route(&[("v1", 1)]));
+    assert_eq!(answers(ENTRANCE, 5), ["one"; 5]);
     drop(agent);
     assert!(before.iter().all(|name| pinned(world).contains(name)), "{before:?} was there, and is {:?}", pinned(world));
     assert_eq!(attached(world).len(), 0);
@@ -238,7 +239,7 @@ fn unload_removes_nothing_that_a_folder_of_others_leads_to() {
     let refused = format!("{PINS}/tcpshift is not this user's alone");
     cli(&[], &["unload"], b"").expect(1).complains(&refused);
     assert!(link.is_symlink() && file.exists());
-    // In a folder of one's own the link goes, and what it leads to stays.
+    // In a folder of the user's own the agent removes the link, and not the file that it names.
     folder("tcpshift", 0o700);
     cli(&[], &["unload"], b"").expect(0);
     assert!(file.exists());

@@ -1,14 +1,14 @@
 //! What `bpftool` shows of routes is what the route file says, before and after every edit, and whole at any moment.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde_json::{Value, json};
 use tcpshift_common::SLOTS;
 use tcpshift_tests::admin::{documents, request};
 use tcpshift_tests::agent::Agent;
+use tcpshift_tests::example::{entry, example_objects, route_of, rule};
 use tcpshift_tests::maps::{dump, ours, pinned};
-use tcpshift_tests::routes::{entry, example_text, rule, rules, together};
+use tcpshift_tests::objects::{Object, Objects, VirtualService, destination_rule, gateway};
 use tcpshift_tests::world::World;
 
 use super::start;
@@ -24,35 +24,28 @@ const SUBSETS: [(&str, &[&str]); 3] =
 type Row = (String, String, String, u64, u64);
 
 /// Service, endpoints, listeners and subsets.
-fn ground() -> String {
-    let mut gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: tcp-echo-gateway}\n\
-                       spec:\n  selector: {istio: ingressgateway}\n  servers:\n"
-        .to_owned();
-    for port in PORTS {
-        writeln!(gateway, "  - {{port: {{number: {port}, name: tcp-{port}, protocol: TCP}}, hosts: [\"*\"]}}").unwrap();
-    }
-    let mut subsets = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: tcp-echo}\n\
-                       spec:\n  host: tcp-echo\n  subsets:\n"
-        .to_owned();
-    let mut entries = Vec::new();
+fn base() -> Objects {
+    let gateway = gateway("tcp-echo-gateway").ports(PORTS);
+    let mut subsets = destination_rule("tcp-echo", "tcp-echo");
+    let mut entries = Objects::default();
     for (subset, addresses) in SUBSETS {
-        writeln!(subsets, "  - {{name: {subset}, labels: {{version: {subset}}}}}").unwrap();
+        subsets = subsets.subset(subset);
         for (number, address) in addresses.iter().enumerate() {
-            entries.push(entry(&format!("{subset}-{number}"), subset, address, 9100));
+            entries = entries + entry(&format!("{subset}-{number}"), subset, address, 9100);
         }
     }
-    let entries = together(&entries.iter().map(String::as_str).collect::<Vec<_>>());
-    together(&[&example_text("services.yaml"), &entries, &gateway, &subsets])
+    example_objects("services.yaml") + entries + gateway + subsets
 }
 
 /// Two rules of one route, at different ports.
-fn two_rules(first: &[(&str, u32)], second: &[(&str, u32)]) -> String {
-    rules(&[], &[&rule("port: 31400", first), &rule("port: 31401", second)])
+fn two_rules(first: &[(&str, u32)], second: &[(&str, u32)]) -> Object<VirtualService> {
+    route_of([rule(first).when("port", 31_400), rule(second).when("port", 31_401)])
 }
 
 /// A route of its own at the third port.
-fn other(weights: &[(&str, u32)]) -> String {
-    rules(&[("steer-by", "sequence")], &[&rule("port: 31402", weights)]).replace("name: tcp-echo\n", "name: other\n")
+fn other(weights: &[(&str, u32)]) -> Object<VirtualService> {
+    let route = route_of([rule(weights).when("port", 31_402)]).named("other");
+    route.annotation("tcpshift.io/steer-by", "sequence")
 }
 
 fn text(value: &Value) -> String {
@@ -63,7 +56,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
 }
 
-/// The values of `destinations`, in order. A table has one row at least: without a route it is one of nobody's.
+/// The values of `destinations`, in order. A table has at least one row; without a route, its fields are empty.
 #[track_caller]
 fn destinations(world: &World) -> Vec<Value> {
     let rows = dump(world, "destinations").into_iter().map(|mut row| row["value"].take());
@@ -75,17 +68,17 @@ fn row(value: &Value) -> Row {
     (listener, route, name, number(&value["weight"]), number(&value["slots"]))
 }
 
-/// How many slots of a route's table belong to each place; it has 10,000, or it is no table.
+/// How many slots of a route's table belong to each destination, by its index; it has 10,000, or it is no table.
 #[track_caller]
-fn places(world: &World, route: u64) -> BTreeMap<u64, u64> {
+fn slots_by_index(world: &World, route: u64) -> BTreeMap<u64, u64> {
     let rows = dump(world, &format!("slots/{route}"));
     let slots = rows[0]["value"]["slots"].as_array().unwrap_or_else(|| panic!("no slots: {:?}", rows[0]));
     assert_eq!((rows.len(), slots.len()), (1, SLOTS as usize));
-    let mut places = BTreeMap::new();
-    for place in slots {
-        *places.entry(number(place)).or_default() += 1;
+    let mut counts = BTreeMap::new();
+    for index in slots {
+        *counts.entry(number(index)).or_default() += 1;
     }
-    places
+    counts
 }
 
 /// What status says of the same.
@@ -136,7 +129,7 @@ fn assert_shown(world: &World, agent: &Agent<'_>, expected: &[Expected<'_>]) {
     for (route, mut table) in tables.clone() {
         assert_eq!(table.values().sum::<u64>(), u64::from(SLOTS), "route {route}");
         table.retain(|_, slots| *slots > 0);
-        assert_eq!(places(world, route), table, "slots/{route}");
+        assert_eq!(slots_by_index(world, route), table, "slots/{route}");
     }
     let files: Vec<String> =
         pinned(world).iter().filter_map(|path| path.strip_prefix(&ours("slots/")).map(str::to_owned)).collect();
@@ -150,13 +143,12 @@ fn what_bpftool_shows_is_the_route_file() {
     let world = World::new();
     let agent = start(&world);
     assert_shown(&world, &agent, &[]);
-    agent.apply(&ground());
+    agent.apply(base());
     assert_shown(&world, &agent, &[]);
 
-    agent.apply(&together(&[
-        &two_rules(&[("v1", 80), ("v2", 20)], &[("v1", 0), ("v2", 100)]),
-        &other(&[("v1", 50), ("v2", 30), ("v3", 20)]),
-    ]));
+    agent.apply(
+        two_rules(&[("v1", 80), ("v2", 20)], &[("v1", 0), ("v2", 100)]) + other(&[("v1", 50), ("v2", 30), ("v3", 20)]),
+    );
     let second: Expected<'_> = (31_401, "tcp-echo#1", &[("v1", 0, 0), ("v2", 100, 10_000)]);
     let third: Expected<'_> = (31_402, "other", &[("v1", 50, 5_000), ("v2", 30, 3_000), ("v3", 20, 2_000)]);
     assert_shown(&world, &agent, &[(31_400, "tcp-echo", &[("v1", 80, 8_000), ("v2", 20, 2_000)]), second, third]);
@@ -165,14 +157,14 @@ fn what_bpftool_shows_is_the_route_file() {
     assert_shown(&world, &agent, &[(31_400, "tcp-echo", &[("v1", 70, 7_000), ("v2", 30, 3_000)]), second, third]);
 
     // Weights need not sum up to a hundred, destinations come and go, and one alone has all.
-    agent.apply(&two_rules(&[("v3", 1), ("v1", 2), ("v2", 5)], &[("v3", 7)]));
+    agent.apply(two_rules(&[("v3", 1), ("v1", 2), ("v2", 5)], &[("v3", 7)]));
     let first: Expected<'_> = (31_400, "tcp-echo", &[("v3", 1, 1_250), ("v1", 2, 2_500), ("v2", 5, 6_250)]);
     assert_shown(&world, &agent, &[first, (31_401, "tcp-echo#1", &[("v3", 7, 10_000)]), third]);
 
     agent.cli(&["delete", "vs", "other"]).expect(0);
     assert_shown(&world, &agent, &[first, (31_401, "tcp-echo#1", &[("v3", 7, 10_000)])]);
-    // A number that is free again, and an endpoint that goes: shares stay as they are.
-    agent.apply(&other(&[("v1", 100), ("v2", 0)]));
+    // The number of the deleted route is used again, and an endpoint goes: shares stay.
+    agent.apply(other(&[("v1", 100), ("v2", 0)]));
     agent.cli(&["delete", "we", "v1-1"]).expect(0);
     let third: Expected<'_> = (31_402, "other", &[("v1", 100, 10_000), ("v2", 0, 0)]);
     assert_shown(&world, &agent, &[first, (31_401, "tcp-echo#1", &[("v3", 7, 10_000)]), third]);
@@ -193,8 +185,8 @@ fn assert_whole(world: &World, route: u64) {
     }
     assert_eq!(sums.len(), 3, "{sums:?}");
     assert!(sums.values().all(|sum| *sum == u64::from(SLOTS)), "{sums:?}");
-    let places = places(world, route);
-    assert!(places.keys().all(|place| *place < 3), "slots/{route}: {places:?}");
+    let counts = slots_by_index(world, route);
+    assert!(counts.keys().all(|index| *index < 3), "slots/{route}: {counts:?}");
 }
 
 #[test]
@@ -210,8 +202,8 @@ fn no_table_is_ever_seen_half_written() {
             _ => other(&[("v2", 1 + v2), ("v3", 5)]),
         }
     };
-    agent.apply(&ground());
-    agent.apply(&together(&[&edited(0), &edited(2)]));
+    agent.apply(base());
+    agent.apply(edited(0) + edited(2));
     let numbers: Vec<u64> = destinations(&world).iter().map(|row| number(&row["route_number"])).collect();
     let (socket, mut looks) = (agent.socket(), 0);
     std::thread::scope(|scope| {
@@ -222,7 +214,7 @@ fn no_table_is_ever_seen_half_written() {
                     let shift = json!({ "object": { "kind": "vs", "name": "other" }, "shares": shares });
                     request(&socket, "POST", "/v1/shift", Some(&shift))
                 } else {
-                    request(&socket, "POST", "/v1/apply", Some(&documents(&edited(edit))))
+                    request(&socket, "POST", "/v1/apply", Some(&documents(edited(edit))))
                 };
                 let answer = answer.unwrap();
                 assert_eq!(answer.status, 200, "edit {edit}: {}", answer.body);

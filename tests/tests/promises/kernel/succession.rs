@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::client::{GATEWAY, answers};
+use tcpshift_tests::client::{ENTRANCE, answers};
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::load::{Load, echo_many};
 use tcpshift_tests::maps::{attached, links, path, pinned};
+use tcpshift_tests::objects::{gateway, virtual_service};
 use tcpshift_tests::process::grouped;
-use tcpshift_tests::routes::{example_text, ground, route, together};
 use tcpshift_tests::rush::Rush;
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
@@ -25,7 +26,7 @@ use crate::takeover::program;
 fn served(world: &World) -> (Agent<'_>, Server) {
     let server = Server::named("127.0.0.1:9000", "one");
     let agent = start(world);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+    agent.apply(base() + route(&[("v1", 1)]));
     (agent, server)
 }
 
@@ -52,7 +53,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Whoever was in it may still be dying.
+        // A killed process may still be in the group.
         let begin = Instant::now();
         while std::fs::remove_dir(&self.0).is_err() && begin.elapsed() < seconds(2) {
             sleep(Duration::from_millis(10));
@@ -67,7 +68,7 @@ fn the_link_stays_and_gets_the_program_of_the_new_agent() {
     for round in 0..4 {
         let before = (links(&world), pinned(&world));
         assert_eq!(before.0.len(), 1);
-        let rush = Rush::start(GATEWAY, 4);
+        let rush = Rush::start(ENTRANCE, 4);
         rush.go_on(100);
         let successor = agent.successor(&format!("agent-{round}"), program(), &KERNEL).answers();
         rush.go_on(100);
@@ -82,9 +83,9 @@ fn the_link_stays_and_gets_the_program_of_the_new_agent() {
         }
         assert_eq!(after.1, before.1, "names went with the old agent");
         assert_eq!(attached(&world).len(), 1);
-        assert_assigned(&agent, GATEWAY, 30);
-        agent.apply(&route(&[("v1", 2 + round)]));
-        assert_assigned(&agent, GATEWAY, 10);
+        assert_assigned(&agent, ENTRANCE, 30);
+        agent.apply(route(&[("v1", 2 + round)]));
+        assert_assigned(&agent, ENTRANCE, 10);
     }
     agent.terminate();
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
@@ -120,21 +121,21 @@ fn what_the_old_agent_gives_up_late_is_waited_for() {
     sleep(Duration::from_millis(100));
     drop(lock);
     let mut successor = successor.answers();
-    assert_assigned(&successor, GATEWAY, 10);
+    assert_assigned(&successor, ENTRANCE, 10);
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
 
     // One that takes too long: the agent decides, until the next change after that.
     let lock = keep_locked(&successor);
     let last = successor.successor("second", program(), &KERNEL).answers();
-    assert_eq!(answers(GATEWAY, 10), ["one"; 10]);
-    last.apply(&route(&[("v1", 2)]));
+    assert_eq!(answers(ENTRANCE, 10), ["one"; 10]);
+    last.apply(route(&[("v1", 2)]));
     let assignment = last.status().assignment;
     assert_eq!(assignment.by, "agent");
     assert!(assignment.reason.contains(path("").trim_end_matches('/')), "{}", assignment.reason);
     drop(lock);
     assert_eq!(successor.process().wait(seconds(20)).code(), Some(0), "{}", successor.log());
-    last.apply(&route(&[("v1", 3)]));
-    assert_assigned(&last, GATEWAY, 10);
+    last.apply(route(&[("v1", 3)]));
+    assert_assigned(&last, ENTRANCE, 10);
     assert_eq!(links(&world).len(), 1);
 }
 
@@ -143,17 +144,17 @@ fn connections_go_on_in_the_old_agent_and_its_end_unpins_nothing() {
     let world = World::new();
     echo_many("127.0.0.1:9000");
     let mut agent = start(&world);
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-    let load = Load::start(GATEWAY, 200);
+    agent.apply(base() + route(&[("v1", 1)]));
+    let load = Load::start(ENTRANCE, 200);
     let successor = agent.successor("successor", program(), &KERNEL).answers();
-    let later = Load::start(GATEWAY, 50);
+    let later = Load::start(ENTRANCE, 50);
     assert_eq!(assigned(&successor), (50, 0));
     let (named, linked) = (pinned(&world), links(&world));
     assert!(agent.process().ended().is_none(), "{}", agent.log());
     load.finish();
     assert_eq!(agent.process().wait(seconds(10)).code(), Some(0), "{}", agent.log());
     assert_eq!((pinned(&world), links(&world)), (named, linked));
-    successor.apply(&route(&[("v1", 7)]));
+    successor.apply(route(&[("v1", 7)]));
     assert_eq!(attached(&world).len(), 1);
     later.finish();
 }
@@ -164,26 +165,26 @@ fn an_agent_in_another_group_is_seen_at_listeners_of_both() {
     let group = Group::new(&world);
     let (mut agent, _server) = served(&world);
     let elsewhere = grouped(&group.0, &program());
-    let rush = Rush::start(GATEWAY, 2);
+    let rush = Rush::start(ENTRANCE, 2);
     let mut successor = agent.successor("successor", elsewhere, &KERNEL).answers();
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
     rush.go_on(50);
     rush.finish();
     assert!(is_in(&group.0, successor.pid()));
-    assert_assigned(&successor, GATEWAY, 50);
+    assert_assigned(&successor, ENTRANCE, 50);
     // A listener of its own, in its own group.
-    let other = example_text("all-v1.yaml").replace("31400", "31401").replace("tcp-echo-gateway", "other");
-    successor.apply(&other.replace("name: tcp-echo\n", "name: other\n"));
+    let other = virtual_service("other").at("other").to("tcp-echo:9000/v1", 1);
+    successor.apply(gateway("other").port(31_401) + other);
     assert_assigned(&successor, "127.0.0.1:31401", 50);
-    assert_assigned(&successor, GATEWAY, 10);
+    assert_assigned(&successor, ENTRANCE, 10);
     assert_eq!(links(&world).len(), 2);
     let programs: Vec<_> = links(&world).values().map(|link| link["prog_id"].clone()).collect();
     assert_eq!(programs[0], programs[1]);
 
-    // And back, where the sockets are in either.
+    // And back: some sockets are in one group, some in the other.
     let mut last = successor.successor("last", program(), &KERNEL).answers();
     assert_eq!(successor.process().wait(seconds(20)).code(), Some(0), "{}", successor.log());
-    assert_assigned(&last, GATEWAY, 20);
+    assert_assigned(&last, ENTRANCE, 20);
     assert_assigned(&last, "127.0.0.1:31401", 20);
     last.terminate();
     assert_eq!(last.process().wait(seconds(20)).code(), Some(0), "{}", last.log());
@@ -202,13 +203,13 @@ fn a_link_whose_group_is_gone_is_removed() {
     let group = Group::new(&world);
     let server = Server::named("127.0.0.1:9000", "one");
     let mut agent = Agent::launch(&world, "agent", grouped(&group.0, &program()), &KERNEL).ready();
-    agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
-    assert_assigned(&agent, GATEWAY, 5);
+    agent.apply(base() + route(&[("v1", 1)]));
+    assert_assigned(&agent, ENTRANCE, 5);
     agent.process().kill();
     let left: Vec<String> = links(&world).into_keys().collect();
     until_so("the group goes", seconds(5), || std::fs::remove_dir(&group.0).is_ok());
     let agent = start(&world);
-    assert_assigned(&agent, GATEWAY, 5);
+    assert_assigned(&agent, ENTRANCE, 5);
     let now: Vec<String> = links(&world).into_keys().collect();
     assert_eq!(now.len(), 1);
     assert_ne!(now, left);

@@ -1,5 +1,4 @@
-//! Clients that nobody has changed: `nc`, `curl`, Python, a program in C without libraries; and ways to connect other than
-//! the usual one.
+//! Unchanged clients: `nc`, `curl`, Python, a static program in C; and unusual ways to connect.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +8,9 @@ use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
-use super::{MESH, ONE, TWO, assert_split, direct, ground, inside, route, start, version, versions};
+use super::{MESH_ROUTE, ONE, TWO, assert_split, base, direct, inside, route, start, version, versions};
 
-/// A program of this many connections, its own way; it prints who answered, a line each.
+/// A program that makes so many connections, and prints the name of each server on a line.
 struct Client {
     name: &'static str,
     program: &'static str,
@@ -52,7 +51,7 @@ fn shell(name: &'static str, connections: usize, script: &str) -> Client {
     Client { name, program: "sh", arguments: vec!["-c".to_owned(), script], connections }
 }
 
-/// A client in C, linked without shared libraries, so that nothing between it and the kernel can be what steers.
+/// A client in C, linked statically: only the kernel can steer it.
 const C: &str = r#"
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -121,7 +120,7 @@ fn who(world: &World, client: &Client) -> BTreeMap<String, usize> {
 fn served(world: &World) -> (Agent<'_>, [Server; 4]) {
     let ([four, six], [one, two]) = (direct(), versions());
     let agent = start(world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [100, 0])));
+    agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [100, 0]));
     (agent, [four, six, one, two])
 }
 
@@ -137,9 +136,9 @@ fn clients_that_know_nothing_are_steered() {
         }
     };
     answers("one");
-    agent.apply(&route(MESH, [0, 100]));
+    agent.apply(route(MESH_ROUTE, [0, 100]));
     answers("two");
-    agent.apply(&route(MESH, [50, 50]));
+    agent.apply(route(MESH_ROUTE, [50, 50]));
     for client in &clients {
         let tally = who(&world, client);
         assert!(tally.keys().all(|name| ["one", "two"].contains(&name.as_str())), "{}: {tally:?}", client.name);
@@ -166,10 +165,10 @@ fn fast_open_is_steered() {
         \x20   print(s.recv(100).decode().split()[0]); s.close()\n";
     let client = python("fast open", 200, script);
     for (weights, name) in [([100, 0], "one"), ([0, 100], "two")] {
-        agent.apply(&route(MESH, weights));
+        agent.apply(route(MESH_ROUTE, weights));
         assert_eq!(who(&world, &client), BTreeMap::from([(name.to_owned(), 200)]));
     }
-    agent.apply(&route(MESH, [80, 20]));
+    agent.apply(route(MESH_ROUTE, [80, 20]));
     assert_split(&who(&world, &client), 0.2);
     let active = kernel_count("TCPFastOpenActive");
     assert!(active > 300, "{active} of 600 connections began with data");
@@ -179,7 +178,7 @@ fn fast_open_is_steered() {
 fn sockets_of_mptcp_are_steered_and_know_whom_they_asked_for() {
     let world = World::new();
     let (agent, _servers) = served(&world);
-    agent.apply(&route(MESH, [70, 30]));
+    agent.apply(route(MESH_ROUTE, [70, 30]));
     for (name, address, family) in [("MPTCP", "v4", "AF_INET"), ("MPTCP, IPv6", "v6", "AF_INET6")] {
         let script = format!("    asked = {address}; s = socket.socket(socket.{family}, socket.SOCK_STREAM, 262)\n");
         assert_split(&who(&world, &python(name, 300, &format!("{script}    s.connect(asked); line(s)\n"))), 0.3);

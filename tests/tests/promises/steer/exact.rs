@@ -1,31 +1,35 @@
 //! Bytes of steered connections are counted exactly, whoever closes first and how.
 
 use std::io::{Read, Write};
+use std::mem::offset_of;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::net::sockopt::socket_cookie;
-use tcpshift_common::layout::COOKIES;
+use tcpshift_common::layout::{COOKIES, ConnectionRow, CookieRow, stage};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::connect;
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::maps::{bpftool, bytes, path};
 use tcpshift_tests::process::run;
 use tcpshift_tests::server::{Server, reset};
-use tcpshift_tests::until::{seconds, until_so};
+use tcpshift_tests::until::{seconds, until, until_so};
 use tcpshift_tests::world::World;
 
-use super::{ENTRANCE, GATEWAY, MESH, SERVICE, await_datapath, ground, inside, route, start};
+use super::{ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, SERVICE, await_datapath, base, inside, route, start};
 
-/// How a connection goes, as the first byte of what a client sends says it: the server answers with twice as many bytes.
+/// Ways to end a connection. A client names one by its first byte; the server answers with twice as many bytes as it gets.
 const WAYS: [u8; 6] = *b"abcdef";
 
 /// Bytes that a client sends.
 const SENT: usize = 100_003;
 
-/// Longer than the kernel waits before it acknowledges what came last (`TCP_DELACK_MAX`). What is not acknowledged when a
-/// connection is reset, no kernel knows to have arrived.
+/// Longer than the kernel delays an acknowledgement (`TCP_DELACK_MAX`, 200 ms). Bytes that are not acknowledged before a reset
+/// are not counted as received.
 const ACKNOWLEDGED: Duration = Duration::from_millis(300);
+
+/// Where the first byte of the stage is in a row of the map `cookies`.
+const STAGE: usize = offset_of!(CookieRow, row) + offset_of!(ConnectionRow, stage);
 
 /// A server that answers as the client's first byte says.
 fn server(address: &str) -> Server {
@@ -66,7 +70,7 @@ fn converse(mut stream: TcpStream, way: u8) -> (u64, u64) {
     match way {
         // It is closed at once.
         b'a' => drop(stream),
-        // Whoever is closed by the other closes too.
+        // The server has closed; the client closes next.
         b'b' | b'd' => assert_eq!(stream.read(&mut answer).unwrap(), 0),
         // It says that it has sent all, and waits for the other's end.
         b'c' => {
@@ -103,13 +107,13 @@ fn bytes_of_connections_that_are_handed_over() {
     let world = World::new();
     let _server = server("127.0.0.1:9001");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[("v1", "127.0.0.1", 9001)]) + &route(GATEWAY, [100, 0])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[("v1", "127.0.0.1", 9001)]) + route(GATEWAY_ROUTE, [100, 0]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let (mut sent, mut received) = (0, 0);
     for (opened, way) in (1..).zip(WAYS.into_iter().chain(WAYS)) {
         let (more_sent, more_received) = converse(connect(ENTRANCE).unwrap(), way);
         (sent, received) = (sent + more_sent, received + more_received);
-        assert_eq!(counted(&agent, GATEWAY, opened), (sent, received), "{}", char::from(way));
+        assert_eq!(counted(&agent, GATEWAY_ROUTE, opened), (sent, received), "{}", char::from(way));
     }
 }
 
@@ -141,19 +145,19 @@ fn bytes_of_connections_that_are_pointed_at_an_endpoint() {
     let world = World::new();
     let _server = server("127.0.0.1:9001");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[("v1", "127.0.0.1", 9001)]) + &route(MESH, [100, 0])));
-    await_datapath(&agent, MESH, "connect");
-    let place: Place<'_> = inside(&world);
+    agent.apply(base(&[("v1", "127.0.0.1", 9001)]) + route(MESH_ROUTE, [100, 0]));
+    await_datapath(&agent, MESH_ROUTE, "connect");
+    let location: Location<'_> = inside(&world);
     let (host, port) = SERVICE.split_once(':').unwrap();
     let (mut sent, mut received) = (0, 0);
     for (opened, way) in (1..).zip(WAYS.into_iter().chain(WAYS)) {
-        let mut client = place.command("python3");
+        let mut client = location.command("python3");
         let way_text = char::from(way).to_string();
         client.args(["-c", CLIENT, host, port, &way_text, &SENT.to_string()]);
         run(client, b"", seconds(20)).expect(0);
         sent += SENT as u64 + u64::from(way == b'f');
         received += 2 * SENT as u64;
-        assert_eq!(counted(&agent, MESH, opened), (sent, received), "{way_text}");
+        assert_eq!(counted(&agent, MESH_ROUTE, opened), (sent, received), "{way_text}");
     }
 }
 
@@ -162,16 +166,21 @@ fn a_connection_whose_end_no_program_is_told_of_is_counted_out() {
     let world = World::new();
     let listener = TcpListener::bind("127.0.0.1:9001").unwrap();
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[("v1", "127.0.0.1", 9001)]) + &route(GATEWAY, [100, 0])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[("v1", "127.0.0.1", 9001)]) + route(GATEWAY_ROUTE, [100, 0]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let pair = || (connect(ENTRANCE).unwrap(), listener.accept().unwrap().0);
     let (lost, kept) = (pair(), pair());
-    let active = || agent.destination(GATEWAY, "v1").active;
+    let active = || agent.destination(GATEWAY_ROUTE, "v1").active;
     until_so("both are counted", seconds(5), || active() == 2);
-    // Its row is somebody else's, who is not there: so none is found when it is closed.
+    // Another cookie in its row: when it is closed, the program finds no row of its socket.
     let cookie = socket_cookie(&lost.1).unwrap();
     let key = ((cookie % u64::from(COOKIES)) as u32).to_le_bytes();
-    let mut row = bytes(&world, "cookies", &key);
+    // The connection is counted before its row is written.
+    let mut row = until("its row is written", seconds(5), || {
+        let row = bytes(&world, "cookies", &key);
+        let is_written = row[STAGE] == format!("{:#04x}", stage::OPENED) && row[0] == format!("{:#04x}", cookie as u8);
+        is_written.then_some(row)
+    });
     row[7] = "0x7f".to_owned();
     let path = path("cookies");
     let key: Vec<String> = key.iter().map(u8::to_string).collect();
@@ -182,7 +191,8 @@ fn a_connection_whose_end_no_program_is_told_of_is_counted_out() {
     bpftool(&world, &words);
     drop(lost);
     until_so("it is counted out", seconds(30), || active() == 1);
-    assert!(agent.log().contains("ended unseen"), "{}", agent.log());
+    // The line is written after the counts are changed, by another thread.
+    until_so("the log says it", seconds(10), || agent.log().contains("ended unseen"));
     drop(kept);
     until_so("the other one is closed", seconds(5), || active() == 0);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{ask, connect, tally};
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::echo::tcp_echo;
 use tcpshift_tests::maps::dump;
 use tcpshift_tests::neighbour::Neighbour;
@@ -17,11 +17,11 @@ use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, ENTRANCE6, GATEWAY, ONE, TWO, assert_split, await_counted, await_datapath, datapath, ground, route,
+    ENTRANCE, ENTRANCE6, GATEWAY_ROUTE, ONE, TWO, assert_split, await_counted, await_datapath, base, datapath, route,
     start, version, versions,
 };
 
-/// A server that answers a line with whom it takes for its client, in the place of its name.
+/// A server that answers a line with the address that it sees of its client, instead of its name.
 fn sees(address: &str) -> Server {
     Server::each(address, |stream| {
         let client = stream.peer_addr()?.ip().to_canonical();
@@ -33,8 +33,8 @@ fn sees(address: &str) -> Server {
 
 fn steered(world: &World, weights: [u32; 2]) -> Agent<'_> {
     let agent = start(world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, weights)));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, weights));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     agent
 }
 
@@ -50,27 +50,27 @@ fn the_whole_task_for_neighbours_and_for_clients_of_this_host() {
     let neighbour = Neighbour::new(&world);
     let agent = steered(&world, [100, 0]);
     let ways = [
-        (Place::Here, ENTRANCE),
-        (Place::Here, ENTRANCE6),
-        (neighbour.place(), "10.98.0.1:31400"),
-        (neighbour.place(), "[fd98::1]:31400"),
+        (Location::Here, ENTRANCE),
+        (Location::Here, ENTRANCE6),
+        (neighbour.location(), "10.98.0.1:31400"),
+        (neighbour.location(), "[fd98::1]:31400"),
     ];
-    for (place, address) in ways {
-        assert_eq!(place.tally(address, 200), only("one", 200), "{address}");
+    for (location, address) in ways {
+        assert_eq!(location.tally(address, 200), only("one", 200), "{address}");
     }
-    agent.apply(&route(GATEWAY, [80, 20]));
-    for (place, address) in ways {
-        assert_split(&place.tally(address, 1_000), 0.2);
+    agent.apply(route(GATEWAY_ROUTE, [80, 20]));
+    for (location, address) in ways {
+        assert_split(&location.tally(address, 1_000), 0.2);
     }
-    agent.apply(&route(GATEWAY, [0, 100]));
-    for (place, address) in ways {
-        assert_eq!(place.tally(address, 200), only("two", 200), "{address}");
+    agent.apply(route(GATEWAY_ROUTE, [0, 100]));
+    for (location, address) in ways {
+        assert_eq!(location.tally(address, 200), only("two", 200), "{address}");
     }
-    agent.apply(&route(GATEWAY, [100, 0]));
+    agent.apply(route(GATEWAY_ROUTE, [100, 0]));
     assert_eq!(tally(ENTRANCE, 200), only("one", 200));
-    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
-    // The agent has carried those of IPv6 alone: 1,400 for each of two ways. Whether a socket at `[::]` takes what an IPv4
-    // endpoint is meant for is not known where packets are handed over.
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "lookup");
+    // The agent has carried the connections of IPv6 alone: 1,400 for each of two locations. The program that hands packets over
+    // does not know whether a socket at `[::]` accepts IPv4.
     let assignment = agent.status().assignment;
     assert_eq!((assignment.kernel, assignment.agent), (2_800, 0), "{assignment:?}");
 }
@@ -81,17 +81,18 @@ fn the_server_sees_its_client() {
     let neighbour = Neighbour::new(&world);
     let _servers = [sees("[::]:9001"), sees("[::]:9002")];
     let agent = steered(&world, [50, 50]);
-    for (place, address, client) in
-        [(neighbour.place(), "10.98.0.1:31400", "10.98.0.2"), (Place::Here, ENTRANCE, "127.0.0.1")]
+    for (location, address, client) in
+        [(neighbour.location(), "10.98.0.1:31400", "10.98.0.2"), (Location::Here, ENTRANCE, "127.0.0.1")]
     {
-        let tally = place.tally(address, 60);
+        let tally = location.tally(address, 60);
         assert_eq!(tally, only(client, 60), "{address}");
     }
-    agent.apply(&ground(&[("v1", "::1", 9001), ("v2", "::1", 9002)]));
-    await_datapath(&agent, GATEWAY, "lookup");
-    for (place, address, client) in [(neighbour.place(), "[fd98::1]:31400", "fd98::2"), (Place::Here, ENTRANCE6, "::1")]
+    agent.apply(base(&[("v1", "::1", 9001), ("v2", "::1", 9002)]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    for (location, address, client) in
+        [(neighbour.location(), "[fd98::1]:31400", "fd98::2"), (Location::Here, ENTRANCE6, "::1")]
     {
-        let tally = place.tally(address, 60);
+        let tally = location.tally(address, 60);
         assert_eq!(tally, only(client, 60), "{address}");
     }
 }
@@ -144,8 +145,8 @@ fn a_socket_of_somebody_else_at_the_same_port_gets_nothing() {
         version(address, name)
     });
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[("v1", "::1", 9001), ("v2", "::1", 9002)]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[("v1", "::1", 9001), ("v2", "::1", 9002)]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     assert_split(&tally(ENTRANCE6, 200), 0.5);
     assert!(!tally(ENTRANCE, 100).contains_key("somebody"));
     drop((somebody, servers));
@@ -160,14 +161,14 @@ fn sockets_of_others_beside_endpoints_take_no_room() {
     let listen = |number: u8| std::net::TcpListener::bind(SocketAddr::from(([127, 0, 1, number], 9001))).unwrap();
     let _others: Vec<_> = (1..=100).map(listen).collect();
     assert_eq!(dump(&world, "listening").len(), before, "put there when they began to listen");
-    // A new endpoint has the agent look who is there already.
-    agent.apply(&ground(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]));
+    // A new endpoint makes the agent look for sockets that listen already.
+    agent.apply(base(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]));
     assert_eq!(dump(&world, "listening").len(), before, "put there by the agent");
-    // Now one of them is an endpoint too; and then it is none any more.
-    agent.apply(&ground(&[ONE, TWO, ("v2", "127.0.1.1", 9001)]));
+    // One of them becomes an endpoint, and then is none again.
+    agent.apply(base(&[ONE, TWO, ("v2", "127.0.1.1", 9001)]));
     assert!(dump(&world, "listening").len() > before);
     let _seven = listen(107);
-    agent.apply(&ground(&[ONE, TWO]));
+    agent.apply(base(&[ONE, TWO]));
     let left = dump(&world, "listening").len();
     let _eight = listen(108);
     assert_eq!(dump(&world, "listening").len(), left);
@@ -189,7 +190,7 @@ fn several_sockets_share_an_endpoint_and_may_be_closed_one_by_one() {
         socket.shutdown(std::net::Shutdown::Both).ok();
         assert_split(&tally(ENTRANCE, 200), 0.5);
     }
-    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "lookup");
 }
 
 #[test]
@@ -199,8 +200,8 @@ fn a_dead_endpoint_of_a_version_takes_no_connection() {
     let _two = tcp_echo(&world, "9002", "two", "127.0.0.1");
     let mut other = tcp_echo(&world, "9003", "three", "127.0.0.1");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO, ("v2", "127.0.0.1", 9003)]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let before = tally(ENTRANCE, 600);
     assert!(before["two"] > 0 && before["three"] > 0, "{before:?}");
     assert_eq!(before.values().sum::<usize>(), before["one"] + before["two"] + before["three"], "{before:?}");
@@ -223,7 +224,7 @@ fn a_version_that_is_gone_refuses_its_share_and_is_back_within_a_second() {
         let refused = tally.get("ConnectionRefused").copied().unwrap_or_default();
         assert_eq!(tally["one"] + refused, 400, "round {round}: {tally:?}");
         tcpshift_tests::share::assert_share("refused", refused, 400, 0.3);
-        assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+        assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "lookup");
         two = tcp_echo(&world, "9002", "two", "127.0.0.1");
         let began = Instant::now();
         until_so("it is back", Duration::from_millis(1_500), || ask(ENTRANCE).is_ok_and(|who| who == "two"));
@@ -237,13 +238,13 @@ fn servers_may_begin_before_and_after_the_agent() {
     let world = World::new();
     let _one = version("127.0.0.1:9001", "one");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    let (before, reason) = datapath(&agent, GATEWAY);
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
+    let (before, reason) = datapath(&agent, GATEWAY_ROUTE);
     assert_eq!(before, "proxy");
     assert!(reason.contains("127.0.0.1:9002"), "{reason}");
     let _two = version("127.0.0.1:9002", "two");
     let began = Instant::now();
-    await_datapath(&agent, GATEWAY, "lookup");
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
     assert_split(&tally(ENTRANCE, 400), 0.5);
 }
@@ -257,9 +258,9 @@ fn servers_may_listen_at_one_address_or_at_all() {
             let world = World::new();
             let _one = version(&format!("{first}:9001"), "one");
             let agent = start(&world, &[]);
-            agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
+            agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
             let _two = version(&format!("{second}:9002"), "two");
-            await_datapath(&agent, GATEWAY, "lookup");
+            await_datapath(&agent, GATEWAY_ROUTE, "lookup");
             assert_split(&tally(ENTRANCE, 300), 0.5);
             // A socket of IPv4 takes no connection of IPv6: these are carried.
             assert_split(&tally(ENTRANCE6, 300), 0.5);
@@ -275,9 +276,9 @@ fn what_is_opened_and_what_is_open_is_counted() {
     let _versions = versions();
     let agent = steered(&world, [50, 50]);
     let held: Vec<_> = (0..40).map(|_| connect(ENTRANCE).unwrap()).collect();
-    await_counted(&agent, GATEWAY, 40, 40);
+    await_counted(&agent, GATEWAY_ROUTE, 40, 40);
     drop(held);
-    await_counted(&agent, GATEWAY, 40, 0);
+    await_counted(&agent, GATEWAY_ROUTE, 40, 0);
 }
 
 #[test]
@@ -285,8 +286,8 @@ fn endpoints_that_listen_are_found_before_the_route_is_in_force() {
     let world = World::new();
     let _versions = versions();
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    assert_eq!(datapath(&agent, GATEWAY).0, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "lookup");
     assert_split(&tally(ENTRANCE, 100), 0.5);
     assert_eq!(agent.status().assignment.kernel, 0, "the agent carried some");
 }

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use tcpshift_common::layout::COOKIES;
-use tcpshift_tests::crowd::{Crowd, Place};
+use tcpshift_tests::crowd::{Crowd, Location};
 use tcpshift_tests::echo::tcp_echo;
 use tcpshift_tests::maps::{bpftool, path};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, GATEWAY, MESH, ONE, SERVICE, TWO, assert_split, await_counted, await_datapath, direct, ground, inside,
-    route, start, versions,
+    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, ONE, SERVICE, TWO, assert_split, await_counted, await_datapath, base, direct,
+    inside, route, start, versions,
 };
 
 /// Endpoints of each version, each a process; and processes of clients for each datapath.
@@ -36,15 +36,15 @@ fn edits_under(each: usize, edits: u32) -> Figures {
         }
     }
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&endpoints) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&endpoints) + route(MESH_ROUTE, [50, 50]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let began = Instant::now();
     let mut crowds = Vec::new();
-    for (kind, place, address) in [(1, inside(&world), SERVICE), (2, Place::Here, ENTRANCE)] {
+    for (kind, location, address) in [(1, inside(&world), SERVICE), (2, Location::Here, ENTRANCE)] {
         for number in 1..=PROCESSES {
             // The ports of a single address are searched through for long when most of them are taken.
             let sources: Vec<String> = (1..=5).map(|last| format!("127.{kind}.{number}.{last}")).collect();
-            crowds.push(Crowd::hold(&world, &format!("crowd-{kind}-{number}"), place, address, each, &sources));
+            crowds.push(Crowd::hold(&world, &format!("crowd-{kind}-{number}"), location, address, each, &sources));
         }
     }
     for crowd in &crowds {
@@ -54,7 +54,7 @@ fn edits_under(each: usize, edits: u32) -> Figures {
     let began = Instant::now();
     for edit in 0..edits {
         let v2 = edit % 101;
-        agent.post(&(route(MESH, [100 - v2, v2]) + &route(GATEWAY, [v2, 100 - v2])));
+        agent.post(route(MESH_ROUTE, [100 - v2, v2]) + route(GATEWAY_ROUTE, [v2, 100 - v2]));
     }
     let edited = began.elapsed();
     for crowd in crowds {
@@ -65,17 +65,17 @@ fn edits_under(each: usize, edits: u32) -> Figures {
     Figures { connections, opened, edits, edited }
 }
 
-/// Gives every place in the map of cookies to somebody who never leaves.
+/// Fills every cell of the map `cookies` with a cookie that no socket has.
 fn take_all_places(world: &World) {
     let (cookie, rest) = ("1 0 0 0 0 0 0 0", "0 ".repeat(52));
     // In the middle stands that its connection is open.
     let row = format!("{cookie} {}2 0 0 0 {rest}", "0 ".repeat(48));
     let mut lines = String::new();
-    for place in 0..COOKIES {
-        let [a, b, c, d] = place.to_le_bytes();
+    for cell in 0..COOKIES {
+        let [a, b, c, d] = cell.to_le_bytes();
         writeln!(lines, "map update pinned {} key {a} {b} {c} {d} value {row}", path("cookies")).unwrap();
     }
-    let file = world.write("places", lines);
+    let file = world.write("cells", lines);
     bpftool(world, &["batch", "file", &file.display().to_string()]);
 }
 
@@ -84,15 +84,15 @@ fn sockets_that_find_no_place_are_steered_and_counted_alike() {
     let world = World::new();
     let (_direct, _versions) = (direct(), versions());
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [50, 50]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     take_all_places(&world);
     let seen = inside(&world).ask(SERVICE, 200);
     assert_split(&seen.tally(), 0.5);
     assert_eq!(seen.peers.into_iter().collect::<Vec<_>>(), [SERVICE]);
-    assert_split(&Place::Here.tally(ENTRANCE, 200), 0.5);
-    await_counted(&agent, MESH, 200, 0);
-    await_counted(&agent, GATEWAY, 200, 0);
+    assert_split(&Location::Here.tally(ENTRANCE, 200), 0.5);
+    await_counted(&agent, MESH_ROUTE, 200, 0);
+    await_counted(&agent, GATEWAY_ROUTE, 200, 0);
 }
 
 #[test]

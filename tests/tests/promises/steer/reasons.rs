@@ -7,7 +7,7 @@ use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, GATEWAY, MESH, ONE, SERVICE, TWO, annotated, assert_split, await_datapath, datapath, direct, ground,
+    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, ONE, SERVICE, TWO, assert_split, await_datapath, base, datapath, direct,
     inside, route, start, version, versions,
 };
 
@@ -36,14 +36,14 @@ fn a_listener_of_mptcp_is_carried_to() {
     let _one = version("127.0.0.1:9001", "one");
     let two = mptcp(&world, 9002, "two");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    until_so("the reason is known", seconds(5), || datapath(&agent, GATEWAY).1.contains("MPTCP"));
-    assert_eq!(datapath(&agent, GATEWAY).0, "proxy");
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
+    until_so("the reason is known", seconds(5), || datapath(&agent, GATEWAY_ROUTE).1.contains("MPTCP"));
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "proxy");
     assert_split(&tally(ENTRANCE, 300), 0.5);
-    // One without MPTCP in its place.
+    // Replaced by a socket without MPTCP.
     drop(two);
     let _two = version("127.0.0.1:9002", "two");
-    await_datapath(&agent, GATEWAY, "lookup");
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     assert_split(&tally(ENTRANCE, 300), 0.5);
 }
 
@@ -52,10 +52,10 @@ fn a_listener_of_mptcp_that_comes_later_is_carried_to() {
     let world = World::new();
     let _one = version("127.0.0.1:9001", "one");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
     let _two = mptcp(&world, 9002, "two");
-    until_so("the reason is known", seconds(5), || datapath(&agent, GATEWAY).1.contains("MPTCP"));
-    assert_eq!(datapath(&agent, GATEWAY).0, "proxy");
+    until_so("the reason is known", seconds(5), || datapath(&agent, GATEWAY_ROUTE).1.contains("MPTCP"));
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "proxy");
     assert_split(&tally(ENTRANCE, 300), 0.5);
 }
 
@@ -64,9 +64,9 @@ fn a_sequence_is_carried() {
     let world = World::new();
     let _versions = versions();
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &annotated(GATEWAY, &[("steer-by", "sequence")], [80, 20])));
-    until_so("the reason is known", seconds(5), || datapath(&agent, GATEWAY).1.contains("sequence"));
-    assert_eq!(datapath(&agent, GATEWAY).0, "proxy");
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [80, 20]).annotation("tcpshift.io/steer-by", "sequence"));
+    until_so("the reason is known", seconds(5), || datapath(&agent, GATEWAY_ROUTE).1.contains("sequence"));
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "proxy");
     for ten in answers(ENTRANCE, 100).windows(10) {
         assert_eq!(ten.iter().filter(|who| *who == "two").count(), 2, "{ten:?}");
     }
@@ -77,13 +77,13 @@ fn an_endpoint_elsewhere_is_carried_to() {
     let world = World::new();
     let _one = version("127.0.0.1:9001", "one");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, ("v2", "192.0.2.1", 9002)]) + &route(GATEWAY, [100, 1])));
-    let (by, reason) = datapath(&agent, GATEWAY);
+    agent.apply(base(&[ONE, ("v2", "192.0.2.1", 9002)]) + route(GATEWAY_ROUTE, [100, 1]));
+    let (by, reason) = datapath(&agent, GATEWAY_ROUTE);
     assert_eq!(by, "proxy");
     assert!(reason.contains("192.0.2.1:9002"), "{reason}");
-    // One whose share is nothing is in nobody's way.
-    agent.apply(&route(GATEWAY, [100, 0]));
-    await_datapath(&agent, GATEWAY, "lookup");
+    // A destination of weight 0 does not prevent the handover.
+    agent.apply(route(GATEWAY_ROUTE, [100, 0]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     assert_eq!(answers(ENTRANCE, 20), ["one"; 20]);
 }
 
@@ -93,15 +93,17 @@ fn what_a_route_asks_for_it_gets() {
     let (_direct, _versions) = (direct(), versions());
     let agent = start(&world, &[]);
     agent.apply(
-        &(ground(&[ONE, TWO]) + &route(MESH, [50, 50]) + &annotated(GATEWAY, &[("datapath", "proxy")], [50, 50])),
+        &(base(&[ONE, TWO])
+            + route(MESH_ROUTE, [50, 50])
+            + route(GATEWAY_ROUTE, [50, 50]).annotation("tcpshift.io/datapath", "proxy")),
     );
-    assert_eq!(datapath(&agent, MESH).0, "connect");
-    assert_eq!(datapath(&agent, GATEWAY), ("proxy".to_owned(), "asked for".to_owned()));
+    assert_eq!(datapath(&agent, MESH_ROUTE).0, "connect");
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE), ("proxy".to_owned(), "asked for".to_owned()));
     assert_split(&tally(ENTRANCE, 300), 0.5);
 
     // The gateway's own address, for clients of this host; others are carried.
-    agent.apply(&annotated(GATEWAY, &[("datapath", "connect")], [50, 50]));
-    assert_eq!(datapath(&agent, GATEWAY).0, "connect");
+    agent.apply(route(GATEWAY_ROUTE, [50, 50]).annotation("tcpshift.io/datapath", "connect"));
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "connect");
     let before = agent.status().assignment;
     let seen = inside(&world).ask(ENTRANCE, 300);
     assert_split(&seen.tally(), 0.5);
@@ -110,8 +112,8 @@ fn what_a_route_asks_for_it_gets() {
     assert_eq!((after.kernel, after.agent), (before.kernel, before.agent), "the agent carried none");
     assert_split(&tally(ENTRANCE, 300), 0.5);
 
-    agent.apply(&annotated(GATEWAY, &[("datapath", "lookup")], [50, 50]));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(route(GATEWAY_ROUTE, [50, 50]).annotation("tcpshift.io/datapath", "lookup"));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     assert_split(&tally(ENTRANCE, 300), 0.5);
     assert_split(&inside(&world).tally(SERVICE, 300), 0.5);
 }
@@ -120,16 +122,16 @@ fn what_a_route_asks_for_it_gets() {
 fn with_the_datapath_proxy_nothing_is_steered() {
     let world = World::new();
     let (_direct, _versions) = (direct(), versions());
-    // Who asks for clients of a group has to be told.
+    // The operator asked for the clients of a group, so the log says it.
     let group = world.cgroup().display().to_string();
     let (program, options) = (command(built("tcpshift-agent")), ["--datapath", "proxy", "--cgroup", &group]);
     let mut refused = Agent::launch(&world, "refused", program, &options);
     assert_eq!(refused.process().wait(seconds(20)).code(), Some(1));
     assert!(refused.log().contains("no client can be steered: --datapath proxy"), "{}", refused.log());
     let agent = Agent::start(&world, &["--datapath", "proxy"]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
-    assert_eq!(datapath(&agent, GATEWAY).0, "proxy");
-    assert_eq!(datapath(&agent, MESH).0, "none");
+    agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [50, 50]) + route(GATEWAY_ROUTE, [50, 50]));
+    assert_eq!(datapath(&agent, GATEWAY_ROUTE).0, "proxy");
+    assert_eq!(datapath(&agent, MESH_ROUTE).0, "none");
     assert_eq!(inside(&world).tally(SERVICE, 50)["direct"], 50);
     assert_split(&tally(ENTRANCE, 300), 0.5);
 }

@@ -1,62 +1,30 @@
-//! A service by its address where no rule is for the client: its own endpoints are served. What no service has goes where it
-//! was going.
+//! Clients that connect to a service's address and match no rule reach the service's own endpoints. Other addresses are left
+//! alone.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-
+use tcpshift_tests::objects::{
+    Object, ServiceEntry, VirtualService, endpoint, gateway, rule, service_entry, virtual_service,
+};
 use tcpshift_tests::share::assert_share;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{inside, ip, start, version};
 
-/// A ServiceEntry whose ports have these endpoints, each an address and a port.
-fn service(name: &str, addresses: &str, resolution: &str, ports: &[(u16, &[(&str, u16)])]) -> String {
-    let mut text = format!(
-        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}}}\nspec:\n  \
-         hosts: [{name}.example.com]\n  addresses: [{addresses}]\n  resolution: {resolution}\n  ports:\n"
-    );
-    for (port, _) in ports {
-        writeln!(text, "  - {{number: {port}, name: p{port}, protocol: TCP}}").unwrap();
-    }
-    let mut endpoints: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (port, found) in ports {
-        for (address, at) in *found {
-            endpoints.entry(address).or_default().push(format!("p{port}: {at}"));
-        }
-    }
-    if !endpoints.is_empty() {
-        text.push_str("  endpoints:\n");
-    }
-    for (address, ports) in endpoints {
-        writeln!(text, "  - {{address: \"{address}\", ports: {{{}}}}}", ports.join(", ")).unwrap();
-    }
-    text + "---\n"
+/// A service with port 9000, no address, and one endpoint, on this host.
+fn here(name: &str, port: u16) -> Object<ServiceEntry> {
+    service_entry(name).port("tcp", 9000).endpoint(endpoint("127.0.0.1").port("tcp", port))
 }
 
-/// Rules for clients inside a mesh: a condition, and shares of hosts.
-fn rules(name: &str, rules: &[(&str, &[(&str, u32)])]) -> String {
-    let mut text = format!(
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}}}\nspec:\n  \
-         hosts: [{name}.example.com]\n  tcp:\n"
-    );
-    for (condition, shares) in rules {
-        writeln!(text, "  - match: [{{{condition}}}]\n    route:").unwrap();
-        for (host, weight) in *shares {
-            writeln!(
-                text,
-                "    - {{destination: {{host: {host}.example.com, port: {{number: 9000}}}}, weight: {weight}}}"
-            )
-            .unwrap();
-        }
-    }
-    text + "---\n"
+/// A route of service `old` that gives a share to service `new`.
+fn from_old_to_new(old: u32, new: u32) -> Object<VirtualService> {
+    let shares = rule().when("port", 9000).to("old.example.com:9000", old).to("new.example.com:9000", new);
+    virtual_service("old").host("old.example.com").rule(shares)
 }
 
 #[test]
 fn where_no_rule_fits_a_services_address_leads_to_the_service() {
     let world = World::new();
-    // Whoever has the addresses itself, to tell what was left alone.
+    // The host has the addresses too, so that connections that are not steered are answered by "direct".
     for address in ["10.99.0.1", "10.99.0.2", "10.99.0.3", "10.99.0.9"] {
         ip(&format!("addr add {address}/32 dev lo"));
     }
@@ -70,12 +38,12 @@ fn where_no_rule_fits_a_services_address_leads_to_the_service() {
         version("10.99.0.1:9100", "direct"),
     ];
     let agent = start(&world, &[]);
-    let app = |port| ("127.0.0.1", port);
+    let app = service_entry("app").address("10.99.0.1").address("fd99::1").port("tcp", 9000).port("admin", 9100);
     agent.apply(
-        &(service("app", "10.99.0.1, \"fd99::1\"", "STATIC", &[(9000, &[app(9001)]), (9100, &[app(9002)])])
-            + &service("empty", "10.99.0.2", "STATIC", &[(9000, &[])])
-            + &service("wide", "10.99.0.0/24", "STATIC", &[(9000, &[app(9003)])])
-            + &service("canary", "", "STATIC", &[(9000, &[app(9003)])]).replace("  addresses: []\n", "")),
+        app.endpoint(endpoint("127.0.0.1").port("tcp", 9001).port("admin", 9002))
+            + service_entry("empty").address("10.99.0.2").port("tcp", 9000)
+            + here("wide", 9003).address("10.99.0.0/24")
+            + here("canary", 9003),
     );
     let answers = |expected: [(&str, &str); 6], why: &str| {
         for (address, name) in expected {
@@ -93,15 +61,16 @@ fn where_no_rule_fits_a_services_address_leads_to_the_service() {
         ("127.0.0.1:9000", "direct"),
     ];
     answers(plain, "without a VirtualService");
-    let canary: &[(&str, u32)] = &[("canary", 1)];
-    agent.apply(&rules("app", &[("sourceLabels: {app: canary}", canary)]));
+    let to_canary = || rule().to("canary.example.com:9000", 1);
+    let ruled_by = |rule| virtual_service("app").host("app.example.com").rule(rule);
+    agent.apply(ruled_by(to_canary().when("sourceLabels.app", "canary")));
     answers(plain, "the rule is for others");
     let mut ruled = plain;
     (ruled[0].1, ruled[1].1) = ("canary", "canary");
-    let ruling = rules("app", &[("port: 9000", canary)]);
+    let ruling = ruled_by(to_canary().when("port", 9000));
     agent.apply(&ruling);
     answers(ruled, "one port has a rule");
-    let foretold = agent.cli_with(&["preview", "--delete", "-"], ruling.as_bytes()).expect(0).stdout;
+    let foretold = agent.cli_with(&["preview", "--delete", "-"], ruling.to_string()).expect(0).stdout;
     let moves = "app.example.com:9000: all clients: route default/app -> ServiceEntry default/app, 100 % of clients move: \
         canary.example.com:9000 -> app.example.com:9000 100 %\n";
     assert!(foretold.contains(moves), "{foretold}");
@@ -124,7 +93,7 @@ fn where_no_rule_fits_a_services_address_leads_to_the_service() {
 fn where_nothing_is_steered_a_service_is_not_served_and_nothing_is_claimed() {
     let world = World::new();
     let agent = tcpshift_tests::agent::Agent::start(&world, &["--datapath", "proxy"]);
-    agent.apply(&service("app", "10.99.0.1", "STATIC", &[(9000, &[("127.0.0.1", 9001)])]));
+    agent.apply(here("app", 9001).address("10.99.0.1"));
     let status = agent.status();
     assert!(status.listeners.is_empty() && status.notes.is_empty(), "{status:#?}");
     assert!(agent.cli(&["hosts"]).expect(0).stdout.starts_with("# app.example.com:"));
@@ -145,10 +114,9 @@ fn resolution_none_leaves_its_share_with_the_address_that_was_asked_for() {
         version("10.99.1.1:9200", "moved"),
     ];
     let agent = start(&world, &[]);
-    let old = service("old", "10.99.1.0/24, \"fd99:1::/64\"", "NONE", &[(9000, &[]), (9100, &[])]);
-    let old = old.replace("name: p9100,", "name: p9100, targetPort: 9200,");
-    let new = service("new", "", "STATIC", &[(9000, &[("127.0.0.1", 9001)])]).replace("  addresses: []\n", "");
-    agent.apply(&(old + &new + &rules("old", &[("port: 9000", &[("old", 90), ("new", 10)])])));
+    let old = service_entry("old").resolution("NONE").address("10.99.1.0/24").address("fd99:1::/64");
+    let old = old.port("tcp", 9000).port("moved", 9100).set("spec.ports[1].targetPort", 9200);
+    agent.apply(old + here("new", 9001) + from_old_to_new(90, 10));
     for (address, left) in [("10.99.1.1:9000", "old"), ("10.99.1.2:9000", "other"), ("[fd99:1::1]:9000", "old")] {
         let seen = inside(&world).ask(address, 300);
         let tally = seen.tally();
@@ -171,24 +139,19 @@ fn at_a_gateway_the_share_of_resolution_none_is_refused_and_said() {
     let world = World::new();
     let _new = version("127.0.0.1:9001", "new");
     let agent = start(&world, &[]);
-    let old = service("old", "10.99.1.0/24", "NONE", &[(9000, &[])]);
-    let new = service("new", "", "STATIC", &[(9000, &[("127.0.0.1", 9001)])]).replace("  addresses: []\n", "");
-    let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gate}\nspec:\n  \
-         selector: {istio: ingressgateway}\n  servers: [{port: {number: 9000, name: tcp, protocol: TCP}, hosts: [\"*\"]}]\n---\n";
-    let route = rules("old", &[("port: 9000", &[("old", 50), ("new", 50)])])
-        .replace("  tcp:\n", "  gateways: [gate]\n  tcp:\n");
-    let text = old + &new + gateway + &route;
+    let old = service_entry("old").resolution("NONE").address("10.99.1.0/24").port("tcp", 9000);
+    let text = (old + here("new", 9001) + gateway("gate").port(9000) + from_old_to_new(50, 50).at("gate")).to_string();
     let said = "old.example.com:9000: resolution NONE leads nowhere from a gateway; its share is refused";
     let warned = agent.apply(&text).stderr;
     assert!(warned.contains(said), "{warned}");
     let tally = inside(&world).tally("127.0.0.1:9000", 200);
     let refused: usize = tally.iter().filter(|(name, _)| *name != "new").map(|(_, count)| count).sum();
     assert_share("refused", refused, 200, 0.5);
-    let validated = agent.cli_with(&["validate", "-"], text.as_bytes()).expect(0);
+    let validated = agent.cli_with(&["validate", "-"], &text).expect(0);
     assert!(
         validated.stderr.contains("warning: VirtualService default/old: spec.tcp[0].route[0].destination.host"),
         "{validated:?}"
     );
-    let analyzed = agent.cli_with(&["analyze", "-"], text.as_bytes()).expect(79);
+    let analyzed = agent.cli_with(&["analyze", "-"], &text).expect(79);
     assert!(analyzed.stdout.contains("Error [TS0029] (VirtualService default/old "), "{analyzed:?}");
 }

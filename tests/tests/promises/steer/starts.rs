@@ -1,4 +1,4 @@
-//! Starts that come to nothing, ports that are kept busy, and ends that take their time: steered clients notice none of it.
+//! Starts that fail, ports that are in use, and slow ends: steered clients notice none of it.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,16 +9,17 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{connect, converse, refused};
-use tcpshift_tests::crowd::Place;
+use tcpshift_tests::crowd::Location;
 use tcpshift_tests::maps::links;
+use tcpshift_tests::objects::{Objects, gateway};
 use tcpshift_tests::process::{built, command};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, GATEWAY, MESH, ONE, SERVICE, TWO, annotated, assert_split, await_datapath, ground, inside, options,
-    route, start, versions,
+    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, ONE, SERVICE, TWO, assert_split, await_datapath, base, inside, options, route,
+    start, versions,
 };
 
 /// How many connections are looked at in each state of affairs.
@@ -28,15 +29,15 @@ const SOME: usize = 40;
 fn served(world: &World) -> (Agent<'_>, [Server; 2]) {
     let versions = versions();
     let agent = start(world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(MESH, [50, 50]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(MESH_ROUTE, [50, 50]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     (agent, versions)
 }
 
 #[track_caller]
 fn assert_steered(world: &World) {
     assert_split(&inside(world).tally(SERVICE, SOME), 0.5);
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
 }
 
 /// Starts an agent that cannot serve, and looks whether it says why and has changed nothing.
@@ -74,12 +75,12 @@ fn whatever_a_start_fails_for_clients_are_steered_as_before() {
     fs::create_dir(agent.socket()).unwrap();
     assert_fails(&world, &[], "is no socket");
     fs::remove_dir(agent.socket()).unwrap();
-    // More routes than there is room for: it is found when the tables are made.
-    let many: String = (0..40).map(|number| own_gateway(&format!("more-{number}"), 32_000 + number)).collect();
-    let file = world.write("many.yaml", many);
+    // More routes than --max-routes allows: the agent finds out when it makes the tables.
+    let many: Objects = (0..40).map(|number| carried_gateway(&format!("more-{number}"), 32_000 + number)).collect();
+    let file = world.write("many.yaml", many.to_string());
     assert_fails(&world, &["--max-routes", "1", file.to_str().unwrap()], "raise --max-routes");
     let agent = agent.kill_and_restart();
-    agent.apply(&(route(MESH, [0, 100]) + &route(GATEWAY, [0, 100])));
+    agent.apply(route(MESH_ROUTE, [0, 100]) + route(GATEWAY_ROUTE, [0, 100]));
     assert_split(&inside(&world).tally(SERVICE, SOME), 1.0);
 }
 
@@ -88,8 +89,8 @@ fn where_only_ports_of_others_are_asked_for_a_start_fails_and_leaves_everything(
     let world = World::new();
     let versions = versions();
     let mut agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     agent.process().kill();
     let before = links(&world);
     let taken = TcpListener::bind("[::]:31400").unwrap();
@@ -99,7 +100,7 @@ fn where_only_ports_of_others_are_asked_for_a_start_fails_and_leaves_everything(
     let own = format!("(pid {})", std::process::id());
     assert!(next.log().contains("nothing can be served") && next.log().contains(&own), "{}", next.log());
     assert_eq!(links(&world), before);
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
     drop((taken, versions));
 }
 
@@ -112,30 +113,19 @@ fn clients_in_a_mesh_need_no_port() {
     let taken = TcpListener::bind("[::]:31400").unwrap();
     let agent = agent.kill_and_restart();
     assert_split(&inside(&world).tally(SERVICE, SOME), 0.5);
-    // What comes to a port of somebody else is for them.
+    // Connections to a port of another process go to that process.
     let client = TcpStream::connect(ENTRANCE).unwrap();
     assert_eq!(taken.accept().unwrap().1.port(), client.local_addr().unwrap().port());
     drop((taken, client));
     until_so("the port is served once it is free", seconds(10), || down(&agent).is_none());
-    await_datapath(&agent, GATEWAY, "lookup");
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
 }
 
-/// A Gateway that is carried, and a route for it.
-fn own_gateway(name: &str, port: u16) -> String {
-    let gateway = format!(
-        "\
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {{name: {name}}}
-spec:
-  selector: {{istio: ingressgateway}}
-  servers: [{{port: {{number: {port}, name: tcp, protocol: TCP}}, hosts: [\"*\"]}}]
----
-"
-    );
-    let carried = annotated("entrance", &[("datapath", "proxy")], [50, 50]);
-    gateway + &carried.replace("name: entrance", &format!("name: {name}")).replace("[entrance]", &format!("[{name}]"))
+/// A Gateway with a port of its own and a route for it, whose connections are carried.
+fn carried_gateway(name: &str, port: u16) -> Objects {
+    let carried = route(GATEWAY_ROUTE, [50, 50]).annotation("tcpshift.io/datapath", "proxy");
+    gateway(name).port(port) + carried.named(name).set("spec.gateways[0]", name)
 }
 
 /// Why the gateway's listener is not served, if it is not.
@@ -168,12 +158,12 @@ fn a_connection_that_was_handed_over_keeps_no_port_busy() {
     let world = World::new();
     let _versions = [plain_version("127.0.0.1:9001", "one"), plain_version("127.0.0.1:9002", "two")];
     let mut agent = start(&world, &[]);
-    let all = ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50]);
+    let all = base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]);
     agent.apply(&all);
-    await_datapath(&agent, GATEWAY, "lookup");
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     let live = connect(ENTRANCE).unwrap();
     let who = converse(&live, "before").unwrap();
-    // One that its server has closed lingers.
+    // A connection that has ended does not keep the port busy either.
     drop(connect(ENTRANCE).unwrap());
     agent.process().kill();
     let agent = agent.kill_and_restart();
@@ -184,7 +174,7 @@ fn a_connection_that_was_handed_over_keeps_no_port_busy() {
     let program = command(built("tcpshift-agent"));
     let successor = agent.successor("successor", program, &options(&world, &[])).answers();
     assert_eq!(down(&successor), None, "{}", successor.log());
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
     assert_eq!(converse(&live, "after").unwrap(), who);
 }
 
@@ -192,31 +182,31 @@ fn a_connection_that_was_handed_over_keeps_no_port_busy() {
 fn a_port_that_a_connection_keeps_busy_is_handed_over_at_once_and_taken_later() {
     let world = World::new();
     let _versions = versions();
-    // It has the port for its near end, and lets nobody share it.
+    // A client socket that is bound to the gateway's port, without SO_REUSEADDR.
     let near = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     near.bind(&"127.0.0.1:31400".parse::<SocketAddr>().unwrap().into()).unwrap();
     near.connect(&"127.0.0.1:9001".parse::<SocketAddr>().unwrap().into()).unwrap();
-    let file = world.write("all.yaml", ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50]));
+    let file = world.write("all.yaml", (base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50])).to_string());
     let agent = start(&world, &[file.to_str().unwrap()]);
-    await_datapath(&agent, GATEWAY, "lookup");
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
     let own = format!("(pid {})", std::process::id());
     until_so("the port is said to be busy", seconds(5), || down(&agent).is_some_and(|why| why.contains(&own)));
     // A change of another listener is made meanwhile, and one of this one too.
-    let output = agent.apply(&own_gateway("entrance-2", 31_401));
+    let output = agent.apply(carried_gateway("entrance-2", 31_401));
     assert!(!output.stderr.contains("31401"), "{output:?}");
     assert!(connect("127.0.0.1:31401").is_ok_and(|stream| converse(&stream, "x").is_ok()));
     near.set_linger(Some(Duration::ZERO)).unwrap();
     drop(near);
     until_so("the port is taken", seconds(10), || down(&agent).is_none());
-    assert_split(&Place::Here.tally(ENTRANCE, SOME), 0.5);
+    assert_split(&Location::Here.tally(ENTRANCE, SOME), 0.5);
 }
 
 #[test]
 fn clients_are_steered_until_an_agent_that_was_asked_to_end_is_gone() {
     let world = World::new();
     let (mut agent, _versions) = served(&world);
-    agent.apply(&own_gateway("carried", 31_401));
+    agent.apply(carried_gateway("carried", 31_401));
     let held = connect("127.0.0.1:31401").unwrap();
     converse(&held, "before").unwrap();
     agent.terminate();

@@ -1,5 +1,5 @@
-//! Packets at a gateway whose connections are handed over, and that are not what they seem: stray ones, floods of SYNs, and
-//! handshakes that the kernel holds nothing of (SYN cookies).
+//! Unusual packets at a gateway whose connections are handed over: stray packets, floods of SYNs, and handshakes by SYN
+//! cookies, of which the kernel keeps no state.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, GATEWAY, ONE, TWO, assert_split, await_counted, await_datapath, datapath, ground, ip, route, start,
+    ENTRANCE, GATEWAY_ROUTE, ONE, TWO, assert_split, await_counted, await_datapath, base, datapath, ip, route, start,
     version, versions,
 };
 
@@ -24,17 +24,17 @@ use super::{
 fn send(flags: &str, count: u32) {
     let mut hping = command("hping3");
     hping.args(["-q", "-c", &count.to_string(), "-i", "u20", "-p", "31400"]).args(flags.split(' ')).arg("127.0.0.1");
-    // It exits with 1 if nobody has answered, as nobody does to a RST.
+    // hping3 exits with 1 if there was no answer, and a RST has none.
     run(hping, b"", seconds(60));
 }
 
 /// Of both versions: opened, open, and failed.
 fn counted(agent: &Agent<'_>) -> [u64; 3] {
-    let to = ["v1", "v2"].map(|subset| agent.destination(GATEWAY, subset));
+    let to = ["v1", "v2"].map(|subset| agent.destination(GATEWAY_ROUTE, subset));
     [to[0].opened + to[1].opened, to[0].active + to[1].active, to[0].failed + to[1].failed]
 }
 
-/// Has SYNs answered as with 2, always by cookies, or as with 1, when too many wait.
+/// Sets `tcp_syncookies`: 2 answers every SYN by a cookie, 1 does so when too many wait.
 fn answer_by_cookies(how: &str) {
     fs::write("/proc/sys/net/ipv4/tcp_syncookies", how).unwrap();
 }
@@ -54,8 +54,8 @@ fn packets_that_ask_for_no_connection_leave_nothing_behind() {
     let _one = version("127.0.0.1:9001", "one");
     let mut two = tcp_echo(&world, "9002", "two", "127.0.0.1");
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     two.kill();
     // ACK, FIN and ACK, RST, SYN and ACK, SYN and FIN, no flag.
     for flags in ["-A", "-F -A", "-R", "-S -A", "-S -F", "--tcp-mss 1400"] {
@@ -68,7 +68,7 @@ fn packets_that_ask_for_no_connection_leave_nothing_behind() {
     let seen = tally(ENTRANCE, 100);
     let refused = seen["ConnectionRefused"];
     assert_eq!(seen["one"] + refused, 100, "{seen:?}");
-    await_counted(&agent, GATEWAY, 100, 0);
+    await_counted(&agent, GATEWAY_ROUTE, 100, 0);
     assert_eq!(counted(&agent), [100, 0, refused as u64]);
     assert_eq!(dump(&world, "flows").len(), 0);
 }
@@ -78,12 +78,12 @@ fn packets_that_ask_for_no_connection_take_nobodys_turn() {
     let world = World::new();
     let _servers = [("9001", "one"), ("9002", "two")].map(|(port, name)| version(&format!("127.0.0.1:{port}"), name));
     let agent = start(&world, &[]);
-    let endpoints = ground(&[("v1", "127.0.0.1", 9001), ("v1", "127.0.0.1", 9002)]);
-    let turns = "host: echo.example.com\n  trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}\n  subsets";
-    agent.apply(&(endpoints.replace("host: echo.example.com\n  subsets", turns) + &route(GATEWAY, [100, 0])));
-    await_datapath(&agent, GATEWAY, "lookup");
-    // As many packets come in between as would have every connection at the same endpoint. Each processor may keep a turn
-    // for its next connection.
+    let endpoints = base(&[("v1", "127.0.0.1", 9001), ("v1", "127.0.0.1", 9002)]);
+    let in_turn = endpoints.set("DestinationRule/echo", "spec.trafficPolicy.loadBalancer.simple", "ROUND_ROBIN");
+    agent.apply(in_turn + route(GATEWAY_ROUTE, [100, 0]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    // An odd number of packets between two connections: if each took a turn, all connections would reach one endpoint. Each
+    // processor may keep a turn for its next connection.
     let mut seen = BTreeMap::<String, u32>::new();
     for _ in 0..40 {
         send("-A", 7);
@@ -100,8 +100,8 @@ fn a_connection_by_syn_cookie_is_handed_to_one_endpoint_and_counted() {
     let _servers = names.map(|(_, port, name)| version(&format!("127.0.0.1:{port}"), name));
     let agent = start(&world, &[]);
     let endpoints = names.map(|(version, port, _)| (version, "127.0.0.1", port));
-    agent.apply(&(ground(&endpoints) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&endpoints) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     answer_by_cookies("2");
     let edits = AtomicBool::new(true);
     let seen = std::thread::scope(|scope| {
@@ -111,7 +111,7 @@ fn a_connection_by_syn_cookie_is_handed_to_one_endpoint_and_counted() {
         let mut v2 = 0;
         while edits.load(Relaxed) {
             v2 = (v2 + 10) % 100;
-            agent.post(&route(GATEWAY, [100 - v2, v2]));
+            agent.post(route(GATEWAY_ROUTE, [100 - v2, v2]));
             if clients.iter().all(std::thread::ScopedJoinHandle::is_finished) {
                 edits.store(false, Relaxed);
             }
@@ -124,13 +124,13 @@ fn a_connection_by_syn_cookie_is_handed_to_one_endpoint_and_counted() {
     });
     assert_eq!(seen.keys().collect::<Vec<_>>(), ["one", "two"], "{seen:?}");
     assert_eq!(seen.values().sum::<usize>(), 600);
-    await_counted(&agent, GATEWAY, 600, 0);
+    await_counted(&agent, GATEWAY_ROUTE, 600, 0);
     assert!(cookies("SyncookiesRecv") >= 600);
     assert_eq!(dump(&world, "flows").len(), 0, "the kernel held no handshake");
     let held: Vec<_> = (0..20).map(|_| connect(ENTRANCE).unwrap()).collect();
-    await_counted(&agent, GATEWAY, 620, 20);
+    await_counted(&agent, GATEWAY_ROUTE, 620, 20);
     drop(held);
-    await_counted(&agent, GATEWAY, 620, 0);
+    await_counted(&agent, GATEWAY_ROUTE, 620, 0);
 }
 
 #[test]
@@ -138,10 +138,10 @@ fn a_flood_of_syns_disturbs_no_connection_and_no_count() {
     let world = World::new();
     let _versions = versions();
     let agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     answer_by_cookies("1");
-    // Answers go where nobody is.
+    // Answers to the flood go to an address without a host.
     ip("link add nowhere type veth peer name nobody");
     ip("addr add 10.97.0.1/16 dev nowhere");
     ip("link set nowhere up");
@@ -154,7 +154,7 @@ fn a_flood_of_syns_disturbs_no_connection_and_no_count() {
     let seen = tally(ENTRANCE, 400);
     assert_split(&seen, 0.5);
     flood.kill();
-    await_counted(&agent, GATEWAY, 400, 0);
+    await_counted(&agent, GATEWAY_ROUTE, 400, 0);
     assert_eq!(counted(&agent)[2], 0);
 }
 
@@ -165,17 +165,18 @@ fn an_endpoint_is_there_as_long_as_any_of_its_many_sockets_is() {
     let first: Vec<_> = (0..20).map(|_| super::lookup::sharing("127.0.0.1:9001")).collect();
     first.iter().for_each(super::lookup::answer);
     let mut agent = start(&world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
-    // Each has one cell, v2's socket too, and that by which the agent refuses.
+    agent.apply(base(&[ONE, TWO]) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    // One cell for each socket of v1, one for v2's, and one for the socket by which the agent refuses.
     assert_eq!(dump(&world, "listening").len(), 22);
     let second: Vec<_> = (0..20).map(|_| super::lookup::sharing("127.0.0.1:9001")).collect();
     second.iter().for_each(super::lookup::answer);
-    // The agent looks who is there when somebody begins to listen. One that it has put in beside `record` it takes out again.
-    until_so("the agent has looked", seconds(5), || datapath(&agent, GATEWAY).0 == "lookup");
+    // The agent looks for listening sockets when a new one listens. A socket that both it and `record` have added loses one
+    // cell.
+    until_so("the agent has looked", seconds(5), || datapath(&agent, GATEWAY_ROUTE).0 == "lookup");
     until_so("each socket has one cell", seconds(5), || dump(&world, "listening").len() == 42);
     agent.process().kill();
-    // Closed in no order, with nobody there to look; one is left in the end.
+    // Closed in another order than they were opened, without an agent, until one is left.
     let mut sockets: Vec<_> = first.into_iter().zip(second).flat_map(|(one, other)| [one, other]).collect();
     for left in [30, 10, 4, 3, 2, 1] {
         for socket in sockets.drain(left..) {
@@ -196,8 +197,8 @@ fn the_one_endpoint_of_many_that_listens_is_found() {
     let agent = start(&world, &[]);
     let mut endpoints: Vec<_> = ports.map(|port| ("v1", "127.0.0.1", port)).collect();
     endpoints.push(TWO);
-    agent.apply(&(ground(&endpoints) + &route(GATEWAY, [50, 50])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&endpoints) + route(GATEWAY_ROUTE, [50, 50]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     servers.drain(1..).for_each(|mut server| server.kill());
     assert_split(&tally(ENTRANCE, 200), 0.5);
     assert_eq!(counted(&agent)[2], 0);

@@ -1,4 +1,4 @@
-//! The agent is killed, started anew and followed by another one, all under load: no connection fails, none is disturbed.
+//! The agent is killed, restarted and replaced by another one under load: no connection fails.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -7,53 +7,54 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tcpshift_tests::agent::Agent;
-use tcpshift_tests::crowd::{Crowd, Place};
+use tcpshift_tests::crowd::{Crowd, Location};
 use tcpshift_tests::dns::Dns;
 use tcpshift_tests::maps::{attached, links, pinned};
+use tcpshift_tests::objects::Objects;
 use tcpshift_tests::process::{built, command, grouped, run};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, GATEWAY, MESH, ONE, SERVICE, SERVICE6, TWO, assert_split, await_datapath, direct, ground, inside,
-    options, route, start, versions,
+    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, ONE, SERVICE, SERVICE6, TWO, assert_split, await_datapath, base, direct,
+    inside, options, route, start, versions,
 };
 
-/// How many connections are looked at in each state of affairs.
+/// Connections from which a share is measured.
 const SOME: usize = 300;
 
 /// Two routes to two versions, one for each datapath that steers.
 fn served(world: &World) -> (Agent<'_>, [Server; 4]) {
     let ([four, six], [one, two]) = (direct(), versions());
     let agent = start(world, &[]);
-    agent.apply(&(ground(&[ONE, TWO]) + &routes([70, 30])));
-    await_datapath(&agent, GATEWAY, "lookup");
+    agent.apply(base(&[ONE, TWO]) + &routes([70, 30]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
     (agent, [four, six, one, two])
 }
 
-fn routes(weights: [u32; 2]) -> String {
-    route(MESH, weights) + &route(GATEWAY, weights)
+fn routes(weights: [u32; 2]) -> Objects {
+    route(MESH_ROUTE, weights) + route(GATEWAY_ROUTE, weights)
 }
 
 /// Where connections are steered, by either datapath.
-fn ways(world: &World) -> [(Place<'_>, &'static str); 2] {
-    [(inside(world), SERVICE), (Place::Here, ENTRANCE)]
+fn ways(world: &World) -> [(Location<'_>, &'static str); 2] {
+    [(inside(world), SERVICE), (Location::Here, ENTRANCE)]
 }
 
-/// Clients that must not notice anything: some come and go, some stay.
-struct Load {
+/// Clients none of whose connections may fail: some come and go, some stay.
+struct Clients {
     rushes: Vec<Crowd>,
     held: Vec<Crowd>,
 }
 
-impl Load {
-    /// With so many by each way that come and go.
+impl Clients {
+    /// Starts, for each datapath, so many clients that come and go, and 50 connections that stay.
     fn start(world: &World, clients: usize) -> Self {
         let (mut rushes, mut held) = (Vec::new(), Vec::new());
-        for (number, (place, address)) in ways(world).into_iter().enumerate() {
-            rushes.push(Crowd::rush(world, &format!("rush-{number}"), place, address, clients));
-            let crowd = Crowd::hold(world, &format!("held-{number}"), place, address, 50, &[]);
+        for (number, (location, address)) in ways(world).into_iter().enumerate() {
+            rushes.push(Crowd::rush(world, &format!("rush-{number}"), location, address, clients));
+            let crowd = Crowd::hold(world, &format!("held-{number}"), location, address, 50, &[]);
             crowd.reach(50);
             held.push(crowd);
         }
@@ -65,7 +66,7 @@ impl Load {
         self.rushes.iter().for_each(|rush| rush.go_on(SOME));
     }
 
-    /// `split` is whether the versions' shares were the same all the time.
+    /// Ends the clients. `split` is the second version's share, if it was constant.
     #[track_caller]
     fn finish(self, split: Option<f64>) {
         for (number, rush) in self.rushes.into_iter().enumerate() {
@@ -83,8 +84,8 @@ impl Load {
 
 #[track_caller]
 fn assert_ways(world: &World, two: f64) {
-    for (place, address) in ways(world) {
-        assert_split(&place.tally(address, SOME), two);
+    for (location, address) in ways(world) {
+        assert_split(&location.tally(address, SOME), two);
     }
 }
 
@@ -92,19 +93,19 @@ fn assert_ways(world: &World, two: f64) {
 fn a_kill_and_a_new_start_are_noticed_by_nobody() {
     let world = World::new();
     let (mut agent, _servers) = served(&world);
-    let load = Load::start(&world, 3);
-    load.go_on();
+    let clients = Clients::start(&world, 3);
+    clients.go_on();
     agent.process().kill();
-    load.go_on();
+    clients.go_on();
     assert_ways(&world, 0.3);
     let before = links(&world).len();
     let agent = agent.kill_and_restart();
-    load.go_on();
-    load.finish(Some(0.3));
+    clients.go_on();
+    clients.finish(Some(0.3));
     assert_ways(&world, 0.3);
     assert_eq!(links(&world).len(), before, "{:?}", links(&world));
-    await_datapath(&agent, GATEWAY, "lookup");
-    agent.apply(&routes([0, 100]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
 }
 
@@ -126,15 +127,15 @@ fn kills_at_each_step_of_a_start_are_noticed_by_nobody() {
     let world = World::new();
     let (mut agent, _servers) = served(&world);
     let before = links(&world).len();
-    let load = Load::start(&world, 1);
+    let clients = Clients::start(&world, 1);
     agent.process().kill();
 
     // What a start asks of the kernel, in order.
     let trace = world.path("trace");
     let mut whole = traced(&world, &trace, None).ready();
-    await_datapath(&whole, GATEWAY, "lookup");
+    await_datapath(&whole, GATEWAY_ROUTE, "lookup");
     let lines = std::fs::read_to_string(&trace).unwrap();
-    // Its main thread has the number of the process; others call bpf(2) too.
+    // The main thread has the process's id. Other threads call bpf(2) too.
     let main = whole.status().pid;
     kill_process(Pid::from_raw(main.cast_signed()).unwrap(), Signal::KILL).unwrap();
     let main = main.to_string();
@@ -155,13 +156,13 @@ fn kills_at_each_step_of_a_start_are_noticed_by_nobody() {
         assert_ne!(next.process().wait(seconds(20)).code(), Some(0), "call {fatal}:\n{}", next.log());
     }
     let agent = start(&world, &[]);
-    await_datapath(&agent, GATEWAY, "lookup");
-    load.go_on();
-    load.finish(Some(0.3));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    clients.go_on();
+    clients.finish(Some(0.3));
     assert_ways(&world, 0.3);
     assert_eq!(links(&world).len(), before, "{:?}", links(&world));
     assert_eq!(attached(&world).iter().filter(|one| one["name"] == "connect4").count(), 1, "{:?}", attached(&world));
-    agent.apply(&routes([0, 100]));
+    agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
 }
 
@@ -174,22 +175,22 @@ fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
     let (_direct, _versions) = (direct(), versions());
     let named = [("v1", "one.example.com", 9001), ("v2", "two.example.com", 9002)];
     let mut agent = start(&world, &[]);
-    agent.apply(&(ground(&named).replace("STATIC", "DNS") + &routes([70, 30])));
+    agent.apply(base(&named).set("ServiceEntry/echo", "spec.resolution", "DNS") + routes([70, 30]));
     let resolved = |agent: &Agent<'_>| {
-        agent.await_endpoints(MESH);
-        await_datapath(agent, GATEWAY, "lookup");
+        agent.await_endpoints(MESH_ROUTE);
+        await_datapath(agent, GATEWAY_ROUTE, "lookup");
     };
     resolved(&agent);
-    let load = Load::start(&world, 3);
+    let clients = Clients::start(&world, 3);
     agent.process().kill();
     dns.delay(Duration::from_millis(1_500));
     let agent = start(&world, &[]);
-    load.go_on();
+    clients.go_on();
     assert_ways(&world, 0.3);
     resolved(&agent);
-    load.go_on();
-    load.finish(Some(0.3));
-    agent.apply(&routes([0, 100]));
+    clients.go_on();
+    clients.finish(Some(0.3));
+    agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
 }
 
@@ -197,14 +198,14 @@ fn names_that_a_new_start_has_to_wait_for_are_missed_by_nobody() {
 fn doctor_changes_nothing_for_clients() {
     let world = World::new();
     let (_agent, _servers) = served(&world);
-    let load = Load::start(&world, 3);
+    let clients = Clients::start(&world, 3);
     let mut doctor = command(built("tcpshift-agent"));
     doctor.arg("doctor");
     for _ in 0..2 {
         run(grouped(world.cgroup(), &doctor), b"", seconds(60)).expect(0);
-        load.go_on();
+        clients.go_on();
     }
-    load.finish(Some(0.3));
+    clients.finish(Some(0.3));
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn a_server_that_comes_while_the_agent_is_dead_is_found() {
     agent.process().kill();
     drop(two);
     until_so("v2 is gone", seconds(5), || std::net::TcpStream::connect("127.0.0.1:9002").is_err());
-    let lost = Place::Here.tally(ENTRANCE, SOME);
+    let lost = Location::Here.tally(ENTRANCE, SOME);
     assert_eq!(lost["one"] + lost["ConnectionRefused"], SOME, "{lost:?}");
     let _two = super::version("127.0.0.1:9002", "two");
     assert_ways(&world, 0.3);
@@ -224,21 +225,21 @@ fn a_server_that_comes_while_the_agent_is_dead_is_found() {
 fn takeovers_are_noticed_by_nobody() {
     let world = World::new();
     let (mut agent, _servers) = served(&world);
-    let load = Load::start(&world, 3);
+    let clients = Clients::start(&world, 3);
     for number in 0..3 {
-        load.go_on();
+        clients.go_on();
         let program = command(built("tcpshift-agent"));
         let successor = agent.successor(&format!("agent-{number}"), program, &options(&world, &[])).answers();
         assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
         agent = successor;
-        load.go_on();
-        agent.apply(&routes([70, 30 + number]));
-        agent.apply(&routes([70, 30]));
+        clients.go_on();
+        agent.apply(routes([70, 30 + number]));
+        agent.apply(routes([70, 30]));
     }
     assert_eq!(attached(&world).iter().filter(|one| one["name"] == "connect4").count(), 1, "{:?}", attached(&world));
-    load.finish(None);
-    await_datapath(&agent, GATEWAY, "lookup");
-    agent.apply(&routes([0, 100]));
+    clients.finish(None);
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    agent.apply(routes([0, 100]));
     assert_ways(&world, 1.0);
 }
 
@@ -246,15 +247,15 @@ fn takeovers_are_noticed_by_nobody() {
 fn changes_are_noticed_by_nobody() {
     let world = World::new();
     let (agent, _servers) = served(&world);
-    let load = Load::start(&world, 3);
+    let clients = Clients::start(&world, 3);
     for edit in 0..150_u32 {
-        agent.post(&routes([100 - edit % 99, 1 + edit % 99]));
+        agent.post(routes([100 - edit % 99, 1 + edit % 99]));
     }
-    load.go_on();
-    load.finish(None);
+    clients.go_on();
+    clients.finish(None);
 }
 
-/// Whether a link is attached. That it is asked for alone keeps others out, which may come and go meanwhile.
+/// Whether a link is attached. Asks for this link alone: a list would fail when a link of another test goes meanwhile.
 fn is_there(link: u64) -> bool {
     let mut bpftool = command("bpftool");
     bpftool.args(["link", "show", "id", &link.to_string()]);
@@ -278,5 +279,5 @@ fn after_sigterm_nothing_is_left() {
     for address in [SERVICE, SERVICE6] {
         assert_eq!(inside(&world).tally(address, 20)["direct"], 20);
     }
-    assert_eq!(Place::Here.tally(ENTRANCE, 5)["ConnectionRefused"], 5);
+    assert_eq!(Location::Here.tally(ENTRANCE, 5)["ConnectionRefused"], 5);
 }

@@ -1,11 +1,11 @@
-//! The admin socket: root's commands talk to nobody who may be another user, and no route leads to it.
+//! The admin socket: root's commands talk only to an agent of root, and no route leads to the socket.
 
 use std::os::unix::fs::{chown, symlink};
 
 use tcpshift_tests::agent::{Agent, cli, socket_word};
-use tcpshift_tests::client::{GATEWAY, ask};
+use tcpshift_tests::client::{ENTRANCE, ask};
+use tcpshift_tests::example::{base, entry, route};
 use tcpshift_tests::process::built;
-use tcpshift_tests::routes::{entry, ground, route, together};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -34,7 +34,7 @@ fn commands_of_root_say_nothing_to_an_agent_of_another_user() {
         "{}",
         successor.log()
     );
-    // In a folder that root gave to that user's group nobody else can have put it.
+    // In a folder of root's that only that user's group may write to.
     chown(world.path(""), Some(0), Some(STRANGER)).unwrap();
     set_mode(world.path(""), 0o770);
     status(&[]).expect(0);
@@ -74,15 +74,15 @@ fn no_route_leads_to_the_agents_own_admin_socket() {
         world.path("../").join(world.path("").file_name().unwrap()).join("agent.sock"),
     ] {
         let endpoint = entry("v1-of-the-agent", "v1", &format!("unix://{}", path.display()), 9000);
-        let endpoint = endpoint.replace("  ports: {tcp: 9000}\n", "");
-        agent.apply(&together(&[&ground(), &route(&[("v1", 1)])]));
+        let endpoint = endpoint.without("spec.ports");
+        agent.apply(base() + route(&[("v1", 1)]));
         let others: Vec<String> =
             agent.objects("we").iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned()).collect();
         for other in others {
             agent.cli(&["delete", "we", &other]).expect(0);
         }
         agent.apply(&endpoint);
-        assert!(ask(GATEWAY).is_err(), "{}", path.display());
+        assert!(ask(ENTRANCE).is_err(), "{}", path.display());
         until_so(&format!("the reason is said: {}", path.display()), seconds(5), || {
             agent.cli(&["status", "-o", "json"]).expect(0).stdout.contains(said)
         });

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
 use tcpshift_tests::agent::Agent;
+use tcpshift_tests::example::entry;
 use tcpshift_tests::process::{built, command};
-use tcpshift_tests::routes::entry;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -16,7 +16,7 @@ use super::{STRANGER, give_away, set_mode};
 const AGENT: [&str; 4] = ["--assign", "agent", "--datapath", "proxy"];
 
 fn one(address: &str) -> String {
-    entry("one", "v1", address, 9000)
+    entry("one", "v1", address, 9000).to_string()
 }
 
 fn launch<'a>(world: &'a World, words: &[&str]) -> Agent<'a> {
@@ -69,7 +69,7 @@ fn files_and_folders_that_others_could_have_written_end_a_start() {
         assert!(log.contains(&format!("chmod go-w {}", folder.display())), "{log}");
         set_mode(&folder, 0o1777);
         if path == &folder {
-            // Others could put files beside.
+            // Other users could add files to the folder.
             assert!(refused(&world, path).contains(&format!("chmod go-w {}", folder.display())));
         }
         set_mode(&folder, 0o755);
@@ -113,7 +113,7 @@ fn a_folder_of_links_as_a_configmap_has_it_is_followed_and_each_target_looked_at
     assert_eq!(addresses(&agent), ["10.0.0.1"]);
     switch("..2");
     until_so("the other version is in force", seconds(5), || addresses(&agent) == ["10.0.0.2"]);
-    // A link is as good as what it leads to.
+    // A link is trusted as far as the file that it names.
     let stranger = world.folder("stranger");
     give_away(&stranger);
     world.write("stranger/one.yaml", one("10.0.0.3"));
@@ -145,7 +145,7 @@ fn a_volume_mounted_read_only_may_have_any_mode_and_what_is_in_it_is_looked_at()
         assert_eq!(addresses(&agent), ["10.0.0.1"]);
         assert!(agent.status().notes.is_empty(), "{:?}", agent.status().notes);
         // By another way into the volume.
-        let hostile = world.write("volume/two.yaml", entry("two", "v1", "10.0.0.9", 9000));
+        let hostile = world.write("volume/two.yaml", entry("two", "v1", "10.0.0.9", 9000).to_string());
         give_away(&hostile);
         let said = format!("two.yaml belongs to user {STRANGER}");
         until_so("it is said", seconds(5), || agent.log().contains(&said));
@@ -165,7 +165,7 @@ fn what_others_may_write_by_now_keeps_what_it_said_and_that_is_said_once() {
     fs::write(&file, one("10.0.0.2")).unwrap();
     let stays = "what was read before stays";
     until_so("it is said", seconds(5), || agent.log().contains(stays));
-    let hostile = world.write("routes/two.yaml", entry("two", "v1", "10.0.0.9", 9000));
+    let hostile = world.write("routes/two.yaml", entry("two", "v1", "10.0.0.9", 9000).to_string());
     give_away(&hostile);
     until_so("of both", seconds(5), || agent.log().matches(stays).count() == 2);
     agent.reload();
@@ -189,9 +189,9 @@ fn what_others_may_write_by_now_keeps_what_it_said_and_that_is_said_once() {
 fn files_of_others_are_read_if_that_is_asked_for_but_name_no_unix_socket() {
     let world = World::new();
     let file = world.write("one.yaml", one("10.0.0.1"));
-    let socket = entry("two", "v1", "unix:///run/docker.sock", 9000).replace("  ports: {tcp: 9000}\n", "");
-    let sockets = world.write("two.yaml", &socket);
-    let own = world.write("three.yaml", socket.replace("name: two", "name: three"));
+    let socket = entry("two", "v1", "unix:///run/docker.sock", 9000).without("spec.ports");
+    let sockets = world.write("two.yaml", socket.to_string());
+    let own = world.write("three.yaml", socket.named("three").to_string());
     give_away(&file);
     give_away(&sockets);
     let paths = [&file, &sockets, &own].map(|path| path.to_str().unwrap().to_owned());

@@ -1,10 +1,10 @@
-//! Names that others chose are printed without what a terminal acts on, and begin no line.
+//! Names that other users chose are printed without control characters, and never at the start of a line.
 
 use std::os::unix::ffi::OsStrExt;
 
 use tcpshift_tests::agent::Agent;
+use tcpshift_tests::example::{base, route};
 use tcpshift_tests::process::{Process, built, command};
-use tcpshift_tests::routes::{ground, route, together};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -21,7 +21,7 @@ fn a_process_cannot_write_into_the_log_by_its_name() {
     let folder = world.folder("routes");
     // Of an agent that hands connections over, which may look into other processes for that.
     let agent = Agent::start(&world, &["--assign", "kernel", "--datapath", "auto", folder.to_str().unwrap()]);
-    world.write("routes/a.yaml", together(&[&ground(), &route(&[("v1", 1)])]));
+    world.write("routes/a.yaml", (base() + route(&[("v1", 1)])).to_string());
     until_so("the process is named", seconds(10), || agent.log().contains(&said));
     let log = agent.log();
     assert!(!log.contains('\u{1b}') && !log.lines().any(|line| line.starts_with("ERROR")), "{log}");

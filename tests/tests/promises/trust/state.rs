@@ -1,4 +1,4 @@
-//! The state directory: root's agent follows no link in it, loads nothing that was planted there, and answers of a change
+//! The state directory: root's agent follows no link in it and loads no file of other users, and its answer to a change is
 //! what a restart finds.
 
 use std::fs;
@@ -8,8 +8,9 @@ use std::process::Command;
 
 use tcpshift_agent::route::state::StateFolder;
 use tcpshift_tests::agent::Agent;
+use tcpshift_tests::example::entry;
+use tcpshift_tests::objects::Objects;
 use tcpshift_tests::process::{Process, built, command};
-use tcpshift_tests::routes::{entry, together};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
@@ -40,13 +41,13 @@ fn a_state_directory_that_another_user_made_is_refused() {
     assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
 }
 
-/// What keeps a start from using a state directory of root's in which something was done by this.
+/// The error of an agent that starts with a state directory of root's, after `prepare` has changed it.
 #[track_caller]
 fn refusal(prepare: impl FnOnce(&Path)) -> String {
     let world = tempfile::tempdir().unwrap();
     let state = world.path().join("state");
     fs::create_dir_all(state.join(ENTRIES)).unwrap();
-    fs::write(state.join(ENTRIES).join("one.yaml"), entry("one", "v1", "10.0.0.1", 9000)).unwrap();
+    fs::write(state.join(ENTRIES).join("one.yaml"), entry("one", "v1", "10.0.0.1", 9000).to_string()).unwrap();
     for folder in ["state", "state/objects"] {
         set_mode(world.path().join(folder), 0o700);
     }
@@ -90,7 +91,7 @@ fn a_link_where_the_agent_writes_is_replaced_and_not_followed() {
     let victim = world.write("victim", "precious");
     let agent = Agent::start(&world, &AGENT);
     symlink(&victim, agent.state().join("writing")).unwrap();
-    agent.apply(&entry("one", "v1", "10.0.0.1", 9000));
+    agent.apply(entry("one", "v1", "10.0.0.1", 9000));
     assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
     assert!(agent.kill_and_restart().objects("we").len() == 1);
 }
@@ -164,8 +165,10 @@ fn served(agent: &Agent<'_>) -> Vec<String> {
 fn what_is_answered_is_what_a_restart_finds_whatever_step_the_disk_refuses() {
     let world = World::new();
     let agent = Agent::start(&world, &AGENT);
-    let two = |address: &str| together(&[&entry("one", "v1", address, 9000), &entry("two", "v1", address, 9000)]);
-    agent.apply(&two("10.0.0.0"));
+    let first = |count: usize, address: &str| {
+        ["one", "two"].iter().take(count).map(|name| entry(name, "v1", address, 9000)).collect::<Objects>()
+    };
+    agent.apply(first(2, "10.0.0.0"));
     let every = "fsync:error=EIO:when=2+";
     let (mut refused, mut unsure) = (0, 0);
     for (number, faults) in [
@@ -176,19 +179,19 @@ fn what_is_answered_is_what_a_restart_finds_whatever_step_the_disk_refuses() {
         &["/^rename:error=EIO:when=1+"],
         &["fsync:error=EIO:when=2"],
         &[every],
-        // It cannot be taken back either.
+        // The change cannot be undone either.
         &[every, "unlinkat:error=EIO:when=2+"],
     ]
     .into_iter()
     .enumerate()
     {
-        for (kind, text) in [entry("one", "v1", "10.0.1.1", 9000), two("10.0.1.2")].into_iter().enumerate() {
-            let text = text.replace("10.0.1.", &format!("10.{number}.{kind}."));
+        for count in [1, 2] {
+            let objects = first(count, &format!("10.{number}.{count}.1"));
             let before = served(&agent);
             let fault = Fault::inject(&world, &agent, faults);
-            let answer = agent.cli_with(&["apply", "-f", "-"], text.as_bytes());
+            let answer = agent.cli_with(&["apply", "-f", "-"], objects);
             drop(fault);
-            let said = format!("{faults:?} {kind}: {answer:?}");
+            let said = format!("{faults:?} {count}: {answer:?}");
             let after = served(&agent);
             assert_eq!(after == before, answer.status == 1, "{said}");
             assert_eq!(kept(&world, &agent), after, "{said}");
@@ -203,7 +206,7 @@ fn what_is_answered_is_what_a_restart_finds_whatever_step_the_disk_refuses() {
             let answer = agent.cli(&["delete", "we", "two"]);
             drop(fault);
             assert_eq!(kept(&world, &agent), served(&agent), "{faults:?} {answer:?}");
-            agent.apply(&entry("two", "v1", "10.0.0.2", 9000));
+            agent.apply(entry("two", "v1", "10.0.0.2", 9000));
         }
     }
     assert!(refused >= 12 && unsure == 2, "{refused} refused, {unsure} unsure");

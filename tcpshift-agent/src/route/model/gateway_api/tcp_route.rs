@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Form, GROUP};
 use crate::route::annotations::{self, Wish};
+use crate::route::key::Key;
 use crate::route::node::Node;
-use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// A checked TCPRoute.

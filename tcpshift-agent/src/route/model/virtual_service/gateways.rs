@@ -1,9 +1,9 @@
 //! `gateways` of a VirtualService or of a match: where rules apply.
 
 use super::GatewayRef;
+use crate::route::key::Key;
 use crate::route::names;
 use crate::route::node::Node;
-use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// Reads the gateways of an object or a match.

@@ -3,10 +3,10 @@
 use ipnet::IpNet;
 
 use super::{RouteDestination, RouteMatch, TcpRule, TlsMatch, TlsRule, gateways};
+use crate::route::key::Key;
 use crate::route::model;
 use crate::route::names;
 use crate::route::node::Node;
-use crate::route::object::Key;
 use crate::route::report::{Path, Report};
 
 /// Destinations of one rule. A table of more would take a noticeable time to build, at 10,000 slots to share.

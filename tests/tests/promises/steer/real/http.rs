@@ -7,7 +7,7 @@ use tcpshift_tests::process::{Process, command, run};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
-use super::{PORTS, assert_counted, served, ways};
+use super::{PORTS, assert_counted, served, targets};
 
 fn server(world: &World, port: u16) -> Process {
     let folder = world.folder(&format!("nginx-{port}"));
@@ -44,7 +44,7 @@ fn nginx_has_no_error_and_the_right_split() {
     let world = World::new();
     let _servers = PORTS.map(|port| server(&world, port));
     let _agent = served(&world);
-    for way in ways(&world) {
+    for way in targets(&world) {
         for (header, least) in [("Connection: keep-alive", 50), ("Connection: close", 500)] {
             let before = PORTS.map(connections);
             let output = way.load("wrk", "-t 1 -c 50 -d 1s http://HOST:PORT/", &["-H", header]);

@@ -10,7 +10,7 @@ use tcpshift_tests::process::{Process, command, run};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
-use super::{PORTS, assert_counted, served, ways};
+use super::{PORTS, assert_counted, served, targets};
 
 /// A server. Killed outright it would leave shared memory to the machine.
 struct Server(Process);
@@ -92,7 +92,7 @@ fn postgresql_has_no_error_and_the_right_split() {
     let servers = [server(&world, &first, PORTS[0]), server(&world, &second, PORTS[1])];
     let _agent = served(&world);
     let pgbench = program("pgbench").display().to_string();
-    for way in ways(&world) {
+    for way in targets(&world) {
         // A connection for each transaction; and some that stay.
         for (words, least) in [("-C -S -c 4 -t 75", 300), ("-c 20 -t 20", 20)] {
             let before = [connections(&servers[0]), connections(&servers[1])];

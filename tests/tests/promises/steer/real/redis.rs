@@ -7,7 +7,7 @@ use tcpshift_tests::process::{Process, command, run};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
-use super::{PORTS, assert_counted, served, ways};
+use super::{PORTS, assert_counted, served, targets};
 
 fn server(world: &World, port: u16) -> Process {
     let mut redis = command("redis-server");
@@ -35,7 +35,7 @@ fn redis_has_no_error_and_the_right_split() {
     let world = World::new();
     let _servers = PORTS.map(|port| server(&world, port));
     let _agent = served(&world);
-    for way in ways(&world) {
+    for way in targets(&world) {
         for (keep_alive, requests, least) in [("1", "20000", 50), ("0", "1500", 1_500)] {
             let before = PORTS.map(connections);
             let words = format!("-h HOST -p PORT -c 50 -n {requests} -k {keep_alive} -t set --csv");

@@ -34,7 +34,7 @@ pub fn object(programs: &[(&str, &[u64])]) -> Vec<u8> {
     const HEADER: usize = 64;
     // Names of sections and of symbols, each ended by a 0.
     let mut names = b"\0classifier\0license\0.symtab\0.strtab\0".to_vec();
-    let place = |names: &[u8], name: &str| {
+    let offset = |names: &[u8], name: &str| {
         names
             .windows(name.len() + 1)
             .position(|at| at[..name.len()] == *name.as_bytes() && at[name.len()] == 0)
@@ -61,7 +61,7 @@ pub fn object(programs: &[(&str, &[u64])]) -> Vec<u8> {
     ];
     let (mut content, mut table) = (Vec::new(), vec![0; HEADER]);
     for (name, kind, flags, link, information, entry, bytes) in sections {
-        table.extend((place(&names, name) as u32).to_le_bytes());
+        table.extend((offset(&names, name) as u32).to_le_bytes());
         table.extend(kind.to_le_bytes());
         for word in [flags, 0, (HEADER + content.len()) as u64, bytes.len() as u64] {
             table.extend(word.to_le_bytes());

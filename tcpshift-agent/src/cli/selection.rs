@@ -1,6 +1,6 @@
 //! Which objects a command is for, as kubectl's users write it: `KIND NAME…`, `KIND,KIND` or `KIND/NAME…`.
 
-use super::outcome::Stop;
+use super::stop::Stop;
 use crate::route::kind::{self, Kind};
 
 /// Objects of one kind, or of the kinds that share a name.
@@ -23,7 +23,7 @@ impl Selection {
 }
 
 /// Reads the words behind a command.
-pub(super) fn targets(words: &[String]) -> Result<Vec<Selection>, Stop> {
+pub(super) fn selections(words: &[String]) -> Result<Vec<Selection>, Stop> {
     if words.iter().any(|word| word.contains('/')) {
         return words.iter().map(|word| named(word)).collect();
     }
@@ -57,8 +57,8 @@ mod tests {
 
     fn read(words: &str) -> Option<Vec<(Kind, String)>> {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
-        let targets = targets(&words).ok()?;
-        Some(targets.into_iter().map(|target| (target.kinds[0], target.names.join(" "))).collect())
+        let selections = selections(&words).ok()?;
+        Some(selections.into_iter().map(|target| (target.kinds[0], target.names.join(" "))).collect())
     }
 
     #[test]
@@ -68,8 +68,8 @@ mod tests {
         assert_eq!(read("virtualservice a b"), Some(vec![(vs, "a b".into())]));
         assert_eq!(read("vs,dr a"), Some(vec![(vs, "a".into()), (dr, "a".into())]));
         assert_eq!(read("vs/a dr/b"), Some(vec![(vs, "a".into()), (dr, "b".into())]));
-        assert_eq!(read("all").map(|targets| targets.len()), Some(Kind::ALL.len()));
-        let gateways = targets(&["gateway".to_owned()]).unwrap();
+        assert_eq!(read("all").map(|selections| selections.len()), Some(Kind::ALL.len()));
+        let gateways = selections(&["gateway".to_owned()]).unwrap();
         assert_eq!(gateways[0].kinds, [Kind::Gateway, Kind::GatewayApiGateway]);
         assert_eq!(gateways[0].word(), "gateway");
         assert_eq!(read("gateways.gateway.networking.k8s.io"), Some(vec![(Kind::GatewayApiGateway, String::new())]));

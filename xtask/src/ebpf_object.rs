@@ -2,7 +2,7 @@
 //!
 //! Two programs compile this very file: xtask, which builds the object, and the agent's build script, which embeds it
 //! and must come to the same number. A build script can have the file by its path alone; a crate for the two would be
-//! one more that everybody has to build first. So it must know of std and nothing else.
+//! one more that everybody has to build first. So this file uses std alone.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::outcome::Stop;
+use super::stop::Stop;
 
 const ROOT_STATE: &str = "/var/lib/tcpshift";
 const ROOT_RUN: &str = "/run/tcpshift";

@@ -1,0 +1,232 @@
+//! Every map of the object by its type, and the tables that are hung into arrays of maps.
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result, bail};
+use aya::Ebpf;
+use aya::maps::MapData;
+use tcpshift_common::layout::{
+    AddressKey, AddressPort, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointRow, HashRow,
+    ListenerRow, ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
+};
+use tcpshift_common::listener::RuleRow;
+
+use crate::kernel::sys::{self, Map, MapInfo, MapRow, MappedWords, map_type};
+
+/// A kind of table that is hung into an array of maps.
+#[derive(Debug)]
+pub(in crate::kernel) struct TableArray<R, K = u32> {
+    /// Where they are hung in, by descriptors.
+    pub(in crate::kernel) outer: Map<u32, u32>,
+    /// What all of them are like, and what hangs where no other does.
+    empty: OwnedFd,
+    like: MapInfo,
+    rows: PhantomData<(K, R)>,
+}
+
+impl<R: MapRow> TableArray<R> {
+    /// A table with these rows, by their places, which nobody can write to any more.
+    pub(in crate::kernel) fn create(&self, types: BorrowedFd<'_>, rows: &[R]) -> io::Result<OwnedFd> {
+        let keys: Vec<u32> = (0..rows.len() as u32).collect();
+        self.create_by(types, &keys, rows)
+    }
+}
+
+impl<R: MapRow, K: MapRow> TableArray<R, K> {
+    /// A table with these rows, by their keys, which nobody can write to any more.
+    pub(in crate::kernel) fn create_by(&self, types: BorrowedFd<'_>, keys: &[K], rows: &[R]) -> io::Result<OwnedFd> {
+        // A map has one row at least.
+        let table = Map::<K, R>::new(sys::create_like(&self.like, types, (rows.len() as u32).max(1))?)?;
+        table.set_all(keys, rows)?;
+        sys::freeze(table.as_fd())?;
+        table.as_fd().try_clone_to_owned()
+    }
+
+    /// Hangs tables in, in one call. When it returns, no program that runs has seen what hung there before.
+    pub(in crate::kernel) fn hang(&self, at: &[u32], tables: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let tables: Vec<u32> = tables.iter().map(|table| table.as_raw_fd() as u32).collect();
+        self.outer.set_all(at, &tables)
+    }
+
+    /// Hangs in what has no rows of anybody's.
+    pub(in crate::kernel) fn clear(&self, at: &[u32]) -> io::Result<()> {
+        self.hang(at, &vec![self.empty.as_fd(); at.len()])
+    }
+}
+
+/// Every map of the object.
+#[derive(Debug)]
+pub(in crate::kernel) struct Maps {
+    plan: OwnedFd,
+    plan_row: MappedWords,
+    pub(in crate::kernel) addresses: TableArray<u32, AddressKey>,
+    pub(in crate::kernel) listeners: TableArray<ListenerRow>,
+    pub(in crate::kernel) rules: TableArray<RuleRow>,
+    pub(in crate::kernel) routes: TableArray<RouteRow>,
+    pub(in crate::kernel) destinations: TableArray<DestinationRow>,
+    pub(in crate::kernel) endpoints: TableArray<EndpointRow>,
+    pub(in crate::kernel) slots: TableArray<SlotTable>,
+    pub(in crate::kernel) places: TableArray<HashRow>,
+    pub(in crate::kernel) sequences: OwnedFd,
+    pub(in crate::kernel) turns: OwnedFd,
+    pub(in crate::kernel) loads: OwnedFd,
+    pub(in crate::kernel) counts: Map<u32, CountRow>,
+    pub(in crate::kernel) events: OwnedFd,
+    pub(in crate::kernel) sockets: Map<i32, SocketRow>,
+    agent: OwnedFd,
+    agent_row: MappedWords,
+    pub(in crate::kernel) ports: Map<u32, u64>,
+    pub(in crate::kernel) own_endpoints: Map<AddressPort, u32>,
+    pub(in crate::kernel) groups: OwnedFd,
+    pub(in crate::kernel) sums: OwnedFd,
+    pub(in crate::kernel) flows: OwnedFd,
+    pub(in crate::kernel) unheld: OwnedFd,
+    pub(in crate::kernel) cookies: OwnedFd,
+    pub(in crate::kernel) connections: OwnedFd,
+    pub(in crate::kernel) listening: Map<ListeningKey, u64>,
+    /// The types of all of them.
+    pub(in crate::kernel) types: OwnedFd,
+}
+
+impl Maps {
+    /// The maps that live as long as the agent, by the names they are pinned under.
+    pub(in crate::kernel) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 25] {
+        [
+            ("plan", self.plan.as_fd()),
+            ("plan_listeners", self.listeners.outer.as_fd()),
+            ("plan_rules", self.rules.outer.as_fd()),
+            ("plan_routes", self.routes.outer.as_fd()),
+            ("plan_dests", self.destinations.outer.as_fd()),
+            ("plan_endpoints", self.endpoints.outer.as_fd()),
+            ("slot_tables", self.slots.outer.as_fd()),
+            ("hash_tables", self.places.outer.as_fd()),
+            ("sequences", self.sequences.as_fd()),
+            ("turns", self.turns.as_fd()),
+            ("loads", self.loads.as_fd()),
+            ("counts", self.counts.as_fd()),
+            ("events", self.events.as_fd()),
+            ("sockets", self.sockets.as_fd()),
+            ("plan_addresses", self.addresses.outer.as_fd()),
+            ("agent", self.agent.as_fd()),
+            ("ports", self.ports.as_fd()),
+            ("own_endpoints", self.own_endpoints.as_fd()),
+            ("groups", self.groups.as_fd()),
+            ("sums", self.sums.as_fd()),
+            ("flows", self.flows.as_fd()),
+            ("unheld", self.unheld.as_fd()),
+            (COOKIES, self.cookies.as_fd()),
+            (CONNECTIONS, self.connections.as_fd()),
+            ("listening", self.listening.as_fd()),
+        ]
+    }
+
+    /// Switches all programs to a plan, by one write of its index.
+    pub(in crate::kernel) fn switch(&self, plan: PlanRow) {
+        self.plan_row.write(&plan);
+    }
+
+    /// Says to the programs that the agent is there.
+    pub(in crate::kernel) fn beat(&self, agent: AgentRow) {
+        self.agent_row.write(&agent);
+    }
+
+    /// The counters that are shared, as memory: sequences, turns, loads and sums.
+    pub(in crate::kernel) fn words(&self) -> io::Result<[MappedWords; 4]> {
+        let Self { sequences, turns, loads, sums, .. } = self;
+        let [sequences, turns, loads, sums] = [sequences, turns, loads, sums].map(|map| MappedWords::new(map.as_fd()));
+        Ok([sequences?, turns?, loads?, sums?])
+    }
+}
+
+/// What is known of sockets whose connections are steered: by cookie, and in storage of theirs. They outlive agents.
+pub(super) const COOKIES: &str = "cookies";
+const CONNECTIONS: &str = "connections";
+pub(in crate::kernel) const LASTING: [&str; 2] = [COOKIES, CONNECTIONS];
+
+/// Hangs in empty tables: else a program would find nothing at all before the first plan.
+pub(in crate::kernel) fn clear(maps: &Maps) -> io::Result<()> {
+    let sides: Vec<u32> = (0..SIDES).collect();
+    maps.addresses.clear(&sides)?;
+    maps.listeners.clear(&sides)?;
+    maps.rules.clear(&sides)?;
+    maps.routes.clear(&sides)?;
+    maps.destinations.clear(&sides)?;
+    maps.endpoints.clear(&sides)?;
+    maps.slots.clear(&[0])
+}
+
+/// Whether a map is as this object has the one of [`LASTING`] with that name, so that it can be gone on with.
+pub(in crate::kernel) fn is_like(name: &str, map: BorrowedFd<'_>) -> bool {
+    sys::map_info(map).is_ok_and(|info| {
+        let (kind, value, entries) = match name {
+            COOKIES => (map_type::ARRAY, size_of::<CookieRow>(), tcpshift_common::layout::COOKIES),
+            _ => (map_type::SK_STORAGE, size_of::<ConnectionRow>(), 0),
+        };
+        (info.kind, info.key as usize, info.value as usize, info.entries) == (kind, size_of::<u32>(), value, entries)
+    })
+}
+
+/// Opens all maps of an object that is loaded.
+pub(super) fn maps(ebpf: &Ebpf) -> Result<Maps> {
+    let types = sys::map_info(map(ebpf, "plan")?.as_fd())?.btf;
+    Ok(Maps {
+        plan_row: row::<PlanRow>(ebpf, "plan")?,
+        plan: map(ebpf, "plan")?,
+        addresses: tables(ebpf, "plan_addresses", "addresses")?,
+        listeners: tables(ebpf, "plan_listeners", "listeners")?,
+        rules: tables(ebpf, "plan_rules", "rules")?,
+        routes: tables(ebpf, "plan_routes", "routes")?,
+        destinations: tables(ebpf, "plan_dests", "destinations")?,
+        endpoints: tables(ebpf, "plan_endpoints", "endpoints")?,
+        slots: tables(ebpf, "slot_tables", "slots")?,
+        places: tables(ebpf, "hash_tables", "places")?,
+        sequences: map(ebpf, "sequences")?,
+        turns: map(ebpf, "turns")?,
+        loads: map(ebpf, "loads")?,
+        counts: Map::new(map(ebpf, "counts")?)?,
+        events: map(ebpf, "events")?,
+        sockets: Map::new(map(ebpf, "sockets")?)?,
+        agent_row: row::<AgentRow>(ebpf, "agent")?,
+        agent: map(ebpf, "agent")?,
+        ports: Map::new(map(ebpf, "ports")?)?,
+        own_endpoints: Map::new(map(ebpf, "own_endpoints")?)?,
+        groups: map(ebpf, "groups")?,
+        sums: map(ebpf, "sums")?,
+        flows: map(ebpf, "flows")?,
+        unheld: map(ebpf, "unheld")?,
+        cookies: map(ebpf, COOKIES)?,
+        connections: map(ebpf, CONNECTIONS)?,
+        listening: Map::new(map(ebpf, "listening")?)?,
+        types: sys::types(types).context("the types of the maps cannot be opened")?,
+    })
+}
+
+/// The one row of a map as memory, since programs read words of it while it is written: what bpf(2) writes, it copies, and
+/// nothing says in which pieces (`array_map_update_elem`, 6.18,
+/// <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/arraymap.c>).
+fn row<R: MapRow>(ebpf: &Ebpf, name: &str) -> Result<MappedWords> {
+    let map = map(ebpf, name)?;
+    Map::<u32, R>::new(map.try_clone()?).with_context(|| format!("map `{name}`"))?;
+    MappedWords::new(map.as_fd()).with_context(|| format!("the map `{name}` cannot be mapped as memory"))
+}
+
+fn tables<R: MapRow, K: MapRow>(ebpf: &Ebpf, outer: &str, inner: &str) -> Result<TableArray<R, K>> {
+    let empty = map(ebpf, inner)?;
+    let like = sys::map_info(empty.as_fd())?;
+    // What is made later is like this one, so its rows are checked here.
+    Map::<K, R>::new(empty.try_clone()?).with_context(|| format!("map `{inner}`"))?;
+    Ok(TableArray { outer: Map::new(map(ebpf, outer)?)?, empty, like, rows: PhantomData })
+}
+
+/// A descriptor of a map.
+pub(in crate::kernel) fn map(ebpf: &Ebpf, name: &str) -> Result<OwnedFd> {
+    use aya::maps::Map::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage, SockHash};
+    let data: &MapData = match ebpf.map(name).with_context(|| format!("the object has no map `{name}`"))? {
+        Array(data) | ArrayOfMaps(data) | HashMap(data) | LpmTrie(data) | LruHashMap(data) | PerCpuArray(data)
+        | RingBuf(data) | SkStorage(data) | SockHash(data) => data,
+        _ => bail!("the map `{name}` is of another type"),
+    };
+    data.fd().as_fd().try_clone_to_owned().with_context(|| format!("map `{name}`"))
+}

@@ -1,0 +1,74 @@
+//! The programs of the object: how the kernel is made to take them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result, bail};
+use aya::Ebpf;
+use aya::programs::{Program, ProgramError, SchedClassifier, SkReuseport, SockOps};
+
+use crate::kernel::refusal::ProgramRefusal;
+
+/// The program that decides in the handshake.
+pub(in crate::kernel) fn assign(ebpf: &mut Ebpf) -> Result<&mut SockOps> {
+    program(ebpf, "assign")
+}
+
+/// The program that decides for a flow that is told.
+pub(in crate::kernel) fn explain(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier> {
+    program(ebpf, "explain")
+}
+
+/// All programs, in the order in which they are tried, by name and by type as `bpftool` has it.
+pub(in crate::kernel) const PROGRAMS: [(&str, &str); 9] = [
+    ("assign", "sock_ops"),
+    ("explain", "sched_cls"),
+    ("connect4", "cgroup_sock_addr"),
+    ("connect6", "cgroup_sock_addr"),
+    ("getpeername4", "cgroup_sock_addr"),
+    ("getpeername6", "cgroup_sock_addr"),
+    ("lookup", "sk_lookup"),
+    ("record", "sock_ops"),
+    ("refuse", "sk_reuseport"),
+];
+
+/// Has the kernel take a program, unless it has it. The error is a [`ProgramRefusal`] where the kernel refuses.
+pub(in crate::kernel) fn take(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd> {
+    let found = ebpf.program_mut(name).with_context(|| format!("the object has no program `{name}`"))?;
+    let is_taken = found.fd().is_ok();
+    let loaded = match found {
+        _ if is_taken => Ok(()),
+        Program::SockOps(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        Program::SkLookup(program) => program.load(),
+        Program::SkReuseport(program) => program.load(),
+        Program::CgroupSockAddr(program) => program.load(),
+        _ => bail!("the program `{name}` is of another type"),
+    };
+    loaded.map_err(|error| match ProgramRefusal::of(name, &error) {
+        Some(refusal) => anyhow::Error::new(refusal),
+        None => anyhow::Error::new(error).context(format!("the program `{name}` cannot be loaded")),
+    })?;
+    Ok(found.fd()?.as_fd().try_clone_to_owned()?)
+}
+
+/// How many instructions the verifier followed in a program that the kernel has; None if the kernel does not say (before
+/// Linux 5.16).
+pub(in crate::kernel) fn verified(ebpf: &Ebpf, name: &str) -> Result<Option<u32>> {
+    let program = ebpf.program(name).with_context(|| format!("the object has no program `{name}`"))?;
+    let info = program.info().with_context(|| format!("the program `{name}` says nothing of itself"))?;
+    Ok(info.verified_instruction_count())
+}
+
+/// Attaches the program `refuse`, which the kernel has, to the group of a socket that others may share the port with.
+pub(in crate::kernel) fn attach_refuse(ebpf: &mut Ebpf, socket: BorrowedFd<'_>) -> Result<()> {
+    let program: &mut SkReuseport = program(ebpf, "refuse")?;
+    program.attach(socket).context("cannot attach `refuse` to a socket of the agent")
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).with_context(|| format!("the object has no program `{name}`"))?;
+    program.try_into().with_context(|| format!("the program `{name}` is of another type"))
+}

@@ -1,0 +1,57 @@
+//! What the workers are told, and what goes with it: sockets to accept from, and copies of sockets.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::plan::{Plan, Sets};
+
+/// A socket that is open and that a worker is to accept from.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) socket: TcpListener,
+    /// It came from systemd: this process is not the last to have it.
+    pub(super) is_activated: bool,
+}
+
+impl From<TcpListener> for Opened {
+    /// One of this process or of the agent before.
+    fn from(socket: TcpListener) -> Self {
+        Self { socket, is_activated: false }
+    }
+}
+
+/// A copy of a listening socket, and its address.
+pub(super) type Lent = (SocketAddr, OwnedFd);
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum WorkerCommand {
+    /// Obey this plan from now on.
+    Publish {
+        plan: Arc<Plan>,
+        sets: Arc<Sets>,
+        /// Sockets to accept from, from now on.
+        sockets: Vec<(SocketAddr, Opened)>,
+        /// Listeners to close. What waits there is still served as the plan before says.
+        gone: Vec<SocketAddr>,
+        done: oneshot::Sender<()>,
+    },
+    /// Choose from these endpoint sets from now on.
+    Replace(Arc<Sets>),
+    /// Hand out copies of sockets that are not systemd's, `most` of them from number `from` on. Between two plans their order stays.
+    Lend { from: usize, most: usize, lent: oneshot::Sender<io::Result<Vec<Lent>>> },
+    /// Accept nothing, and close nothing.
+    Pause { done: oneshot::Sender<()> },
+    /// Accept again.
+    Resume { done: oneshot::Sender<()> },
+    /// Close every listener. What waits is served before, but at those that are `left` to whoever has them too, and
+    /// at systemd's.
+    Drain { left: Arc<HashSet<SocketAddr>>, done: oneshot::Sender<()> },
+    /// End, and reset every connection that is left.
+    End,
+}
