@@ -1,7 +1,6 @@
-//! Looks at all objects together, and says what of them cannot work, or not as it seems.
+//! Checks all objects together, and reports those that cannot work, or work in another way than it seems.
 //!
-//! Objects in, findings out. It knows what objects mean and how they refer to each other; it must not know
-//! files, sockets, or whether an agent runs.
+//! Objects in, findings out.
 
 mod admission;
 mod beside;

@@ -1,8 +1,7 @@
-//! The trust room: whom this process believes. Who may change what a path leads to, who is at the other end of a unix
-//! socket, and how text from outside is printed.
+//! The trust room: which users this process trusts. It checks who can change the file that a path leads to, and who answers at
+//! a unix socket; and it cleans texts of other users before they are printed.
 //!
-//! Every room that reads what somebody else may have written asks here, so that the rule is the same everywhere. It must
-//! not know what a file or a socket is for.
+//! Every room that reads files other users could have written asks here, so that one rule holds everywhere.
 
 pub mod folder;
 pub mod owners;

@@ -26,7 +26,8 @@ fn analyzed(documents: Vec<Document>) -> Analysis {
 
 fn written(finding: &Finding) -> String {
     let origin = if finding.key.is_some() { finding.origin() } else { "-".to_owned() };
-    let text = format!("{} {} {origin} {} {}", finding.level.name(), finding.code.id, finding.place(), finding.field);
+    let text =
+        format!("{} {} {origin} {} {}", finding.level.name(), finding.code.id, finding.position(), finding.field);
     text.trim_end().to_owned()
 }
 
@@ -158,7 +159,7 @@ fn files_lie_over_what_is_there() {
     input.agent = Some([("istio".to_owned(), "other".to_owned())].into());
     let codes = |input: &Input| {
         let findings = analyze::analyze(input.clone()).findings;
-        findings.iter().map(|finding| (finding.level, finding.code.id, finding.place())).collect::<Vec<_>>()
+        findings.iter().map(|finding| (finding.level, finding.code.id, finding.position())).collect::<Vec<_>>()
     };
     assert_eq!(codes(&input), [(Level::Info, "TS0018", "applied".to_owned())]);
     input.agent = None;

@@ -1,6 +1,4 @@
-//! The client of the admin API: what the command line uses. One request, one connection.
-//!
-//! It knows the API's words and its socket; it must not know of a terminal.
+//! The client of the admin API, which the command line uses. One connection a request.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -27,14 +25,14 @@ use super::api::{
 use super::server::MAX_BODY;
 use crate::trust::peer;
 
-/// Time for a whole answer, unless [`Client::within`] says otherwise. An agent that works answers within 30 s, be it that
-/// it cannot do what is asked in that time.
+/// Time for a whole answer, unless [`Client::within`] sets another. An agent that works answers within 30 s: with a failure, if
+/// the request takes longer.
 pub const ANSWER: Duration = Duration::from_secs(40);
 
 /// How often a client that finds the queue of the socket full tries again.
 const QUEUE_ROUND: Duration = Duration::from_millis(50);
 
-/// In the place of an agent's process id: nobody has let this client in yet.
+/// Stands for an agent that has not let this client in yet, and whose process id is not known.
 const NOT_IN: i32 = -1;
 /// The one request with a body that changes nothing.
 const PREVIEW: &str = "/v1/preview";
@@ -42,10 +40,10 @@ const PREVIEW: &str = "/v1/preview";
 /// Bytes of one line of a watch, at most.
 const LINE: usize = 2 * MAX_BODY;
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens.
+    /// No process listens at the socket.
     #[error(
         "no agent answers at {0}: start one with `sudo tcpshift-agent run`, or name its socket by --admin unix:PATH or TCPSHIFT_ADMIN"
     )]
@@ -53,16 +51,16 @@ pub enum ClientError {
     /// The socket is another user's.
     #[error("permission denied at {0}: the agent runs as another user; use sudo")]
     Denied(PathBuf),
-    /// The agent let this client in, or not even that, and then said nothing for too long.
+    /// The agent did not answer in time.
     #[error("no answer from the agent at {}{} within {:?}", .0.path.display(), .0.who(), .0.within)]
     Silent(Box<Silence>),
-    /// Somebody else answers than who may be talked to; in words.
+    /// The socket belongs to a user that is not trusted. In words.
     #[error("{0}")]
     Stranger(String),
-    /// The agent refuses, and says why.
+    /// The agent refuses the request.
     #[error("{}", .0.message)]
     Failure(ApiFailure),
-    /// The agent said something else, or broke off.
+    /// The answer is none that the API has, or incomplete. In words.
     #[error("{0}")]
     Broken(String),
 }

@@ -1,9 +1,8 @@
 //! The server of the admin API: HTTP/1.1 on a unix socket.
 //!
-//! It is built so that a client that sends rubbish, little by little, or nothing costs next to nothing: the
-//! number of connections, the time for a header, a body and the whole exchange, and the bytes held for all
-//! bodies together are bounded. It must not know of routes, plans or datapaths: it turns requests into
-//! commands, and app answers.
+//! It turns requests into commands, which app answers. A client that sends rubbish, sends slowly or sends nothing costs little:
+//! the number of connections, the time for a header, for a body and for the whole exchange, and the bytes of all bodies
+//! together are bounded.
 
 mod claim;
 mod exchange;
@@ -104,7 +103,7 @@ pub fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<Admi
 /// any more.
 ///
 /// Clients are let in as soon as this future is polled for the first time, so start it when the first plan is in
-/// force. From then on the path is this agent's alone. A socket of `renewed` takes the place of the one before: somebody
+/// force. From then on the path is this agent's alone. A socket of `renewed` replaces the one before: somebody
 /// removed that one's file.
 pub async fn serve(
     listening: AdminSocket,

@@ -92,7 +92,7 @@ codes! {
     PROTOCOL_CONFLICT "IST0177" "ConflictingServiceEntryProtocol" Warning
         "ServiceEntries give one port of one host different protocols.";
     TWICE "TS0001" "ObjectTwice" Error
-        "One object stands at two places; the first is looked at.";
+        "An object is defined twice; the first definition is analyzed.";
     SHARED_PORT "TS0002" "SharedGatewayPort" Warning
         "Several VirtualServices have rules for one port of a gateway; those of the oldest are looked at first.";
     WEIGHT_MISSING "TS0003" "MissingWeight" Warning

@@ -35,7 +35,7 @@ pub struct Finding {
 
 impl Finding {
     /// `FILE:LINE`
-    pub fn place(&self) -> String {
+    pub fn position(&self) -> String {
         if self.line == 0 { self.file.clone() } else { format!("{}:{}", self.file, self.line) }
     }
 
@@ -58,7 +58,7 @@ impl Finding {
             "name": self.code.name,
             "level": self.level.name(),
             "origin": self.origin(),
-            "reference": self.place(),
+            "reference": self.position(),
             "field": self.field,
             "message": self.message,
             "cure": self.cure,
@@ -73,7 +73,7 @@ impl fmt::Display for Finding {
         if let Some(key) = &self.key {
             write!(f, "{key} ")?;
         }
-        write!(f, "{}) {}", self.place(), self.message)?;
+        write!(f, "{}) {}", self.position(), self.message)?;
         if !self.cure.is_empty() {
             write!(f, " ({})", self.cure)?;
         }

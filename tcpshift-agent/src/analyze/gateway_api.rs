@@ -14,7 +14,7 @@ use crate::route::model::gateway_api::{GROUP, GatewayListener, ParentRef, TcpRou
 use crate::route::object::Object;
 
 pub(super) fn check<'a>(world: &World<'a>, openings: &mut Openings<'a>, out: &mut Findings) {
-    // Routes of each listener: places of the Gateway and the listener.
+    // Routes of each listener, by the indices of the Gateway and the listener.
     let mut attached: BTreeMap<(usize, usize), Vec<&Object>> = BTreeMap::new();
     for (object, route) in &world.tcp_routes {
         if route.parents.is_empty() {
@@ -24,9 +24,9 @@ pub(super) fn check<'a>(world: &World<'a>, openings: &mut Openings<'a>, out: &mu
         let mut own = HashSet::new();
         for (index, parent) in route.parents.iter().enumerate() {
             if parent.group == GROUP && parent.kind == "Gateway" {
-                for place in self::parent(world, object, parent, &format!("spec.parentRefs[{index}]"), out) {
-                    if own.insert(place) {
-                        attached.entry(place).or_default().push(object);
+                for listener in self::parent(world, object, parent, &format!("spec.parentRefs[{index}]"), out) {
+                    if own.insert(listener) {
+                        attached.entry(listener).or_default().push(object);
                     }
                 }
             }
@@ -71,7 +71,7 @@ fn parent(
     path: &str,
     out: &mut Findings,
 ) -> Vec<(usize, usize)> {
-    let Some(place) = world.api_gateway(&parent.namespace, &parent.name) else {
+    let Some(index) = world.api_gateway(&parent.namespace, &parent.name) else {
         if world.beside.has(Kind::GatewayApiGateway, &parent.namespace, &parent.name) {
             return Vec::new();
         }
@@ -88,7 +88,7 @@ fn parent(
         out.push(code::NOT_FOUND, object, format!("{path}.name"), message, cure);
         return Vec::new();
     };
-    let (gateway, spec) = world.api_gateways[place];
+    let (gateway, spec) = world.api_gateways[index];
     let meant = |listener: &GatewayListener| {
         parent.section.as_ref().is_none_or(|name| listener.name == *name)
             && parent.port.is_none_or(|port| listener.port == port)
@@ -117,7 +117,7 @@ fn parent(
         let cure = needed(&found, &gateway.key.namespace, &object.key.namespace);
         out.push(code::NOT_ALLOWED, object, path, message, cure);
     }
-    allowed.into_iter().map(|(at, _)| (place, *at)).collect()
+    allowed.into_iter().map(|(at, _)| (index, *at)).collect()
 }
 
 fn backends(world: &World<'_>, object: &Object, route: &TcpRoute, out: &mut Findings) {

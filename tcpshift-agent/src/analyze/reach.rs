@@ -19,8 +19,8 @@ use crate::route::model::gateway::{self, Protocol};
 use crate::route::model::{Gateway, GatewayRef, RouteMatch, Server, VirtualService};
 use crate::route::object::{Key, Object};
 
-/// A match block of a rule: places of the VirtualService, the rule and the block. A rule without blocks has one.
-type Place = (usize, usize, usize);
+/// A match block of a rule, by the indices of the VirtualService, the rule and the block. A rule without blocks has one.
+type BlockIndex = (usize, usize, usize);
 
 /// A source and a destination; none for any.
 type Pair = (Option<IpNet>, Option<IpNet>);
@@ -29,9 +29,9 @@ type Pair = (Option<IpNet>, Option<IpNet>);
 #[derive(Default)]
 struct Fate {
     /// Blocks that get connections somewhere.
-    alive: HashSet<Place>,
+    alive: HashSet<BlockIndex>,
     /// Blocks that were looked at and got none, with who takes them first.
-    blocked: BTreeMap<Place, Blocker>,
+    blocked: BTreeMap<BlockIndex, Blocker>,
 }
 
 /// Why a block gets nothing.
@@ -70,7 +70,7 @@ fn name_of(gateway: &GatewayRef) -> Option<(&str, &str)> {
     }
 }
 
-fn block<'a>(services: &[(&'a Object, &'a VirtualService)], (service, rule, at): Place) -> Option<&'a RouteMatch> {
+fn block<'a>(services: &[(&'a Object, &'a VirtualService)], (service, rule, at): BlockIndex) -> Option<&'a RouteMatch> {
     services[service].1.tcp[rule].matches.get(at)
 }
 
@@ -84,8 +84,8 @@ fn ports<'a>(
     out: &mut Findings,
 ) {
     let services = &world.virtual_services;
-    let mut by_port: HashMap<u32, Vec<Place>> = HashMap::new();
-    let mut any: Vec<Place> = Vec::new();
+    let mut by_port: HashMap<u32, Vec<BlockIndex>> = HashMap::new();
+    let mut any: Vec<BlockIndex> = Vec::new();
     for &index in bound {
         for (rule, tcp) in services[index].1.tcp.iter().enumerate() {
             if tcp.matches.is_empty() {
@@ -108,15 +108,15 @@ fn ports<'a>(
     let mut shared: BTreeMap<Vec<usize>, Vec<u16>> = BTreeMap::new();
     for (index, server) in gateway.servers.iter().enumerate().filter(|(_, one)| one.protocol == Protocol::Tcp) {
         let own = by_port.get(&u32::from(server.port)).into_iter().flatten();
-        let mut places: Vec<Place> = own.chain(&any).copied().collect();
-        places.sort_unstable();
+        let mut indices: Vec<BlockIndex> = own.chain(&any).copied().collect();
+        indices.sort_unstable();
         let mut admitted: HashMap<usize, bool> = HashMap::new();
-        places.retain(|place| {
-            let (other, service) = services[place.0];
-            *admitted.entry(place.0).or_insert_with(|| admits(object, &server.hosts, other, service))
+        indices.retain(|index| {
+            let (other, service) = services[index.0];
+            *admitted.entry(index.0).or_insert_with(|| admits(object, &server.hosts, other, service))
         });
         let is_lost = openings.is_lost(object, index);
-        if places.is_empty() {
+        if indices.is_empty() {
             // That another Gateway has the port is said elsewhere.
             if server.port > 0 && !is_lost && !world.beside.is_bound(&object.key) {
                 let field = format!("spec.servers[{index}].port");
@@ -130,10 +130,10 @@ fn ports<'a>(
         if is_lost {
             continue;
         }
-        let mut members: Vec<usize> = places.iter().map(|place| place.0).collect();
+        let mut members: Vec<usize> = indices.iter().map(|index| index.0).collect();
         members.dedup();
         shared.entry(members).or_default().push(server.port);
-        claim(services, server, &places, fate);
+        claim(services, server, &indices, fate);
     }
     for (members, ports) in shared {
         if members.len() > 1 {
@@ -195,10 +195,10 @@ fn hosts(world: &World<'_>, (object, service): (&Object, &VirtualService), out: 
 }
 
 /// Gives each pair of prefixes of a port to the first block that asks for it.
-fn claim(services: &[(&Object, &VirtualService)], server: &Server, places: &[Place], fate: &mut Fate) {
+fn claim(services: &[(&Object, &VirtualService)], server: &Server, indices: &[BlockIndex], fate: &mut Fate) {
     let mut taken: HashMap<Pair, (usize, usize)> = HashMap::new();
-    for place in places {
-        let block = block(services, *place);
+    for index in indices {
+        let block = block(services, *index);
         let mut blocker = None;
         let mut free = Vec::new();
         for pair in block.map_or_else(|| vec![(None, None)], pairs) {
@@ -214,11 +214,11 @@ fn claim(services: &[(&Object, &VirtualService)], server: &Server, places: &[Pla
         }
         if free.is_empty() {
             if let Some(blocker) = blocker {
-                fate.blocked.entry(*place).or_insert(blocker);
+                fate.blocked.entry(*index).or_insert(blocker);
             }
         } else {
-            fate.alive.insert(*place);
-            taken.extend(free.into_iter().map(|pair| (pair, (place.0, place.1))));
+            fate.alive.insert(*index);
+            taken.extend(free.into_iter().map(|pair| (pair, (index.0, index.1))));
         }
     }
 }

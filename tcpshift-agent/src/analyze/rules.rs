@@ -148,7 +148,7 @@ fn unknown(world: &World<'_>, (object, rule): RuleObject<'_>, out: &mut Findings
 /// What to do about a host that nothing provides.
 pub(super) fn not_found(world: &World<'_>, namespace: &str, export: &Export, host: &str) -> String {
     if let Some(hidden) = world.hidden(namespace, host) {
-        let places = match export {
+        let namespaces = match export {
             Export::Namespaces(own) => own.join(", "),
             Export::Everywhere | Export::Nowhere => namespace.to_owned(),
         };
@@ -157,7 +157,7 @@ pub(super) fn not_found(world: &World<'_>, namespace: &str, export: &Export, hos
             _ => "exportTo",
         };
         let too = if *hidden.export() == Export::Nowhere { "in place of ~" } else { "too" };
-        return format!("{} has it; let its {field} name {places} {too}", hidden.object.key);
+        return format!("{} has it; let its {field} name {namespaces} {too}", hidden.object.key);
     }
     match world.similar(namespace, host) {
         Some(other) => format!("did you mean {}?", other.host),
@@ -187,7 +187,7 @@ impl<'a> Repeated<'a> {
     }
 }
 
-/// Several DestinationRules of one host, oldest first: one finding for each that counts in place of others.
+/// Several DestinationRules of one host, oldest first: one finding for each that counts instead of others.
 fn merge<'a>(rules: &[RuleObject<'a>], out: &mut Findings) {
     let mut subsets: HashMap<(Option<&Labels>, &str), &'a Object> = HashMap::new();
     let mut policies: HashMap<Option<&Labels>, &'a Object> = HashMap::new();
@@ -242,7 +242,7 @@ fn overlaps(
         by_host.entry((names::full_host(&one.host, namespace), one.port)).or_default().push(index);
     }
     let none = Labels::new();
-    for ((host, _), places) in by_host.into_iter().filter(|(_, places)| (2..=32).contains(&places.len())) {
+    for ((host, _), indices) in by_host.into_iter().filter(|(_, indices)| (2..=32).contains(&indices.len())) {
         let (providers, _) = world.providers(namespace, export, &host);
         let service = providers.first().map_or(namespace, |provider| provider.object.key.namespace.as_str());
         let rules = world.rules_for(namespace, service, &host);
@@ -253,8 +253,8 @@ fn overlaps(
         };
         let endpoints: Vec<ProviderEndpoint<'_>> =
             providers.first().and_then(|provider| world.endpoints(provider)).unwrap_or_default();
-        for (at, index) in places.iter().enumerate() {
-            let found = places[..at].iter().find(|other| {
+        for (at, index) in indices.iter().enumerate() {
+            let found = indices[..at].iter().find(|other| {
                 let (Some(one), Some(two)) = (labels(*index), labels(**other)) else { return false };
                 route[*index].subset != route[**other].subset
                     && (selects(one, two)

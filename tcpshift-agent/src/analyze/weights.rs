@@ -91,24 +91,24 @@ fn lone(object: &Object, path: &str, weight: u32, said: bool, out: &mut Findings
 fn shares(object: &Object, path: &str, named: Vec<(String, u64)>, out: &mut Findings) {
     let mut weights: Vec<(String, u64)> = Vec::new();
     let mut first: Vec<usize> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut indices: HashMap<String, usize> = HashMap::new();
     let mut repeated: Vec<(usize, usize)> = Vec::new();
     for (at, (name, weight)) in named.into_iter().enumerate() {
-        if let Some(place) = places.get(&name) {
-            weights[*place].1 += weight;
-            repeated.push((at, *place));
+        if let Some(index) = indices.get(&name) {
+            weights[*index].1 += weight;
+            repeated.push((at, *index));
             continue;
         }
-        places.insert(name.clone(), weights.len());
+        indices.insert(name.clone(), weights.len());
         first.push(at);
         weights.push((name, weight));
     }
-    for (at, place) in repeated {
-        let message = format!("the destination stands at #{} too, and the weights add up", first[place]);
+    for (at, index) in repeated {
+        let message = format!("the destination stands at #{} too, and the weights add up", first[index]);
         // A single destination gets everything, and its weight would only be another finding.
         let cure = match weights.as_slice() {
             [_] => "keep one of them, without a weight".to_owned(),
-            weights => format!("keep one of them, with `weight: {}`", weights[place].1),
+            weights => format!("keep one of them, with `weight: {}`", weights[index].1),
         };
         out.push(code::DESTINATION_TWICE, object, format!("{path}[{at}]"), message, cure);
     }

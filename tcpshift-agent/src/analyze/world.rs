@@ -190,7 +190,7 @@ impl<'a> World<'a> {
         self.gateway_named.get(name).copied()
     }
 
-    /// The place of the Gateway API's Gateway.
+    /// The index of the Gateway API's Gateway.
     pub(super) fn api_gateway(&self, namespace: &str, name: &str) -> Option<usize> {
         self.api_gateway_at.get(&(namespace, name)).copied()
     }

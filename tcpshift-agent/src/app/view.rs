@@ -1,4 +1,4 @@
-//! ReadersView: what is in force, as readers are told it.
+//! View: what is in force, as readers are told it.
 //!
 //! The view is replaced whole after each change. So objects and status are read at any time, also while a change is made
 //! that takes long: readers wait for nobody.

@@ -157,13 +157,13 @@ pub(super) fn labels(labels: Option<&Value>) -> String {
     labels.map(|(key, value)| format!("{key}={}", plain(value, ""))).collect::<Vec<_>>().join(",")
 }
 
-pub(super) fn text<'a>(object: &'a Value, place: &str) -> Option<&'a str> {
-    object.pointer(place)?.as_str()
+pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object.pointer(pointer)?.as_str()
 }
 
 /// Text without quotes, anything else as JSON, nothing for what is not there.
-pub(super) fn plain(object: &Value, place: &str) -> String {
-    match object.pointer(place) {
+pub(super) fn plain(object: &Value, pointer: &str) -> String {
+    match object.pointer(pointer) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),
@@ -171,16 +171,16 @@ pub(super) fn plain(object: &Value, place: &str) -> String {
 }
 
 /// A list as a JSON array, as kubectl prints it; nothing if there is none.
-fn array(object: &Value, place: &str) -> String {
-    object.pointer(place).filter(|value| value.is_array()).map(Value::to_string).unwrap_or_default()
+fn array(object: &Value, pointer: &str) -> String {
+    object.pointer(pointer).filter(|value| value.is_array()).map(Value::to_string).unwrap_or_default()
 }
 
-pub(super) fn list<'a>(object: &'a Value, place: &str) -> &'a [Value] {
-    object.pointer(place).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+pub(super) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-pub(super) fn joined(object: &Value, place: &str, cell: impl Fn(&Value) -> String) -> String {
-    list(object, place).iter().map(cell).collect::<Vec<_>>().join(",")
+pub(super) fn joined(object: &Value, pointer: &str, cell: impl Fn(&Value) -> String) -> String {
+    list(object, pointer).iter().map(cell).collect::<Vec<_>>().join(",")
 }
 
 fn or_none(text: String) -> String {

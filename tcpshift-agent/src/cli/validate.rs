@@ -57,9 +57,9 @@ pub(super) fn execute(arguments: &ValidateArguments) -> Result<Done, Stop> {
     let (entries, mut problems) = read::read_all(&documents, namespace.namespace.as_deref());
     problems.extend(unusable);
     problems.extend(told_everywhere(documents, namespace.namespace.clone()));
-    let places: HashMap<String, usize> =
+    let order: HashMap<String, usize> =
         paths.iter().enumerate().map(|(at, path)| (documents::name(path), at)).collect();
-    problems.sort_by_key(|problem| (places.get(&problem.file).copied(), problem.line));
+    problems.sort_by_key(|problem| (order.get(&problem.file).copied(), problem.line));
     let passed_over = entries.iter().filter(|entry| matches!(entry, ReadDocument::PassedOver { .. })).count();
     let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));

@@ -150,7 +150,7 @@ fn datapath(route: &Route) -> u32 {
 
 /// The rules of a service as programs have them. If there are more than they look at, either one stands for all and
 /// leads to a route that is refused, or the listener has none and its connections go on untouched.
-fn looked_at<'a>(MeshListener { rules, routes, .. }: &'a MeshListener) -> Cow<'a, [RuleRow]> {
+fn looked_at(MeshListener { rules, routes, .. }: &MeshListener) -> Cow<'_, [RuleRow]> {
     if rules.len() <= layout::RULES as usize {
         return Cow::Borrowed(rules);
     }

@@ -1,24 +1,24 @@
-//! A bounded queue of lines: putting one in never waits, and what finds no room is counted.
+//! A bounded queue of lines: adding one never waits. Lines that do not fit are counted.
 //!
-//! The lines that are there stay, and later ones are lost: the first lines of a fault are worth most. Where lines are
-//! missing, a line says how many. It must not know where lines are written.
+//! A full queue drops new lines and keeps the old ones, since the first lines about a fault tell most. One line says how many
+//! are missing.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes that wait, at most: some 10,000 lines, so that a burst is not lost while the writer has no core.
+/// Bytes of lines that wait, at most: some 10,000 lines, so that a burst is not lost while the writer is not scheduled.
 const CAPACITY: usize = 2 << 20;
 
-/// Bytes that a line takes beside its text.
+/// Bytes that a line takes in addition to its text.
 const OVERHEAD: usize = 64;
 
-/// What is written in one go.
+/// A line, or a gap between lines.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum QueuedLine {
     Line(Vec<u8>),
-    /// So many lines were lost here.
+    /// The number of lines that are missing here.
     Gap(u64),
 }
 
@@ -27,13 +27,13 @@ struct State {
     entries: VecDeque<QueuedLine>,
     /// Of the lines in `entries`, with their overhead.
     bytes: usize,
-    /// Lines lost behind the last entry.
+    /// Lines that were dropped after the last entry.
     gap: u64,
-    /// Lines that could not be written. They are said with the next line, not at once: that would fail too.
+    /// Lines that could not be written. They are reported with the next line: reporting them at once would fail too.
     failed: u64,
     /// An entry was taken out and is not written yet.
     writing: bool,
-    /// Since the agent began.
+    /// Lines dropped since the agent began.
     lost: u64,
 }
 

@@ -1,7 +1,7 @@
 //! From an [`Intent`] and a [`Host`] to a [`Plan`]: which address serves which port, numbers, weight tables, and how
 //! connections of each route reach their endpoints.
 //!
-//! Nobody changes a plan after it is made. UsedNumbers are the register's; endpoints are in sets, which a plan names by
+//! Nobody changes a plan after it is made. Numbers are the register's; endpoints are in sets, which a plan names by
 //! number (see [`sets`](super::sets)).
 
 mod lineage;
@@ -26,7 +26,7 @@ use super::intent::{GatewayPort, Intent};
 use super::{Listener, Plan, Route};
 use crate::route::object::Key;
 
-/// Assembles the next plan. UsedNumbers, tables, routes and listeners that stay as they are are those of the last plan and
+/// Assembles the next plan. Numbers, tables, routes and listeners that stay as they are are those of the last plan and
 /// of the memory; without a memory the same comes out, but for the numbers. The generation is the last one's if no
 /// connection would be decided differently; else it is the next.
 pub fn assemble(intent: &Intent, host: &Host, memory: &mut AssemblyMemory, last: &Plan) -> Plan {

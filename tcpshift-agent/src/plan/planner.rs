@@ -32,6 +32,7 @@ impl Planner {
     }
 
     /// One that makes the same plans, for one that is only looked at.
+    #[must_use]
     pub fn fork(&self) -> Self {
         let assemble::AssemblyMemory { register, states, .. } = &self.memory;
         let memory = assemble::AssemblyMemory::of(register.clone(), states.clone());

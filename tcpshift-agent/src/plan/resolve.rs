@@ -113,10 +113,10 @@ pub fn edit(
     }
     let mut replaced: HashMap<*const GatewayPort, Arc<GatewayPort>> = HashMap::new();
     for (at, port, backends) in made {
-        let resolved = &mut ports[at].1;
-        let last = std::mem::replace(&mut resolved.port, Arc::clone(&port));
+        let edited = &mut ports[at].1;
+        let last = std::mem::replace(&mut edited.port, Arc::clone(&port));
         replaced.insert(Arc::as_ptr(&last), port);
-        resolved.backends = backends;
+        edited.backends = backends;
     }
     memory.ports = ports.into_iter().collect();
     if !found.into_iter().all(|found| found) {

@@ -159,6 +159,7 @@ impl EndpointSet {
 }
 
 /// Kinds of endpoints that a set has: what a plan may depend on.
+#[allow(clippy::struct_excessive_bools, reason = "each kind is there or not")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Nature {
     pub(super) v4: bool,

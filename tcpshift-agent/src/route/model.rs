@@ -1,8 +1,7 @@
-//! What objects say, checked: the one meaning that everything to the right of this room works with.
+//! The meaning of objects, checked. Every other room works with these values.
 //!
-//! Each kind has a file that turns a tree, whose fields [`super::schema`] has found to be of the right types,
-//! into values, and reports what is wrong beyond types. It must not know other objects: a reference to a
-//! host or gateway that does not exist is no problem of one object.
+//! Each kind has a file that turns a tree into values. [`super::schema`] has checked the types of its fields; here their values
+//! are checked. A reference to a host or gateway that does not exist is no problem of one object: `analyze` reports it.
 
 pub mod destination_rule;
 pub mod endpoint_slice;

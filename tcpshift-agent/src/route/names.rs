@@ -228,7 +228,7 @@ pub fn hosts_overlap(a: &str, b: &str) -> bool {
     covers(a, b) || covers(b, a)
 }
 
-/// Hosts that include each other or are the same: the place of the later one, and the earlier host. Upper case
+/// Hosts that include each other or are the same: the index of the later one, and the earlier host. Upper case
 /// makes a different host here, as in Istio.
 pub fn overlaps<'a>(hosts: &[&'a str]) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();

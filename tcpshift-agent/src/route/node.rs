@@ -1,13 +1,12 @@
-//! A document as a tree whose every part knows its line.
+//! A document as a tree of JSON's values, each with its line.
 //!
-//! It has what JSON has and nothing more. It must not know YAML: [`super::yaml`] builds these trees, and
-//! [`super::schema`] says what is allowed in them.
+//! [`super::yaml`] builds these trees, and [`super::schema`] checks their fields and types.
 
 use std::collections::BTreeMap;
 
 use serde_json::Number;
 
-/// One value and where it begins.
+/// A value and its line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// Line in its file, from 1.
@@ -48,7 +47,7 @@ pub struct Field {
     pub node: Node,
 }
 
-/// One step on the way from a value to one inside it.
+/// One step of the path from a value to one inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// To a field of a map.

@@ -58,7 +58,7 @@ impl Problem {
         Self { severity: Severity::Warning, ..Self::of_file("", message) }
     }
 
-    /// The warning of an object that gives way to one that is read later, each a file and a line; it is reported at the first.
+    /// The warning of an object that a later definition replaces, each at a file and a line; it is reported at the first.
     pub fn replaced(object: &impl fmt::Display, first: (&str, usize), second: (&str, usize)) -> Self {
         let message = format!("the same object stands at {}:{} too, and the last one counts", second.0, second.1);
         Self {
@@ -70,7 +70,7 @@ impl Problem {
         }
     }
 
-    /// The error of an object that stands at two places, each a file and a line; it is reported at the second.
+    /// The error of an object that is defined twice, each time at a file and a line; it is reported at the second.
     pub fn twice(object: &impl fmt::Display, first: (&str, usize), second: (&str, usize)) -> Self {
         Self {
             line: second.1,

@@ -147,7 +147,7 @@ impl<'a> Report<'a> {
     }
 
     /// Looks up the lines of the problems that were reported since the last time: each is of this document.
-    pub fn place(&mut self, document: &Node) {
+    pub fn locate(&mut self, document: &Node) {
         let first = self.problems.len() - self.unplaced.len();
         for (problem, steps) in self.problems[first..].iter_mut().zip(self.unplaced.drain(..)) {
             problem.line = document.line_of(&steps);

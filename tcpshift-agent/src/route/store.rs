@@ -156,6 +156,7 @@ impl Store {
     }
 
     /// A copy to be changed.
+    #[must_use]
     pub fn draft(&self) -> Self {
         Self { touched: BTreeSet::new(), ..self.clone() }
     }

@@ -5,9 +5,8 @@
 //! document (`scan`, `parse`, `scalar`, `build`). A text that begins with `{` is a stream of JSON (`json`). A fault
 //! in one document hides no other.
 //!
-//! Beyond kubectl, a name that stands twice in a map is an error, and a part of a document that kubectl passes over in
-//! silence is named. Input is hostile: text, depth and the number of nodes (aliases expanded) are
-//! bounded. It must not know what a document means.
+//! Unlike kubectl, it reports a name that a map has twice as an error, and a part of a document that is not read. Texts may be
+//! hostile: their length, their depth and the number of their nodes (aliases expanded) are bounded.
 
 mod build;
 mod fault;
@@ -26,15 +25,14 @@ use parse::{Parser, YamlEvent};
 
 use super::node::{Node, Value};
 
-/// How deep lists and maps may lie in each other, aliases expanded. Objects travel as JSON too, whose readers
-/// stop at 128.
+/// How deep lists and maps may lie in each other, aliases expanded. Objects are sent as JSON too, whose readers stop at 128.
 const MAX_DEPTH: usize = 64;
-/// How much one file may hold, aliases expanded: nodes, and one for every 64 bytes of text.
+/// The size of one file, at most: its nodes, aliases expanded, and one for every 64 bytes of text.
 const MAX_SIZE: usize = 1_000_000;
-/// How many documents may be wrong before the rest is left alone.
+/// After this many malformed documents the rest of a file is not read.
 const MAX_MALFORMED: usize = 100;
 
-/// Why a document cannot be taken.
+/// Why a document cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// Line, from 1.

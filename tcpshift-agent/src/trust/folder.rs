@@ -1,8 +1,8 @@
-//! A folder that is this process's own, held by its descriptor: what is in it is reached from there, no link is followed,
-//! and nothing is taken that somebody else put there or may write.
+//! A folder of this process, held by its descriptor. Its files are opened relative to the descriptor, no link is followed, and
+//! a file that another user made or could write is an error.
 //!
-//! What is done to a file is atomic or not done: [`Folder::replace`] puts a whole file in the place of another. Who says
-//! when it is durable is the caller ([`Folder::sync`]).
+//! Every change of a file is atomic: [`Folder::replace`] replaces a whole file. The caller makes changes durable by
+//! [`Folder::sync`].
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -31,7 +31,7 @@ pub struct Folder {
 
 impl Folder {
     /// Opens a folder, and makes it (mode 0700) with all above it where they are missing. Links above it are followed.
-    /// Errors: the system refuses, it is no folder, or somebody else may write it or put another in its place.
+    /// Errors: the system refuses, it is no folder, or another user may write or replace it.
     pub fn make(path: &Path) -> Result<Self, OpenError> {
         let owners = Owners::of_this_process();
         let found = path::walk(path, &owners, true)?;
@@ -70,7 +70,7 @@ impl Folder {
         }
     }
 
-    /// Puts a whole file (mode 0600) in the place of another, by a file `beside` in this folder; with `durable` its bytes
+    /// Replaces a file (mode 0600), by a file `beside` in this folder; with `durable` its bytes
     /// are on the disk before. Makes folders on the way. After an error the file is as it was.
     pub fn replace(&self, name: &Path, text: &[u8], beside: &str, durable: bool) -> Result<(), OpenError> {
         let (folder, last) = self.parent(name, true)?;

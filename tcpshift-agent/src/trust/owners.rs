@@ -1,6 +1,6 @@
-//! Whose files are believed: those of root, of this process's user, and of the user who started it by sudo.
+//! Whose files are trusted: those of root, of this process's user, and of the user who started it by sudo.
 //!
-//! The rule looks at owner and mode alone, as fstat(2) gives them for a descriptor. It must not know paths.
+//! The rule looks at owner and mode alone, as fstat(2) gives them for a descriptor.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::Doubt;
 
-/// What /etc/passwd and /etc/group say: a group that is not in them counts as somebody else's.
+/// The users and groups of this host. A group that is in neither file counts as one of other users.
 const USERS: &str = "/etc/passwd";
 const GROUPS: &str = "/etc/group";
 

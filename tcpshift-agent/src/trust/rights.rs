@@ -1,9 +1,8 @@
-//! What this process may do beyond what its user may: capabilities, given up for good.
+//! Gives up capabilities for good.
 //!
-//! A right that is only put aside comes back: root gets all of its bounding set when it starts a program (capabilities(7),
-//! "Capabilities and execution of programs by root"). So the bounding set goes too, root's privilege at execve(2) is
-//! switched off and locked, and no program that is started may have more rights (`PR_SET_NO_NEW_PRIVS`). It must not know
-//! what a right is for.
+//! Dropping a capability alone is not enough: when root starts a program, it gets all of its bounding set back (capabilities(7),
+//! "Capabilities and execution of programs by root"). So the capability is removed from the bounding set, root's privilege at
+//! execve(2) is switched off and locked, and no program that is started may gain rights (`PR_SET_NO_NEW_PRIVS`).
 
 use std::io;
 

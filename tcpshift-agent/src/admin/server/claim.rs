@@ -34,7 +34,7 @@ pub struct AdminListener {
     lock: Lock,
 }
 
-/// What another agent needs to answer in this one's place: the socket and the lock of its path.
+/// The socket and the lock of its path, for the agent that takes over.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
@@ -212,7 +212,7 @@ fn clear(path: &Path) -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| format!("cannot look at {shown}")),
     };
     if !found.file_type().is_socket() {
-        bail!("{shown} is there and is no socket: move it away, or name another place by --admin unix:PATH");
+        bail!("{shown} is there and is no socket: move it away, or name another path by --admin unix:PATH");
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;
@@ -230,7 +230,7 @@ fn clear(path: &Path) -> anyhow::Result<()> {
 }
 
 fn taken(path: &Path) -> String {
-    format!("another agent answers at {}: stop it first, or name another place by --admin unix:PATH", path.display())
+    format!("another agent answers at {}: stop it first, or name another path by --admin unix:PATH", path.display())
 }
 
 /// What else to say where an agent of root can make no file: the folder is another user's, and the right to write there is

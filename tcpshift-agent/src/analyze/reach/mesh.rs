@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{Blocker, Fate, Place, block, pairs};
+use super::{BlockIndex, Blocker, Fate, block, pairs};
 use crate::analyze::code;
 use crate::analyze::finding::Findings;
 use crate::analyze::words::list;
@@ -31,22 +31,22 @@ pub(super) fn walk(services: &[(&Object, &VirtualService)], fate: &mut Fate, out
     }
     conflicts(services, out);
     for members in hosts.into_values() {
-        let places: Vec<Place> = members.iter().flat_map(|index| blocks(services, *index)).take(MOST).collect();
-        for (at, place) in places.iter().enumerate() {
-            let first = places[..at].iter().find(|other| {
-                meets(services[other.0], services[place.0])
-                    && leaves_nothing(block(services, **other), block(services, *place))
+        let indices: Vec<BlockIndex> = members.iter().flat_map(|index| blocks(services, *index)).take(MOST).collect();
+        for (at, index) in indices.iter().enumerate() {
+            let first = indices[..at].iter().find(|other| {
+                meets(services[other.0], services[index.0])
+                    && leaves_nothing(block(services, **other), block(services, *index))
             });
             match first {
-                Some(first) => drop(fate.blocked.entry(*place).or_insert(Blocker::Rule(first.0, first.1))),
-                None => drop(fate.alive.insert(*place)),
+                Some(first) => drop(fate.blocked.entry(*index).or_insert(Blocker::Rule(first.0, first.1))),
+                None => drop(fate.alive.insert(*index)),
             }
         }
     }
 }
 
 /// Blocks that are for clients inside a mesh.
-fn blocks<'a>(services: &'a [(&Object, &VirtualService)], index: usize) -> impl Iterator<Item = Place> + 'a {
+fn blocks<'a>(services: &'a [(&Object, &VirtualService)], index: usize) -> impl Iterator<Item = BlockIndex> + 'a {
     services[index].1.tcp.iter().enumerate().flat_map(move |(rule, tcp)| {
         let count = tcp.matches.len().max(1);
         (0..count).map(move |at| (index, rule, at)).filter(move |(_, _, at)| {

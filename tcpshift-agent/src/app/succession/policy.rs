@@ -32,11 +32,11 @@ pub(super) enum Hindrance {
 
 /// Whether to take over. `is_alive` is whether the other agent still runs: what one that is gone had is not lost by trying.
 pub(super) fn hindrance(is_alive: bool, served_there_and_down_here: bool, problems: usize) -> Option<Hindrance> {
-    match (is_alive, served_there_and_down_here, problems) {
-        (false, ..) => None,
-        (true, true, _) => Some(Hindrance::Listener),
-        (true, false, 0) => None,
-        (true, false, problems) => Some(Hindrance::Problems(problems)),
+    match (served_there_and_down_here, problems) {
+        _ if !is_alive => None,
+        (true, _) => Some(Hindrance::Listener),
+        (false, 0) => None,
+        (false, problems) => Some(Hindrance::Problems(problems)),
     }
 }
 

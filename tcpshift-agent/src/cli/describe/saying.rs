@@ -7,8 +7,9 @@ use crate::route::kind::Kind;
 
 /// The fields of the kind: a name, and a line for each value.
 pub(super) fn fields(kind: Kind, object: &Value) -> Vec<(&'static str, Vec<String>)> {
-    let each = |place: &str, line: &dyn Fn(&Value) -> String| list(object, place).iter().map(line).collect::<Vec<_>>();
-    let words = |place: &str| each(place, &|word| plain(word, ""));
+    let each =
+        |pointer: &str, line: &dyn Fn(&Value) -> String| list(object, pointer).iter().map(line).collect::<Vec<_>>();
+    let words = |pointer: &str| each(pointer, &|word| plain(word, ""));
     match kind {
         Kind::VirtualService => {
             let rules = list(object, "/spec/tcp").iter().enumerate().flat_map(|(at, fields)| rule(at, fields));
@@ -68,14 +69,14 @@ pub(super) fn tie(kind: Kind) -> &'static str {
 pub(super) fn tied(kind: Kind, object: &Value, other_kind: Kind, other: &Value) -> bool {
     let (service_kind, service, workload) =
         if kind == Kind::WorkloadEntry { (other_kind, other, object) } else { (kind, object, other) };
-    let place = if service_kind == Kind::Service { "/spec/selector" } else { "/spec/workloadSelector/labels" };
-    let selector = labels_of(service, place);
+    let pointer = if service_kind == Kind::Service { "/spec/selector" } else { "/spec/workloadSelector/labels" };
+    let selector = labels_of(service, pointer);
     !selector.is_empty() && is_selected(&selector, &labels_of(workload, "/spec/labels"))
 }
 
 /// A map in an object; an empty one where there is none.
-pub(super) fn labels_of(object: &Value, place: &str) -> Map<String, Value> {
-    object.pointer(place).and_then(Value::as_object).cloned().unwrap_or_default()
+pub(super) fn labels_of(object: &Value, pointer: &str) -> Map<String, Value> {
+    object.pointer(pointer).and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
 /// Whether all labels of a selector are among those of a workload.
@@ -89,8 +90,8 @@ pub(super) fn pairs(map: Option<&Value>) -> Vec<String> {
     fields.map(|(key, value)| format!("{key}={}", plain(value, ""))).collect()
 }
 
-fn text_or(object: &Value, place: &str, default: &str) -> Vec<String> {
-    let given = plain(object, place);
+fn text_or(object: &Value, pointer: &str, default: &str) -> Vec<String> {
+    let given = plain(object, pointer);
     vec![if given.is_empty() { default.to_owned() } else { given }]
 }
 

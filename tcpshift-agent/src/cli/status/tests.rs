@@ -161,7 +161,7 @@ fn what_is_wrong_is_said() {
     listener.routes[1].destinations[0].unusable = Some("unknown port".to_owned());
     let text = text(&status, true, true);
     for said in [
-        "seed 0x1f, draining\n",
+        "seed 0x1f, digest 8c5f27e0b1, draining\n",
         "not served: port 31400 is served by nginx (pid 5)\n",
         "4 connections reset: no rule fitted\n",
         "SINCE-CHANGE   STEER-BY     DATAPATH   WHY\n",

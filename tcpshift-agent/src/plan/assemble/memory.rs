@@ -1,7 +1,7 @@
 //! What one assembly leaves for the next, so that an edit costs what it changes and not what there is.
 //!
 //! A listener is reused, with all its routes, if it would be assembled of the same port, on the same host, with the same
-//! sets. Reuse never changes the result, only the time. UsedNumbers are the exception, which have to be remembered; they are
+//! sets. Reuse never changes the result, only the time. Numbers are the exception, which have to be remembered; they are
 //! the register's.
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,7 +17,7 @@ use crate::plan::{Listener, MeshListener};
 /// What an assembly leaves for the next. It belongs to the owner of the plan.
 #[derive(Clone, Debug, Default)]
 pub struct AssemblyMemory {
-    /// UsedNumbers.
+    /// Numbers.
     pub register: Register,
     /// The state of endpoints, and the sets made of it.
     pub states: States,
@@ -48,7 +48,7 @@ pub(super) struct AssembledMesh {
     pub notes: Vec<String>,
 }
 
-/// UsedNumbers that something of a plan has.
+/// Numbers that something of a plan has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UsedNumbers {
     /// When it was assembled, by the clock of the states.

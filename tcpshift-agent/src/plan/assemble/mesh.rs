@@ -2,7 +2,7 @@
 //! the service's own endpoints ([`service`](super::service)). Everything is assembled for the clients of each family that
 //! the service has an address of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -25,12 +25,15 @@ pub(super) struct PortRoutes<'i> {
     pub(super) addresses: &'i [IpNet],
     pub(super) rules: Vec<RuleRow>,
     /// Each with the backends of its destinations.
-    pub(super) routes: Vec<(Arc<Route>, &'i [(Arc<Backend>, u64)])>,
+    pub(super) routes: Vec<(Arc<Route>, Leads<'i>)>,
     /// The oldest object with a rule for it, or that of the service, and how many ports came before it.
     pub(super) first: &'i Key,
     pub(super) order: usize,
     pub(super) site: ServedAt,
 }
+
+/// Where a route leads, as its intent has it.
+pub(super) type Leads<'i> = &'i [(Arc<Backend>, u64)];
 
 /// Ports by the host of their service.
 pub(super) type RoutesByPort<'i> = BTreeMap<(&'i str, u16), PortRoutes<'i>>;
@@ -60,7 +63,16 @@ impl Assembler<'_> {
                 let ruled = ports.values().map(|port| FAMILIES.len() * port.routes.len()).sum();
                 self.own_routes(&intent.services, &mut ports, (ruled, room), &mut notes);
             }
+            let made =
+                ports.iter().flat_map(|(at, port)| port.routes.iter().map(|(route, _)| (*at, Arc::clone(route))));
+            let made: Vec<_> = made.collect();
             let listeners = self.by_family(ports, steers, &mut notes);
+            // A rule is known again by the listeners of its port; without one it is new in each assembly.
+            let known: HashSet<_> = listeners.iter().map(|listener| (listener.host.as_str(), listener.port)).collect();
+            for (_, route) in made.iter().filter(|(at, route)| !route.is_own() && !known.contains(at)) {
+                self.used.routes.retain(|number| *number != route.number);
+                self.used.destinations.retain(|number| route.destinations.iter().all(|one| one.number != *number));
+            }
             let (ports, services) = (intent.mesh.clone(), intent.services.clone());
             AssembledMesh { ports, services, room, used: self.take_used(), listeners, notes }
         };

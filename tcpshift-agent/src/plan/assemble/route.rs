@@ -47,7 +47,7 @@ impl Assembler<'_> {
         self.finish(at, &owner, &conduct, destinations, family, site)
     }
 
-    /// UsedNumbers and weighs a route, if anything about it is new.
+    /// Numbers and weighs a route, if anything about it is new.
     pub(super) fn finish(
         &mut self,
         at: &str,
@@ -142,8 +142,8 @@ impl Assembler<'_> {
             let nature = self.memory.states.sets().of(destination).nature();
             !nature.unix && (family == family::V6 || !nature.v6)
         };
-        let reached: Vec<bool> = route.destinations.iter().map(reaches).collect();
-        if reached.iter().all(|reached| *reached) {
+        let whole: Vec<bool> = route.destinations.iter().map(reaches).collect();
+        if whole.iter().all(|whole| *whole) {
             return Arc::clone(route);
         }
         let Route { kind, namespace, object, id, steer, on_empty, .. } = &**route;
@@ -151,9 +151,9 @@ impl Assembler<'_> {
         let mut variant = Route::clone(route);
         variant.number = self.memory.register.routes.number(&name);
         self.used.routes.push(variant.number);
-        for ((destination, (backend, _)), reached) in variant.destinations.iter_mut().zip(to).zip(reached) {
+        for ((destination, (backend, _)), is_whole) in variant.destinations.iter_mut().zip(to).zip(whole) {
             // It keeps its number: its connections are counted together, whatever their clients' family.
-            if !reached {
+            if !is_whole {
                 destination.set = self.set(backend, family);
             }
         }

@@ -29,7 +29,9 @@ impl Digest {
         let mut parts: Vec<Self> = parts.collect();
         parts.sort_unstable();
         let mut feed = Feed(Sha256::new());
-        parts.iter().for_each(|part| feed.write(&part.0));
+        for part in parts {
+            feed.write(&part.0);
+        }
         feed.end()
     }
 }

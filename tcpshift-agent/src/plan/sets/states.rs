@@ -87,33 +87,33 @@ impl States {
             family => self.numbers.number(&format!("{} {family}", backend.id)),
         };
         let clock = self.clock;
-        match self.entry_mut(number) {
-            Some(entry) => {
-                entry.asked = clock;
-                if !Arc::ptr_eq(&entry.backend, backend) {
-                    let same = entry.backend == *backend;
-                    let last = std::mem::replace(&mut entry.backend, Arc::clone(backend));
-                    if !same {
-                        self.index(number, &last, false);
-                        self.index(number, backend, true);
-                        self.refresh(number);
-                    }
-                }
-            }
-            None => {
-                let set = Arc::<EndpointSet>::default();
-                let (changed, asked) = (self.clock, self.clock);
-                let backend = Arc::clone(backend);
-                self.index(number, &backend, true);
-                let index = number as usize;
-                if self.entries.len() <= index {
-                    self.entries.resize_with(index + 1, || None);
-                }
-                self.entries[index] = Some(Entry { backend, family, set, changed, asked });
+        let Some(entry) = self.entry_mut(number) else {
+            self.begin_set(number, backend, family);
+            return number;
+        };
+        entry.asked = clock;
+        if !Arc::ptr_eq(&entry.backend, backend) {
+            let same = entry.backend == *backend;
+            let last = std::mem::replace(&mut entry.backend, Arc::clone(backend));
+            if !same {
+                self.index(number, &last, false);
+                self.index(number, backend, true);
                 self.refresh(number);
             }
         }
         number
+    }
+
+    /// Makes the first set of a number.
+    fn begin_set(&mut self, number: u32, backend: &Arc<Backend>, family: u32) {
+        let (changed, asked, backend) = (self.clock, self.clock, Arc::clone(backend));
+        self.index(number, &backend, true);
+        let index = number as usize;
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || None);
+        }
+        self.entries[index] = Some(Entry { backend, family, set: Arc::default(), changed, asked });
+        self.refresh(number);
     }
 
     /// Asks for a set again that was asked for in the assembly before.
@@ -214,7 +214,9 @@ impl States {
         });
         uses.retain(|_, uses| *uses > 0);
         endpoints.begin();
-        uses.keys().for_each(|number| endpoints.keep(*number));
+        for number in uses.keys() {
+            endpoints.keep(*number);
+        }
         endpoints.sweep(|number| tried.contains(&number) || is_held(number));
     }
 

@@ -14,17 +14,17 @@ pub const SETTLE: Duration = Duration::from_millis(20);
 /// How often to look without a report, at most; after a look that took long it is less often.
 pub const SHORTEST_ROUND: Duration = Duration::from_millis(500);
 
-fn places(paths: &[PathBuf]) -> Vec<Option<(u64, u64)>> {
-    let place = |path: &PathBuf| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    paths.iter().map(place).collect()
+fn identities(paths: &[PathBuf]) -> Vec<Option<(u64, u64)>> {
+    let identity = |path: &PathBuf| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    paths.iter().map(identity).collect()
 }
 
 /// A running watch.
 #[derive(Debug)]
 pub struct FilesWatch {
     paths: Vec<PathBuf>,
-    /// Device and number of each path as it was when the watch began.
-    places: Vec<Option<(u64, u64)>>,
+    /// Device and inode of each path when the watch began.
+    identities: Vec<Option<(u64, u64)>>,
     reports: mpsc::Receiver<()>,
     _watcher: Option<RecommendedWatcher>,
 }
@@ -33,7 +33,7 @@ impl FilesWatch {
     /// Watches the paths, and the folders they lie in, since editors replace files rather than write them.
     /// Where the kernel takes no watch, what is left is to look from time to time.
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        let places = places(&paths);
+        let identities = identities(&paths);
         let (sender, reports) = mpsc::channel(1);
         let handler = move |event: notify::Result<notify::Event>| {
             // Our own reading is no change. A full channel already says what there is to say.
@@ -45,7 +45,7 @@ impl FilesWatch {
             Ok(watcher) => watcher,
             Err(error) => {
                 log::warn!("the kernel reports no changes of files ({error}); looking every half second instead");
-                return Self { paths, places, reports, _watcher: None };
+                return Self { paths, identities, reports, _watcher: None };
             }
         };
         for path in &paths {
@@ -57,12 +57,12 @@ impl FilesWatch {
                 }
             }
         }
-        Self { paths, places, reports, _watcher: Some(watcher) }
+        Self { paths, identities, reports, _watcher: Some(watcher) }
     }
 
-    /// Begins anew where something else stands in the place of a path: the kernel watches what stood there.
+    /// Begins again if a path leads to another file or folder now: the kernel still watches the one before.
     pub fn renew(&mut self) {
-        if places(&self.paths) != self.places {
+        if identities(&self.paths) != self.identities {
             *self = Self::new(std::mem::take(&mut self.paths));
         }
     }

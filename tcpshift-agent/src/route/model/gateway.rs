@@ -32,9 +32,9 @@ pub struct Server {
     pub name: String,
     /// Only one for plain TCP is served.
     pub protocol: Protocol,
-    /// In place of the agent's listen addresses.
+    /// The address that is listened on; the agent's listen addresses if none.
     pub bind: Option<IpAddr>,
-    /// In place of an address and a port.
+    /// The unix socket that is listened on instead of an address and a port.
     pub socket: Option<String>,
     /// `HOST` or `NAMESPACE/HOST`: which VirtualServices it takes.
     pub hosts: Vec<String>,

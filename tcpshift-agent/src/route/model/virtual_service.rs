@@ -75,7 +75,7 @@ pub struct TlsRule {
 pub struct RouteMatch {
     /// Port of the listener; any if none.
     pub port: Option<u32>,
-    /// Gateways, in place of those of the object; empty for those of the object.
+    /// Gateways; those of the object if empty.
     pub gateways: Vec<GatewayRef>,
     /// Clients.
     pub source: Option<IpNet>,

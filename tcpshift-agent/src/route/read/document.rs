@@ -28,7 +28,7 @@ impl DocumentReader<'_> {
     pub(super) fn document(&mut self, mut document: Node, lists: usize) {
         self.report.object = String::new();
         self.read(&mut document, lists);
-        self.report.place(&document);
+        self.report.locate(&document);
     }
 
     fn read(&mut self, document: &mut Node, lists: usize) {

@@ -50,7 +50,7 @@ fn of_duration(text: &str) -> String {
     }
 }
 
-/// One item that stands where a list of such items is expected.
+/// An item where a list of such items is expected.
 fn of_list(item: &Shape, node: &Node) -> String {
     match (item, node.to_json()) {
         (Shape::Text, value @ serde_json::Value::String(_)) => format!("write it as a list: [{value}]"),
@@ -59,7 +59,7 @@ fn of_list(item: &Shape, node: &Node) -> String {
     }
 }
 
-/// The value of one field of a message in place of the message.
+/// The value of a field where the message with that field is expected.
 fn of_message(fields: &[FieldSchema], value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),

@@ -1,6 +1,6 @@
 //! Takes a document of YAML apart into tokens, as kubectl's reader does.
 //!
-//! kubectl reads with go-yaml, version 2: a translation of libyaml that departs from it in places. This scanner follows it
+//! kubectl reads with go-yaml, version 2: a translation of libyaml with small differences. This scanner follows it
 //! there, so that both take and refuse the same texts. No crate does: saphyr-parser reads YAML 1.2, and libyaml-safer follows
 //! libyaml, counts bytes for characters, and panics (for one at `[!!str, a]`).
 //!

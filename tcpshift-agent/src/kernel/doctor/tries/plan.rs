@@ -10,8 +10,8 @@ use tcpshift_common::listener::RuleRow;
 use crate::plan::hashing::Shelf;
 use crate::plan::weigh::Layout;
 use crate::plan::{
-    Chosen, Datapath, Destination, EndpointSet, Kind, Limits, Listener, LoadBalancer, OnEmpty, Plan, Route, Sets, Settings,
-    WeightTable,
+    Chosen, Datapath, Destination, EndpointSet, Kind, Limits, Listener, LoadBalancer, OnEmpty, Plan, Route, Sets,
+    Settings, WeightTable,
 };
 
 /// What the agent would decide.
@@ -50,8 +50,8 @@ pub(super) fn plan(address: SocketAddr, datapath: Option<Datapath>) -> (Plan, Se
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 31_400));
     let weights = [("v1".to_owned(), 3), ("v2".to_owned(), 1)];
     let table = WeightTable::new(Layout::Scattered, &weights);
-    let destinations = weights.iter().zip(table.shares()).zip(0_u32..).map(|(((name, weight), slots), number)| {
-        Destination {
+    let destinations =
+        weights.iter().zip(table.shares()).zip(0_u32..).map(|(((name, weight), slots), number)| Destination {
             name: name.clone(),
             host: name.clone(),
             subset: None,
@@ -63,8 +63,7 @@ pub(super) fn plan(address: SocketAddr, datapath: Option<Datapath>) -> (Plan, Se
             number,
             choice: LoadBalancer::Random,
             set: number,
-        }
-    });
+        });
     let destinations: Vec<Destination> = destinations.collect();
     let sets = (0..2).map(|number| {
         let endpoints = Ok(vec![(address.into(), 1)]);

@@ -93,28 +93,28 @@ fn shares(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// The index of the first place that is not of the form `region/zone/subzone`, perhaps ending in `*`, or that one before
+/// The index of the first locality that is not of the form `region/zone/subzone`, perhaps ending in `*`, or that one before
 /// it includes; why, and the cure.
-fn localities(places: &[&str]) -> Option<(usize, String, &'static str)> {
+fn localities(localities: &[&str]) -> Option<(usize, String, &'static str)> {
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    for (index, &place) in places.iter().enumerate() {
-        let stars = place.matches('*').count();
-        if stars > 1 || stars == 1 && !place.ends_with('*') {
-            return Some((index, format!("{place:?} has a * that is not its end"), "put * at the end alone"));
+    for (index, &locality) in localities.iter().enumerate() {
+        let stars = locality.matches('*').count();
+        if stars > 1 || stars == 1 && !locality.ends_with('*') {
+            return Some((index, format!("{locality:?} has a * that is not its end"), "put * at the end alone"));
         }
-        let parts: Vec<&str> = place.splitn(3, '/').collect();
+        let parts: Vec<&str> = locality.splitn(3, '/').collect();
         if parts.contains(&"") {
             let cure = "write region, region/zone or region/zone/subzone";
-            return Some((index, format!("{place:?} has an empty part"), cure));
+            return Some((index, format!("{locality:?} has an empty part"), cure));
         }
-        // What stands for more than one place is kept with a star behind it.
+        // A key of fewer than three parts ends in `/*`, since it includes other localities.
         let whole = |parts: &[&str]| format!("{}/*", parts.join("/"));
         let covered = (0..=parts.len()).any(|count| taken.contains(&whole(&parts[..count])));
-        let key = if parts.len() < 3 { whole(&parts) } else { place.to_owned() };
-        let inner = format!("{place}/");
+        let key = if parts.len() < 3 { whole(&parts) } else { locality.to_owned() };
+        let inner = format!("{locality}/");
         let partly = parts.len() < 3 && taken.iter().any(|other| other.starts_with(&inner));
         if covered || partly || taken.contains("*/*") || taken.contains(&key) {
-            return Some((index, format!("{place:?} overlaps with one before it"), "remove one of them"));
+            return Some((index, format!("{locality:?} overlaps with one before it"), "remove one of them"));
         }
         taken.insert(key);
         if let [region, "*"] = parts.as_slice() {

@@ -8,7 +8,7 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
-/// What stands in place of an address for a Service that has none.
+/// The `clusterIP` of a Service that has no address.
 const NONE: &str = "None";
 
 /// The addresses as the API server completes them: `clusterIPs`, or `clusterIP` where that is all.

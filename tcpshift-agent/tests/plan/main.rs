@@ -1,0 +1,8 @@
+//! From route files to plans: addresses that are listened on, rules, destinations and endpoints.
+
+mod destinations;
+mod dns;
+mod edits;
+mod policies;
+mod rules;
+mod world;
