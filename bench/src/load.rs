@@ -1,6 +1,4 @@
 //! The load: one thread that makes the connections of one workload, and reports what it saw.
-//!
-//! It must not know who is between it and the server.
 
 mod bulk;
 mod connect;

@@ -1,7 +1,6 @@
 //! A cgroup that lives as long as this value: what steers for the programs of one contender is not met by another's.
 //!
 //! No controller counts in it. One below it is for a balancer that is apart from clients and servers, as a service is.
-//! It must not know who is in them.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,4 @@
 //! A table by stable number that grows and never moves, so that any thread reaches a cell without a lock.
-//!
-//! It must not know what is counted in its cells.
 
 use std::sync::OnceLock;
 

@@ -1,6 +1,4 @@
 //! Why the agent itself ended a connection that was served, in numbers for counting and in words for people.
-//!
-//! It must not know how long a connection may last.
 
 use std::fmt;
 

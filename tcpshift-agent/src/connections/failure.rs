@@ -1,6 +1,4 @@
 //! Why a connection could not be served, in numbers for counting and in words for people.
-//!
-//! It must not know of routes or of sockets beyond the error they give.
 
 use std::{fmt, io};
 

@@ -1,6 +1,4 @@
 //! Cgroups: the one that the agent is in, the root of all, and those that are named.
-//!
-//! It must not know what is attached to it.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};

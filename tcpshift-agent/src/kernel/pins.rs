@@ -1,7 +1,6 @@
 //! What is pinned: the folder of this layout in the bpf filesystem, its lock, and the names in it.
 //!
-//! A name is put in the place of another in one step, so that whoever looks at it finds a whole table. It must not know
-//! what is in the tables.
+//! A name is put in the place of another in one step, so that whoever looks at it finds a whole table.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;

@@ -4,8 +4,8 @@
 //! Programs read one side of the tables while another is made. Every table is immutable from the moment it is hung in.
 //! The kernel waits for programs that run before it returns from hanging something into an array of maps
 //! (`maybe_wait_bpf_programs`). So when the side of the plan before the last is made anew, nobody reads it: the last
-//! plan's tables were hung in since, and that waited for whoever did. Such a call takes some 10 ms, so those of one plan
-//! are made at once. It must not know where tables are pinned.
+//! plan's tables were hung in since, and that waited for whoever did. Such a call takes some 10 ms, so those of one
+//! plan are made at once.
 
 mod numbers;
 #[cfg(test)]

@@ -1,6 +1,4 @@
 //! A plan as rows of maps: pure, so that what programs will read can be looked at without a kernel.
-//!
-//! It must not know where rows go.
 
 mod addresses;
 

@@ -1,9 +1,8 @@
 //! The programs that steer, and their links: to the cgroup of the clients, to the root of all cgroups, and to this network
 //! namespace.
 //!
-//! They are attached before there is a plan, and do nothing until one is in force. So an agent that follows another puts its
-//! own plan in force first, and only then lets go of what the other has left: no connection meets a gap. This file must not
-//! know plans.
+//! They are attached before there is a plan, and do nothing until one is in force. So an agent that follows another
+//! puts its own plan in force first, and only then lets go of what the other has left: no connection meets a gap.
 
 use std::fs::File;
 use std::io;

@@ -1,7 +1,6 @@
 //! One connection: what is decided for it, and its way to the endpoint and back.
 //!
-//! It is decided for once, when it begins, and keeps its decision for life. It must not know of listening
-//! sockets or of other connections.
+//! It is decided for once, when it begins, and keeps its decision for life.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

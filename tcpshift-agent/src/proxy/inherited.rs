@@ -1,8 +1,7 @@
 //! Listening sockets that this process did not open itself, and the way its own go to another process.
 //!
-//! Those of the agent before are used up by the first plan: what it does not want is closed. Those of systemd are
-//! kept for ever, and the workers get copies, since a later plan may want a port that only systemd may open. It must
-//! not know where either comes from, nor whom sockets are lent to.
+//! Those of the agent before are used up by the first plan: what it does not want is closed. Those of systemd are kept
+//! for ever, and the workers get copies, since a later plan may want a port that only systemd may open.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,8 +1,8 @@
 //! A socket in reserve, to dial with.
 //!
 //! Each connection takes two descriptors; were the second taken only after the first, then at the limit every freed
-//! descriptor would go to a client that can be carried nowhere. So nobody is accepted before the socket to dial
-//! with is there. It must not know who is accepted or dialled.
+//! descriptor would go to a client that can be carried nowhere. So nobody is accepted before the socket to dial with is
+//! there.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -1,6 +1,4 @@
 //! What the machine has of what programs need. Nothing is tried here, and nothing needs a right.
-//!
-//! It must not know programs.
 
 use std::path::Path;
 

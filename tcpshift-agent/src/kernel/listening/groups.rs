@@ -1,7 +1,6 @@
 //! Addresses and ports whose listening sockets are kept, each with a row of map `groups`, which says where they may be.
 //!
-//! Programs and the agent write those rows as words, since several sockets of a group may begin to listen at once. It must not
-//! know sockets.
+//! Programs and the agent write those rows as words, since several sockets of a group may begin to listen at once.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;

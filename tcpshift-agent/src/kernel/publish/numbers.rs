@@ -1,6 +1,4 @@
 //! Numbers of slot tables and hash tables: which are free, and what was made for a plan that is not in force.
-//!
-//! It must not know plans.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
