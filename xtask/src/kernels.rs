@@ -273,10 +273,10 @@ fn side_by_side<T: Send, R: Send>(all: Vec<T>, at_once: usize, done: impl Fn(T) 
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().map(|mut queue| queue.pop_front());
-                    let Ok(Some((place, one))) = next else { break };
+                    let Ok(Some((index, one))) = next else { break };
                     let result = done(one);
                     if let Ok(mut results) = results.lock() {
-                        results[place] = Some(result);
+                        results[index] = Some(result);
                     }
                 }
             });

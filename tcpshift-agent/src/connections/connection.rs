@@ -1,4 +1,4 @@
-//! One live connection: the decision it was given, and its place in the counters while it lives.
+//! One live connection: the decision it was given, and the counters that count it while it lives.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

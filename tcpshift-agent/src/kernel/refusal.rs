@@ -179,7 +179,7 @@ fn locked_memory() -> Option<u64> {
 /// Whether a kernel counts the memory of maps and programs in `RLIMIT_MEMLOCK`: before 5.11, which counts it in the memory
 /// cgroup instead (`bpf_charge_memlock` of 5.10, <https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/syscall.c>).
 fn counts_locked_memory(release: &str) -> bool {
-    let mut numbers = release.split('.').map(|number| number.parse::<u32>());
+    let mut numbers = release.split('.').map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (5, 11),
         _ => false,

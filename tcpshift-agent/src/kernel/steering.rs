@@ -70,10 +70,10 @@ impl SteeringPrograms {
         let netns = File::open("/proc/self/ns/net").context("cannot open /proc/self/ns/net")?;
         let namespace = netns.metadata().context("cannot look at /proc/self/ns/net")?.ino();
         let attach =
-            |ebpf: &mut Ebpf, name: &str, hook, target: BorrowedFd<'_>, number: u64, place: &str| -> Result<_> {
+            |ebpf: &mut Ebpf, name: &str, hook, target: BorrowedFd<'_>, number: u64, named: &str| -> Result<_> {
                 let program = load::take(ebpf, name)?;
                 let link = sys::attach(program.as_fd(), target, hook)
-                    .with_context(|| format!("cannot attach `{name}` to {place}"))?;
+                    .with_context(|| format!("cannot attach `{name}` to {named}"))?;
                 Ok((format!("{name}-{number}"), link))
             };
         let refuser = refuser(ebpf, maps)?;

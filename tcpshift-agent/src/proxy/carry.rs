@@ -68,10 +68,10 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     };
     match worker.spare.take(&endpoint.address) {
         Ok(socket) => {
-            let (place, first) = (decision.place, decision.endpoint);
+            let (index, first) = (decision.place, decision.endpoint);
             let client_address = peer.ip().into();
             let target =
-                DialTarget { route: Arc::clone(&route), place, first, seed: plan.seed, client: client_address, socket };
+                DialTarget { route: Arc::clone(&route), index, first, seed: plan.seed, client: client_address, socket };
             let held = (grant, worker.share.count());
             tokio::task::spawn_local(carry(Rc::clone(worker), client, target, connection, held));
         }

@@ -30,15 +30,15 @@ use crate::plan::{Destination, EndpointAddress, Keepalive, Route};
 
 /// Endpoints tried in all.
 const ATTEMPTS: usize = 3;
-/// Places of a hash table that are looked at for an endpoint that was not tried.
+/// Cells of a hash table that are looked at for an endpoint that was not tried.
 const WALK: u32 = 1_000;
 
 /// Where a connection is to go.
 pub(super) struct DialTarget {
     pub(super) route: Arc<Route>,
-    /// The destination's place in the route.
-    pub(super) place: u32,
-    /// The endpoint's place in the destination.
+    /// The destination's index in the route.
+    pub(super) index: u32,
+    /// The endpoint's index in the destination.
     pub(super) first: u32,
     /// What the decision was made of, for the next attempt.
     pub(super) seed: u64,
@@ -59,7 +59,7 @@ pub(super) enum Dialled {
 
 /// Opens a connection to the target for a client.
 pub(super) async fn dial(worker: &Worker, client: &Stream, target: DialTarget, connection: &mut Connection) -> Dialled {
-    let Some(destination) = target.route.destinations.get(target.place as usize) else {
+    let Some(destination) = target.route.destinations.get(target.index as usize) else {
         return Dialled::Failed(ConnectionFailure::NoEndpoint);
     };
     let connect_timeout = destination.settings.connect_timeout;
@@ -85,8 +85,8 @@ async fn attempts(
     target: DialTarget,
     connection: &mut Connection,
 ) -> Result<Socket, ConnectionFailure> {
-    let DialTarget { route, place, first, seed, client, socket } = target;
-    let Some(destination) = route.destinations.get(place as usize) else { return Err(ConnectionFailure::NoEndpoint) };
+    let DialTarget { route, index, first, seed, client, socket } = target;
+    let Some(destination) = route.destinations.get(index as usize) else { return Err(ConnectionFailure::NoEndpoint) };
     let mut inputs = WorkerInputs { connections: &worker.connections, random: &worker.random, route: route.number };
     let mut socket = Some(socket);
     let mut tried = [0; ATTEMPTS];
@@ -96,12 +96,12 @@ async fn attempts(
         let index = match attempt {
             0 => first,
             _ if destination.decides.policy == policy::SOURCE_HASH => {
-                let at = |step| decide::hashed(seed, client, place, &destination.decides, &*route, step);
+                let at = |step| decide::hashed(seed, client, index, &destination.decides, &*route, step);
                 let tried = &tried[..attempt];
                 let next = (1..WALK).filter_map(at).find(|index| !tried.contains(index));
                 next.unwrap_or_else(|| untried(first, tried, destination))
             }
-            _ => match decide::endpoint(seed, client, place, &destination.decides, &*route, &mut inputs) {
+            _ => match decide::endpoint(seed, client, index, &destination.decides, &*route, &mut inputs) {
                 Some(chosen) => untried(chosen, &tried[..attempt], destination),
                 None => break,
             },

@@ -67,7 +67,7 @@ impl Spare {
         self.free.get()
     }
 
-    /// A socket for an address: the one in reserve, or one in its place.
+    /// A socket for an address: the one in reserve, or a new one.
     ///
     /// For a unix socket it is the one in reserve too: it keeps a descriptor until that is dialled.
     pub(super) fn take(&self, address: &EndpointAddress) -> io::Result<Socket> {

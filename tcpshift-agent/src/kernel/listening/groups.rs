@@ -53,7 +53,7 @@ impl Groups {
             let [upto, hint] = self.words(row)?;
             hint.store(0, Relaxed);
             upto.store(0, SeqCst);
-            self.maps.own_endpoints.set(&place(at), &row)?;
+            self.maps.own_endpoints.set(&address_port(at), &row)?;
         }
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Groups {
         let kept = with_every_address(endpoints);
         let gone: Vec<SocketAddr> = self.rows.keys().filter(|at| !kept.contains(at)).copied().collect();
         for at in gone {
-            self.maps.own_endpoints.remove(&place(at))?;
+            self.maps.own_endpoints.remove(&address_port(at))?;
             self.free.extend(self.rows.remove(&at));
         }
         Ok(())
@@ -104,7 +104,7 @@ fn with_every_address(endpoints: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> 
     every.collect()
 }
 
-fn place(at: SocketAddr) -> AddressPort {
+fn address_port(at: SocketAddr) -> AddressPort {
     AddressPort { address: at.ip().into(), port: at.port().into(), reserved: 0 }
 }
 

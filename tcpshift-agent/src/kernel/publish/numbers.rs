@@ -115,7 +115,7 @@ impl Drop for Fresh {
             std::fs::remove_file(name).ok();
         }
         let TableNumbers { slots, hashes } = &self.tables;
-        let done = [(&self.maps.slots.clear(slots), slots), (&self.maps.places.clear(hashes), hashes)];
+        let done = [(&self.maps.slots.clear(slots), slots), (&self.maps.hash_tables.clear(hashes), hashes)];
         for (done, tables) in done {
             if let Err(error) = done
                 && !tables.is_empty()
