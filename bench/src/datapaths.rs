@@ -211,8 +211,8 @@ fn measure(
             for at in 0..started.len() {
                 // Each is first once before one is first again, and every other round goes backwards.
                 let turned = (at + round as usize) % started.len();
-                let place = if round % 2 == 0 { turned } else { started.len() - 1 - turned };
-                let contender = &started[place];
+                let index = if round % 2 == 0 { turned } else { started.len() - 1 - turned };
+                let contender = &started[index];
                 let sample = contender.sample(workload, setting, options.warm(), options.seconds());
                 let sample = sample.with_context(|| format!("{} in {}", contender.name(), workload.name))?;
                 figures.add(topology, contender.name(), round, workload, &sample);

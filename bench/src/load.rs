@@ -1,6 +1,4 @@
 //! The load: one thread that makes the connections of one workload, and reports what it saw.
-//!
-//! It must not know who is between it and the server.
 
 mod bulk;
 mod connect;
@@ -120,8 +118,8 @@ impl Span {
         let count = times.len() as u64;
         times.sort_unstable();
         let rank = |share: f64| {
-            let place = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len().max(1)) - 1;
-            times.get(place).copied().map_or(0, u64::from)
+            let index = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len().max(1)) - 1;
+            times.get(index).copied().map_or(0, u64::from)
         };
         LoadReport {
             count,

@@ -85,11 +85,11 @@ impl BenchServer {
                     self.accept(number as usize, &poll, &mut peers)?;
                     continue;
                 }
-                let place = &mut peers[token as usize];
-                let stays = place.as_mut().is_some_and(|peer| peer.act(token, flags, &poll, &mut bytes));
+                let cell = &mut peers[token as usize];
+                let stays = cell.as_mut().is_some_and(|peer| peer.act(token, flags, &poll, &mut bytes));
                 if !stays {
                     // Closing takes it from the epoll too.
-                    *place = None;
+                    *cell = None;
                 }
             }
         }
@@ -105,12 +105,12 @@ impl BenchServer {
                 Err(error) => return Err(error.into()),
             };
             sockopt::set_tcp_nodelay(&stream, true)?;
-            let place = stream.as_raw_fd() as usize;
-            poll.add(&stream, place as u64, EventFlags::IN)?;
-            if peers.len() <= place {
-                peers.resize_with(place + 1, || None);
+            let cell = stream.as_raw_fd() as usize;
+            poll.add(&stream, cell as u64, EventFlags::IN)?;
+            if peers.len() <= cell {
+                peers.resize_with(cell + 1, || None);
             }
-            peers[place] = Some(Peer { stream, version: number as u8, way: Way::Unasked });
+            peers[cell] = Some(Peer { stream, version: number as u8, way: Way::Unasked });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The admin room: the agent's API, HTTP and JSON under `/v1` on a unix socket, and its client.
 //!
-//! It owns nothing. [`server`] turns requests into [`AdminCommand`]s for app and answers with what app replies;
-//! [`client`] is what the command line uses; [`api`] are the words both speak.
+//! [`server`] turns requests into [`AdminCommand`]s for app, and sends app's answers back. The command line uses [`client`]. Both
+//! speak the words of [`api`].
 
 pub mod api;
 pub mod client;
@@ -17,10 +17,10 @@ use api::{
     StatusReply, WatchReply, WatchRequest,
 };
 
-/// Where app answers.
+/// The channel for an answer of app.
 pub type Reply<T> = oneshot::Sender<Result<T, ApiFailure>>;
 
-/// What admin asks of app. The answer comes when the change is in force.
+/// A request to app. The answer comes when the change is in force.
 #[derive(Debug)]
 pub enum AdminCommand {
     /// Store objects, all or none.
@@ -37,12 +37,12 @@ pub enum AdminCommand {
     Watch(WatchRequest, Reply<WatchReply>),
     /// Read the plan in force and what became of it.
     Status(Reply<StatusReply>),
-    /// Hand everything over to the agent at the other end; nothing is said there in HTTP any more.
+    /// Hand everything over to the agent at the other end of a stream, which is no longer HTTP.
     HandOver(UnixStream),
 }
 
 impl AdminCommand {
-    /// Whether nobody waits for the answer any more.
+    /// Whether the client has given up waiting for the answer.
     pub fn is_abandoned(&self) -> bool {
         match self {
             Self::Apply(_, reply) | Self::Delete(_, reply) | Self::Shift(_, reply) | Self::Preview(_, reply) => {
@@ -56,5 +56,5 @@ impl AdminCommand {
     }
 }
 
-/// The way to app.
+/// Sends requests to app.
 pub type Commands = mpsc::Sender<AdminCommand>;

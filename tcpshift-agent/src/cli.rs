@@ -1,7 +1,5 @@
-//! The command line: what a person types, and what is printed.
-//!
-//! The only room that knows clap and a terminal. It reads files as text, asks an agent by the admin client and
-//! prints; it must not decide what an object means. Results go to standard output, problems to standard error.
+//! The command line. It reads files as text, asks an agent by the admin client, and prints results to standard output and
+//! problems to standard error.
 
 mod analyze;
 mod apply;
@@ -70,7 +68,7 @@ Environment:
   NO_COLOR        no colours
   RUST_LOG        what is logged to standard error (info for run, warn for the others)";
 
-/// What was typed.
+/// The command line of a process.
 #[derive(Debug, Parser)]
 #[command(name = "tcpshift-agent", version, about = "Moves new TCP connections from one version to another", long_about = ABOUT, after_help = AFTER)]
 pub struct CommandLine {
@@ -129,14 +127,14 @@ struct LookedIn {
     namespace: Option<String>,
 }
 
-/// How an answer is printed that has no other form for programs.
+/// The format of an answer that has one format for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum JsonOnly {
     /// All of it as JSON
     Json,
 }
 
-/// How a change is printed.
+/// The format of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// The agent's answer as JSON
@@ -150,7 +148,7 @@ pub fn command() -> clap::Command {
     CommandLine::command()
 }
 
-/// Reads the command line. What cannot be understood ends the process with exit code 2, `--help` with 0.
+/// Reads the command line. An invalid one ends the process with exit code 2, `--help` with 0.
 pub fn read() -> CommandLine {
     let matches = command().get_matches();
     let mut command_line = match CommandLine::from_arg_matches(&matches) {
@@ -168,7 +166,7 @@ fn is_typed(matches: &ArgMatches, name: &str) -> bool {
 }
 
 impl CommandLine {
-    /// Begins to log, does what was asked, prints it, and says with which exit code to end.
+    /// Begins to log, runs the command, prints its result, and returns the exit code.
     pub fn execute(self) -> ExitCode {
         if !matches!(self.command, Command::Run(_)) {
             logging::direct("warn");
@@ -219,7 +217,7 @@ impl CommandLine {
     }
 }
 
-/// The agent that a command is for, and how long it is waited for.
+/// The agent that a command is for, and the limit of time for its answers.
 struct Way {
     admin: Option<AdminAddress>,
     timeout: Duration,

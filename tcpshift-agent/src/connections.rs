@@ -1,7 +1,7 @@
 //! The connections room: who lives now, and what has been counted, by the plan's stable numbers.
 //!
-//! Workers reach counters without lock or map. A [`Connection`] is the guard of one live connection and
-//! closes its record on drop. The room must not know how connections are carried, and no names.
+//! Workers reach counters without lock or map. A [`Connection`] is the guard of one live connection and closes its
+//! record on drop.
 
 pub mod cells;
 pub mod connection;

@@ -1,10 +1,9 @@
 //! The hand-over room: listening sockets that come from elsewhere, be it from the agent before this one or from
 //! systemd, and those that go to the agent after it.
 //!
-//! Two agents talk over one connection of the admin socket. The old one sends all it holds, some descriptors a
-//! message; the new one makes itself ready, says so, and begins to accept when the old one says that it has let go.
-//! Until then either may give up, or die, and the other one serves on. This room must not know what a plan is,
-//! who accepts from the sockets, or what is in a state directory: it moves descriptors and says what they are.
+//! Two agents talk over one connection of the admin socket. The old one sends all it holds, some descriptors a message;
+//! the new one makes itself ready, says so, and begins to accept when the old one says that it has let go. Until then
+//! either may give up, or die, and the other one serves on. The room moves descriptors and says what they are.
 
 pub mod activation;
 mod channel;

@@ -1,6 +1,4 @@
 //! The host room: what the kernel says of this host's addresses, sockets and memory. It is read, and nothing is changed.
-//!
-//! It must not know of plans, nor why anybody asks.
 
 pub mod addresses;
 pub mod cookies;

@@ -1,12 +1,12 @@
-//! The kernel room: programs and maps, by which the kernel decides for new connections in the place of the agent.
+//! The kernel room: programs and maps, by which the kernel decides for new connections instead of the agent.
 //!
-//! It obeys plans like the proxy, and knows neither route files nor who accepts. aya is known only here, and `unsafe`
-//! code is in `sys` alone. `load` has the object, `publish` puts plans in force, `pins` names what `bpftool` shows,
-//! `seizure` puts this agent in the place of the one before, `cgroup` is where programs see sockets. `steering` has the programs that serve connections without the agent, and
-//! `listening` knows whose sockets they hand connections to.
+//! `load` opens the object, `publish` puts plans in force, `pins` names what `bpftool` shows, `seizure` takes over from the
+//! agent before, `cgroup` finds the cgroup whose sockets programs see. `steering` attaches the programs that serve
+//! connections without the agent, and `listening` finds the sockets that they hand connections to. `doctor` tries all of
+//! this on maps of its own, and pins nothing.
 //!
-//! Nothing that an agent finds pinned is read but the storage of sockets whose connections are steered, if it has the right
-//! form: what clients are told of their connections must not change with the agent. All other maps are its own. `doctor` tries all of this on maps of its own, and pins nothing.
+//! Of what an agent finds pinned it reads only the storage of steered sockets, if its rows have the right form: the address
+//! that a client was told for its connection must not change with the agent. All other maps are the agent's own.
 
 mod capabilities;
 mod cgroup;
@@ -328,7 +328,7 @@ impl Kernel {
     }
 }
 
-/// Loads with the maps that an agent before has pinned, which may go, or be put in the place of others, at that very moment:
+/// Loads with the maps that an agent before has pinned, which may be removed or replaced at that very moment:
 /// then it is tried again, and at last without them. Clients whose connections were steered are then told the endpoint.
 fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Result<T> {
     for _ in 0..LASTING_TRIES {

@@ -1,10 +1,9 @@
-//! The logging room: log lines, panics and the last words of an agent, without ever waiting for whoever reads them.
+//! The logging room: writes log lines, panics and the last error of an agent, and never waits for a reader.
 //!
 //! Standard error may be a full pipe that nobody reads, or a terminal that is stopped. So an agent puts its lines into a
-//! queue, and one thread writes them. Lines that find the queue full are lost and counted. `O_NONBLOCK` would be simpler
-//! and is wrong: it belongs to the file description, which a shell and other processes share. Commands other than `run`
-//! write by themselves, since a person or a pipe waits for every line of theirs. It must know no other room
-//! but `trust`.
+//! queue, and one thread writes them. A full queue drops lines and counts them. `O_NONBLOCK` would be simpler and is wrong:
+//! it belongs to the file description, which a shell and other processes share. Commands other than `run` write without
+//! the queue, since a person or a program waits for each of their lines.
 
 mod queue;
 mod writer;
@@ -27,7 +26,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The queue of this process; none unless it is an agent.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// Writes what is left in the queue when it is dropped, for a second at most.
+/// Writes the lines that are left in the queue when it is dropped, for a second at most.
 #[derive(Debug)]
 #[must_use = "lines that are still in the queue are written when it is dropped"]
 pub struct Log(());
@@ -40,12 +39,12 @@ impl Drop for Log {
     }
 }
 
-/// Begins to log to standard error, each line before the call returns. `level` holds unless `RUST_LOG` says otherwise.
+/// Begins to log to standard error; each line is written before the call returns. `RUST_LOG` overrides `level`.
 pub fn direct(level: &str) {
     builder(level).init();
 }
 
-/// Begins to log to standard error by way of a queue. Panics and [`say`] go the same way. Fails if the host gives no thread.
+/// Begins to log to standard error through the queue, with panics and the lines of [`say`]. Errors: the thread cannot be started.
 pub fn queued(level: &str) -> io::Result<Log> {
     let queue = Arc::<Queue>::default();
     writer::start(Arc::clone(&queue))?;
@@ -54,25 +53,25 @@ pub fn queued(level: &str) -> io::Result<Log> {
     panic::set_hook(Box::new(move |info| hook.push(&last_words(info))));
     let mut builder = builder(level);
     if env::var_os("RUST_LOG_STYLE").is_none_or(|style| style == "auto") {
-        // The logger sees a queue, and cannot tell whether a terminal is behind it.
+        // The logger writes to the queue, so it cannot see whether standard error is a terminal.
         builder.write_style(if wants_colour() { WriteStyle::Always } else { WriteStyle::Never });
     }
     builder.target(Target::Pipe(Box::new(Lines(queue)))).init();
     Ok(Log(()))
 }
 
-/// Puts a line into the queue. Returns false if this process has none, and the caller writes by itself.
+/// Puts a line into the queue. Returns false if this process has no queue; the caller then writes the line.
 pub fn say(line: &str) -> bool {
     QUEUE.get().map(|queue| queue.push(format!("{line}\n").as_bytes())).is_some()
 }
 
-/// How many lines were lost so far, because standard error took none.
+/// Lines dropped so far, because standard error was not read.
 pub fn lost() -> u64 {
     QUEUE.get().map_or(0, |queue| queue.lost())
 }
 
-/// A line begins as `env_logger` has it. What a message holds of names that others chose is cleaned, and what follows a line
-/// break in it is indented, so that no message looks like a line of its own.
+/// Formats a line like `env_logger`. Control characters are replaced, since messages hold names that others chose, and lines
+/// after a line break are indented, so that no part of a message looks like a line of the log.
 fn builder(level: &str) -> Builder {
     let mut builder = Builder::from_env(Env::default().default_filter_or(level.to_owned()));
     builder.format(|line, record| {
@@ -90,7 +89,7 @@ fn wants_colour() -> bool {
         && env::var_os("TERM").is_none_or(|value| value != "dumb")
 }
 
-/// What Rust's own hook prints, which would wait for standard error.
+/// The message of a panic as Rust's own hook prints it, which would wait for standard error.
 fn last_words(info: &panic::PanicHookInfo<'_>) -> Vec<u8> {
     let thread = thread::current();
     let backtrace = Backtrace::capture();

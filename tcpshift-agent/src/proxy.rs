@@ -1,9 +1,8 @@
 //! The proxy room: the datapath that works everywhere. It accepts, dials and relays in user space, one
 //! thread per core, each with its own listening sockets and its own runtime.
 //!
-//! It obeys plans and counts in the connections room; it must not know of route files, and it decides
-//! nothing. A listener's sockets are opened once and kept while plans have it, since closing one of several
-//! would reset what waits in its queue.
+//! It obeys plans and counts in the connections room. A listener's sockets are opened once and kept while plans have
+//! it, since closing one of several would reset what waits in its queue.
 
 mod accept;
 mod carry;

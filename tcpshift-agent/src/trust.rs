@@ -23,7 +23,7 @@ pub struct Untrusted {
     pub doubt: Doubt,
 }
 
-/// What lets somebody else change a file, a folder or a link.
+/// What lets another user change a file, a folder or a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// It belongs to this user.
@@ -33,7 +33,7 @@ pub enum Doubt {
         /// Its mode, as chmod(1) takes it.
         mode: u32,
     },
-    /// Everybody may write it, or a group that is not its owner's alone.
+    /// Everybody may write it, or a group that has other members than its owner.
     Writable {
         /// Its mode, as chmod(1) takes it.
         mode: u32,
@@ -86,7 +86,7 @@ impl std::error::Error for Untrusted {}
 /// Why a path is not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Somebody else may change what it leads to.
+    /// Another user may change what it leads to.
     #[error("{0}")]
     Untrusted(#[from] Untrusted),
     /// The system refuses.

@@ -1,7 +1,7 @@
 //! Addresses, prefixes and flows as plain numbers, the same for IPv4 and IPv6.
 //!
-//! An IPv4 address is held as its IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2), so that one client hashes
-//! alike on an IPv4 and on a dual-stack socket. This file must not know of sockets.
+//! An IPv4 address is held as its IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2), so that one client hashes alike on an
+//! IPv4 and on a dual-stack socket.
 
 use core::net::{IpAddr, SocketAddr};
 

@@ -1,7 +1,7 @@
 //! The decision: which destination of a route, and which of its endpoints, a new connection gets.
 //!
-//! A pure function of the flow, the seed, the route's tables, and what is handed in: counters, random words
-//! and loads. It must not know where tables and counters live; [`RouteTables`] and [`Inputs`] are its only windows.
+//! A pure function of the flow, the seed, the route's tables, and what is handed in: counters, random words and loads.
+//! [`RouteTables`] and [`Inputs`] hand them in.
 //!
 //! First the connection is given a slot of the route's weight table, and the slot names the destination. Only
 //! then, inside that destination, an endpoint is chosen. So neither the number nor the health of a
@@ -39,14 +39,14 @@ pub struct Steer {
 
 /// The tables of one route. An answer of `None` means that the table has no such cell.
 pub trait RouteTables {
-    /// The place, in the route, of the destination that a slot belongs to.
+    /// The index, in the route, of the destination that a slot belongs to.
     fn slot(&self, slot: u32) -> Option<u32>;
-    /// The destination at a place.
-    fn destination(&self, place: u32) -> Option<DestinationFacts>;
-    /// An endpoint of the destination at a place.
-    fn endpoint(&self, place: u32, index: u32) -> Option<EndpointFacts>;
-    /// `SOURCE_HASH` only: which endpoint, of the destination at a place, its hash table has at `at`.
-    fn hashed(&self, place: u32, at: u32) -> Option<u32>;
+    /// A destination, by its index in the route.
+    fn destination(&self, index: u32) -> Option<DestinationFacts>;
+    /// An endpoint, by the index of its destination in the route and its own index in the destination.
+    fn endpoint(&self, destination: u32, index: u32) -> Option<EndpointFacts>;
+    /// `SOURCE_HASH` only: the index of the endpoint that a cell of a destination's hash table names.
+    fn hashed(&self, destination: u32, cell: u32) -> Option<u32>;
 }
 
 /// What changes from connection to connection. Each is asked for only where the decision needs it.
@@ -81,9 +81,9 @@ pub struct Decision {
     pub outcome: u32,
     /// The slot, `0..SLOTS`.
     pub slot: u32,
-    /// The destination's place in the route; meaningless if there is none.
+    /// The destination's index in the route; meaningless if there is none.
     pub place: u32,
-    /// The endpoint's place in the destination; meaningless unless chosen.
+    /// The endpoint's index in the destination; meaningless unless chosen.
     pub endpoint: u32,
 }
 
@@ -93,13 +93,13 @@ pub struct Decision {
 pub fn decide<T: RouteTables, I: Inputs>(seed: u64, steer: &Steer, flow: &Flow, table: &T, inputs: &mut I) -> Decision {
     let slot = slot(seed, steer, flow, inputs);
     let mut decision = Decision { outcome: outcome::NO_DESTINATION, slot, place: 0, endpoint: 0 };
-    let Some(place) = table.slot(slot) else { return decision };
-    let Some(destination) = table.destination(place) else { return decision };
-    decision.place = place;
-    match endpoint(seed, flow.source, place, &destination, table, inputs) {
-        Some(index) => {
+    let Some(index) = table.slot(slot) else { return decision };
+    let Some(destination) = table.destination(index) else { return decision };
+    decision.place = index;
+    match endpoint(seed, flow.source, index, &destination, table, inputs) {
+        Some(endpoint) => {
             decision.outcome = outcome::CHOSEN;
-            decision.endpoint = index;
+            decision.endpoint = endpoint;
         }
         None => decision.outcome = outcome::NO_ENDPOINT,
     }
@@ -129,13 +129,13 @@ const fn spread(sequence: u64) -> u32 {
     n % 10 * 1000 + n / 10 % 10 * 100 + n / 100 % 10 * 10 + n / 1000
 }
 
-/// Chooses among the endpoints of the destination at `place`, for a client; `None` if it has none.
+/// Chooses among the endpoints of the destination at `index` of the route, for a client; `None` if it has none.
 #[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
 #[inline(always)]
 pub fn endpoint<T: RouteTables, I: Inputs>(
     seed: u64,
     client: Address,
-    place: u32,
+    index: u32,
     destination: &DestinationFacts,
     table: &T,
     inputs: &mut I,
@@ -151,25 +151,25 @@ pub fn endpoint<T: RouteTables, I: Inputs>(
         policy::ROUND_ROBIN => {
             let turn = inputs.turn(destination.number) % u64::from(destination.weight);
             let at = turn * u64::from(destination.stride) % u64::from(destination.weight);
-            find(place, destination, table, at as u32)
+            find(index, destination, table, at as u32)
         }
-        policy::SOURCE_HASH => hashed(seed, client, place, destination, table, 0),
+        policy::SOURCE_HASH => hashed(seed, client, index, destination, table, 0),
         policy::RANDOM => {
             let at = drawn(inputs);
-            find(place, destination, table, at)
+            find(index, destination, table, at)
         }
         _ => {
             let at = drawn(inputs);
-            let first = find(place, destination, table, at)?;
-            let one = table.endpoint(place, first)?;
+            let first = find(index, destination, table, at)?;
+            let one = table.endpoint(index, first)?;
             // The second is drawn from what is left when the first is taken out.
             let rest = destination.weight.saturating_sub(one.weight);
             let mut at = hash::below(u64::from(inputs.random()) << 32, rest);
             if at >= one.upto.saturating_sub(one.weight) {
                 at = at.saturating_add(one.weight);
             }
-            let second = find(place, destination, table, at)?;
-            let other = table.endpoint(place, second)?;
+            let second = find(index, destination, table, at)?;
+            let other = table.endpoint(index, second)?;
             let (one_load, other_load) = (inputs.load(one.number), inputs.load(other.number));
             let is_less = is_less_loaded((other_load, other.weight), (one_load, one.weight));
             Some(if is_less { second } else { first })
@@ -191,14 +191,14 @@ const fn is_less_loaded((second_load, second_weight): (u32, u32), (first_load, f
     second_load as u64 * weight + weight / 2 < first_load as u64 * second_weight as u64
 }
 
-/// The endpoint that a `SOURCE_HASH` destination's table has for a client, `step` places after the client's own:
+/// The endpoint that a `SOURCE_HASH` destination's table has for a client, `step` cells after the client's own:
 /// where to go on when the endpoint there cannot be reached.
 #[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
 #[inline(always)]
 pub fn hashed<T: RouteTables>(
     seed: u64,
     client: Address,
-    place: u32,
+    index: u32,
     destination: &DestinationFacts,
     table: &T,
     step: u32,
@@ -207,21 +207,21 @@ pub fn hashed<T: RouteTables>(
     // its endpoints unevenly.
     let [a, b] = client.words();
     let own = hash::below(hash::words(seed, &[a, b, ENDPOINT_KEY]), destination.places);
-    let at = (u64::from(own) + u64::from(step)).checked_rem(u64::from(destination.places))?;
-    table.hashed(place, at as u32).filter(|&index| index < destination.endpoints)
+    let cell = (u64::from(own) + u64::from(step)).checked_rem(u64::from(destination.places))?;
+    table.hashed(index, cell as u32).filter(|&endpoint| endpoint < destination.endpoints)
 }
 
 /// The endpoint whose stretch of the weights holds `at`: binary search, at most 32 steps.
 #[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
 #[inline(always)]
-fn find<T: RouteTables>(place: u32, destination: &DestinationFacts, table: &T, at: u32) -> Option<u32> {
+fn find<T: RouteTables>(index: u32, destination: &DestinationFacts, table: &T, at: u32) -> Option<u32> {
     let (mut low, mut high) = (0, destination.endpoints - 1);
     for _ in 0..u32::BITS {
         if low >= high {
             break;
         }
         let middle = low + (high - low) / 2;
-        if table.endpoint(place, middle)?.upto > at {
+        if table.endpoint(index, middle)?.upto > at {
             high = middle;
         } else {
             low = middle + 1;

@@ -26,7 +26,7 @@ pub struct DestinationFacts {
     pub policy: u32,
     /// `ROUND_ROBIN` only: how far one turn steps through the weights; shares no factor with `weight`.
     pub stride: u32,
-    /// `SOURCE_HASH` only: places of its hash table.
+    /// `SOURCE_HASH` only: cells of its hash table.
     pub places: u32,
 }
 

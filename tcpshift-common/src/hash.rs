@@ -13,7 +13,7 @@ pub const fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Hashes words in order under a seed. Each is mixed for itself with a key of its place, so that a processor mixes
+/// Hashes words in order under a seed. Each is mixed for itself with a key of its index, so that a processor mixes
 /// all of them at once.
 pub const fn words(seed: u64, words: &[u64]) -> u64 {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

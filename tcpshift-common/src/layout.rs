@@ -1,8 +1,7 @@
 //! What kernel programs and the agent share by maps: the rows of a plan, and what a program says of a socket.
 //!
 //! Every type is `repr(C)`, has no padding, and holds plain numbers and texts, so that it is the same bytes on both
-//! sides and `bpftool map dump` can print it. A change of any of them is a change of [`ABI`]. This file must not know
-//! who writes and who reads.
+//! sides and `bpftool map dump` can print it. A change of any of them is a change of [`ABI`].
 
 mod connections;
 mod listening;
@@ -20,7 +19,7 @@ use crate::listener::RuleRow;
 /// The layout's number. It stands in the path of everything that is pinned, so that two layouts never meet.
 pub const ABI: u32 = 3;
 
-/// Bytes of a name, its end included: a namespace, an object's name and a rule's place, or a host, a port and a
+/// Bytes of a name, its end included: a namespace, an object's name and a rule's index, or a host, a port and a
 /// subset.
 pub const NAME: usize = 336;
 
@@ -80,7 +79,7 @@ pub struct ListenerRow {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteRow {
-    /// `namespace/name`, with the place of the rule where it is not the first.
+    /// `namespace/name`, with the index of the rule where it is not the first.
     pub name: NameText,
     /// Stable number.
     pub number: u32,
@@ -94,7 +93,7 @@ pub struct RouteRow {
     pub steer: Steer,
     /// One of [`datapath`].
     pub datapath: u32,
-    /// Place of the first destination that has slots; [`NONE`] if none has. All connections go there if that is what was
+    /// Index of the first destination that has slots; [`NONE`] if none has. All connections go there if that is what was
     /// asked for in case that the agent is lost.
     pub first: u32,
     /// Clients who are not steered but carried, by the family of the address that they ask for: bits of [`left`].
@@ -240,7 +239,7 @@ pub struct EndpointRow {
 /// In the port of an [`EndpointRow`]: the endpoint is the address that the client asked for.
 pub const ORIGINAL: u32 = 1 << 16;
 
-/// Map `slots`, one for each route: for each slot the place of its destination in the route.
+/// Map `slots`, one for each route: for each slot the index of its destination in the route.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotTable {
@@ -252,7 +251,7 @@ pub struct SlotTable {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashRow {
-    /// The endpoint's place in its destination, of an even and of an odd place of the table.
+    /// The endpoint's index in its destination, of an even and of an odd cell of the table.
     pub endpoints: [u32; 2],
 }
 
@@ -284,7 +283,7 @@ pub struct Assignment {
     pub generation: u64,
     /// Number of the route; meaningless if no route is for the connection.
     pub route: u32,
-    /// The route's place in the listener.
+    /// The route's index in the listener.
     pub route_place: u32,
     /// Number of the destination; meaningless unless there is one.
     pub destination: u32,
@@ -332,7 +331,7 @@ pub struct ProgramEvent {
     pub about: u32,
 }
 
-/// Input of the program `explain`, which decides for a flow that is told, in place of a packet.
+/// Input of the program `explain`, which decides for a flow that is given instead of a packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Question {

@@ -1,9 +1,8 @@
 //! What every datapath shares: addresses, the seeded hash, and the one function that decides which
 //! destination and which endpoint a new connection gets.
 //!
-//! This crate is `no_std`, allocates nothing and has no dependency, so that the same code can run in the
-//! agent and in a kernel program. It must not know of files, sockets, plans, maps or time: loads, counters
-//! and random words are handed in.
+//! This crate is `no_std`, allocates nothing and has no dependency, so that the same code can run in the agent and in a
+//! kernel program. Loads, counters and random words are handed in.
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -13,14 +13,14 @@ pub struct RuleRow {
     pub source: Prefix,
     /// Addresses connected to that it is for (`destinationSubnets`).
     pub destination: Prefix,
-    /// The route's place in its listener.
+    /// The route's index in its listener.
     pub route: u32,
     /// Always 0: it fills the row of a map.
     pub reserved: u32,
 }
 
 impl RuleRow {
-    /// A rule that leads to the route at a place.
+    /// A rule that leads to a route, by its index in the listener.
     pub const fn new(source: Prefix, destination: Prefix, route: u32) -> Self {
         Self { source, destination, route, reserved: 0 }
     }

@@ -19,16 +19,16 @@ impl RouteTables for Route {
     fn slot(&self, slot: u32) -> Option<u32> {
         Some(u32::from(slot >= self.first))
     }
-    fn destination(&self, place: u32) -> Option<DestinationFacts> {
-        Some(self.destinations.get(place as usize)?.0)
+    fn destination(&self, index: u32) -> Option<DestinationFacts> {
+        Some(self.destinations.get(index as usize)?.0)
     }
-    fn endpoint(&self, place: u32, index: u32) -> Option<EndpointFacts> {
-        self.destinations.get(place as usize)?.1.get(index as usize).copied()
+    fn endpoint(&self, destination: u32, index: u32) -> Option<EndpointFacts> {
+        self.destinations.get(destination as usize)?.1.get(index as usize).copied()
     }
-    fn hashed(&self, place: u32, at: u32) -> Option<u32> {
-        let places = self.destinations.get(place as usize)?.0.places;
-        // Each endpoint has every so many-th place, the last endpoint none.
-        (at < places).then(|| at % (self.destinations[place as usize].0.endpoints.max(2) - 1))
+    fn hashed(&self, destination: u32, cell: u32) -> Option<u32> {
+        let cells = self.destinations.get(destination as usize)?.0.places;
+        // Each endpoint has every so many-th cell, the last endpoint none.
+        (cell < cells).then(|| cell % (self.destinations[destination as usize].0.endpoints.max(2) - 1))
     }
 }
 
@@ -120,9 +120,9 @@ fn connections_are_split_within_their_binomial_bound() {
 fn any_ten_in_a_row_are_split_exactly() {
     let route = Route { first: 8_000, destinations: vec![destination(0, 0, 1, &[1]), destination(1, 0, 1, &[1])] };
     let mut world = World::default();
-    let places: Vec<u32> =
+    let indices: Vec<u32> =
         (0..30_000).map(|n| decide(DEFAULT_SEED, &by(steer::SEQUENCE), &flow(n), &route, &mut world).place).collect();
-    for ten in places.windows(10) {
+    for ten in indices.windows(10) {
         assert_eq!(ten.iter().sum::<u32>(), 2);
     }
 }

@@ -1,6 +1,4 @@
 //! The agent that these programs belong to: whether it is there, and which sockets are its own.
-//!
-//! It must not know what becomes of connections.
 
 use core::ptr::read_volatile;
 

@@ -1,7 +1,7 @@
 //! The programs `connect4` and `connect6`: point a client's connect(2) to a service at the endpoint that is decided.
 //!
-//! They run for the clients' cgroup, before the socket has a source address or a port: in the place of the port stands
-//! the socket's cookie, so that a socket that tries again gets the same destination. A mapped IPv4 address comes in
+//! They run for the clients' cgroup, before the socket has a source address or a port: the decision is
+//! given the socket's cookie instead of the port, so that a socket that tries again gets the same destination. A mapped IPv4 address comes in
 //! `connect6` (`tcp_v6_pre_connect`, 6.18), and an IPv6 address may leave it as a mapped one.
 
 use core::ptr::write_volatile;

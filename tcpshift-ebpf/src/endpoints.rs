@@ -1,8 +1,8 @@
 //! Listening sockets of endpoints: where they are kept, and how a packet is handed to one.
 //!
-//! Those that share an address and port (`SO_REUSEPORT`) are a group; any of them stands for all, since the kernel chooses among
-//! the group itself. Each has a cell, the first that is free when it begins to listen, and leaves it when it is closed. It must
-//! not know who is chosen.
+//! Those that share an address and port (`SO_REUSEPORT`) are a group; any of them stands for all, since the kernel
+//! chooses among the group itself. Each has a cell, the first that is free when it begins to listen, and leaves it when
+//! it is closed.
 
 use core::hint::black_box;
 use core::intrinsics::{AtomicOrdering, atomic_cxchg};

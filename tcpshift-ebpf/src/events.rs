@@ -1,6 +1,4 @@
 //! What the agent is told at once.
-//!
-//! It must not know what the agent does about it.
 
 use tcpshift_common::layout::ProgramEvent;
 

@@ -1,6 +1,4 @@
 //! Both ends of a connection, as the contexts of programs say them.
-//!
-//! It must not know what becomes of the connection.
 
 use aya_ebpf::programs::{SkLookupContext, SockOpsContext};
 use tcpshift_common::address::{Address, Flow};

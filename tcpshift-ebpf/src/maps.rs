@@ -1,8 +1,7 @@
 //! Every map of the object, declared once. How many rows those have that grow with plans, the agent says at load.
 //!
 //! A plan's tables are hung into arrays of a few sides: programs read one while the agent fills another. What is hung
-//! in is never written again. Kinds of maps that aya lacks are in files of their own. This file must not know what programs
-//! do.
+//! in is never written again. Kinds of maps that aya lacks are in files of their own.
 
 pub(crate) mod hash;
 mod storage;
@@ -36,7 +35,7 @@ pub(crate) type Sides<T> = ArrayOfMaps<InnerTable<T>, { SIDES as usize }>;
 #[btf_map(name = "plan")]
 pub(crate) static PLAN: Array<PlanRow, 1, SHARED> = Array::new();
 
-/// What is hung in before the first plan, and in the place of what is taken out.
+/// What is hung in before the first plan, and instead of what is taken out.
 #[btf_map(name = "listeners")]
 static NO_LISTENERS: InnerTable<ListenerRow> = Array::new();
 /// As `NO_LISTENERS`.
@@ -138,8 +137,8 @@ pub(crate) static SYN_COOKIE: Array<u64, 1> = Array::new();
 pub(crate) static SOCKETS: Storage<SocketRow, { (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize }> = Storage::new();
 /// What is known of sockets whose connections are steered, by cookie: see `connections`.
 #[btf_map(name = "cookies")]
-pub(crate) static PLACES: Array<CookieRow, { COOKIES as usize }, SHARED> = Array::new();
-/// The same of sockets that have no place in [`PLACES`].
+pub(crate) static COOKIE_ROWS: Array<CookieRow, { COOKIES as usize }, SHARED> = Array::new();
+/// The same of sockets that have no cell in [`COOKIE_ROWS`].
 #[btf_map(name = "connections")]
 pub(crate) static CONNECTIONS: Storage<ConnectionRow, { BPF_F_NO_PREALLOC as usize }> = Storage::new();
 /// Addresses and ports whose listening sockets are kept, and the index of each in [`GROUPS_KEPT`]: nobody else's take room.

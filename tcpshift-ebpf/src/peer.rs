@@ -1,7 +1,7 @@
 //! The programs `getpeername4` and `getpeername6`: answer a client with the address that it has asked for.
 //!
 //! The kernel says where the connection is; what is said here is what the client knows. A socket whose connection is
-//! elsewhere by now is left alone. They must not know how it got there.
+//! elsewhere by now is left alone.
 
 use core::ptr::write_volatile;
 

@@ -1,7 +1,7 @@
 //! The plan in force as the decision reads it: [`decide::RouteTables`] over maps, and from a listener to an assignment.
 //!
-//! Looked up once for each connection: whoever holds a [`PlanInForce`] decides by it whatever is published meanwhile, since
-//! the agent waits for programs that run before it takes a table away. It must not know of sockets or packets.
+//! Looked up once for each connection: whoever holds a [`PlanInForce`] decides by it whatever is published meanwhile,
+//! since the agent waits for programs that run before it takes a table away.
 
 use core::cell::Cell;
 use core::hint::black_box;
@@ -35,7 +35,7 @@ pub(crate) struct FoundRoute<'a> {
     /// Its row.
     pub(crate) row: &'a RouteRow,
     listener: &'a ListenerRow,
-    place: u32,
+    index: u32,
 }
 
 /// What was decided.
@@ -52,7 +52,7 @@ struct Route<'a> {
     row: &'a RouteRow,
     /// The destination that has every slot, or [`ANY`].
     sole: u32,
-    /// The destination that was looked at last, and its place: a decision looks at one, again and again.
+    /// The destination that was looked at last, and its index: a decision looks at one, again and again.
     last: Cell<(u32, Option<&'a DestinationRow>)>,
 }
 
@@ -113,9 +113,9 @@ impl PlanInForce {
             let at = black_box(at);
             if at < listener.rules { rules.get(first + at) } else { None }
         });
-        let place = listener::route(rules, flow).ok_or(Undecided::Unrouted)?;
-        let row = ROUTES.get_value(self.side, &(listener.first_route + place)).ok_or(Undecided::Torn)?;
-        Ok(FoundRoute { row, listener, place })
+        let index = listener::route(rules, flow).ok_or(Undecided::Unrouted)?;
+        let row = ROUTES.get_value(self.side, &(listener.first_route + index)).ok_or(Undecided::Torn)?;
+        Ok(FoundRoute { row, listener, index })
     }
 
     /// Decides for a connection of a route. All slots are of the destination at `sole`, unless that is [`ANY`].
@@ -127,13 +127,13 @@ impl PlanInForce {
         sole: u32,
         inputs: &mut I,
     ) -> Result<ProgramDecision<'a>, Undecided> {
-        let FoundRoute { row, listener, place } = found;
+        let FoundRoute { row, listener, index } = found;
         let route = Route { side: self.side, row, sole, last: Cell::new((0, None)) };
         let decision = decide::decide(listener.seed, &row.steer, flow, &route, inputs);
         let mut assignment = Assignment {
             generation: listener.generation,
             route: row.number,
-            route_place: *place,
+            route_place: *index,
             decision,
             ..Assignment::default()
         };
@@ -190,19 +190,19 @@ impl FoundRoute<'_> {
 }
 
 impl<'a> Route<'a> {
-    /// The destination at a place.
+    /// The row of a destination, by its index in the route.
     #[inline(always)]
-    fn row(&self, place: u32) -> Option<&'a DestinationRow> {
-        if place >= self.row.destinations {
+    fn row(&self, index: u32) -> Option<&'a DestinationRow> {
+        if index >= self.row.destinations {
             return None;
         }
         if let (last, Some(row)) = self.last.get()
-            && last == place
+            && last == index
         {
             return Some(row);
         }
-        let row = DESTINATIONS.get_value(self.side, &(self.row.first_destination + place));
-        self.last.set((place, row));
+        let row = DESTINATIONS.get_value(self.side, &(self.row.first_destination + index));
+        self.last.set((index, row));
         row
     }
 }
@@ -215,25 +215,25 @@ impl decide::RouteTables for Route<'_> {
         }
         let table = SLOT_TABLES.get_value(self.row.table, &0)?;
         // The compiler knows that a slot is below 10,000 and would leave out the check that the verifier wants.
-        table.slots.get(black_box(slot) as usize).map(|place| u32::from(*place))
+        table.slots.get(black_box(slot) as usize).map(|index| u32::from(*index))
     }
 
     #[inline(always)]
-    fn destination(&self, place: u32) -> Option<DestinationFacts> {
-        Some(self.row(place)?.decides)
+    fn destination(&self, index: u32) -> Option<DestinationFacts> {
+        Some(self.row(index)?.decides)
     }
 
     #[inline(always)]
-    fn endpoint(&self, place: u32, index: u32) -> Option<EndpointFacts> {
-        let destination = self.row(place)?;
+    fn endpoint(&self, destination: u32, index: u32) -> Option<EndpointFacts> {
+        let destination = self.row(destination)?;
         Some(ENDPOINTS.get_value(self.side, &(destination.first_endpoint + index))?.decides)
     }
 
     #[inline(always)]
-    fn hashed(&self, place: u32, at: u32) -> Option<u32> {
-        let destination = self.row(place)?;
-        let row = HASH_TABLES.get_value(destination.hash_table, &(at / 2))?;
+    fn hashed(&self, destination: u32, cell: u32) -> Option<u32> {
+        let destination = self.row(destination)?;
+        let row = HASH_TABLES.get_value(destination.hash_table, &(cell / 2))?;
         let [even, odd] = row.endpoints;
-        Some(if at.is_multiple_of(2) { even } else { odd })
+        Some(if cell.is_multiple_of(2) { even } else { odd })
     }
 }

@@ -1,6 +1,4 @@
 //! Which ports concern these programs: the first and cheapest question for every socket and packet of the host.
-//!
-//! It must not know what becomes of them.
 
 use tcpshift_common::layout::PORT_WORDS;
 

@@ -21,9 +21,9 @@ const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } els
 /// Builds the object if its sources have changed.
 pub(crate) fn build_ebpf() -> Result<()> {
     crate::step("the kernel's object");
-    let place = ebpf_object::object(workspace());
+    let path = ebpf_object::object(workspace());
     if ebpf_object::state(workspace())? == ObjectState::Current {
-        println!("{} is newer than its sources", place.display());
+        println!("{} is newer than its sources", path.display());
         return Ok(());
     }
     // Taken before, so that what is changed meanwhile makes the object stale.
@@ -32,17 +32,17 @@ pub(crate) fn build_ebpf() -> Result<()> {
     let built = target().join("bpf/build").join(TARGET).join("release/tcpshift-ebpf");
     let mut object = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     chars::mark(&mut object).with_context(|| built.display().to_string())?;
-    replace(&place, &object)?;
+    replace(&path, &object)?;
     replace(&ebpf_object::stamp(workspace()), hash.as_bytes())?;
-    println!("{}: {} bytes", place.display(), object.len());
+    println!("{}: {} bytes", path.display(), object.len());
     Ok(())
 }
 
 /// Removes an object that is stale: the agent's build would refuse it.
 pub(crate) fn remove_stale() -> Result<()> {
-    let place = ebpf_object::object(workspace());
+    let path = ebpf_object::object(workspace());
     if ebpf_object::state(workspace())? == ObjectState::Stale {
-        std::fs::remove_file(&place).with_context(|| format!("cannot remove {}", place.display()))?;
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     Ok(())
 }
@@ -57,7 +57,7 @@ fn kernel_cargo(command: &str, words: &[&str]) -> Result<()> {
     const CURE: &str = "`cargo xtask setup` finds or installs it";
     let toolchain = Toolchain::find().with_context(|| format!("no Rust here can build for the kernel; {CURE}"))?;
     let linker = linker().with_context(|| format!("there is no bpf-linker for this Rust; {CURE}"))?;
-    let place = target().join("bpf/build");
+    let folder = target().join("bpf/build");
     let fixed = ["--quiet", "--release", "--package", "tcpshift-ebpf", "--target", TARGET, "-Z", "build-std=core"];
     let mut program = toolchain.cargo.clone();
     if toolchain.rustc.is_some() && command == "clippy" {
@@ -72,12 +72,12 @@ fn kernel_cargo(command: &str, words: &[&str]) -> Result<()> {
     let flags = [architecture.as_str(), "-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"];
     let linker_variable = format!("CARGO_TARGET_{}_LINKER", TARGET.replace('-', "_").to_uppercase());
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env(&linker_variable, &linker);
-    cargo.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", &place);
+    cargo.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", &folder);
     let mut shown = vec![
         "RUSTC_BOOTSTRAP=1".to_owned(),
         format!("RUSTFLAGS='{}'", flags.join(" ")),
         format!("{linker_variable}={}", linker.display()),
-        format!("CARGO_TARGET_DIR={}", place.display()),
+        format!("CARGO_TARGET_DIR={}", folder.display()),
     ];
     if let Some(rustc) = toolchain.rustc {
         cargo.env("RUSTC", rustc);
@@ -89,9 +89,9 @@ fn kernel_cargo(command: &str, words: &[&str]) -> Result<()> {
     run(&mut cargo, &shown.join(" "))
 }
 
-/// Puts a file in the place of another at once.
-fn replace(place: &Path, content: &[u8]) -> Result<()> {
-    let new = place.with_extension("new");
+/// Repaths a file in one step.
+fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let new = path.with_extension("new");
     std::fs::write(&new, content).with_context(|| format!("cannot write {}", new.display()))?;
-    std::fs::rename(&new, place).with_context(|| format!("cannot write {}", place.display()))
+    std::fs::rename(&new, path).with_context(|| format!("cannot write {}", path.display()))
 }

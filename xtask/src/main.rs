@@ -1,8 +1,8 @@
 //! The project's own commands: `cargo xtask setup`, `build-ebpf`, `demo`, `test`, `tidy`, `docs`, `kernels`, `bench`,
 //! `soak` and `corpus`.
 //!
-//! Each command is one file; what they say is for the person who typed the command. They must not know how
-//! tcpshift works inside: `demo` uses it by its command line, `tidy` reads source as text.
+//! Each command is one file; what they say is for the person who typed the command. `demo` uses tcpshift by its command
+//! line, and `tidy` reads source as text.
 #![allow(clippy::print_stdout, reason = "these are commands for people: what they print is what they are for")]
 
 mod bench;

@@ -1,7 +1,6 @@
 //! A cgroup that lives as long as this value: what steers for the programs of one contender is not met by another's.
 //!
 //! No controller counts in it. One below it is for a balancer that is apart from clients and servers, as a service is.
-//! It must not know who is in them.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -55,15 +54,15 @@ impl Drop for BenchCgroup {
 pub(super) fn mounted() -> Result<PathBuf> {
     let table = "/proc/self/mounts";
     let text = std::fs::read_to_string(table).with_context(|| format!("cannot read {table}"))?;
-    let place = place(&text).context("cgroup2 is not mounted; type: mount -t cgroup2 cgroup2 /sys/fs/cgroup")?;
-    Ok(place.to_owned())
+    let mount = mount(&text).context("cgroup2 is not mounted; type: mount -t cgroup2 cgroup2 /sys/fs/cgroup")?;
+    Ok(mount.to_owned())
 }
 
-fn place(mounts: &str) -> Option<&Path> {
+fn mount(mounts: &str) -> Option<&Path> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);
-        let place = fields.next()?;
-        (fields.next()? == "cgroup2").then(|| Path::new(place))
+        let mount = fields.next()?;
+        (fields.next()? == "cgroup2").then(|| Path::new(mount))
     })
 }
 
@@ -74,7 +73,7 @@ mod tests {
     #[test]
     fn the_second_version_is_found_beside_the_first() {
         let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(place(mounts), Some(Path::new("/sys/fs/cgroup/unified")));
-        assert_eq!(place("tmpfs /tmp tmpfs rw 0 0\n"), None);
+        assert_eq!(mount(mounts), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(mount("tmpfs /tmp tmpfs rw 0 0\n"), None);
     }
 }

@@ -31,8 +31,8 @@ pub(super) fn chart(figures: &Figures, topology: Topology, subtitle: &str) -> St
         .map(|(_, row)| row)
         .collect();
     let colour = |name: &str| {
-        let place = super::contender::ALL.iter().position(|contender| contender.name == name);
-        COLOURS[place.unwrap_or_default() % COLOURS.len()]
+        let index = super::contender::ALL.iter().position(|contender| contender.name == name);
+        COLOURS[index.unwrap_or_default() % COLOURS.len()]
     };
     let group = contenders.len() * BAR + GAP;
     let height = TOP + rows.len() * group + 24;
@@ -54,9 +54,9 @@ pub(super) fn chart(figures: &Figures, topology: Topology, subtitle: &str) -> St
         let direct = figures.of(topology, row, DIRECT);
         let top = TOP + number * group;
         body += &text(LEFT as f64 - 8.0, (top + group / 2 - 2) as f64, "end", row.what);
-        for (place, name) in contenders.iter().enumerate() {
+        for (index, name) in contenders.iter().enumerate() {
             let Some(spread) = Spread::of(ratios(&figures.of(topology, row, name), &direct)) else { continue };
-            let y = (top + place * BAR) as f64;
+            let y = (top + index * BAR) as f64;
             let end = scale(spread.median);
             body += &rectangle(LEFT as f64, y, end - LEFT as f64, BAR as f64 - 2.0, colour(name));
             let middle = y + BAR as f64 / 2.0 - 1.0;

@@ -79,7 +79,7 @@ pub(super) fn is_ours(name: &str) -> bool {
     name == OURS || STEERED.contains(&name)
 }
 
-/// What a program says of its version: of its first line, the words from one place on.
+/// What a program says of its version: of its first line, the words from one index on.
 fn version_of(program: &str, words: &[&str], from: usize) -> Result<String> {
     let output = Command::new(program).args(words).output().with_context(|| format!("there is no {program} here"))?;
     ensure!(output.status.success(), "`{program} {}` ended with {}", words.join(" "), output.status);

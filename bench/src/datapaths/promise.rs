@@ -1,6 +1,4 @@
 //! What is promised of datapaths that steer: how much of direct's rates their connections have.
-//!
-//! It must not know how any of them works.
 
 use super::Topology;
 use super::contender::{DIRECT, STEERED};

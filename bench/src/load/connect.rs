@@ -94,16 +94,16 @@ fn visit(poll: &mut Poll, load: &Load, until: u64, count: Option<u64>, tally: &m
         poll.wait_into(&mut happened, Some(5_000_000_000)).context("cannot wait for answers")?;
         ensure!(!happened.is_empty(), "{open} connections to {} had no answer for 5 s", load.to);
         for (token, flags) in happened.drain(..) {
-            let place = &mut visits[token as usize];
-            let Some(visit) = place else { continue };
+            let cell = &mut visits[token as usize];
+            let Some(visit) = cell else { continue };
             if !visit.act(flags)? {
                 continue;
             }
             let (began, version) = (visit.began, visit.version);
-            *place = None; // Closes it.
+            *cell = None; // Closes it.
             tally.add(began, clock::now(), version)?;
-            *place = next(poll, token)?;
-            open -= usize::from(place.is_none());
+            *cell = next(poll, token)?;
+            open -= usize::from(cell.is_none());
         }
     }
     Ok(())

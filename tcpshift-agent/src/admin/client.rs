@@ -70,11 +70,11 @@ pub enum ClientError {
 pub struct Silence {
     /// Its socket.
     pub path: PathBuf,
-    /// Its process id; none if it let nobody in, or is in a pid namespace that cannot be seen from here.
+    /// Its process id; none if it has not accepted the connection, or is in a pid namespace that is not visible here.
     pub pid: Option<i32>,
-    /// Whether it let this client in. If not, so many others wait that there is no room in the socket's queue.
+    /// Whether it accepted the connection; if not, the queue of the socket is full.
     pub is_in: bool,
-    /// How long it was waited for.
+    /// How long the client waited.
     pub within: Duration,
     /// Whether a change was asked for.
     pub is_change: bool,
@@ -85,7 +85,7 @@ impl Silence {
         self.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
     }
 
-    /// What else there is to know; nothing in some cases.
+    /// What the silence means for the request; none if that is clear.
     pub fn consequence(&self) -> Option<&'static str> {
         match self {
             Self { is_in: false, .. } => Some("the queue of its socket is full; nothing was asked"),
@@ -95,7 +95,7 @@ impl Silence {
     }
 }
 
-/// A way to an agent.
+/// A client of the agent at a socket.
 #[derive(Clone, Debug)]
 pub struct Client {
     path: PathBuf,
@@ -103,12 +103,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// A way to the agent at a socket; nothing is connected yet.
+    /// A client of the agent at a socket, which connects with the first request.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), within: ANSWER }
     }
 
-    /// The same way, on which an answer is waited for so long. A watch may be silent longer once it has begun.
+    /// The same client with another limit of time for an answer. Once a watch has begun, its events have no limit.
     #[must_use]
     pub fn within(self, within: Duration) -> Self {
         Self { within, ..self }
@@ -183,7 +183,7 @@ impl Client {
         .await
     }
 
-    /// Asks, and has an answer that is no refusal read, all of it in time.
+    /// Sends a request, and reads an answer of 2xx, within the limit of time.
     async fn in_time<T>(
         &self,
         method: Method,
@@ -212,7 +212,7 @@ impl Client {
         })?
     }
 
-    /// `agent` gets the process id of whoever lets this client in, or 0 if that is not to be seen from here.
+    /// `agent` gets the process id of the agent that accepts, or 0 if it is not visible here.
     async fn send(
         &self,
         method: Method,
@@ -278,7 +278,7 @@ pub struct WatchStream {
 }
 
 impl WatchStream {
-    /// The next event, however long it takes; none if the agent broke off without a word.
+    /// The next event, without a limit of time; none if the agent closed the connection without a reason.
     pub async fn next(&mut self) -> Result<Option<WatchEvent>, ClientError> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
@@ -306,7 +306,7 @@ impl WatchStream {
     }
 }
 
-/// What the agent says when it does not answer with 2xx.
+/// The failure in an answer that is not 2xx.
 async fn refusal(response: Response<Incoming>) -> ClientError {
     let status = response.status();
     match response.into_body().collect().await {

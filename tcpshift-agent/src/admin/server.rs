@@ -38,12 +38,12 @@ pub use claim::{AdminListener, Claim};
 /// Bytes of a request's body, at most.
 pub const MAX_BODY: usize = 32 << 20;
 
-/// What clients may take.
+/// Limits of clients.
 #[derive(Clone, Debug)]
 struct Limits {
     /// Connections at once; more wait in the socket's queue.
     connections: usize,
-    /// Of those, watches. They last, so they must leave room for others.
+    /// Connections that are watches. They last, so their number is smaller.
     watches: usize,
     /// Bytes of one body.
     body: usize,
@@ -57,7 +57,7 @@ struct Limits {
     reply_time: Duration,
     /// Time for a connection from accept to the last byte of the answer, unless it is a watch.
     whole_time: Duration,
-    /// Time that exchanges get to end when the agent does.
+    /// Time for open exchanges when the agent ends.
     farewell_time: Duration,
 }
 
@@ -91,20 +91,19 @@ pub fn bind(path: &Path) -> anyhow::Result<AdminListener> {
     claim::bind(path)
 }
 
-/// Takes the socket over from an agent that has it at this path, and with it the lock of the path. Clients that
-/// come are answered by the other until it lets go, and wait until [`serve`] then. Errors: the other has another
-/// path, or what it hands over is something else.
+/// Takes the socket of this path and the lock of the path over from another agent. Clients are answered by the other agent
+/// until it lets go; later ones wait until [`serve`]. Errors: the descriptors are not those of this path.
 pub fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Result<AdminListener> {
     claim::adopt(path, socket, lock)
 }
 
-/// Answers at the socket, which is what [`AdminListener::listen`] gave, until `shutdown`, then lets exchanges end for a
-/// moment and removes the socket, unless it belongs to another agent by then. `left` is told when nobody is let in
-/// any more.
+/// Answers clients of the socket, which [`AdminListener::listen`] returned, until `shutdown`. Then open exchanges get a moment
+/// to end, and the socket is removed, unless it belongs to another agent by then. `left` is told when no more clients are
+/// accepted.
 ///
-/// Clients are let in as soon as this future is polled for the first time, so start it when the first plan is in
-/// force. From then on the path is this agent's alone. A socket of `renewed` replaces the one before: somebody
-/// removed that one's file.
+/// Clients are accepted once this future is polled for the first time, so start it when the first plan is in force. From then
+/// on the path belongs to this agent. A socket of `renewed` replaces the one before, whose file
+/// was removed.
 pub async fn serve(
     listening: AdminSocket,
     renewed: mpsc::Receiver<AdminSocket>,
@@ -145,14 +144,14 @@ async fn serve_within(
             }
         }
     }
-    // The path goes first, so that nobody new finds an agent that ends.
+    // The path is removed first, so that new clients do not find an agent that ends.
     let is_handed_over = listener.is_handed_over();
     drop(listener);
     drop(socket);
-    // Nobody waits for it at an ordinary end.
+    // Without a takeover nobody waits for this.
     left.send(()).ok();
     if is_handed_over {
-        // A client that got through to this agent, and has not said yet what it wants, gets an answer too.
+        // A client that is connected and has not sent its request yet gets an answer too.
         let answered = async { while connections.join_next().await.is_some() {} };
         timeout(limits.farewell_time, answered).await.ok();
     }
@@ -163,7 +162,7 @@ async fn serve_within(
     }
 }
 
-/// The next client, once there is room for one. Errors of accept (no descriptors left, say) are waited out.
+/// The next client, once the limit allows one more. After an error of accept(2), as for want of descriptors, tries again.
 async fn accept(socket: &UnixListener, gate: &Arc<Semaphore>) -> (UnixStream, OwnedSemaphorePermit) {
     let mut pause = Duration::from_millis(50);
     let permit = Arc::clone(gate).acquire_owned().await.expect("nobody closes the gate");

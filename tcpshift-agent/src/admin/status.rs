@@ -1,4 +1,4 @@
-//! What `status` says of listeners, routes and destinations: the plan beside what was counted.
+//! Listeners, routes and destinations of `status`: the plan with its counters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -33,8 +33,8 @@ pub fn datapaths(plan: &Plan) -> String {
     if used.is_empty() { name(None).to_owned() } else { used.into_iter().collect::<Vec<_>>().join(" + ") }
 }
 
-/// Everything that is listened on, and then what clients inside a mesh connect to: a port of a service once, or once
-/// for each family if their clients do not have the same routes. A port from which no route leads is not there.
+/// All listeners, then the ports of services that clients inside a mesh connect to: each once, or once for each address family
+/// if the families have different routes. A port without a route is left out.
 pub fn listeners(
     plan: &Plan,
     sets: &Sets,
@@ -60,7 +60,7 @@ pub fn listeners(
     listeners
 }
 
-/// What no rule fits goes on to the service, and is nobody's to count.
+/// A connection inside a mesh that no rule fits goes to the service, and is not counted.
 fn in_mesh(listener: &MeshListener, address: String, sets: &Sets, connections: &Connections) -> ListenerStatus {
     ListenerStatus {
         name: listener.name(),
@@ -87,7 +87,7 @@ fn name(datapath: Option<Datapath>) -> &'static str {
 }
 
 fn route(route: &Route, sets: &Sets, connections: &Connections) -> RouteStatus {
-    // Read once: connections go on being opened, and no share may be more than the whole.
+    // The counters are read once: new connections change them, and no share may exceed the sum.
     let opened: Vec<u64> = route.destinations.iter().map(|one| connections.opened_since_mark(one.number)).collect();
     let total = opened.iter().sum();
     let (datapath, reason) = route.datapath();

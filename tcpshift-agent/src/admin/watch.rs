@@ -1,4 +1,4 @@
-//! Who watches objects, and what they have to be told.
+//! Tells the clients that watch objects about changes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use super::api::{ApiFailure, FailureReason, WatchChange, WatchEvent, WatchFilter
 use crate::route::object::Object;
 use crate::route::store::StoreChange;
 
-/// Events that are kept for those who resume, and their size as JSON, in bytes.
+/// Events that are kept for clients that resume a watch, and their size as JSON, in bytes.
 const KEPT: (usize, usize) = (4096, 16 << 20);
 /// Events that a slow watcher may lag behind.
 const LAG: usize = 256;
 
-/// The events of late, and those who wait for the next.
+/// The latest events, and the channel to the watching clients.
 #[derive(Debug)]
 pub struct Watchers {
     events: VecDeque<Kept>,
@@ -39,9 +39,9 @@ impl Default for Watchers {
 }
 
 impl Watchers {
-    /// Tells everybody what changed.
+    /// Sends changes to all watching clients.
     pub fn record(&mut self, changes: &[StoreChange], version: u64) {
-        // What the first plan holds was never told to anybody.
+        // No client watched before the first plan.
         if self.begins.is_none() {
             self.begins = Some(version);
             return;
@@ -56,12 +56,12 @@ impl Watchers {
                 self.bytes -= dropped.bytes;
                 self.begins = Some(dropped.version);
             }
-            // Nobody may be listening.
+            // There may be no client.
             self.sender.send(event).ok();
         }
     }
 
-    /// Starts a watch: after a version, or with all that is there.
+    /// Starts a watch: after a version, or with all objects that exist.
     pub fn start(
         &self,
         filter: WatchFilter,

@@ -1,7 +1,7 @@
-//! What is there beside the valid objects: objects that are left out because of errors of their own, of which the names
-//! alone are known, and pods, whose labels count and whose addresses nobody knows here.
+//! Objects besides the valid ones: invalid objects, of which only the names are known, and pods, whose labels count and whose
+//! addresses are not known.
 //!
-//! An object that is left out is no missing one: its own error is said, and nothing of what refers to it.
+//! A reference to an invalid object is no finding: the error of the object itself is reported.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -23,7 +23,7 @@ struct Pods {
     labels: Labels,
 }
 
-/// Objects that no check sees, and what they would be.
+/// Objects that the checks do not see, by the names that others refer to.
 #[derive(Default)]
 pub(super) struct Beside {
     left_out: HashSet<Key>,
@@ -41,7 +41,7 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// An object is left out.
+    /// Adds an object that is left out.
     pub(super) fn leave_out(&mut self, key: Key, node: Option<&Node>) {
         self.kinds.insert((key.kind, key.namespace.clone()));
         let spec = node.and_then(|node| node.get("spec"));
@@ -79,7 +79,7 @@ impl Beside {
         self.left_out.insert(key);
     }
 
-    /// Takes the labels of the pods of a file's objects.
+    /// Adds the labels of the pods of a file's objects.
     pub(super) fn add_pods(&mut self, texts: &mut Texts<'_>, file: &str) {
         let nodes: Vec<Node> = texts.objects(file).iter().filter(|node| is_of_pods(node)).cloned().collect();
         for node in nodes {
@@ -100,12 +100,12 @@ impl Beside {
         self.left_out.contains(&Key { kind, namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
-    /// Whether one of a kind is, in a namespace.
+    /// Whether an object of a kind is left out, in a namespace.
     pub(super) fn has_kind(&self, kind: Kind, namespace: &str) -> bool {
         self.kinds.contains(&(kind, namespace.to_owned()))
     }
 
-    /// Whether one would provide a host.
+    /// Whether an object that is left out would provide a host.
     pub(super) fn provides(&self, namespace: &str, host: &str) -> bool {
         let host = names::full_host(host, namespace);
         let covered = || host.starts_with('*') && self.hosts.iter().any(|known| names::covers(&host, known));
@@ -128,7 +128,7 @@ impl Beside {
         [Kind::WorkloadEntry, Kind::EndpointSlice].iter().any(|kind| self.has_kind(*kind, namespace))
     }
 
-    /// What makes pods that have all labels of two selectors.
+    /// The objects that make pods with all labels of two selectors.
     pub(super) fn pods(&self, namespace: &str, selector: &Labels, more: &Labels) -> BTreeSet<&str> {
         let fits = |pods: &&Pods| selects(selector, &pods.labels) && selects(more, &pods.labels);
         self.pods.get(namespace).into_iter().flatten().filter(fits).map(|pods| pods.owner.as_str()).collect()

@@ -1,7 +1,7 @@
 //! The codes of findings: one table, which `analyze --list` and docs/analyze.md show.
 //!
-//! Codes that begin with `IST` mean what they mean in Istio; those that begin with `TS` are tcpshift's own. A
-//! number is never given to another meaning.
+//! Codes that begin with `IST` have the meaning that they have in Istio; those that begin with `TS` are tcpshift's own. A number
+//! never gets another meaning.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ pub struct Code {
 }
 
 impl Code {
-    /// Whether `validate` and `apply` say it too, of the objects that they see: what goes wrong in silence.
+    /// Whether `validate` and `apply` report it too, for the objects that they see: problems that would show nowhere else.
     pub fn is_told_everywhere(&self) -> bool {
         TOLD_EVERYWHERE.iter().any(|code| code.id == self.id)
     }

@@ -1,5 +1,5 @@
-//! Where endpoints are dialled, if not where it seems: ports by names that no service has, and destinations of one route
-//! that lead to one address and port.
+//! Endpoints that are dialled at another port than it seems: ports with names that no service has, and destinations of one
+//! route that lead to one address and port.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,7 +14,7 @@ use crate::route::model::{Export, Labels, Resolution, RouteDestination, Spec, Ta
 use crate::route::names;
 use crate::route::object::Object;
 
-/// So many destinations of one route are compared with each other.
+/// Destinations of one route that are compared with each other, at most.
 const MOST: usize = 32;
 
 pub(super) fn check(world: &World<'_>, out: &mut Findings) {
@@ -31,7 +31,7 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     }
 }
 
-/// Names of the ports by which endpoints can say where they serve: those of the service, and of its target ports.
+/// The names of ports that endpoints can set a number for: those of the service, and of its target ports.
 fn port_names<'p>(provider: &'p Provider<'_>) -> impl Iterator<Item = &'p str> {
     provider.ports.iter().flat_map(|port| {
         let target = match port.target {
@@ -67,7 +67,7 @@ fn workloads(world: &World<'_>, out: &mut Findings) {
     }
 }
 
-/// Ports of an endpoint that have a name which none of its services has. Without a service nothing is known.
+/// Ports of an endpoint with a name that none of its services has. Without a service nothing is reported.
 fn unknown_ports(
     world: &World<'_>,
     object: &Object,
@@ -126,7 +126,7 @@ fn slices(world: &World<'_>, out: &mut Findings) {
     }
 }
 
-/// A destination of a route: what it is called, what makes it another one, and where it leads.
+/// A destination of a route: its name, its identity, and its addresses.
 struct End {
     name: String,
     identity: String,

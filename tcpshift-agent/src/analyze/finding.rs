@@ -1,4 +1,4 @@
-//! A finding: what is wrong with objects together, where, and how to mend it; and the list they are put in.
+//! A finding: a problem of several objects, its file and line, and its cure; and the list of findings.
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +44,7 @@ impl Finding {
         self.key.as_ref().map(Key::to_string).unwrap_or_default()
     }
 
-    /// As a warning of its object, where its file is not known.
+    /// The finding as a warning of its object, for a command that does not know its file.
     pub fn into_warning(self) -> Problem {
         let object = self.origin();
         let Self { field, message, cure, .. } = self;
@@ -92,12 +92,12 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     list: Vec<Finding>,
-    /// Objects and fields that something was found at.
+    /// Objects and fields with a finding.
     fields: HashSet<(Key, String)>,
 }
 
 impl Findings {
-    /// Something about a field of an object.
+    /// Adds a finding about a field of an object.
     #[cfg_attr(test, track_caller)]
     pub(super) fn push(
         &mut self,
@@ -110,7 +110,7 @@ impl Findings {
         self.push_at(code.level, code, object, field, message, cure);
     }
 
-    /// Something that matters less than its code says.
+    /// As [`Findings::push`], at a lower level than that of the code.
     #[cfg_attr(test, track_caller)]
     pub(super) fn push_at(
         &mut self,
@@ -131,7 +131,7 @@ impl Findings {
         self.add(Finding { code, level, key: Some(key), file, line, field, message, cure });
     }
 
-    /// A finding that is whole already.
+    /// Adds a complete finding.
     #[cfg_attr(test, track_caller)]
     pub(super) fn add(&mut self, finding: Finding) {
         #[cfg(test)]
@@ -142,12 +142,12 @@ impl Findings {
         self.list.push(finding);
     }
 
-    /// Whether something is said of a field.
+    /// Whether there is a finding about a field.
     pub(super) fn has(&self, key: &Key, field: &str) -> bool {
         self.fields.contains(&(key.clone(), spelling(field)))
     }
 
-    /// All of them, in the order found.
+    /// All findings, in the order in which they were found.
     pub(super) fn finish(self) -> Vec<Finding> {
         self.list
     }

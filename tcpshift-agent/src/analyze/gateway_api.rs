@@ -1,4 +1,4 @@
-//! TCPRoutes: whether what they are attached to and lead to exists, and whether it may be referred to.
+//! TCPRoutes: whether their parents and backends exist, and whether the routes may refer to them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -37,7 +37,7 @@ pub(super) fn check<'a>(world: &World<'a>, openings: &mut Openings<'a>, out: &mu
         for (at, listener) in spec.listeners.iter().enumerate().filter(|(_, listener)| listener.protocol == "TCP") {
             let routes = attached.get(&(gateway, at)).map(Vec::as_slice).unwrap_or_default();
             let Some((oldest, younger)) = routes.split_first() else {
-                // That another Gateway has the port is said elsewhere.
+                // `gateways` reports a port that another Gateway has.
                 if !openings.is_lost(object, at) && !world.beside.is_bound(&object.key) {
                     let name = &listener.name;
                     let message = format!("no TCPRoute is attached to the listener {name}: it is not listened on");

@@ -1,4 +1,4 @@
-//! Gateways: servers that take each other's port, and selectors that no agent has.
+//! Gateways: servers with the same port, and selectors that select no agent.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,7 +28,7 @@ pub(super) fn check(world: &World<'_>, agent: Option<&Labels>, openings: &Openin
     in_istio(world, out);
 }
 
-/// Openings that others keep from their port: one finding for each that keeps some.
+/// Ports that an older Gateway has: one finding for each older Gateway.
 fn lost(openings: &Openings<'_>, out: &mut Findings) {
     type Winner<'k> = (&'k crate::route::object::Key, usize, bool);
     let mut order: Vec<Winner<'_>> = Vec::new();
@@ -89,7 +89,7 @@ fn clash(openings: &Openings<'_>, found: &[(&ServedPort<'_>, Lost<'_>)], is_isti
     out.push(code, object, field, message, cure);
 }
 
-/// Servers for one port that Istio takes for a conflict, one of which is not for plain TCP: nobody serves that here.
+/// Servers for one port that conflict in Istio and of which one is not for plain TCP: that one is not served here.
 fn in_istio(world: &World<'_>, out: &mut Findings) {
     type Site<'s> = (&'s Labels, u16, Option<std::net::IpAddr>, &'s str);
     type Found<'s> = (&'s Object, &'s Gateway, usize, &'s Server);

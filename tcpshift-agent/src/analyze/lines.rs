@@ -1,12 +1,11 @@
-//! The lines of fields: objects know where they begin, and only their text knows where each field stands.
-//!
-//! A text is read again, and only if something was found in it.
+//! The lines of fields. An object has only the line of its beginning, so its text is read again for the line of a field. Only
+//! texts with findings are.
 
 use super::finding::Finding;
 use super::texts::Texts;
 use crate::route::node::{Node, Step, Value, camel_case};
 
-/// Moves findings to the line of their field, or of what is nearest around it.
+/// Moves findings to the line of their field, or of the innermost field around it that the text has.
 pub(super) fn refine(findings: &mut [Finding], texts: &mut Texts<'_>) {
     for finding in findings.iter_mut().filter(|finding| !finding.field.is_empty()) {
         let Some(key) = &finding.key else { continue };
@@ -15,7 +14,7 @@ pub(super) fn refine(findings: &mut [Finding], texts: &mut Texts<'_>) {
     }
 }
 
-/// The way to a field, as far as it is there. Names of labels and ports may have dots in them.
+/// The steps to a field, as far as the text has them. Names of labels and ports may contain dots.
 fn steps(object: &Node, field: &str) -> Vec<Step> {
     let (mut node, mut rest, mut steps) = (object, field, Vec::new());
     loop {
@@ -43,7 +42,7 @@ fn steps(object: &Node, field: &str) -> Vec<Step> {
     }
 }
 
-/// What stands behind a name at the front of a path. Istio takes both spellings of a field.
+/// The rest of a path behind a name at its front. Istio takes both spellings of a field.
 fn after<'p>(path: &'p str, name: &str) -> Option<&'p str> {
     let spelled = camel_case(name);
     let behind = path.strip_prefix(name).or_else(|| path.strip_prefix(spelled.as_str()))?;

@@ -1,6 +1,6 @@
 //! Clients inside a mesh: services that they cannot connect to, and destinations that they cannot reach from there.
 //!
-//! Nobody stands between them and an endpoint, so it has to be one that their address family can reach.
+//! They connect to the endpoint themselves, so it must have an address of their family.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     }
 }
 
-/// Families of the addresses that clients connect to: whether they are IPv4. A host without any is said.
+/// Families of the addresses that clients connect to: true is IPv4. A host without addresses is reported.
 fn addresses(world: &World<'_>, object: &Object, service: &VirtualService, out: &mut Findings) -> BTreeSet<bool> {
     let mut families = BTreeSet::new();
     for (at, host) in service.hosts.iter().enumerate() {
@@ -51,8 +51,8 @@ fn addresses(world: &World<'_>, object: &Object, service: &VirtualService, out: 
     families
 }
 
-/// Whether a host without a service makes rules useless that are for clients inside a mesh alone. That a destination's host is
-/// missing is said of the destination.
+/// Whether a host without a service makes rules useless that are only for clients inside a mesh. If it is a destination's host
+/// too, the finding is the destination's.
 fn is_missing(world: &World<'_>, object: &Object, service: &VirtualService, full: &str) -> bool {
     let namespace = object.key.namespace.as_str();
     let mut destinations = service.tcp.iter().flat_map(|rule| &rule.route);
@@ -96,7 +96,7 @@ fn destinations(
                 let name = destination.subset.as_ref().map_or_else(String::new, |name| format!(" subset {name}"));
                 let host = &destination.host;
                 let message = format!("clients that connect to an {family} address reach no endpoint of {host}{name}");
-                // Sockets of the host are reached by the agent alone.
+                // Only the agent reaches unix sockets of the host.
                 let has_ip = endpoints.iter().any(Option::is_some);
                 let cure = match (*v4, has_ip) {
                     (true, true) => "add an endpoint with an IPv4 address, or leave the service IPv6 addresses alone",
@@ -110,7 +110,7 @@ fn destinations(
     }
 }
 
-/// Addresses of the endpoints of a destination, none for that of a unix socket; nothing if they are not all known here.
+/// Addresses of the endpoints of a destination, none for a unix socket; no list if not all of them are known.
 fn endpoints(
     world: &World<'_>,
     (object, service): (&Object, &VirtualService),
@@ -136,7 +136,7 @@ fn endpoints(
             ProviderEndpoint::Workload(workload) => match &workload.address {
                 WorkloadAddress::Ip(ip) => found.push(Some(*ip)),
                 WorkloadAddress::Unix(_) => found.push(None),
-                // What DNS will say.
+                // Only DNS knows the addresses.
                 WorkloadAddress::Host(_) | WorkloadAddress::Network => return None,
             },
             ProviderEndpoint::Slice(slice) => {

@@ -1,5 +1,5 @@
 //! Which Gateway has each port, as the plan decides it: of several servers for plain TCP at one address, and listeners of
-//! the Gateway API, the oldest object's is listened on. Servers of other protocols are nobody's here.
+//! the Gateway API, the oldest object's is listened on. Servers of other protocols are left out.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -33,7 +33,7 @@ impl ServedPort<'_> {
     }
 }
 
-/// An opening that an older one keeps from its address.
+/// Why a server or listener does not get its address.
 #[derive(Clone, Copy)]
 pub(super) struct Lost<'a> {
     pub(super) by: ServedPort<'a>,
@@ -41,7 +41,7 @@ pub(super) struct Lost<'a> {
     pub(super) everywhere: bool,
 }
 
-/// All openings for plain TCP.
+/// All servers and listeners for plain TCP.
 #[derive(Default)]
 pub(super) struct Openings<'a> {
     /// The oldest first.
@@ -83,7 +83,7 @@ impl<'a> Openings<'a> {
             if let Some(lost) = lost {
                 openings.lost.insert((&opening.object.key, opening.index), lost);
             }
-            // What no agent serves keeps nobody from the port.
+            // A server that no agent serves does not take the port from others.
             if lost.is_none_or(|lost| !lost.everywhere) {
                 older.push(*opening);
             }
@@ -91,7 +91,7 @@ impl<'a> Openings<'a> {
         openings
     }
 
-    /// Which older one keeps an opening from its address.
+    /// The older server or listener that has the address instead.
     pub(super) fn lost(&self, object: &Object, index: usize) -> Option<Lost<'a>> {
         self.lost.get(&(&object.key, index)).copied()
     }
@@ -101,12 +101,12 @@ impl<'a> Openings<'a> {
         self.lost(object, index).is_some_and(|lost| lost.everywhere)
     }
 
-    /// A rule leads from an opening.
+    /// Remembers that a rule leads from a server or listener.
     pub(super) fn lead(&mut self, object: &'a Object, index: usize) {
         self.led.insert((&object.key, index));
     }
 
-    /// Whether one does.
+    /// Whether a rule leads from it.
     pub(super) fn is_led(&self, opening: &ServedPort<'_>) -> bool {
         self.led.contains(&(&opening.object.key, opening.index))
     }

@@ -1,5 +1,5 @@
-//! Destinations with `resolution: NONE`: their connections stay with the address that clients asked for. At a gateway that
-//! is the gateway's own, so the share is refused.
+//! Destinations with `resolution: NONE`: their connections go to the address that the client asked for. At a gateway that is
+//! the gateway's own address, so their share is refused.
 
 use ipnet::IpNet;
 

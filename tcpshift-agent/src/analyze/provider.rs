@@ -1,4 +1,4 @@
-//! What provides a host: its ports, and its endpoints with their labels and addresses.
+//! Services and ServiceEntries as providers of a host, with their ports and endpoints.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,7 @@ use crate::route::model::{
 };
 use crate::route::object::Object;
 
-/// What provides a host.
+/// A Service or ServiceEntry that provides a host.
 pub(super) struct Provider<'a> {
     pub(super) object: &'a Object,
     /// Full, in lower case.
@@ -43,7 +43,7 @@ impl<'a> ProviderEndpoint<'a> {
         }
     }
 
-    /// What is dialled for a port: addresses and host names with the number, and sockets.
+    /// The addresses that are dialled for a port: IP addresses and host names with a port number, and unix sockets.
     pub(super) fn dialled(self, port: &ProviderPort<'_>) -> Vec<String> {
         match self {
             Self::Workload(WorkloadEntry { address: WorkloadAddress::Unix(path), .. }) => vec![path.clone()],

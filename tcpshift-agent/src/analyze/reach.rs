@@ -1,5 +1,5 @@
-//! Which rule gets the connections of which port: rules that others leave nothing to, ports with several
-//! VirtualServices, and ports without any.
+//! Which rule gets the connections of a port: rules that never get one, ports with several VirtualServices, and ports without
+//! any.
 //!
 //! At a gateway the longest source prefix wins, then the longest destination prefix, then the order. So a rule
 //! is dead where each of its pairs of prefixes is taken by an earlier one, or none of its ports is served.
@@ -25,12 +25,12 @@ type BlockIndex = (usize, usize, usize);
 /// A source and a destination; none for any.
 type Pair = (Option<IpNet>, Option<IpNet>);
 
-/// What is known of blocks after a look at every port.
+/// Which blocks get connections, after all ports are checked.
 #[derive(Default)]
 struct Fate {
     /// Blocks that get connections somewhere.
     alive: HashSet<BlockIndex>,
-    /// Blocks that were looked at and got none, with who takes them first.
+    /// Blocks that get none at any port that was checked, with the first block that takes them.
     blocked: BTreeMap<BlockIndex, Blocker>,
 }
 
@@ -42,7 +42,7 @@ enum Blocker {
     Bind(std::net::IpAddr),
 }
 
-/// Gives back the `tcp` rules that get connections somewhere.
+/// Checks all rules; returns the `tcp` rules that get connections.
 pub(super) fn check<'a>(world: &World<'a>, openings: &mut Openings<'a>, out: &mut Findings) -> HashSet<(Key, usize)> {
     let services = &world.virtual_services;
     let mut bound: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
@@ -117,7 +117,7 @@ fn ports<'a>(
         });
         let is_lost = openings.is_lost(object, index);
         if indices.is_empty() {
-            // That another Gateway has the port is said elsewhere.
+            // `gateways` reports a port that another Gateway has.
             if server.port > 0 && !is_lost && !world.beside.is_bound(&object.key) {
                 let field = format!("spec.servers[{index}].port");
                 let message = format!("no rule leads from port {}: it is not listened on", server.port);
@@ -165,7 +165,7 @@ fn several(
     out.push(code::SHARED_PORT, services[members[1]].0, "spec.tcp", message, cure);
 }
 
-/// Whether an object is for plain TCP at gateways alone, where its hosts tell no connections apart.
+/// Whether an object is only for plain TCP at gateways, where its hosts do not distinguish connections.
 pub(super) fn is_plain(object: &Object, service: &VirtualService) -> bool {
     let has_http = object.content.pointer("/spec/http").is_some_and(|http| !http.is_null());
     !has_http && service.tls.is_empty() && !service.gateways.contains(&GatewayRef::Mesh)
@@ -230,7 +230,7 @@ fn pairs(block: &RouteMatch) -> Vec<Pair> {
     block.destinations.iter().map(|net| (block.source, Some(*net))).collect()
 }
 
-/// Who has all connections of a pair. Prefixes of no bits are as wide as none, for their family.
+/// The block that has all connections of a pair. A prefix of 0 bits matches all addresses of its family.
 fn owner(taken: &HashMap<Pair, (usize, usize)>, (source, destination): Pair) -> Option<(usize, usize)> {
     let wider = |net: Option<IpNet>| {
         let all = net.is_none_or(|net| net.prefix_len() == 0);
@@ -258,7 +258,7 @@ fn has_port(service: &VirtualService, rule: usize) -> bool {
     !blocks.is_empty() && blocks.iter().all(|block| block.port.is_some())
 }
 
-/// Rules and blocks that got nothing anywhere.
+/// Reports rules and blocks that get no connection at any port.
 fn dead(services: &[(&Object, &VirtualService)], fate: &Fate, out: &mut Findings) {
     let mut done: HashSet<(usize, usize)> = HashSet::new();
     for (&(service, rule, at), blocker) in &fate.blocked {

@@ -1,4 +1,4 @@
-//! What VirtualServices refer to: hosts, ports and subsets of destinations, and gateways.
+//! References of VirtualServices: hosts, ports and subsets of destinations, and gateways.
 
 use std::collections::{BTreeSet, HashSet};
 use std::slice;
@@ -59,7 +59,7 @@ fn gateways(world: &World<'_>, object: &Object, service: &VirtualService, out: &
     }
 }
 
-/// How a Gateway comes to admit a VirtualService none of whose hosts it has.
+/// What to do about a Gateway that has none of the hosts of a VirtualService.
 fn host_cure((owner, gateway): (&Object, &Gateway), object: &Object, service: &VirtualService) -> String {
     let namespace = &object.key.namespace;
     let takes = |entries: &[String], host: &str| {
@@ -68,7 +68,7 @@ fn host_cure((owner, gateway): (&Object, &Gateway), object: &Object, service: &V
     let open: Vec<_> = gateway.servers.iter().filter(|server| takes(&server.hosts, "*")).collect();
     let is_plain = is_plain(object, service);
     match open.as_slice() {
-        // Any other host would tell no connections apart.
+        // Other hosts do not distinguish connections.
         [] if is_plain => format!("write `*` here, and add {namespace}/* to `hosts` of a server of the Gateway"),
         [_] if is_plain => "write `*` here".to_owned(),
         open => {
@@ -84,7 +84,7 @@ fn host_cure((owner, gateway): (&Object, &Gateway), object: &Object, service: &V
     }
 }
 
-/// What is said of a Gateway that is not there.
+/// The message for a Gateway that does not exist.
 fn no_gateway(world: &World<'_>, namespace: &str, name: &str, written: &str) -> (String, String) {
     let message = format!("Referenced gateway not found: {written:?}");
     if world.api_gateway(namespace, name).is_some() {
@@ -99,7 +99,7 @@ fn no_gateway(world: &World<'_>, namespace: &str, name: &str, written: &str) -> 
     (message, cure)
 }
 
-/// What each match of the rules for a protocol asks for that its gateways cannot give.
+/// Checks the gateways and ports of each match, for the rules of one protocol.
 fn matches<'m>(
     world: &World<'_>,
     object: &Object,
@@ -225,7 +225,7 @@ fn destination(
     let rules = world.rules_for(namespace, service.unwrap_or(namespace), &wanted.host);
     let has =
         |rules: &[RuleObject<'_>]| rules.iter().any(|(_, rule)| rule.subsets.iter().any(|one| one.name == *subset));
-    // If the host is the mistake, the subset is none.
+    // The subset of an unknown host is not checked.
     let meant = world.hidden(namespace, &wanted.host).or_else(|| world.similar(namespace, &wanted.host));
     let meant = meant.filter(|_| service.is_none());
     let meant = meant.map(|meant| world.rules_for(namespace, &meant.object.key.namespace, &meant.host));

@@ -1,5 +1,5 @@
-//! DestinationRules: whether their hosts and subsets are anything, how several of one host are merged, and
-//! subsets that share endpoints.
+//! DestinationRules: unknown hosts, subsets without endpoints, how several rules of one host are merged, and subsets that share
+//! endpoints.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -85,7 +85,7 @@ fn hosts(world: &World<'_>, (object, rule): RuleObject<'_>, out: &mut Findings) 
             cure.unwrap_or_default(),
         );
     }
-    // Of a host without any endpoint the service says it.
+    // A host without endpoints is a finding of its service.
     if let Some((first, _)) = of_pods.first().filter(|_| !endpoints.is_empty()) {
         let field = format!("spec.subsets[{first}].labels");
         let names = list(of_pods.iter().map(|(_, name)| name));
@@ -108,7 +108,7 @@ fn endpoint_of(provider: &Provider<'_>, subset: &Subset) -> String {
     }
 }
 
-/// Endpoints that only pods would be: tcpshift does not ask Kubernetes for their addresses.
+/// Endpoints that only pods provide: tcpshift does not know the addresses of pods.
 pub(super) fn pods(object: &Object, field: &str, what: &str, owners: &BTreeSet<&str>, out: &mut Findings) {
     let message =
         format!("no address of {what} is known: it has the pods of {}, which are not looked for", list(owners));
@@ -170,11 +170,11 @@ pub(super) fn text(labels: &Labels) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What an older DestinationRule has and younger ones of its host have too.
+/// A part of an older DestinationRule that younger ones of its host have too.
 #[derive(Default)]
 struct Repeated<'a> {
     names: BTreeSet<&'a str>,
-    /// Where the first of the younger ones says it.
+    /// The field of the first younger one.
     first: Option<(&'a Object, String)>,
     others: BTreeSet<&'a Key>,
 }

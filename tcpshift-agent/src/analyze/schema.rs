@@ -1,4 +1,4 @@
-//! What is wrong with objects by themselves, under the codes of findings.
+//! The problems of single objects, as findings with codes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,10 +8,10 @@ use crate::route::kind::Kind;
 use crate::route::object::Key;
 use crate::route::problem::{Problem, Severity};
 
-/// Adds problems of single objects, but for those that other checks have said better.
+/// Adds the problems of single objects, without those that another check has reported in more detail.
 ///
-/// Istio's validator knows no prefixes of sources: what it takes for dead may be alive here, and is then only
-/// worth knowing.
+/// Istio's validator ignores the prefixes of sources, so a rule that is dead for it may get connections here; then the finding
+/// is at the lowest level.
 pub(super) fn add(problems: &[Problem], keys: &[Key], alive: &HashSet<(Key, usize)>, out: &mut Findings) {
     let named: HashMap<String, &Key> = keys.iter().map(|key| (key.to_string(), key)).collect();
     for problem in problems {
@@ -53,7 +53,7 @@ fn rule(field: &str) -> Option<usize> {
     field.strip_prefix("spec.tcp[")?.split(']').next()?.parse().ok()
 }
 
-/// Problems have no codes; what they say does.
+/// The code of a problem, by its message.
 fn code(problem: &Problem) -> &'static Code {
     let message = problem.message.as_str();
     if problem.severity == Severity::Error {

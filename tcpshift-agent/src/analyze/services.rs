@@ -48,7 +48,7 @@ fn protocols(world: &World<'_>, out: &mut Findings) {
             }
         }
     }
-    // One finding for those that conflict, with all of their ports.
+    // One finding for all ports that conflict.
     let mut conflicts: BTreeMap<(&str, Vec<&Key>), Conflict<'_>> = BTreeMap::new();
     for ((host, port), uses) in &scopes {
         let everywhere = uses.get("*");
@@ -83,14 +83,13 @@ fn written(object: &Object, port: usize) -> Option<&str> {
     object.content.pointer(&format!("/spec/ports/{port}/protocol")).and_then(|word| word.as_str())
 }
 
-/// Ports of a ServiceEntry that has no addresses. Whether a mesh makes some up is not known here; Istio's validator
-/// supposes that it does.
+/// Ports of a ServiceEntry without addresses. Istio's validator assumes that a mesh allocates some.
 fn addresses(provider: &Provider<'_>, out: &mut Findings) {
     let object = provider.object;
     if !matches!(&object.spec, Spec::ServiceEntry(entry) if entry.addresses.is_empty() && entry.allocated.is_empty()) {
         return;
     }
-    // What MONGO and the like become here is TCP too, and Istio tells them apart.
+    // Istio distinguishes MONGO and others, which count as TCP here.
     for (at, port) in provider.ports.iter().enumerate() {
         if written(object, at).is_none_or(|word| word.is_empty() || word.eq_ignore_ascii_case("TCP")) {
             let number = port.number;
@@ -151,7 +150,7 @@ fn endpoints(world: &World<'_>, provider: &Provider<'_>, listeners: &Listeners, 
     }
 }
 
-/// What the Gateways listen on.
+/// Addresses and ports of the Gateways.
 struct Listeners {
     /// Ports of this host, at every address and at some.
     everywhere: HashSet<u16>,
@@ -176,8 +175,7 @@ impl Listeners {
         listeners
     }
 
-    /// Whether one is surely at an address. Which addresses are the agent's own is not known here, but for
-    /// loopback.
+    /// Whether a listener is certainly at an address. Of the agent's own addresses only loopback is known here.
     fn have(&self, ip: IpAddr, port: u16) -> bool {
         self.bound.contains(&(ip, port)) || ip.is_loopback() && self.everywhere.contains(&port)
     }

@@ -1,5 +1,5 @@
-//! Objects as their texts have them: for what valid objects do not say, which is the line of each field, what an invalid
-//! object would stand for, and the labels of pods.
+//! Objects as texts: for the line of each field, the names of invalid objects, and the labels of pods, which valid objects do
+//! not have.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use crate::route::object::Key;
 use crate::route::read::Document;
 use crate::route::yaml;
 
-/// How deep lists lie in lists at most; as the reader has it.
+/// How deep lists may lie in lists, as for the reader.
 const MAX_LISTS: usize = 4;
 
-/// Texts by the name of their file, each read when it is first asked for.
+/// Texts by the names of their files, each parsed when it is first needed.
 pub(super) struct Texts<'d> {
     by_name: HashMap<&'d str, &'d str>,
     /// The namespace of objects that name none.
@@ -38,12 +38,12 @@ impl<'d> Texts<'d> {
         Self { by_name: texts, namespace, files: HashMap::new() }
     }
 
-    /// Every object of a file, lists looked into.
+    /// Every object of a file, those in lists too.
     pub(super) fn objects(&mut self, file: &str) -> &[Node] {
         self.file(file).map_or(&[], |objects| &objects.all)
     }
 
-    /// The object of a name that begins last before a line, or at it.
+    /// The last object of a name that begins at a line or before it.
     pub(super) fn find(&mut self, file: &str, line: usize, key: &Key) -> Option<&Node> {
         let objects = self.file(file)?;
         let same = objects.named.get(key)?.iter().map(|index| &objects.all[*index]);
@@ -92,7 +92,7 @@ fn namespace_of<'n>(object: &'n Node, namespace: &'n str) -> &'n str {
     object.get("metadata").and_then(|metadata| metadata.text("namespace")).unwrap_or(namespace)
 }
 
-/// What an object of a kind that is read is called.
+/// The key of an object of a kind that is read.
 fn key(object: &Node, namespace: &str) -> Option<Key> {
     let (group, kind) = (group(object), object.text("kind")?);
     let kind = Kind::ALL.into_iter().find(|known| known.group() == group && known.name() == kind)?;

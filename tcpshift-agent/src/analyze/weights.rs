@@ -1,4 +1,4 @@
-//! Weights that do not say what they do: missing ones, rounded shares, and weights of a single destination.
+//! Weights with another effect than it seems: missing ones, rounded shares, and weights of a single destination.
 
 use std::collections::HashMap;
 
@@ -105,7 +105,7 @@ fn shares(object: &Object, path: &str, named: Vec<(String, u64)>, out: &mut Find
     }
     for (at, index) in repeated {
         let message = format!("the destination stands at #{} too, and the weights add up", first[index]);
-        // A single destination gets everything, and its weight would only be another finding.
+        // The weight of a single destination has no effect, which is another finding.
         let cure = match weights.as_slice() {
             [_] => "keep one of them, without a weight".to_owned(),
             weights => format!("keep one of them, with `weight: {}`", weights[index].1),
@@ -113,7 +113,7 @@ fn shares(object: &Object, path: &str, named: Vec<(String, u64)>, out: &mut Find
         out.push(code::DESTINATION_TWICE, object, format!("{path}[{at}]"), message, cure);
     }
     let total: u128 = weights.iter().map(|(_, weight)| u128::from(*weight)).sum();
-    // What fits into slots exactly is not rounded.
+    // Shares that are whole slots are not rounded.
     if total == 0 || weights.iter().all(|(_, weight)| u128::from(*weight) * u128::from(SLOTS) % total == 0) {
         return;
     }

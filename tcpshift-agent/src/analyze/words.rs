@@ -1,11 +1,11 @@
-//! Lists of names as sentences have them, none of them long.
+//! Lists of names in sentences, none of them long.
 
 use std::fmt::Display;
 
-/// So many names stand in a sentence.
+/// Names in a list, at most; one more where it is the last.
 const MOST: usize = 4;
 
-/// `a`, `a and b`, `a, b and c`; of a long list the first ones and how many others there are.
+/// `a`, `a and b`, `a, b and c`; of a long list the first names and the number of the others.
 pub(super) fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     if items.len() > MOST + 1 {

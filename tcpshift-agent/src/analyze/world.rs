@@ -1,6 +1,6 @@
-//! All objects by what they are looked up by: hosts, gateways, DestinationRules, labels of endpoints.
+//! All objects with indices: hosts, gateways, DestinationRules, labels of endpoints.
 //!
-//! Lookups are those of Istio. Other than the plan's, they keep which object each answer comes from.
+//! The lookups follow Istio's. Unlike those of the plan, they return the object that each answer comes from.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::route::model::{
 use crate::route::names;
 use crate::route::object::Object;
 
-/// DestinationRules of this namespace are for every client, where no other has one.
+/// DestinationRules of this namespace hold for every client that has no other.
 pub(super) const ROOT_NAMESPACE: &str = "istio-system";
 
 /// A DestinationRule and its object.
@@ -52,7 +52,7 @@ pub(super) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// Sorts objects into what can be looked up.
+    /// Builds the indices.
     pub(super) fn new(objects: &[&'a Object], beside: Beside) -> Self {
         let mut world = Self { beside, ..Self::default() };
         for object in objects {
@@ -142,8 +142,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What provides a host for an object of a namespace that is itself visible in `export`, the best first. The flag
-    /// says that it is known by a wildcard alone.
+    /// The providers of a host for an object of a namespace that is itself visible in `export`, the best first. The flag says
+    /// that only a wildcard covers the host.
     pub(super) fn providers(&self, namespace: &str, export: &Export, host: &str) -> (Vec<&Provider<'a>>, bool) {
         let host = names::full_host(host, namespace);
         let visible = |index: &&usize| self.providers[**index].reaches(namespace, export);
@@ -165,7 +165,7 @@ impl<'a> World<'a> {
         found.into_iter().find(|provider| provider.object.key.kind == Kind::Service)
     }
 
-    /// An object that provides a host and does not let everybody see it.
+    /// An object that provides a host and is not exported to everybody.
     pub(super) fn hidden(&self, namespace: &str, host: &str) -> Option<&Provider<'a>> {
         let host = names::full_host(host, namespace);
         let exact = self.by_host.get(&host).into_iter().flatten();
@@ -233,7 +233,7 @@ impl<'a> World<'a> {
         Vec::new()
     }
 
-    /// Endpoints of a provider; none if only clients know them, or some are left out because of errors.
+    /// Endpoints of a provider; none if only clients know them, or if some are invalid.
     pub(super) fn endpoints(&self, provider: &Provider<'a>) -> Option<Vec<ProviderEndpoint<'a>>> {
         let key = &provider.object.key;
         let mut found: Vec<ProviderEndpoint<'a>> = Vec::new();
@@ -267,7 +267,7 @@ impl<'a> World<'a> {
         Some(found)
     }
 
-    /// WorkloadEntries that a selector selects. Only the ones with its rarest label are looked at.
+    /// WorkloadEntries that a selector selects. Only those with its rarest label are compared.
     pub(super) fn selected(&self, namespace: &str, selector: &Labels) -> Vec<&'a WorkloadEntry> {
         let lists = selector.iter().map(|(key, value)| {
             self.labelled.get(&(namespace, key.as_str(), value.as_str())).map(Vec::as_slice).unwrap_or_default()

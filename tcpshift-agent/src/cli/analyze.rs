@@ -1,4 +1,4 @@
-//! `analyze`: looks at all objects of files together, laid over those of the running agent if one is named.
+//! `analyze`: checks all objects of files together, and with those of a running agent if one is named.
 
 use std::path::PathBuf;
 
@@ -131,7 +131,7 @@ impl Suppression {
     }
 }
 
-/// Whether a text is what a pattern says, in which a star stands for anything.
+/// Whether a text matches a pattern in which a star stands for any text.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(text) = text.strip_prefix(head) else { return false };
@@ -145,7 +145,7 @@ fn fits(pattern: &str, text: &str) -> bool {
     true
 }
 
-/// What the running agent has.
+/// The objects of the running agent.
 #[derive(Debug, Default)]
 pub(super) struct Running {
     objects: Vec<Object>,

@@ -26,7 +26,7 @@ tcpshift does not read, as Deployment, are passed over.
 dropped with a warning, and the creationTimestamp counts, by which the older of two routes comes first. An object that \
 is there keeps its own.";
 
-/// Kinds that are named where objects are passed over.
+/// Kinds of passed-over objects that are named, at most.
 const MOST_KINDS: usize = 4;
 
 /// Create objects, or replace them with what the files say
@@ -63,7 +63,7 @@ pub(super) async fn execute(arguments: ApplyArguments, client: &Client) -> Resul
     report(&reply, output, if dry_run { " (dry run)" } else { "" })
 }
 
-/// Prints what became of each object.
+/// Prints the result of each object.
 pub(super) fn report(reply: &ChangeReply, output: Option<Format>, mark: &str) -> Result<Done, Stop> {
     outcome::problems(&reply.warnings);
     if output == Some(Format::Json) {
@@ -115,7 +115,7 @@ fn by_kind(results: &[&ChangeResult]) -> String {
     words.join(", ")
 }
 
-/// As kubectl says it; nothing for an object nothing was done to.
+/// The word of kubectl for an action; none if nothing was done.
 fn line(result: &ChangeResult) -> Option<String> {
     let object = &result.object;
     Some(match result.action {

@@ -161,7 +161,7 @@ pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer)?.as_str()
 }
 
-/// Text without quotes, anything else as JSON, nothing for what is not there.
+/// A text without quotes, another value as JSON, an empty text for a missing one.
 pub(super) fn plain(object: &Value, pointer: &str) -> String {
     match object.pointer(pointer) {
         None | Some(Value::Null) => String::new(),

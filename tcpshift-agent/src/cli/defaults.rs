@@ -1,4 +1,4 @@
-//! Where things are by default: the agent's socket and its state.
+//! Default paths: the agent's socket and its state directory.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(super) fn admin(named: Option<AdminAddress>) -> Result<PathBuf, Stop> {
     if let Some(folder) = folder("XDG_RUNTIME_DIR") {
         return Ok(folder.join("tcpshift").join(SOCKET));
     }
-    // Without a folder for such things, beside the state, where nobody else can write either.
+    // Without XDG_RUNTIME_DIR the socket is in the state directory, where no other user can write either.
     state(None, "--admin unix:PATH").map(|state| state.join("run").join(SOCKET))
 }
 
@@ -54,7 +54,7 @@ fn state(named: Option<PathBuf>, option: &str) -> Result<PathBuf, Stop> {
         .ok_or_else(|| Stop::Usage(format!("neither XDG_STATE_HOME nor HOME says where your files are: give {option}")))
 }
 
-/// For a user who finds no agent, while root seems to have one.
+/// A hint for a user who finds no agent while root seems to run one.
 pub(super) fn hint() -> Option<String> {
     (!is_root() && Path::new(ROOT_RUN).exists())
         .then(|| format!("hint: root's agent has its socket in {ROOT_RUN}: use sudo to talk to that one"))

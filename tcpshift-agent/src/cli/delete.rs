@@ -1,4 +1,4 @@
-//! `delete`: takes objects from the agent.
+//! `delete`: removes objects from the agent.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
-//! `describe`: one object, what it says, and what became of it in the plan in force.
+//! `describe`: an object, its fields, and its part of the plan in force.
 //!
-//! It puts the answers of `get` and `status` together. Which part of the plan belongs to the object is known
-//! to [`part`], and for a WorkloadEntry to [`used`]; what an object of a kind says to [`saying`].
+//! It combines the answers of `get` and `status`. [`part`] finds the part of the plan that belongs to the object, [`used`] that
+//! of a WorkloadEntry, and [`saying`] has the fields of each kind.
 
 mod hosts;
 mod part;
@@ -48,11 +48,11 @@ pub(super) struct DescribeArguments {
     output: Option<JsonOnly>,
 }
 
-/// What is said of one object.
+/// The description of one object.
 struct Description {
     kind: Kind,
     item: Item,
-    /// What of the plan is the object's.
+    /// The part of the plan that belongs to the object.
     listeners: Vec<ListenerStatus>,
     notes: Vec<String>,
     /// Objects of other kinds in the same namespace that it selects or is selected by, in words.
@@ -122,7 +122,7 @@ async fn description(kind: Kind, item: Item, status: &StatusReply, client: &Clie
     Ok(Description { kind, item, listeners, notes, neighbours })
 }
 
-/// Whether a note is about an object: its name ends where it stands.
+/// Whether a note is about an object: it contains the name as a whole word.
 fn names(note: &str, key: &str) -> bool {
     let more = |letter: char| letter.is_alphanumeric() || ['-', '_', '.'].contains(&letter);
     note.match_indices(key).any(|(at, _)| {

@@ -1,4 +1,4 @@
-//! The difference of two plans in words: what comes, what goes, and which clients move.
+//! The difference of two plans in words: new and removed listeners and routes, and the clients that move.
 
 use super::{quantity, screen};
 use crate::plan::diff::{
@@ -34,7 +34,7 @@ pub(super) fn text(diff: &Diff) -> String {
 
 fn of_entrance(entrance: &EntranceDiff) -> String {
     let EntranceDiff { address, clients, in_mesh, from, to, moved, moves } = entrance;
-    // What becomes of connections that have no route.
+    // Connections without a route.
     let (past, present) = if *in_mesh { ("left alone", "are left alone") } else { ("reset", "are reset") };
     let clients = if clients.is_empty() { "all clients" } else { clients };
     let what = match (from, to) {

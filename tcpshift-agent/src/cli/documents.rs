@@ -1,4 +1,4 @@
-//! The files of `-f`: their text, by name. What the text means is not known here.
+//! The files of `-f`: their texts, by name.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,12 @@ use crate::admin::api::Document;
 use crate::route::files::{Unread, expand, read_text, text_of};
 use crate::route::problem::Problem;
 
-/// What a person writes for standard input.
+/// The argument for standard input.
 const STDIN: &str = "-";
-/// What it is called in messages and requests, where `-` would be read as punctuation.
+/// The name of standard input in messages and requests, where `-` would be read as punctuation.
 const STDIN_NAME: &str = "<stdin>";
 
-/// Reads every file named. The first that cannot be read stops it.
+/// Reads all files. Errors: the first file that cannot be read.
 pub(super) fn documents(paths: &[PathBuf]) -> Result<Vec<Document>, Stop> {
     files(paths)?.iter().map(|path| document(path)).collect()
 }
@@ -39,7 +39,7 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Stop> {
     Ok(found)
 }
 
-/// What a file is called in messages.
+/// The name of a file in messages.
 pub(super) fn name(path: &Path) -> String {
     if path == Path::new(STDIN) { STDIN_NAME.to_owned() } else { path.display().to_string() }
 }
@@ -59,9 +59,9 @@ fn document(path: &Path) -> Result<Document, Stop> {
 pub(super) struct Each {
     /// Those that were read.
     pub(super) documents: Vec<Document>,
-    /// What is wrong with those that cannot hold objects.
+    /// Problems of the files that cannot hold objects.
     pub(super) unusable: Vec<Problem>,
-    /// Whether one could not be read at all; that has been said.
+    /// Whether a file could not be read; the error is printed.
     pub(super) has_failed: bool,
 }
 

@@ -122,7 +122,7 @@ pub(super) async fn execute(arguments: GetArguments, client: &Client) -> Result<
     let several_words = selections.iter().any(|selection| selection.kinds != selections[0].kinds);
     show.view.kind = several_words || found.iter().any(|(kind, _)| *kind != found[0].0);
     let one_object = matches!(&selections[..], [selection] if selection.names.len() == 1) && found.len() == 1;
-    // Of named objects, what was not found has been said.
+    // The error of a named object that does not exist is printed already.
     let listed = selections.iter().all(|selection| selection.names.is_empty());
     if listed || !found.is_empty() {
         screen::print(&show.text(&found, one_object)?)?;
@@ -152,7 +152,7 @@ impl Show<'_> {
         self.client.get(&request).await
     }
 
-    /// What was found, in the form that was asked for.
+    /// The objects in the wanted format.
     fn text(&self, found: &[(Kind, Item)], one_object: bool) -> Result<String, Stop> {
         Ok(match (self.output, found) {
             (None | Some(Output::Wide), _) => self.tables(found),
@@ -178,7 +178,7 @@ impl Show<'_> {
         tables.collect::<Vec<_>>().join("\n")
     }
 
-    /// Prints what is there, then every change.
+    /// Prints the objects, then every change.
     async fn watch(&self, kind: Kind, name: Option<&str>) -> Result<Done, Stop> {
         let reply = self.read(kind, name).await?;
         let request = WatchRequest {
@@ -197,11 +197,11 @@ impl Show<'_> {
     }
 }
 
-/// What a watch prints, bit by bit.
+/// Prints the events of a watch.
 struct Rows<'a> {
     kind: Kind,
     show: &'a Show<'a>,
-    /// Of the table that has been begun.
+    /// The widths of the table that was begun.
     widths: Option<Vec<usize>>,
 }
 

@@ -9,7 +9,7 @@ use crate::admin::api::{ApiFailure, FailureReason};
 use crate::admin::client::{self, Silence};
 use crate::route::problem::{Problem, Severity};
 
-/// Says what has to be said, and gives the exit code.
+/// Prints the error of a command, and returns its exit code.
 pub(super) fn exit_code(result: Result<Done, Stop>) -> ExitCode {
     ExitCode::from(match result {
         Ok(Done::Well) | Err(Stop::ClosedPipe) => 0,
@@ -65,10 +65,10 @@ fn cure(Silence { path, pid, is_in, .. }: &Silence) -> String {
     }
 }
 
-/// Whether a process stands still until SIGCONT, or until a debugger lets it go on (proc(5), `/proc/PID/stat`).
+/// Whether a process is stopped by a signal or a debugger (proc(5), `/proc/PID/stat`).
 fn is_stopped(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name before the state may hold anything, a bracket too.
+    // The name before the state may contain any character, also a bracket.
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     matches!(state, Some('T' | 't'))
 }
@@ -76,7 +76,7 @@ fn is_stopped(pid: i32) -> bool {
 fn refused(failure: &ApiFailure) -> u8 {
     problems(&failure.problems);
     match failure.reason {
-        // The words that kubectl's users, and their scripts, know.
+        // kubectl's words, which scripts look for.
         FailureReason::NotFound => screen::error_from_server("NotFound", &failure.message),
         _ => screen::error(&failure.message),
     }
@@ -87,7 +87,7 @@ fn refused(failure: &ApiFailure) -> u8 {
     }
 }
 
-/// Prints problems, each on its line; what repeats in one.
+/// Prints problems, one a line; repetitions share a line.
 pub(super) fn problems(problems: &[Problem]) {
     for line in repeats::fold(problems) {
         match line {
@@ -103,7 +103,7 @@ pub(super) fn problems(problems: &[Problem]) {
     }
 }
 
-/// Prints problems, each on its line.
+/// Prints problems, one a line.
 pub(super) fn all_problems(problems: &[Problem]) {
     for problem in problems {
         screen::problem(&problem.to_string(), problem.severity == Severity::Error);

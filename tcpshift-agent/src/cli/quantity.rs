@@ -1,4 +1,4 @@
-//! Quantities as people write and read them: shares, durations, seeds, ages.
+//! Quantities as texts: shares, durations, sizes, seeds, ages.
 
 use std::time::Duration;
 

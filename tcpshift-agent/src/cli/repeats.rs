@@ -1,4 +1,4 @@
-//! What repeats, in one line with a count: documents that are no objects, as a folder full of other things has them, and
+//! Prints repeated problems as one line with a count: documents that are no objects, as a folder of other files has them, and
 //! one message about one field many times in a file.
 
 use std::collections::HashMap;
@@ -7,13 +7,13 @@ use crate::analyze::Finding;
 use crate::route::problem::Problem;
 use crate::route::read::NO_OBJECT;
 
-/// So many times a message is printed in full.
+/// How often a message is printed before it is counted instead.
 const MOST: usize = 3;
 
-/// Something that is said of a file.
+/// A problem or finding of a file.
 pub(super) trait Said {
     fn file(&self) -> &str;
-    /// What has to be the same in others, indices of fields left out.
+    /// A text that is equal for repetitions: indices of fields are left out.
     fn likeness(&self) -> String;
     /// Whether the document is no object at all.
     fn is_no_object(&self) -> bool;
@@ -60,13 +60,13 @@ fn without_indices(field: &str) -> String {
 
 /// A line to print.
 pub(super) enum Line<'s, T> {
-    /// This one, and so many more like it in its file.
+    /// This one, and the number of others like it in its file.
     One(&'s T, usize),
-    /// Documents that are no objects, in so many files.
+    /// The numbers of documents that are no objects, and of their files.
     NoObjects(usize, usize),
 }
 
-/// Puts together what repeats, each where it stands first.
+/// Combines repetitions into one line, at the position of the first.
 pub(super) fn fold<T: Said>(said: &[T]) -> Vec<Line<'_, T>> {
     let mut counts: HashMap<(&str, String), usize> = HashMap::new();
     for one in said {
@@ -87,7 +87,7 @@ pub(super) fn fold<T: Said>(said: &[T]) -> Vec<Line<'_, T>> {
         }
         let Some(count) = counts.get_mut(&(one.file(), one.likeness())) else { continue };
         match *count {
-            // What stands in the line of the first.
+            // It is counted in the line of the first.
             0 => {}
             many if many > MOST => {
                 lines.push(Line::One(one, many - 1));
@@ -99,7 +99,7 @@ pub(super) fn fold<T: Said>(said: &[T]) -> Vec<Line<'_, T>> {
     lines
 }
 
-/// What stands behind a line that stands for others too.
+/// The end of a line that stands for others too.
 pub(super) fn more(others: usize) -> String {
     if others == 0 { String::new() } else { format!(" (and {others} more like this in the file)") }
 }

@@ -1,7 +1,6 @@
 //! Standard output and standard error: writing that never panics, and colour where it is wanted.
 //!
-//! Control characters never reach a terminal: names and messages come from files that somebody else may have
-//! written.
+//! Control characters never reach a terminal: names and messages come from files that other users may have written.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
@@ -25,7 +24,7 @@ pub(super) fn print(text: &str) -> Result<(), Stop> {
     })
 }
 
-/// A line on standard error; an agent does not wait for whoever reads it. Nobody can be told if that fails.
+/// Writes a line to standard error; an agent does not wait for the reader. An error is ignored: it could not be printed.
 pub(super) fn complain(line: &str) {
     if !logging::say(line) {
         drop(writeln!(io::stderr().lock(), "{line}"));
@@ -60,7 +59,7 @@ pub(super) fn heading(text: &str) -> String {
     coloured(text, BOLD, wants_colour(&io::stdout()))
 }
 
-/// Something on standard output that must not be overlooked.
+/// A warning on standard output, in red.
 pub(super) fn alarm(text: &str) -> String {
     coloured(text, RED, wants_colour(&io::stdout()))
 }

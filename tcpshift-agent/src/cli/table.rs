@@ -22,7 +22,7 @@ impl TextTable {
         self.rows.push(row.iter().map(|cell| screen::clean(cell).replace('\n', " ")).collect());
     }
 
-    /// Takes a column out that says nothing in any row.
+    /// Removes a column that is empty in all rows.
     pub(super) fn without_empty(mut self, heading: &str) -> Self {
         if let Some(at) = self.heading.iter().position(|cell| cell == heading)
             && self.rows.iter().all(|row| row[at].is_empty())
@@ -62,7 +62,7 @@ impl TextTable {
         broken.text()
     }
 
-    /// Only the rows, in given widths: for what comes after a table that has been printed.
+    /// Only the rows, in given widths: for rows behind a printed table.
     pub(super) fn rows_text(&self, widths: &[usize]) -> String {
         self.rows.iter().map(|row| line(row, widths) + "\n").collect()
     }

@@ -1,6 +1,4 @@
 //! A table by stable number that grows and never moves, so that any thread reaches a cell without a lock.
-//!
-//! It must not know what is counted in its cells.
 
 use std::sync::OnceLock;
 
@@ -25,7 +23,7 @@ impl<T> Default for Cells<T> {
 impl<T: Default> Cells<T> {
     /// The cell of a number; a new one holds the default.
     pub fn get(&self, number: u32) -> &T {
-        // Counted from FIRST on, the segment is the place of the highest bit.
+        // Counted from FIRST on, the segment is the index of the highest bit.
         let at = u64::from(number) + FIRST;
         let segment = (at.ilog2() - FIRST.ilog2()) as usize;
         let start = FIRST << segment;

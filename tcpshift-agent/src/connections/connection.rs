@@ -1,6 +1,4 @@
-//! One live connection: the decision it was given, and its place in the counters while it lives.
-//!
-//! It must not know how bytes get to the endpoint.
+//! One live connection: the decision it was given, and the counters that count it while it lives.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

@@ -1,6 +1,4 @@
 //! Why the agent itself ended a connection that was served, in numbers for counting and in words for people.
-//!
-//! It must not know how long a connection may last.
 
 use std::fmt;
 
@@ -17,7 +15,7 @@ impl Ended {
     /// How many reasons there are.
     pub const COUNT: usize = 2;
 
-    /// Every reason, each at the place of its number.
+    /// Every reason, each at the index that is its number.
     pub const ALL: [Self; Self::COUNT] = [Self::IdleTimeout, Self::MaxDuration];
 }
 
@@ -36,8 +34,8 @@ mod tests {
 
     #[test]
     fn each_reason_stands_at_its_number() {
-        for (place, reason) in Ended::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, place);
+        for (index, reason) in Ended::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
         }
     }
 }

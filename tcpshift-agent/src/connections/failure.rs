@@ -1,6 +1,4 @@
 //! Why a connection could not be served, in numbers for counting and in words for people.
-//!
-//! It must not know of routes or of sockets beyond the error they give.
 
 use std::{fmt, io};
 
@@ -49,7 +47,7 @@ impl ConnectionFailure {
     /// How many reasons there are.
     pub const COUNT: usize = 16;
 
-    /// Every reason, each at the place of its number.
+    /// Every reason, each at the index that is its number.
     pub const ALL: [Self; Self::COUNT] = [
         Self::UnknownHost,
         Self::UnknownSubset,
@@ -129,8 +127,8 @@ mod tests {
 
     #[test]
     fn each_reason_stands_at_its_number() {
-        for (place, reason) in ConnectionFailure::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, place);
+        for (index, reason) in ConnectionFailure::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What kernel programs count of connections that they steer, by the number of a destination: memory that they share.
 //!
-//! Other than what the agent counts itself, connections here may outlive the agent. It must not know how they are steered.
+//! Other than what the agent counts itself, connections here may outlive the agent.
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,6 +1,4 @@
 //! Counters that decisions read, by stable number: in memory of the agent's own, or in memory that kernel programs share.
-//!
-//! It must not know what is counted, nor where shared memory comes from.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;

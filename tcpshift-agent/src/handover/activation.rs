@@ -1,7 +1,7 @@
 //! Socket activation: the listening sockets that systemd opened before the agent started.
 //!
-//! What it takes is told by `LISTEN_FDS` and `LISTEN_PID`; names in `LISTEN_FDNAMES` are not looked at. Where
-//! it takes them, both are removed from the environment; this process starts no other. It must not know who wants the sockets.
+//! What it takes is told by `LISTEN_FDS` and `LISTEN_PID`; names in `LISTEN_FDNAMES` are not looked at. Where it takes
+//! them, both are removed from the environment; this process starts no other.
 
 use std::env;
 

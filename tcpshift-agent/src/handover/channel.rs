@@ -1,7 +1,5 @@
 //! Messages with descriptors over a unix stream: four bytes of length, then JSON; the descriptors go with the
 //! first byte.
-//!
-//! It must not know what the messages mean.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -1,7 +1,6 @@
 //! Tells systemd that the agent is ready, and which process it is.
 //!
-//! One datagram to the socket that `NOTIFY_SOCKET` names, and nothing where it names none. It must not know what
-//! ready means.
+//! One datagram to the socket that `NOTIFY_SOCKET` names, and nothing where it names none.
 
 use std::env;
 use std::io;

@@ -1,7 +1,6 @@
 //! Addresses of this host: those of its interfaces, and those that its routes say are its own.
 //!
-//! A socket that can be bound says nothing: with `net.ipv4.ip_nonlocal_bind` every address can be. It must not know who
-//! has a use for them.
+//! A socket that can be bound says nothing: with `net.ipv4.ip_nonlocal_bind` every address can be.
 
 mod routes;
 

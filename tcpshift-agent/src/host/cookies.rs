@@ -1,6 +1,4 @@
 //! The TCP sockets of this network namespace by their cookies, as the kernel tells them (`sock_diag(7)`).
-//!
-//! It must not know why anybody asks.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};

@@ -53,15 +53,15 @@ fn group(line: &str) -> Option<(&str, &str)> {
 
 /// What a line of `mountinfo` shows and where, if it is cgroups of a version with their memory.
 fn mount(line: &str, is_second: bool) -> Option<(&str, &str)> {
-    let (place, kind) = line.split_once(" - ")?;
+    let (mount, kind) = line.split_once(" - ")?;
     let mut kind = kind.split(' ');
     let fits = match (kind.next()?, is_second) {
         ("cgroup2", true) => true,
         ("cgroup", false) => kind.nth(1)?.split(',').any(|option| option == "memory"),
         _ => false,
     };
-    let mut place = place.split(' ').skip(3);
-    fits.then(|| Some((place.next()?, place.next()?)))?
+    let mut mount = mount.split(' ').skip(3);
+    fits.then(|| Some((mount.next()?, mount.next()?)))?
 }
 
 /// `max`, and what no host has, are no limit.

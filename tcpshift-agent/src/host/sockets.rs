@@ -1,6 +1,6 @@
 //! The kernel's table of TCP sockets, and which process has which of them open.
 //!
-//! Without the right to read another process's descriptors, what it has stays unknown. It must not know why anybody asks.
+//! Without the right to read another process's descriptors, what it has stays unknown.
 
 use std::collections::HashSet;
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
 //! Which capabilities the programs need, and which an agent keeps once it has started: the others go for good.
 //!
-//! To start: `CAP_BPF` and `CAP_NET_ADMIN` (loading and attaching `sock_ops` programs), `CAP_SYS_ADMIN` (opening types by
-//! number, mounting the bpf filesystem). For life: `CAP_BPF`, since every plan makes maps. It must not know why a program is loaded.
+//! To start: `CAP_BPF` and `CAP_NET_ADMIN` (loading and attaching `sock_ops` programs), `CAP_SYS_ADMIN` (opening types
+//! by number, mounting the bpf filesystem). For life: `CAP_BPF`, since every plan makes maps.
 
 use anyhow::{Context, Result};
 use rustix::thread::CapabilitySet;

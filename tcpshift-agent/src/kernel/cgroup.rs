@@ -1,6 +1,4 @@
 //! Cgroups: the one that the agent is in, the root of all, and those that are named.
-//!
-//! It must not know what is attached to it.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -31,7 +29,7 @@ impl Cgroup {
     pub(super) fn own() -> Result<Self> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
         let own = std::fs::read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
-        Self::at(place(&mounts, &own)?)
+        Self::at(folder(&mounts, &own)?)
     }
 
     /// The root of all, or of the part of the tree that is mounted.
@@ -70,7 +68,7 @@ impl AsFd for Cgroup {
 }
 
 /// The folder of a process's cgroup, from `/proc/PID/mountinfo` and `/proc/PID/cgroup`.
-fn place(mounts: &str, own: &str) -> Result<PathBuf> {
+fn folder(mounts: &str, own: &str) -> Result<PathBuf> {
     let Some(own) = own.lines().find_map(|line| line.strip_prefix("0::")) else {
         bail!("this process is in no cgroup of the second version; the kernel has only the first");
     };
@@ -118,22 +116,22 @@ mod tests {
                       30 29 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw,nsdelegate\n\
                       31 29 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
         let own = "4:cpu:/elsewhere\n0::/a b/c\n";
-        assert_eq!(place(hybrid, own).unwrap(), Path::new("/sys/fs/cgroup/unified/a b/c"));
-        assert_eq!(place(hybrid, "0::/\n").unwrap(), Path::new("/sys/fs/cgroup/unified/"));
+        assert_eq!(folder(hybrid, own).unwrap(), Path::new("/sys/fs/cgroup/unified/a b/c"));
+        assert_eq!(folder(hybrid, "0::/\n").unwrap(), Path::new("/sys/fs/cgroup/unified/"));
     }
 
     #[test]
     fn a_part_of_the_tree_may_be_mounted() {
         let part = "30 29 0:27 /box /sys/fs/cgroup\\040x rw - cgroup2 none rw\n";
-        assert_eq!(place(part, "0::/box/in\n").unwrap(), Path::new("/sys/fs/cgroup x/in"));
-        let error = place(part, "0::/other\n").unwrap_err().to_string();
+        assert_eq!(folder(part, "0::/box/in\n").unwrap(), Path::new("/sys/fs/cgroup x/in"));
+        let error = folder(part, "0::/other\n").unwrap_err().to_string();
         assert!(error.contains("/other"), "{error}");
     }
 
     #[test]
     fn what_is_missing_is_said() {
         let old = "31 29 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
-        assert!(place(old, "0::/\n").unwrap_err().to_string().contains("not mounted"));
-        assert!(place(old, "4:cpu:/\n").unwrap_err().to_string().contains("only the first"));
+        assert!(folder(old, "0::/\n").unwrap_err().to_string().contains("not mounted"));
+        assert!(folder(old, "4:cpu:/\n").unwrap_err().to_string().contains("only the first"));
     }
 }

@@ -1,8 +1,8 @@
 //! The programs in connect(2) and getpeername(2) of clients, and the cgroup that they are attached to.
 //!
-//! The cgroup may be removed and made again while the agent runs, as systemd does with that of a unit at each restart. The
-//! kernel detaches programs from a cgroup that goes (`cgroup_bpf_release`, 6.18), so they are attached to the new one. It must
-//! not know what is pinned.
+//! The cgroup may be removed and made again while the agent runs, as systemd does with that of a unit at each restart.
+//! The kernel detaches programs from a cgroup that goes (`cgroup_bpf_release`, 6.18), so they are attached to the new
+//! one.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,7 +1,7 @@
 //! Whether this machine's kernel can decide: found by trying it, on maps of its own, with nothing pinned.
 //!
 //! The program is attached to the cgroup of this process for a moment, by a link that goes with it. It sees no socket
-//! but those of its own agent, so one that runs is not disturbed. It must not know how findings are shown.
+//! but those of its own agent, so one that runs is not disturbed.
 
 mod logs;
 mod machine;

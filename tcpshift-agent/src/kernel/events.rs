@@ -1,7 +1,7 @@
 //! What the programs say: events, which are counted and logged or wake somebody, and messages, for whoever looks for a fault.
 //!
 //! Messages are off unless `RUST_LOG` asks for them (`RUST_LOG=info,tcpshift_ebpf=debug`): the programs are loaded
-//! without them then. It must not know what is done about anything.
+//! without them then.
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -1,8 +1,8 @@
 //! Listening sockets of endpoints of this host, as `lookup` finds them: who is there, and who is put there.
 //!
-//! A socket that begins to listen is put there by `record`, and leaves when it is closed, whether or not there is an agent.
-//! Those that listened before the agent came are found in the host's tables and copied for a moment. Each has a cell. This
-//! file must not know routes.
+//! A socket that begins to listen is put there by `record`, and leaves when it is closed, whether or not there is an
+//! agent. Those that listened before the agent came are found in the host's tables and copied for a moment. Each has a
+//! cell.
 
 mod copies;
 mod groups;

@@ -1,6 +1,6 @@
 //! The object, loaded: its programs, and its maps by their types.
 //!
-//! Each agent has maps of its own. It must not know plans, nor where anything is attached or pinned.
+//! Each agent has maps of its own.
 
 mod maps;
 mod programs;

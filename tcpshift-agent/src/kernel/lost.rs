@@ -1,9 +1,9 @@
 //! Connections whose end no program was told of: they are counted out when their sockets are gone.
 //!
-//! A program of somebody else that sets the callbacks of a socket (`bpf_sock_ops_cb_flags_set`) and drops those that others
-//! have set hides its close from `record`. Then its cell, its place among the active ones and its load would stay for ever.
-//! Storage of sockets, where those are that have no cell, dies with the socket, and what it counted stays: such
-//! connections are not found here. It must not know plans.
+//! A program of somebody else that sets the callbacks of a socket (`bpf_sock_ops_cb_flags_set`) and drops those that
+//! others have set hides its close from `record`. Then its cell, its count among the active ones and its load would
+//! stay for ever. Storage of sockets, where those are that have no cell, dies with the socket, and what it counted
+//! stays: such connections are not found here.
 
 use std::collections::HashSet;
 use std::io;

@@ -1,7 +1,6 @@
 //! What is pinned: the folder of this layout in the bpf filesystem, its lock, and the names in it.
 //!
-//! A name is put in the place of another in one step, so that whoever looks at it finds a whole table. It must not know
-//! what is in the tables.
+//! A name replaces another one in one step, by rename(2), so a reader always finds a whole table.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -81,7 +80,7 @@ impl Pins {
         self.folder.join("links").join(name)
     }
 
-    /// Pins a link, in the place of one that has its name.
+    /// Pins a link, and replaces one that has its name.
     pub(super) fn pin_link(&self, name: &str, link: BorrowedFd<'_>) -> Result<()> {
         self.pin(&format!("links/{name}"), link)
     }
@@ -366,11 +365,11 @@ fn lock(folder: &Path) -> Result<File> {
 /// The process that has locked a file, from /proc/locks: `1: FLOCK ADVISORY WRITE 71 00:1f:1234 0 EOF`.
 fn holder(file: &fs::Metadata) -> Option<u32> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let place = format!("{:02x}:{:02x}:{}", major(file.dev()), minor(file.dev()), file.ino());
+    let file_id = format!("{:02x}:{:02x}:{}", major(file.dev()), minor(file.dev()), file.ino());
     locks.lines().filter(|line| line.contains("FLOCK")).find_map(|line| {
         let mut fields = line.split_whitespace().skip(4);
         let pid = fields.next()?.parse().ok()?;
-        (fields.next()? == place).then_some(pid)
+        (fields.next()? == file_id).then_some(pid)
     })
 }
 

@@ -4,8 +4,8 @@
 //! Programs read one side of the tables while another is made. Every table is immutable from the moment it is hung in.
 //! The kernel waits for programs that run before it returns from hanging something into an array of maps
 //! (`maybe_wait_bpf_programs`). So when the side of the plan before the last is made anew, nobody reads it: the last
-//! plan's tables were hung in since, and that waited for whoever did. Such a call takes some 10 ms, so those of one plan
-//! are made at once. It must not know where tables are pinned.
+//! plan's tables were hung in since, and that waited for whoever did. Such a call takes some 10 ms, so those of one
+//! plan are made at once.
 
 mod numbers;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use tcpshift_common::layout::{AddressKey, PlanRow, SIDES};
 use self::numbers::{Fresh, Numbers, TableNumbers};
 use super::load::{self, Maps, Room};
 use super::pins::Pins;
-use super::rows::{self, Places, Rows};
+use super::rows::{self, Rows, TablesInUse};
 use super::sys::MapRow;
 use crate::plan::{HashTable, Plan, Route, Sets};
 
@@ -43,7 +43,7 @@ pub(super) struct Publisher {
     slots: HashMap<u32, (Arc<Route>, u32)>,
     /// By the numbers of a route and a destination: variants of a route share destinations.
     hashes: HashMap<(u32, u32), (HashTable, u32)>,
-    /// Tables of routes of which one destination has all, by its place: such routes share one.
+    /// Tables of routes of which one destination has all slots, by its index: such routes share one.
     soles: HashMap<u32, OwnedFd>,
     settling: Option<Settling>,
     /// What could not be taken away, and is with the next that is.
@@ -195,7 +195,7 @@ impl Publisher {
         let hashes = self.hash_tables(plan, sets, &mut fresh, &mut made_hashes)?;
         let gone = self.slots.keys().filter(|number| !slots.contains_key(number)).copied().collect();
         let Rows { listeners, rules, routes, destinations, endpoints, addresses, left } =
-            Rows::new(plan, sets, &Places { slots: &slots, hashes: &hashes });
+            Rows::new(plan, sets, &TablesInUse { slots: &slots, hashes: &hashes });
         let maps = &*self.maps;
         let side = ((self.index + 1) % u64::from(SIDES)) as u32;
         let (keys, numbers): (Vec<AddressKey>, Vec<u32>) = addresses.into_iter().unzip();
@@ -208,7 +208,7 @@ impl Publisher {
         // Each call waits for the programs that run, so they had better wait together.
         at_once(&[
             &|| hang(&maps.slots, &made_slots),
-            &|| hang(&maps.places, &made_hashes),
+            &|| hang(&maps.hash_tables, &made_hashes),
             &|| turn(&maps.addresses, side, &addresses),
             &|| turn(&maps.listeners, side, &listeners),
             &|| turn(&maps.rules, side, &rules),
@@ -289,8 +289,8 @@ impl Publisher {
             let table = maps.slots.create(maps.types.as_fd(), &rows::slots(&route.table));
             table.context("the kernel makes no slot table")
         };
-        let Some(place) = route.table.sole() else { return create() };
-        let table = match self.soles.entry(place) {
+        let Some(index) = route.table.sole() else { return create() };
+        let table = match self.soles.entry(index) {
             std::collections::hash_map::Entry::Occupied(table) => table.into_mut(),
             std::collections::hash_map::Entry::Vacant(vacant) => vacant.insert(create()?),
         };
@@ -319,14 +319,14 @@ impl Publisher {
                 Some((last, at)) if last == table => *at,
                 _ => {
                     let at = self.free_hash(fresh)?;
-                    let rows = maps.places.create(maps.types.as_fd(), &rows::places(table));
+                    let rows = maps.hash_tables.create(maps.types.as_fd(), &rows::hash_rows(table));
                     made.push((at, rows.context("the kernel makes no hash table")?));
                     at
                 }
             };
             hashes.insert(number, (table.clone(), at));
             if made.len() >= AT_ONCE {
-                hang(&maps.places, &std::mem::take(made))?;
+                hang(&maps.hash_tables, &std::mem::take(made))?;
             }
         }
         Ok(hashes)
@@ -338,7 +338,7 @@ fn settle(maps: &Maps, old: &TableNumbers) -> io::Result<()> {
     // Nothing changes by this; it returns when every program that began before the switch has ended.
     maps.slots.clear(&[0])?;
     maps.slots.clear(&old.slots)?;
-    maps.places.clear(&old.hashes)
+    maps.hash_tables.clear(&old.hashes)
 }
 
 /// Does several things at once; what the host gives no thread for is done after the others have begun.

@@ -1,7 +1,7 @@
 //! Why the kernel refuses a program: what bpf(2) returned and what the verifier said, as a value and in words.
 //!
-//! The words are found by what the verifier says, never by the version of the kernel. All of it is bounded, whatever the
-//! kernel writes. It must not know why a program is loaded.
+//! What the verifier says decides on the words, and the version of the kernel only where the error alone has two causes
+//! (`EPERM`). All of it is bounded, whatever the kernel writes.
 
 use std::fmt;
 use std::io;
@@ -37,7 +37,8 @@ pub enum RefusalReason {
     Lacks(String, Option<&'static str>),
     /// This process may not load it.
     Right,
-    /// `RLIMIT_MEMLOCK` in bytes, which kernels before 5.11 count maps and programs in, may be reached.
+    /// This process may not load it, or its `RLIMIT_MEMLOCK`, in bytes, is reached: Linux before 5.11 counts maps and
+    /// programs in that limit, and the error is the same.
     LockedMemory(u64),
     /// Anything else.
     Other,
@@ -169,9 +170,20 @@ fn name(error: &io::Error) -> String {
     found.map(|(_, name)| name).or(own).map_or_else(|| format!("error {number}"), str::to_owned)
 }
 
-/// `RLIMIT_MEMLOCK` in bytes, if there is one.
+/// `RLIMIT_MEMLOCK` in bytes, if there is one and this kernel counts maps and programs in it.
 fn locked_memory() -> Option<u64> {
-    getrlimit(Resource::Memlock).current
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    getrlimit(Resource::Memlock).current.filter(|_| counts_locked_memory(&release))
+}
+
+/// Whether a kernel counts the memory of maps and programs in `RLIMIT_MEMLOCK`: before 5.11, which counts it in the memory
+/// cgroup instead (`bpf_charge_memlock` of 5.10, <https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/syscall.c>).
+fn counts_locked_memory(release: &str) -> bool {
+    let mut numbers = release.split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (5, 11),
+        _ => false,
+    }
 }
 
 /// What a verifier says that gives up: the ends of `bpf_check`, `do_check` and `push_stack`, 5.10 to 6.18,

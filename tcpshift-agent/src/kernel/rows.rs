@@ -1,6 +1,4 @@
 //! A plan as rows of maps: pure, so that what programs will read can be looked at without a kernel.
-//!
-//! It must not know where rows go.
 
 mod addresses;
 
@@ -16,7 +14,7 @@ use tcpshift_common::layout::{
 };
 use tcpshift_common::listener::RuleRow;
 
-use self::addresses::Table;
+use self::addresses::AddressTable;
 use crate::plan::{Datapath, Destination, EndpointAddress, HashTable, MeshListener, Plan, Route, Sets, WeightTable};
 
 /// Everything of a plan but its slot tables and hash tables.
@@ -28,19 +26,31 @@ pub(super) struct Rows {
     pub(super) destinations: Vec<DestinationRow>,
     pub(super) endpoints: Vec<EndpointRow>,
     /// Which listener an address belongs to. Each address is there once.
-    pub(super) addresses: Table,
+    pub(super) addresses: AddressTable,
     /// Listeners that are left to the agent, since they have too many rules.
     pub(super) left: Vec<String>,
 }
 
 /// Which tables a plan's routes and destinations have, by their numbers.
-pub(super) struct Places<'a> {
+pub(super) struct TablesInUse<'a> {
     pub(super) slots: &'a HashMap<u32, (Arc<Route>, u32)>,
     pub(super) hashes: &'a HashMap<(u32, u32), (HashTable, u32)>,
 }
 
+/// A listener as programs have it, be it of this host or of a service.
+struct Programmed<'a> {
+    number: u32,
+    /// What `bpftool` shows of it: its address, or the service.
+    at: &'a str,
+    address: Address,
+    port: u32,
+    /// Not more than programs look at, or none: then the agent has its connections.
+    rules: &'a [RuleRow],
+    routes: &'a [Arc<Route>],
+}
+
 impl Rows {
-    pub(super) fn new(plan: &Plan, sets: &Sets, places: &Places<'_>) -> Self {
+    pub(super) fn new(plan: &Plan, sets: &Sets, tables: &TablesInUse<'_>) -> Self {
         let mut rows = Self::default();
         let numbers = plan.listeners.iter().map(|listener| listener.number);
         let numbers = numbers.chain(plan.mesh.iter().map(|listener| listener.number));
@@ -58,13 +68,25 @@ impl Rows {
         rows.listeners = vec![nobody; count];
         for listener in &plan.listeners {
             let at = listener.address.to_string();
-            let place = of(listener.address);
-            rows.listener(plan, (listener.number, &at, place), (&listener.rules, &listener.routes), sets, places);
+            let (address, port) = of(listener.address);
+            let (rules, routes) = (&listener.rules, &listener.routes);
+            rows.listener(
+                plan,
+                &Programmed { number: listener.number, at: &at, address, port, rules, routes },
+                sets,
+                tables,
+            );
         }
         for listener in &plan.mesh {
             let MeshListener { number, port, routes, .. } = &**listener;
-            let (at, ways) = (listener.name(), looked_at(listener));
-            rows.listener(plan, (*number, &at, (Address::default(), (*port).into())), (&ways, routes), sets, places);
+            let (at, rules) = (listener.name(), looked_at(listener));
+            let (address, port) = (Address::default(), (*port).into());
+            rows.listener(
+                plan,
+                &Programmed { number: *number, at: &at, address, port, rules: &rules, routes },
+                sets,
+                tables,
+            );
         }
         rows.addresses = addresses::of(plan, &ports(plan));
         rows
@@ -73,18 +95,17 @@ impl Rows {
     fn listener(
         &mut self,
         plan: &Plan,
-        (number, at, (address, port)): (u32, &str, (Address, u32)),
-        (ways, routes): (&[RuleRow], &[Arc<Route>]),
+        &Programmed { number, at, address, port, rules: all, routes }: &Programmed<'_>,
         sets: &Sets,
-        places: &Places<'_>,
+        tables: &TablesInUse<'_>,
     ) {
         let (first_rule, first_route) = (self.rules.len() as u32, self.routes.len() as u32);
-        let mut rules = ways.len() as u32;
+        let mut rules = all.len() as u32;
         if rules > layout::RULES {
             rules = 0;
             self.left.push(at.to_owned());
         } else {
-            self.rules.extend(ways);
+            self.rules.extend(all);
         }
         self.listeners[number as usize] = ListenerRow {
             at: write(at),
@@ -101,7 +122,7 @@ impl Rows {
             self.routes.push(RouteRow {
                 name,
                 number: route.number,
-                table: places.slots.get(&route.number).map_or(NONE, |(_, table)| *table),
+                table: tables.slots.get(&route.number).map_or(NONE, |(_, table)| *table),
                 first_destination: self.destinations.len() as u32,
                 destinations: route.destinations.len() as u32,
                 steer: route.steer,
@@ -119,7 +140,7 @@ impl Rows {
                     route_number: route.number,
                     decides: sets.of(destination).decides(destination),
                     first_endpoint: self.endpoints.len() as u32,
-                    hash_table: hash_table(route.number, destination, places),
+                    hash_table: hash_table(route.number, destination, tables),
                 });
                 self.endpoints.extend(sets.of(destination).endpoints.iter().map(|endpoint| {
                     let (address, port) = match &endpoint.address {
@@ -167,9 +188,9 @@ fn left(route: &Route) -> u32 {
     }
 }
 
-/// The place of the first destination that has slots.
+/// The index of the first destination that has slots.
 fn first(route: &Route) -> u32 {
-    route.destinations.iter().position(|destination| destination.slots > 0).map_or(NONE, |place| place as u32)
+    route.destinations.iter().position(|destination| destination.slots > 0).map_or(NONE, |index| index as u32)
 }
 
 /// Whether some clients who connect to services are steered.
@@ -188,22 +209,22 @@ fn of(address: SocketAddr) -> (Address, u32) {
     (address.ip().into(), address.port().into())
 }
 
-fn hash_table(route: u32, destination: &Destination, places: &Places<'_>) -> u32 {
-    places.hashes.get(&(route, destination.number)).map_or(NONE, |(_, table)| *table)
+fn hash_table(route: u32, destination: &Destination, tables: &TablesInUse<'_>) -> u32 {
+    tables.hashes.get(&(route, destination.number)).map_or(NONE, |(_, table)| *table)
 }
 
 /// The slot table of a route. A slot that nobody has names no destination.
 pub(super) fn slots(table: &WeightTable) -> Box<[SlotTable]> {
     let mut row = vec![SlotTable { slots: [u16::MAX; SLOTS as usize] }].into_boxed_slice();
     match table.sole() {
-        Some(place) => row[0].slots.fill(place as u16),
-        None => row[0].slots.iter_mut().zip(table.slots()).for_each(|(slot, place)| *slot = *place),
+        Some(index) => row[0].slots.fill(index as u16),
+        None => row[0].slots.iter_mut().zip(table.slots()).for_each(|(slot, index)| *slot = *index),
     }
     row
 }
 
 /// The rows of a hash table.
-pub(super) fn places(table: &HashTable) -> Vec<HashRow> {
+pub(super) fn hash_rows(table: &HashTable) -> Vec<HashRow> {
     let pairs = table.table().chunks(2);
     pairs.map(|pair| HashRow { endpoints: [pair[0], pair.get(1).copied().unwrap_or(NONE)] }).collect()
 }

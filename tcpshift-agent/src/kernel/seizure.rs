@@ -1,8 +1,8 @@
-//! How an agent takes the place of the one before it in the kernel, and how it leaves that place.
+//! How an agent takes over in the kernel from the one before it, and how it leaves.
 //!
-//! After `kill -9` the programs of the agent before go on steering by its last plan. So all that may fail comes first, and
-//! touches nothing of the other's: [`Kernel::reserve`], then [`Kernel::prepare`]. [`Kernel::seize`], [`Kernel::publish`] and
-//! [`Kernel::settle`] follow, in this order. It must not know plans.
+//! After `kill -9` the programs of the agent before go on steering by its last plan. So all that may fail comes first,
+//! and touches nothing of the other's: [`Kernel::reserve`], then [`Kernel::prepare`]. [`Kernel::seize`],
+//! [`Kernel::publish`] and [`Kernel::settle`] follow, in this order.
 
 use std::os::fd::AsFd;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What programs know of the agent's sockets: which ones it serves, and what was decided for those it accepts.
 //!
-//! The storage belongs to the socket and dies with it. It must not know who accepts.
+//! The storage belongs to the socket and dies with it.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -1,9 +1,8 @@
 //! The programs that steer, and their links: to the cgroup of the clients, to the root of all cgroups, and to this network
 //! namespace.
 //!
-//! They are attached before there is a plan, and do nothing until one is in force. So an agent that follows another puts its
-//! own plan in force first, and only then lets go of what the other has left: no connection meets a gap. This file must not
-//! know plans.
+//! They are attached before there is a plan, and do nothing until one is in force. So an agent that follows another
+//! puts its own plan in force first, and only then lets go of what the other has left: no connection meets a gap.
 
 use std::fs::File;
 use std::io;
@@ -71,10 +70,10 @@ impl SteeringPrograms {
         let netns = File::open("/proc/self/ns/net").context("cannot open /proc/self/ns/net")?;
         let namespace = netns.metadata().context("cannot look at /proc/self/ns/net")?.ino();
         let attach =
-            |ebpf: &mut Ebpf, name: &str, hook, target: BorrowedFd<'_>, number: u64, place: &str| -> Result<_> {
+            |ebpf: &mut Ebpf, name: &str, hook, target: BorrowedFd<'_>, number: u64, named: &str| -> Result<_> {
                 let program = load::take(ebpf, name)?;
                 let link = sys::attach(program.as_fd(), target, hook)
-                    .with_context(|| format!("cannot attach `{name}` to {place}"))?;
+                    .with_context(|| format!("cannot attach `{name}` to {named}"))?;
                 Ok((format!("{name}-{number}"), link))
             };
         let refuser = refuser(ebpf, maps)?;

@@ -1,7 +1,7 @@
 //! The bpf(2) calls that aya lacks, and counters as memory (`words`). Only here is `unsafe` code of the agent.
 //!
-//! Commands and fields are those of `include/uapi/linux/bpf.h`; each struct here is the part of `union bpf_attr` that its
-//! command reads. It must not know what maps are for.
+//! Commands and fields are those of `include/uapi/linux/bpf.h`; each struct here is the part of `union bpf_attr` that
+//! its command reads.
 #![allow(unsafe_code, reason = "system calls that no library offers, each behind a safe function")]
 
 mod link;

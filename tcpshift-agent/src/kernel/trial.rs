@@ -1,8 +1,8 @@
 //! Programs of an object that are loaded to hear what the verifier says, and are never attached.
 //!
-//! aya asks for the verifier's log only after a failure, and an agent that works needs none. Here the log is asked for at
-//! once, so that one call gives the verdict, the number of instructions on every kernel (program info has it from Linux 5.16
-//! on), and the whole log where that is wanted. It must not know what programs are for.
+//! aya asks for the verifier's log only after a failure, and an agent that works needs none. Here the log is asked for
+//! at once, so that one call gives the verdict, the number of instructions on every kernel (program info has it from
+//! Linux 5.16 on), and the whole log where that is wanted.
 
 use std::collections::HashSet;
 use std::io;

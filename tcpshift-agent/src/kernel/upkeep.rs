@@ -1,6 +1,6 @@
 //! What an agent has in the kernel is looked at again: others may take away a cgroup, or names in the bpf filesystem.
 //!
-//! What is attached goes on without its name, but would end with the agent. It must not know plans.
+//! What is attached goes on without its name, but would end with the agent.
 
 use std::os::fd::AsFd;
 

@@ -1,6 +1,6 @@
-//! The thread that writes the lines of the queue to standard error, and waits for whoever reads it.
+//! The thread that writes the lines of the queue to standard error, and waits for its reader.
 //!
-//! It writes past Rust's own lock of standard error, so that nobody can come to wait for this thread.
+//! It does not take Rust's lock of standard error, so that no other thread waits for this one.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,7 +15,7 @@ use rustix::thread::CapabilitySet;
 use super::queue::{Queue, QueuedLine};
 use crate::trust::rights;
 
-/// Starts it. It ends with the process.
+/// Starts the thread. It ends with the process.
 pub(super) fn start(queue: Arc<Queue>) -> io::Result<()> {
     thread::Builder::new().name("log".to_owned()).spawn(move || {
         drop_rights();
@@ -35,14 +35,14 @@ pub(super) fn start(queue: Arc<Queue>) -> io::Result<()> {
     Ok(())
 }
 
-/// Capabilities belong to a thread, and this one begins before the agent drops what it does not need.
+/// Capabilities belong to a thread, and this one starts before the agent drops those it does not need.
 fn drop_rights() {
     if let Err(error) = rights::keep(CapabilitySet::empty()) {
         log::warn!("the thread that writes the log cannot drop its capabilities: {error}");
     }
 }
 
-/// As a line of the log, which it is at any level.
+/// The line that says how many lines are missing. It is written at every log level.
 fn gap(lines: u64) -> String {
     let lines = if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
@@ -55,7 +55,7 @@ fn write(output: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
         match rustix::io::write(output, bytes) {
             Ok(count) => bytes = &bytes[count.min(bytes.len())..],
             Err(Errno::INTR) => {}
-            // Another process that shares it does not want to wait.
+            // Another process that shares the file description has set O_NONBLOCK.
             Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&output, PollFlags::OUT)], None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error),

@@ -1,7 +1,7 @@
 //! Accepts the connections of one listener on one worker.
 //!
-//! In batches, so that no listener starves the others. When descriptors run out it counts, says so, waits and
-//! tries again by itself. It must not know what becomes of a connection.
+//! In batches, so that no listener starves the others. When descriptors run out it counts, says so, waits and tries
+//! again by itself.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;

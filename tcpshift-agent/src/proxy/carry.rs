@@ -1,7 +1,6 @@
 //! One connection: what is decided for it, and its way to the endpoint and back.
 //!
-//! It is decided for once, when it begins, and keeps its decision for life. It must not know of listening
-//! sockets or of other connections.
+//! It is decided for once, when it begins, and keeps its decision for life.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -72,12 +71,12 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     match worker.spare.take(&endpoint.address) {
         Ok(socket) => {
             let sets = Arc::clone(&sets);
-            let (place, first) = (decision.place, decision.endpoint);
+            let (index, first) = (decision.place, decision.endpoint);
             let client_address = peer.ip().into();
             let target = DialTarget {
                 route: Arc::clone(&route),
                 sets,
-                place,
+                index,
                 first,
                 seed: plan.seed,
                 client: client_address,

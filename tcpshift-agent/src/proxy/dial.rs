@@ -30,7 +30,7 @@ use crate::plan::{Endpoint, EndpointAddress, Keepalive, Route, Sets};
 
 /// Endpoints tried in all.
 const ATTEMPTS: usize = 3;
-/// Places of a hash table that are looked at for an endpoint that was not tried.
+/// Cells of a hash table that are looked at for an endpoint that was not tried.
 const WALK: u32 = 1_000;
 
 /// Where a connection is to go.
@@ -39,7 +39,7 @@ pub(super) struct DialTarget {
     /// The sets that it was decided by.
     pub(super) sets: Arc<Sets>,
     /// The destination's index in the route.
-    pub(super) place: u32,
+    pub(super) index: u32,
     /// The endpoint's index in its set.
     pub(super) first: u32,
     /// What the decision was made of, for the next attempt.
@@ -61,7 +61,7 @@ pub(super) enum Dialled {
 
 /// Opens a connection to the target for a client.
 pub(super) async fn dial(worker: &Worker, client: &Stream, target: DialTarget, connection: &mut Connection) -> Dialled {
-    let Some(destination) = target.route.destinations.get(target.place as usize) else {
+    let Some(destination) = target.route.destinations.get(target.index as usize) else {
         return Dialled::Failed(ConnectionFailure::NoEndpoint);
     };
     let connect_timeout = destination.settings.connect_timeout;
@@ -87,8 +87,8 @@ async fn attempts(
     target: DialTarget,
     connection: &mut Connection,
 ) -> Result<Socket, ConnectionFailure> {
-    let DialTarget { route, sets, place, first, seed, client, socket } = target;
-    let Some(destination) = route.destinations.get(place as usize) else { return Err(ConnectionFailure::NoEndpoint) };
+    let DialTarget { route, sets, index, first, seed, client, socket } = target;
+    let Some(destination) = route.destinations.get(index as usize) else { return Err(ConnectionFailure::NoEndpoint) };
     let (set, table) = (sets.of(destination), sets.table(&route));
     let (endpoints, decides) = (&*set.endpoints, set.decides(destination));
     let mut inputs = WorkerInputs { connections: &worker.connections, random: &worker.random, route: route.number };
@@ -100,12 +100,12 @@ async fn attempts(
         let index = match attempt {
             0 => first,
             _ if decides.policy == policy::SOURCE_HASH => {
-                let at = |step| decide::hashed(seed, client, place, &decides, &table, step);
+                let at = |step| decide::hashed(seed, client, index, &decides, &table, step);
                 let tried = &tried[..attempt];
                 let next = (1..WALK).filter_map(at).find(|index| !tried.contains(index));
                 next.unwrap_or_else(|| untried(first, tried, endpoints))
             }
-            _ => match decide::endpoint(seed, client, place, &decides, &table, &mut inputs) {
+            _ => match decide::endpoint(seed, client, index, &decides, &table, &mut inputs) {
                 Some(chosen) => untried(chosen, &tried[..attempt], endpoints),
                 None => break,
             },

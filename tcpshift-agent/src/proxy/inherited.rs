@@ -1,8 +1,7 @@
 //! Listening sockets that this process did not open itself, and the way its own go to another process.
 //!
-//! Those of the agent before are used up by the first plan: what it does not want is closed. Those of systemd are
-//! kept for ever, and the workers get copies, since a later plan may want a port that only systemd may open. It must
-//! not know where either comes from, nor whom sockets are lent to.
+//! Those of the agent before are used up by the first plan: what it does not want is closed. Those of systemd are kept
+//! for ever, and the workers get copies, since a later plan may want a port that only systemd may open.
 
 use std::collections::HashMap;
 use std::io;
@@ -131,7 +130,7 @@ impl Proxy {
     /// A way to copies of all others, which needs the proxy no more.
     pub fn lender(&self) -> Lender {
         let workers = self.workers.iter().map(|worker| worker.commands.clone()).collect();
-        Lender { workers, place: (0, 0) }
+        Lender { workers, next: (0, 0) }
     }
 }
 
@@ -140,21 +139,21 @@ impl Proxy {
 pub struct Lender {
     workers: Vec<mpsc::UnboundedSender<WorkerCommand>>,
     /// Worker, and how many of its sockets were handed out.
-    place: (usize, usize),
+    next: (usize, usize),
 }
 
 impl Lender {
     /// The next ones, `most` at most; none when there are no more. Fails if there is no descriptor left.
     pub async fn next(&mut self, most: usize) -> io::Result<Vec<Lent>> {
-        while let Some(worker) = self.workers.get(self.place.0) {
+        while let Some(worker) = self.workers.get(self.next.0) {
             let (lent, is_lent) = oneshot::channel();
-            worker.send(WorkerCommand::Lend { from: self.place.1, most, lent }).ok();
+            worker.send(WorkerCommand::Lend { from: self.next.1, most, lent }).ok();
             let some = is_lent.await.map_err(|_| io::Error::other("a worker is gone"))??;
             if some.is_empty() {
-                self.place = (self.place.0 + 1, 0);
+                self.next = (self.next.0 + 1, 0);
                 continue;
             }
-            self.place.1 += some.len();
+            self.next.1 += some.len();
             return Ok(some);
         }
         Ok(Vec::new())

@@ -1,7 +1,7 @@
 //! How long a connection may last: without a byte, and at all.
 //!
-//! One timer per connection that has a limit, and none for the others. A byte only notes the time; the timer
-//! is set again when it has run out, so that no message costs one. It must not know how bytes are carried.
+//! One timer per connection that has a limit, and none for the others. A byte only notes the time; the timer is set
+//! again when it has run out, so that no message costs one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,6 +1,6 @@
 //! The limit of open descriptors: raised as far as it may be, and named when it is low.
 //!
-//! Each connection takes two descriptors. It must not know what else the process opens.
+//! Each connection takes two descriptors.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 

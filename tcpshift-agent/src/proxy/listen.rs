@@ -1,7 +1,7 @@
 //! Opens the listening sockets of one address, one for each worker.
 //!
-//! The first is bound alone, so that anybody else who serves the port is noticed, be it with `SO_REUSEPORT`;
-//! only then the port is opened to the sockets of the other workers. It must not know of plans.
+//! The first is bound alone, so that anybody else who serves the port is noticed, be it with `SO_REUSEPORT`; only then
+//! the port is opened to the sockets of the other workers.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

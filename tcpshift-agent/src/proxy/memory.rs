@@ -2,8 +2,8 @@
 //!
 //! A connection is granted a part when it begins, for its own state and a small buffer each way, so that it can always
 //! go on; one that cannot have it is refused. Larger buffers and pipes are granted while they are used, up to a part of
-//! the bound, so that slow readers leave room for new connections. What is not granted is not waited for: the bytes then
-//! go through the small buffer, and their sender is held back by that. It must not know what is carried.
+//! the bound, so that slow readers leave room for new connections. What is not granted is not waited for: the bytes
+//! then go through the small buffer, and their sender is held back by that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

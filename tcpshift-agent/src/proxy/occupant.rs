@@ -1,7 +1,7 @@
 //! Who has a port already: read from the kernel's socket and process tables.
 //!
 //! Used only when a bind has failed. Whether somebody listens is quickly told; who that is may take long on a host with
-//! many processes, and is asked beside the control loop. It must not know of listeners.
+//! many processes, and is asked beside the control loop.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};

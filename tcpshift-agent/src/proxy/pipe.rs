@@ -1,8 +1,7 @@
 //! Pipes of one worker, through which bulk goes from socket to socket without being copied.
 //!
-//! A pipe costs two descriptors, so their number is bounded, and one is held only while bytes are on their way
-//! through it. For as long as it is held, what it has room for is granted by the bound of all workers. It must not know
-//! of connections.
+//! A pipe costs two descriptors, so their number is bounded, and one is held only while bytes are on their way through
+//! it. For as long as it is held, what it has room for is granted by the bound of all workers.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -1,8 +1,7 @@
 //! Buffers of one worker, in four sizes, kept for whoever has something to carry next.
 //!
 //! An idle connection holds no buffer; what is free here is bounded, and all but the smallest size is granted by the
-//! bound of all workers. Where that is reached, a buffer is smaller than the one asked for. It must not know of
-//! connections.
+//! bound of all workers. Where that is reached, a buffer is smaller than the one asked for.
 
 use std::cell::RefCell;
 use std::sync::Arc;

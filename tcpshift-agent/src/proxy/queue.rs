@@ -3,7 +3,7 @@
 //! To a socket that does not block connect(2) then says EAGAIN at once, and nothing says when there is room
 //! (`unix_stream_connect`, Linux 6.18, <https://elixir.bootlin.com/linux/v6.18/source/net/unix/af_unix.c>). So for each
 //! such path one task of the worker tries again, for the one that has waited longest; the others cost nothing
-//! meanwhile, however many they are. It must not know who waits, nor for how long.
+//! meanwhile, however many they are.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};

@@ -2,7 +2,7 @@
 //!
 //! The kernel gives each worker clients of its own. A worker that has the processor for a while longer would take every
 //! descriptor that is free, and the clients of another one, who came earlier, would wait for connections to end. So a
-//! worker that has its share leaves the others time before it takes more. It must not know who is accepted.
+//! worker that has its share leaves the others time before it takes more.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,6 +1,4 @@
 //! A stream that ends with RST unless it was ended in order, and the options every stream has.
-//!
-//! It must not know which side of a connection it is.
 
 use std::io;
 use std::time::Duration;

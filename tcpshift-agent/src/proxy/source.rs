@@ -1,7 +1,7 @@
 //! The addresses that the agent dials from (`run --source-address`).
 //!
 //! One address has some 28,000 ports for each endpoint; several in turn have as many each. Without any the kernel
-//! chooses. It must not know whom a connection is for.
+//! chooses.
 
 use std::cell::Cell;
 use std::io;

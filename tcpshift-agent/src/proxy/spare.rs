@@ -1,8 +1,8 @@
 //! A socket in reserve, to dial with.
 //!
 //! Each connection takes two descriptors; were the second taken only after the first, then at the limit every freed
-//! descriptor would go to a client that can be carried nowhere. So nobody is accepted before the socket to dial
-//! with is there. It must not know who is accepted or dialled.
+//! descriptor would go to a client that can be carried nowhere. So nobody is accepted before the socket to dial with is
+//! there.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -67,7 +67,7 @@ impl Spare {
         self.free.get()
     }
 
-    /// A socket for an address: the one in reserve, or one in its place.
+    /// A socket for an address: the one in reserve, or a new one.
     ///
     /// For a unix socket it is the one in reserve too: it keeps a descriptor until that is dialled.
     pub(super) fn take(&self, address: &EndpointAddress) -> io::Result<Socket> {

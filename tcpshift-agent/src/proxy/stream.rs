@@ -1,6 +1,4 @@
 //! The two kinds of streams that are carried: TCP, and unix sockets of this host.
-//!
-//! It must not know what is carried or how a stream came to be.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};

@@ -11,7 +11,7 @@ const STEER_BY: &str = "tcpshift.io/steer-by";
 const ON_EMPTY: &str = "tcpshift.io/on-empty";
 const DATAPATH: &str = "tcpshift.io/datapath";
 
-/// Annotations that make Istio refuse an object of the kinds that are read.
+/// Annotations with which Istio refuses an object.
 const REFUSED: [&str; 4] = [
     "istio.io/dry-run",
     "internal.istio.io/webhook-always-reject",
@@ -19,31 +19,31 @@ const REFUSED: [&str; 4] = [
     "internal.istio.io/parent-namespace",
 ];
 
-/// Datapaths that other versions have.
+/// Datapaths that only other versions have.
 const MISSING: [&str; 2] = ["sockmap", "nat"];
 
-/// What the annotations say.
+/// The values of the annotations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Annotations {
     /// What leads a connection to its slot.
     pub by: SteerBy,
     /// Whether the others take the share of a destination that has no endpoint.
     pub redistribute: bool,
-    /// How connections are to reach their endpoints.
+    /// The datapath that the route asks for.
     pub asked: Wish,
 }
 
-/// The datapath that is asked for.
+/// The datapath that a route asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Wish {
-    /// The fastest that can do what the route asks for.
+    /// The fastest that can serve the route.
     #[default]
     Auto,
-    /// The agent carries.
+    /// The agent carries connections.
     Proxy,
-    /// Local clients are pointed at endpoints when they connect.
+    /// A kernel program rewrites the address when a local client connects.
     Connect,
-    /// Listening sockets of this host are given the SYN.
+    /// A kernel program hands the SYN to a listening socket of this host.
     Lookup,
 }
 
@@ -64,7 +64,7 @@ pub enum SteerBy {
     },
 }
 
-/// Reads those of a VirtualService. One that begins with `tcpshift.io/` and is none of them is an error.
+/// Reads the annotations of a VirtualService. An unknown one that begins with `tcpshift.io/` is an error.
 pub fn read(metadata: &Node, report: &mut Report<'_>) -> Annotations {
     let mut steering = Annotations::default();
     let path = Path::ROOT.name("metadata");
@@ -92,13 +92,13 @@ pub fn read(metadata: &Node, report: &mut Report<'_>) -> Annotations {
     steering
 }
 
-/// What datapath a TCPRoute asks for. What is wrong with its annotations is for [`check`] to say.
+/// The datapath that a TCPRoute asks for. [`check`] reports the problems of its annotations.
 pub fn asked(metadata: &Node) -> Wish {
     let said = metadata.fields("annotations").iter().find(|field| field.name == DATAPATH);
     said.and_then(|field| Wish::from_word(field.node.as_str()?)).unwrap_or_default()
 }
 
-/// Refuses annotations that make Istio refuse an object.
+/// Refuses annotations with which Istio refuses an object.
 pub fn refuse_as_istio(metadata: &Node, report: &mut Report<'_>) {
     let path = Path::ROOT.name("metadata");
     let path = path.name("annotations");
@@ -110,7 +110,7 @@ pub fn refuse_as_istio(metadata: &Node, report: &mut Report<'_>) {
     }
 }
 
-/// Checks those of any other kind: a TCPRoute may have one, the others none.
+/// Checks the annotations of other kinds: a TCPRoute may have one of tcpshift, the others none.
 pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
     let path = Path::ROOT.name("metadata");
     let path = path.name("annotations");
@@ -156,7 +156,7 @@ fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Wish {
     Wish::Auto
 }
 
-/// Refuses an annotation of tcpshift that a kind has not, which has these.
+/// Refuses an unknown annotation of tcpshift on a kind that may have the `known` ones.
 fn unknown(name: &str, known: &[&str], path: &Path<'_>, report: &mut Report<'_>) {
     if name.starts_with(PREFIX) {
         let cure = match closest(name, known.iter().copied()) {

@@ -1,4 +1,4 @@
-//! The kinds of objects that tcpshift reads, and all the words people have for them.
+//! The kinds of objects that tcpshift reads, and all their names.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ const GATEWAY_API: &str = "gateway.networking.k8s.io";
 const DISCOVERY: &str = "discovery.k8s.io";
 const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 
-/// Kinds of groups that tcpshift reads which it knows and passes over.
+/// Kinds that tcpshift passes over, of the groups that it reads.
 const PASSED_OVER: &[(&str, &[&str])] = &[
     (ISTIO, &["EnvoyFilter", "ProxyConfig", "Sidecar"]),
     (DISCOVERY, &[]),
@@ -82,9 +82,9 @@ const PASSED_OVER: &[(&str, &[&str])] = &[
 pub enum Meaning {
     /// It is read.
     Read(Kind),
-    /// It is none of tcpshift's business.
+    /// It is passed over.
     PassedOver,
-    /// As [`Meaning::PassedOver`], and perhaps a slip: a kind that is read, in a group that nobody has it in.
+    /// As [`Meaning::PassedOver`], with a warning: a kind that is read, in a group that has no such kind.
     Misplaced,
     /// Its group is read and has no such kind.
     Unknown,
@@ -106,7 +106,7 @@ impl Kind {
         Self::ReferenceGrant,
     ];
 
-    /// What a document of this group and kind is.
+    /// The meaning of a document of this group and kind.
     pub fn of(group: &str, kind: &str) -> Meaning {
         if let Some(kind) = Self::ALL.into_iter().find(|known| known.group() == group && known.name() == kind) {
             return Meaning::Read(kind);
@@ -119,7 +119,7 @@ impl Kind {
         }
     }
 
-    /// The kinds that somebody may have meant who wrote this kind in a group that has it not.
+    /// The kinds that may be meant by this kind in a group that does not have it.
     pub fn meant(group: &str, kind: &str) -> Vec<Self> {
         let same = |known: &Self| known.name().eq_ignore_ascii_case(kind);
         let same: Vec<Self> = Self::ALL.into_iter().filter(same).collect();
@@ -254,7 +254,7 @@ impl Kind {
     }
 }
 
-/// What to say of a word that is no kind.
+/// The message for a word that is no kind.
 pub fn unknown(word: &str) -> String {
     let known = Kind::ALL.iter().map(|kind| match kind.short_names() {
         [short, ..] => format!("{} ({short})", kind.singular()),
@@ -264,7 +264,7 @@ pub fn unknown(word: &str) -> String {
     format!("there is no kind {word:?}; there are {}", known.join(", "))
 }
 
-/// Whether a group is another one with a slip of the pen.
+/// Whether a group is a misspelling of a known one.
 fn is_close(group: &str, known: &str) -> bool {
     !known.is_empty() && group.len() <= 64 && (group.contains(known) || distance(group, known) <= 3)
 }

@@ -1,4 +1,4 @@
-//! An object: what it is called, where it comes from, and what it says.
+//! An object: its key, its origin, and its content.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,11 +44,11 @@ pub struct Expected {
 /// A valid object.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// What it is called.
+    /// Its name.
     pub key: Key,
     /// Where it comes from.
     pub origin: Origin,
-    /// Version of the store in which it became what it is; 0 before it is stored.
+    /// Version of the store in which it last changed; 0 before it is stored.
     pub resource_version: u64,
     /// `metadata.resourceVersion` as the document gives it: a precondition of apply.
     pub expected_version: Option<Expected>,
@@ -56,7 +56,7 @@ pub struct Object {
     pub created: Option<Timestamp>,
     /// The document, without what the store adds (`resourceVersion`, `creationTimestamp`).
     pub content: Value,
-    /// What it says, checked.
+    /// Its meaning, checked.
     pub spec: Spec,
 }
 
@@ -66,7 +66,7 @@ impl Object {
         (self.created, &self.key.name, &self.key.namespace)
     }
 
-    /// The document as people get it.
+    /// The document as `get` prints it.
     pub fn document(&self) -> Value {
         let mut document = self.content.clone();
         if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -1,4 +1,4 @@
-//! A problem of an object or a file: what is wrong, where, and how to mend it.
+//! A problem of an object or a file: its message, its position and its cure.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::trust::text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing; the object is taken.
+    /// The object is taken.
     Warning,
     /// The object is not taken.
     Error,
@@ -53,7 +53,7 @@ impl Problem {
         }
     }
 
-    /// Something to know that is of no single file.
+    /// A warning that belongs to no single file.
     pub fn note(message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::of_file("", message) }
     }

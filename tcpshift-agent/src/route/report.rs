@@ -1,7 +1,7 @@
 //! Collects the problems of one file, object by object, each with its line and field.
 //!
-//! A problem is reported with the path of its field alone. The line is looked up in the document afterwards, so that
-//! no caller can give another one.
+//! A problem is reported with the path of its field. The line is looked up in the document afterwards, so that both always
+//! agree.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -13,7 +13,7 @@ use super::node::{Node, Step};
 use super::problem::{Problem, Severity};
 use super::variable::{UNFILLED, is_variable};
 
-/// Where in an object a value stands. Built on the stack and rendered only for a problem.
+/// The path of a value in an object. Built on the stack, and rendered only for a problem.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'a> {
     parent: Option<&'a Self>,
@@ -76,14 +76,14 @@ thread_local! {
         const { std::cell::RefCell::new(std::collections::BTreeSet::new()) };
 }
 
-/// Problems as they are found.
+/// Collects problems.
 #[derive(Debug)]
 pub struct Report<'a> {
     file: &'a str,
-    /// What the next problems are about: `VirtualService default/tcp-echo`.
+    /// The object of the next problems: `VirtualService default/tcp-echo`.
     pub object: String,
     problems: Vec<Problem>,
-    /// The ways to the fields of the last problems, whose lines are not looked up yet.
+    /// The steps to the fields of the last problems, whose lines are not looked up yet.
     unplaced: Vec<Vec<Step>>,
     errors: usize,
 }
@@ -94,13 +94,13 @@ impl<'a> Report<'a> {
         Self { file, object: String::new(), problems: Vec::new(), unplaced: Vec::new(), errors: 0 }
     }
 
-    /// A part of the text is no document. No line may be left to look up.
+    /// Reports a part of the text that is no document. The lines of all problems before must be looked up.
     #[cfg_attr(test, track_caller)]
     pub fn unreadable(&mut self, line: usize, message: impl Into<String>, cure: impl Into<String>) {
         self.at_line(Severity::Error, line, message.into(), cure.into());
     }
 
-    /// A document is not read from this line on. No line may be left to look up.
+    /// Reports that a document is not read from this line on. The lines of all problems before must be looked up.
     #[cfg_attr(test, track_caller)]
     pub fn unread(&mut self, line: usize, message: impl Into<String>, cure: impl Into<String>) {
         self.at_line(Severity::Warning, line, message.into(), cure.into());
@@ -115,19 +115,19 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The object cannot be taken.
+    /// Reports an error: the object is not taken.
     #[cfg_attr(test, track_caller)]
     pub fn error(&mut self, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
         self.push(Severity::Error, path, message.into(), cure.into());
     }
 
-    /// The object cannot be taken because of a name.
+    /// Reports the error of a name: the object is not taken.
     #[cfg_attr(test, track_caller)]
     pub fn fault(&mut self, path: &Path<'_>, fault: NameFault) {
         self.error(path, fault.problem, fault.cure);
     }
 
-    /// The user has to know.
+    /// Reports a warning.
     #[cfg_attr(test, track_caller)]
     pub fn warning(&mut self, path: &Path<'_>, message: impl Into<String>, cure: impl Into<String>) {
         self.push(Severity::Warning, path, message.into(), cure.into());
@@ -146,7 +146,7 @@ impl<'a> Report<'a> {
         self.unplaced.push(path.steps());
     }
 
-    /// Looks up the lines of the problems that were reported since the last time: each is of this document.
+    /// Looks up the lines of the problems that were reported since the last call; all are of this document.
     pub fn locate(&mut self, document: &Node) {
         let first = self.problems.len() - self.unplaced.len();
         for (problem, steps) in self.problems[first..].iter_mut().zip(self.unplaced.drain(..)) {
@@ -168,8 +168,8 @@ impl<'a> Report<'a> {
         self.problems.len()
     }
 
-    /// Forgets those problems found after `causes` that only say in other words what an error among the causes
-    /// has said: what stands around a field that is unknown or of the wrong type, or beside it.
+    /// Removes the problems after `causes` that follow from an error among the causes: those of fields around or beside a field
+    /// that is unknown or of the wrong type.
     pub fn forget_consequences(&mut self, causes: Range<usize>) {
         let errors = |problem: &&Problem| problem.severity == Severity::Error;
         let end = causes.end;
@@ -189,13 +189,13 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// All of them, in the order found.
+    /// All problems, in the order in which they were reported.
     pub fn finish(self) -> Vec<Problem> {
         self.problems
     }
 }
 
-/// Whether a field is the same as the one that is wrong, or around it, inside it, or beside it.
+/// Whether a field is the wrong one, or around it, inside it or beside it.
 fn is_consequence(field: &str, wrong: &str) -> bool {
     let includes = |outer: &str, inner: &str| {
         inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

@@ -1,9 +1,8 @@
 //! Which fields a kind has, of which type, and which of them tcpshift honours.
 //!
-//! The tables in [`istio`], [`gateway_api`] and [`kubernetes`] are data. [`check`] holds a tree against them: unknown fields
-//! and wrong types are errors, fields that are known and not honoured are warnings, and names in
-//! `snake_case`, which Istio takes too, are turned into `camelCase`. What goes beyond one field's type is the
-//! model's business.
+//! The tables in [`istio`], [`gateway_api`] and [`kubernetes`] are data. [`check`] compares a tree with them: unknown fields and
+//! wrong types are errors, fields that are known and not honoured are warnings, and names in `snake_case`, which Istio takes
+//! too, are turned into `camelCase`. The model checks the values.
 
 mod cure;
 pub mod document;
@@ -16,15 +15,14 @@ use super::duration;
 use super::node::{Node, Value, camel_case};
 use super::report::{Path, Report};
 
-/// What a value must look like.
+/// The type of a value.
 #[derive(Debug)]
 pub enum Shape {
     /// Text.
     Text,
     /// `true` or `false`.
     Bool,
-    /// A whole number that fits the type of the API. The words say which numbers have a meaning; that range is the
-    /// model's to check.
+    /// A whole number of the API's type. The words name the valid numbers; the model checks them.
     Whole(Width, &'static str),
     /// Any number, and in words which.
     Number(&'static str),
@@ -40,11 +38,11 @@ pub enum Shape {
     Map(&'static Self),
     /// These fields.
     Message(&'static [FieldSchema]),
-    /// Not looked into.
+    /// Anything; not checked.
     Any,
 }
 
-/// What a whole number has to fit.
+/// The type of a whole number.
 #[derive(Clone, Copy, Debug)]
 pub enum Width {
     /// 32 bits, signed.
@@ -90,11 +88,11 @@ pub struct FieldSchema {
 /// What tcpshift does with a field.
 #[derive(Clone, Copy, Debug)]
 pub enum Honoured {
-    /// What it says.
+    /// Honours it.
     Yes,
-    /// Nothing, and nothing is missing by that: it means nothing for TCP on plain hosts.
+    /// Ignores it without a warning: it has no meaning for TCP on plain hosts.
     Meaningless,
-    /// Nothing, which the user has to know.
+    /// Ignores it with a warning.
     No(Why),
 }
 
@@ -122,7 +120,7 @@ pub const fn no(name: &'static str, shape: Shape, why: Why) -> FieldSchema {
     FieldSchema { name, shape, honoured: Honoured::No(why) }
 }
 
-/// A message and the ones around it: where a field may have been meant to stand.
+/// A message and those around it, in which a misplaced field may belong.
 #[derive(Clone, Copy)]
 struct Around<'a> {
     known: &'a [FieldSchema],
@@ -130,7 +128,7 @@ struct Around<'a> {
     outer: Option<&'a Self>,
 }
 
-/// Holds a document against a shape and reports all that does not fit.
+/// Checks a document against a shape, and reports all differences.
 pub fn check(node: &mut Node, shape: &Shape, path: &Path<'_>, report: &mut Report<'_>) {
     check_inside(node, shape, None, path, report);
 }
@@ -180,12 +178,12 @@ fn check_inside(node: &mut Node, shape: &Shape, around: Option<&Around<'_>>, pat
     if !fits {
         let message = format!("{} is expected here, and this is {}", shape.described(), node.described());
         report.error(path, message, cure::of_type(shape, node));
-        // Nothing that follows has to know of wrong types.
+        // The value counts as absent from here on, so that its type is reported once.
         node.value = Value::Null;
     }
 }
 
-/// What a word such as `yes` is where a shape is expected: the text that is written, or a boolean.
+/// The value of a word such as `yes` for a shape: the text as written, or a boolean.
 fn as_expected(word: &str, value: bool, shape: &Shape, path: &Path<'_>, report: &mut Report<'_>) -> Value {
     match shape {
         Shape::Text | Shape::IntOrText(_) => {}
@@ -239,7 +237,7 @@ fn message_field(
     check_inside(&mut field.node, &rule.shape, Some(&inner), &path, report);
 }
 
-/// Whether a value is as good as an absent field, whatever its shape.
+/// Whether a value counts as absent for every shape.
 fn says_nothing(node: &Node) -> bool {
     match &node.value {
         Value::Null => true,

@@ -16,10 +16,10 @@ use super::kind::Kind;
 use super::model::Spec;
 use super::object::Object;
 
-/// A whole route, in hundredths of a percent.
+/// The share of a whole route, in hundredths of a percent.
 const WHOLE: u64 = 10_000;
 
-/// Names of destinations that an error lists.
+/// Names of destinations that an error lists, at most.
 const MOST_NAMES: usize = 20;
 
 /// A destination's name in its route, and its share in hundredths of a percent.
@@ -62,9 +62,9 @@ pub struct Edit {
 pub struct Weight {
     /// `host:port/subset`, or `backend:port`.
     pub destination: String,
-    /// What it counted before, also where none was written; none if the destination is new.
+    /// The weight before, the default where none was written; none if the destination is new.
     pub before: Option<u64>,
-    /// What is written now.
+    /// The weight that is written now.
     pub after: u64,
 }
 
@@ -115,7 +115,7 @@ pub fn shift(
     }
     let mut weights: Vec<u64> = given.iter().map(|given| given.unwrap_or(0)).collect();
     divide(left, &others, &mut weights);
-    // Whole percents read better; only finer shares are written in hundredths.
+    // Weights are written in whole percents if all are whole, else in hundredths.
     let unit = if weights.iter().all(|weight| weight % 100 == 0) { 100 } else { 1 };
     for (entry, weight) in list.iter_mut().zip(&mut weights) {
         *weight /= unit;
@@ -126,7 +126,7 @@ pub fn shift(
     Ok(Edit { document, rule: rules.field(at), is_unused: rules.is_unused(at), weights: weights.collect() })
 }
 
-/// Divides what is left by the old weights, by largest remainder; evenly if none had any.
+/// Divides the rest by the old weights, by largest remainder; evenly if all were 0.
 fn divide(left: u64, others: &[(usize, u64)], weights: &mut [u64]) {
     let sum: u64 = others.iter().map(|(_, old)| old).sum();
     let share = |old: u64| if sum == 0 { (1, others.len() as u64) } else { (old, sum) };
@@ -144,7 +144,7 @@ fn divide(left: u64, others: &[(usize, u64)], weights: &mut [u64]) {
     }
 }
 
-/// The rules of a route object: how many there are, and where they stand.
+/// The rules of a route object: their number, and their paths.
 struct Rules<'a> {
     object: &'a Object,
     /// The names that rules of a TCPRoute have.
@@ -187,7 +187,7 @@ impl<'a> Rules<'a> {
         self.is_tcp_route() && index > 0
     }
 
-    /// The rule that is meant. Where none is named: the only one, the only one in use, or the only one that has all the
+    /// The rule that is meant. If none is named: the only one, the only one in use, or the only one that has all the
     /// destinations.
     fn chosen(&self, document: &Value, rule: Option<&RuleName>, wanted: &[WantedShare<'_>]) -> Result<usize, String> {
         let count = self.names.len();

@@ -31,7 +31,7 @@ pub fn yaml(value: &Value) -> String {
     parts.collect()
 }
 
-/// The value with a placeholder for each text, of names too, that needs quotes of ours; `quoted` gets them.
+/// The value with a placeholder for each text and name that must be quoted here; `quoted` gets the texts.
 fn with_placeholders(value: &Value, mark: char, quoted: &mut Vec<String>) -> Value {
     match value {
         Value::String(text) => Value::String(placeholder(text, mark, quoted)),
@@ -70,7 +70,7 @@ fn double_quoted(text: &str) -> String {
     out + "\""
 }
 
-/// Whether a character is itself to every reader: no control character, and none that breaks lines or marks byte order.
+/// Whether every reader takes a character as it is: no control character, no line break, no byte order mark.
 fn is_printable(letter: char) -> bool {
     !letter.is_control() && !matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }

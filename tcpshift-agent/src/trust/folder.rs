@@ -17,10 +17,10 @@ use rustix::io::Errno;
 use super::owners::Owners;
 use super::{Doubt, OpenError, Untrusted, path};
 
-/// Neither follows a link nor waits for the other end of a pipe.
+/// Opens without following a link or waiting for the other end of a pipe.
 const PLAIN: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// A folder of this process's user or of root, which nobody else may write.
+/// A folder of this process's user or of root that no other user may write.
 #[derive(Debug)]
 pub struct Folder {
     descriptor: OwnedFd,
@@ -30,12 +30,12 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder, and makes it (mode 0700) with all above it where they are missing. Links above it are followed.
+    /// Opens a folder. It is made (mode 0700), with its parents, if it is missing. Links above it are followed.
     /// Errors: the system refuses, it is no folder, or another user may write or replace it.
     pub fn make(path: &Path) -> Result<Self, OpenError> {
         let owners = Owners::of_this_process();
         let found = path::walk(path, &owners, true)?;
-        // It may be read by its user alone, so it is not opened by its name again.
+        // The path could lead elsewhere now, so the folder is not opened by its name again.
         let descriptor =
             openat(&found.descriptor, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let folder = Self { descriptor, path: path.to_owned(), owners: owners.without_sudo() };
@@ -43,18 +43,18 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where it was found.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens a file of it to be locked, and makes it (mode 0600) where it is missing.
+    /// Opens a file of the folder to be locked. It is made (mode 0600) if it is missing.
     pub fn lock_file(&self, name: &str) -> Result<File, OpenError> {
         let file = self.plain(&self.descriptor, name, OFlags::RDWR | OFlags::CREATE, Path::new(name))?;
         Ok(file)
     }
 
-    /// The bytes of a file, `most` at most and one more if there are. None if it is not there.
+    /// The bytes of a file; none if there is no file. Of a file of more than `most` bytes, the first `most + 1`.
     pub fn read(&self, name: &Path, most: u64) -> Result<Option<Vec<u8>>, OpenError> {
         let opened = self
             .parent(name, false)
@@ -74,26 +74,26 @@ impl Folder {
     /// are on the disk before. Makes folders on the way. After an error the file is as it was.
     pub fn replace(&self, name: &Path, text: &[u8], beside: &str, durable: bool) -> Result<(), OpenError> {
         let (folder, last) = self.parent(name, true)?;
-        // One that a crash left may be anything.
+        // A file that a crash left may have any owner or mode.
         remove_at(self.descriptor.as_fd(), beside)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let mut file = self.plain(&self.descriptor, beside, flags, Path::new(beside))?;
         let written = file.write_all(text).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
         let folder = self.or_this(folder.as_ref());
         if let Err(error) = written {
-            // Half a file is of no use, and takes room.
+            // An incomplete file is of no use.
             remove_at(self.descriptor.as_fd(), beside).ok();
             return Err(error.into());
         }
         match renameat(&self.descriptor, beside, folder, last) {
             Ok(()) => Ok(()),
-            // Renamed all the same, and the answer was lost, as a file system of the network may do.
+            // A network file system may rename the file and lose the answer.
             Err(_) if remove_at(self.descriptor.as_fd(), beside).is_ok_and(|was_there| !was_there) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Removes a file; whether it was there.
+    /// Removes a file; returns whether there was one.
     pub fn remove(&self, name: &Path) -> Result<bool, OpenError> {
         match self.parent(name, false) {
             Ok((folder, last)) => Ok(remove_at(self.or_this(folder.as_ref()), last)?),
@@ -102,7 +102,7 @@ impl Folder {
         }
     }
 
-    /// Makes durable what was made, renamed and removed in this folder, or in one inside it.
+    /// Makes the new, renamed and removed files of this folder, or of a folder inside it, durable.
     pub fn sync(&self, name: &Path) -> Result<(), OpenError> {
         match self.inside(name, false) {
             Ok(Some(folder)) => Ok(fsync(folder)?),
@@ -112,7 +112,7 @@ impl Folder {
         }
     }
 
-    /// Makes a folder inside (mode 0700), and all above it, where they are missing.
+    /// Makes a folder inside (mode 0700), and its parents, if they are missing.
     pub fn make_inside(&self, inside: &Path) -> Result<(), OpenError> {
         self.inside(inside, true).map(drop)
     }
@@ -122,12 +122,12 @@ impl Folder {
         self.inside(inside, false).is_ok()
     }
 
-    /// Makes durable all that is in its file system.
+    /// Makes all changes of its file system durable.
     pub fn sync_all(&self) -> io::Result<()> {
         Ok(syncfs(&self.descriptor)?)
     }
 
-    /// The files below a folder inside that `wanted` has by name, sorted, relative to this one. Hidden ones are left out.
+    /// The files below a folder inside whose names are `wanted`, sorted, relative to this folder. Hidden files are left out.
     pub fn files(&self, inside: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, OpenError> {
         let (mut found, mut left) = (Vec::new(), vec![inside.to_owned()]);
         while let Some(folder) = left.pop() {
@@ -142,7 +142,7 @@ impl Folder {
                 let stat = rustix::fs::statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW)?;
                 match FileType::from_raw_mode(stat.st_mode) {
                     FileType::Directory => left.push(path),
-                    // Left out, it would hide what it leads to.
+                    // Leaving a link out would hide its files.
                     FileType::Symlink => return Err(Untrusted::new(&self.path.join(path), Doubt::Link).into()),
                     _ if wanted(&path) => found.push(path),
                     _ => {}
@@ -164,7 +164,7 @@ impl Folder {
         let mut folder: Option<OwnedFd> = None;
         let mut so_far = PathBuf::new();
         for part in inside.components() {
-            // Nothing outside has a name here.
+            // A path with `..` or from the root leads out of the folder.
             let Component::Normal(name) = part else { return Err(Errno::INVAL.into()) };
             so_far.push(name);
             let at = self.or_this(folder.as_ref());
@@ -183,7 +183,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Opens a file that is no link, no device and nobody else's.
+    /// Opens a regular file of a trusted user.
     fn plain(
         &self,
         folder: impl AsFd,
@@ -223,7 +223,7 @@ impl Folder {
     }
 }
 
-/// Removes a file of a folder; whether it was there.
+/// Removes a file of a folder; returns whether there was one.
 fn remove_at(folder: BorrowedFd<'_>, name: impl AsRef<OsStr>) -> io::Result<bool> {
     match unlinkat(folder, name.as_ref(), AtFlags::empty()) {
         Ok(()) => Ok(true),

@@ -16,19 +16,19 @@ const GROUPS: &str = "/etc/group";
 /// The extended attribute that has a file's access control list (acl(5)).
 const LIST: &str = "system.posix_acl_access";
 
-/// The users whose files are believed.
+/// The users whose files are trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owners {
     own: u32,
-    /// Who started root's process by sudo(8), which sets `SUDO_UID`.
+    /// The user who started root's process by sudo(8), which sets `SUDO_UID`.
     sudo: Option<u32>,
-    /// Whose the root folder is. In a user namespace that does not map root it is the overflow user, and so is whose
-    /// files of root are. It is believed for folders on the way alone.
+    /// The owner of the root folder. In a user namespace that does not map root this is the overflow user, as for all files of
+    /// root. It is trusted for folders of a path only.
     root: u32,
 }
 
 impl Owners {
-    /// Root, this process's user, and who started it by sudo.
+    /// Root, this process's user, and the user who started it by sudo.
     pub fn of_this_process() -> Self {
         let own = rustix::process::geteuid();
         let sudo = std::env::var("SUDO_UID").ok().filter(|_| own.is_root());
@@ -52,13 +52,13 @@ impl Owners {
         uid == 0 || uid == self.own || self.sudo == Some(uid)
     }
 
-    /// What lets somebody else change a file or a folder.
+    /// What lets another user change a file or a folder.
     pub(super) fn doubt(&self, stat: &Stat, descriptor: impl AsFd) -> Option<Doubt> {
         if self.contain(stat.st_uid) { writable(stat, descriptor) } else { Some(owned(stat)) }
     }
 
-    /// As [`Owners::doubt`], for a folder on the way to something. [`Doubt::Shared`] is a folder such as /tmp, in which
-    /// nobody can replace what is another one's, or a volume ([`is_volume`]).
+    /// As [`Owners::doubt`], for a folder of a path. [`Doubt::Shared`] is a folder such as /tmp, in which no user can replace
+    /// another one's files, or a volume ([`is_volume`]).
     pub(super) fn doubt_on_the_way(&self, stat: &Stat, descriptor: impl AsFd) -> Option<Doubt> {
         if !self.contain(stat.st_uid) && stat.st_uid != self.root {
             return Some(owned(stat));
@@ -68,7 +68,7 @@ impl Owners {
         Some(if is_sticky || is_volume(descriptor) { Doubt::Shared { mode: mode(stat) } } else { doubt })
     }
 
-    /// As [`Owners::doubt`], for a folder whose files are looked for and looked at one by one.
+    /// As [`Owners::doubt`], for a folder that is listed and whose files are checked one by one.
     pub(super) fn doubt_of_list(&self, stat: &Stat, descriptor: impl AsFd) -> Option<Doubt> {
         let doubt = self.doubt(stat, &descriptor)?;
         (matches!(doubt, Doubt::Owner { .. }) || !is_volume(descriptor)).then_some(doubt)
@@ -78,7 +78,7 @@ impl Owners {
 /// Whether a folder is the top of a mount that takes no writes. Kubernetes mounts the volume of a `ConfigMap` and of a
 /// `Secret` so, and the folder has mode 0777 or 1777 (`setupDir` of `pkg/volume/emptydir/empty_dir.go`, Kubernetes 1.34,
 /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/pkg/volume/emptydir/empty_dir.go>). Another mount may show
-/// the same folder and take writes, so what is in it still has to belong to a user who is believed.
+/// the same folder and take writes, so its files must still belong to a trusted user.
 fn is_volume(folder: impl AsFd) -> bool {
     let is_top = statx(&folder, "", AtFlags::EMPTY_PATH, StatxFlags::empty())
         .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
@@ -93,7 +93,7 @@ fn owned(stat: &Stat) -> Doubt {
     Doubt::Owner { uid: stat.st_uid, mode: mode(stat) }
 }
 
-/// Whether others than the owner may write.
+/// Whether users besides the owner may write.
 fn writable(stat: &Stat, descriptor: impl AsFd) -> Option<Doubt> {
     let mode_bits = Mode::from_raw_mode(stat.st_mode);
     if mode_bits.contains(Mode::WOTH) {
@@ -104,8 +104,8 @@ fn writable(stat: &Stat, descriptor: impl AsFd) -> Option<Doubt> {
         .then(|| Doubt::Writable { mode: mode(stat), group: Some(stat.st_gid) })
 }
 
-/// Whether a group that may write is nobody's but the owner's, as each user has one where umask is 002. With an access
-/// control list the mode's bits of the group stand for all whom the list names.
+/// Whether the owner is the only member of a group that may write, as each user has one where umask is 002. With an access
+/// control list the group bits of the mode cover every user in the list.
 fn is_private(gid: u32, uid: u32, descriptor: impl AsFd) -> bool {
     // By the descriptor's name: fgetxattr(2) takes no descriptor that was opened for its path alone (open(2), O_PATH).
     let name = format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd());

@@ -1,8 +1,8 @@
-//! Opens what a path leads to, if nobody else can change what that is.
+//! Opens the file that a path leads to, if no other user can change which file that is.
 //!
 //! The path is walked from the root folder, each step from the descriptor of the folder before, and every folder and link
-//! on the way is looked at by its descriptor. So what is opened is what was looked at, whatever is renamed meanwhile. Links
-//! are followed; what they lead to is held to the same rule.
+//! on the way is checked by its descriptor. So the file that is opened is the one that was checked, whatever is renamed
+//! meanwhile. Links are followed, and the same rule holds for their targets.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,18 +20,18 @@ use super::{Doubt, OpenError, Untrusted};
 /// Links that are followed on one way, as the kernel does (`MAXSYMLINKS`, `path_resolution(7)`).
 const LINKS: usize = 40;
 
-/// Opened for no more than to be looked at and to go on from.
+/// Opens a file or folder without the right to read it, to check it and to go on from it.
 const STEP: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A folder on the way.
 struct Step {
     folder: OwnedFd,
     path: PathBuf,
-    /// Everybody may put files into it, so what is in it has to belong to a user who is believed.
+    /// Everybody may put files into it, so a file in it must belong to a trusted user.
     is_shared: bool,
 }
 
-/// What was found at the end of a path.
+/// The file or folder at the end of a path.
 pub(super) struct PathEnd {
     /// Opened for its path alone.
     pub(super) descriptor: OwnedFd,
@@ -42,7 +42,7 @@ pub(super) struct PathEnd {
     parent: Option<(OwnedFd, OsString)>,
 }
 
-/// Opens a file to be read. Errors: the system refuses, or somebody else may write it, or replace it on the way.
+/// Opens a file for reading. Errors: the system refuses, or another user may write the file, or replace a part of the path.
 pub fn open(path: &Path, owners: &Owners) -> Result<File, OpenError> {
     let found = walk(path, owners, false)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -56,8 +56,7 @@ pub fn open(path: &Path, owners: &Owners) -> Result<File, OpenError> {
     Ok(file.into())
 }
 
-/// Looks whether somebody else may add files to a folder. Its files are still to be opened by [`open`]. Errors: the same
-/// as of [`open`].
+/// Checks that no other user may add files to a folder. Its files have still to be opened by [`open`]. Errors: as of [`open`].
 pub fn check_folder(path: &Path, owners: &Owners) -> Result<(), OpenError> {
     let PathEnd { descriptor, stat, path, .. } = walk(path, owners, false)?;
     match owners.doubt_of_list(&stat, descriptor) {
@@ -66,8 +65,7 @@ pub fn check_folder(path: &Path, owners: &Owners) -> Result<(), OpenError> {
     }
 }
 
-/// Goes to the end of a path, which is not looked at itself; with `make`, folders that are missing are made with mode
-/// 0700.
+/// Walks to the end of a path, which is not checked itself. With `make`, missing folders are made with mode 0700.
 pub(super) fn walk(path: &Path, owners: &Owners, make: bool) -> Result<PathEnd, OpenError> {
     let path = std::path::absolute(path)?;
     let mut left: Vec<OsString> = Vec::new();
@@ -76,7 +74,7 @@ pub(super) fn walk(path: &Path, owners: &Owners, make: bool) -> Result<PathEnd, 
     let mut links = 0;
     while let Some(name) = left.pop() {
         if name == OsStr::new("..") {
-            // Above the root folder is the root folder.
+            // The parent of the root folder is the root folder.
             way.truncate(way.len().saturating_sub(1).max(1));
             continue;
         }
@@ -85,7 +83,7 @@ pub(super) fn walk(path: &Path, owners: &Owners, make: bool) -> Result<PathEnd, 
         let descriptor = match openat(&here.folder, &name, STEP, Mode::empty()) {
             Err(Errno::NOENT) if make => {
                 match mkdirat(&here.folder, &name, Mode::RWXU) {
-                    // Somebody made it at the same time: it is looked at like any other.
+                    // Another process made it at the same time: it is checked like any other.
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -133,7 +131,7 @@ fn start(owners: &Owners) -> Result<Step, OpenError> {
     Ok(Step { folder, path, is_shared })
 }
 
-/// Whether a folder on the way is one for everybody, such as /tmp. Fails if others may replace what is in it.
+/// Whether a folder on the way is writable by everybody, such as /tmp. Errors: other users may replace its files.
 fn is_shared(path: &Path, stat: &Stat, folder: impl AsFd, owners: &Owners) -> Result<bool, OpenError> {
     match owners.doubt_on_the_way(stat, folder) {
         None => Ok(false),
@@ -142,7 +140,7 @@ fn is_shared(path: &Path, stat: &Stat, folder: impl AsFd, owners: &Owners) -> Re
     }
 }
 
-/// Puts the parts of a path in front of what is left, the next one last.
+/// Pushes the parts of a path onto those that are left, in reverse order.
 fn push(left: &mut Vec<OsString>, path: &Path) {
     let parts = path.components().rev().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),

@@ -1,8 +1,8 @@
-//! Who answers at a unix socket, and whether this process says anything to them.
+//! Checks which user answers at a unix socket.
 //!
-//! Whoever may put a socket where a command of root looks for one would be told what root knows, and would answer in
-//! the agent's name. So the other end has to be root, this process's user, or who started it by sudo; or the socket is in
-//! a folder that root made for it, as systemd makes one for a service of another user.
+//! A user who could put a socket at the path that a command of root opens would receive root's requests and could answer them.
+//! So the other end must be root, this process's user, or the user who started it by sudo; or the socket is in a folder that
+//! root made for it, as systemd does for a service of another user.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -13,11 +13,10 @@ use rustix::net::sockopt::socket_peercred;
 use super::owners::Owners;
 use super::{path, text};
 
-/// In which root alone makes folders; each is for the service that it was made for.
+/// Only root makes folders in this one, each for one service.
 const RUNTIME: [&str; 2] = ["/run", "/var/run"];
 
-/// Fails, with words for people, if the other end of a connected socket is not to be talked to. `path` is where it was
-/// connected to.
+/// Checks the other end of a socket that is connected to `path`. The error is a message for people.
 pub fn check(stream: impl AsFd, path: &Path) -> Result<(), String> {
     let shown = text::shown(path);
     // The credentials are those of the call of listen(2), as unix(7) says of SO_PEERCRED.
@@ -33,7 +32,7 @@ pub fn check(stream: impl AsFd, path: &Path) -> Result<(), String> {
     ))
 }
 
-/// Whether only root, or whom root made the folder for, can have put a socket there.
+/// Whether only root, and the user that root made the folder for, can have put a socket there.
 fn is_in_folder_of_root(socket: &Path) -> bool {
     let owners = Owners::root_alone();
     let Some(folder) = std::path::absolute(socket).ok().and_then(|socket| Some(socket.parent()?.to_owned())) else {

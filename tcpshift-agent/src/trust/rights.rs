@@ -1,8 +1,9 @@
 //! Gives up capabilities for good.
 //!
-//! Dropping a capability alone is not enough: when root starts a program, it gets all of its bounding set back (capabilities(7),
-//! "Capabilities and execution of programs by root"). So the capability is removed from the bounding set, root's privilege at
-//! execve(2) is switched off and locked, and no program that is started may gain rights (`PR_SET_NO_NEW_PRIVS`).
+//! Dropping a capability alone is not enough: when root starts a program, it gets all of its bounding set back
+//! (capabilities(7), "Capabilities and execution of programs by root"). So the capability is removed from the bounding set,
+//! root's privilege at execve(2) is switched off and locked, and no program that is started may gain rights
+//! (`PR_SET_NO_NEW_PRIVS`).
 
 use std::io;
 
@@ -13,7 +14,7 @@ use rustix::thread::{
     set_capabilities_secure_bits, set_no_new_privs,
 };
 
-/// Root is a user like any other from now on, and this cannot be undone.
+/// Root has no privileges by its user id from now on, and this cannot be undone.
 const LOCKED: CapabilitiesSecureBits = CapabilitiesSecureBits::NO_ROOT
     .union(CapabilitiesSecureBits::NO_ROOT_LOCKED)
     .union(CapabilitiesSecureBits::NO_SETUID_FIXUP)
@@ -22,19 +23,18 @@ const LOCKED: CapabilitiesSecureBits = CapabilitiesSecureBits::NO_ROOT
     .union(CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE)
     .union(CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED);
 
-/// What this thread may use now.
+/// The effective capabilities of this thread.
 pub fn effective() -> io::Result<CapabilitySet> {
     Ok(capabilities(None)?.effective)
 }
 
-/// Gives up, in this thread and in those that it starts from now on, all but these rights; and for programs that it
-/// starts, all. What only `CAP_SETPCAP` may change stays as it is without it: then nothing is gained at execve(2) either,
-/// since no program gets more than its parent has.
+/// Gives up all capabilities but these, in this thread and in threads that it starts from now on; programs that it starts get
+/// none. Without `CAP_SETPCAP` the bounding set stays as it is; a program still gets no more at execve(2) than its parent has.
 pub fn keep(kept: CapabilitySet) -> io::Result<()> {
-    // From here on execve(2) gives nothing, whatever fails below.
+    // From here on execve(2) grants nothing, even if a call below fails.
     set_no_new_privs(true)?;
     match clear_ambient_capability_set() {
-        // Before Linux 4.3 there is none.
+        // Linux before 4.3 has no ambient set.
         Ok(()) | Err(Errno::INVAL) => {}
         Err(error) => return Err(error.into()),
     }
@@ -44,7 +44,7 @@ pub fn keep(kept: CapabilitySet) -> io::Result<()> {
             match capability_is_in_bounding_set(one) {
                 Ok(true) if !kept.contains(one) => remove_capability_from_bounding_set(one)?,
                 Ok(_) => {}
-                // The last that this kernel knows was before.
+                // This kernel knows no capability with a higher number.
                 Err(_) => break,
             }
         }

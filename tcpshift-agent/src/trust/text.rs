@@ -1,25 +1,23 @@
-//! Text from outside, made fit to be printed: names of files and processes, and whatever another program sent.
+//! Cleans texts of other programs before they are printed: names of files and processes, and messages.
 //!
-//! What is cleaned moves no cursor, begins no line and reverses no text, so that a line of a log or a table says what
-//! this program meant to say.
+//! A cleaned text moves no cursor, begins no line and reverses no text, so that it cannot forge a line of a log or a table.
 
 use std::path::Path;
 
 /// Longest name of a process or a file that is printed, in characters.
 const LONGEST: usize = 256;
 
-/// The text with everything replaced that a terminal acts on, but for line breaks: control characters, and those of
-/// Unicode that reverse or hide what is around them.
+/// The text with control characters replaced, except line breaks, and the characters of Unicode that reverse or hide others.
 pub fn clean(text: &str) -> String {
     text.chars().map(|letter| if acts(letter) && letter != '\n' { '\u{fffd}' } else { letter }).collect()
 }
 
-/// As [`clean`], for text that has to stay on its line: line breaks are replaced too.
+/// As [`clean`], with line breaks replaced too.
 pub fn clean_line(text: &str) -> String {
     clean(text).replace('\n', "\u{fffd}")
 }
 
-/// The name that somebody else gave, of a process say, on one line and not without end.
+/// A name that another program chose, such as one of a process, on one line and cut after a limit.
 pub fn name(name: &str) -> String {
     let mut cleaned: String = clean_line(name.trim()).chars().take(LONGEST).collect();
     if name.trim().chars().count() > LONGEST {
@@ -38,7 +36,7 @@ fn acts(letter: char) -> bool {
         || matches!(letter,
             // Line and paragraph separators, and what sets the direction of text (Unicode Annex 9).
             '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // What is not seen: joiners are part of scripts and emoji, and stay.
+            // Invisible characters. Joiners are a part of scripts and emoji, so they stay.
             | '\u{200b}' | '\u{feff}')
 }
 

@@ -1,6 +1,4 @@
 //! Connections that are steered: what is known of each, and what is counted of all of a destination.
-//!
-//! It must not know who writes and who reads.
 
 use super::{AddressPort, Assignment};
 use crate::address::Address;
@@ -42,7 +40,7 @@ pub mod stage {
     pub const CLOSED: u32 = 3;
 }
 
-/// What is known of a socket whose connection was steered. In map `connections` are those that have no place in map `cookies`;
+/// What is known of a socket whose connection was steered. In map `connections` are those that have no cell in map `cookies`;
 /// a row there dies with the socket, and outlives the agent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,15 +77,15 @@ pub mod end {
     pub const SEEN: u32 = 4;
 }
 
-/// Places in map `cookies`.
+/// Cells of map `cookies`.
 pub const COOKIES: u32 = 65_536;
 
-/// Map `cookies`: what is known of a socket whose connection was steered, at the place that its cookie has, which is the rest
+/// Map `cookies`: what is known of a socket whose connection was steered, in the cell that its cookie has, which is the rest
 /// of its division by [`COOKIES`]. It outlives the agent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CookieRow {
-    /// The socket's cookie; 0 if the place is free.
+    /// The socket's cookie; 0 if the cell is free.
     pub cookie: u64,
     /// What is known of it.
     pub row: ConnectionRow,

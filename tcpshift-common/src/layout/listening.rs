@@ -1,6 +1,4 @@
 //! Listening sockets of endpoints of this host: where they are kept, and how many.
-//!
-//! It must not know who writes and who reads.
 
 use crate::address::Address;
 

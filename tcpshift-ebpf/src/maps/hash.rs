@@ -1,6 +1,4 @@
 //! Sockets by key, with values of eight bytes: with four, as aya's own kind has them, the agent could not look anything up.
-//!
-//! It must not know which sockets these are.
 
 use core::ffi::c_void;
 use core::ptr;

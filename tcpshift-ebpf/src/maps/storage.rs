@@ -1,6 +1,4 @@
 //! Storage that belongs to a socket and dies with it, with flags that aya's own kind cannot have.
-//!
-//! It must not know what is stored.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -48,7 +46,7 @@ impl<T, const FLAGS: usize> Storage<T, FLAGS> {
         unsafe { bpf_sk_storage_get(self.map(), socket.cast(), ptr::null_mut(), 0).cast::<T>().as_mut() }
     }
 
-    /// Stores a row with a socket, in the place of what there is.
+    /// Stores a row with a socket, and replaces what there is.
     ///
     /// # Safety
     ///

@@ -19,7 +19,7 @@ impl Ports {
     /// As the example files have them.
     pub(super) const USUAL: Self = Self { gateway: 31_400, v1: [9_000, 9_001], v2: [9_100, 9_101] };
 
-    /// The usual ports where they are free, and any free ones in place of the others.
+    /// The usual ports where they are free, and any free ones instead of the others.
     pub(super) fn find() -> Result<Self> {
         // All are held until the last is found, so that no port is found twice.
         let mut held = Vec::new();
@@ -34,15 +34,15 @@ impl Ports {
         Ok(Self { gateway: free(gateway)?, v1: [free(v1[0])?, free(v1[1])?], v2: [free(v2[0])?, free(v2[1])?] })
     }
 
-    /// A route file with these ports in place of the usual ones. The ports of the service stay: nobody
+    /// A route file with these ports instead of the usual ones. The ports of the service stay: nobody
     /// listens on them but the endpoints, and where those listen is written in the `WorkloadEntries`.
     pub(super) fn edit(self, text: &str) -> String {
         let Self { gateway, v1, v2 } = self;
         let entries = text.contains("kind: WorkloadEntry");
         let mut edited = text.replace(&Self::USUAL.gateway.to_string(), &gateway.to_string());
-        let places = [("tcp", v1[0], 0), ("tcp-other", v1[1], 1), ("tcp", v2[0], 2), ("tcp-other", v2[1], 3)];
-        for (name, port, place) in places.into_iter().filter(|_| entries) {
-            let usual = [Self::USUAL.v1[0], Self::USUAL.v1[1], Self::USUAL.v2[0], Self::USUAL.v2[1]][place];
+        let backends = [("tcp", v1[0], 0), ("tcp-other", v1[1], 1), ("tcp", v2[0], 2), ("tcp-other", v2[1], 3)];
+        for (name, port, index) in backends.into_iter().filter(|_| entries) {
+            let usual = [Self::USUAL.v1[0], Self::USUAL.v1[1], Self::USUAL.v2[0], Self::USUAL.v2[1]][index];
             edited = edited.replace(&format!("    {name}: {usual}\n"), &format!("    {name}: {port}\n"));
         }
         edited

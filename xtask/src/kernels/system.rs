@@ -70,8 +70,8 @@ impl System {
         let root = self.folder.join(format!("{name}-modules"));
         remove(&root)?;
         create(&root.join("modules"))?;
-        for (place, module) in modules(kernel, &self.needs.modules)?.into_iter().enumerate() {
-            write(&root.join(format!("modules/{place:02}-{}.ko", module.name)), module.content, false)?;
+        for (number, module) in modules(kernel, &self.needs.modules)?.into_iter().enumerate() {
+            write(&root.join(format!("modules/{number:02}-{}.ko", module.name)), module.content, false)?;
         }
         let (own, whole) = (self.folder.join(format!("{name}-modules.cpio")), self.folder.join(format!("{name}.cpio")));
         pack(&root, &own)?;
@@ -95,8 +95,8 @@ struct Module {
 /// Modules that are needed, each after those that it depends on.
 fn modules(kernel: &Path, names: &[String]) -> Result<Vec<Module>> {
     let mut files = BTreeMap::new();
-    for place in ["lib/modules", "usr/lib/modules"] {
-        collect(&kernel.join(place), &mut files)?;
+    for folder in ["lib/modules", "usr/lib/modules"] {
+        collect(&kernel.join(folder), &mut files)?;
     }
     let mut found = Vec::new();
     for name in names {
@@ -159,10 +159,10 @@ fn add(root: &Path, program: &Path, at: &Path) -> Result<()> {
     // Of one that is linked to nothing, ldd says so and fails.
     let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
     for library in String::from_utf8_lossy(&output.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
-        let place = root.join(library.trim_start_matches('/'));
-        if !place.exists() {
-            create(place.parent().context("a library is in a folder")?)?;
-            fs::copy(library, &place).with_context(|| format!("cannot copy {library}"))?;
+        let path = root.join(library.trim_start_matches('/'));
+        if !path.exists() {
+            create(path.parent().context("a library is in a folder")?)?;
+            fs::copy(library, &path).with_context(|| format!("cannot copy {library}"))?;
         }
     }
     Ok(())

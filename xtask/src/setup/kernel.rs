@@ -72,7 +72,7 @@ fn rust() -> Result<Toolchain> {
         }
     };
     println!("Debian's Rust (packages {DEBIAN}) has both, and stands beside another");
-    // Not in place of a Rust that came from other packages.
+    // Not instead of a Rust that came from other packages.
     install(&DEBIAN.split(' ').collect::<Vec<_>>(), "--no-remove ").map_err(|error| anyhow!("{error:#}{otherwise}"))?;
     Toolchain::find()
         .with_context(|| format!("Debian's Rust is installed, and is none with LLVM {LLVM} and its source{otherwise}"))

@@ -21,7 +21,7 @@ fn start(_: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     Ok(RunningContender { to: world.front, process: None, edit: Some(Box::new(edit)) })
 }
 
-/// Puts the whole table in the place of what there is, at once.
+/// Replaces the whole table at once.
 fn load(world: &BenchWorld, weights: [u32; 2]) -> Result<()> {
     world.balancer.run("nft", &["-f", "-"], Some(&table(world, weights)))
 }

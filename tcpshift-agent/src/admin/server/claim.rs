@@ -1,9 +1,8 @@
-//! An agent's claim on the path of its admin socket: at most one agent has it, whoever starts when.
+//! An agent's claim on the path of its admin socket: at most one agent has it.
 //!
-//! Who holds the lock on `PATH.lock` has the path. The socket is bound at once and listens later: until then,
-//! clients are refused as if no agent were there, and other agents are kept away by the lock. The kernel
-//! drops the lock with the process, so a killed agent leaves nothing that has to be mended by hand. Nothing
-//! that is not a dead socket is ever deleted.
+//! The agent that holds the lock on `PATH.lock` has the path. The socket is bound at once and listens later: until then the
+//! kernel refuses clients, and the lock refuses other agents. The kernel releases the lock with the process, so that a killed
+//! agent needs no clean-up. Only the socket of a dead agent is ever deleted.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -22,7 +21,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// A claimed admin socket. Dropping it removes the socket's file, if it is still this one.
+/// A claimed admin socket. Dropping it removes the file of the socket, unless the path has another file by then.
 #[derive(Debug)]
 pub struct AdminListener {
     path: PathBuf,
@@ -50,8 +49,8 @@ impl Claim {
         Ok((self.socket.try_clone()?, self.lock.try_clone()?))
     }
 
-    /// Makes the socket again if somebody has removed its file, and its lock too if that is gone. None if it is there. Fails
-    /// if something else is there by now, or if another agent has the path.
+    /// Makes the socket again if its file was removed, and the lock if its file was. None if the file is there. Errors: another
+    /// file is at the path by now, or another agent has the path.
     pub fn renew(&self) -> anyhow::Result<Option<AdminListener>> {
         let shown = self.path.display();
         match fs::symlink_metadata(&self.path) {
@@ -60,7 +59,7 @@ impl Claim {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("cannot look at {shown}")),
         }
-        // By its name the agent knows its own socket where an endpoint leads to it.
+        // An endpoint at the admin socket is recognised by the name of the socket.
         if SockRef::from(&self.socket).local_addr()?.as_pathname() != Some(&*self.path) {
             bail!("{shown} is gone, and was made by another name: start the agent again");
         }
@@ -75,51 +74,50 @@ impl Claim {
         Ok(Some(AdminListener { path: self.path.clone(), socket, identity, handed_over, lock }))
     }
 
-    /// From now on they belong to the other agent: this one removes neither when it ends.
+    /// Gives socket and lock to the other agent: this one removes neither when it ends.
     pub fn hand_over(&self) {
         self.handed_over.store(true, Ordering::Release);
     }
 }
 
 impl AdminListener {
-    /// Copies for another agent, should there be one.
+    /// Copies, for an agent that may take over.
     pub fn claim(&self) -> io::Result<Claim> {
         let (socket, lock) = (self.socket.try_clone()?.into(), self.lock.file.try_clone()?.into());
         let (path, identity) = (self.path.clone(), self.identity);
         Ok(Claim { path, identity, socket, lock, handed_over: Arc::clone(&self.handed_over) })
     }
 
-    /// Whether another agent has them now.
+    /// Whether another agent has socket and lock.
     pub(super) fn is_handed_over(&self) -> bool {
         self.handed_over.load(Ordering::Acquire)
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// By which name it was bound, which is what the other ends of its connections see. An agent that takes over has the
-    /// socket by the name that the first one gave it.
+    /// The name that the socket was bound to, which its clients see. A takeover keeps it.
     pub fn name(&self) -> io::Result<PathBuf> {
         let address = self.socket.local_addr()?;
         Ok(address.as_pathname().map_or_else(|| self.path.clone(), Path::to_owned))
     }
 
-    /// Another socket has the path: nothing that is there goes with this one.
+    /// Another socket has the path: nothing is removed when this one is dropped.
     pub(super) fn retire(&self) {
         self.handed_over.store(true, Ordering::Release);
     }
 
-    /// From now on the path is this agent's alone: what is there goes when this one ends.
+    /// The path belongs to this agent alone from now on: socket and lock are removed when it ends.
     pub(super) fn own(&self) {
         self.handed_over.store(false, Ordering::Release);
     }
 
-    /// Clients wait from here on, or come to the agent that has the socket too. Fails if there is no descriptor left.
+    /// Listens: from now on clients wait, or the other agent that has the socket accepts them. Errors: no descriptor is left.
     pub fn listen(&self) -> anyhow::Result<tokio::net::UnixListener> {
         let listening = || {
-            // One that comes from another agent may be anything.
+            // A socket of another agent may be in any state.
             self.socket.set_nonblocking(true)?;
             self.socket.listen(BACKLOG)?;
             let socket = OwnedFd::from(self.socket.try_clone()?);
@@ -162,7 +160,7 @@ pub(super) fn bind(path: &Path) -> anyhow::Result<AdminListener> {
     Ok(AdminListener { path: path.to_owned(), socket, identity, handed_over, lock })
 }
 
-/// Makes the socket at a path, and says what file it is.
+/// Makes the socket at a path; returns device and inode of its file.
 fn make_socket(path: &Path) -> anyhow::Result<(Socket, (u64, u64))> {
     let made = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -198,12 +196,12 @@ pub(super) fn adopt(path: &Path, socket: OwnedFd, lock: OwnedFd) -> anyhow::Resu
     let identity = there(path).with_context(|| format!("the admin socket {shown} is gone"))?;
     let handed_over = Arc::default();
     let lock = Lock { path: lock_path, file: lock, handed_over: Arc::clone(&handed_over) };
-    // Should the takeover come to nothing, both are still the other's.
+    // If the takeover fails, both still belong to the other agent.
     handed_over.store(true, Ordering::Release);
     Ok(AdminListener { path: path.to_owned(), socket, identity, handed_over, lock })
 }
 
-/// Makes room at the path if a dead socket is there.
+/// Removes the socket of a dead agent from the path.
 fn clear(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let found = match fs::symlink_metadata(path) {
@@ -219,7 +217,7 @@ fn clear(path: &Path) -> anyhow::Result<()> {
     match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        // A full queue says that somebody listens.
+        // A full queue means that the socket listens.
         Err(error) if error.kind() != ErrorKind::WouldBlock => {
             return Err(error).with_context(|| format!("cannot tell whether an agent answers at {shown}"));
         }
@@ -233,8 +231,8 @@ fn taken(path: &Path) -> String {
     format!("another agent answers at {}: stop it first, or name another path by --admin unix:PATH", path.display())
 }
 
-/// What else to say where an agent of root can make no file: the folder is another user's, and the right to write there is
-/// given up before.
+/// The end of an error where an agent of root cannot make a file: the folder is another user's, and the agent has given up the
+/// capability to write there.
 fn foreign(file: &Path) -> String {
     let own = rustix::process::geteuid();
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -247,7 +245,7 @@ fn foreign(file: &Path) -> String {
     }
 }
 
-/// The lock of a path; the file goes with it.
+/// The lock of a path. Dropping it removes the file.
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
@@ -282,7 +280,7 @@ impl Lock {
                     return Err(error).with_context(|| format!("cannot lock {}", path.display()));
                 }
             }
-            // An agent that ended meanwhile has taken the file away; a lock on what nobody finds is none.
+            // Another agent unlinked the file between open and lock; that lock protects nothing, so try again.
             let mine = file.metadata()?;
             if fs::symlink_metadata(&path).is_ok_and(|found| (found.dev(), found.ino()) == (mine.dev(), mine.ino())) {
                 return Ok(Self { path, file, handed_over: Arc::clone(handed_over) });

@@ -1,4 +1,4 @@
-//! One request and its answer: reading a body within limits, asking app, and refusing in the API's words.
+//! One request and its answer: reads the body within limits, asks app, and answers errors as the API does.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::Limits;
 use crate::admin::api::{ApiFailure, FailureReason};
 use crate::admin::{AdminCommand, Commands, Reply};
 
-/// What every request needs.
+/// What the handlers of requests share.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     commands: Commands,
@@ -30,7 +30,7 @@ pub(super) struct Api {
     pub(super) ended: watch::Receiver<bool>,
 }
 
-/// A failure on its way to the client.
+/// A failure as an answer.
 #[derive(Debug)]
 pub(super) struct RefusedRequest(pub(super) ApiFailure);
 
@@ -93,7 +93,7 @@ impl Api {
         request: Request,
         command: fn(Q, Reply<R>) -> AdminCommand,
     ) -> Result<axum::Json<R>, RefusedRequest> {
-        // The permits are held until app has answered: parsed, a body takes no less memory.
+        // The permits are held until app has answered, since the parsed body needs as much memory.
         let (question, _held) = {
             let (bytes, held) = timeout(self.limits.body_time, self.body(request)).await.unwrap_or_else(|_| {
                 let message = format!("the request's body was not complete within {:?}", self.limits.body_time);
@@ -107,8 +107,8 @@ impl Api {
         self.ask(|reply| command(question, reply)).await.map(axum::Json)
     }
 
-    /// The whole body. One that is too large is read to its end and thrown away, so that the client, which
-    /// may only read once it has written, gets to see the answer.
+    /// The whole body. A body that is too large is read to its end and dropped, since a client may read the answer only after
+    /// it has written everything.
     async fn body(&self, request: Request) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), RefusedRequest> {
         let limit = self.limits.body;
         let too_large =
@@ -116,7 +116,7 @@ impl Api {
         let busy = || {
             RefusedRequest::new(FailureReason::Unavailable, "the agent is busy with other large requests; try again")
         };
-        // This client asked before it sends, and can be spared to.
+        // The client asked by `Expect: 100-continue`, so it need not send the body.
         let asks = request.headers().contains_key(header::EXPECT);
         let announced =
             request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());

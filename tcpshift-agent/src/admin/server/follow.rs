@@ -1,7 +1,7 @@
-//! A watch: an answer that goes on, one event as JSON a line.
+//! A watch: an answer of unlimited length, one event as JSON a line.
 //!
 //! It ends with a failure as its last line: `Gone` when the client reads so slowly that events were lost,
-//! `Unavailable` when the agent ends. A client that is gone ends it at once.
+//! `Unavailable` when the agent ends. It ends at once when the client closes the connection.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -71,7 +71,7 @@ async fn follow(
             Err(RecvError::Closed) => break ApiFailure::new(FailureReason::Unavailable, "the agent is ending"),
         }
     };
-    // If the client is gone, nobody misses it.
+    // Sending fails only if the client has closed the connection.
     drop(lines.send(line(&last)).await);
 }
 

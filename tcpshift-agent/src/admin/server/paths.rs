@@ -1,4 +1,4 @@
-//! The paths of the admin API, and which command each one is.
+//! The paths of the admin API, each with its command.
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -105,7 +105,7 @@ async fn hand_over(State(api): State<Api>, mut request: Request) -> Result<Respo
     tokio::spawn(async move {
         let stream = upgraded.await.ok().and_then(|upgraded| upgraded.downcast::<TokioIo<UnixStream>>().ok());
         match stream {
-            // It has to wait for the first word of this agent.
+            // The other agent must wait for the first message of this one.
             Some(parts) if parts.read_buf.is_empty() => api.hand_over(parts.io.into_inner()).await,
             Some(parts) => {
                 log::warn!("no hand-over: the other agent speaks out of turn");

@@ -1,6 +1,7 @@
-//! Rules for clients inside a mesh: those of all VirtualServices of one host stand one behind another.
+//! Rules for clients inside a mesh: those of all VirtualServices of one host form one sequence.
 //!
-//! Which clients a match is for is known beforehand. Of the prefixes of those that fit, the longest wins, as at a gateway.
+//! The clients of a match are known before a connection comes. Of the matches that fit, the longest prefix wins, as at a
+//! gateway.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use crate::route::model::{Export, GatewayRef, RouteMatch, VirtualService, select
 use crate::route::names;
 use crate::route::object::Object;
 
-/// So many blocks of one host are compared with each other.
+/// Blocks of one host that are compared with each other, at most.
 const MOST: usize = 2000;
 
 /// The scope of objects that every namespace sees.
@@ -79,13 +80,14 @@ fn leaves_nothing(first: Option<&RouteMatch>, second: Option<&RouteMatch>) -> bo
     }
 }
 
-/// Whether a prefix leaves nothing of another that is no longer. None is as wide as can be.
+/// Whether the first prefix takes all connections of the second, which wins if it is longer: the two are equal, or the first is
+/// none and the second has 0 bits.
 fn has(first: Option<IpNet>, second: Option<IpNet>) -> bool {
     first == second || first.is_none() && second.is_some_and(|net| net.prefix_len() == 0)
 }
 
-/// Several objects with one host, as Istio counts them: hosts that are exported to everybody conflict if they are the same,
-/// and one that is not also if the other's wildcard covers it.
+/// Several objects with one host, as Istio reports them: two that are exported to everybody conflict if their hosts are equal;
+/// one that is not also conflicts with a wildcard that covers its host.
 fn conflicts(services: &[(&Object, &VirtualService)], out: &mut Findings) {
     let mut hosts: BTreeMap<(&str, String), Vec<usize>> = BTreeMap::new();
     for (index, (object, service)) in services.iter().enumerate() {

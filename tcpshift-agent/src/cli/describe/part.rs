@@ -1,4 +1,4 @@
-//! Which part of the plan in force belongs to an object.
+//! The part of the plan in force that belongs to an object.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,7 +10,7 @@ use crate::admin::api::{DestinationStatus, ListenerStatus, RouteStatus};
 use crate::cli::column::{list, plain};
 use crate::route::kind::Kind;
 
-/// The listeners, routes and destinations that are there because of the object.
+/// The listeners, routes and destinations that come from the object.
 pub(super) fn of(kind: Kind, object: &Value, users: &EntryUsers, listeners: &[ListenerStatus]) -> Vec<ListenerStatus> {
     let full = format!("{}/{}", plain(object, "/metadata/namespace"), plain(object, "/metadata/name"));
     match kind {
@@ -43,7 +43,7 @@ fn reaches(destination: &DestinationStatus, ip: IpAddr) -> bool {
     ips.map(|address| address.ip().to_canonical()).any(|other| other == ip.to_canonical())
 }
 
-/// What is left of the plan with only those destinations.
+/// The plan with only the wanted destinations, without routes and listeners that have none.
 fn narrowed(
     listeners: &[ListenerStatus],
     wanted: impl Fn(&RouteStatus, &DestinationStatus) -> bool,

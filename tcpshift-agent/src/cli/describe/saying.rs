@@ -1,4 +1,4 @@
-//! What an object of a kind says, as fields for people, and which other objects its labels tie it to.
+//! The fields of an object as text, and the objects that are tied to it by labels.
 
 use serde_json::{Map, Value};
 
@@ -60,7 +60,7 @@ pub(super) fn neighbours(kind: Kind) -> &'static [Kind] {
     }
 }
 
-/// What the tie is called.
+/// The name of the tie.
 pub(super) fn tie(kind: Kind) -> &'static str {
     if kind == Kind::WorkloadEntry { "Selected by" } else { "Selects" }
 }

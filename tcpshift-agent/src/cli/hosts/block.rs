@@ -1,7 +1,7 @@
-//! A block of lines in a host file that is somebody else's: replaced as a whole, so that writing it again changes nothing.
+//! A block of lines in a host file. It is replaced as a whole, so that writing it twice changes nothing.
 //!
-//! Between the two states of the file there is none: it is replaced by a rename. Where it cannot be, as `/etc/hosts` of a
-//! container, which is a mount of its own, it is written in place.
+//! The file is replaced by a rename, so that no reader sees half of it. Where a rename is refused, as for `/etc/hosts` of a
+//! container, which is a mount point, the file is overwritten.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -17,7 +17,7 @@ const END: &str = "# END tcpshift-agent hosts";
 /// Errors, in words for people: the file cannot be read or written, or a block has no end; then it is as it was.
 pub(super) fn write(file: &Path, lines: &str) -> Result<bool, String> {
     let shown = file.display();
-    // A link stays one: what it leads to is written.
+    // A link stays: the file that it leads to is written.
     let file = file.canonicalize().map_err(|error| format!("cannot read {shown}: {error}"))?;
     let text = read_text(&file).map_err(|unread| format!("{shown} {unread}"))?;
     let new = replaced(&text, lines).map_err(|line| {
@@ -75,7 +75,7 @@ fn put(file: &Path, text: &str) -> io::Result<()> {
     };
     let Err(error) = written() else { return Ok(()) };
     if error.kind() != ErrorKind::AlreadyExists {
-        // It may not even have been made.
+        // The file may not exist.
         fs::remove_file(&beside).ok();
     }
     if matches!(error.kind(), ErrorKind::ResourceBusy | ErrorKind::CrossesDevices) {

@@ -1,5 +1,5 @@
-//! Which addresses of services are served: as an agent says, or as an agent would that has the objects of files and can steer
-//! its host's programs.
+//! The addresses of services that are served: by an agent, or by one that would have the objects of files and could steer the
+//! programs of its host.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ pub(super) fn by_agent(status: &StatusReply, host: &str, ip: IpAddr) -> bool {
     })
 }
 
-/// What an agent would serve.
+/// The addresses that an agent would serve.
 pub(super) struct Planned {
     plan: Plan,
     /// Hosts whose endpoints are not known before DNS is asked.

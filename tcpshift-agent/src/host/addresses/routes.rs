@@ -2,7 +2,7 @@
 //! and what `ip route add local` added.
 //!
 //! The kernel is asked for that table alone (`NETLINK_GET_STRICT_CHK`, Linux 4.20, `ip_valid_fib_dump_req`): a router's
-//! other tables are long. It must not know what the addresses are for.
+//! other tables are long.
 
 use std::io;
 

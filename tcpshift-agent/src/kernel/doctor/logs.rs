@@ -28,7 +28,7 @@ impl Logs {
         Ok(Self { folder, path: path.to_owned() })
     }
 
-    /// Writes `NAME.log` (mode 0600) in the place of what has that name. A link of that name is replaced, and never followed.
+    /// Writes `NAME.log` (mode 0600) and replaces a file of that name. A link of that name is replaced, and never followed.
     pub(super) fn write(&self, name: &str, log: &str) -> Result<()> {
         let file = file(name);
         self.folder.replace(Path::new(&file), log.as_bytes(), BESIDE, false).map_err(std::io::Error::from).with_context(

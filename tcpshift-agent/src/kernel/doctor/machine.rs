@@ -1,6 +1,4 @@
 //! What the machine has of what programs need. Nothing is tried here, and nothing needs a right.
-//!
-//! It must not know programs.
 
 use std::path::Path;
 
@@ -82,23 +80,23 @@ fn cgroup() -> MachineFinding {
 }
 
 fn bpffs() -> MachineFinding {
-    let place = pins::BPFFS;
+    let path = pins::BPFFS;
     match pins::is_bpffs() {
-        Ok(true) => ok("bpffs", format!("mounted at {place}")),
-        Ok(false) if Path::new(place).is_dir() => {
-            note("bpffs", "not mounted", format!("the agent mounts it at {place} when it starts"))
+        Ok(true) => ok("bpffs", format!("mounted at {path}")),
+        Ok(false) if Path::new(path).is_dir() => {
+            note("bpffs", "not mounted", format!("the agent mounts it at {path} when it starts"))
         }
-        Ok(false) => missing("bpffs", format!("there is no {place}"), "mount sysfs at /sys"),
+        Ok(false) => missing("bpffs", format!("there is no {path}"), "mount sysfs at /sys"),
         Err(error) => missing("bpffs", format!("{error:#}"), ""),
     }
 }
 
 fn btf() -> MachineFinding {
-    let place = "/sys/kernel/btf/vmlinux";
-    if Path::new(place).exists() {
-        ok("kernel BTF", place)
+    let path = "/sys/kernel/btf/vmlinux";
+    if Path::new(path).exists() {
+        ok("kernel BTF", path)
     } else {
-        note("kernel BTF", format!("no {place}; the programs of this version are loaded without"), "")
+        note("kernel BTF", format!("no {path}; the programs of this version are loaded without"), "")
     }
 }
 

@@ -1,9 +1,9 @@
 //! Copies of listening sockets that other processes have.
 //!
-//! Who has a socket is found by a walk through /proc, which may take long on a host with many processes. So it is made on a
-//! thread of its own, and waited for only a moment. A copy is made when it is asked for: as long as there is one, the socket
-//! listens on after its process has closed it. A socket that cannot be copied, such as one that the kernel itself has open, is
-//! looked for ever more seldom. It must not know what copies are for.
+//! Who has a socket is found by a walk through /proc, which may take long on a host with many processes. So it is made
+//! on a thread of its own, and waited for only a moment. A copy is made when it is asked for: as long as there is one,
+//! the socket listens on after its process has closed it. A socket that cannot be copied, such as one that the kernel
+//! itself has open, is looked for ever more seldom.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;

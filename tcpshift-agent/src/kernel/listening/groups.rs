@@ -1,7 +1,6 @@
 //! Addresses and ports whose listening sockets are kept, each with a row of map `groups`, which says where they may be.
 //!
-//! Programs and the agent write those rows as words, since several sockets of a group may begin to listen at once. It must not
-//! know sockets.
+//! Programs and the agent write those rows as words, since several sockets of a group may begin to listen at once.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -54,7 +53,7 @@ impl Groups {
             let [upto, hint] = self.words(row)?;
             hint.store(0, Relaxed);
             upto.store(0, SeqCst);
-            self.maps.own_endpoints.set(&place(at), &row)?;
+            self.maps.own_endpoints.set(&address_port(at), &row)?;
         }
         Ok(())
     }
@@ -64,7 +63,7 @@ impl Groups {
         let kept = with_every_address(endpoints);
         let gone: Vec<SocketAddr> = self.rows.keys().filter(|at| !kept.contains(at)).copied().collect();
         for at in gone {
-            self.maps.own_endpoints.remove(&place(at))?;
+            self.maps.own_endpoints.remove(&address_port(at))?;
             self.free.extend(self.rows.remove(&at));
         }
         Ok(())
@@ -105,7 +104,7 @@ fn with_every_address(endpoints: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> 
     every.collect()
 }
 
-fn place(at: SocketAddr) -> AddressPort {
+fn address_port(at: SocketAddr) -> AddressPort {
     AddressPort { address: at.ip().into(), port: at.port().into(), reserved: 0 }
 }
 

@@ -27,7 +27,7 @@ pub(in crate::kernel) struct TableArray<R, K = u32> {
 }
 
 impl<R: MapRow> TableArray<R> {
-    /// A table with these rows, by their places, which nobody can write to any more.
+    /// A table with these rows, by their indices, which nobody can write to any more.
     pub(in crate::kernel) fn create(&self, types: BorrowedFd<'_>, rows: &[R]) -> io::Result<OwnedFd> {
         let keys: Vec<u32> = (0..rows.len() as u32).collect();
         self.create_by(types, &keys, rows)
@@ -68,7 +68,7 @@ pub(in crate::kernel) struct Maps {
     pub(in crate::kernel) destinations: TableArray<DestinationRow>,
     pub(in crate::kernel) endpoints: TableArray<EndpointRow>,
     pub(in crate::kernel) slots: TableArray<SlotTable>,
-    pub(in crate::kernel) places: TableArray<HashRow>,
+    pub(in crate::kernel) hash_tables: TableArray<HashRow>,
     pub(in crate::kernel) sequences: OwnedFd,
     pub(in crate::kernel) turns: OwnedFd,
     pub(in crate::kernel) loads: OwnedFd,
@@ -101,7 +101,7 @@ impl Maps {
             ("plan_dests", self.destinations.outer.as_fd()),
             ("plan_endpoints", self.endpoints.outer.as_fd()),
             ("slot_tables", self.slots.outer.as_fd()),
-            ("hash_tables", self.places.outer.as_fd()),
+            ("hash_tables", self.hash_tables.outer.as_fd()),
             ("sequences", self.sequences.as_fd()),
             ("turns", self.turns.as_fd()),
             ("loads", self.loads.as_fd()),
@@ -181,7 +181,7 @@ pub(super) fn maps(ebpf: &Ebpf) -> Result<Maps> {
         destinations: tables(ebpf, "plan_dests", "destinations")?,
         endpoints: tables(ebpf, "plan_endpoints", "endpoints")?,
         slots: tables(ebpf, "slot_tables", "slots")?,
-        places: tables(ebpf, "hash_tables", "places")?,
+        hash_tables: tables(ebpf, "hash_tables", "places")?,
         sequences: map(ebpf, "sequences")?,
         turns: map(ebpf, "turns")?,
         loads: map(ebpf, "loads")?,

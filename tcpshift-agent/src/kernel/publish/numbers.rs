@@ -1,6 +1,4 @@
 //! Numbers of slot tables and hash tables: which are free, and what was made for a plan that is not in force.
-//!
-//! It must not know plans.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,7 +115,7 @@ impl Drop for Fresh {
             std::fs::remove_file(name).ok();
         }
         let TableNumbers { slots, hashes } = &self.tables;
-        let done = [(&self.maps.slots.clear(slots), slots), (&self.maps.places.clear(hashes), hashes)];
+        let done = [(&self.maps.slots.clear(slots), slots), (&self.maps.hash_tables.clear(hashes), hashes)];
         for (done, tables) in done {
             if let Err(error) = done
                 && !tables.is_empty()

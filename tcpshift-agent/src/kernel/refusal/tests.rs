@@ -78,6 +78,11 @@ fn a_missing_right_and_locked_memory_are_told_apart() {
     assert_eq!((refused(None), refused(Some(65_536))), (RefusalReason::Right, RefusalReason::LockedMemory(65_536)));
     assert!(refused(Some(65_536)).to_string().contains("64 KiB"), "{}", refused(Some(65_536)));
     assert_eq!(reason(&Errno::INVAL.into(), &[], Some(1)), RefusalReason::Other);
+    for (release, counts) in
+        [("5.10.0-30-amd64", true), ("5.11.0", false), ("6.12.43", false), ("4.19.0", true), ("", false)]
+    {
+        assert_eq!(counts_locked_memory(release), counts, "{release}");
+    }
     let refusal = refusal(Errno::ACCESS, TYPE);
     assert_eq!((refusal.errno.as_str(), refusal.reason), ("EACCES", RefusalReason::Other));
     assert_eq!(refusal.said, ["R2 type=mem expected=fp, pkt, pkt_meta, map_key, map_value"]);

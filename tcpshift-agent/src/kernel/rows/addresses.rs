@@ -17,14 +17,14 @@ use tcpshift_common::layout::{AddressEntry, AddressKey, NONE, scope};
 use crate::plan::{Listener, MeshListener, Plan};
 
 /// The number of a listener by scope, port and prefix.
-pub(super) type Table = BTreeMap<AddressKey, u32>;
+pub(super) type AddressTable = BTreeMap<AddressKey, u32>;
 
 /// Bits in front of an IPv4 address in its mapped form.
 const MAPPED_BITS: u32 = 96;
 
 /// The table of a plan. `lookup` are the ports whose connections may be handed over.
-pub(super) fn of(plan: &Plan, lookup: &BTreeSet<u16>) -> Table {
-    let mut table = Table::new();
+pub(super) fn of(plan: &Plan, lookup: &BTreeSet<u16>) -> AddressTable {
+    let mut table = AddressTable::new();
     for listener in plan.listeners.iter().filter(|listener| lookup.contains(&listener.address.port())) {
         let prefix = match listener.address.ip() {
             IpAddr::V6(ip) if ip.is_unspecified() => Prefix::ANY,
@@ -39,7 +39,7 @@ pub(super) fn of(plan: &Plan, lookup: &BTreeSet<u16>) -> Table {
 
 /// For programs of this host that connect. Of two listeners with one prefix the first here has it: a service with rules
 /// of VirtualServices, a listener bound to the address, a service without rules.
-fn clients(plan: &Plan, table: &mut Table) {
+fn clients(plan: &Plan, table: &mut AddressTable) {
     let ports = plan.connect_ports();
     let services: Vec<_> = plan.mesh.iter().filter(|listener| ports.contains(&listener.port)).collect();
     let listeners = plan.listeners.iter().filter(|listener| ports.contains(&listener.address.port()));
@@ -73,14 +73,14 @@ fn clients(plan: &Plan, table: &mut Table) {
     }
 }
 
-fn add_service(MeshListener { port, addresses, number, .. }: &MeshListener, table: &mut Table) {
+fn add_service(MeshListener { port, addresses, number, .. }: &MeshListener, table: &mut AddressTable) {
     for prefix in addresses {
         table.entry(key(scope::CONNECT, *port, prefix)).or_insert(*number);
     }
 }
 
 /// In the table IPv4 addresses are mapped ones: those are in no IPv6 prefix of a service.
-fn keep_families_apart(services: &[&Arc<MeshListener>], table: &mut Table) {
+fn keep_families_apart(services: &[&Arc<MeshListener>], table: &mut AddressTable) {
     let holds = |prefix: &Prefix| {
         prefix.family == family::V6 && prefix.bits <= MAPPED_BITS && {
             let Address { high, low } = Address::v4([0; 4]);
@@ -101,7 +101,7 @@ fn key(scope: u32, port: u16, prefix: &Prefix) -> AddressKey {
 }
 
 /// Whose the longest prefix is that holds all of another one.
-fn longest(table: &Table, AddressKey { bits, at }: AddressKey) -> Option<u32> {
+fn longest(table: &AddressTable, AddressKey { bits, at }: AddressKey) -> Option<u32> {
     let mut number = u128::from_be_bytes(at.address);
     (AddressEntry::HEAD..=bits).rev().find_map(|bits| {
         let counted = bits - AddressEntry::HEAD;

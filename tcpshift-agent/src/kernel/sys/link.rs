@@ -57,7 +57,7 @@ pub(in crate::kernel) fn attach(program: BorrowedFd<'_>, target: BorrowedFd<'_>,
     unsafe { bpf_fd(LINK_CREATE, &mut attributes) }
 }
 
-/// Puts another program in the place of a link's, in one step.
+/// Replaces the program of a link by another one, in one step.
 pub(in crate::kernel) fn replace(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attributes = [number(link), number(program), 0, 0];
     // SAFETY: No pointers.

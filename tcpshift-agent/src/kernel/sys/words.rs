@@ -1,6 +1,4 @@
 //! Counters in a map as memory, shared with kernel programs.
-//!
-//! It must not know what is counted.
 
 use std::io;
 use std::mem::{size_of, size_of_val};

@@ -1,7 +1,6 @@
 //! One direction of a connection.
 //!
-//! Messages are copied; once the direction has become bulk its bytes go through a pipe, until they are few again. It
-//! must not know what the other direction does.
+//! Messages are copied; once the direction has become bulk its bytes go through a pipe, until they are few again.
 
 use std::future::Future;
 use std::io;

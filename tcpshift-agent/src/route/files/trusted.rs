@@ -1,4 +1,4 @@
-//! Reads watched files, as far as they are to be trusted, and says why one is not.
+//! Reads watched files, unless another user could have written them.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,13 +10,13 @@ use crate::route::read::{Contents, ReadDocument};
 use crate::trust::owners::Owners;
 use crate::trust::{self, Doubt, Untrusted, text};
 
-/// The text of a file that is watched, and what lets others change it, where such files are read all the same.
+/// The text of a watched file, and with `--trust-files` what lets other users change it.
 pub(super) type Watched = Result<(String, Option<Untrusted>), NotRead>;
 
 /// Why a file that is watched is not read.
 #[derive(Debug)]
 pub(super) enum NotRead {
-    /// It may be somebody else's text.
+    /// Another user could have written it.
     Untrusted(Untrusted),
     Unread(Unread),
 }
@@ -27,7 +27,7 @@ impl From<Unread> for NotRead {
     }
 }
 
-/// Reads a file that is watched. What is no file could be read for ever, and a pipe would be waited for.
+/// Reads a watched file. Only regular files are read: a device may have no end, and a pipe would block.
 pub(super) fn read_watched(path: &Path, owners: &Owners, trusts_all: bool) -> Watched {
     let (file, untrusted) = match trust::path::open(path, owners) {
         Ok(file) => (file, None),
@@ -45,7 +45,7 @@ pub(super) fn read_watched(path: &Path, owners: &Owners, trusts_all: bool) -> Wa
     Ok((text_of(file)?, untrusted))
 }
 
-/// What to do. A folder of another user, such as a home, stays that user's.
+/// The cure. It does not change the owner of a folder, which may be a home.
 fn cure(untrusted: &Untrusted) -> String {
     match untrusted.doubt {
         Doubt::Owner { .. } if untrusted.path.is_dir() => "copy the files to a folder of your own".to_owned(),
@@ -53,14 +53,14 @@ fn cure(untrusted: &Untrusted) -> String {
     }
 }
 
-/// Says that a file or a folder may be somebody else's text.
+/// The problem of a file or folder that another user could have written.
 pub(super) fn distrust(path: &Path, untrusted: &Untrusted) -> Problem {
     let cure = format!("{}; or `run --trust-files`", cure(untrusted));
     let message = format!("is not read, since others could have written it: {untrusted}");
     Problem { cure, ..Problem::of_file(&text::shown(path), message) }
 }
 
-/// Refuses the objects that name unix sockets, which may be those of services that obey whoever reaches them.
+/// Refuses the objects that name unix sockets: some services give every client of their socket full control.
 pub(super) fn refuse_sockets(name: &str, contents: &mut Contents, untrusted: &Untrusted) {
     for entry in &mut contents.entries {
         let ReadDocument::Valid(object) = entry else { continue };

@@ -1,5 +1,5 @@
-//! Tells when to look at the user's files again: at once when the kernel reports a change (inotify), and
-//! from time to time anyway, since links and network file systems change without a report.
+//! Tells when to look at the user's files again: at once when the kernel reports a change (inotify), and at intervals, since
+//! links and network file systems change without a report.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-/// How long after a report to look: what is written together is read together.
+/// Time from a report to the look, so that files that are written together are read together.
 pub const SETTLE: Duration = Duration::from_millis(20);
 
-/// How often to look without a report, at most; after a look that took long it is less often.
+/// Shortest interval between two looks without a report; longer if a look takes long.
 pub const SHORTEST_ROUND: Duration = Duration::from_millis(500);
 
 fn identities(paths: &[PathBuf]) -> Vec<Option<(u64, u64)>> {
@@ -31,12 +31,12 @@ pub struct FilesWatch {
 
 impl FilesWatch {
     /// Watches the paths, and the folders they lie in, since editors replace files rather than write them.
-    /// Where the kernel takes no watch, what is left is to look from time to time.
+    /// Where the kernel refuses a watch, only the looks at intervals are left.
     pub fn new(paths: Vec<PathBuf>) -> Self {
         let identities = identities(&paths);
         let (sender, reports) = mpsc::channel(1);
         let handler = move |event: notify::Result<notify::Event>| {
-            // Our own reading is no change. A full channel already says what there is to say.
+            // Reading is no change. A full channel holds a report already.
             if !event.is_ok_and(|event| event.kind.is_access()) {
                 sender.try_send(()).ok();
             }

@@ -1,4 +1,4 @@
-//! What a destination of a rule is called on a command line: by as little as tells it apart.
+//! Names of the destinations of a rule on a command line: the shortest that is unique.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ pub(super) struct WrittenDestination {
     names: Vec<String>,
     /// As written.
     weight: Option<u64>,
-    /// What counts where none is written.
+    /// The weight if none is written.
     default: u64,
     /// Whether it gets everything where it is the only one, whatever its weight.
     takes_all: bool,

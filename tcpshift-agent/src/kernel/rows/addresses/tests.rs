@@ -10,7 +10,7 @@ use super::*;
 use crate::plan::weigh::Layout;
 use crate::plan::{Chosen, Datapath, Kind, Limits, OnEmpty, Route, WeightTable, Wish};
 
-/// Listeners and services of port 9000. Their numbers are their places here, listeners first.
+/// Listeners and services of port 9000. Their numbers are their indices here, listeners first.
 struct Port<'a> {
     /// An address, and how its connections reach endpoints.
     listeners: &'a [(&'a str, Datapath)],
