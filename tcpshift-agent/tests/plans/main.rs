@@ -8,6 +8,8 @@
 //! `TCPSHIFT_WRITE_PLANS=1` the expected plans are written anew, to be read before they are committed.
 
 mod any;
+mod edits;
+mod hosts;
 mod numbers;
 mod render;
 mod sets;

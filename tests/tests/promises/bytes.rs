@@ -163,7 +163,9 @@ fn a_closed_connection_is_counted_down() {
     let (agent, _server, seen) = ends(&world);
     let mut streams: Vec<TcpStream> = (0..5).map(|_| connect(ENTRANCE).unwrap()).collect();
     // A client that resets its connection before the endpoint has it is never seen there.
-    streams.iter_mut().for_each(|stream| stream.read_exact(&mut [0]).unwrap());
+    for stream in &mut streams {
+        stream.read_exact(&mut [0]).unwrap();
+    }
     let active = || agent.destination("default/tcp-echo", "v1").active;
     tcpshift_tests::until::until_so("five are active", seconds(5), || active() == 5);
     for stream in streams {
