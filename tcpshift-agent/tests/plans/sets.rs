@@ -1,7 +1,6 @@
 //! What follows DNS without a plan, and what a plan that is given up leaves.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
