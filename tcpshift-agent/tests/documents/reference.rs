@@ -90,7 +90,8 @@ fn name(argument: &Arg) -> String {
 fn meaning(argument: &Arg) -> String {
     let mut said = vec![cell(argument.get_long_help().or(argument.get_help()))];
     let values = argument.get_possible_values();
-    let values = values.iter().filter(|value| !value.is_hide_set() && argument.get_action().takes_values());
+    let has_values = argument.get_action().takes_values() && !argument.is_hide_possible_values_set();
+    let values = values.iter().filter(|value| has_values && !value.is_hide_set());
     let values: Vec<String> = values
         .map(|value| match value.get_help() {
             Some(help) => format!("`{}`: {}", value.get_name(), cell(Some(help))),
