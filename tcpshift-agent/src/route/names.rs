@@ -124,6 +124,12 @@ pub fn shown(name: &str) -> String {
     }
 }
 
+/// `a, b and 3 more`: names of a list, and the number of those that are left out.
+pub fn and_more(names: &[impl AsRef<str>], more: usize) -> String {
+    let names = names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if more == 0 { names } else { format!("{names} and {more} more") }
+}
+
 /// Why a text is no host name, if it is none. A trailing dot is allowed, a number as last label is not.
 pub fn host_problem(host: &str) -> Option<String> {
     size_problem(host).or_else(|| labels_problem(host))

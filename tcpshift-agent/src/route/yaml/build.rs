@@ -141,7 +141,11 @@ impl<'t, 's> Builder<'t, 's> {
             return Err(Malformed::new(line, message, format!("put it in quotes if it is a text: `\"*{name}\"`")));
         };
         let Anchor::Complete(Anchored { node, size, depth, nodes }) = anchored else {
-            return Err(Malformed::new(line, format!("the alias `*{name}` stands in what it names"), "remove it"));
+            return Err(Malformed::new(
+                line,
+                format!("the alias `*{name}` is inside the value that it names"),
+                "remove it",
+            ));
         };
         if self.open.len() + depth > MAX_DEPTH {
             return Err(Malformed::too_deep(line));
