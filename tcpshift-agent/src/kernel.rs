@@ -93,7 +93,7 @@ pub struct Kernel {
     /// Maps are pinned, and those of an agent before are not any more.
     is_shown: bool,
     is_settled: bool,
-    /// What is attached stays so if somebody removes the names.
+    /// Keeps programs attached if the pinned names are removed.
     links: Vec<OwnedFd>,
     /// Programs that steer which an agent before has left, to be detached when a plan of this one is in force.
     left: Vec<(PathBuf, OwnedFd)>,
@@ -319,7 +319,7 @@ impl Kernel {
         &self.cgroup.path
     }
 
-    /// Logs what the programs say, for as long as the agent lives, and wakes whoever waits for new listening sockets. Must
+    /// Logs what the programs say, for as long as the agent lives, and notifies `listening` of new listening sockets. Must
     /// be called within a runtime. No further program can be loaded.
     pub fn listen(&mut self, listening: Arc<Notify>) -> Result<()> {
         events::listen(&mut self.ebpf, listening)?;
@@ -343,7 +343,7 @@ fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Re
     load(&[])
 }
 
-/// Whether programs of an agent that is gone are attached, which nobody has taken over.
+/// Whether programs of an ended agent are still attached, and no other agent has taken them over.
 pub fn is_left_behind() -> bool {
     let is_left = |found: &pins::PinnedFolder| found.holder.is_none() && found.links > 0;
     pins::found().is_ok_and(|found| found.iter().any(is_left))

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::App;
 use crate::admin::api::{Action, ApiFailure, ChangeReply, ChangeResult, DeleteRequest, FailureReason, ObjectName};
 use crate::route::kind::{self, Kind};
+use crate::route::names;
 use crate::route::object::{Key, Object, Origin};
 use crate::route::problem::{Problem, Severity};
 use crate::route::read::{self, DEFAULT_NAMESPACE, Document, ReadDocument};
@@ -159,10 +160,7 @@ fn in_files(done: &[(Arc<Object>, Outcome)]) -> Option<Problem> {
 /// The first of many names.
 fn few(names: &[String]) -> String {
     const MOST: usize = 3;
-    match names.len().checked_sub(MOST) {
-        None | Some(0) => names.join(", "),
-        Some(more) => format!("{} and {more} more", names[..MOST].join(", ")),
-    }
+    names::and_more(&names[..names.len().min(MOST)], names.len().saturating_sub(MOST))
 }
 
 /// The time in whole seconds, as `creationTimestamp` has it.

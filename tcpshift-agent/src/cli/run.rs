@@ -27,7 +27,7 @@ Examples:
 agent carries have its --drain-timeout to end
 
 SIGHUP reads the files again. SIGTERM stops accepting, lets open connections end until --drain-timeout, and \
-closes the rest.";
+resets the rest.";
 
 /// Start the agent: serve the ports of the Gateways, and divide their connections as the routes say
 #[derive(Args, Debug)]

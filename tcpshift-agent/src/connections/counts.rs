@@ -1,7 +1,7 @@
 //! What is counted of listeners, destinations and endpoints.
 //!
 //! Counters only ever grow, but for `active`, which is what lives now. `reset` starts a number that was given to a new
-//! name from zero; it leaves `active` alone, since whoever counted himself in counts himself out.
+//! name from zero; it leaves `active` alone, since each live connection counts itself out when it ends.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

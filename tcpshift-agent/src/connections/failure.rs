@@ -23,7 +23,7 @@ pub enum ConnectionFailure {
     OwnListener,
     /// The destination has as many connections as it may have.
     ConnectionLimit,
-    /// The endpoint answered with RST: nobody listens there.
+    /// The endpoint answered with RST: no socket listens there.
     ConnectRefused,
     /// No endpoint answered in time.
     ConnectTimeout,
@@ -87,7 +87,7 @@ impl From<&Unusable> for ConnectionFailure {
 impl From<&io::Error> for ConnectionFailure {
     fn from(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
-            // A unix socket that is not there is one that nobody listens at.
+            // A path without a unix socket counts as one without a listener.
             Some(Errno::CONNREFUSED | Errno::CONNRESET | Errno::NOENT) => Self::ConnectRefused,
             Some(Errno::TIMEDOUT) => Self::ConnectTimeout,
             Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => Self::ConnectUnreachable,

@@ -30,8 +30,9 @@ impl Steered {
         SumRow { opened, active, failed, refused, closed, sent, received, rtt, since }
     }
 
-    /// Starts from zero, live connections aside, with the first generation in which the number is this destination's. What was
-    /// decided for whoever had it before, and is not established yet, is not counted.
+    /// Starts the sums of a destination from zero, except for its live connections. `generation` is the first one in which the
+    /// number is this destination's: connections that were decided for the destination that had the number before, and are
+    /// not established yet, are not counted.
     pub fn reset(&self, destination: u32, generation: u64) {
         if let Some([opened, _, failed, refused, closed, sent, received, rtt, since]) = self.words(destination) {
             since.store(generation, Relaxed);

@@ -9,14 +9,14 @@ use listenfd::ListenFd;
 
 use super::{ListeningSocket, listening};
 
-/// More sockets than any unit file has; a larger number is a mistake, and would be walked through.
+/// More sockets than any unit file has. A larger LISTEN_FDS is a mistake: it is refused, not walked through.
 const MOST: usize = 4096;
 
 /// Takes what systemd handed over, and says what of it is of no use. Has to be called once, at start, before
 /// there is another thread.
 pub fn take() -> Vec<ListeningSocket> {
     let count = number("LISTEN_FDS");
-    // For whoever has this process id; without it nobody says that it is meant for us.
+    // LISTEN_PID must be this process (sd_listen_fds(3)): the variables may have been meant for a parent.
     let is_ours = number("LISTEN_PID") == usize::try_from(std::process::id()).ok();
     if count.is_none() || !is_ours {
         return Vec::new();

@@ -63,7 +63,7 @@ pub async fn release(channel: &mut Channel) -> Result<(), String> {
     channel.send(&Message::Released, &[], STEP_TIME).await.map_err(|_| gone())
 }
 
-/// Waits until the new agent has told whom it has to tell that it serves now.
+/// Waits until the new agent has told systemd and its clients that it serves.
 pub async fn see_off(mut channel: Channel) {
     // It says nothing more, and closes the connection.
     channel.receive(STEP_TIME).await.ok();
@@ -79,7 +79,7 @@ pub async fn refuse(stream: UnixStream, reason: &str) {
 
 /// Tells the new agent that nothing is handed over, and why.
 pub async fn give_up(channel: &mut Channel, reason: &str) {
-    // Whoever is gone needs no reason.
+    // An agent that is gone needs no reason.
     channel.send(&Message::GivenUp { reason: reason.to_owned() }, &[], STEP_TIME).await.ok();
 }
 

@@ -203,7 +203,7 @@ impl Taken {
 
     async fn say(&mut self, message: &Message) {
         if let Some(channel) = &mut self.channel {
-            // That it is gone is found out by whoever waits for its answer.
+            // If the other agent is gone, waiting for its answer finds that out.
             channel.send(message, &[], STEP_TIME).await.ok();
         }
     }

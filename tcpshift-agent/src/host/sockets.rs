@@ -1,4 +1,4 @@
-//! The kernel's table of TCP sockets, and which process has which of them open.
+//! The kernel's table of TCP sockets, and the processes that have them open.
 //!
 //! Without the right to read another process's descriptors, what it has stays unknown.
 
@@ -29,7 +29,7 @@ pub struct SocketEntry {
     pub local: SocketAddr,
     /// Whether it listens.
     pub listens: bool,
-    /// Its number; 0 if nobody has it open.
+    /// Its inode number; 0 if no process has it open.
     pub inode: u64,
 }
 
@@ -79,7 +79,7 @@ impl Holder {
 
     /// Name and number of the process.
     pub fn process(&self) -> String {
-        // Whoever runs the process chose its name, byte for byte (prctl(2), PR_SET_NAME).
+        // A process may set its name to any bytes (prctl(2), PR_SET_NAME).
         let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
         format!("{} (pid {})", text::name(&String::from_utf8_lossy(&name)), self.pid)
     }

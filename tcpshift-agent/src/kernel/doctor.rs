@@ -219,7 +219,7 @@ fn run_within(
     run: impl FnOnce(tries::Tell<'_>) -> Result<()> + Send + 'static,
 ) -> Result<(Vec<ProgramReport>, bool)> {
     let (sender, receiver) = mpsc::channel::<Vec<ProgramReport>>();
-    // Nobody listens any more once the time is up.
+    // Once the time is up the receiver is gone, and sending fails.
     let thread = thread::spawn(move || run(&|programs| drop(sender.send(programs.to_vec()))));
     let mut programs: Vec<ProgramReport> = Vec::new();
     let begin = Instant::now();

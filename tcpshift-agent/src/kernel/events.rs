@@ -1,4 +1,4 @@
-//! What the programs say: events, which are counted and logged or wake somebody, and messages, for whoever looks for a fault.
+//! What the programs tell the agent: events, which are counted and logged or wake a task, and messages for debugging.
 //!
 //! Messages are off unless `RUST_LOG` asks for them (`RUST_LOG=info,tcpshift_ebpf=debug`): the programs are loaded
 //! without them then.
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 /// The target of the programs' messages in the log.
 pub(super) const PROGRAMS: &str = "tcpshift_ebpf";
 
-/// How often at most an event is said.
+/// Pause between two log lines about events, at least.
 const SAID: Duration = Duration::from_secs(10);
 
 /// Logs what comes, until the runtime ends.

@@ -1,8 +1,8 @@
-//! Listening sockets of endpoints of this host, as `lookup` finds them: who is there, and who is put there.
+//! Listening sockets of endpoints of this host, in the map where `lookup` finds them.
 //!
-//! A socket that begins to listen is put there by `record`, and leaves when it is closed, whether or not there is an
-//! agent. Those that listened before the agent came are found in the host's tables and copied for a moment. Each has a
-//! cell.
+//! `record` puts a socket into the map when it begins to listen, and the kernel takes it out when it is closed, with or
+//! without an agent. Sockets that listened before the agent started are found in the host's socket table, copied for a
+//! moment, and put in here. Each has a cell.
 
 mod copies;
 mod groups;
@@ -24,13 +24,13 @@ use super::load::Maps;
 use super::sys::Map;
 use crate::host::sockets::{self, SocketEntry};
 
-/// How often the map is walked at most, if sockets leave it meanwhile.
+/// Passes over the map at most: a walk starts again when a socket leaves the map meanwhile.
 const WALKS: u32 = 8;
 
 /// `IPPROTO_MPTCP`
 const MPTCP: u32 = 262;
 
-/// Who listens at endpoints of this host.
+/// Sockets that listen at endpoints of this host.
 #[derive(Debug)]
 pub struct EndpointListeners {
     maps: Arc<Maps>,
@@ -49,14 +49,14 @@ pub struct EndpointListeners {
     copies: Copies,
 }
 
-/// Who listens at an address.
+/// Whether a socket listens at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointPresence<'a> {
-    /// Somebody, and connections can be handed over.
+    /// A socket listens, and connections can be handed over to it.
     Fit,
-    /// Nobody.
+    /// No socket listens.
     Nobody,
-    /// Somebody, and connections cannot be handed over, for this reason.
+    /// A socket listens, and connections cannot be handed over to it, for this reason.
     Unfit(&'a str),
 }
 
@@ -96,7 +96,7 @@ impl EndpointListeners {
         self.copies.is_idle()
     }
 
-    /// Has packets for these ports looked at.
+    /// Lets programs look at packets for these ports.
     pub(super) fn serve(&mut self, ports: &BTreeSet<u16>) -> io::Result<()> {
         if !ports.is_subset(&self.listeners) {
             self.listeners.extend(ports);
@@ -105,7 +105,7 @@ impl EndpointListeners {
         Ok(())
     }
 
-    /// Has no others looked at than these endpoints, and ports of listeners whose connections may be handed over.
+    /// Keeps only sockets of these endpoints, and lets programs look only at these ports of listeners.
     pub fn narrow(&mut self, endpoints: BTreeSet<SocketAddr>, listeners: BTreeSet<u16>) -> io::Result<()> {
         let endpoints = canonical(endpoints);
         if !self.endpoints.is_subset(&endpoints) {
@@ -120,7 +120,7 @@ impl EndpointListeners {
         Ok(())
     }
 
-    /// Looks who is there now. Returns whether something changed. What takes long is there at a later look.
+    /// Looks which sockets listen now. Returns whether something changed. Copies that take long are used by a later call.
     pub fn look(&mut self) -> io::Result<bool> {
         if self.endpoints.is_empty() {
             return Ok(false);
@@ -144,7 +144,7 @@ impl EndpointListeners {
         let copies = self.copies.of(&missing.keys().copied().collect());
         let mut kept = if copies.is_empty() { HashSet::new() } else { self.kept(&held) };
         for (inode, socket) in copies {
-            // It may have been closed, or be at an endpoint that nobody wants any more.
+            // It may have been closed, or its endpoint may be in no plan any more.
             let Some(at) = missing.get(&inode) else { continue };
             match self.put(&socket, *at, &mut kept) {
                 Ok(why) => {
@@ -165,7 +165,7 @@ impl EndpointListeners {
         Ok(changed)
     }
 
-    /// Puts a socket into the map where nobody is, unless it is there. Returns why it cannot be there, if so.
+    /// Puts a socket into a free cell of the map, unless it has one. Returns why it cannot have one, if so.
     fn put(&self, socket: &OwnedFd, at: SocketAddr, kept: &mut HashSet<u64>) -> io::Result<Option<String>> {
         if socket_protocol(socket)?.is_some_and(|protocol| protocol.as_raw().get() == MPTCP) {
             return Ok(Some("it listens with MPTCP, whose connections the kernel cannot hand over".to_owned()));
@@ -230,14 +230,14 @@ impl EndpointListeners {
             }
             last = Some(key);
         }
-        // Of a group that was not kept for a time nobody else knows where they are.
+        // The row of a group that was not kept for a time does not have their range.
         for (at, upto) in &held {
             self.groups.raise(*at, *upto);
         }
         Ok(held)
     }
 
-    /// Who listens at an address of this host.
+    /// Whether a socket listens at an address of this host.
     pub fn presence(&self, at: SocketAddr) -> EndpointPresence<'_> {
         let ip = at.ip().to_canonical();
         let everywhere = ip.is_ipv4().then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));

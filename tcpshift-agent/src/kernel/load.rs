@@ -103,7 +103,7 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
                 loader.map_pin_path(name, path);
             }
         }
-        // Nobody fills them.
+        // Without programs that steer these maps stay empty.
         None => {
             for map in UNUSED_MAPS {
                 loader.map_max_entries(map, UNUSED);
@@ -136,7 +136,7 @@ pub(super) fn open_other(object: &[u8]) -> Result<Ebpf> {
     for map in UNUSED_MAPS {
         loader.map_max_entries(map, UNUSED);
     }
-    // Numbers of nobody: the verifier takes out what is never reached, and with 0 that could be more than in an agent.
+    // Any number but 0: the verifier removes code that is never reached, and with 0 it could remove more than in an agent.
     loader.override_global("NETNS", &1_u64, false).override_global("AGENT_ID", &1_u64, false);
     loader.override_global("AYA_LOG_LEVEL", &0_u8, false).verifier_log_level(VerifierLogLevel::STATS);
     loader.load(object).map_err(|error| cut(format!("{:#}", anyhow::Error::new(error))))
@@ -160,7 +160,7 @@ pub(super) fn release(ebpf: &mut Ebpf) {
     }
 }
 
-/// Maps that nobody fills where no program steers.
+/// Maps that stay empty where no program steers.
 const UNUSED_MAPS: [&str; 6] = ["flows", "unheld", "listening", "own_endpoints", "groups", COOKIES];
 
 /// Bytes that rows of another build's maps may have.

@@ -1,6 +1,6 @@
-//! Connections whose end no program was told of: they are counted out when their sockets are gone.
+//! Steered connections whose close the programs missed: they are counted out when their sockets are gone.
 //!
-//! A program of somebody else that sets the callbacks of a socket (`bpf_sock_ops_cb_flags_set`) and drops those that
+//! A foreign program that sets the callbacks of a socket (`bpf_sock_ops_cb_flags_set`) and drops those that
 //! others have set hides its close from `record`. Then its cell, its count among the active ones and its load would
 //! stay for ever. Storage of sockets, where those are that have no cell, dies with the socket, and what it counted
 //! stays: such connections are not found here.
@@ -83,7 +83,7 @@ fn look_again(maps: &Weak<Maps>, agent: u64) {
 /// as open, and how many of those were counted out.
 fn look(maps: &Maps, agent: u64, suspects: &mut HashSet<u64>) -> io::Result<(usize, usize)> {
     let words = MappedWords::new(maps.cookies.as_fd())?;
-    // Before the sockets: whoever is here and not there is closed, or has just been.
+    // Rows are read before sockets: a row without a socket belongs to a connection that is closed.
     let open: Vec<Open<'_>> = words.as_ref().chunks_exact(ROW).filter_map(|row| read(row, agent)).collect();
     if open.is_empty() {
         suspects.clear();

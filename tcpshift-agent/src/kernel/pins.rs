@@ -191,7 +191,7 @@ pub struct Unloaded {
 pub fn unload() -> Result<Unloaded> {
     let mut unloaded = Unloaded::default();
     for folder in layouts()? {
-        // Where everybody may write, anybody may have made them, and put in what leads elsewhere.
+        // In a directory that others may write to, another user may have made these folders, with links to other files.
         owned(Path::new(FOLDER))?;
         owned(&folder)?;
         let _lock = lock(&folder)?;

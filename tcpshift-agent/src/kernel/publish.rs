@@ -3,9 +3,9 @@
 //!
 //! Programs read one side of the tables while another is made. Every table is immutable from the moment it is hung in.
 //! The kernel waits for programs that run before it returns from hanging something into an array of maps
-//! (`maybe_wait_bpf_programs`). So when the side of the plan before the last is made anew, nobody reads it: the last
-//! plan's tables were hung in since, and that waited for whoever did. Such a call takes some 10 ms, so those of one
-//! plan are made at once.
+//! (`maybe_wait_bpf_programs`, 6.18, <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/syscall.c>). One such wait
+//! has passed since a side was last in force when it is written again, so no program can still read it. A call takes some
+//! 10 ms, so those of one plan run at once.
 
 mod numbers;
 #[cfg(test)]
@@ -68,7 +68,7 @@ pub struct PreparedPlan {
     hashes: HashMap<(u32, u32), (HashTable, u32)>,
     /// The tables that were made for it.
     fresh: Fresh,
-    /// Numbers of routes whose slot table is new, and whose is gone.
+    /// Numbers of routes with a new slot table, and of routes that are gone.
     changed: Vec<u32>,
     gone: Vec<u32>,
     /// Whether clients who connect to services are steered by it.

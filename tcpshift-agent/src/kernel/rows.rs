@@ -179,7 +179,7 @@ fn looked_at(MeshListener { rules, routes, .. }: &MeshListener) -> Cow<'_, [Rule
     Cow::Owned(refused.into_iter().map(|at| RuleRow::new(Prefix::ANY, Prefix::ANY, at as u32)).collect())
 }
 
-/// What programs are told of whom they leave to the agent.
+/// The address family of clients that programs leave to the agent.
 fn left(route: &Route) -> u32 {
     match route.chosen.family {
         family::V4 => left::V6,
@@ -213,7 +213,7 @@ fn hash_table(route: u32, destination: &Destination, tables: &TablesInUse<'_>) -
     tables.hashes.get(&(route, destination.number)).map_or(NONE, |(_, table)| *table)
 }
 
-/// The slot table of a route. A slot that nobody has names no destination.
+/// The slot table of a route. A slot without a destination is `u16::MAX`.
 pub(super) fn slots(table: &WeightTable) -> Box<[SlotTable]> {
     let mut row = vec![SlotTable { slots: [u16::MAX; SLOTS as usize] }].into_boxed_slice();
     match table.sole() {

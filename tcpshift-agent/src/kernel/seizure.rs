@@ -53,7 +53,7 @@ impl Kernel {
                 left.push((path, link));
                 continue;
             };
-            // A socket that is handed over stays with the cgroup of whoever made it.
+            // A socket that is handed over stays with the cgroup of the process that made it.
             match sys::replace(link.as_fd(), program) {
                 Ok(()) => {
                     is_attached |= cgroup == self.cgroup.number;
@@ -69,7 +69,7 @@ impl Kernel {
         if !is_attached {
             let trial = match &self.trial {
                 Some(trial) => trial,
-                // It was pinned already, and somebody has removed the name.
+                // It was pinned already, and its name was removed since.
                 None => &*self.trial.insert(Self::attach(&mut self.ebpf, &self.cgroup)?),
             };
             pins.pin_link(&format!("assign-{}", self.cgroup.number), trial.as_fd())?;
@@ -105,7 +105,7 @@ impl Kernel {
         let Some(pins) = &self.pins else { return Ok(()) };
         let own = match &self.steering {
             Ok(steering) => steering.pin(pins)?,
-            // Nobody is to steer any more.
+            // This agent does not steer.
             Err(_) => Vec::new(),
         };
         for (path, link) in std::mem::take(&mut self.left) {

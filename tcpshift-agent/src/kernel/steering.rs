@@ -55,7 +55,7 @@ pub(super) struct SteeringPrograms {
     links: Vec<(String, OwnedFd)>,
     /// Those in connect(2).
     pub(super) clients: Clients,
-    /// What `lookup` hands packets to whose connections are refused. When it is closed, they are refused without being counted.
+    /// The socket that `lookup` hands packets of refused connections to. Once it is closed, the kernel refuses them uncounted.
     _refuser: Socket,
 }
 
@@ -98,8 +98,8 @@ impl SteeringPrograms {
     }
 }
 
-/// A listening socket whose group has the program `refuse`: nobody is ever accepted at it. It is of IPv6 and takes both
-/// families, or of IPv4 where there is no IPv6.
+/// A listening socket whose group has the program `refuse`, which accepts no connection. It is an IPv6 socket for both
+/// families, or an IPv4 socket where there is no IPv6.
 fn refuser(ebpf: &mut Ebpf, maps: &Maps) -> Result<Socket> {
     let listen = |ip: IpAddr| -> io::Result<Socket> {
         let at = SocketAddr::new(ip, 0);

@@ -44,7 +44,7 @@ pub(super) struct Served {
     pub(super) is_activated: bool,
 }
 
-/// The socket, shared by the task that accepts and by whoever closes it.
+/// The socket, shared by the task that accepts and by the code that closes it.
 #[derive(Debug)]
 struct Door {
     address: SocketAddr,
@@ -93,7 +93,7 @@ impl Served {
         self.task = tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&self.door)));
     }
 
-    /// Stops accepting. What waits is left to whoever has the socket too.
+    /// Stops accepting. Waiting connections are left to the other processes that have the socket.
     pub(super) fn leave(self) {
         self.task.abort();
         drop(self.door.socket.take());
@@ -111,7 +111,7 @@ impl Served {
         let socket = self.door.socket.borrow();
         let Some(socket) = &*socket else { return };
         for _ in 0..most {
-            // Straight from the queue: the runtime may not have heard yet that somebody waits.
+            // Straight from the queue: the runtime may not know yet that a connection waits.
             let accepted = worker.spare.provide().and_then(|()| accept(socket));
             if begin(worker, self.door.address, accepted).is_err() {
                 break;
@@ -171,7 +171,7 @@ fn accept(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 }
 
 /// Sets an accepted connection going. One that broke while it waited is counted and is no error. The error
-/// says that nothing can be accepted now, be it that nobody waits.
+/// says that nothing can be accepted now, for instance because no connection waits.
 fn begin(worker: &Rc<Worker>, address: SocketAddr, accepted: io::Result<(TcpStream, SocketAddr)>) -> io::Result<()> {
     let counts = &worker.connections;
     let error = match accepted {

@@ -43,14 +43,15 @@ pub(super) enum WorkerCommand {
     },
     /// Choose from these endpoint sets from now on.
     Replace(Arc<Sets>),
-    /// Hand out copies of sockets that are not systemd's, `most` of them from number `from` on. Between two plans their order stays.
+    /// Hand out copies of at most `most` sockets from number `from` on, without systemd's. Their order stays the same
+    /// between two plans.
     Lend { from: usize, most: usize, lent: oneshot::Sender<io::Result<Vec<Lent>>> },
     /// Accept nothing, and close nothing.
     Pause { done: oneshot::Sender<()> },
     /// Accept again.
     Resume { done: oneshot::Sender<()> },
-    /// Close every listener. What waits is served before, but at those that are `left` to whoever has them too, and
-    /// at systemd's.
+    /// Close every listener. Waiting connections are served before, except at listeners that are `left` to another
+    /// process with copies of their sockets, and at systemd's.
     Drain { left: Arc<HashSet<SocketAddr>>, done: oneshot::Sender<()> },
     /// End, and reset every connection that is left.
     End,

@@ -179,7 +179,7 @@ fn prepare(socket: &socket2::Socket, address: SocketAddr, keepalive: Option<&Kee
     socket::speak(&SockRef::from(socket))?;
     match keepalive {
         Some(keepalive) => socket::keep_alive(&SockRef::from(socket), keepalive),
-        // Whoever dies on this host is seen to: the kernel closes its sockets.
+        // A process that dies on this host needs no probes: the kernel closes its sockets.
         None if address.ip().is_loopback() => Ok(()),
         None => socket::look_for_dead_peers(&SockRef::from(socket)),
     }
@@ -189,8 +189,8 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE))
 }
 
-/// Connects a socket and waits until the endpoint has answered. If nobody waits for it any more, the endpoint sees a
-/// reset.
+/// Connects a socket and waits until the endpoint has answered. If the caller stops waiting, the endpoint sees
+/// a reset.
 async fn open(socket: socket2::Socket, address: SocketAddr) -> io::Result<Socket> {
     match socket.connect(&address.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
@@ -205,8 +205,8 @@ async fn open(socket: socket2::Socket, address: SocketAddr) -> io::Result<Socket
             return Err(error);
         }
     }
-    // On the loopback, a port nobody listens at can be drawn as the near end too: TCP then connects the socket
-    // with itself.
+    // On the loopback, the kernel can choose the port that is connected to as the near port too, if no socket listens at it:
+    // TCP then connects the socket with itself.
     if socket.stream.local_address() == Some(address) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }

@@ -40,12 +40,12 @@ const RUNTIME_PER_WORKER: u64 = 5;
 /// Descriptors of all kernel programs, their maps and links, and of the agent itself.
 const PROGRAMS: u64 = 100;
 
-/// Fails if so few descriptors are left that nobody could be served: how many there are, and how many it takes.
+/// Fails if too few descriptors are left to serve a connection. The error says how many there are, and how many are needed.
 pub fn enough(workers: usize) -> Result<(), String> {
     check("a start", used() + RESERVED + NEXT_PLAN + FIRST_PER_WORKER * workers as u64)
 }
 
-/// Fails if kernel programs would leave too few descriptors to serve anybody. To be asked before they are loaded.
+/// Fails if kernel programs would leave too few descriptors to serve a connection. To be called before they are loaded.
 pub fn enough_for_programs(workers: usize) -> Result<(), String> {
     let of_workers = (RUNTIME_PER_WORKER + FIRST_PER_WORKER) * workers as u64;
     check("a start with kernel programs", used() + PROGRAMS + RESERVED + NEXT_PLAN + of_workers)

@@ -1,6 +1,6 @@
 //! Opens the listening sockets of one address, one for each worker.
 //!
-//! The first is bound alone, so that anybody else who serves the port is noticed, be it with `SO_REUSEPORT`; only then
+//! The first is bound without `SO_REUSEPORT`, so that any other socket at the port makes bind(2) fail; only then
 //! the port is opened to the sockets of the other workers.
 
 use std::io;

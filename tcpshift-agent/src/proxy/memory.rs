@@ -18,7 +18,7 @@ pub(super) struct MemoryBound {
     /// Bytes that may be granted in all.
     most: u64,
     granted: AtomicU64,
-    /// Whether somebody was refused since there was room again.
+    /// Whether a connection was refused since there was room again.
     refuses: AtomicBool,
 }
 

@@ -1,7 +1,7 @@
-//! Who has a port already: read from the kernel's socket and process tables.
+//! Which process has a port already: read from the kernel's socket and process tables.
 //!
-//! Used only when a bind has failed. Whether somebody listens is quickly told; who that is may take long on a host with
-//! many processes, and is asked beside the control loop.
+//! Used only when a bind has failed. Finding a listening socket is quick. Finding its process may take long on a host with
+//! many processes, so that is done beside the control loop.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -11,9 +11,9 @@ use crate::host::sockets::{self, Holder, SocketEntry};
 /// What keeps a port from being listened at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// Somebody else listens there, by these sockets.
+    /// Other processes listen there, with sockets of these inodes.
     Listener(BTreeSet<u64>),
-    /// Nobody listens there: a connection has the port, or a socket that is bound and no more.
+    /// No socket listens there: a connection has the port, or a socket that is only bound.
     Connection,
     /// A listening socket of this agent that cannot be shared.
     Ourselves,
@@ -36,7 +36,7 @@ impl ListeningTable {
     }
 }
 
-/// What is said of an obstacle as long as nobody knows whose it is, or at all.
+/// An obstacle in words, without the name of its process.
 pub(super) fn explain(obstacle: &Obstacle) -> String {
     match obstacle {
         Obstacle::Listener(_) => served_by("another process (`ss -tlnp`, as root, names it)"),

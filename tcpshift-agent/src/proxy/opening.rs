@@ -24,7 +24,7 @@ pub struct ListenFailure {
 }
 
 impl ListenFailure {
-    /// Whether nobody else listens there: the port is to be had as soon as a connection has ended, and is nobody's until then.
+    /// Whether no socket listens there and a connection has the port: it can be opened once that connection has ended.
     pub fn is_passing(&self) -> bool {
         self.obstacle == Obstacle::Connection
     }

@@ -1,4 +1,4 @@
-//! Keeps connections away from the agent's own admin socket, by which whoever reaches it changes routes and takes over.
+//! Keeps connections away from the agent's own admin socket: a client that reached it could change routes.
 //!
 //! A path says little: links and mounts lead elsewhere by the time it is used. The kernel says by which name the other end
 //! of a connection was bound (getpeername(2)), and the admin socket keeps that name for life, whatever agent has it.

@@ -80,7 +80,7 @@ impl Pipes {
         made
     }
 
-    /// Takes a pipe back. One that still holds something is closed: that was for nobody else.
+    /// Takes a pipe back. One that still holds bytes is closed: they belong to the connection that had it.
     pub(super) fn give(&self, mut pipe: Pipe) {
         pipe.grant = None;
         let mut free = self.free.borrow_mut();

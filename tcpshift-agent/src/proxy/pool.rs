@@ -1,4 +1,4 @@
-//! Buffers of one worker, in four sizes, kept for whoever has something to carry next.
+//! Buffers of one worker, in four sizes, kept for the next connection with bytes to carry.
 //!
 //! An idle connection holds no buffer; what is free here is bounded, and all but the smallest size is granted by the
 //! bound of all workers. Where that is reached, a buffer is smaller than the one asked for.

@@ -40,13 +40,13 @@ enum Tried {
     Answered,
     /// The backlog is full.
     Full,
-    /// Nobody waits any more.
+    /// No connection waits any more.
     Nobody,
 }
 
 impl Queues {
     /// Connects to a unix socket: a path, or `@` and an abstract name. Waits for room in its backlog for as long as the
-    /// caller does; whoever waits already comes first. Must be called within the worker's runtime.
+    /// caller does; connections that wait already come first. Must be called within the worker's runtime.
     pub(super) async fn connect(self: &Rc<Self>, path: &str) -> io::Result<UnixStream> {
         let abstract_name = path.strip_prefix('@').map(|name| format!("\0{name}"));
         let address = SockAddr::unix(abstract_name.as_deref().unwrap_or(path))?;
@@ -86,12 +86,12 @@ impl Queues {
             Ok(()) => Ok(socket),
             Err(error) => Err(error),
         };
-        // It was there a moment ago, and nobody else ran since.
+        // The receiver was there a moment ago, and no other task has run since.
         connected.send(answer).ok();
         Tried::Answered
     }
 
-    /// Closes the sockets of those who wait no more.
+    /// Closes the sockets of callers that have given up.
     fn forget_gone(&self, path: &str) {
         if let Some(queue) = self.waiting.borrow_mut().get_mut(path) {
             queue.retain(|waiter| !waiter.connected.is_closed());
@@ -99,7 +99,7 @@ impl Queues {
     }
 }
 
-/// Connects those who wait at a path, one after the other, until nobody does.
+/// Connects the sockets that wait for a path, one after the other, until none waits.
 async fn serve(queues: Rc<Queues>, path: String, address: SockAddr) {
     let (mut rest, mut answered) = (REST.0, 0);
     loop {

@@ -52,15 +52,15 @@ pub(super) fn keep_alive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Res
     socket.set_tcp_keepalive(&wanted)
 }
 
-/// One side of a connection. Closed as it is, it sends RST and forgets what is unsent: that is what a connection
-/// that could not be served, was cut off, or broke on the other side has to look like, and one whose agent was killed.
+/// One side of a connection. If it is dropped it sends RST and discards unsent bytes: the peer must see a reset when the
+/// connection cannot be served, is cut off, breaks on the other side, or its agent is killed.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) stream: Stream,
 }
 
 impl Socket {
-    /// From now on whoever closes the stream resets it, be it the kernel after a `kill -9`.
+    /// From now on closing the stream resets it, also when the kernel closes it after a `kill -9`.
     pub(super) fn new(stream: Stream) -> Self {
         if let Err(error) = stream.reset_on_close(true) {
             log::debug!("a connection will be closed without RST: {error}");

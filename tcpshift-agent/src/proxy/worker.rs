@@ -26,7 +26,7 @@ use crate::plan::Plan;
 /// Connections that may have waited at a socket since the plan before.
 const WAITING: usize = BACKLOG as usize + 1;
 
-/// Runs a worker on this thread until it is told to end, or nobody is left to tell it.
+/// Runs a worker on this thread until it is told to end, or the sender of commands is gone.
 pub(super) fn run(runtime: LocalRuntime, common: Common, commands: mpsc::UnboundedReceiver<WorkerCommand>) {
     runtime.block_on(obey(common, commands));
     // Dropping the runtime drops what it carries, and each connection is reset thereby.
@@ -107,7 +107,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<WorkerComman
             }
             WorkerCommand::End => return,
         };
-        // Whoever asked may have gone away meanwhile.
+        // The caller may have stopped waiting.
         done.send(()).ok();
     }
 }

@@ -77,7 +77,7 @@ const PASSED_OVER: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What a document's group and kind mean to tcpshift.
+/// What tcpshift does with a document, by its group and kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// It is read.

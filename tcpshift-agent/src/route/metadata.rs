@@ -7,7 +7,7 @@ use super::node::{Field, Node};
 use super::report::{Path, Report};
 use super::{annotations, names};
 
-/// How many bytes all annotations of an object have at most, keys and values.
+/// Bytes of all annotations of an object, keys and values, at most.
 const MAX_ANNOTATIONS: usize = 256 << 10;
 
 /// Checks labels and annotations. The object's name is checked where it is read.

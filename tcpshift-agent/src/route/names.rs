@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// How long a label of a DNS name is at most.
+/// Bytes of a label of a DNS name, at most.
 const LABEL: usize = 63;
-/// How long the name of an object is at most.
+/// Bytes of the name of an object, at most.
 const SUBDOMAIN: usize = 253;
 
-/// What is wrong with a name.
+/// The fault of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameFault {
     /// A sentence about it: `it has 70 characters, 63 at most`.
@@ -124,6 +124,12 @@ pub fn shown(name: &str) -> String {
     }
 }
 
+/// `a, b and 3 more`: names of a list, and the number of those that are left out.
+pub fn and_more(names: &[impl AsRef<str>], more: usize) -> String {
+    let names = names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if more == 0 { names } else { format!("{names} and {more} more") }
+}
+
 /// Why a text is no host name, if it is none. A trailing dot is allowed, a number as last label is not.
 pub fn host_problem(host: &str) -> Option<String> {
     size_problem(host).or_else(|| labels_problem(host))
@@ -166,7 +172,7 @@ fn label_problem(label: &str, fault: &NameFault) -> String {
     format!("{label:?} is no part of a host name: {}", fault.problem)
 }
 
-/// What to do about a text that is no host name.
+/// The cure for a text that is no host name.
 pub fn host_cure(text: &str) -> &'static str {
     match text {
         "" => "name a host, as in echo.example.com",
@@ -181,7 +187,7 @@ pub fn host_cure(text: &str) -> &'static str {
     }
 }
 
-/// What to do about a text that names no service.
+/// The cure for a text that names no service.
 pub fn service_cure(text: &str) -> &'static str {
     match text {
         _ if is_address(text.split_once(':').map_or(text, |(host, _)| host)) => {
@@ -233,7 +239,7 @@ pub fn hosts_overlap(a: &str, b: &str) -> bool {
 pub fn overlaps<'a>(hosts: &[&'a str]) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
     let mut exact: HashMap<&str, &str> = HashMap::new();
-    // What stands behind the stars so far, and in front of every suffix what ends in it.
+    // The suffixes behind the stars so far, each before all hosts that end in it.
     let mut stars: HashMap<&str, &str> = HashMap::new();
     let mut endings: HashMap<&str, &str> = HashMap::new();
     for (at, host) in hosts.iter().enumerate() {
@@ -319,7 +325,7 @@ pub fn metadata_value_fault(value: &str) -> Option<NameFault> {
     Some(NameFault::new(problem.unwrap_or(fault.problem), KEY_CURE))
 }
 
-/// Where Services live.
+/// The domain of Services.
 const DOMAIN: &str = "svc.cluster.local";
 
 /// Full host of a Service.

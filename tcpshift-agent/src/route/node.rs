@@ -11,11 +11,11 @@ use serde_json::Number;
 pub struct Node {
     /// Line in its file, from 1.
     pub line: usize,
-    /// What it is.
+    /// Its value.
     pub value: Value,
 }
 
-/// What a node can be.
+/// The value of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Nothing: the same as an absent field.
@@ -188,7 +188,7 @@ impl Node {
         }
     }
 
-    /// What it is, in words.
+    /// The value in words.
     pub fn described(&self) -> String {
         match &self.value {
             Value::Null => "nothing".to_owned(),

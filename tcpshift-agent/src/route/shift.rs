@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use self::destination::{WrittenDestination, destination, one_of};
 use super::kind::Kind;
 use super::model::Spec;
+use super::names;
 use super::object::Object;
 
 /// The share of a whole route, in hundredths of a percent.
@@ -258,12 +259,10 @@ fn added(
         return Ok(entries.into_iter().nth(index).unwrap_or_default());
     }
     let known: Vec<&WrittenDestination> = found.iter().chain(&others).collect();
-    let mut names: Vec<&str> = known.iter().take(MOST_NAMES).map(|one| one.shortest(&known)).collect();
-    names.sort_unstable();
-    names.dedup();
-    let more = known.len().saturating_sub(MOST_NAMES);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let names = names.join(", ") + &more;
+    let mut shortest: Vec<&str> = known.iter().take(MOST_NAMES).map(|one| one.shortest(&known)).collect();
+    shortest.sort_unstable();
+    shortest.dedup();
+    let names = names::and_more(&shortest, known.len().saturating_sub(MOST_NAMES));
     Err(match object.key.kind {
         Kind::TcpRoute => format!(
             "the route has no backend {name:?}; there are: {names} (a TCPRoute has no subsets: apply it with one more \

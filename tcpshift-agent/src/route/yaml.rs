@@ -37,9 +37,9 @@ const MAX_MALFORMED: usize = 100;
 pub struct Malformed {
     /// Line, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The message.
     pub message: String,
-    /// What to do; may be empty.
+    /// The cure; may be empty.
     pub cure: String,
 }
 
@@ -54,12 +54,12 @@ impl Malformed {
     }
 }
 
-/// What a text holds.
+/// The documents of a text.
 #[derive(Debug, Default)]
 pub struct Documents {
     /// Every document that can be read, in order. Empty ones are left out.
     pub nodes: Vec<Node>,
-    /// Those that cannot be read.
+    /// Documents that cannot be read.
     pub malformed: Vec<Malformed>,
     /// Lines from which a document is not read to its end.
     pub unread: Vec<usize>,

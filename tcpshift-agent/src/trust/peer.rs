@@ -20,14 +20,15 @@ const RUNTIME: [&str; 2] = ["/run", "/var/run"];
 pub fn check(stream: impl AsFd, path: &Path) -> Result<(), String> {
     let shown = text::shown(path);
     // The credentials are those of the call of listen(2), as unix(7) says of SO_PEERCRED.
-    let peer = socket_peercred(stream).map_err(|error| format!("who answers at {shown} cannot be told: {error}"))?;
+    let peer =
+        socket_peercred(stream).map_err(|error| format!("cannot tell which user listens at {shown}: {error}"))?;
     let (uid, owners) = (peer.uid.as_raw(), Owners::of_this_process());
     if owners.contain(uid) || is_in_folder_of_root(path) {
         return Ok(());
     }
     let own = rustix::process::geteuid().as_raw();
     Err(format!(
-        "whoever answers at {shown} is user {uid}, and this command is of user {own}: nothing was sent; run it as user \
+        "a process of user {uid} listens at {shown}, and this command is of user {own}: nothing was sent; run it as user \
          {uid}, or name the socket of an agent of yours or of root's by --admin unix:PATH or TCPSHIFT_ADMIN"
     ))
 }

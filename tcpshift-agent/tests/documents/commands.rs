@@ -37,6 +37,7 @@ fn a_command_line_is_found_in_what_is_shown() {
     assert_eq!(of("cd x && tcpshift-agent get vs 'a b' | wc"), Some("tcpshift-agent|get|vs|a b".to_owned()));
     assert_eq!(of("tcpshift-agent run   from what was applied"), Some("tcpshift-agent|run".to_owned()));
     assert_eq!(of("the tcpshift-agent runs"), None);
+    assert_eq!(of("tcpshift-agent run [OPTIONS] [PATH]..."), None);
     assert!(understood(&words("tcpshift-agent run --nonsense").unwrap()).is_err());
     assert_eq!(inline("`tcpshift-agent get` and `run --cgroup DIR`"), ["tcpshift-agent get"]);
 }
@@ -53,7 +54,8 @@ fn inline(line: &str) -> Vec<&str> {
 fn words(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("$ ");
     let line = line.rsplit_once("&& ").map_or(line, |(_, last)| last).trim_start_matches("sudo ");
-    if !line.starts_with("tcpshift-agent ") {
+    // A usage stands for any command line.
+    if !line.starts_with("tcpshift-agent ") || line.contains("[OPTIONS]") {
         return None;
     }
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);

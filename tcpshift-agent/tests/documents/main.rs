@@ -12,3 +12,4 @@ mod examples;
 mod fields;
 mod manual;
 mod pages;
+mod reference;

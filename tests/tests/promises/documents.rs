@@ -10,7 +10,7 @@ use tcpshift_tests::agent::{Agent, socket_word};
 use tcpshift_tests::client::{ENTRANCE, refused};
 use tcpshift_tests::echo::both_versions;
 use tcpshift_tests::example::example_file;
-use tcpshift_tests::process::{built, run};
+use tcpshift_tests::process::{built, grouped, run};
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::World;
 
@@ -36,14 +36,11 @@ fn the_task_of_the_readme_goes_as_it_is_written() {
 }
 
 #[test]
-fn a_shift_prints_what_the_documents_show() {
+fn operations_print_what_the_documents_show() {
     let world = World::new();
     let _versions = both_versions(&world);
-    let agent = Agent::start(&world, &USUAL);
-    for file in ["services.yaml", "workload-entries.yaml", "all-v1.yaml"] {
-        agent.apply_file(&example_file(file));
-    }
-    assert!(walk(&world, "docs/operations.md") >= 1);
+    let _agent = Agent::start(&world, &USUAL);
+    assert!(walk(&world, "docs/operations.md") >= 5);
 }
 
 #[test]
@@ -55,6 +52,23 @@ fn bpftool_prints_what_the_documents_show() {
         agent.apply_file(&example_file(file));
     }
     assert!(walk(&world, "docs/bpf.md") >= 2);
+}
+
+#[test]
+fn the_service_of_docs_datapaths_is_reached_by_its_address() {
+    let world = World::new();
+    let _versions = both_versions(&world);
+    let mesh = root().join("examples/mesh");
+    let arguments = [mesh.as_os_str(), "--cgroup".as_ref(), world.cgroup().as_os_str()];
+    let usual = USUAL.map(AsRef::as_ref);
+    let _agent = Agent::start(&world, &[&arguments[..], &usual[..]].concat());
+    let hosts = run(shell(&world, "tcpshift-agent hosts"), b"", seconds(20)).expect(0);
+    assert!(hosts.stdout.contains("240.0.0.10 echo.example.com"), "{}", hosts.stdout);
+    for _ in 0..10 {
+        let client = grouped(world.cgroup(), &shell(&world, "date | nc -N 240.0.0.10 9000"));
+        let answer = run(client, b"", seconds(20)).expect(0).stdout;
+        assert!(answer.starts_with("one ") || answer.starts_with("two "), "{answer:?}");
+    }
 }
 
 /// Runs all commands of a document, and returns how many there are.

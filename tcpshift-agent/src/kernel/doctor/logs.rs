@@ -42,7 +42,7 @@ impl Logs {
     }
 }
 
-/// The name of a program's file. An object of somebody else's may name its programs as it likes.
+/// The name of a program's file. A foreign object may have any bytes in the names of its programs.
 fn file(name: &str) -> String {
     let letter = |letter: char| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '-' };
     let name: String = name.chars().take(64).map(letter).collect();

@@ -24,7 +24,7 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
     let mut programs: Vec<_> = load::PROGRAMS.into_iter().map(|(name, kind)| ProgramReport::new(name, kind)).collect();
     tell(&programs);
     let opened = Cgroup::own().and_then(|cgroup| {
-        // Nobody else is steered, be it for a moment.
+        // The programs steer this process alone, so no other client is affected, not even briefly.
         let asked = SteeringOptions { cgroup: Some(cgroup.path), on_loss: OnLoss::Keep, patience: Duration::ZERO };
         Loading::open(&KernelOptions { max_routes: 1, steering: Ok(asked) })
     });
@@ -100,7 +100,7 @@ pub(super) fn other(object: &[u8], logs: Option<&Logs>, tell: Tell<'_>) -> Resul
     Ok(())
 }
 
-/// Reads an object of somebody's. aya trusts what a file says of its own lengths, and panics where that is wrong.
+/// Reads an object of another build. aya trusts the lengths in a file, and panics where one is wrong.
 fn open(object: &[u8]) -> Result<(Ebpf, Trial)> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| ()));

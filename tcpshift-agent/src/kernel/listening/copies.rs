@@ -68,7 +68,7 @@ impl Copies {
         }
     }
 
-    /// Begins to look for those whose time it is; none if there are none.
+    /// Begins a walk for the sockets that are due. None if no socket is due.
     fn begin(&self, wanted: &HashSet<u64>) -> Option<Walk> {
         let now = Instant::now();
         let is_due = |inode: &u64| self.absent.get(inode).is_none_or(|absent| absent.again <= now);
@@ -78,7 +78,7 @@ impl Copies {
         }
         let (sender, found) = mpsc::channel();
         let (inodes, other) = (wanted.clone(), sender.clone());
-        // Nobody waits for it any more if the agent ends.
+        // The receiver is gone if the agent ends.
         let walk = move || drop(sender.send(sockets::holders(&inodes)));
         if thread::Builder::new().name("copies".to_owned()).spawn(walk).is_err() {
             // The host gives no thread.

@@ -1,4 +1,4 @@
-//! Addresses and ports whose listening sockets are kept, each with a row of map `groups`, which says where they may be.
+//! Addresses and ports whose listening sockets are kept. Each has a row of map `groups`, which gives the range of its cells.
 //!
 //! Programs and the agent write those rows as words, since several sockets of a group may begin to listen at once.
 

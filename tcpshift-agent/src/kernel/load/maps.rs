@@ -18,16 +18,16 @@ use crate::kernel::sys::{self, Map, MapInfo, MapRow, MappedWords, map_type};
 /// A kind of table that is hung into an array of maps.
 #[derive(Debug)]
 pub(in crate::kernel) struct TableArray<R, K = u32> {
-    /// Where they are hung in, by descriptors.
+    /// The array of maps, by descriptors of tables.
     pub(in crate::kernel) outer: Map<u32, u32>,
-    /// What all of them are like, and what hangs where no other does.
+    /// The empty table, which fills cells without another one and is the pattern for new ones.
     empty: OwnedFd,
     like: MapInfo,
     rows: PhantomData<(K, R)>,
 }
 
 impl<R: MapRow> TableArray<R> {
-    /// A table with these rows, by their indices, which nobody can write to any more.
+    /// A table with these rows, by their indices. It is frozen: bpf(2) refuses to write to it.
     pub(in crate::kernel) fn create(&self, types: BorrowedFd<'_>, rows: &[R]) -> io::Result<OwnedFd> {
         let keys: Vec<u32> = (0..rows.len() as u32).collect();
         self.create_by(types, &keys, rows)
@@ -35,7 +35,7 @@ impl<R: MapRow> TableArray<R> {
 }
 
 impl<R: MapRow, K: MapRow> TableArray<R, K> {
-    /// A table with these rows, by their keys, which nobody can write to any more.
+    /// A table with these rows, by their keys. It is frozen: bpf(2) refuses to write to it.
     pub(in crate::kernel) fn create_by(&self, types: BorrowedFd<'_>, keys: &[K], rows: &[R]) -> io::Result<OwnedFd> {
         // A map has one row at least.
         let table = Map::<K, R>::new(sys::create_like(&self.like, types, (rows.len() as u32).max(1))?)?;
@@ -44,13 +44,13 @@ impl<R: MapRow, K: MapRow> TableArray<R, K> {
         table.as_fd().try_clone_to_owned()
     }
 
-    /// Hangs tables in, in one call. When it returns, no program that runs has seen what hung there before.
+    /// Hangs tables into cells, in one call. It returns when every program that could still read the old tables has ended.
     pub(in crate::kernel) fn hang(&self, at: &[u32], tables: &[BorrowedFd<'_>]) -> io::Result<()> {
         let tables: Vec<u32> = tables.iter().map(|table| table.as_raw_fd() as u32).collect();
         self.outer.set_all(at, &tables)
     }
 
-    /// Hangs in what has no rows of anybody's.
+    /// Hangs the empty table into these cells.
     pub(in crate::kernel) fn clear(&self, at: &[u32]) -> io::Result<()> {
         self.hang(at, &vec![self.empty.as_fd(); at.len()])
     }

@@ -20,7 +20,7 @@ impl TableNumbers {
     }
 }
 
-/// Which numbers are free. Whoever has taken some gives them back when it is dropped, wherever that is.
+/// Which numbers are free. A [`Fresh`] gives the numbers that it took back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Numbers {
     slots: Mutex<Free>,
@@ -111,7 +111,7 @@ impl Fresh {
 impl Drop for Fresh {
     fn drop(&mut self) {
         for name in &self.names {
-            // One that somebody has removed is not there.
+            // The name may have been removed by hand.
             std::fs::remove_file(name).ok();
         }
         let TableNumbers { slots, hashes } = &self.tables;

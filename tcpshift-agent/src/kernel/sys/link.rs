@@ -64,7 +64,7 @@ pub(in crate::kernel) fn replace(link: BorrowedFd<'_>, program: BorrowedFd<'_>) 
     unsafe { bpf(LINK_UPDATE, &mut attributes) }.map(drop)
 }
 
-/// Detaches a link, whoever has it open.
+/// Detaches a link, even if other processes have it open.
 pub(in crate::kernel) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attributes = [number(link)];
     // SAFETY: No pointers.

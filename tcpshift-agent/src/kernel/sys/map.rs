@@ -250,7 +250,7 @@ impl<K, V> AsFd for Map<K, V> {
     }
 }
 
-/// Forbids that anybody but programs writes to a map.
+/// Freezes a map: from now on only programs can write to it.
 pub(in crate::kernel) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
     let mut attributes = [number(map)];
     // SAFETY: No pointers.

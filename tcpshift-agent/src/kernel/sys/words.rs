@@ -42,7 +42,8 @@ impl MappedWords {
 }
 
 impl MappedWords {
-    /// Writes the one row of a map, each word whole and the first one last: whoever reads it new reads the others new.
+    /// Writes the one row of a map, each word whole and the first one last: a reader that sees the new first word sees the
+    /// other new words.
     pub(in crate::kernel) fn write<R: MapRow>(&self, row: &R) {
         let words = bytes(row).chunks_exact(size_of::<u64>()).zip(self.as_ref());
         for (bytes, word) in words.rev() {
@@ -63,7 +64,7 @@ impl AsRef<[AtomicU64]> for MappedWords {
 impl Drop for MappedWords {
     fn drop(&mut self) {
         let length = size_of_val(self.as_ref());
-        // SAFETY: The mapping is this one's own, and nobody can use it any more.
+        // SAFETY: This value owns the mapping, and no reference to it is left.
         if let Err(error) = unsafe { munmap(self.first.as_ptr().cast(), length) } {
             log::debug!("counters stay mapped: {error}");
         }

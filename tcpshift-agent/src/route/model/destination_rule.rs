@@ -19,7 +19,7 @@ pub struct DestinationRule {
     pub policy: Option<Policy>,
     /// In order; names are unique.
     pub subsets: Vec<Subset>,
-    /// Where it is visible.
+    /// The namespaces that see it.
     pub export: Export,
     /// Labels of the clients inside a mesh that it is for; all clients without.
     pub workload_selector: Option<Labels>,
@@ -36,7 +36,7 @@ pub struct Subset {
     pub policy: Option<Policy>,
 }
 
-/// Reads one.
+/// Reads a DestinationRule.
 pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> DestinationRule {
     let host = spec.text("host").unwrap_or_default();
     if let Some(problem) = names::wildcard_host_problem(host) {

@@ -22,7 +22,7 @@ pub struct EndpointSlice {
     pub service: Option<String>,
     /// Labels of the slice, which stand for those of its endpoints.
     pub labels: Labels,
-    /// What is there.
+    /// The endpoints.
     pub endpoints: Vec<SliceEndpoint>,
     /// TCP ports.
     pub ports: Vec<SlicePort>,
@@ -50,7 +50,7 @@ pub struct SlicePort {
     pub port: Option<u16>,
 }
 
-/// Reads one; the root of the document is what other kinds have under `spec`.
+/// Reads an EndpointSlice, whose fields are at the root of the document.
 pub fn read(metadata: &Node, root: &Node, report: &mut Report<'_>) -> EndpointSlice {
     let path = Path::ROOT;
     let kind = root.text("addressType").unwrap_or_default();

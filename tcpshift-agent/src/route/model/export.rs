@@ -4,7 +4,7 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
-/// Where an object is visible.
+/// The namespaces that see an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Export {
     /// In every namespace. The default.

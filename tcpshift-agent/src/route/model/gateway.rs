@@ -19,11 +19,11 @@ use crate::route::report::{Path, Report};
 pub struct Gateway {
     /// Labels of the agents that serve it; all agents without.
     pub selector: Labels,
-    /// What is listened on.
+    /// Addresses and ports that are listened on.
     pub servers: Vec<Server>,
 }
 
-/// One port.
+/// One address and port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// 1 to 65,535; 0 for a unix socket.
@@ -40,7 +40,7 @@ pub struct Server {
     pub hosts: Vec<String>,
 }
 
-/// Reads one.
+/// Reads a Gateway.
 pub fn read(key: &Key, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Gateway {
     if let Some(fault) = names::dns_label_fault(&key.name) {
         let message = format!("{} is no name of a Gateway: {}", names::shown(&key.name), fault.problem);

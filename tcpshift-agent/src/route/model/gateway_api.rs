@@ -15,7 +15,7 @@ use crate::route::report::{Path, Report};
 /// The group, which is the default of some references.
 pub const GROUP: &str = "gateway.networking.k8s.io";
 
-/// What a field of a reference must look like.
+/// The syntax of a field of a reference.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     /// Empty for the core group, or a DNS name.

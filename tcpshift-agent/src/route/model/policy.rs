@@ -14,7 +14,7 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
-/// How many ports can have a policy of their own.
+/// Ports with a policy of their own, at most.
 const MAX_PORTS: usize = 4096;
 
 /// A traffic policy, as far as it can be honoured.
@@ -42,7 +42,7 @@ pub enum ProxyProtocol {
 }
 
 impl Policy {
-    /// What holds at a port of the host.
+    /// The policies of single ports of the host.
     pub fn at(&self, port: u16) -> &Self {
         self.ports.iter().find(|(number, _)| *number == u32::from(port)).map_or(self, |(_, policy)| policy)
     }

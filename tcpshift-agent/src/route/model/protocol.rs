@@ -1,6 +1,6 @@
 //! The protocols that Istio knows, as far as TCP is concerned.
 
-/// What a port speaks.
+/// The protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// Bytes.

@@ -26,7 +26,7 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Labels of its endpoints; a Service without selects nothing.
     pub selector: Labels,
-    /// How long a client keeps its endpoint, if it keeps it at all.
+    /// Time that a client keeps its endpoint; none if it does not.
     pub session_affinity: Option<Duration>,
     /// Its own addresses, which clients inside a mesh connect to.
     pub addresses: Vec<IpNet>,
@@ -36,7 +36,7 @@ pub struct Service {
     pub external_name: Option<String>,
     /// Whether endpoints count before they are ready.
     pub publish_not_ready: bool,
-    /// Where it is visible, by Istio's annotation.
+    /// The namespaces that see it, by Istio's annotation.
     pub export: Export,
 }
 
@@ -47,11 +47,11 @@ pub struct ServicePort {
     pub port: u16,
     /// Its name; may be empty if it is the only one.
     pub name: String,
-    /// Where endpoints serve it.
+    /// The port of endpoints.
     pub target: Option<TargetPort>,
 }
 
-/// Where endpoints serve a port.
+/// The port of endpoints for a port of a Service.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TargetPort {
     /// At this number.
@@ -76,7 +76,7 @@ const NAMED: &[(&str, &[&str])] = &[
 
 const DEFAULT_AFFINITY: i64 = 10_800;
 
-/// Reads one. Ports of other protocols are left out.
+/// Reads a Service. Ports of other protocols are left out.
 pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Service {
     if let Some(fault) = names::service_name_fault(&key.name) {
         let message = format!("{} is no name of a Service: {}", names::shown(&key.name), fault.problem);

@@ -27,18 +27,18 @@ pub struct ServiceEntry {
     pub allocated: BTreeMap<String, Vec<IpNet>>,
     /// Names and numbers are unique.
     pub ports: Vec<EntryPort>,
-    /// Where endpoints come from.
+    /// The source of its endpoints.
     pub resolution: Resolution,
-    /// Given in place.
+    /// Endpoints in the object itself.
     pub endpoints: Vec<WorkloadEntry>,
-    /// Or by the labels of WorkloadEntries in the same namespace.
+    /// Labels of WorkloadEntries in the same namespace that are its endpoints.
     pub selector: Option<Labels>,
-    /// Where it is visible.
+    /// The namespaces that see it.
     pub export: Export,
 }
 
 impl ServiceEntry {
-    /// Where clients inside a mesh connect to one of its hosts: its own addresses, or those that were allocated to the host.
+    /// The addresses that clients inside a mesh connect to for a host: its own, or those that were allocated to the host.
     pub fn addresses_of(&self, host: &str) -> &[IpNet] {
         let allocated = || self.allocated.get(&host.to_ascii_lowercase()).map(Vec::as_slice).unwrap_or_default();
         if self.addresses.is_empty() { allocated() } else { &self.addresses }
@@ -52,24 +52,24 @@ pub struct EntryPort {
     pub number: u16,
     /// Its name.
     pub name: String,
-    /// Where endpoints serve it, if elsewhere.
+    /// The port of endpoints, if it is another one.
     pub target: Option<u16>,
-    /// What it speaks, if that is said.
+    /// Its protocol, if it is given.
     pub protocol: Option<Protocol>,
 }
 
-/// Where endpoints come from.
+/// The source of its endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// Clients know. The default.
+    /// The client chose the address itself. The default.
     None,
-    /// The object says.
+    /// Addresses in the object.
     Static,
-    /// DNS says: all that it says.
+    /// All addresses that DNS has for a name.
     Dns,
-    /// DNS says: one at a time.
+    /// One address at a time that DNS has for a name.
     DnsRoundRobin,
-    /// DNS says, by the name that each client asks for.
+    /// The addresses that DNS has for the name that each client asks for.
     DynamicDns,
 }
 
@@ -85,7 +85,7 @@ impl Resolution {
     }
 }
 
-/// How many addresses, hosts and ports there are at most.
+/// Addresses, hosts and ports of an object, at most.
 const MAX_ITEMS: usize = 256;
 
 /// The label that switches off that Istio makes up addresses.
@@ -94,7 +94,7 @@ const AUTO_ALLOCATE: &str = "networking.istio.io/enable-autoallocate-ip";
 /// The label that sends a service's connections through a proxy of Istio's.
 const WAYPOINT: &str = "istio.io/use-waypoint";
 
-/// Reads one.
+/// Reads a ServiceEntry.
 pub fn read(key: &Key, document: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ServiceEntry {
     let empty = Node { line: document.line, value: Value::Map(Vec::new()) };
     let part = |name: &str| document.get(name).unwrap_or(&empty);

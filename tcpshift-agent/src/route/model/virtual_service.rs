@@ -22,19 +22,19 @@ use crate::route::report::{Path, Report};
 pub struct VirtualService {
     /// Hosts, which for plain TCP only decide whether a gateway's server takes the object.
     pub hosts: Vec<String>,
-    /// Where its rules apply.
+    /// The gateways and meshes that its rules are for.
     pub gateways: Vec<GatewayRef>,
     /// Its `tcp` rules in order.
     pub tcp: Vec<TcpRule>,
     /// Its `tls` rules in order.
     pub tls: Vec<TlsRule>,
-    /// Where it is visible.
+    /// The namespaces that see it.
     pub export: Export,
-    /// What its annotations say.
+    /// Its annotations.
     pub steering: Annotations,
 }
 
-/// Where a rule applies.
+/// A gateway that a rule is for, or the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GatewayRef {
     /// To clients inside a mesh.
@@ -53,9 +53,9 @@ pub enum GatewayRef {
 pub struct TcpRule {
     /// Any of these; with none the rule matches everything.
     pub matches: Vec<RouteMatch>,
-    /// Where it goes.
+    /// Its destinations.
     pub route: Vec<RouteDestination>,
-    /// Where the rule begins.
+    /// Line of the rule.
     pub line: usize,
 }
 
@@ -64,9 +64,9 @@ pub struct TcpRule {
 pub struct TlsRule {
     /// Any of these; never empty.
     pub matches: Vec<TlsMatch>,
-    /// Where it goes.
+    /// Its destinations.
     pub route: Vec<RouteDestination>,
-    /// Where the rule begins.
+    /// Line of the rule.
     pub line: usize,
 }
 
@@ -92,7 +92,7 @@ pub struct RouteMatch {
 pub struct TlsMatch {
     /// Server names that the client may ask for, perhaps with wildcards; never empty.
     pub sni_hosts: Vec<String>,
-    /// What a `tcp` rule can match too.
+    /// The conditions that a `tcp` rule can have too.
     pub connection: RouteMatch,
 }
 
@@ -109,7 +109,7 @@ pub struct RouteDestination {
     pub weight: u32,
 }
 
-/// Reads one.
+/// Reads a VirtualService.
 pub fn read(key: &Key, metadata: &Node, spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> VirtualService {
     let steering = annotations::read(metadata, report);
     let tcp = {

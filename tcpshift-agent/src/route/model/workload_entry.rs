@@ -8,29 +8,29 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
-/// How many ports and labels an endpoint has at most.
+/// Ports and labels of an endpoint, at most.
 const MAX_PORTS: usize = 128;
 const MAX_LABELS: usize = 256;
 
 /// A checked WorkloadEntry, or an endpoint of a ServiceEntry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadEntry {
-    /// Where it is.
+    /// Its address.
     pub address: WorkloadAddress,
     /// Names of the service's ports, and where this endpoint serves them.
     pub ports: BTreeMap<String, u16>,
-    /// What selectors and subsets look at.
+    /// The labels that selectors and subsets select by.
     pub labels: Labels,
     /// Its share among the endpoints of a destination; at least 1.
     pub weight: u32,
 }
 
-/// Where an endpoint is.
+/// The address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkloadAddress {
     /// At an IP address.
     Ip(IpAddr),
-    /// Where DNS says.
+    /// The addresses of a host name.
     Host(String),
     /// At a unix socket: its path, or `@` and its abstract name.
     Unix(String),
@@ -66,7 +66,7 @@ pub fn endpoint(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Worklo
     entry
 }
 
-/// Reads one that needs no address: the template of a WorkloadGroup.
+/// Reads an entry without an address: the template of a WorkloadGroup.
 pub(super) fn template(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadEntry {
     let address = address(spec, path, report);
     for (name, most) in [("network", 2048), ("locality", 2048), ("serviceAccount", 253)] {

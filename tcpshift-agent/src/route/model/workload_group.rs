@@ -12,30 +12,30 @@ use crate::route::report::{Path, Report};
 pub struct WorkloadGroup {
     /// Labels of its endpoints.
     pub labels: Labels,
-    /// What else they have in common.
+    /// The other fields that they have in common.
     pub template: WorkloadEntry,
-    /// How to ask whether one is well.
+    /// The health check of each endpoint.
     pub probe: Option<Probe>,
 }
 
-/// How to ask whether an endpoint is well.
+/// A health check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
-    /// What is done.
+    /// Its action.
     pub method: Method,
     /// Before the first.
     pub initial_delay: Duration,
-    /// How long one may take.
+    /// Time for one check, at most.
     pub timeout: Duration,
     /// From one to the next.
     pub period: Duration,
-    /// How many good ones in a row make it well.
+    /// Successes in a row after which an endpoint is healthy.
     pub success_threshold: u32,
-    /// How many bad ones in a row make it unwell.
+    /// Failures in a row after which an endpoint is unhealthy.
     pub failure_threshold: u32,
 }
 
-/// What a probe does.
+/// The action of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Connects.
@@ -54,7 +54,7 @@ pub enum Method {
     Exec,
 }
 
-/// Reads one.
+/// Reads a WorkloadGroup.
 pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> WorkloadGroup {
     let labels = spec.get("metadata").map(|node| super::labels(node, "labels", &path.name("metadata"), report));
     let empty = Node { line: spec.line, value: Value::Map(Vec::new()) };

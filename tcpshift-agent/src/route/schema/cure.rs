@@ -1,4 +1,4 @@
-//! What to do about a value of the wrong type, or a field that is unknown.
+//! Cures for values of the wrong type, and for unknown fields.
 
 use super::{Around, FieldSchema, Shape};
 use crate::route::node::{Node, Value};

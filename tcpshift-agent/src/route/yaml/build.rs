@@ -1,4 +1,4 @@
-//! From events to a tree: anchors, merge keys, names, and the bounds of it all.
+//! From events to a tree: anchors, merge keys, names, and the limits of size and depth.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -41,7 +41,7 @@ enum Content {
 #[derive(Default)]
 struct Map {
     fields: Vec<Field>,
-    /// Where the field of a name is, once there are more than a few.
+    /// The index of the field of each name, once there are more than a few.
     index: HashMap<String, usize>,
     /// Fields from merge keys, which may be given again.
     merged: HashSet<usize>,
@@ -54,9 +54,9 @@ enum Key {
     Merge,
 }
 
-/// What a name of an anchor stands for: the node that began last.
+/// The node of an anchor: the last one that began with it.
 enum Anchor {
-    /// It is not complete. By the number of nodes before it.
+    /// An incomplete node, by the number of nodes before it.
     Open(usize),
     Complete(Anchored),
 }
@@ -141,7 +141,11 @@ impl<'t, 's> Builder<'t, 's> {
             return Err(Malformed::new(line, message, format!("put it in quotes if it is a text: `\"*{name}\"`")));
         };
         let Anchor::Complete(Anchored { node, size, depth, nodes }) = anchored else {
-            return Err(Malformed::new(line, format!("the alias `*{name}` stands in what it names"), "remove it"));
+            return Err(Malformed::new(
+                line,
+                format!("the alias `*{name}` is inside the value that it names"),
+                "remove it",
+            ));
         };
         if self.open.len() + depth > MAX_DEPTH {
             return Err(Malformed::too_deep(line));
@@ -189,7 +193,7 @@ impl<'t, 's> Builder<'t, 's> {
         Ok(())
     }
 
-    /// Puts a complete node where it belongs: into the list or map around it, or at the root.
+    /// Puts a complete node into the list or map around it, or at the root.
     fn put(&mut self, node: Node, is_alias: bool) -> Built {
         match self.open.last_mut().map(|open| &mut open.content) {
             None => self.root = Some(node),
@@ -264,7 +268,7 @@ impl Map {
     }
 }
 
-/// What is said of a name that is none; a template is one, `{{ a }}`.
+/// The error of a field name that is no scalar, as in a template, `{{ a }}`.
 pub(super) const NO_NAME: &str = "the name of a field must be a text";
 
 fn no_name(line: usize) -> Malformed {

@@ -1,6 +1,6 @@
-//! What can be wrong with a text, and where.
+//! The faults of a text, and their positions.
 
-/// What a scanner or parser met. [`super::words`] says it to a person.
+/// The problem that a scanner or parser met. [`super::words`] has its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SyntaxProblem {
     /// A character that no YAML may hold.
@@ -52,9 +52,9 @@ pub(super) enum SyntaxProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SyntaxFault {
     pub(super) problem: SyntaxProblem,
-    /// Where it shows.
+    /// Where the scanner or parser met it.
     pub(super) at: Mark,
-    /// Where that begins which it breaks: a quoted text, a list, a field.
+    /// The beginning of the quoted text, list or field that it is in.
     pub(super) context: Mark,
 }
 

@@ -1,4 +1,4 @@
-//! From tokens to events: where values, lists and maps begin and end.
+//! From tokens to events: the beginnings and ends of values, lists and maps.
 //!
 //! A machine of states as in libyaml, so that nesting costs no stack. It reads one document; what follows is left.
 
@@ -32,7 +32,7 @@ pub(super) enum YamlEvent<'t> {
     Close,
 }
 
-/// What comes next.
+/// What the parser expects next.
 #[derive(Clone, Copy, Debug)]
 enum State {
     Start,
@@ -57,11 +57,11 @@ enum State {
 pub(super) struct Parser<'t> {
     pub(super) scanner: Scanner<'t>,
     state: State,
-    /// What comes behind what is open.
+    /// The states after the ends of the open lists and maps.
     states: Vec<State>,
-    /// Where the open lists and maps begin.
+    /// The beginnings of the open lists and maps.
     marks: Vec<Mark>,
-    /// What `%TAG` lines declare.
+    /// The prefixes that `%TAG` lines declare, by handle.
     tags: HashMap<&'t str, String>,
 }
 
@@ -115,7 +115,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// What stands behind the document, if anything does: not `...`, comments or directives.
+    /// The beginning of a text behind the document, if there is one besides `...`, comments and directives.
     pub(super) fn rest(&mut self) -> Parsed<Option<Mark>> {
         loop {
             let token = self.scanner.peek()?;
@@ -171,7 +171,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// What stands behind `---`.
+    /// The value behind `---`.
     fn content(&mut self) -> Next<'t> {
         match self.scanner.peek()?.kind {
             TokenKind::Version(..)
@@ -257,7 +257,7 @@ impl<'t> Parser<'t> {
         Ok(format!("{prefix}{suffix}"))
     }
 
-    /// A value inside a list or map, and what comes behind it.
+    /// A value inside a list or map, and the state after it.
     fn inner(&mut self, next: State, is_block: bool, may_be_indentless: bool) -> Next<'t> {
         self.states.push(next);
         self.node(is_block, may_be_indentless)

@@ -1,4 +1,4 @@
-//! What a scalar is to kubectl: YAML 1.1 as go-yaml, version 2, has it, and then JSON.
+//! The values of scalars, as kubectl reads them: YAML 1.1 as go-yaml, version 2, has it, converted to JSON.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use serde_json::Number;
 use super::super::node::Value;
 use super::Malformed;
 
-/// What tags that begin with `!!` stand for.
+/// The prefix that `!!` in a tag stands for.
 pub(super) const CORE_TAGS: &str = "tag:yaml.org,2002:";
 
-/// Why a scalar cannot be taken.
+/// Why a scalar has no value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// Its tag says another type.
@@ -70,7 +70,7 @@ fn resolve(text: Cow<'_, str>, tag: Option<&str>, is_plain: bool) -> Result<Scal
     let tag = match tag {
         None if !is_plain => return string(text),
         None => return Ok(plain(&text).unwrap_or_else(|| Scalar::Value(Value::String(text.into_owned())))),
-        // A tag of somebody else's is passed over, and so is what the value looks like.
+        // A value with another tag is a text, whatever it looks like.
         Some(tag) => match tag.strip_prefix(CORE_TAGS) {
             Some(tag) => tag,
             None => return string(text),
@@ -98,7 +98,7 @@ fn resolve(text: Cow<'_, str>, tag: Option<&str>, is_plain: bool) -> Result<Scal
     }
 }
 
-/// What a text without quotes is, if it is more than a text.
+/// The value of a text without quotes, if it is not a text.
 fn plain(text: &str) -> Option<Scalar> {
     let Some(first) = text.bytes().next() else { return Some(Scalar::Value(Value::Null)) };
     match first {

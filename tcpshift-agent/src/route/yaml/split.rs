@@ -2,12 +2,12 @@
 
 use super::Malformed;
 
-/// A part of a text.
+/// A document of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DocumentText<'t> {
-    /// Where it begins, from 1.
+    /// Its first line, from 1.
     pub(super) line: usize,
-    /// Its text, or why the line that begins it is refused.
+    /// Its text, or why the separator before it is refused.
     pub(super) text: Result<&'t str, Malformed>,
 }
 

@@ -67,7 +67,7 @@ fn hostile_texts_are_refused_with_their_line() {
     assert!(refused(&"- ".repeat(1000)).message.contains("deep"));
     assert!(refused(&"{\"a\":".repeat(1000)).message.contains("deep"));
     assert!(refused("a: *nobody\n").line == 1);
-    assert!(refused("a: &a [*a]\n").message.contains("stands in what it names"));
+    assert!(refused("a: &a [*a]\n").message.contains("is inside the value that it names"));
     assert!(refused("a: !!int x\n").message.contains("type"));
     assert!(refused("? [a, b]\n: 1\n").message.contains("name of a field"));
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");

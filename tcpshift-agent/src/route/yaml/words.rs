@@ -1,12 +1,12 @@
-//! What is wrong with a text, in words for a person, and a cure.
+//! Messages and cures for the faults of a text.
 //!
-//! Most faults are slips of a few kinds, and what a scanner meets is often not what went wrong. So the lines around a
-//! fault are looked at first.
+//! Most faults come from a few kinds of mistakes, and the character at which a scanner stops is often not the mistake. So the
+//! lines around a fault are examined first.
 
 use super::Malformed;
 use super::fault::{Mark, SyntaxFault, SyntaxProblem};
 
-/// Lines before a fault that are looked at.
+/// Lines before a fault that are examined.
 const LINES_BEFORE: usize = 3;
 
 /// A fault of a text whose first line has this number. `quoted` is where the last quoted text of several lines begins,
@@ -80,7 +80,7 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// What a merge leaves where two changes meet.
+/// The conflict markers of a merge.
 fn conflict(lines: &Lines<'_>) -> Option<Malformed> {
     let is_marker = |line: &str| {
         ["<<<<<<< ", ">>>>>>> ", "||||||| "].iter().any(|marker| line.starts_with(marker)) || line == "======="

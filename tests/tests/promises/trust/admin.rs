@@ -24,8 +24,8 @@ fn commands_of_root_say_nothing_to_an_agent_of_another_user() {
     // In a folder of the other user's own, as one below /tmp is.
     give_away(world.path(""));
     let agent = Agent::launch(&world, "agent", stranger(built("tcpshift-agent")), &AGENT).ready();
-    let said = format!("is user {STRANGER}, and this command is of user 0: nothing was sent");
-    status(&[]).expect(1).complains(&said).complains("--admin unix:PATH");
+    let said = format!("a process of user {STRANGER} listens at");
+    status(&[]).expect(1).complains(&said).complains("nothing was sent").complains("--admin unix:PATH");
     status(&[("SUDO_UID", &STRANGER.to_string())]).expect(0);
     let mut successor = agent.successor("successor", tcpshift_tests::process::command(built("tcpshift-agent")), &AGENT);
     assert_eq!(successor.process().wait(seconds(20)).code(), Some(1), "{}", successor.log());

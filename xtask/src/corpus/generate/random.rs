@@ -1,4 +1,4 @@
-//! SeededRandom choices that are the same for the same seed.
+//! Random choices that are the same for the same seed.
 
 /// A small generator of random numbers (`SplitMix64`).
 pub(super) struct SeededRandom(pub(super) u64);

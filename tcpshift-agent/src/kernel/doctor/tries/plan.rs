@@ -41,7 +41,7 @@ impl Inputs for Nothing {
     }
 }
 
-/// An address for documentation (RFC 5737), to which nobody connects.
+/// An address for documentation (RFC 5737). No connection is made to it.
 pub(super) const ENDPOINT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 9000);
 
 /// A plan of one listener and one route, three to one between two destinations that have one endpoint each, the same; and

@@ -32,7 +32,7 @@ pub(super) fn run(programs: &mut [ProgramReport], kernel: &mut Kernel, steers: b
         let tried = attached(kernel).and_then(|()| try_connect(kernel, service));
         settle(programs, &names, &tried, tell);
     }
-    // `record` counts what `lookup` hands over, and `refuse` takes what it hands to nobody.
+    // `record` counts what `lookup` hands over, and `refuse` takes what `lookup` refuses.
     let tried = attached(kernel).and_then(|()| try_lookup(kernel));
     settle(programs, &["lookup", "record", "refuse"], &tried, tell);
 }
@@ -53,7 +53,7 @@ fn attached(kernel: &Kernel) -> Result<()> {
     kernel.steers().map_err(|why| anyhow::Error::msg(why.to_owned()))
 }
 
-/// Addresses for documentation (RFC 5737, RFC 3849): nobody connects to them but who tries a program.
+/// Addresses for documentation (RFC 5737, RFC 3849). Only these trials connect to them.
 const SERVICE_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9000);
 const SERVICE_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9000);
 
@@ -74,11 +74,11 @@ fn try_connect(kernel: &mut Kernel, service: SocketAddr) -> Result<String> {
     Ok(format!("pointed a connection to {service} at its endpoint"))
 }
 
-/// Connects to an address at which nobody listens, and looks whether the endpoint has the connection.
+/// Connects to an address without a listening socket, and checks that the endpoint has the connection.
 fn try_lookup(kernel: &mut Kernel) -> Result<String> {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
     let endpoint = server.local_addr()?;
-    // Bound, and it does not listen: nobody else can have the port.
+    // Bound and not listening: the port stays free of listeners of other processes.
     let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).context("cannot open a socket")?;
     reserved.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).context("cannot bind to 127.0.0.1")?;
     let Some(front) = reserved.local_addr()?.as_socket() else { bail!("a socket has no address") };
@@ -103,7 +103,7 @@ fn try_lookup(kernel: &mut Kernel) -> Result<String> {
     Ok("handed a connection to the socket of its endpoint, and counted it".to_owned())
 }
 
-/// Accepts what was connected before; somebody else may have had it.
+/// Accepts the connection that was made before. Fails after [`TRIED`] if another process has it.
 fn accept(server: &TcpListener) -> Result<(TcpStream, SocketAddr)> {
     SockRef::from(server).set_read_timeout(Some(TRIED))?;
     server.accept().context("no connection came to 127.0.0.1")

@@ -11,9 +11,9 @@ use crate::route::report::{Path, Report};
 /// A checked Gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatewayApiGateway {
-    /// Who is to serve it.
+    /// The class of controllers that serve it.
     pub class: String,
-    /// What is listened on.
+    /// Ports that are listened on.
     pub listeners: Vec<GatewayListener>,
 }
 
@@ -35,12 +35,12 @@ pub struct GatewayListener {
 /// Namespaces whose routes may be attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Namespaces {
-    /// That of the Gateway. The default.
+    /// The namespace of the Gateway. The default.
     #[default]
     Same,
     /// Every one.
     All,
-    /// Those with labels, which on plain hosts no namespace has but its own name.
+    /// Namespaces with these labels. On plain hosts a namespace has one label, its name.
     Selected(Labels),
 }
 
@@ -48,7 +48,7 @@ const TCP_KINDS: &[&str] = &["TCPRoute"];
 const MAX_LISTENERS: usize = 64;
 const MAX_ADDRESSES: usize = 16;
 
-/// Reads one.
+/// Reads a Gateway.
 pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> GatewayApiGateway {
     let class = super::required(spec, "gatewayClassName", Form::Name, path, report);
     super::count(spec, "listeners", (1, MAX_LISTENERS), path, report);
@@ -113,7 +113,7 @@ fn listener(node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> GatewayLis
     GatewayListener { name, port, protocol: protocol.to_owned(), namespaces, kinds }
 }
 
-/// What makes a listener one for TCP.
+/// The cure for a listener that is not for TCP.
 fn to_tcp(node: &Node, condition: &str) -> String {
     let allowed = node.get("allowedRoutes").is_some_and(|routes| !routes.items("kinds").is_empty());
     let given = ["hostname", "tls"].into_iter().filter(|name| node.get(name).is_some());
@@ -224,7 +224,7 @@ fn is_one_of(protocol: &str, known: &[&str]) -> bool {
     known.iter().any(|known| known.eq_ignore_ascii_case(protocol))
 }
 
-/// What somebody else would put on the objects that it makes of a Gateway.
+/// Labels and annotations for objects that a controller makes for a Gateway.
 fn infrastructure(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     entries(node, "labels", 8, path, report);
     entries(node, "annotations", 16, path, report);

@@ -7,13 +7,13 @@ use crate::route::report::{Path, Report};
 /// A checked ReferenceGrant: any of `from` may refer to any of `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReferenceGrant {
-    /// Who may refer.
+    /// The objects that may refer.
     pub from: Vec<From>,
     /// To what, in the namespace of the grant.
     pub to: Vec<To>,
 }
 
-/// Who may refer.
+/// The objects that may refer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct From {
     /// Group of the kind; empty for the core.
@@ -24,7 +24,7 @@ pub struct From {
     pub namespace: String,
 }
 
-/// What may be referred to.
+/// The objects that may be referred to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct To {
     /// Group of the kind; empty for the core.
@@ -35,7 +35,7 @@ pub struct To {
     pub name: Option<String>,
 }
 
-/// Reads one.
+/// Reads a ReferenceGrant.
 pub fn read(spec: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ReferenceGrant {
     for name in ["from", "to"] {
         super::count(spec, name, (1, 16), path, report);

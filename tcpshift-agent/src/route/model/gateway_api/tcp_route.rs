@@ -11,15 +11,15 @@ use crate::route::report::{Path, Report};
 /// A checked TCPRoute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpRoute {
-    /// What it is attached to.
+    /// The Gateways that it is attached to.
     pub parents: Vec<ParentRef>,
     /// Its rules; only the first can ever be used, as a rule matches everything.
     pub rules: Vec<TcpRouteRule>,
-    /// What datapath its annotation asks for.
+    /// The datapath that its annotation asks for.
     pub asked: Wish,
 }
 
-/// What a route is attached to.
+/// A reference to a parent of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentRef {
     /// Its group; empty for the core.
@@ -36,14 +36,14 @@ pub struct ParentRef {
     pub port: Option<u16>,
 }
 
-/// Where connections go.
+/// A rule: a list of backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpRouteRule {
     /// Its name, if it has one.
     pub name: Option<String>,
     /// 1 to 16.
     pub backends: Vec<BackendRef>,
-    /// Where the rule begins.
+    /// Line of the rule.
     pub line: usize,
 }
 
@@ -66,7 +66,7 @@ pub struct BackendRef {
 
 const MAX_WEIGHT: i64 = 1_000_000;
 
-/// Reads one of this version of its group.
+/// Reads a TCPRoute of this version of its group.
 pub fn read(
     key: &Key,
     version: &str,
@@ -126,7 +126,7 @@ fn parent(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> P
     }
 }
 
-/// Whoever names one parent twice has to name different parts of it, in the same way each time. A namespace that is
+/// References to one parent must name different parts of it, in the same way each time. A namespace that is
 /// left out and the same one that is written count as two, as in the schema.
 fn distinct(parents: &[ParentRef], spec: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     let nodes = spec.items("parentRefs");

@@ -5,18 +5,18 @@ use std::time::Duration;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
-/// What holds for TCP connections. None stands for Istio's default.
+/// Settings of TCP connections. None is Istio's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpSettings {
     /// Connections to a destination at once; no limit by default.
     pub max_connections: Option<u32>,
-    /// How long an endpoint may take to accept; 10 s by default.
+    /// Time for an endpoint to accept, at most; 10 s by default.
     pub connect_timeout: Option<Duration>,
     /// Whether and how the system asks if the other end is still there.
     pub keepalive: Option<Keepalive>,
-    /// How long a connection may last at all.
+    /// Time for a connection, at most.
     pub max_connection_duration: Option<Duration>,
-    /// How long a connection may pass no byte; zero says that there is no such limit.
+    /// Time that a connection may pass no byte; zero for no limit.
     pub idle_timeout: Option<Duration>,
 }
 
@@ -25,7 +25,7 @@ pub struct TcpSettings {
 pub struct Keepalive {
     /// Unanswered probes that end a connection.
     pub probes: Option<u32>,
-    /// How long a connection is silent before the first.
+    /// Time that a connection is silent before the first probe.
     pub time: Option<Duration>,
     /// From one to the next.
     pub interval: Option<Duration>,

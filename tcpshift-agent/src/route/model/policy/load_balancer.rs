@@ -21,7 +21,7 @@ pub enum LoadBalancer {
     SourceHash(HashAlgorithm),
 }
 
-/// How a hash leads to an endpoint.
+/// The algorithm that turns a hash into an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HashAlgorithm {
     /// By a ring with at least so many places.

@@ -12,11 +12,11 @@ pub struct OutlierDetection {
     pub consecutive_5xx_errors: u32,
     /// The same for failures to connect alone; none by this count if 0.
     pub consecutive_gateway_errors: u32,
-    /// Where failures to connect are counted apart: how many in a row put an endpoint out.
+    /// Failures to connect in a row that eject an endpoint, if they are counted apart.
     pub consecutive_local_origin_failures: Option<u32>,
     /// From one look at those that are out to the next.
     pub interval: Duration,
-    /// How long the first time out lasts; the second lasts twice that, and so on.
+    /// Time of the first ejection; the second lasts twice as long, and so on.
     pub base_ejection_time: Duration,
     /// The most endpoints that are out at once, in percent.
     pub max_ejection_percent: u32,

@@ -1,4 +1,4 @@
-//! What a Service says of clients outside a cluster. It means nothing on plain hosts, and an API server checks it.
+//! The fields of a Service for clients outside a cluster. An API server checks them; they have no effect on plain hosts.
 
 use std::net::IpAddr;
 

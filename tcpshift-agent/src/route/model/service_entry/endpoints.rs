@@ -8,7 +8,7 @@ use crate::route::names;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
-/// How many there are at most.
+/// Endpoints of an object, at most.
 const MAX_ENDPOINTS: usize = 4096;
 
 /// Reads them.

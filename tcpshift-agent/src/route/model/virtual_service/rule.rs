@@ -1,4 +1,4 @@
-//! One `tcp` or `tls` rule of a VirtualService: what it matches and where it leads.
+//! One `tcp` or `tls` rule of a VirtualService: its matches and its destinations.
 
 use ipnet::IpNet;
 
@@ -123,7 +123,7 @@ fn destinations(rule: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Vec<Ro
     }
     let route: Vec<_> =
         items.iter().enumerate().map(|(index, node)| destination(node, &path.index(index), report)).collect();
-    // One below 0, which is an error by itself, counts as 0, as its cure may make it.
+    // A negative weight, which is an error by itself, counts as 0.
     let weights = items.iter().map(|node| node.integer("weight").unwrap_or(0).max(0) as i32);
     let total = weights.fold(0i32, i32::wrapping_add);
     if route.len() > 1 && total == 0 {

@@ -6,7 +6,7 @@ use super::lines;
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::route::yaml) struct JsonPart<'a> {
     pub(in crate::route::yaml) text: &'a str,
-    /// Where it begins, from 1.
+    /// Its first line, from 1.
     pub(in crate::route::yaml) line: usize,
 }
 

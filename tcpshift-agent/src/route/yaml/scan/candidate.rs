@@ -11,7 +11,7 @@ pub(super) struct Candidate {
     pub(super) is_possible: bool,
     /// Nothing else could stand here.
     pub(super) is_required: bool,
-    /// How many tokens were before it.
+    /// The number of tokens before it.
     pub(super) number: usize,
     pub(super) mark: Mark,
     pub(super) line_start: usize,

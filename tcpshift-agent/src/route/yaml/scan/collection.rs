@@ -1,9 +1,9 @@
-//! Where lists and maps begin and end: by brackets (flow), or by indentation (block).
+//! The beginnings and ends of lists and maps, by brackets (flow) or by indentation (block).
 
 use super::candidate::Candidate;
 use super::{Mark, Scanned, Scanner, SyntaxFault, SyntaxProblem, Token, TokenKind};
 
-/// How many flow lists and maps may be open. It bounds the work for each token, and is more than any document may have.
+/// Open flow lists and maps, at most. It bounds the work for each token; documents may have fewer.
 const MAX_FLOW: usize = 128;
 
 impl<'t> Scanner<'t> {

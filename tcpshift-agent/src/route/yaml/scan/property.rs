@@ -1,4 +1,4 @@
-//! What may stand before a value, anchors and tags, and directives.
+//! Anchors and tags, which stand before values, and directives.
 
 use super::{Mark, Scanned, Scanner, SyntaxFault, SyntaxProblem, Token, TokenKind};
 

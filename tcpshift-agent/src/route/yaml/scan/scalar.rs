@@ -24,7 +24,7 @@ impl Breaks {
         }
     }
 
-    /// Appends what they mean: a single one is a space, of several the first is nothing. The separators of Unicode stay.
+    /// Appends their meaning: a single break is a space, of several the first is left out. The separators of Unicode stay.
     fn fold_into(&mut self, text: &mut String) {
         match self.first {
             Some('\n') if self.more.is_empty() => text.push(' '),
