@@ -44,8 +44,8 @@ fn ways(text: &mut String, rules: &[RuleRow], routes: &[Arc<Route>]) {
         let (source, destination) = (prefix(&rule.source), prefix(&rule.destination));
         line(text, 1, &format!("from {source} to {destination}: route {}", rule.route));
     }
-    for (place, route) in routes.iter().enumerate() {
-        self::route(text, place, route);
+    for (index, route) in routes.iter().enumerate() {
+        self::route(text, index, route);
     }
 }
 
@@ -59,10 +59,10 @@ fn prefix(prefix: &Prefix) -> String {
     }
 }
 
-fn route(text: &mut String, place: usize, route: &Route) {
+fn route(text: &mut String, index: usize, route: &Route) {
     let Route { number: _, kind, steer, on_empty, limits, asked, destinations, .. } = route;
     let kind = if route.is_own() { String::new() } else { format!("{} ", kind.name()) };
-    let mut about = format!("route {place}: {kind}{} by {}", route.name(), steer_name(steer));
+    let mut about = format!("route {index}: {kind}{} by {}", route.name(), steer_name(steer));
     if *on_empty == OnEmpty::Redistribute {
         about.push_str(", redistributed");
     }
