@@ -41,14 +41,14 @@ use openings::Openings;
 use texts::Texts;
 use world::World;
 
-/// What is looked at.
+/// The objects of an analysis.
 #[derive(Clone, Debug, Default)]
 pub struct Input {
-    /// Files, which lie over what is there.
+    /// Files, whose objects replace those of the same name that exist.
     pub documents: Vec<Document>,
     /// The namespace of objects of files that name none.
     pub namespace: Option<String>,
-    /// Objects that are there already.
+    /// Objects that exist already.
     pub present: Vec<Object>,
     /// Labels of the agent that is to serve them, if it is known.
     pub agent: Option<Labels>,

@@ -33,7 +33,7 @@ fn descriptors() -> (usize, usize) {
     (links.len(), links.iter().filter(|link| link.to_string_lossy().starts_with("pipe:")).count())
 }
 
-/// Bytes of a stream from a place on.
+/// Bytes of a stream from an offset on.
 fn bytes(seed: u64, at: u64, count: usize) -> Vec<u8> {
     let word = |word: u64| hash::mix(seed ^ word).to_le_bytes();
     let all: Vec<u8> = (at / 8..(at + count as u64).div_ceil(8)).flat_map(word).collect();
@@ -184,12 +184,12 @@ async fn nothing_is_lost_between_messages_and_bulk_and_nothing_is_left() {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut streams = tokio::task::JoinSet::new();
     for number in 0..count as u64 {
-        let place = Arc::clone(&room).acquire_owned().await.unwrap();
+        let permit = Arc::clone(&room).acquire_owned().await.unwrap();
         streams.spawn(async move {
             let (seed, most) = (hash::mix(number) & !1, 2 + hash::mix(number ^ 0x77) % 600_000);
             let talked = talk(client(seed, most).await, seed, most, true);
             tokio::time::timeout(Duration::from_mins(1), talked).await.expect("a stream stands still");
-            drop(place);
+            drop(permit);
         });
     }
     while let Some(done) = streams.join_next().await {

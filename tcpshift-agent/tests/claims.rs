@@ -208,8 +208,8 @@ fn a_list_of_json_has_the_line_of_each_field() {
         \"spec\": {\n  \"host\":\n    \"two.example.com\"}}\n]}\n";
     let documents = vec![Document { name: "list.json".to_owned(), text: text.to_owned() }];
     let findings = analyze::analyze(Input { documents, ..Input::default() }).findings;
-    let places: Vec<_> = findings.iter().map(|finding| (finding.origin(), finding.line)).collect();
-    assert_eq!(places, [("DestinationRule a/d".to_owned(), 3), ("DestinationRule b/d".to_owned(), 6)]);
+    let positions: Vec<_> = findings.iter().map(|finding| (finding.origin(), finding.line)).collect();
+    assert_eq!(positions, [("DestinationRule a/d".to_owned(), 3), ("DestinationRule b/d".to_owned(), 6)]);
 }
 
 #[test]

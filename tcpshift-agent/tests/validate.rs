@@ -72,10 +72,10 @@ fn problems_are_in_the_order_of_files_and_lines() {
     let no_yaml = file(&folder, "a.yaml", b"kind: [BROKEN");
     let (_, _, err) = run(&["validate", &routes, &no_text, &no_yaml]);
     // The second route stands twice, which is known only when all are read.
-    let places: Vec<_> = err.lines().filter_map(|line| Some(line.split_once(": error: ")?.0)).collect();
+    let positions: Vec<_> = err.lines().filter_map(|line| Some(line.split_once(": error: ")?.0)).collect();
     let at = |file: &str, lines: &[&str]| lines.iter().map(|line| format!("{file}{line}")).collect::<Vec<_>>();
     let expected = [at(&routes, &[":8", ":14", ":20", ":32"]), at(&no_text, &[""]), at(&no_yaml, &[":1"])].concat();
-    assert_eq!(places, expected, "{err}");
+    assert_eq!(positions, expected, "{err}");
 }
 
 /// Runs a command whose standard input is a text.

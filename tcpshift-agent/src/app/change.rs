@@ -146,8 +146,8 @@ impl App {
     /// An event: DNS has other answers. Endpoint sets follow; a plan does only where it depends on what changed.
     pub(super) async fn answered(&mut self, answers: Arc<ResolvedNames>) {
         let event = self.planner.memory.states.answered(answers);
-        self.settle();
         if event.sets == 0 {
+            self.settle();
             return;
         }
         // What can be handed over depends on each endpoint.

@@ -180,7 +180,7 @@ fn state(program: &ProgramReport) -> String {
 }
 
 fn is_wrong(program: &ProgramReport) -> bool {
-    // What stands in the way of all programs is said of the machine, or of the first of them.
+    // A reason that all programs have is printed for the machine, or for the first program.
     matches!(program.state, ProgramOutcome::Refused | ProgramOutcome::Fails)
 }
 
@@ -207,7 +207,7 @@ fn wrong(program: &ProgramReport, is_logged: bool) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A text on a line, of so many characters at most.
+/// A text of at most `most` characters, the end of a longer one left out.
 fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();

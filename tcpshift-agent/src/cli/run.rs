@@ -189,7 +189,7 @@ pub(super) fn execute(arguments: RunArguments, Way { admin, timeout }: Way) -> R
     app::run(options).map(|()| Done::Well).map_err(|error| Stop::Failed(format!("{error:#}")))
 }
 
-/// With less than that next to nobody would be served.
+/// With less memory almost no connection would be served.
 fn max_memory(text: &str) -> Result<u64, String> {
     let bytes = quantity::size(text)?;
     if bytes < 1 << 20 { Err("1M is the least".to_owned()) } else { Ok(bytes) }

@@ -83,7 +83,7 @@ fn line(cells: &[String], widths: &[usize]) -> String {
     line.trim_end().to_owned()
 }
 
-/// A text in lines of so many characters at most, broken between words where that can be. At least one line.
+/// A text in lines of at most `room` characters, broken between words if possible. At least one line.
 pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     let (mut lines, mut line, mut length) = (Vec::new(), String::new(), 0);
     for word in text.split_whitespace() {

@@ -41,7 +41,7 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
     }
 }
 
-/// When the object was made, if that is said.
+/// The time when the object was made, if it is given.
 pub fn created(metadata: &Node, report: &mut Report<'_>) -> Option<Timestamp> {
     let node = metadata.get("creationTimestamp")?;
     let created = node.as_str().and_then(|text| text.parse().ok());

@@ -239,7 +239,7 @@ pub fn hosts_overlap(a: &str, b: &str) -> bool {
 pub fn overlaps<'a>(hosts: &[&'a str]) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
     let mut exact: HashMap<&str, &str> = HashMap::new();
-    // The suffixes behind the stars so far, each before all hosts that end in it.
+    // By suffix: the first host with a star before it, and the first host that ends in it.
     let mut stars: HashMap<&str, &str> = HashMap::new();
     let mut endings: HashMap<&str, &str> = HashMap::new();
     for (at, host) in hosts.iter().enumerate() {

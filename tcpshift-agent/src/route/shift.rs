@@ -1,7 +1,7 @@
 //! `shift`: new weights for the destinations of a rule, worked out from shares.
 //!
 //! The destinations that are named get their share; the others keep the proportions they have among
-//! themselves in what is left. It edits the document and nothing else; the result is read like any other.
+//! themselves in the rest. It edits the document and nothing else; the result is read like any other.
 
 mod destination;
 

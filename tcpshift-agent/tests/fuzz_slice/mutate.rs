@@ -99,10 +99,10 @@ impl Mutator {
             // A character is another one.
             _ => {
                 let mut letters: Vec<char> = text.chars().collect();
-                let place = self.below(letters.len());
+                let index = self.below(letters.len());
                 let letter =
                     *self.pick(&['\0', ' ', '\t', '\n', ':', '-', '{', '"', '#', '\u{1f600}', 'a', '9', '\u{85}']);
-                if let Some(old) = letters.get_mut(place) {
+                if let Some(old) = letters.get_mut(index) {
                     *old = letter;
                 }
                 letters.into_iter().collect()
@@ -114,7 +114,7 @@ impl Mutator {
     fn with_value(&mut self, lines: &[&str], at: usize, value: &str) -> String {
         let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         let Some(line) = lines.get_mut(at) else { return value.to_owned() };
-        let colons: Vec<usize> = line.match_indices(": ").map(|(place, _)| place).collect();
+        let colons: Vec<usize> = line.match_indices(": ").map(|(index, _)| index).collect();
         if !colons.is_empty() {
             let colon = *self.pick(&colons);
             // Within a flow mapping only one value is replaced.

@@ -31,7 +31,7 @@ pub(crate) enum Part {
 #[derive(Debug)]
 pub(crate) struct Example {
     /// `FILE:LINE` of the example itself.
-    pub(crate) place: String,
+    pub(crate) position: String,
     /// `error`, `warning`, or as `Error [IST0101]`.
     pub(crate) level: String,
     /// Its variable parts are between `«` and `»`.
@@ -110,7 +110,7 @@ pub(crate) fn chapter(name: &str, text: &str) -> Chapter {
     let lines: Vec<&str> = text.lines().collect();
     let mut at = 0;
     for paragraph in lines.split(|line| line.is_empty()) {
-        let place = format!("{name}:{}", at + 1);
+        let position = format!("{name}:{}", at + 1);
         at += paragraph.len() + 1;
         let Some((first, rest)) = paragraph.split_first() else { continue };
         if let Some(title) = first.strip_prefix("# ") {
@@ -119,22 +119,22 @@ pub(crate) fn chapter(name: &str, text: &str) -> Chapter {
         } else if let Some(title) = first.strip_prefix("## ") {
             chapter.parts.push(Part::Heading(title.to_owned(), rest.join(" ")));
         } else if first.starts_with('|') {
-            prelude = paragraph.iter().map(|text| line(&place, &format!(" {text}"))).collect();
+            prelude = paragraph.iter().map(|text| line(&position, &format!(" {text}"))).collect();
         } else {
-            chapter.parts.push(Part::Example(example(place, paragraph, &prelude)));
+            chapter.parts.push(Part::Example(example(position, paragraph, &prelude)));
         }
     }
     assert!(!chapter.title.is_empty(), "{name} does not begin with a title");
     chapter
 }
 
-fn example(place: String, paragraph: &[&str], prelude: &[Line]) -> Example {
+fn example(position: String, paragraph: &[&str], prelude: &[Line]) -> Example {
     let is_line = |text: &&&str| text.starts_with([' ', '+', '-', '@']);
     let mut head = paragraph.iter().take_while(|text| !is_line(text)).map(|text| {
-        let (name, value) = text.split_once(": ").unwrap_or_else(|| panic!("{place}: no `NAME: VALUE`: {text}"));
+        let (name, value) = text.split_once(": ").unwrap_or_else(|| panic!("{position}: no `NAME: VALUE`: {text}"));
         (name.to_owned(), value.to_owned())
     });
-    let (level, message) = head.next().unwrap_or_else(|| panic!("{place}: no message"));
+    let (level, message) = head.next().unwrap_or_else(|| panic!("{position}: no message"));
     let (mut field, mut cure, mut options) = (String::new(), String::new(), Vec::new());
     for (name, value) in head {
         match name.as_str() {
@@ -143,17 +143,17 @@ fn example(place: String, paragraph: &[&str], prelude: &[Line]) -> Example {
             _ => options.push((name, value)),
         }
     }
-    let body = paragraph.iter().skip_while(|text| !is_line(text)).map(|text| line(&place, text));
+    let body = paragraph.iter().skip_while(|text| !is_line(text)).map(|text| line(&position, text));
     let mut lines: Vec<Line> = body.collect();
     let mut first = lines.iter().take_while(|line| line.text != "---");
     if !first.any(|line| line.text.starts_with("apiVersion:")) {
         lines.splice(..0, prelude.iter().cloned());
     }
-    Example { place, level, message, field, cure, options, lines }
+    Example { position, level, message, field, cure, options, lines }
 }
 
 /// Reads `@FILE`, or a sign, perhaps how often the line stands there, a bar, and the line.
-fn line(place: &str, text: &str) -> Line {
+fn line(position: &str, text: &str) -> Line {
     if text.starts_with('@') {
         return Line { when: When::Always, named: false, times: None, text: text.to_owned() };
     }
@@ -161,11 +161,11 @@ fn line(place: &str, text: &str) -> Line {
         Some(' ') => When::Always,
         Some('-') => When::Before,
         Some('+') => When::After,
-        _ => panic!("{place}: no line of a document: {text}"),
+        _ => panic!("{position}: no line of a document: {text}"),
     };
-    let bar = text.find(['|', '>']).unwrap_or_else(|| panic!("{place}: no bar before the line: {text}"));
+    let bar = text.find(['|', '>']).unwrap_or_else(|| panic!("{position}: no bar before the line: {text}"));
     let times = text[1..bar].parse().ok();
-    assert!(times.is_some() || bar == 1, "{place}: no number of lines: {text}");
+    assert!(times.is_some() || bar == 1, "{position}: no number of lines: {text}");
     Line { when, named: text[bar..].starts_with('>'), times, text: text[bar + 1..].to_owned() }
 }
 

@@ -49,7 +49,7 @@ use tcpshift_agent::route::read::{self, Document};
 struct Said {
     level: String,
     object: String,
-    place: (String, usize),
+    position: (String, usize),
     field: String,
     message: String,
     cure: String,
@@ -68,7 +68,7 @@ fn said_of_objects(example: &Example, when: When) -> Vec<Said> {
     let said = |problem: Problem| Said {
         level: if problem.severity == Severity::Error { "error" } else { "warning" }.to_owned(),
         object: problem.object,
-        place: (problem.file, problem.line),
+        position: (problem.file, problem.line),
         field: problem.field,
         message: problem.message,
         cure: problem.cure,
@@ -110,11 +110,11 @@ fn each_cure_of_analyze_removes_its_finding_and_makes_no_new_one() {
         let (documents, agent) = (documents("analyze", example, when), example.agent(when));
         let namespace = example.option("namespace").map(str::to_owned);
         let analysis = analyze::analyze(Input { documents, namespace, agent, ..Input::default() });
-        assert!(analysis.unreadable.is_empty(), "{}: {:?}", example.place, analysis.unreadable);
+        assert!(analysis.unreadable.is_empty(), "{}: {:?}", example.position, analysis.unreadable);
         let said = |finding: analyze::Finding| Said {
             level: format!("{} [{}]", finding.level.name(), finding.code.id),
             object: finding.origin(),
-            place: (finding.file, finding.line),
+            position: (finding.file, finding.line),
             field: finding.field,
             message: finding.message,
             cure: finding.cure,
@@ -149,7 +149,7 @@ fn all_are_right(folder: &str, read: impl Fn(&Example, When) -> Vec<Said>) {
     let examples: Vec<&Example> = chapters.iter().flat_map(form::Chapter::examples).collect();
     let wrong: Vec<String> = examples
         .iter()
-        .filter_map(|example| judge(folder, example, &read).err().map(|why| format!("{}: {why}", example.place)))
+        .filter_map(|example| judge(folder, example, &read).err().map(|why| format!("{}: {why}", example.position)))
         .collect();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), examples.len(), wrong.join("\n"));
 }
@@ -162,8 +162,11 @@ fn judge(folder: &str, example: &Example, read: &impl Fn(&Example, When) -> Vec<
     let before = read(example, When::Before);
     let printed = |said: &[Said]| {
         let line = |said: &Said| {
-            let Said { level, place, field, message, cure, .. } = said;
-            format!("\n    {}:{}: {level}: {message}\n        field: {field}\n        cure: {cure}", place.0, place.1)
+            let Said { level, position, field, message, cure, .. } = said;
+            format!(
+                "\n    {}:{}: {level}: {message}\n        field: {field}\n        cure: {cure}",
+                position.0, position.1
+            )
         };
         said.iter().map(line).collect::<String>()
     };
@@ -173,9 +176,9 @@ fn judge(folder: &str, example: &Example, read: &impl Fn(&Example, When) -> Vec<
             && said.message == form::plain(&example.message)
             && said.cure == form::plain(&example.cure)
     };
-    let found: HashSet<_> = before.iter().filter(is_it).map(|said| said.place.clone()).collect();
+    let found: HashSet<_> = before.iter().filter(is_it).map(|said| said.position.clone()).collect();
     let named = files.iter().flat_map(|file| file.named.iter().map(|line| (file.name.clone(), *line)));
-    if found.is_empty() || found.iter().any(|place| place.1 > 0) && found != named.collect() {
+    if found.is_empty() || found.iter().any(|position| position.1 > 0) && found != named.collect() {
         return Err(format!("the message is not there, or for other lines; said is{}", printed(&before)));
     }
     let after = read(example, When::After);

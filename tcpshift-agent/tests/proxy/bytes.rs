@@ -12,7 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::world::{World, endpoint, soon};
 
-/// The byte of a stream at a place.
+/// The byte of a stream at an offset.
 fn byte(seed: u64, at: u64) -> u8 {
     (hash::mix(seed ^ (at / 8)) >> (at % 8 * 8)) as u8
 }

@@ -90,8 +90,8 @@ fn every_conflict_is_said_and_what_is_the_same_is_none() {
         let refused = store.clone().apply(objects(&text), Timestamp::now()).unwrap_err();
         let messages: Vec<_> = refused.iter().map(|one| one.problem.message.as_str()).collect();
         assert_eq!(messages, said);
-        let places: Vec<_> = refused.iter().map(|one| (one.problem.file.as_str(), one.problem.line)).collect();
-        assert_eq!(places, [("test.yaml", 5), ("test.yaml", 13)], "the line of the version");
+        let positions: Vec<_> = refused.iter().map(|one| (one.problem.file.as_str(), one.problem.line)).collect();
+        assert_eq!(positions, [("test.yaml", 5), ("test.yaml", 13)], "the line of the version");
         assert!(refused.iter().all(|one| one.problem.cure.contains("--force")), "{refused:#?}");
     }
 }

@@ -92,8 +92,8 @@ fn run(within: Duration, names: &[&str]) -> ExitCode {
 }
 
 /// Tries rows of a session in a process of their own, and prints what each came to, until all are tried, one is late, or the
-/// process dies. The last one is late, too, if the process does not end in time. Returns how many were tried, and whether all
-/// of these are right.
+/// process dies. The last one is late, too, if the process does not end in as much time again. Returns how many were tried,
+/// and whether all of these are right.
 fn told(rows: &[Scenario], within: Duration) -> (usize, bool) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut child = Command::new(std::env::current_exe().expect("a running program has a path"));
@@ -131,7 +131,7 @@ fn told(rows: &[Scenario], within: Duration) -> (usize, bool) {
                 ("wrong", format!("its process died: {}", last(&String::from_utf8_lossy(&said))))
             }
         };
-        if found.is_some() && at + 1 == rows.len() && !ends(&mut child, within.saturating_sub(began.elapsed())) {
+        if found.is_some() && at + 1 == rows.len() && !ends(&mut child, within) {
             end(&mut child, folder.path());
             (verdict, said) = ("late", format!("it was {verdict}, but its process did not end: {said}"));
         }

@@ -1,4 +1,4 @@
-//! What is said of objects of each kind, over a plan by heart.
+//! Descriptions of objects of each kind, with a fixed plan.
 
 use serde_json::json;
 

@@ -92,7 +92,7 @@ fn required(node: &Node, name: &str, form: Form, path: &Path<'_>, report: &mut R
     optional(node, name, form, path, report).unwrap_or_default().to_owned()
 }
 
-/// A list with so many items.
+/// Checks the number of items of a list.
 fn count(node: &Node, name: &str, (least, most): (usize, usize), path: &Path<'_>, report: &mut Report<'_>) {
     let found = node.items(name).len();
     if (least..=most).contains(&found) {

@@ -24,7 +24,7 @@ pub(super) struct DocumentReader<'a> {
 }
 
 impl DocumentReader<'_> {
-    /// Reads a document that lies in so many lists.
+    /// Reads a document, which is inside of `lists` lists.
     pub(super) fn document(&mut self, mut document: Node, lists: usize) {
         self.report.object = String::new();
         self.read(&mut document, lists);

@@ -21,7 +21,7 @@ pub(super) struct WrittenDestination {
 }
 
 impl WrittenDestination {
-    /// The weight that counts in a rule of so many destinations.
+    /// The weight that counts, in a rule of `count` destinations.
     pub(super) fn counted(&self, count: usize) -> u64 {
         if count == 1 && self.takes_all { 1 } else { self.weight.unwrap_or(self.default) }
     }

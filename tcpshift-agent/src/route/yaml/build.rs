@@ -242,7 +242,7 @@ impl Map {
         Ok(())
     }
 
-    /// The fields of a map, or of several, of which the first counts most. Like go-yaml it overwrites what stands before it.
+    /// The fields of a map, or of several, of which the first wins. As in go-yaml they replace the fields before the merge key.
     fn merge(&mut self, node: Node, is_alias: bool) -> Built {
         let line = node.line;
         let not_a_map =
@@ -285,7 +285,7 @@ fn name_of(node: Node) -> Option<String> {
     }
 }
 
-/// Whether go-yaml refuses a document that has so many nodes from aliases: of a small one 99 of 100, of a large one 10.
+/// Whether go-yaml refuses a document for its nodes from aliases: of a small one 99 of 100, of a large one 10.
 fn is_excessive(nodes: usize, by_aliases: usize) -> bool {
     const LOW: f64 = 400_000.0;
     const HIGH: f64 = 4_000_000.0;

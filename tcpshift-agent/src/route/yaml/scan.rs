@@ -175,7 +175,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    /// A token that may be a name: a scalar, or what stands before one.
+    /// A token that may be a name: a scalar, or the anchor or tag before one.
     fn property(&mut self, scan: impl FnOnce(&mut Self) -> Scanned<Token<'t>>) -> Scanned<()> {
         self.save_candidate()?;
         self.may_be_key = false;

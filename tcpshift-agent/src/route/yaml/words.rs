@@ -45,7 +45,7 @@ impl<'t> Lines<'t> {
         index.and_then(|index| self.text.lines().nth(index)).unwrap_or_default()
     }
 
-    /// The line where this is, and what of it stands before.
+    /// The line of a position, and the part of the line before it.
     fn around(&self, mark: Mark) -> (&'t str, &'t str) {
         let offset = mark.offset.min(self.text.len());
         let begin = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);

@@ -245,7 +245,7 @@ fn infrastructure(node: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// A map with at most so many entries.
+/// Checks the number of entries of a map.
 fn entries(node: &Node, name: &str, most: usize, path: &Path<'_>, report: &mut Report<'_>) {
     let found = node.fields(name).len();
     if found > most {

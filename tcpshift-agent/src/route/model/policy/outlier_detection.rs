@@ -8,19 +8,19 @@ use crate::route::report::{Path, Report};
 /// When an endpoint is left out, and for how long; Istio's defaults are filled in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OutlierDetection {
-    /// Failures in a row that put an endpoint out; none by this count if 0.
+    /// Failures in a row that eject an endpoint; 0 if this count ejects none.
     pub consecutive_5xx_errors: u32,
-    /// The same for failures to connect alone; none by this count if 0.
+    /// The same for failures to connect only.
     pub consecutive_gateway_errors: u32,
     /// Failures to connect in a row that eject an endpoint, if they are counted apart.
     pub consecutive_local_origin_failures: Option<u32>,
-    /// From one look at those that are out to the next.
+    /// Time between two checks of ejected endpoints.
     pub interval: Duration,
     /// Time of the first ejection; the second lasts twice as long, and so on.
     pub base_ejection_time: Duration,
-    /// The most endpoints that are out at once, in percent.
+    /// Endpoints that may be ejected at once, in percent.
     pub max_ejection_percent: u32,
-    /// Below this share of endpoints that are not out, nobody is left out, in percent.
+    /// If fewer endpoints than this are not ejected, in percent, all of them are used.
     pub min_health_percent: u32,
 }
 

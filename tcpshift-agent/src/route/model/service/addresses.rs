@@ -27,7 +27,7 @@ pub(super) fn is_headless(spec: &Node) -> bool {
 /// The addresses that clients connect to, of a Service of this type.
 pub(super) fn read(spec: &Node, kind: &str, path: &Path<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
     if kind == "ExternalName" {
-        // Nobody can connect to what stands for another host.
+        // A Service that stands for another host has no addresses.
         for name in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
             if spec.word(name).is_some() || !spec.items(name).is_empty() {
                 report.error(&path.name(name), "the type ExternalName has no addresses", "remove it");

@@ -54,7 +54,7 @@ fn health_check(spec: &Node, has_one: bool, path: &Path<'_>, report: &mut Report
     }
 }
 
-/// Why nobody can reach a service at an address. The API server refuses these of endpoints too.
+/// Why a service cannot have an address. The API server refuses the same addresses for endpoints.
 pub(in crate::route::model) fn address_problem(text: &str) -> Option<String> {
     let Ok(address) = text.parse::<IpAddr>() else { return Some(format!("{} is no IP address", names::shown(text))) };
     let link_local = match address {

@@ -16,7 +16,7 @@ impl<'t> Scanner<'t> {
         self.columns(self.at - self.line_start)
     }
 
-    /// Characters in so many bytes of the line.
+    /// The number of characters in the first bytes of the line.
     pub(super) fn columns(&self, bytes: usize) -> isize {
         let part = &self.text[self.line_start..self.line_start + bytes];
         let columns = if part.is_ascii() { bytes } else { part.chars().count() };
@@ -41,7 +41,7 @@ impl<'t> Scanner<'t> {
         self.at + ahead >= self.bytes.len() || self.break_length(ahead) > 0
     }
 
-    /// Bytes of the line break that stands here; 0 if there is none.
+    /// Bytes of the line break at this position; 0 if there is none.
     pub(super) fn break_length(&self, ahead: usize) -> usize {
         match self.bytes.get(self.at + ahead..).unwrap_or_default() {
             [b'\r', b'\n', ..] | [0xC2, 0x85, ..] => 2,

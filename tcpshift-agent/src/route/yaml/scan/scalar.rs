@@ -292,7 +292,7 @@ impl<'t> Scanner<'t> {
         Ok(Token { kind: TokenKind::Scalar(Cow::Owned(text), Style::Quoted), mark })
     }
 
-    /// Which line breaks at the end stay, and the indentation if it is said.
+    /// Which line breaks at the end stay, and the indentation if it is given.
     fn block_header(&mut self, mark: Mark) -> Scanned<(Keep, isize)> {
         let (mut keep, mut increment) = (Keep::One, 0);
         let mut seen = (false, false);
