@@ -9,7 +9,7 @@ use listenfd::ListenFd;
 
 use super::{ListeningSocket, listening};
 
-/// More sockets than any unit file has. A larger LISTEN_FDS is a mistake: it is refused, not walked through.
+/// More sockets than any unit file has. A larger `LISTEN_FDS` is a mistake: it is refused, not walked through.
 const MOST: usize = 4096;
 
 /// Takes what systemd handed over, and says what of it is of no use. Has to be called once, at start, before

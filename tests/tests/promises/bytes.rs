@@ -161,7 +161,11 @@ fn a_reset_by_the_client_reaches_the_server() {
 fn a_closed_connection_is_counted_down() {
     let world = World::new();
     let (agent, _server, seen) = ends(&world);
-    let streams: Vec<TcpStream> = (0..5).map(|_| connect(ENTRANCE).unwrap()).collect();
+    let mut streams: Vec<TcpStream> = (0..5).map(|_| connect(ENTRANCE).unwrap()).collect();
+    // A client that resets its connection before the endpoint has it is never seen there.
+    for stream in &mut streams {
+        stream.read_exact(&mut [0]).unwrap();
+    }
     let active = || agent.destination("default/tcp-echo", "v1").active;
     tcpshift_tests::until::until_so("five are active", seconds(5), || active() == 5);
     for stream in streams {
