@@ -10,10 +10,11 @@ fn script(shell: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What bash offers for the last of these words.
+/// What bash offers for the last of these words, by the function that the script has registered.
 fn offered(words: &[&str]) -> Vec<String> {
     let ask = format!(
-        "{}\nCOMP_WORDS=({}); COMP_CWORD={}\n_tcpshift-agent tcpshift-agent '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        "{}\nCOMP_WORDS=({}); COMP_CWORD={}\n\
+         $(complete -p tcpshift-agent | grep -o -e '-F [^ ]*' | cut -c4-) tcpshift-agent '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
         script("bash"),
         words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
         words.len() - 1,

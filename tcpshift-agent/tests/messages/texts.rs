@@ -10,7 +10,7 @@ use super::{form, said_of_objects};
 
 /// Files and folders of `src/route` that say nothing of single objects: they read and write files, keep objects, or answer
 /// commands.
-const OTHERS: [&str; 7] = ["files", "state.rs", "store.rs", "shift", "write.rs", "kind.rs", "tests.rs"];
+const OTHERS: [&str; 7] = ["files", "state", "store.rs", "shift", "write.rs", "kind.rs", "tests.rs"];
 
 /// Code before a literal that only programmers read.
 const NO_MESSAGE: [&str; 4] = ["expect(", "unreachable!(", "reason = ", "assert!("];

@@ -52,6 +52,12 @@ impl Rule {
     #[track_caller]
     pub fn when(mut self, field: &str, value: impl Serialize) -> Self {
         *path::at(&mut self.0, &format!("match[0].{field}")) = path::value(value);
+        // Conditions stand before destinations, as people write them.
+        if let Value::Mapping(rule) = &mut self.0
+            && let Some(route) = rule.shift_remove("route")
+        {
+            rule.insert("route".into(), route);
+        }
         self
     }
 

@@ -74,7 +74,7 @@ mod tests {
                 ("a/src/c/f.rs", "use super::g;"),
                 ("a/src/c/g.rs", "use crate::c::e;"),
             ]),
-            ["a/src: b c", "a/src/c: e f g"]
+            ["a/src/c: e f g", "a/src: b c"]
         );
     }
 
