@@ -10,8 +10,10 @@ mod assignment;
 mod caution;
 mod change;
 mod down;
+mod drain;
 mod facts;
 mod front;
+mod options;
 mod prepare;
 mod preview;
 mod request;
@@ -22,7 +24,7 @@ mod succession;
 mod upkeep;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -49,6 +51,7 @@ use crate::route::store::Store;
 pub use assignment::Assign;
 use assignment::Assigner;
 use down::Down;
+pub use options::{DatapathOption, Options};
 pub use resources::MORE_THREADS;
 use signals::{Asked, Signals};
 use succession::Desk;
@@ -73,54 +76,6 @@ const LOOK_SHARE: u32 = 50;
 const REPORTED_SHARE: u32 = 5;
 
 pub use kernel::{MAX_ROUTES, OnLoss, SteeringOptions};
-
-/// Which datapath carries connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatapathOption {
-    /// The best that works here.
-    Auto,
-    /// The agent's own relay.
-    Proxy,
-}
-
-/// What `run` asks for.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Files and folders of the user.
-    pub paths: Vec<PathBuf>,
-    /// Where servers without `bind` listen; every address if there is none.
-    pub listen_addresses: Vec<IpAddr>,
-    /// Where endpoints are dialled from, in turn; where the kernel chooses if there is none.
-    pub source_addresses: Vec<IpAddr>,
-    /// What `apply` stores.
-    pub state_dir: PathBuf,
-    /// Socket of the admin API.
-    pub admin: PathBuf,
-    /// Datapath asked for.
-    pub datapath: DatapathOption,
-    /// Who is to decide for new connections.
-    pub assign: Assign,
-    /// Routes that the kernel's maps have room for.
-    pub max_routes: u32,
-    /// Bytes that carried connections may hold; half of what the process may use if it is not given.
-    pub max_memory: Option<u64>,
-    /// How connections are steered, where they are.
-    pub steering: kernel::SteeringOptions,
-    /// Seed of decisions.
-    pub seed: u64,
-    /// How long connections may take to end.
-    pub drain_timeout: Duration,
-    /// Namespace that the agent counts as being in.
-    pub namespace: String,
-    /// Labels of the agent, for Gateway selectors.
-    pub labels: BTreeMap<String, String>,
-    /// Whether to take over from the agent that has the admin socket.
-    pub takeover: bool,
-    /// How long that agent may take for an answer.
-    pub timeout: Duration,
-    /// Whether to read files that others than root and this agent's user could have written.
-    pub trust_files: bool,
-}
 
 /// The agent at work.
 struct App {
@@ -403,37 +358,6 @@ impl App {
             }
             self.show();
         }
-    }
-
-    /// Lets connections end, answers questions meanwhile, and closes what is left after the timeout or a
-    /// second signal. Programs go on steering until the agent is gone: nobody else would serve their clients.
-    async fn drain(&mut self, timeout: Duration, signals: &mut Signals, commands: &mut mpsc::Receiver<AdminCommand>) {
-        self.draining = true;
-        self.show();
-        // After a hand-over this has been done, and finds nothing.
-        self.proxy.drain().await;
-        let connections = Arc::clone(&self.connections);
-        if connections.active() > 0 {
-            log::info!("waiting up to {timeout:?} for {} connections to end", connections.active());
-        }
-        let until = tokio::time::Instant::now() + timeout;
-        loop {
-            tokio::select! {
-                () = connections.ended() => break,
-                () = sleep_until(until) => {
-                    log::warn!("resetting {} connections that have not ended", connections.active());
-                    break;
-                }
-                asked = signals.next() => {
-                    if let Asked::End(signal) = asked {
-                        log::warn!("{signal} again: resetting {} connections", connections.active());
-                        break;
-                    }
-                }
-                Some(command) = commands.recv() => self.answer(command).await,
-            }
-        }
-        self.proxy.reset().await;
     }
 
     /// Looks at the user's files, and puts in force what changed. Returns when to look again, if soon.

@@ -121,9 +121,9 @@ impl Proxy {
         Ok(Self { workers, waiting, inherited: Inherited::default(), held: false, sockets, plans, serving, inodes })
     }
 
-    /// Tells the workers of a plan that programs are about to obey, before [`Proxy::publish`].
-    pub fn announce(&self, plan: Arc<Plan>) {
-        self.plans.announce(plan);
+    /// Tells the workers of a plan that programs are about to obey, before [`Proxy::publish`], and of the sets that it names.
+    pub fn announce(&self, plan: Arc<Plan>, sets: Arc<Sets>) {
+        self.plans.announce(plan, sets);
     }
 
     /// Puts a plan in force: when this returns, every worker obeys it. Each switches whole, serves the
@@ -162,12 +162,10 @@ impl Proxy {
         self.forget_closed();
     }
 
-    /// Puts endpoint sets in force: each worker chooses from them from its next connection on.
-    pub fn replace(&self, sets: &Arc<Sets>) {
-        for worker in &self.workers {
-            // One that is gone has ended by itself, and that is seen when it is told the next plan.
-            worker.commands.send(WorkerCommand::Replace(Arc::clone(sets))).ok();
-        }
+    /// Puts endpoint sets in force: when this returns, every worker chooses from them.
+    pub async fn replace(&self, sets: &Arc<Sets>) {
+        self.plans.replace(sets);
+        self.tell(|done| WorkerCommand::Replace { sets: Arc::clone(sets), done }).await;
     }
 
     /// Stops accepting: serves what waits, then closes all listeners. What waits at a socket of systemd's is left

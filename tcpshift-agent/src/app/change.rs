@@ -268,8 +268,10 @@ impl App {
         if is_in_force {
             self.reset_fresh(plan.generation);
             if has_other_sets {
+                // Workers first: they find what a program still chooses of the sets before, or choose another endpoint. The other
+                // way round, the first endpoint of a set would be refused by a worker that does not know it yet.
+                self.proxy.replace(&self.sets).await;
                 self.assignment.publish(prepared);
-                self.proxy.replace(&self.sets);
             }
             // Its digest may be another one.
             self.plan.send_replace(plan);
@@ -279,7 +281,7 @@ impl App {
         }
         self.reset_fresh(plan.generation);
         mark(&self.connections, &last, &plan);
-        self.proxy.announce(Arc::clone(&plan));
+        self.proxy.announce(Arc::clone(&plan), Arc::clone(&self.sets));
         self.assignment.publish(prepared);
         self.proxy.publish(Arc::clone(&plan), Arc::clone(&self.sets)).await;
         self.narrow(&plan);

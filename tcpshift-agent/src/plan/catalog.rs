@@ -5,6 +5,7 @@
 //! an endpoint is, be it by its host name.
 
 mod located;
+mod provider;
 pub mod rules;
 
 use std::borrow::Cow;
@@ -15,15 +16,12 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use self::located::Located;
+use self::provider::{Port, Provider, ProviderKind, target};
 use self::rules::Rules;
 use super::host::Scope;
 use super::intent::{Written, WrittenAt};
 use super::{EndpointAddress, Limits, Unusable, levels};
-use crate::route::model::protocol::Protocol;
-use crate::route::model::{
-    EndpointSlice, HashAlgorithm, Labels, LoadBalancer, Policy, Resolution, Service, ServiceEntry, Spec, TargetPort,
-    WorkloadEntry, selects,
-};
+use crate::route::model::{EndpointSlice, Labels, Policy, Resolution, Service, Spec, WorkloadEntry, selects};
 use crate::route::names;
 use crate::route::object::{Key, Object};
 
@@ -116,31 +114,6 @@ struct Workloads<'a> {
     all: Vec<&'a WorkloadEntry>,
     /// By key and value of each of their labels.
     labelled: HashMap<(&'a str, &'a str), Vec<&'a WorkloadEntry>>,
-}
-
-/// What provides a host.
-#[derive(Clone, Copy, Debug)]
-struct Provider<'a> {
-    /// Of its object.
-    key: &'a Key,
-    /// How many objects are older.
-    age: usize,
-    kind: ProviderKind<'a>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum ProviderKind<'a> {
-    Service(&'a Service),
-    Entry(&'a ServiceEntry),
-}
-
-/// A port of a provider.
-struct Port<'a> {
-    number: u16,
-    name: &'a str,
-    target: Option<&'a TargetPort>,
-    target_number: Option<u16>,
-    is_udp: bool,
 }
 
 impl<'a> Catalog<'a> {
@@ -347,76 +320,6 @@ impl<'a> Workloads<'a> {
         let candidates = lists.min_by_key(|list| list.len()).unwrap_or(&self.all);
         candidates.iter().copied().filter(|workload| selects(selector, &workload.labels)).collect()
     }
-}
-
-impl<'a> Provider<'a> {
-    /// How endpoints are chosen where no DestinationRule says it: `sessionAffinity: ClientIP` keeps a client's.
-    fn affinity(&self) -> Option<LoadBalancer> {
-        let ProviderKind::Service(Service { session_affinity: Some(_), .. }) = self.kind else { return None };
-        Some(LoadBalancer::SourceHash(HashAlgorithm::Ring { places: 1 }))
-    }
-
-    /// Whether its clients know where to go: connections stay with the address that they asked for.
-    fn leaves_address(&self) -> bool {
-        matches!(self.kind, ProviderKind::Entry(entry) if entry.resolution == Resolution::None)
-    }
-
-    /// Whether its endpoints are what DNS says of its own host.
-    fn is_named(&self) -> bool {
-        let ProviderKind::Entry(entry) = self.kind else { return false };
-        match entry.resolution {
-            Resolution::DynamicDns => true,
-            Resolution::Dns | Resolution::DnsRoundRobin => entry.endpoints.is_empty() && entry.selector.is_none(),
-            Resolution::None | Resolution::Static => false,
-        }
-    }
-
-    /// Where clients inside a mesh connect.
-    fn addresses(&self, host: &str) -> &'a [IpNet] {
-        match self.kind {
-            ProviderKind::Service(service) => &service.addresses,
-            ProviderKind::Entry(entry) => entry.addresses_of(host),
-        }
-    }
-
-    fn ports(&self) -> Vec<Port<'a>> {
-        match self.kind {
-            ProviderKind::Service(service) => {
-                let ports = service.ports.iter();
-                ports
-                    .map(|port| Port {
-                        number: port.port,
-                        name: &port.name,
-                        target: port.target.as_ref(),
-                        target_number: None,
-                        is_udp: false,
-                    })
-                    .collect()
-            }
-            ProviderKind::Entry(entry) => {
-                let ports = entry.ports.iter();
-                ports
-                    .map(|port| Port {
-                        number: port.number,
-                        name: &port.name,
-                        target: None,
-                        target_number: port.target,
-                        is_udp: port.protocol == Some(Protocol::Udp),
-                    })
-                    .collect()
-            }
-        }
-    }
-}
-
-/// The endpoint's own port of that name, then the service's target port, then the service's port.
-fn target(workload: &WorkloadEntry, port: &Port<'_>) -> u16 {
-    let target = match port.target {
-        Some(TargetPort::Number(number)) => Some(*number),
-        Some(TargetPort::Name(name)) => workload.ports.get(name).copied(),
-        None => port.target_number,
-    };
-    workload.ports.get(port.name).copied().or(target).unwrap_or(port.number)
 }
 
 /// The endpoints of a slice, at the slice's port that has the name of the service's.

@@ -23,7 +23,7 @@ pub(super) struct Choice {
     /// None if no route is for the connection.
     pub(super) route: Option<Arc<Route>>,
     pub(super) decision: Decision,
-    /// The sets in force, in which the decision's endpoint is.
+    /// The sets in which the decision's endpoint is.
     pub(super) sets: Arc<Sets>,
 }
 
@@ -54,12 +54,13 @@ fn obey(
     assignment: &Assignment,
     peer: SocketAddr,
 ) -> Option<Choice> {
-    let plan = if assignment.generation == plan.generation {
-        Arc::clone(plan)
+    let (plan, sets) = if assignment.generation == plan.generation {
+        (Arc::clone(plan), Arc::clone(&worker.sets.borrow()))
     } else {
+        // The sets in force need not have those of another plan's destinations.
         worker.plans.find(assignment.generation)?
     };
-    let (mut decision, sets) = (assignment.decision, Arc::clone(&worker.sets.borrow()));
+    let mut decision = assignment.decision;
     if decision.outcome == outcome::NO_ROUTE {
         return Some(Choice { plan, route: None, decision, sets });
     }
@@ -79,7 +80,7 @@ fn obey(
     Some(Choice { plan, route, decision, sets })
 }
 
-/// Finds the endpoint that a program chose in the set in force, which may have been replaced since. One that is not in it any
+/// Finds the endpoint that a program chose in its set, which may have been replaced since. One that is not in it any
 /// more is not dialled: another endpoint of the same destination is chosen, so that no share changes.
 fn follow(
     worker: &Worker,

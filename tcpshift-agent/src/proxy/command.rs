@@ -42,7 +42,7 @@ pub(super) enum WorkerCommand {
         done: oneshot::Sender<()>,
     },
     /// Choose from these endpoint sets from now on.
-    Replace(Arc<Sets>),
+    Replace { sets: Arc<Sets>, done: oneshot::Sender<()> },
     /// Hand out copies of at most `most` sockets from number `from` on, without systemd's. Their order stays the same
     /// between two plans.
     Lend { from: usize, most: usize, lent: oneshot::Sender<io::Result<Vec<Lent>>> },

@@ -74,9 +74,9 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<WorkerComman
                 }
                 done
             }
-            WorkerCommand::Replace(sets) => {
+            WorkerCommand::Replace { sets, done } => {
                 worker.sets.replace(sets);
-                continue;
+                done
             }
             WorkerCommand::Lend { from, most, lent } => {
                 let all = served.iter().flat_map(|(address, served)| served.iter().map(move |one| (address, one)));

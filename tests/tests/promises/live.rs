@@ -8,6 +8,7 @@ use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{ENTRANCE, ask, connect, converse, refused};
 use tcpshift_tests::example::{base, example_objects, route};
 use tcpshift_tests::load::{Load, echo_many};
+use tcpshift_tests::rush::Rush;
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::seconds;
 use tcpshift_tests::world::{World, replace};
@@ -128,6 +129,20 @@ fn no_connect_fails_while_plans_change() {
             assert_eq!(tally["one"] + tally["two"], 1_000, "{tally:?}");
         }
     });
+}
+
+#[test]
+fn no_connect_fails_while_destinations_come_and_go() {
+    let world = World::new();
+    let _servers = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
+    let agent = Agent::start::<&str>(&world, &[]);
+    agent.apply(base() + route(&[("v1", 100)]));
+    let rush = Rush::start(ENTRANCE, 4);
+    for _ in 0..100 {
+        agent.apply(route(&[("v1", 50), ("v2", 50)]));
+        agent.apply(route(&[("v1", 100)]));
+    }
+    rush.finish();
 }
 
 #[test]
