@@ -229,7 +229,7 @@ fn by_agent(documents: &[Document], assign: &str) -> Measured {
             took.push(begin.elapsed());
             // What is done after the answer counts too.
             tokio::time::sleep(AFTER).await;
-            costs.push(agent.cost() - before);
+            costs.push(agent.cost().saturating_sub(before));
         }
         costs.sort();
         let cost = costs[costs.len() / 2];

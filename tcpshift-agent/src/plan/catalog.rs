@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use self::located::Located;
-use self::provider::{Port, Provider, ProviderKind, target};
+use self::provider::{HostProvider, HostProviderKind, Port, target};
 use self::rules::Rules;
 use super::host::Scope;
 use super::intent::{Written, WrittenAt};
@@ -98,9 +98,9 @@ pub struct Reached<'a> {
 #[derive(Debug)]
 pub struct Catalog<'a> {
     scope: &'a Scope,
-    services: HashMap<String, Provider<'a>>,
+    services: HashMap<String, HostProvider<'a>>,
     /// Hosts with a wildcard whose names DNS is asked for one by one, the oldest first.
-    dynamic: Vec<(String, Provider<'a>)>,
+    dynamic: Vec<(String, HostProvider<'a>)>,
     /// By namespace.
     workloads: HashMap<&'a str, Workloads<'a>>,
     /// By namespace and name of their Service.
@@ -134,12 +134,12 @@ impl<'a> Catalog<'a> {
                 // A Service beats a ServiceEntry of the same host, which only adds to it in Istio.
                 Spec::Service(service) if service.export.reaches(&scope.namespace) => {
                     let host = names::service_host(&object.key.name, namespace);
-                    let kind = ProviderKind::Service(service);
-                    catalog.services.insert(host, Provider { key, age, kind });
+                    let kind = HostProviderKind::Service(service);
+                    catalog.services.insert(host, HostProvider { key, age, kind });
                 }
                 Spec::ServiceEntry(entry) if entry.export.reaches(&scope.namespace) => {
                     for host in &entry.hosts {
-                        let provider = Provider { key, age, kind: ProviderKind::Entry(entry) };
+                        let provider = HostProvider { key, age, kind: HostProviderKind::Entry(entry) };
                         let host = host.to_ascii_lowercase();
                         if entry.resolution == Resolution::DynamicDns {
                             catalog.dynamic.push((host.clone(), provider));
@@ -215,7 +215,7 @@ impl<'a> Catalog<'a> {
     /// Services that a host of a VirtualService in `namespace` stands for, by name.
     pub fn hosts(&self, namespace: &str, host: &str) -> Vec<Reached<'a>> {
         let host = names::full_host(host, namespace);
-        let reached = |host: String, provider: &Provider<'a>| Reached {
+        let reached = |host: String, provider: &HostProvider<'a>| Reached {
             key: provider.key,
             ports: provider.ports().iter().map(|port| port.number).collect(),
             addresses: provider.addresses(&host),
@@ -251,14 +251,14 @@ impl<'a> Catalog<'a> {
     }
 
     /// What provides a host. A Service that stands for another host leads there, one step far.
-    fn provider(&self, host: String) -> (String, Option<Provider<'a>>) {
+    fn provider(&self, host: String) -> (String, Option<HostProvider<'a>>) {
         let Some(&provider) = self.services.get(&host) else {
             // Other than in Istio, where no TCP client could say the name: the route says it.
             let fitting = self.dynamic.iter().rev().filter(|(wild, _)| names::covers(wild, &host));
             let dynamic = fitting.max_by_key(|(wild, _)| wild.len()).map(|(_, provider)| *provider);
             return (host, dynamic);
         };
-        if let ProviderKind::Service(Service { external_name: Some(name), .. }) = provider.kind {
+        if let HostProviderKind::Service(Service { external_name: Some(name), .. }) = provider.kind {
             let target = names::full_host(name, &provider.key.namespace);
             if let Some(&other) = self.services.get(&target) {
                 return (target, Some(other));
@@ -268,10 +268,10 @@ impl<'a> Catalog<'a> {
     }
 
     /// Each endpoint of a provider that has labels.
-    fn endpoints(&self, host: &str, provider: &Provider<'a>, port: &Port<'_>, labels: &Labels) -> Vec<Written> {
+    fn endpoints(&self, host: &str, provider: &HostProvider<'a>, port: &Port<'_>, labels: &Labels) -> Vec<Written> {
         let resolution = match provider.kind {
-            ProviderKind::Entry(entry) => entry.resolution,
-            ProviderKind::Service(..) => Resolution::Static,
+            HostProviderKind::Entry(entry) => entry.resolution,
+            HostProviderKind::Service(..) => Resolution::Static,
         };
         let mut located = Located::new(resolution);
         let workloads = self.workloads(provider).into_iter().filter(|workload| selects(labels, &workload.labels));
@@ -279,7 +279,7 @@ impl<'a> Catalog<'a> {
         if provider.is_named() && labels.is_empty() {
             located.add_name(host, port.target_number.unwrap_or(port.number), 1);
         }
-        if let ProviderKind::Service(service) = provider.kind {
+        if let HostProviderKind::Service(service) = provider.kind {
             let slices =
                 self.slices.get(&(provider.key.namespace.as_str(), provider.key.name.as_str())).into_iter().flatten();
             for slice in slices.filter(|slice| selects(labels, &slice.labels)) {
@@ -289,13 +289,15 @@ impl<'a> Catalog<'a> {
         located.endpoints
     }
 
-    fn workloads(&self, provider: &Provider<'a>) -> Vec<&'a WorkloadEntry> {
+    fn workloads(&self, provider: &HostProvider<'a>) -> Vec<&'a WorkloadEntry> {
         let selected = |selector| self.workloads.get(provider.key.namespace.as_str()).map(|all| all.selected(selector));
         let found = match provider.kind {
-            ProviderKind::Service(service) if service.selector.is_empty() => None,
-            ProviderKind::Service(service) => selected(&service.selector),
-            ProviderKind::Entry(entry) if matches!(entry.resolution, Resolution::None | Resolution::DynamicDns) => None,
-            ProviderKind::Entry(entry) => match &entry.selector {
+            HostProviderKind::Service(service) if service.selector.is_empty() => None,
+            HostProviderKind::Service(service) => selected(&service.selector),
+            HostProviderKind::Entry(entry) if matches!(entry.resolution, Resolution::None | Resolution::DynamicDns) => {
+                None
+            }
+            HostProviderKind::Entry(entry) => match &entry.selector {
                 Some(selector) => selected(selector),
                 None => Some(entry.endpoints.iter().collect()),
             },

@@ -9,16 +9,16 @@ use crate::route::object::Key;
 
 /// What provides a host.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Provider<'a> {
+pub(super) struct HostProvider<'a> {
     /// Of its object.
     pub key: &'a Key,
     /// How many objects are older.
     pub age: usize,
-    pub kind: ProviderKind<'a>,
+    pub kind: HostProviderKind<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum ProviderKind<'a> {
+pub(super) enum HostProviderKind<'a> {
     Service(&'a Service),
     Entry(&'a ServiceEntry),
 }
@@ -32,21 +32,21 @@ pub(super) struct Port<'a> {
     pub is_udp: bool,
 }
 
-impl<'a> Provider<'a> {
+impl<'a> HostProvider<'a> {
     /// How endpoints are chosen where no DestinationRule says it: `sessionAffinity: ClientIP` keeps a client's.
     pub(super) fn affinity(&self) -> Option<LoadBalancer> {
-        let ProviderKind::Service(Service { session_affinity: Some(_), .. }) = self.kind else { return None };
+        let HostProviderKind::Service(Service { session_affinity: Some(_), .. }) = self.kind else { return None };
         Some(LoadBalancer::SourceHash(HashAlgorithm::Ring { places: 1 }))
     }
 
     /// Whether its clients know where to go: connections stay with the address that they asked for.
     pub(super) fn leaves_address(&self) -> bool {
-        matches!(self.kind, ProviderKind::Entry(entry) if entry.resolution == Resolution::None)
+        matches!(self.kind, HostProviderKind::Entry(entry) if entry.resolution == Resolution::None)
     }
 
     /// Whether its endpoints are what DNS says of its own host.
     pub(super) fn is_named(&self) -> bool {
-        let ProviderKind::Entry(entry) = self.kind else { return false };
+        let HostProviderKind::Entry(entry) = self.kind else { return false };
         match entry.resolution {
             Resolution::DynamicDns => true,
             Resolution::Dns | Resolution::DnsRoundRobin => entry.endpoints.is_empty() && entry.selector.is_none(),
@@ -57,14 +57,14 @@ impl<'a> Provider<'a> {
     /// Where clients inside a mesh connect.
     pub(super) fn addresses(&self, host: &str) -> &'a [IpNet] {
         match self.kind {
-            ProviderKind::Service(service) => &service.addresses,
-            ProviderKind::Entry(entry) => entry.addresses_of(host),
+            HostProviderKind::Service(service) => &service.addresses,
+            HostProviderKind::Entry(entry) => entry.addresses_of(host),
         }
     }
 
     pub(super) fn ports(&self) -> Vec<Port<'a>> {
         match self.kind {
-            ProviderKind::Service(service) => {
+            HostProviderKind::Service(service) => {
                 let ports = service.ports.iter();
                 ports
                     .map(|port| Port {
@@ -76,7 +76,7 @@ impl<'a> Provider<'a> {
                     })
                     .collect()
             }
-            ProviderKind::Entry(entry) => {
+            HostProviderKind::Entry(entry) => {
                 let ports = entry.ports.iter();
                 ports
                     .map(|port| Port {
