@@ -43,10 +43,10 @@ use crate::plan::intent::Intent;
 use crate::plan::{Host, Plan, Planner, Route, Scope, Sets};
 use crate::proxy::{self, Proxy, limits};
 use crate::resolve::{self, Resolver};
-use crate::route::files::Files;
-use crate::route::files::watch::{FilesWatch, SETTLE, SHORTEST_ROUND};
 use crate::route::problem::{Problem, Severity};
-use crate::route::state::StateFolder;
+use crate::route::source::files::Files;
+use crate::route::source::files::watch::{FilesWatch, SETTLE, SHORTEST_ROUND};
+use crate::route::source::state::StateFolder;
 use crate::route::store::Store;
 pub use assignment::Assign;
 use assignment::Assigner;
@@ -363,10 +363,10 @@ impl App {
     /// Looks at the user's files, and puts in force what changed. Returns when to look again, if soon.
     async fn look(&mut self, sure: bool) -> Option<Duration> {
         let look = self.files.look(sure);
-        look.problems.iter().for_each(say);
-        if let Some(objects) = look.objects {
+        look.update.problems.iter().for_each(say);
+        if !look.update.is_empty() || (look.update.complete && !self.store.is_complete()) {
             let mut store = self.store.draft();
-            store.replace_files(objects);
+            store.update(look.update);
             let hidden: HashSet<String> = self.store.hidden().collect();
             store.hidden().filter(|note| !hidden.contains(note)).for_each(|note| log::warn!("{note}"));
             self.follow(store).await;

@@ -13,6 +13,7 @@ use tcpshift_agent::route::model::gateway::Protocol;
 use tcpshift_agent::route::model::{Labels, Spec};
 use tcpshift_agent::route::object::{Key, Object};
 use tcpshift_agent::route::read::{self, Document, ReadDocument};
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
 
@@ -73,7 +74,7 @@ fn plan(objects: &[Object], finding: &Finding) -> (Plan, Sets) {
         labels: BTreeMap::from_iter(labels),
     };
     let mut store = Store::default();
-    store.replace_files(objects.to_vec());
+    store.update(Update::first(Source::Files, objects.to_vec()));
     let mut planner = Planner::new(scope, Host::new(DEFAULT_SEED));
     let plan = planner.plan(store.iter(), &Plan::empty(DEFAULT_SEED));
     (plan, planner.sets().clone())

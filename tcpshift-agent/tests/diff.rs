@@ -3,6 +3,7 @@
 use tcpshift_agent::plan::diff::{Change, Diff};
 use tcpshift_agent::plan::{Abilities, Host, Plan, Planner, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::Store;
 
 const GROUND: &str = "
@@ -51,7 +52,7 @@ fn next(planner: &mut Planner, last: &Plan, texts: &[&str]) -> Planned {
         })
         .collect();
     let mut store = Store::default();
-    store.replace_files(objects);
+    store.update(Update::first(Source::Files, objects));
     let plan = planner.plan(store.iter(), last);
     Planned(plan, planner.sets().clone())
 }

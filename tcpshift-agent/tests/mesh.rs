@@ -7,6 +7,7 @@ use tcpshift_agent::admin::status;
 use tcpshift_agent::connections::Connections;
 use tcpshift_agent::plan::{Abilities, Endpoint, Host, Plan, Planner, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::Store;
 
 const SUBSETS: &str = "
@@ -55,7 +56,7 @@ fn store(texts: &[&str]) -> Store {
         _ => panic!("{problems:#?}"),
     });
     let mut store = Store::default();
-    store.replace_files(objects.collect());
+    store.update(Update::first(Source::Files, objects.collect()));
     store
 }
 

@@ -92,7 +92,9 @@ impl App {
     pub(super) fn settle(&mut self) {
         let answers = self.planner.memory.states.answers();
         let knows_names = self.intent.names.iter().all(|name| answers.contains_key(name));
-        let is_complete = knows_names && self.assignment.listening().is_none_or(kernel::EndpointListeners::is_complete);
+        let is_complete = self.store.is_complete()
+            && knows_names
+            && self.assignment.listening().is_none_or(kernel::EndpointListeners::is_complete);
         if is_complete || self.started.elapsed() > PATIENCE {
             self.assignment.settle();
         }

@@ -5,8 +5,8 @@ use anyhow::bail;
 
 use super::Options;
 use crate::admin::server;
-use crate::route::files::Files;
-use crate::route::state::StateFolder;
+use crate::route::source::files::Files;
+use crate::route::source::state::StateFolder;
 
 /// Fails if a file could have been written by others, or the state directory may not be used.
 pub(super) fn prepare(options: &Options) -> anyhow::Result<()> {

@@ -28,7 +28,7 @@ use crate::handover::{Channel, ListeningSocket, take};
 use crate::plan::Route;
 use crate::plan::sets::states::ResolvedNames;
 use crate::proxy::{ListenFailure, Proxy};
-use crate::route::state::StateFolder;
+use crate::route::source::state::StateFolder;
 
 /// How long an agent that was just killed may keep its locks and its sockets: the kernel takes its time to free all
 /// it had.

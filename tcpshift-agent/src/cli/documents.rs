@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::screen;
 use super::stop::Stop;
 use crate::admin::api::Document;
-use crate::route::files::{Unread, expand, read_text, text_of};
 use crate::route::problem::Problem;
+use crate::route::source::files::{Unread, expand, read_text, text_of};
 
 /// The argument for standard input.
 const STDIN: &str = "-";

@@ -61,6 +61,11 @@ pub struct Object {
 }
 
 impl Object {
+    /// Whether another version says the same, wherever it stands.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.content == other.content && self.created == other.created
+    }
+
     /// Sorts objects by age, the oldest first, as Istio does: by time, then name, then namespace.
     pub fn age(&self) -> (Option<Timestamp>, &str, &str) {
         (self.created, &self.key.name, &self.key.namespace)

@@ -14,31 +14,22 @@ use rpds::RedBlackTreeMapSync;
 use super::kind::Kind;
 use super::object::{Key, Object, Origin};
 use super::problem::Problem;
+use super::source::{Source, Update};
 
 /// Every object.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     version: u64,
     /// By [`Source`].
-    layers: [Layer; SOURCES.len()],
+    layers: [Layer; Source::ALL.len()],
+    /// Which sources have told all that they hold, by [`Source`].
+    complete: [bool; Source::ALL.len()],
     /// Names of objects that may be others than in the store that this is a draft of.
     touched: BTreeSet<Key>,
 }
 
 /// The objects of a source.
 type Layer = RedBlackTreeMapSync<Key, Arc<Object>>;
-
-/// Where objects come from. Of an object that several sources have, that of the last one here counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    /// What was applied, which the state folder keeps.
-    State,
-    /// The files of the user: a person sees there what is in force, whatever was applied before.
-    Files,
-}
-
-/// From the lowest layer to the uppermost.
-const SOURCES: [Source; 2] = [Source::State, Source::Files];
 
 /// Why a change cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +143,13 @@ impl Store {
         for object in applied {
             store.layer_mut(Source::State).insert_mut(object.key.clone(), Arc::new(object));
         }
+        store.complete[Source::State as usize] = true;
         store
+    }
+
+    /// Whether every source has told all that it holds.
+    pub fn is_complete(&self) -> bool {
+        self.complete.iter().all(|complete| *complete)
     }
 
     /// A copy to be changed.
@@ -186,7 +183,7 @@ impl Store {
 
     /// Every object that counts.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
-        let layers = SOURCES.into_iter().rev().map(|source| (self.layer(source), self.above(source)));
+        let layers = Source::ALL.into_iter().rev().map(|source| (self.layer(source), self.above(source)));
         layers.flat_map(|(layer, above)| {
             let is_hidden = |key: &Key| above.iter().any(|layer| layer.contains_key(key));
             layer.iter().filter(move |(key, _)| !is_hidden(key)).map(|(_, object)| object)
@@ -282,37 +279,31 @@ impl Store {
         Ok(done)
     }
 
-    /// Replaces all that the user's files say.
-    pub fn replace_files(&mut self, objects: Vec<Object>) {
+    /// Takes what a source tells. An object that is what it was keeps its version.
+    pub fn update(&mut self, update: Update) {
+        let Update { source, put, gone, problems: _, complete } = update;
         let version = self.version + 1;
-        let (before, mut files) = (self.layer(Source::Files).clone(), Layer::default());
-        for mut object in objects {
-            let old = before.get(&object.key);
-            let same = old.filter(|old| old.content == object.content && old.created == object.created);
-            let object = match same {
+        for mut object in put {
+            let old = self.layer(source).get(&object.key);
+            let same = old.filter(|old| old.is_like(&object));
+            object.resource_version = match same {
                 // Who compares finds that nothing has happened.
-                Some(old) if old.origin == object.origin => Arc::clone(old),
-                Some(old) => {
-                    object.resource_version = old.resource_version;
-                    Arc::new(object)
-                }
-                None => {
-                    object.resource_version = version;
-                    self.version = version;
-                    Arc::new(object)
-                }
+                Some(old) if old.origin == object.origin => continue,
+                Some(old) => old.resource_version,
+                None => version,
             };
-            if !old.is_some_and(|old| Arc::ptr_eq(old, &object)) {
-                self.touched.insert(object.key.clone());
+            self.version = self.version.max(object.resource_version);
+            self.touched.insert(object.key.clone());
+            self.layer_mut(source).insert_mut(object.key.clone(), Arc::new(object));
+        }
+        for key in gone {
+            if self.layer_mut(source).remove_mut(&key) {
+                self.version = version;
+                self.touched.insert(key);
             }
-            files.insert_mut(object.key.clone(), object);
         }
-        let gone: Vec<Key> = before.keys().filter(|key| !files.contains_key(key)).cloned().collect();
-        if !gone.is_empty() {
-            self.version = version;
-        }
-        self.touched.extend(gone);
-        *self.layer_mut(Source::Files) = files;
+        // What it has to tell later is a change.
+        self.complete[source as usize] |= complete;
     }
 
     /// Refuses to change an object that belongs to a file, or that has another version than the one expected. One that is not

@@ -7,6 +7,7 @@ use tcpshift_agent::analyze::{Input, analyze};
 use tcpshift_agent::plan::diff::diff;
 use tcpshift_agent::plan::{Abilities, Host, Plan, Planner, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read, read_all};
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::Store;
 use tcpshift_agent::route::write;
 use tcpshift_agent::route::yaml::{self, Documents};
@@ -66,7 +67,7 @@ pub(crate) fn compiles(text: &str) -> usize {
         }
     }
     let mut store = Store::default();
-    store.replace_files(objects.into_values().collect());
+    store.update(Update::first(Source::Files, objects.into_values().collect()));
     let labels = BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
     let scope = Scope { namespace: "default".to_owned(), labels };
     let abilities = Abilities { connect: Ok(()), room: 10_000, ..Abilities::default() };

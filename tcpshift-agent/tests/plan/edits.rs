@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use tcpshift_agent::route::object::{Key, Origin};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::Store;
 
 use super::world::{GATEWAY, SERVICE, World, only, route, to};
@@ -51,12 +53,15 @@ fn a_listener_that_another_gateway_had_meanwhile_is_compiled_anew() {
         // Objects that stay the same stay the same ones.
         let objects = entries.into_iter().filter_map(|entry| match entry {
             ReadDocument::Valid(mut object) => {
-                object.origin = tcpshift_agent::route::object::Origin::Applied;
+                object.origin = Origin::Applied;
                 Some(*object)
             }
             _ => None,
         });
-        store.replace_files(objects.collect());
+        let objects: Vec<_> = objects.collect();
+        let is_there = |key: &Key| objects.iter().any(|object| object.key == *key);
+        let gone = store.iter().map(|object| object.key.clone()).filter(|key| !is_there(key)).collect();
+        store.update(Update { gone, ..Update::first(Source::Files, objects) });
         world.plan = world.planner.plan(store.iter(), &world.plan);
         let destination = &world.plan.routes().next().unwrap().destinations[0];
         world.sets().of(destination).endpoints[0].address.to_string()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tcpshift_agent::plan::{EndpointAddress, EndpointSet, Host, Plan, Planner, Route, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
 
@@ -47,7 +48,7 @@ impl World {
             _ => None,
         });
         let mut store = Store::default();
-        store.replace_files(objects.collect());
+        store.update(Update::first(Source::Files, objects.collect()));
         self.plan = self.planner.plan(store.iter(), &self.plan);
         &self.plan
     }

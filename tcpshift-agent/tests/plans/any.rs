@@ -324,7 +324,7 @@ proptest! {
         for (at, seed) in edits {
             let at = at % seeds.len();
             seeds[at] = seed;
-            store.replace_files(crate::objects(&documents(&seeds)).0);
+            store.update(crate::all_of_files(&store, crate::objects(&documents(&seeds)).0));
             let mut forgetful = planner.fork();
             let expected = forgetful.plan(store.iter(), &plan);
             plan = planner.plan(store.iter(), &plan);

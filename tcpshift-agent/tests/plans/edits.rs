@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tcpshift_agent::plan::Plan;
 use tcpshift_agent::route::object::Object;
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::{Store, StoreChange};
 use tcpshift_common::DEFAULT_SEED;
 
@@ -31,12 +32,12 @@ proptest! {
         let drawn = documents(&seeds);
         let with = |weights: [u32; 2]| crate::objects(&[drawn.clone(), named(weights, 1)].concat()).0;
         let (mut store, mut planner, mut plan) = (Store::default(), crate::planner(), Plan::empty(DEFAULT_SEED));
-        store.replace_files(with([300, 300]));
+        store.update(Update::first(Source::Files, with([300, 300])));
         let mut intent = planner.resolve(store.iter());
         plan = planner.assemble(&intent, &plan);
         for weights in weights {
             let mut next = store.draft();
-            next.replace_files(with(weights.map(|weight| u32::from(weight) + 1)));
+            next.update(Update::first(Source::Files, with(weights.map(|weight| u32::from(weight) + 1))));
             let edits = edits(&store, &next);
             if edits.is_empty() {
                 continue;

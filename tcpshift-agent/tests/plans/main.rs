@@ -19,9 +19,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tcpshift_agent::plan::{Abilities, Host, Plan, Planner, Scope};
-use tcpshift_agent::route::object::Object;
+use tcpshift_agent::route::object::{Key, Object};
 use tcpshift_agent::route::problem::{Problem, Severity};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
 
@@ -118,7 +119,7 @@ fn planner() -> Planner {
 fn store(documents: &[String]) -> (Store, Vec<Problem>) {
     let (objects, errors) = objects(documents);
     let mut store = Store::default();
-    store.replace_files(objects);
+    store.update(Update::first(Source::Files, objects));
     (store, errors)
 }
 
@@ -131,4 +132,11 @@ fn objects(documents: &[String]) -> (Vec<Object>, Vec<Problem>) {
         _ => None,
     });
     (objects.collect(), problems.into_iter().filter(|problem| problem.severity == Severity::Error).collect())
+}
+
+/// What files tell that have these objects, to a store that has what they said before.
+fn all_of_files(store: &Store, objects: Vec<Object>) -> Update {
+    let is_there = |key: &Key| objects.iter().any(|object| object.key == *key);
+    let gone = store.iter().map(|object| object.key.clone()).filter(|key| !is_there(key)).collect();
+    Update { gone, ..Update::first(Source::Files, objects) }
 }

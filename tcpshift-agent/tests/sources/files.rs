@@ -2,40 +2,55 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use tcpshift_agent::route::files::{Files, Look};
+use tcpshift_agent::route::object::Object;
+use tcpshift_agent::route::source::files::{Files, Look};
+use tcpshift_agent::route::store::Store;
 
 use super::entry;
 
-/// Names and addresses, sorted.
-fn said(look: &Look) -> Vec<String> {
-    let objects = look.objects.as_ref().expect("something changed");
-    let mut said: Vec<_> = objects
-        .iter()
-        .map(|one| format!("{}={}", one.key.name, one.content["spec"]["address"].as_str().expect("an address")))
-        .collect();
-    said.sort();
-    said
+/// Files, and a store that they tell.
+struct Told {
+    files: Files,
+    store: Store,
 }
 
-fn files_of(folder: &Path) -> Files {
-    Files::new(vec![folder.to_owned()], folder.join("state"))
+impl Told {
+    fn new(paths: Vec<PathBuf>, excluded: PathBuf) -> Self {
+        Self { files: Files::new(paths, excluded), store: Store::default() }
+    }
+
+    fn look(&mut self, sure: bool) -> Look {
+        let look = self.files.look(sure);
+        self.store.update(look.update.clone());
+        look
+    }
+
+    /// Names and addresses of all objects.
+    fn said(&self) -> Vec<String> {
+        let address = |one: &Object| one.content["spec"]["address"].as_str().expect("an address").to_owned();
+        self.store.iter().map(|one| format!("{}={}", one.key.name, address(one))).collect()
+    }
+}
+
+fn files_of(folder: &Path) -> Told {
+    Told::new(vec![folder.to_owned()], folder.join("state"))
 }
 
 /// Looks until a change has stood long enough to be read.
-fn settled(files: &mut Files) -> Look {
+fn settled(files: &mut Told) -> Look {
     let look = files.look(false);
-    assert!(look.objects.is_none() && look.again.is_some(), "somebody may be in the middle of writing");
+    assert!(look.update.is_empty() && look.again.is_some(), "somebody may be in the middle of writing");
     sleep(Duration::from_millis(270));
     files.look(false)
 }
 
-fn look_twice(files: &mut Files) -> Look {
+fn look_twice(files: &mut Told) -> Look {
     let look = files.look(false);
-    assert!(look.objects.is_none() && look.again.is_some(), "a change that takes objects away has to stand");
+    assert!(look.update.is_empty() && look.again.is_some(), "a change that takes objects away has to stand");
     sleep(Duration::from_millis(420));
     files.look(false)
 }
@@ -48,26 +63,28 @@ fn the_unit_of_a_file_is_the_object() {
     write(&[entry("one", "10.0.0.1"), entry("bad", "'not an address'")].join("---\n"));
     let mut files = files_of(folder.path());
     let look = files.look(true);
-    assert_eq!(said(&look), ["one=10.0.0.1"], "an invalid object is left out at the start");
-    assert_eq!(look.problems.len(), 1);
-    assert!(files.look(false).objects.is_none(), "nothing changed");
+    assert_eq!(files.said(), ["one=10.0.0.1"], "an invalid object is left out at the start");
+    assert_eq!(look.update.problems.len(), 1);
+    assert!(files.look(false).update.is_empty(), "nothing changed");
 
     write(&[entry("one", "'not an address'"), entry("bad", "10.0.0.2")].join("---\n"));
-    let look = settled(&mut files);
-    assert_eq!(said(&look), ["bad=10.0.0.2", "one=10.0.0.1"], "one keeps its last valid version, the other advances");
+    settled(&mut files);
+    assert_eq!(files.said(), ["bad=10.0.0.2", "one=10.0.0.1"], "one keeps its last valid version, the other advances");
 
     write("a: [broken");
     let look = settled(&mut files);
-    assert!(look.objects.is_none() && look.problems.is_empty(), "it may be half written");
+    assert!(look.update.is_empty() && look.update.problems.is_empty(), "it may be half written");
     sleep(Duration::from_millis(200));
     let look = files.look(false);
-    assert!(look.objects.is_none() && look.problems[0].to_string().contains("is not closed"), "{look:?}");
-    assert_eq!(files.errors().count(), 1);
+    assert!(look.update.is_empty() && look.update.problems[0].to_string().contains("is not closed"), "{look:?}");
+    assert_eq!(files.files.errors().count(), 1);
 
     write(&entry("bad", "10.0.0.3"));
-    assert_eq!(said(&look_twice(&mut files)), ["bad=10.0.0.3"]);
+    look_twice(&mut files);
+    assert_eq!(files.said(), ["bad=10.0.0.3"]);
     fs::remove_file(&path).unwrap();
-    assert!(said(&look_twice(&mut files)).is_empty());
+    look_twice(&mut files);
+    assert!(files.said().is_empty());
 }
 
 #[test]
@@ -76,15 +93,17 @@ fn an_object_that_stands_twice_is_said_with_both_places() {
     let path = |name: &str| folder.path().join(name);
     fs::write(path("a.yaml"), entry("one", "10.0.0.1")).unwrap();
     let mut files = files_of(folder.path());
-    assert_eq!(said(&files.look(true)), ["one=10.0.0.1"]);
+    files.look(true);
+    assert_eq!(files.said(), ["one=10.0.0.1"]);
     fs::write(path("b.yaml"), ["# more\n".to_owned(), entry("one", "10.0.0.2")].concat()).unwrap();
     let look = files.look(true);
-    assert_eq!(said(&look), ["one=10.0.0.1"], "the last valid version is kept");
-    let problem = look.problems[0].to_string();
+    assert_eq!(files.said(), ["one=10.0.0.1"], "the last valid version is kept");
+    let problem = look.update.problems[0].to_string();
     assert!(problem.contains("b.yaml:2: error:") && problem.contains("a.yaml:1"), "{problem}");
     fs::remove_file(path("a.yaml")).unwrap();
-    assert_eq!(said(&files.look(true)), ["one=10.0.0.2"]);
-    assert_eq!(files.errors().count(), 0);
+    files.look(true);
+    assert_eq!(files.said(), ["one=10.0.0.2"]);
+    assert_eq!(files.files.errors().count(), 0);
 }
 
 #[test]
@@ -96,9 +115,9 @@ fn hidden_files_and_other_endings_are_not_read() {
         fs::write(path, entry("x", "10.0.0.1")).unwrap();
     };
     [".a.yaml", ".git/a.yaml", "a.yaml~", "a.txt"].into_iter().for_each(write);
-    assert_eq!(files_of(folder.path()).look(true).objects.map(|all| all.len()), None);
+    assert_eq!(files_of(folder.path()).look(true).update.put.len(), 0);
     write("deep/er/a.yml");
-    assert_eq!(files_of(folder.path()).look(true).objects.map(|all| all.len()), Some(1));
+    assert_eq!(files_of(folder.path()).look(true).update.put.len(), 1);
 }
 
 #[test]
@@ -114,10 +133,11 @@ fn an_object_that_cannot_be_named_any_more_keeps_its_last_valid_version() {
         files.look(true);
         fs::write(&path, good.replacen(right, wrong, 1)).unwrap();
         let look = files.look(true);
-        assert_eq!(said(&look), ["one=10.0.0.1", "two=10.0.0.2"], "{wrong}");
-        assert_eq!(look.problems.len(), 1);
+        assert_eq!(files.said(), ["one=10.0.0.1", "two=10.0.0.2"], "{wrong}");
+        assert_eq!(look.update.problems.len(), 1);
         fs::write(&path, entry("two", "10.0.0.2")).unwrap();
-        assert_eq!(said(&files.look(true)), ["two=10.0.0.2"], "once the file is clean, what is not there is gone");
+        files.look(true);
+        assert_eq!(files.said(), ["two=10.0.0.2"], "once the file is clean, what is not there is gone");
     }
 }
 
@@ -131,21 +151,21 @@ fn links_renames_and_the_state_directory_do_not_double_objects() {
     fs::write(path("state/objects/one.yaml"), entry("one", "10.0.0.9")).unwrap();
     std::os::unix::fs::symlink("v1", path("current")).unwrap();
     std::os::unix::fs::symlink(".", path("self")).unwrap();
-    let mut files = Files::new(vec![folder.path().to_owned(), path("v1/a.yaml")], path("state"));
+    let mut files = Told::new(vec![folder.path().to_owned(), path("v1/a.yaml")], path("state"));
     let look = files.look(true);
-    assert_eq!(said(&look), ["one=10.0.0.1"]);
-    assert!(look.problems.is_empty(), "{look:?}");
+    assert_eq!(files.said(), ["one=10.0.0.1"]);
+    assert!(look.update.problems.is_empty(), "{look:?}");
     fs::rename(path("v1/a.yaml"), path("v1/b.yaml")).unwrap();
     let look = settled(&mut files);
-    assert_eq!(said(&look), ["one=10.0.0.1"]);
-    assert!(look.problems.is_empty(), "{look:?}");
+    assert_eq!(files.said(), ["one=10.0.0.1"]);
+    assert!(look.update.problems.is_empty(), "{look:?}");
 }
 
 #[test]
 fn a_file_that_could_not_be_read_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.yaml");
-    let mut files = Files::new(vec![path.clone()], folder.path().join("state"));
+    let mut files = Told::new(vec![path.clone()], folder.path().join("state"));
     fs::write(&path, entry("one", "10.0.0.1")).unwrap();
     files.look(true);
     fs::write(&path, entry("one", "10.0.0.2")).unwrap();
@@ -154,6 +174,8 @@ fn a_file_that_could_not_be_read_is_read_again() {
     let look = files.look(true);
     fs::set_permissions(&path, permissions).unwrap();
     // Root reads it all the same; anybody else at the next look.
-    let look = if look.objects.is_some() { look } else { files.look(true) };
-    assert_eq!(said(&look), ["one=10.0.0.2"]);
+    if look.update.is_empty() {
+        files.look(true);
+    }
+    assert_eq!(files.said(), ["one=10.0.0.2"]);
 }

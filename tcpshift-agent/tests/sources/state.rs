@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
-use tcpshift_agent::route::state::StateFolder;
+use tcpshift_agent::route::source::state::StateFolder;
 use tcpshift_agent::route::store::Store;
 
 use super::{entry, key, objects};

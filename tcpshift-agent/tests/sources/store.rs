@@ -1,6 +1,7 @@
 //! The store: what was applied beside what files have.
 
 use jiff::Timestamp;
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::{Outcome, Refusal, Refused, Store, StoreChange};
 
 use super::{entry, key, objects};
@@ -18,7 +19,7 @@ fn a_file_beats_what_was_applied_and_refuses_changes() {
     let mut store = Store::default();
     let done = store.apply(objects(&entry("one", "10.0.0.1")), Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(done[0].1, Outcome::Created);
-    store.replace_files(objects(&entry("one", "10.0.0.9")));
+    store.update(Update::first(Source::Files, objects(&entry("one", "10.0.0.9"))));
     assert_eq!(store.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.9");
     assert_eq!((store.len(), store.hidden().count()), (1, 1));
     let refused = store.clone().apply(objects(&entry("one", "10.0.0.2")), Timestamp::UNIX_EPOCH).unwrap_err();
@@ -27,7 +28,7 @@ fn a_file_beats_what_was_applied_and_refuses_changes() {
     let same = store.clone().apply(objects(&entry("one", "10.0.0.9")), Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(same[0].1, Outcome::Unchanged, "what a file says already is no change");
     assert!(matches!(store.clone().delete(&[(key("one"), None)], true), Err(Refusal::BelongsToFile(..))));
-    store.replace_files(Vec::new());
+    store.update(Update { gone: vec![key("one")], ..Update::first(Source::Files, Vec::new()) });
     assert_eq!(store.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.1");
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
-use crate::route::files::read_text;
+use crate::route::source::files::read_text;
 
 const BEGIN: &str = "# BEGIN tcpshift-agent hosts";
 const END: &str = "# END tcpshift-agent hosts";

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tcpshift_agent::plan::{Host, Plan, Planner, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
+use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::DEFAULT_SEED;
 use tcpshift_common::address::Flow;
@@ -67,7 +68,7 @@ fn plan(text: String) -> (Plan, Sets) {
         _ => None,
     });
     let mut store = Store::default();
-    store.replace_files(objects.collect());
+    store.update(Update::first(Source::Files, objects.collect()));
     let plan = planner.plan(store.iter(), &Plan::empty(DEFAULT_SEED));
     (plan, planner.sets().clone())
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tcpshift_agent::route::state::StateFolder;
+use tcpshift_agent::route::source::state::StateFolder;
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::example::entry;
 use tcpshift_tests::objects::Objects;

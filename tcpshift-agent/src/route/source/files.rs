@@ -18,9 +18,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::object::{Key, Object};
-use super::problem::{Problem, Severity};
-use super::read::{self, Contents, ReadDocument};
+use super::{Source, Update};
+use crate::route::object::{Key, Object};
+use crate::route::problem::{Problem, Severity};
+use crate::route::read::{self, Contents, ReadDocument};
 use crate::trust::owners::Owners;
 use crate::trust::{self, Untrusted, text};
 use listing::{Listing, Stamp};
@@ -57,14 +58,18 @@ pub struct Files {
 }
 
 /// What a look at the files found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Look {
-    /// All objects, if anything changed.
-    pub objects: Option<Vec<Object>>,
-    /// What is wrong in the files that changed.
-    pub problems: Vec<Problem>,
+    /// What the files tell.
+    pub update: Update,
     /// Look again after this time: a file has just changed.
     pub again: Option<Duration>,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { update: Update::first(Source::Files, Vec::new()), again: None }
+    }
 }
 
 impl Files {
@@ -124,8 +129,9 @@ impl Files {
             keep
         });
         if changed {
-            look.objects = Some(self.merge(&mut look.problems));
+            self.merge(&mut look.update);
         }
+        look.update.complete = look.again.is_none();
         self.has_looked = true;
         look
     }
@@ -162,9 +168,14 @@ impl Files {
                 }
             }
         }
-        look.problems.extend(unlisted.iter().filter(|problem| !self.unlisted.contains(problem)).cloned());
+        look.update.problems.extend(unlisted.iter().filter(|problem| !self.unlisted.contains(problem)).cloned());
         self.unlisted = unlisted;
         listing
+    }
+
+    /// Whether an object was told before, just so.
+    fn is_told(&self, object: &Object) -> bool {
+        self.valid.get(&object.key).is_some_and(|last| last.is_like(object) && last.origin == object.origin)
     }
 
     /// Errors of the files as they are now.
@@ -181,7 +192,7 @@ impl Files {
         if self.distrusted.insert(path.to_owned(), problem.clone()).as_ref() == Some(&problem) {
             return;
         }
-        look.problems.push(if self.has_looked {
+        look.update.problems.push(if self.has_looked {
             let cure = format!("what was read before stays; {}", problem.cure);
             Problem { severity: Severity::Warning, cure, ..problem }
         } else {
@@ -227,7 +238,7 @@ impl Files {
             return false;
         }
         if sure || loaded.contents.problems != contents.problems {
-            look.problems.extend(contents.problems.iter().cloned());
+            look.update.problems.extend(contents.problems.iter().cloned());
         }
         loaded.stamp = stamp;
         loaded.pending = None;
@@ -240,8 +251,9 @@ impl Files {
         false
     }
 
-    /// All objects of all files: the valid ones, and of the invalid ones the last valid version.
-    fn merge(&mut self, problems: &mut Vec<Problem>) -> Vec<Object> {
+    /// Finds the objects of all files, the valid ones and of the invalid ones the last valid version, and tells what is
+    /// different.
+    fn merge(&mut self, update: &mut Update) {
         let mut firsts: HashMap<&Key, (&Path, usize)> = HashMap::new();
         let mut twice: HashSet<&Key> = HashSet::new();
         let mut twice_problems = Vec::new();
@@ -270,9 +282,10 @@ impl Files {
                 }
             }
         }
+        update.put.extend(objects.values().filter(|object| !self.is_told(object)).cloned());
+        update.gone.extend(self.valid.keys().filter(|key| !objects.contains_key(*key)).cloned());
         self.valid = objects;
-        problems.extend(twice_problems.iter().filter(|problem| !self.twice.contains(problem)).cloned());
+        update.problems.extend(twice_problems.iter().filter(|problem| !self.twice.contains(problem)).cloned());
         self.twice = twice_problems;
-        self.valid.values().cloned().collect()
     }
 }

@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 
-use super::object::{Key, Object};
-use super::problem::Problem;
-use super::{files, write};
+use super::files;
+use crate::route::object::{Key, Object};
+use crate::route::problem::Problem;
+use crate::route::write;
 use crate::trust::folder::Folder;
 use crate::trust::{self, Doubt, text};
 use journal::Journal;
