@@ -7,6 +7,7 @@
 
 mod answer;
 mod assignment;
+mod beside;
 mod caution;
 mod change;
 mod down;
@@ -50,6 +51,7 @@ use crate::route::source::state::StateFolder;
 use crate::route::store::Store;
 pub use assignment::Assign;
 use assignment::Assigner;
+use beside::{Beside, Lendable};
 use down::Down;
 pub use options::{DatapathOption, Options};
 pub use resources::MORE_THREADS;
@@ -79,16 +81,18 @@ pub use kernel::{MAX_ROUTES, OnLoss, SteeringOptions};
 
 /// The agent at work.
 struct App {
-    planner: Planner,
+    /// Where slow work is done.
+    beside: Beside,
+    planner: Lendable<Planner>,
     started: Instant,
     draining: bool,
     /// Another agent reads the state; nothing is changed.
     handing_over: bool,
     store: Store,
-    state: StateFolder,
+    state: Lendable<StateFolder>,
     /// Where the admin socket is.
     admin: PathBuf,
-    files: Files,
+    files: Lendable<Files>,
     /// What the objects in force ask for.
     intent: Arc<Intent>,
     /// The endpoint sets in force.
@@ -97,7 +101,7 @@ struct App {
     retired: Vec<Weak<Route>>,
     plan: watch::Sender<Arc<Plan>>,
     connections: Arc<Connections>,
-    assignment: Assigner,
+    assignment: Lendable<Assigner>,
     /// Of this host, as they were seen last.
     addresses: Sight,
     proxy: Proxy,
@@ -215,25 +219,26 @@ async fn serve(
         .context("cannot start the proxy")?;
     let served = succession::furnish(&mut proxy, predecessor.as_mut(), activated);
     let names = predecessor.as_mut().map(|taken| std::mem::take(&mut taken.names)).unwrap_or_default();
-    let mut watch = FilesWatch::new(paths.clone());
+    let mut watch = Lendable::new(FilesWatch::new(paths.clone()));
     let mut app = App {
-        planner: Planner::new(
+        beside: Beside::start().context("cannot start a thread")?,
+        planner: Lendable::new(Planner::new(
             Scope { namespace, labels },
             Host { listen_addresses, networks: addresses.last().networks().collect(), ..Host::new(seed) },
-        ),
+        )),
         started: Instant::now(),
         draining: false,
         handing_over: false,
         store: Store::new(applied, version),
-        state,
+        state: Lendable::new(state),
         admin: admin.clone(),
-        files: Files::new(paths, state_dir).trusting_all(trust_files),
+        files: Lendable::new(Files::new(paths, state_dir).trusting_all(trust_files)),
         intent: Arc::default(),
         sets: Arc::default(),
         retired: Vec::new(),
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,
-        assignment,
+        assignment: Lendable::new(assignment),
         addresses,
         proxy,
         resolver: Resolver::start(resolve::Source::Host, names.clone()),
@@ -293,7 +298,7 @@ impl App {
         &mut self,
         signals: &mut Signals,
         commands: &mut mpsc::Receiver<AdminCommand>,
-        watch: &mut FilesWatch,
+        watch: &mut Lendable<FilesWatch>,
     ) {
         let mut look_at = tokio::time::Instant::now() + SHORTEST_ROUND;
         // Not before, whatever is reported: a folder that changes all the time must not take all the time.
@@ -310,18 +315,18 @@ impl App {
                     AdminCommand::HandOver(stream) => if self.hand_over(stream, signals, commands).await {
                         return;
                     },
-                    command => self.answer(command).await,
+                    command => signals.during(self.answer(command)).await,
                 },
                 answers = self.resolver.changed() => {
-                    self.answered(answers).await;
+                    signals.during(self.answered(answers)).await;
                 }
                 () = watch.changed() => {
                     look_at = look_at.min(rest_until.max(tokio::time::Instant::now() + SETTLE));
                 }
                 () = sleep_until(look_at) => {
                     let began = Instant::now();
-                    watch.renew();
-                    let again = self.look(false).await;
+                    watch.with(&self.beside, FilesWatch::renew).await;
+                    let again = signals.during(self.look(false)).await;
                     let (now, took) = (tokio::time::Instant::now(), began.elapsed());
                     let round = SHORTEST_ROUND.max(took * LOOK_SHARE);
                     rest_until = now + took * REPORTED_SHARE;
@@ -330,25 +335,25 @@ impl App {
                 () = news.notified() => tend_at = tend_at.min(tend_from),
                 () = sleep_until(tend_at) => {
                     let began = Instant::now();
-                    self.tend().await;
+                    signals.during(self.tend()).await;
                     // Whoever listens again and again must not take all the time.
                     let (now, took) = (tokio::time::Instant::now(), began.elapsed());
                     tend_from = now + TEND_REST.max(took * REPORTED_SHARE);
                     tend_at = now + TEND.max((took * LOOK_SHARE).min(LONGEST));
                 }
                 () = sleep_until(open_at), if some_down => {
-                    self.open_again().await;
+                    signals.during(self.open_again()).await;
                     open_at = tokio::time::Instant::now() + TRY_AGAIN;
                 }
                 () = self.down.named() => {}
                 () = sleep_until(keep_at) => {
-                    self.look_after();
+                    signals.during(self.look_after()).await;
                     keep_at = tokio::time::Instant::now() + TEND;
                 }
                 asked = signals.next() => match asked {
                     Asked::Reload => {
                         log::info!("SIGHUP: reading the files again");
-                        self.look(true).await;
+                        signals.during(self.look(true)).await;
                     }
                     Asked::End(signal) => {
                         log::info!("{signal}: no new connections are accepted");
@@ -362,7 +367,7 @@ impl App {
 
     /// Looks at the user's files, and puts in force what changed. Returns when to look again, if soon.
     async fn look(&mut self, sure: bool) -> Option<Duration> {
-        let look = self.files.look(sure);
+        let look = self.files.with(&self.beside, move |files| files.look(sure)).await;
         look.update.problems.iter().for_each(say);
         if !look.update.is_empty() || (look.update.complete && !self.store.is_complete()) {
             let mut store = self.store.draft();

@@ -29,7 +29,7 @@ impl App {
             AdminCommand::Apply(request, reply) => tell(reply, self.apply(request).await),
             AdminCommand::Delete(request, reply) => tell(reply, self.delete(request).await),
             AdminCommand::Shift(request, reply) => tell(reply, self.shift(request).await),
-            AdminCommand::Preview(request, reply) => drop(reply.send(self.preview(request))),
+            AdminCommand::Preview(request, reply) => drop(reply.send(self.preview(request).await)),
             // The front answers those.
             AdminCommand::Get(..) | AdminCommand::Watch(..) | AdminCommand::Status(_) => {}
             // The first one is taken by whoever calls this; here it cannot be granted.

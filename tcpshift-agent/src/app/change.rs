@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use super::assignment::Prompt;
 use super::caution::{cautions, silent};
 use super::request::{Changed, Durable};
-use super::{App, succession};
+use super::{App, request, succession};
 use crate::admin::api::{ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, FailureReason};
 use crate::connections::Connections;
 use crate::kernel;
@@ -16,10 +16,11 @@ use crate::plan::assemble::AssemblyMemory;
 use crate::plan::datapath::refusal;
 use crate::plan::intent::Intent;
 use crate::plan::sets::states::ResolvedNames;
-use crate::plan::{Plan, Sets};
+use crate::plan::{Plan, Planner, Sets};
 use crate::proxy::{ListenFailure, Obstacle};
 use crate::route::object::{Key, Object};
 use crate::route::problem::Problem;
+use crate::route::source::state::StateFolder;
 use crate::route::store::{Store, StoreChange};
 
 /// What comes into force next.
@@ -48,7 +49,9 @@ impl App {
     /// Stores the objects of a request, all or none.
     pub(super) async fn apply(&mut self, request: ApplyRequest) -> Result<ChangeReply, Unchanged> {
         let ApplyRequest { documents, namespace, dry_run, force } = request;
-        let changed = self.stored(&documents, namespace.as_deref(), force)?;
+        let store = self.store.clone();
+        let stored = move || request::stored(&store, &documents, namespace.as_deref(), force);
+        let changed = self.beside.run(stored).await?;
         self.enforce(changed, dry_run).await
     }
 
@@ -56,17 +59,18 @@ impl App {
     pub(super) async fn enforce(&mut self, changed: Changed, dry_run: bool) -> Result<ChangeReply, Unchanged> {
         let Changed { store, durable: (changed, _), mut reply } = changed;
         if dry_run {
-            return Ok(self.foretell(&store, &changed, reply));
+            return Ok(self.foretell(store, changed, reply).await);
         }
         if !changed.is_empty() {
             let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
             let (last, sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
             let were_down = self.down.reasons();
-            reply.warnings.extend(silent(&keys, &self.store, &store));
+            let (before, after, changed_keys) = (self.store.clone(), store.clone(), keys.clone());
+            reply.warnings.extend(self.beside.run(move || silent(&changed_keys, &before, &after)).await);
             let caution = self.advance(store, (changed, Vec::new())).await?;
-            reply.warnings.extend(
-                cautions(&keys, (&last, &sets), (&self.plan.borrow(), &self.sets)).into_iter().map(Problem::note),
-            );
+            let (plan, new_sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
+            let said = move || cautions(&keys, (&last, &sets), (&plan, &new_sets));
+            reply.warnings.extend(self.beside.run(said).await.into_iter().map(Problem::note));
             let down = self.down.failures().filter(|failure| !were_down.contains_key(&failure.address));
             reply.warnings.extend(down.map(|failure| Problem::note(failure.to_string())));
             reply.warnings.extend(caution.map(Problem::note));
@@ -77,7 +81,8 @@ impl App {
 
     /// Removes the objects of a request, all or none.
     pub(super) async fn delete(&mut self, request: DeleteRequest) -> Result<ChangeReply, Unchanged> {
-        let Changed { store, durable, mut reply } = self.deleted(request)?;
+        let last = self.store.clone();
+        let Changed { store, durable, mut reply } = self.beside.run(move || request::deleted(&last, request)).await?;
         if !durable.1.is_empty() {
             reply.warnings.extend(self.advance(store, durable).await?.map(Problem::note));
         }
@@ -95,26 +100,28 @@ impl App {
         if self.draining {
             return Err(ApiFailure::new(FailureReason::Unavailable, "the agent is ending; nothing is changed").into());
         }
-        let mut next = self.next(&store);
+        let mut next = self.next(&store).await;
         let failures = self.proxy.open(&next.plan);
         let is_new = |failure: &&ListenFailure| !failure.is_passing() && !self.down.contains(failure.address);
         let new: Vec<ListenFailure> = failures.iter().filter(is_new).cloned().collect();
         if !new.is_empty() {
-            self.give_up();
+            self.give_up().await;
             return Err(Unchanged::Taken(new));
         }
-        self.withhold(&mut next, &failures);
-        let prepared = match self.prepare(Prompt::Request, &next) {
+        self.withhold(&mut next, &failures).await;
+        let prepared = match self.prepare(Prompt::Request, &next).await {
             Ok(prepared) => prepared,
             Err(error) => {
-                self.give_up();
+                self.give_up().await;
                 return Err(ApiFailure::new(FailureReason::Failed, format!("{error:#}; nothing is changed")).into());
             }
         };
-        let caution = match self.state.write(&stored, &deleted, store.version()) {
+        let version = store.version();
+        let write = move |state: &mut StateFolder| state.write(&stored, &deleted, version);
+        let caution = match self.state.with(&self.beside, write).await {
             Ok(caution) => caution,
             Err(error) => {
-                self.give_up();
+                self.give_up().await;
                 return Err(ApiFailure::new(FailureReason::Failed, format!("{error:#}")).into());
             }
         };
@@ -123,23 +130,23 @@ impl App {
     }
 
     /// Leaves nothing of the plan that was made last.
-    fn give_up(&mut self) {
+    async fn give_up(&mut self) {
         self.planner.memory.give_up();
         self.planner.forget();
         self.proxy.close_unused(&self.plan.borrow());
         // What is in force is remembered again, with the sets that it has.
-        self.assemble(Arc::clone(&self.intent));
+        self.assemble(Arc::clone(&self.intent)).await;
     }
 
     /// Puts in force what the user's files say. What cannot be listened on is said, and tried again.
     pub(super) async fn follow(&mut self, store: Store) {
-        let next = self.next(&store);
+        let next = self.next(&store).await;
         self.put(Some(store), next).await;
     }
 
     /// Puts in force what the same objects come to on the host as it is now.
     pub(super) async fn reassemble(&mut self) {
-        let next = self.assemble(Arc::clone(&self.intent));
+        let next = self.assemble(Arc::clone(&self.intent)).await;
         self.put(None, next).await;
     }
 
@@ -164,8 +171,8 @@ impl App {
 
     async fn put(&mut self, store: Option<Store>, mut next: Next) {
         let failures = self.proxy.open(&next.plan);
-        self.withhold(&mut next, &failures);
-        let prepared = self.prepare(Prompt::Event, &next).unwrap_or_else(|error| {
+        self.withhold(&mut next, &failures).await;
+        let prepared = self.prepare(Prompt::Event, &next).await.unwrap_or_else(|error| {
             // Nobody asked, so nobody can be refused.
             log::error!("{error:#}");
             None
@@ -175,18 +182,21 @@ impl App {
 
     /// Leaves the ports of listeners that are not served to whoever listens there. Where nobody does, programs go on handing
     /// connections over.
-    fn withhold(&mut self, next: &mut Next, failures: &[ListenFailure]) {
+    async fn withhold(&mut self, next: &mut Next, failures: &[ListenFailure]) {
         let taken = failures.iter().filter(|failure| !failure.is_passing()).map(|failure| failure.address).collect();
         if self.planner.host.withheld != taken {
             self.planner.host.withheld = taken;
-            *next = self.assemble(Arc::clone(&next.intent));
+            *next = self.assemble(Arc::clone(&next.intent)).await;
         }
     }
 
     /// Makes the tables that programs need, if they decide and it is another plan or it has other sets.
-    fn prepare(&mut self, prompt: Prompt, next: &Next) -> anyhow::Result<Option<kernel::PreparedPlan>> {
-        let same = self.is_in_force(&next.plan) && next.sets.version == self.sets.version;
-        if same { Ok(None) } else { self.assignment.prepare(prompt, &next.plan, &next.sets) }
+    async fn prepare(&mut self, prompt: Prompt, next: &Next) -> anyhow::Result<Option<kernel::PreparedPlan>> {
+        if self.is_in_force(&next.plan) && next.sets.version == self.sets.version {
+            return Ok(None);
+        }
+        let (plan, sets) = (Arc::clone(&next.plan), Arc::clone(&next.sets));
+        self.assignment.with(&self.beside, move |assigner| assigner.prepare(prompt, &plan, &sets)).await
     }
 
     /// Whether no connection would be decided differently by a plan.
@@ -217,11 +227,14 @@ impl App {
     }
 
     /// What objects come to.
-    fn next(&mut self, store: &Store) -> Next {
-        let edits = self.edits(store);
-        let edited = edits.and_then(|edits| self.planner.edit(&self.intent, &edits));
-        let intent = edited.unwrap_or_else(|| self.planner.resolve(store.iter()));
-        self.assemble(Arc::new(intent))
+    async fn next(&mut self, store: &Store) -> Next {
+        let (edits, store, last) = (self.edits(store), store.clone(), Arc::clone(&self.intent));
+        let resolve = move |planner: &mut Planner| {
+            let edited = edits.and_then(|edits| planner.edit(&last, &edits));
+            edited.unwrap_or_else(|| planner.resolve(store.iter()))
+        };
+        let intent = self.planner.with(&self.beside, resolve).await;
+        self.assemble(Arc::new(intent)).await
     }
 
     /// The objects of a draft that replace others, each with the one that it replaces, if that is all that is different.
@@ -235,11 +248,14 @@ impl App {
     }
 
     /// What an intent comes to on this host.
-    fn assemble(&mut self, intent: Arc<Intent>) -> Next {
-        self.see(&intent);
+    async fn assemble(&mut self, intent: Arc<Intent>) -> Next {
+        self.see(&intent).await;
         let last = Arc::clone(&self.plan.borrow());
-        let plan = Arc::new(self.planner.assemble(&intent, &last));
-        Next { intent, plan, sets: Arc::new(self.planner.sets().clone()) }
+        let assemble = move |planner: &mut Planner| {
+            let plan = Arc::new(planner.assemble(&intent, &last));
+            Next { intent, plan, sets: Arc::new(planner.sets().clone()) }
+        };
+        self.planner.with(&self.beside, assemble).await
     }
 
     async fn publish(

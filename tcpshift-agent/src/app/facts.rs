@@ -19,10 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl App {
     /// Brings the host up to date for the assembly of an intent.
-    pub(super) fn see(&mut self, intent: &Intent) {
+    pub(super) async fn see(&mut self, intent: &Arc<Intent>) {
         let steers = || self.assignment.steers().map_err(str::to_owned);
         self.planner.host.abilities = Abilities { connect: steers(), lookup: steers(), room: self.assignment.routes() };
-        self.planner.host.own_sockets = self.own_sockets(intent);
+        let (of, admin) = (Arc::clone(intent), self.admin.clone());
+        self.planner.host.own_sockets = self.beside.run(move || own_sockets(&of, &admin)).await;
         let endpoints = self.own_endpoints(intent);
         let Some(listening) = self.assignment.listening_mut() else {
             self.planner.host.presence.clear();
@@ -81,12 +82,6 @@ impl App {
         found
     }
 
-    /// Unix endpoints that lead to the admin socket, by whatever name: the proxy refuses them.
-    fn own_sockets(&self, intent: &Intent) -> BTreeSet<String> {
-        let own = intent.sockets.iter().filter(|path| host::is_same_file(Path::new(&***path), &self.admin));
-        own.map(|path| text::clean_line(path)).collect()
-    }
-
     /// Lets go of what an agent before has left in the kernel, once what the plan in force stands on is complete: until names
     /// of endpoints are known, and who listens at them, the other's plan serves them.
     pub(super) fn settle(&mut self) {
@@ -123,6 +118,12 @@ impl App {
         }
         self.settle();
     }
+}
+
+/// Unix endpoints that lead to the admin socket, by whatever name: the proxy refuses them.
+fn own_sockets(intent: &Intent, admin: &Path) -> BTreeSet<String> {
+    let own = intent.sockets.iter().filter(|path| host::is_same_file(Path::new(&***path), admin));
+    own.map(|path| text::clean_line(path)).collect()
 }
 
 /// An address at which somebody was seen to listen stays so: a version that is restarted is silent for a moment, and where

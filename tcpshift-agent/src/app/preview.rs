@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::App;
 use super::caution::{cautions, silent};
 use super::request::Changed;
+use super::{App, request};
 use crate::admin::api::{ApiFailure, ChangeReply, DeleteRequest, PreviewRequest};
+use crate::plan::Planner;
 use crate::plan::diff::diff;
 use crate::route::object::{Key, Object};
 use crate::route::problem::Problem;
@@ -15,29 +16,42 @@ use crate::route::store::Store;
 
 impl App {
     /// Answers what an apply or a delete of the documents would change; refuses what they would refuse.
-    pub(super) fn preview(&self, request: PreviewRequest) -> Result<ChangeReply, ApiFailure> {
+    pub(super) async fn preview(&mut self, request: PreviewRequest) -> Result<ChangeReply, ApiFailure> {
         let PreviewRequest { documents, namespace, delete, force } = request;
-        let changed = if delete {
-            let objects = Vec::new();
-            self.deleted(DeleteRequest { documents, objects, namespace, ignore_not_found: false })
-        } else {
-            self.stored(&documents, namespace.as_deref(), force)
+        let last = self.store.clone();
+        let changed = move || {
+            if delete {
+                let objects = Vec::new();
+                let request = DeleteRequest { documents, objects, namespace, ignore_not_found: false };
+                request::deleted(&last, request)
+            } else {
+                request::stored(&last, &documents, namespace.as_deref(), force)
+            }
         };
-        let Changed { store, durable: (stored, _), reply } = changed?;
-        Ok(self.foretell(&store, &stored, reply))
+        let Changed { store, durable: (stored, _), reply } = self.beside.run(changed).await?;
+        Ok(self.foretell(store, stored, reply).await)
     }
 
     /// The answer of a change that is not made.
-    pub(super) fn foretell(&self, store: &Store, stored: &[Arc<Object>], mut reply: ChangeReply) -> ChangeReply {
-        let last = Arc::clone(&self.plan.borrow());
-        let mut planner = self.planner.fork();
-        let next = planner.plan(store.iter(), &last);
-        let (last, next) = ((&*last, &*self.sets), (&next, planner.sets()));
-        let keys: HashSet<Key> = stored.iter().map(|object| object.key.clone()).collect();
-        reply.warnings.extend(cautions(&keys, last, next).into_iter().map(Problem::note));
-        reply.warnings.extend(silent(&keys, &self.store, store));
-        reply.diff = Some(diff(last, next));
-        reply.generation = last.0.generation;
-        reply
+    pub(super) async fn foretell(
+        &mut self,
+        store: Store,
+        stored: Vec<Arc<Object>>,
+        mut reply: ChangeReply,
+    ) -> ChangeReply {
+        let (last, sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
+        let last_store = self.store.clone();
+        let foretell = move |planner: &mut Planner| {
+            let mut planner = planner.fork();
+            let next = planner.plan(store.iter(), &last);
+            let (last, next) = ((&*last, &*sets), (&next, planner.sets()));
+            let keys: HashSet<Key> = stored.iter().map(|object| object.key.clone()).collect();
+            reply.warnings.extend(cautions(&keys, last, next).into_iter().map(Problem::note));
+            reply.warnings.extend(silent(&keys, &last_store, &store));
+            reply.diff = Some(diff(last, next));
+            reply.generation = last.0.generation;
+            reply
+        };
+        self.planner.with(&self.beside, foretell).await
     }
 }

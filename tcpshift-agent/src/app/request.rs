@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::App;
 use crate::admin::api::{Action, ApiFailure, ChangeReply, ChangeResult, DeleteRequest, FailureReason, ObjectName};
 use crate::route::kind::{self, Kind};
 use crate::route::names;
@@ -27,108 +26,105 @@ pub(super) struct Changed {
     pub(super) reply: ChangeReply,
 }
 
-impl App {
-    /// A copy of the store with the objects of documents in it.
-    /// With `force` whatever version they have.
-    pub(super) fn stored(
-        &self,
-        documents: &[Document],
-        namespace: Option<&str>,
-        force: bool,
-    ) -> Result<Changed, ApiFailure> {
-        let (entries, problems) = read::read_in_order(documents, namespace);
-        let (errors, warnings): (Vec<_>, Vec<_>) =
-            problems.into_iter().partition(|problem| problem.severity == Severity::Error);
-        if !errors.is_empty() {
-            return Err(invalid(errors));
-        }
-        if entries.is_empty() {
-            return Err(ApiFailure::new(FailureReason::BadRequest, "no objects are given"));
-        }
-        let mut reply = ChangeReply { warnings, ..ChangeReply::default() };
-        let mut objects = Vec::new();
-        for entry in entries {
-            match entry {
-                ReadDocument::Valid(mut object) => {
-                    if force {
-                        object.expected_version = None;
-                    }
-                    objects.push(*object);
+/// A copy of a store with the objects of documents in it; with `force` whatever version they have.
+pub(super) fn stored(
+    last: &Store,
+    documents: &[Document],
+    namespace: Option<&str>,
+    force: bool,
+) -> Result<Changed, ApiFailure> {
+    let (entries, problems) = read::read_in_order(documents, namespace);
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+    if !errors.is_empty() {
+        return Err(invalid(errors));
+    }
+    if entries.is_empty() {
+        return Err(ApiFailure::new(FailureReason::BadRequest, "no objects are given"));
+    }
+    let mut reply = ChangeReply { warnings, ..ChangeReply::default() };
+    let mut objects = Vec::new();
+    for entry in entries {
+        match entry {
+            ReadDocument::Valid(mut object) => {
+                if force {
+                    object.expected_version = None;
                 }
-                ReadDocument::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
-                    object,
-                    namespace,
-                    action: Action::PassedOver,
-                    resource_version: None,
-                }),
-                ReadDocument::Invalid { key, .. } => {
-                    return Err(ApiFailure::new(FailureReason::Invalid, format!("{key} is invalid")));
-                }
+                objects.push(*object);
+            }
+            ReadDocument::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
+                object,
+                namespace,
+                action: Action::PassedOver,
+                resource_version: None,
+            }),
+            ReadDocument::Invalid { key, .. } => {
+                return Err(ApiFailure::new(FailureReason::Invalid, format!("{key} is invalid")));
             }
         }
-        let mut store = self.store.draft();
-        reply.warnings.extend(unversioned(&objects, &store));
-        let done = store.apply(objects, now()).map_err(all_refused)?;
-        reply.warnings.extend(in_files(&done));
-        let changed = done.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged);
-        let changed: Vec<_> = changed.map(|(object, _)| Arc::clone(object)).collect();
-        reply.results.extend(done.into_iter().map(|(object, outcome)| ChangeResult {
-            object: object.key.qualified(),
-            namespace: object.key.namespace.clone(),
-            action: match outcome {
-                Outcome::Created => Action::Created,
-                Outcome::Configured => Action::Configured,
-                Outcome::Unchanged => Action::Unchanged,
-            },
-            resource_version: Some(object.resource_version.to_string()),
-        }));
-        Ok(Changed { store, durable: (changed, Vec::new()), reply })
     }
+    let mut store = last.draft();
+    reply.warnings.extend(unversioned(&objects, &store));
+    let done = store.apply(objects, now()).map_err(all_refused)?;
+    reply.warnings.extend(in_files(&done));
+    let changed = done.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged);
+    let changed: Vec<_> = changed.map(|(object, _)| Arc::clone(object)).collect();
+    reply.results.extend(done.into_iter().map(|(object, outcome)| ChangeResult {
+        object: object.key.qualified(),
+        namespace: object.key.namespace.clone(),
+        action: match outcome {
+            Outcome::Created => Action::Created,
+            Outcome::Configured => Action::Configured,
+            Outcome::Unchanged => Action::Unchanged,
+        },
+        resource_version: Some(object.resource_version.to_string()),
+    }));
+    Ok(Changed { store, durable: (changed, Vec::new()), reply })
+}
 
-    /// A copy of the store without the objects of a request.
-    pub(super) fn deleted(&self, request: DeleteRequest) -> Result<Changed, ApiFailure> {
-        let DeleteRequest { documents, objects, namespace, ignore_not_found } = request;
-        let mut reply = ChangeReply::default();
-        let mut keys = Vec::new();
-        let (entries, problems) = read::read_in_order(&documents, namespace.as_deref());
-        // An object that is invalid by now can be deleted all the same, as long as it can be named.
-        let unnamed = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
-        let unnamed: Vec<_> = unnamed.collect();
-        let named: HashSet<String> = entries.iter().filter_map(ReadDocument::key).map(ToString::to_string).collect();
-        let unnamed: Vec<_> = unnamed.into_iter().filter(|problem| !named.contains(&problem.object)).collect();
-        if !unnamed.is_empty() {
-            return Err(invalid(unnamed));
-        }
-        for entry in entries {
-            match entry {
-                ReadDocument::Valid(object) => keys.push((object.key, None)),
-                ReadDocument::Invalid { key, .. } => keys.push((key, None)),
-                ReadDocument::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
-                    object,
-                    namespace,
-                    action: Action::PassedOver,
-                    resource_version: None,
-                }),
-            }
-        }
-        for object in &objects {
-            let key = key(&kinds(&object.kind)?, object, namespace.as_deref(), &self.store)?;
-            keys.push((key, object.resource_version.clone()));
-        }
-        if keys.is_empty() && reply.results.is_empty() {
-            return Err(ApiFailure::new(FailureReason::BadRequest, "no objects are given"));
-        }
-        let mut store = self.store.draft();
-        let done = store.delete(&keys, ignore_not_found).map_err(|refusal| refused(&refusal))?;
-        let gone: Vec<Key> = done.iter().filter(|(_, found)| *found).map(|(key, _)| key.clone()).collect();
-        reply.results.extend(done.into_iter().map(|(key, found)| ChangeResult {
-            object: key.qualified(),
-            namespace: key.namespace,
-            action: if found { Action::Deleted } else { Action::NotFound },
-            resource_version: None,
-        }));
-        Ok(Changed { store, durable: (Vec::new(), gone), reply })
+/// A copy of a store without the objects of a request.
+pub(super) fn deleted(last: &Store, request: DeleteRequest) -> Result<Changed, ApiFailure> {
+    let DeleteRequest { documents, objects, namespace, ignore_not_found } = request;
+    let mut reply = ChangeReply::default();
+    let mut keys = Vec::new();
+    let (entries, problems) = read::read_in_order(&documents, namespace.as_deref());
+    // An object that is invalid by now can be deleted all the same, as long as it can be named.
+    let unnamed = problems.into_iter().filter(|problem| problem.severity == Severity::Error);
+    let unnamed: Vec<_> = unnamed.collect();
+    let named: HashSet<String> = entries.iter().filter_map(ReadDocument::key).map(ToString::to_string).collect();
+    let unnamed: Vec<_> = unnamed.into_iter().filter(|problem| !named.contains(&problem.object)).collect();
+    if !unnamed.is_empty() {
+        return Err(invalid(unnamed));
     }
+    for entry in entries {
+        match entry {
+            ReadDocument::Valid(object) => keys.push((object.key, None)),
+            ReadDocument::Invalid { key, .. } => keys.push((key, None)),
+            ReadDocument::PassedOver { object, namespace, .. } => reply.results.push(ChangeResult {
+                object,
+                namespace,
+                action: Action::PassedOver,
+                resource_version: None,
+            }),
+        }
+    }
+    for object in &objects {
+        let key = key(&kinds(&object.kind)?, object, namespace.as_deref(), last)?;
+        keys.push((key, object.resource_version.clone()));
+    }
+    if keys.is_empty() && reply.results.is_empty() {
+        return Err(ApiFailure::new(FailureReason::BadRequest, "no objects are given"));
+    }
+    let mut store = last.draft();
+    let done = store.delete(&keys, ignore_not_found).map_err(|refusal| refused(&refusal))?;
+    let gone: Vec<Key> = done.iter().filter(|(_, found)| *found).map(|(key, _)| key.clone()).collect();
+    reply.results.extend(done.into_iter().map(|(key, found)| ChangeResult {
+        object: key.qualified(),
+        namespace: key.namespace,
+        action: if found { Action::Deleted } else { Action::NotFound },
+        resource_version: None,
+    }));
+    Ok(Changed { store, durable: (Vec::new(), gone), reply })
 }
 
 /// Says which objects are made anew without the version that their documents expect.

@@ -4,11 +4,11 @@ use std::cell::OnceCell;
 
 use super::App;
 use super::change::Unchanged;
-use super::request;
+use super::request::{self, Changed};
 use crate::admin::api::{ApiFailure, ChangeReply, FailureReason, ShiftRequest, Shifted, ShiftedDestination};
-use crate::plan::WeightTable;
 use crate::plan::catalog::Catalog;
 use crate::plan::weigh::Layout;
+use crate::plan::{Scope, WeightTable};
 use crate::route::kind::Kind;
 use crate::route::object::{Key, Object, Origin};
 use crate::route::problem::Problem;
@@ -23,45 +23,52 @@ const ROUTES: [Kind; 2] = [Kind::VirtualService, Kind::TcpRoute];
 impl App {
     /// Edits the weights of an applied route.
     pub(super) async fn shift(&mut self, request: ShiftRequest) -> Result<ChangeReply, Unchanged> {
-        let ShiftRequest { object, namespace, rule, shares, dry_run } = request;
-        let kinds = if object.kind.is_empty() { ROUTES.to_vec() } else { request::kinds(&object.kind)? };
-        let key = request::key(&kinds, &object, namespace.as_deref(), &self.store)?;
-        let Some(stored) = self.store.get(&key) else { return Err(not_found(&kinds, &key, &self.store).into()) };
-        let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
-        let refused = |message| ApiFailure::new(FailureReason::BadRequest, message);
-        let catalog = OnceCell::new();
-        let subsets = |host: &str| {
-            let catalog = catalog.get_or_init(|| Catalog::new(self.ground().into_iter(), &self.planner.scope));
-            catalog.subsets(&key.namespace, host)
-        };
-        let edit = shift::shift(stored, rule.as_ref(), &wanted, subsets).map_err(refused)?;
-        if let Origin::File { .. } = &stored.origin {
-            return Err(ApiFailure::new(FailureReason::Forbidden, in_file(stored, &edit)).into());
-        }
-        // What the edit is based on is what it may replace.
-        let version = object.resource_version.as_deref();
-        self.store.refuse(&key, version).map_err(|refusal| request::refused(&refusal))?;
-        let documents = [Document { name: key.to_string(), text: write::yaml(&edit.document) }];
-        let mut changed = self.stored(&documents, None, false)?;
-        // They are of the object as it was applied.
-        changed.reply.warnings.clear();
-        if edit.is_unused {
-            let rule = edit.rule.as_deref().unwrap_or_default();
-            let note = format!("{key}: {rule} is not used: the first rule takes every connection");
-            changed.reply.warnings.push(Problem::note(note));
-        }
-        changed.reply.shifted = changed.store.get(&key).map(|object| shifted(object, edit));
+        let (store, scope, dry_run) = (self.store.clone(), self.planner.scope.clone(), request.dry_run);
+        let changed = self.beside.run(move || changed(&store, &scope, request)).await?;
         self.enforce(changed, dry_run).await
     }
+}
 
-    /// What declares subsets, and the hosts that they are of, by age.
-    fn ground(&self) -> Vec<&Object> {
-        let kinds = [Kind::Service, Kind::ServiceEntry, Kind::DestinationRule];
-        let objects = kinds.into_iter().flat_map(|kind| self.store.of_kind(kind));
-        let mut objects: Vec<&Object> = objects.map(|object| &**object).collect();
-        objects.sort_by(|a, b| a.age().cmp(&b.age()));
-        objects
+/// The store with other weights in a route.
+fn changed(store: &Store, scope: &Scope, request: ShiftRequest) -> Result<Changed, ApiFailure> {
+    let ShiftRequest { object, namespace, rule, shares, dry_run: _ } = request;
+    let kinds = if object.kind.is_empty() { ROUTES.to_vec() } else { request::kinds(&object.kind)? };
+    let key = request::key(&kinds, &object, namespace.as_deref(), store)?;
+    let Some(stored) = store.get(&key) else { return Err(not_found(&kinds, &key, store)) };
+    let wanted: Vec<_> = shares.iter().map(|share| (share.subset.as_str(), share.slots)).collect();
+    let refused = |message| ApiFailure::new(FailureReason::BadRequest, message);
+    let catalog = OnceCell::new();
+    let subsets = |host: &str| {
+        let catalog = catalog.get_or_init(|| Catalog::new(ground(store).into_iter(), scope));
+        catalog.subsets(&key.namespace, host)
+    };
+    let edit = shift::shift(stored, rule.as_ref(), &wanted, subsets).map_err(refused)?;
+    if let Origin::File { .. } = &stored.origin {
+        return Err(ApiFailure::new(FailureReason::Forbidden, in_file(stored, &edit)));
     }
+    // What the edit is based on is what it may replace.
+    let version = object.resource_version.as_deref();
+    store.refuse(&key, version).map_err(|refusal| request::refused(&refusal))?;
+    let documents = [Document { name: key.to_string(), text: write::yaml(&edit.document) }];
+    let mut changed = request::stored(store, &documents, None, false)?;
+    // They are of the object as it was applied.
+    changed.reply.warnings.clear();
+    if edit.is_unused {
+        let rule = edit.rule.as_deref().unwrap_or_default();
+        let note = format!("{key}: {rule} is not used: the first rule takes every connection");
+        changed.reply.warnings.push(Problem::note(note));
+    }
+    changed.reply.shifted = changed.store.get(&key).map(|object| shifted(object, edit));
+    Ok(changed)
+}
+
+/// What declares subsets, and the hosts that they are of, by age.
+fn ground(store: &Store) -> Vec<&Object> {
+    let kinds = [Kind::Service, Kind::ServiceEntry, Kind::DestinationRule];
+    let objects = kinds.into_iter().flat_map(|kind| store.of_kind(kind));
+    let mut objects: Vec<&Object> = objects.map(|object| &**object).collect();
+    objects.sort_by(|a, b| a.age().cmp(&b.age()));
+    objects
 }
 
 fn shifted(object: &Object, edit: Edit) -> Shifted {

@@ -1,5 +1,7 @@
 //! The signals that an agent obeys: SIGHUP to read the files again, SIGTERM and SIGINT to end.
 
+use std::pin::pin;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that an agent obeys.
@@ -36,14 +38,35 @@ impl Signals {
         Self::end(&mut self.terminate, &mut self.interrupt, &mut self.again).await
     }
 
+    /// Waits until work is done. A signal to end is answered meanwhile, and obeyed after.
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let Self { terminate, interrupt, again, .. } = self;
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                signal = first(terminate, interrupt), if again.is_none() => {
+                    log::info!("{signal}: the agent ends once the change that is under way is made");
+                    *again = Some(signal);
+                }
+            }
+        }
+    }
+
     async fn end(terminate: &mut Signal, interrupt: &mut Signal, again: &mut Option<&'static str>) -> &'static str {
         if let Some(signal) = again.take() {
             return signal;
         }
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
+        first(terminate, interrupt).await
+    }
+}
+
+/// The next of the two that comes.
+async fn first(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
     }
 }
 

@@ -26,12 +26,13 @@ impl Missing {
 
 impl App {
     /// Looks whether all is there.
-    pub(super) fn look_after(&mut self) {
+    pub(super) async fn look_after(&mut self) {
         let mut missing: BTreeSet<String> = self.assignment.look_after().into_iter().collect();
         if let Some(Err(error)) = self.desk.as_mut().map(super::succession::Desk::look) {
             missing.insert(format!("no command reaches this agent: {error:#}"));
         }
-        match self.state.renew(self.store.applied()) {
+        let store = self.store.clone();
+        match self.state.with(&self.beside, move |state| state.renew(store.applied())).await {
             Ok(false) => {}
             Ok(true) => log::warn!("somebody removed the state directory; it is there again, with all that is applied"),
             Err(error) => {

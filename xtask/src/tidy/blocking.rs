@@ -9,7 +9,7 @@ use crate::source::SourceFile;
 const LOOP: [&str; 2] = ["tcpshift-agent/src/app.rs", "tcpshift-agent/src/app/"];
 
 /// Beginnings of calls that may block. What follows `tokio::` does not.
-const CALLS: [&str; 33] = [
+const CALLS: [&str; 40] = [
     "fs::",
     "File::create",
     "File::open",
@@ -41,6 +41,13 @@ const CALLS: [&str; 33] = [
     "blocking_recv(",
     "blocking_send(",
     "blocking_write(",
+    "self.files.look(",
+    "self.state.write(",
+    "self.state.renew(",
+    "self.planner.resolve(",
+    "self.planner.edit(",
+    "self.planner.assemble(",
+    "self.assignment.prepare(",
     "Condvar",
     "Barrier",
 ];
