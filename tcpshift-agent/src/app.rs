@@ -1,9 +1,8 @@
-//! The composition root: the only file that knows every room, and it decides nothing.
+//! The composition root: makes the rooms, and runs the loop that carries things between them.
 //!
-//! It makes the rooms, and then carries things between them: what the files say and what admin asks goes to
-//! the store, the store is compiled into a plan, the plan goes to the proxy, and what changed goes to those
-//! who watch. `change` is how one generation follows another; `answer` is what the rest of admin's
-//! questions get.
+//! Objects of files and requests go to the store; the store is made a plan; the plan and its endpoint sets go to the kernel and to
+//! the proxy. `change` is how one generation follows another. `answer` carries out admin's commands; `front` and `view` answer
+//! who only reads. Slow work is done `beside` the loop. What is decided is decided in the `policy` files.
 
 mod answer;
 mod assignment;
@@ -241,7 +240,7 @@ async fn serve(
         assignment: Lendable::new(assignment),
         addresses,
         proxy,
-        resolver: Resolver::start(resolve::Source::Host, names.clone()),
+        resolver: Resolver::start(resolve::Upstream::Host, names.clone()),
         down: Down::default(),
         missing: Missing::default(),
         view: watch::Sender::new(Arc::new(ReadersView::empty(seed))),

@@ -5,11 +5,11 @@
 
 pub mod cells;
 pub mod connection;
+pub mod counters;
 pub mod counts;
 pub mod ended;
 pub mod failure;
 pub mod steered;
-pub mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -21,11 +21,11 @@ use tokio::sync::Notify;
 
 pub use cells::Cells;
 pub use connection::{Connection, KeptDecision};
+pub use counters::Counters;
 pub use counts::{DestinationCount, EndpointCount, ListenerCount};
 pub use ended::Ended;
 pub use failure::ConnectionFailure;
 pub use steered::Steered;
-pub use words::Counters;
 
 /// Everything that is counted, for the life of the process.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ pub struct Connections {
 
 impl Connections {
     /// With counters that kernel programs share: sequences, turns, loads, and what they count of what they steer.
-    pub fn sharing([sequences, turns, loads, sums]: [words::Shared; 4]) -> Self {
+    pub fn sharing([sequences, turns, loads, sums]: [counters::Shared; 4]) -> Self {
         let [sequences, turns, loads] = [sequences, turns, loads].map(Counters::shared);
         Self { sequences, turns, loads, steered: Steered::shared(sums), ..Self::default() }
     }

@@ -18,7 +18,6 @@ mod load;
 mod lost;
 mod pins;
 mod publish;
-mod refusal;
 mod rows;
 mod seizure;
 mod sockets;
@@ -26,6 +25,7 @@ mod steering;
 mod sys;
 mod trial;
 mod upkeep;
+mod verifier;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -52,12 +52,12 @@ use self::pins::Pins;
 pub use self::pins::{FOLDER, Unloaded, see_to_bpffs, unload};
 pub use self::publish::PreparedPlan;
 use self::publish::Publisher;
-pub use self::refusal::{ProgramRefusal, RefusalReason};
 pub use self::sockets::Sockets;
 use self::steering::SteeringPrograms;
 pub use self::steering::{Heart, OnLoss, SteeringOptions};
 pub use self::trial::WHOLE as LOG_BYTES;
-use crate::connections::words::Shared;
+pub use self::verifier::{ProgramRefusal, RefusalReason};
+use crate::connections::counters::Shared;
 use crate::plan::{Plan, Sets};
 
 /// Routes that maps have rows for, unless the operator says otherwise.

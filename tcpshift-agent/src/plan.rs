@@ -1,4 +1,4 @@
-//! The plan: everything the route files say, as numbers and tables.
+//! The plan: what the objects ask for on this host, as numbers and tables; without the endpoints.
 //!
 //! A [`Plan`] is an immutable value, numbered by its *generation* and shared by `Arc`. A connection keeps the decision it
 //! was given; a new plan never touches it. [`resolve`] makes an [`Intent`] of checked objects, the same on every host;

@@ -8,6 +8,7 @@ mod accept;
 mod carry;
 mod choice;
 mod command;
+mod descriptors;
 mod dial;
 mod inherited;
 mod inputs;
@@ -23,7 +24,6 @@ mod plans;
 mod pool;
 mod queue;
 mod relay;
-mod share;
 mod shared;
 mod socket;
 mod source;
@@ -112,7 +112,7 @@ impl Proxy {
             sockets: sockets.clone(),
             plans: Arc::clone(&plans),
             memory: MemoryBound::new(memory),
-            carried: share::All::new(workers),
+            carried: descriptors::All::new(workers),
         };
         let workers =
             (0..workers).map(|number| WorkerThread::start(number, common.clone())).collect::<io::Result<_>>()?;

@@ -29,7 +29,7 @@ pub type Answers = HashMap<String, Vec<IpAddr>>;
 
 /// Who is asked.
 #[derive(Clone, Copy, Debug)]
-pub enum Source {
+pub enum Upstream {
     /// `/etc/hosts` and the servers of `/etc/resolv.conf`, both read anew for each lookup.
     Host,
     /// Only this server, over UDP.
@@ -47,7 +47,7 @@ pub struct Resolver {
 impl Resolver {
     /// Starts with no names, but with answers that count until there are others. It has to be called inside a
     /// tokio runtime.
-    pub fn start(source: Source, known: Answers) -> Self {
+    pub fn start(source: Upstream, known: Answers) -> Self {
         let (wanted, names) = watch::channel(BTreeSet::new());
         let (sender, answers) = watch::channel(Arc::default());
         Self { wanted, answers, task: tokio::spawn(work(source, Names::knowing(known), names, sender)) }
@@ -82,7 +82,7 @@ impl Drop for Resolver {
 }
 
 async fn work(
-    source: Source,
+    source: Upstream,
     mut names: Names,
     mut wanted: watch::Receiver<BTreeSet<String>>,
     answers: watch::Sender<Arc<Answers>>,

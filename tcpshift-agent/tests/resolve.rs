@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tcpshift_agent::resolve::{Answers, Resolver, Source};
+use tcpshift_agent::resolve::{Answers, Resolver, Upstream};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -88,7 +88,7 @@ async fn next(resolver: &mut Resolver) -> Arc<Answers> {
 async fn answers_follow_dns_and_outlive_its_server() {
     let said = Said::v4(&[1]);
     let (server, task) = serve(Arc::clone(&said)).await;
-    let mut resolver = Resolver::start(Source::Server(server), Answers::default());
+    let mut resolver = Resolver::start(Upstream::Server(server), Answers::default());
     resolver.want(&BTreeSet::from([NAME.to_owned()]));
     assert_eq!(next(&mut resolver).await[NAME], [IpAddr::from([10, 0, 0, 1])]);
     said.lock().unwrap().v4 = Some(v4(&[2]));
@@ -105,7 +105,7 @@ async fn a_family_that_the_server_fails_for_keeps_its_addresses() {
     let said = Said::v4(&[1, 2]);
     said.lock().unwrap().v6 = Some(vec![v6(1)]);
     let (server, _task) = serve(Arc::clone(&said)).await;
-    let mut resolver = Resolver::start(Source::Server(server), Answers::default());
+    let mut resolver = Resolver::start(Upstream::Server(server), Answers::default());
     resolver.want(&BTreeSet::from([NAME.to_owned()]));
     let mut all: BTreeSet<IpAddr> = v4(&[1, 2]).into_iter().map(IpAddr::from).chain([v6(1).into()]).collect();
     let as_set = |answers: &Answers| answers[NAME].iter().copied().collect::<BTreeSet<_>>();
@@ -125,7 +125,7 @@ async fn a_server_that_turns_its_addresses_changes_nothing() {
     let said = Said::v4(&[1, 2, 3]);
     said.lock().unwrap().turns = Some(0);
     let (server, _task) = serve(Arc::clone(&said)).await;
-    let mut resolver = Resolver::start(Source::Server(server), Answers::default());
+    let mut resolver = Resolver::start(Upstream::Server(server), Answers::default());
     resolver.want(&BTreeSet::from([NAME.to_owned()]));
     next(&mut resolver).await;
     let before = said.lock().unwrap().turns;
@@ -136,7 +136,7 @@ async fn a_server_that_turns_its_addresses_changes_nothing() {
 
 #[tokio::test]
 async fn names_of_the_hosts_file_need_no_server() {
-    let mut resolver = Resolver::start(Source::Host, Answers::default());
+    let mut resolver = Resolver::start(Upstream::Host, Answers::default());
     resolver.want(&BTreeSet::from(["localhost".to_owned()]));
     assert!(next(&mut resolver).await["localhost"].iter().all(IpAddr::is_loopback));
 }

@@ -1,4 +1,4 @@
-//! What admin's commands that change something are answered with.
+//! Carries out admin's commands that wait for the loop, and answers them.
 
 use super::App;
 use super::change::Unchanged;

@@ -24,8 +24,8 @@ not enough: HOST/SUBSET or HOST:PORT/SUBSET; BACKEND:PORT or NAMESPACE/BACKEND. 
 declares and the VirtualService has not yet is added. A weight that was never written counts as always: in a \
 VirtualService 0, or everything if there is no other destination; in a TCPRoute 1.
 
-Shares over 100, or under 100 where every destination is named, are refused by the agent (exit code 1); a word that is \
-no NAME=SHARE is exit code 2. The route must have been given by `apply`: one that comes from a file of yours is \
+Shares that add up to more than 100, or to less where every destination is named, are refused by the agent (exit code \
+1); a word that is no NAME=SHARE, or a share that is none (v2=150, v2=0.001), is exit code 2. The route must have been given by `apply`: one that comes from a file of yours is \
 changed in that file.";
 
 /// Change how much of the new connections each version gets

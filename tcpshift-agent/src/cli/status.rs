@@ -22,7 +22,7 @@ The first line says who decides where a new connection goes: the kernel, or the 
 says, SLOTS what it comes to of 10,000, SHARE the same in percent. OPENED counts the connections decided for a \
 destination since it is there; ACHIEVED is its share of those since the weights changed last (-o wide: \
 SINCE-CHANGE), with the 95 % interval: in 1 of 20 looks the interval misses the asked share by chance. A WEIGHT of - is \
-none: alone, a destination has everything. ACTIVE are open now, FAILED could not be served, and WHY says why, and \
+none: alone, a destination has everything (in JSON it is 0, with 10,000 slots). ACTIVE are open now, FAILED could not be served, and WHY says why, and \
 how often; it also says how many the agent ended by a timeout of their own, and how much of maxConnections is in use: \
 all routes share it that lead to the same host, subset and port.";
 

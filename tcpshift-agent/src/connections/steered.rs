@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tcpshift_common::layout::{SUM_WORDS, SumRow};
 
-use super::words::Shared;
+use super::counters::Shared;
 
 /// The counters of all destinations; of none if no program steers.
 #[derive(Default)]

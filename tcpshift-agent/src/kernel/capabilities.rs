@@ -1,7 +1,7 @@
 //! Which capabilities the programs need, and which an agent keeps once it has started: the others go for good.
 //!
-//! To start: `CAP_BPF` and `CAP_NET_ADMIN` (loading and attaching `sock_ops` programs), `CAP_SYS_ADMIN` (opening types
-//! by number, mounting the bpf filesystem). For life: `CAP_BPF`, since every plan makes maps.
+//! To start: `CAP_BPF` and `CAP_NET_ADMIN` (loading and attaching programs), `CAP_SYS_ADMIN` (opening types
+//! by number, mounting the bpf filesystem). For life: [`KEPT`], and [`TO_COPY`] where listening sockets are copied.
 
 use anyhow::{Context, Result};
 use rustix::thread::CapabilitySet;

@@ -16,7 +16,7 @@ use super::load;
 use super::sys::{self, hook};
 
 /// Programs by name, and where they are attached.
-const PROGRAMS: [(&str, u32); 4] = [
+const HOOKS: [(&str, u32); 4] = [
     ("connect4", hook::CONNECT4),
     ("connect6", hook::CONNECT6),
     ("getpeername4", hook::GETPEERNAME4),
@@ -39,7 +39,7 @@ impl Clients {
     /// Has the kernel take the programs, and attaches them to a cgroup.
     pub(super) fn attach(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Self> {
         let take = |(name, hook)| Ok((name, hook, load::take(ebpf, name)?));
-        let programs: Vec<_> = PROGRAMS.into_iter().map(take).collect::<Result<_>>()?;
+        let programs: Vec<_> = HOOKS.into_iter().map(take).collect::<Result<_>>()?;
         let links = attach(&programs, cgroup)?;
         Ok(Self { programs, links, folder: cgroup.path.clone(), number: cgroup.number })
     }

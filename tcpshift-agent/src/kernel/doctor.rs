@@ -1,7 +1,7 @@
 //! Whether this machine's kernel can decide: found by trying it, on maps of its own, with nothing pinned.
 //!
-//! The program is attached to the cgroup of this process for a moment, by a link that goes with it. It sees no socket
-//! but those of its own agent, so one that runs is not disturbed.
+//! Programs are attached for a moment, by links that go with this process. Their maps name no listener and no endpoint of
+//! anybody else, so they leave the sockets and packets of others alone, and an agent that runs is not disturbed.
 
 mod logs;
 mod machine;
@@ -17,7 +17,7 @@ use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 pub use self::logs::Logs;
-use super::refusal::{ProgramRefusal, cut};
+use super::verifier::{ProgramRefusal, cut};
 
 /// Why programs are not tried any more, and what to do then.
 const UP: &str = "the time was up";

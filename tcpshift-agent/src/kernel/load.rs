@@ -1,6 +1,6 @@
 //! The object, loaded: its programs, and its maps by their types.
 //!
-//! Each agent has maps of its own.
+//! Each agent has maps of its own, but for those that last ([`maps`]): it goes on with them if they have the right form.
 
 mod maps;
 mod programs;
@@ -118,7 +118,7 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
 /// Opens the object of another build, whose programs are to be tried and not to be run, and makes its maps, small ones.
 pub(super) fn open_other(object: &[u8]) -> Result<Ebpf> {
     // aya would pin these itself, or open what is pinned by such a name: something would be left.
-    let cut = |text: String| anyhow::Error::msg(super::refusal::cut(&text, 300));
+    let cut = |text: String| anyhow::Error::msg(super::verifier::cut(&text, 300));
     let parsed = Object::parse(object).map_err(|error| {
         cut(format!("it is no object of programs, or a damaged one: {:#}", anyhow::Error::new(error)))
     });

@@ -1,5 +1,7 @@
-//! What is pinned: the folder of this layout in the bpf filesystem, its lock, and the names in it.
+//! What is pinned: one folder in the bpf filesystem for each version of the maps' layout, its lock, and the names in it.
 //!
+//! `docs/bpf.md` lists the names; those of maps are in `load/maps`, those of links in `steering` and `clients`. `unload` removes
+//! the folders of all versions.
 //! A name replaces another one in one step, by rename(2), so a reader always finds a whole table.
 
 use std::fs::{self, DirBuilder, File};

@@ -14,8 +14,8 @@ use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 use aya_obj::{Object, ProgramSection};
 
 use super::load;
-use super::refusal::{ProgramRefusal, processed};
 use super::sys;
+use super::verifier::{ProgramRefusal, processed};
 
 /// Bytes of a log of errors and statistics; the kernel writes some hundred.
 const BRIEF: usize = 64 << 10;

@@ -1,8 +1,8 @@
 //! The services there are: finds the port, the subset and the endpoints that a route's destination means.
 //!
 //! Lookups are those of Istio at a gateway: short names belong to the namespace of the route, and what is not
-//! visible in the agent's namespace is not there. [`rules`] finds and merges DestinationRules; `located` is where
-//! an endpoint is, be it by its host name.
+//! visible in the agent's namespace is not there. [`rules`] finds and merges DestinationRules; `located` gives
+//! the address of each endpoint, or the host name to look up; `provider` is a Service or ServiceEntry.
 
 mod located;
 mod provider;

@@ -4,7 +4,7 @@
 //! else. [`Sets`] is a value that is never changed once it is handed out; [`states`] makes the next one.
 
 pub mod states;
-mod weigh;
+mod sums;
 
 use std::sync::{Arc, LazyLock};
 
@@ -139,7 +139,7 @@ impl EndpointSet {
             Ok(endpoints) => (endpoints, None),
             Err(unusable) => (Vec::new(), Some(unusable)),
         };
-        let (decides, endpoints, hashing) = weigh::weigh(choice, endpoints, shelf, numbers);
+        let (decides, endpoints, hashing) = sums::weigh(choice, endpoints, shelf, numbers);
         Self { decides, endpoints: endpoints.into(), hashing, unusable }
     }
 

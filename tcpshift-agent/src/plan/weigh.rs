@@ -1,7 +1,7 @@
 //! Weights into slots: how many of the 10,000 slots each destination has, and which.
 //!
 //! Pure and without memory: the same names and weights give the same table in any order and on any machine.
-//! It must not know what a destination is.
+//! It knows names and weights, and no [`Destination`](super::Destination).
 
 use std::sync::{Arc, OnceLock};
 

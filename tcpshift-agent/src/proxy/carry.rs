@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use tcpshift_common::decide::outcome;
 
 use super::choice::{self, Choice};
+use super::descriptors::Counted;
 use super::dial::{self, DialTarget, Dialled};
 use super::lifetime::Lifetime;
 use super::memory::Grant;
 use super::relay::{self, Ending};
-use super::share::Counted;
 use super::shared::Worker;
 use super::socket::Socket;
 use crate::connections::{Connection, ConnectionFailure, KeptDecision};

@@ -1,8 +1,8 @@
 //! Carries the bytes of one connection, both ways, in one task.
 //!
 //! Nothing is read while bytes are unwritten, so a slow reader slows its writer. An end of stream is carried as one,
-//! each way for itself; a reset is carried as a reset, and never as an end of stream. A connection that is still holds
-//! no buffer.
+//! each way for itself; a reset is carried as a reset, and never as an end of stream: it is reported, and `carry` then drops
+//! both sockets, which resets them (`socket`). A connection that is still holds no buffer.
 
 mod way;
 

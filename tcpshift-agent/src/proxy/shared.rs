@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::descriptors::{All, WorkerShare};
 use super::inputs::Random;
 use super::memory::MemoryBound;
 use super::pipe::Pipes;
 use super::plans::Plans;
 use super::pool::Pool;
 use super::queue::Queues;
-use super::share::{All, WorkerShare};
 use super::source::Sources;
 use super::spare::Spare;
 use crate::connections::Connections;

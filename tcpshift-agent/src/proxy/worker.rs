@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 
 use super::accept::Served;
 use super::command::WorkerCommand;
+use super::descriptors::WorkerShare;
 use super::inputs::Random;
 use super::listen::BACKLOG;
 use super::pipe::Pipes;
 use super::pool::Pool;
-use super::share::WorkerShare;
 use super::shared::{Common, Worker};
 use super::source::Sources;
 use super::spare::Spare;

@@ -10,7 +10,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::time::timeout;
 
-use super::Source;
+use super::Upstream;
 
 /// A lookup takes at most this long, whatever servers and search domains there are.
 const LONGEST_LOOKUP: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ impl Family {
 }
 
 /// Asks for a name; fails with a reason for people.
-pub(super) async fn lookup(source: Source, name: &str) -> Result<Found, String> {
+pub(super) async fn lookup(source: Upstream, name: &str) -> Result<Found, String> {
     let until = tokio::time::Instant::now() + LONGEST_LOOKUP;
     // Made anew each time: so changed files of the host count at once, and there is no cache beside the caller's.
     let resolver = resolver(source).map_err(|error| error.to_string())?;
@@ -99,10 +99,10 @@ fn reason(error: &NetError) -> String {
     if error.is_no_records_found() { "DNS knows no address of it".to_owned() } else { error.to_string() }
 }
 
-fn resolver(source: Source) -> Result<TokioResolver, NetError> {
+fn resolver(source: Upstream) -> Result<TokioResolver, NetError> {
     let mut builder = match source {
-        Source::Host => TokioResolver::builder_tokio()?,
-        Source::Server(server) => {
+        Upstream::Host => TokioResolver::builder_tokio()?,
+        Upstream::Server(server) => {
             let mut connection = ConnectionConfig::udp();
             connection.port = server.port();
             let server = NameServerConfig::new(server.ip(), true, vec![connection]);

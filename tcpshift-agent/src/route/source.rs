@@ -1,7 +1,8 @@
 //! Sources: where objects come from, and what they tell the [`store`](super::store).
 //!
-//! A source tells updates: objects that are new or different, and names of those that are gone. A new source is a file here, a
-//! [`Source`] with its place among the layers, and an arm in app's loop.
+//! A source tells updates: objects that are new or different, and names of those that are gone. What was applied is told once,
+//! at the start; later it is changed by requests. A new source is a file here, a [`Source`] with its place among the layers, an
+//! [`Origin`](super::object::Origin) that says whether requests may change its objects, and an arm in app's loop.
 
 pub mod files;
 pub mod state;

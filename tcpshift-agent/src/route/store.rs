@@ -1,7 +1,7 @@
 //! The store: every object there is, by name, each with its origin and version.
 //!
-//! Sources feed it and nothing else, each a layer of its own: what was applied, and above it the files of the user. Of an
-//! object that several layers have, that of the uppermost counts. A change is made on a draft, which replaces the store
+//! Each source has a layer of its own: what was applied, which requests change, and above it the files of the user, which tell
+//! updates. Of an object that several layers have, that of the uppermost counts. A change is made on a draft, which replaces the store
 //! once it is in force; so a change is whole or not at all. Copies share what they have in common.
 
 use std::collections::{BTreeSet, HashSet};

@@ -1,4 +1,4 @@
-//! Documents: links lead somewhere, README is short, and tests that are named as proof exist.
+//! Documents: links lead somewhere, README is short, and source files and tests that are named exist.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
@@ -12,6 +12,9 @@ const README_LINES: usize = 160;
 
 /// Documents that name tests as proof.
 const PROVEN: [&str; 2] = ["docs/limits.md", "SECURITY.md"];
+
+/// Where a path may begin that a document names.
+const ROOTS: [&str; 4] = ["", "tcpshift-agent/", "tcpshift-agent/src/", "tcpshift-ebpf/src/"];
 
 /// A name in code with so many underscores is one of a test.
 const UNDERSCORES: usize = 3;
@@ -27,6 +30,7 @@ pub(super) fn documents(workspace: &Path, sources: &[SourceFile]) -> Result<Vec<
     let mut problems = links(&texts, &is_there);
     problems.extend(long_readme(texts.get("README.md").map_or("", String::as_str)));
     problems.extend(unproven(&texts, sources));
+    problems.extend(misplaced(&texts, &is_there));
     Ok(problems)
 }
 
@@ -172,6 +176,20 @@ fn unproven(texts: &Texts, sources: &[SourceFile]) -> Vec<String> {
     problems
 }
 
+/// Source files that a document names, with their folder, and that are not there.
+fn misplaced(texts: &Texts, is_there: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let is_source = |code: &str| code.contains('/') && code.ends_with(".rs");
+    let mut problems = Vec::new();
+    for (path, text) in texts {
+        for (index, line) in text.lines().enumerate() {
+            let named = line.split('`').skip(1).step_by(2).filter(|code| is_source(code));
+            let missing = named.filter(|code| !ROOTS.iter().any(|root| is_there(&format!("{root}{code}"))));
+            problems.extend(missing.map(|code| format!("{path}:{}: there is no file {code}", index + 1)));
+        }
+    }
+    problems
+}
+
 /// The names of a file's functions.
 fn functions(source: &SourceFile) -> impl Iterator<Item = &str> {
     let words: Vec<&str> = source.words().map(|(_, word)| word).collect();
@@ -212,6 +230,13 @@ mod tests {
     fn a_long_readme_is_found() {
         assert_eq!(long_readme(&"x\n".repeat(README_LINES)), None);
         assert!(long_readme(&"x\n".repeat(README_LINES + 1)).is_some());
+    }
+
+    #[test]
+    fn a_source_file_that_is_named_has_to_be_there() {
+        let texts = Texts::from([("A.md".to_owned(), "see `app/a.rs`,\n`b.rs`, `app/c.rs`".to_owned())]);
+        let found = misplaced(&texts, &|path| path == "tcpshift-agent/src/app/a.rs");
+        assert_eq!(found, ["A.md:2: there is no file app/c.rs"]);
     }
 
     #[test]

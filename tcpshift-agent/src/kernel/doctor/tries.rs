@@ -11,8 +11,8 @@ use aya::Ebpf;
 
 use super::super::capabilities;
 use super::super::cgroup::Cgroup;
-use super::super::refusal::ProgramRefusal;
 use super::super::trial::Trial;
+use super::super::verifier::ProgramRefusal;
 use super::super::{KernelOptions, Loading, OnLoss, SteeringOptions, load};
 use super::{FAILS, Logs, ProgramOutcome, ProgramReport, REFUSED};
 

@@ -1,4 +1,7 @@
 //! The programs of the object: how the kernel is made to take them.
+//!
+//! A new program is a file and a `mod` in tcpshift-ebpf, a row in [`PROGRAMS`], a link in `steering` or `clients`, and a trial in
+//! `doctor/tries`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -6,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError, SchedClassifier, SkReuseport, SockOps};
 
-use crate::kernel::refusal::ProgramRefusal;
+use crate::kernel::verifier::ProgramRefusal;
 
 /// The program that decides in the handshake.
 pub(in crate::kernel) fn assign(ebpf: &mut Ebpf) -> Result<&mut SockOps> {

@@ -1,7 +1,7 @@
 //! Which route of the last plan a rule of an object has: numbers, and with them counters, stay with a rule while rules
 //! before it come and go.
 //!
-//! What a rule is for says who it is, and where that is new, whom it leads to. Its index says nothing.
+//! A rule is the one before if it has the same match, else if it leads to the same destinations. Its index does not count.
 
 use std::collections::HashMap;
 use std::sync::Arc;

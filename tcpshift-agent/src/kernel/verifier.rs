@@ -1,6 +1,6 @@
 //! Why the kernel refuses a program: what bpf(2) returned and what the verifier said, as a value and in words.
 //!
-//! What the verifier says decides on the words, and the version of the kernel only where the error alone has two causes
+//! The reason is told from the verifier's log; the version of the kernel is looked at only where the error alone has two causes
 //! (`EPERM`). All of it is bounded, whatever the kernel writes.
 
 use std::fmt;

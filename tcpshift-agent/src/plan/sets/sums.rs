@@ -1,4 +1,4 @@
-//! Weighs the endpoints of a destination: sums and strides as the decision reads them.
+//! Weights of the endpoints of a destination as the decision reads them: running sums, and the stride from turn to turn.
 
 use tcpshift_common::destination::{self, policy};
 
