@@ -11,7 +11,7 @@ mod objects;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tcpshift_agent::admin::api::{ApplyRequest, ObjectName, ShiftRequest, ShiftShare};
+use tcpshift_agent::admin::api::{ApplyRequest, GetRequest, ObjectName, ShiftRequest, ShiftShare};
 use tcpshift_agent::admin::client::Client;
 use tcpshift_agent::analyze;
 use tcpshift_agent::plan::diff::diff;
@@ -47,6 +47,8 @@ const EDIT: Duration = Duration::from_millis(50);
 const EDIT_COST: Duration = Duration::from_millis(5);
 /// And for one endpoint that goes or comes.
 const EVENT: Duration = Duration::from_millis(1);
+/// Whoever asks while routes are applied must have an answer in less.
+const ANSWER: Duration = Duration::from_millis(50);
 /// As many new routes as programs decide by must be in force in less.
 const NEW: Duration = Duration::from_secs(2);
 
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
     println!("{ROUTES} routes at {PORTS} ports, {SERVICES} services with two subsets each\n");
     let prepared = in_process(&documents);
     let event = events::by_names();
-    let Measured { edit, cost, .. } = by_agent(&documents, "agent");
+    let Measured { edit, cost, answer, .. } = by_agent(&documents, "agent");
     println!("\n{KERNEL_ROUTES} routes at {PORTS} ports, decided by kernel programs\n");
     let kernel = rustix::process::geteuid().is_root().then(|| by_agent(&objects::documents(KERNEL_ROUTES), "kernel"));
     println!();
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
     let edit = held("one edit in force", edit, EDIT);
     let cost = held("one edit, processor time of the agent", cost, EDIT_COST);
     let event = held("one endpoint that goes or comes", event, EVENT);
+    let answer = held("an answer while 1,000 routes are applied", answer, ANSWER);
     let kernel = if let Some(Measured { edit, new, among, .. }) = kernel {
         let edit = held("one edit in force, by kernel programs", edit, EDIT);
         let among = among.is_none_or(|among| held("the longest edit among 1,000 events a second", among, EDIT));
@@ -76,7 +79,7 @@ fn main() -> ExitCode {
         println!("kernel programs are left out: only root may load them");
         true
     };
-    if load && edit && cost && event && kernel { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if load && edit && cost && event && answer && kernel { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Load, analyze and compile, step by step. Returns what they took together.
@@ -132,6 +135,8 @@ struct Measured {
     edit: Duration,
     /// The longest of the requests for a thousand new routes.
     new: Duration,
+    /// The longest of the answers to whoever only reads, while routes are applied.
+    answer: Duration,
     /// The longest edit while endpoints go and come; only where programs decide.
     among: Option<Duration>,
 }
@@ -142,22 +147,26 @@ fn by_agent(documents: &[Document], assign: &str) -> Measured {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = Client::new(folder.path().join("admin.sock"));
     let mut agent = Agent::start(folder.path(), assign);
-    let new = runtime.block_on(async {
+    let (new, answer) = runtime.block_on(async {
         ready(&client).await;
-        let (mut all, mut longest) = (Duration::ZERO, Duration::ZERO);
+        let (mut all, mut longest, mut answer) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         for (number, document) in documents.iter().enumerate() {
             let request =
                 ApplyRequest { documents: vec![document.clone()], namespace: None, dry_run: false, force: false };
             let begin = Instant::now();
-            client.apply(&request).await.unwrap();
+            tokio::select! {
+                applied = client.apply(&request) => drop(applied.unwrap()),
+                () = ask(&client, &mut answer) => {}
+            }
             // The first one is what routes stand on.
             if number > 0 {
                 all += begin.elapsed();
                 longest = longest.max(begin.elapsed());
             }
         }
+        row("the agent: longest answer to a question meanwhile", answer);
         row(&format!("the agent: {} applies of {CHUNK} routes", documents.len() - 1), all);
-        longest
+        (longest, answer)
     });
     agent.end();
     let begin = Instant::now();
@@ -182,8 +191,20 @@ fn by_agent(documents: &[Document], assign: &str) -> Measured {
         row("the agent: one edit in force, median", median);
         row("the agent: one edit in force, longest", took[took.len() - 1]);
         let among = if assign == "kernel" { Some(events::among_listeners(&client).await) } else { None };
-        Measured { cost, edit: median, new, among }
+        Measured { cost, edit: median, new, answer, among }
     })
+}
+
+/// Asks for an object again and again. Keeps how long the longest answer took.
+async fn ask(client: &Client, longest: &mut Duration) {
+    let request = GetRequest { kind: "gateway".to_owned(), namespace: None, name: None };
+    loop {
+        let begin = Instant::now();
+        // Before the first objects are there, none are the answer.
+        drop(client.get(&request).await);
+        *longest = (*longest).max(begin.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Another weight for one of the routes. Returns how long it takes until it is in force.

@@ -77,3 +77,23 @@ pub(super) enum Asked {
     /// To end; by which signal.
     End(&'static str),
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_to_end_that_comes_during_a_change_is_kept() {
+        let mut signals = Signals::new().unwrap();
+        let change = async {
+            kill_process(getpid(), Signal::TERM).unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            "made"
+        };
+        assert_eq!(signals.during(change).await, "made");
+        assert_eq!(signals.again, Some("SIGTERM"));
+        assert!(matches!(signals.next().await, Asked::End("SIGTERM")));
+    }
+}

@@ -12,6 +12,7 @@ mod backup;
 mod bad_input;
 mod bytes;
 mod crash;
+mod digest;
 mod doctor;
 mod documents;
 mod dying;
