@@ -2,7 +2,7 @@
 //! is another one.
 //!
 //! A name is asked for again when its answer is no longer valid. An answer stays until there is a better one: a
-//! server that fails, or that no longer knows the name, takes nothing away. It must not know plans or routes.
+//! server that fails, or that no longer knows the name, takes nothing away.
 
 mod lookup;
 mod names;

@@ -2,7 +2,7 @@
 //! and the links of documents.
 //!
 //! What it demands is written in ARCHITECTURE.md; this file makes it true. [`arrows`] has the rooms that each room may
-//! know, and [`remaining`] what is older than its check.
+//! know.
 
 mod arrows;
 mod blocking;
@@ -10,7 +10,6 @@ mod circles;
 mod documents;
 mod homonyms;
 mod modules;
-mod remaining;
 
 use std::collections::BTreeMap;
 
@@ -35,10 +34,10 @@ pub(crate) fn tidy() -> Result<()> {
         sources.iter().flat_map(|source| [form(source), arrows::arrows(source)].concat()).collect();
     problems.extend(blocking::blocking(&sources));
     problems.extend(documents::documents(workspace(), &sources)?);
-    problems.extend(remaining::LONG.problems(&long(&sources)));
-    problems.extend(remaining::UNCHECKED.problems(&unchecked(&sources)));
-    problems.extend(remaining::HOMONYMS.problems(&homonyms::homonyms(&sources)));
-    problems.extend(remaining::CIRCLES.problems(&circles::circles(&sources)));
+    problems.extend(long(&sources).into_values());
+    problems.extend(unchecked(&sources).into_values());
+    problems.extend(homonyms::homonyms(&sources).into_values());
+    problems.extend(circles::circles(&sources).into_values());
     for problem in &problems {
         println!("{problem}");
     }

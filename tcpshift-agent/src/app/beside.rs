@@ -1,4 +1,4 @@
-//! Beside: slow work of a change (parsing, planning, tables of programs, disks), done on a thread of its own. The loop waits for
+//! Slow work of a change (parsing, planning, tables of programs, disks), done on a thread of its own. The loop waits for
 //! it without being blocked, and hears signals meanwhile.
 //!
 //! There is one such thread, since changes follow one another. It starts with the agent: a change needs no new thread, which
@@ -17,11 +17,11 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The thread. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Beside {
+pub(super) struct SideThread {
     jobs: mpsc::Sender<Job>,
 }
 
-impl Beside {
+impl SideThread {
     /// Starts the thread.
     pub(super) fn start() -> io::Result<Self> {
         let (jobs, given) = mpsc::channel::<Job>();
@@ -60,7 +60,7 @@ impl<T: Send + 'static> Lendable<T> {
     /// Has something done with it beside the loop. To be waited for until it is done.
     pub(super) async fn with<R: Send + 'static>(
         &mut self,
-        beside: &Beside,
+        beside: &SideThread,
         work: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> R {
         let mut value = self.0.take().expect(HERE);
@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn others_go_on_while_work_is_done_and_what_was_lent_comes_back() {
-        let beside = Beside::start().unwrap();
+        let beside = SideThread::start().unwrap();
         let (go, wait) = mpsc::channel();
         let mut list = Lendable::new(vec![1]);
         let work = list.with(&beside, move |list| {
@@ -116,6 +116,6 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "a fault")]
     async fn a_panic_goes_on_where_it_is_waited_for() {
-        Beside::start().unwrap().run(|| panic!("a fault")).await;
+        SideThread::start().unwrap().run(|| panic!("a fault")).await;
     }
 }

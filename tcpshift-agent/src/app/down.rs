@@ -1,6 +1,6 @@
 //! Listeners of the plan that are not served, and why. Who has their ports is looked up beside the loop, for all at once.
 //!
-//! A failure is said once, by its name if that is found soon enough. It must not know how sockets are opened.
+//! A failure is said once, by its name if that is found soon enough.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,7 +1,5 @@
 //! What the agent has on the host is looked at again: others may take away a cgroup, names in the bpf filesystem, the admin
 //! socket, or the state directory. What can be made again is; what cannot is said once, in the log and in `status`.
-//!
-//! It must not know how any of it is made.
 
 use std::collections::BTreeSet;
 

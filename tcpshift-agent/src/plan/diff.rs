@@ -2,8 +2,7 @@
 //! which clients another destination would get.
 //!
 //! Pure: it compares two values. A client keeps its slot as long as the route steers alike, so comparing two
-//! tables slot by slot says exactly which share of the clients moves, and where to. It must not know how plans
-//! are made or what carries them out.
+//! tables slot by slot says exactly which share of the clients moves, and where to.
 
 mod moves;
 mod report;

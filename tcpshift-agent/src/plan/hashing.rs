@@ -1,7 +1,7 @@
 //! Tables that lead from a client's hash to an endpoint, the same one as long as it is there.
 //!
 //! Pure and without memory: the same addresses and weights give the same table on any machine. Endpoints that
-//! come or go move few clients beside their own. It must not know what is hashed.
+//! come or go move few clients beside their own.
 //!
 //! A *ring* has a fixed number of places, and each place ranks the endpoints by a score of the pair, scaled by
 //! the endpoint's weight (weighted rendezvous hashing). So exactly the places of who goes change hands, which

@@ -1,7 +1,7 @@
 //! The levels of a DestinationRule's policies: what of the host's, the subset's and the port's policy holds.
 //!
 //! A subset's policy replaces the host's block by block. A port's policy replaces the one around it as a whole:
-//! a block that it leaves out is the default again. It must not know how policies are found.
+//! a block that it leaves out is the default again.
 
 use std::time::Duration;
 

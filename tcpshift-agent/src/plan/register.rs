@@ -1,8 +1,7 @@
 //! Stable numbers for listeners, routes, destinations and endpoints.
 //!
 //! A name keeps its number from plan to plan. A number that no plan names any more is given to another name
-//! only when its holder says that no connection holds it; until then its own name gets it back. Owned by app; it must not
-//! know what holds numbers.
+//! only when its holder says that no connection holds it; until then its own name gets it back. It is owned by the planner.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

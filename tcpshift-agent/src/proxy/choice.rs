@@ -1,7 +1,5 @@
 //! Where a connection that was accepted is to go: as a kernel program decided in its handshake, or as is decided here, by
 //! the same function.
-//!
-//! It must not know how connections are opened or carried.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! The plans that a connection may have been decided by: the one in force, and for a moment those beside it.
 //!
 //! A kernel program obeys a plan before the workers are told, and who has waited since the plan before is accepted after.
-//! It must not know who decides.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
