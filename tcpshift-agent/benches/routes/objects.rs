@@ -81,8 +81,9 @@ pub(super) fn named(at: usize) -> String {
 
 /// A service whose endpoints are local ports, and a route to it.
 pub(super) fn local(port: u16, endpoints: &[u16]) -> Document {
-    let endpoints: String =
+    let endpoints: Vec<_> =
         endpoints.iter().map(|port| format!("  - {{address: 127.0.0.1, ports: {{tcp: {port}}}}}\n")).collect();
+    let endpoints = endpoints.concat();
     let text = format!(
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: local}}\nspec:\n  \
          hosts: [local.example.com]\n  ports: [{{number: 9000, name: tcp, protocol: TCP}}]\n  resolution: STATIC\n  \

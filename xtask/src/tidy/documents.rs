@@ -178,7 +178,8 @@ fn unproven(texts: &Texts, sources: &[SourceFile]) -> Vec<String> {
 
 /// Source files that a document names, with their folder, and that are not there.
 fn misplaced(texts: &Texts, is_there: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let is_source = |code: &str| code.contains('/') && code.ends_with(".rs");
+    let is_source =
+        |code: &str| code.contains('/') && Path::new(code).extension().is_some_and(|extension| extension == "rs");
     let mut problems = Vec::new();
     for (path, text) in texts {
         for (index, line) in text.lines().enumerate() {
