@@ -20,7 +20,7 @@ fn two_agents_with_the_same_objects_have_one_digest() {
         replace(&parts.join("a.yaml"), route(&[("v1", 100 - v2), ("v2", v2)]).to_string().as_bytes());
     };
     split(20);
-    let one = Agent::start(&world, &[&whole]);
+    let one = Agent::start(&world, &[&*whole.display().to_string(), "--listen-address", "127.0.0.6"]);
     let parts = parts.display().to_string();
     let words = [&*parts, "--listen-address", "127.0.0.7", "--seed", "7", "--assign", "agent"];
     let other = Agent::named(&world, "other", &words);
