@@ -26,6 +26,7 @@ mod world;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 pub use code::{Code, Level};
 pub use finding::Finding;
@@ -36,6 +37,7 @@ use crate::route::names;
 use crate::route::object::{Key, Object, Origin};
 use crate::route::problem::{Problem, Severity};
 use crate::route::read::{self, DEFAULT_NAMESPACE, Document, NO_OBJECT, ReadDocument};
+use crate::route::store::Store;
 use beside::Beside;
 use openings::Openings;
 use texts::Texts;
@@ -161,32 +163,23 @@ fn is_unread(problem: &Problem) -> bool {
         && !problem.message.contains(NO_OBJECT)
 }
 
-/// What is told everywhere (see [`Code::is_told_everywhere`]) of objects that are there, as `apply` says it when some of them
+/// What is told everywhere (see [`Code::is_told_everywhere`]) of the objects of a store, as `apply` says it when some of them
 /// have changed. Where only routes have, nothing is looked at but these and what they refer to.
-pub fn told_everywhere(mut objects: Vec<&Object>, changed: &HashSet<Key, impl BuildHasher>) -> Vec<Finding> {
-    if changed.iter().all(|key| matches!(key.kind, Kind::VirtualService | Kind::TcpRoute)) {
-        // Of many objects few are changed: to compare is quicker than to hash.
-        let is_changed = |object: &Object| match object.spec {
-            Spec::VirtualService(_) | Spec::TcpRoute(_) if changed.len() < FEW => {
-                changed.iter().any(|key| *key == object.key)
-            }
-            Spec::VirtualService(_) | Spec::TcpRoute(_) => changed.contains(&object.key),
-            _ => false,
-        };
-        let (routes, others): (Vec<&Object>, Vec<&Object>) = objects
-            .into_iter()
-            .filter(|object| !matches!(object.spec, Spec::VirtualService(_) | Spec::TcpRoute(_)) || is_changed(object))
-            .partition(|object| matches!(object.spec, Spec::VirtualService(_) | Spec::TcpRoute(_)));
+pub fn told_everywhere(store: &Store, changed: &HashSet<Key, impl BuildHasher>) -> Vec<Finding> {
+    let is_route = |key: &Key| matches!(key.kind, Kind::VirtualService | Kind::TcpRoute);
+    let objects: Vec<&Arc<Object>> = if changed.iter().all(is_route) {
+        let of_kinds = |kinds: &'static [Kind]| kinds.iter().flat_map(|kind| store.of_kind(*kind));
+        let routes: Vec<_> = changed.iter().filter_map(|key| store.get(key)).collect();
         let hosts: HashSet<String> = routes.iter().flat_map(|route| destinations(route)).collect();
-        let (endpoints, others): (Vec<&Object>, Vec<&Object>) = others
-            .into_iter()
-            .partition(|object| matches!(object.spec, Spec::WorkloadEntry(_) | Spec::EndpointSlice(_)));
-        let providers: Vec<&Object> = others.into_iter().filter(|object| may_provide(object, &hosts)).collect();
-        let is_meant = |endpoint: &&Object| providers.iter().any(|provider| may_select(provider, endpoint));
-        let endpoints: Vec<&Object> = endpoints.into_iter().filter(is_meant).collect();
-        objects = routes.into_iter().chain(providers).chain(endpoints).collect();
-    }
-    let mut sorted = objects;
+        let providers = of_kinds(&[Kind::Service, Kind::ServiceEntry, Kind::DestinationRule]);
+        let providers: Vec<_> = providers.filter(|object| may_provide(object, &hosts)).collect();
+        let is_meant = |endpoint: &&Arc<Object>| providers.iter().any(|provider| may_select(provider, endpoint));
+        let endpoints: Vec<_> = of_kinds(&[Kind::WorkloadEntry, Kind::EndpointSlice]).filter(is_meant).collect();
+        [routes, providers, endpoints].concat()
+    } else {
+        store.iter().collect()
+    };
+    let mut sorted: Vec<&Object> = objects.into_iter().map(|object| &**object).collect();
     sorted.sort_by(|a, b| a.age().cmp(&b.age()).then_with(|| a.key.cmp(&b.key)));
     let world = World::new(&sorted, Beside::default());
     let mut out = finding::Findings::default();
@@ -197,9 +190,6 @@ pub fn told_everywhere(mut objects: Vec<&Object>, changed: &HashSet<Key, impl Bu
     findings.retain(|finding| finding.code.is_told_everywhere());
     findings
 }
-
-/// Changed objects that are few.
-const FEW: usize = 16;
 
 /// Hosts that a route leads to, in full.
 fn destinations(route: &Object) -> Vec<String> {

@@ -218,15 +218,16 @@ fn what_is_told_of_a_changed_route_is_what_a_look_at_all_objects_finds() {
     let mut told = 0;
     for (name, documents) in cases() {
         let objects = objects(&documents);
-        let all = || objects.iter().collect::<Vec<_>>();
+        let mut store = Store::default();
+        store.update(Update::first(Source::Files, objects.clone()));
         let of = |findings: Vec<Finding>, key: &Key| -> Vec<Finding> {
             findings.into_iter().filter(|finding| finding.key.as_ref() == Some(key)).collect()
         };
         let everything: HashSet<Key> = objects.iter().map(|object| object.key.clone()).collect();
         for route in objects.iter().filter(|object| [Kind::VirtualService, Kind::TcpRoute].contains(&object.key.kind)) {
             let key = &route.key;
-            let narrow = of(analyze::told_everywhere(all(), &HashSet::from([key.clone()])), key);
-            assert_eq!(narrow, of(analyze::told_everywhere(all(), &everything), key), "{name}");
+            let narrow = of(analyze::told_everywhere(&store, &HashSet::from([key.clone()])), key);
+            assert_eq!(narrow, of(analyze::told_everywhere(&store, &everything), key), "{name}");
             told += narrow.len();
         }
     }

@@ -11,9 +11,12 @@ use crate::route::object::Key;
 use crate::route::problem::Problem;
 use crate::route::store::Store;
 
+/// Names that are few.
+const FEW: usize = 16;
+
 /// What goes wrong in silence with objects that were applied, or since they were.
 pub(super) fn silent(keys: &HashSet<Key>, last: &Store, store: &Store) -> Vec<Problem> {
-    let found = |store: &Store| analyze::told_everywhere(store.iter().map(|object| &**object).collect(), keys);
+    let found = |store: &Store| analyze::told_everywhere(store, keys);
     let mut findings = found(store);
     // Refused shares are said of the plan.
     findings.retain(|finding| finding.code != code::NO_ADDRESS);
@@ -44,8 +47,11 @@ pub(super) fn cautions(
     };
     let applied: HashSet<(Kind, &str, &str)> =
         keys.iter().map(|key| (key.kind, key.namespace.as_str(), key.name.as_str())).collect();
-    let is_applied =
-        |route: &&Arc<Route>| applied.contains(&(route.kind, route.namespace.as_str(), route.object.as_str()));
+    let is_applied = |route: &&Arc<Route>| {
+        let name = (route.kind, route.namespace.as_str(), route.object.as_str());
+        // Of many routes few are applied: to compare is quicker than to hash.
+        if applied.len() < FEW { applied.iter().any(|one| *one == name) } else { applied.contains(&name) }
+    };
     let refused_before = before.into_iter().flat_map(|route| refused(route, last_sets));
     let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused_before).collect();
     let new = plan.notes.iter().cloned().chain(after.into_iter().flat_map(|route| refused(route, sets)));

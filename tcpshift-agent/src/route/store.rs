@@ -197,8 +197,17 @@ impl Store {
 
     /// The objects of one kind, by namespace and name.
     pub fn of_kind(&self, kind: Kind) -> Vec<&Arc<Object>> {
-        let mut objects: Vec<_> = self.iter().filter(|object| object.key.kind == kind).collect();
-        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        // Layers are sorted by kind, then by namespace and name.
+        let first = Key { kind, namespace: String::new(), name: String::new() };
+        let mut objects = Vec::new();
+        for source in Source::ALL {
+            let is_hidden = |key: &Key| self.above(source).iter().any(|layer| layer.contains_key(key));
+            let of_layer = self.layer(source).range(&first..).take_while(|(key, _)| key.kind == kind);
+            objects.extend(of_layer.filter(|(key, _)| !is_hidden(key)).map(|(_, object)| object));
+        }
+        if self.layers.iter().filter(|layer| !layer.is_empty()).count() > 1 {
+            objects.sort_by(|a, b| a.key.cmp(&b.key));
+        }
         objects
     }
 
