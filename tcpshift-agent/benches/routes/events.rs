@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use tcpshift_agent::admin::api::ApplyRequest;
 use tcpshift_agent::admin::client::Client;
 use tcpshift_agent::plan::{Host, Plan, Planner, Scope};
-use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
+use tcpshift_agent::route::read::Document;
 use tcpshift_agent::route::store::Store;
 
-use super::objects::{local, named};
+use super::objects::{local, named, read};
 use super::{EDITS, edit, row};
 
 /// Services whose endpoints are what DNS says of a name, each of so many addresses.
@@ -32,13 +32,9 @@ const BETWEEN: Duration = Duration::from_millis(50);
 /// Endpoints that go and come, as DNS says it: what it takes until the sets are replaced. Returns the median.
 pub(super) fn by_names() -> Duration {
     let text = (0..NAMES).map(named).collect();
-    let (entries, problems) = read_all(&[Document { name: "names.yaml".to_owned(), text }], None);
-    let objects = entries.into_iter().map(|entry| match entry {
-        ReadDocument::Valid(object) => *object,
-        _ => panic!("{problems:#?}"),
-    });
+    let objects = read(&[Document { name: "names.yaml".to_owned(), text }]);
     let mut store = Store::default();
-    store.apply(objects.collect(), jiff::Timestamp::UNIX_EPOCH).unwrap();
+    store.apply(objects, jiff::Timestamp::UNIX_EPOCH).unwrap();
     let mut planner = Planner::new(Scope { namespace: "default".to_owned(), ..Scope::default() }, Host::new(1));
     let addresses =
         |at: usize, from: u8| (from..=ADDRESSES).map(|last| [10, 1, (at % 250) as u8, last].into()).collect();

@@ -16,7 +16,7 @@ use tcpshift_agent::admin::client::Client;
 use tcpshift_agent::analyze;
 use tcpshift_agent::plan::diff::diff;
 use tcpshift_agent::plan::{Host, Plan, Planner, Scope};
-use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
+use tcpshift_agent::route::read::Document;
 use tcpshift_agent::route::store::Store;
 
 use agent::{Agent, ready};
@@ -85,14 +85,7 @@ fn main() -> ExitCode {
 /// Load, analyze and compile, step by step. Returns what they took together.
 fn in_process(documents: &[Document]) -> Duration {
     let begin = Instant::now();
-    let (entries, problems) = read_all(documents, None);
-    let objects: Vec<_> = entries
-        .into_iter()
-        .map(|entry| match entry {
-            ReadDocument::Valid(object) => *object,
-            _ => panic!("{problems:#?}"),
-        })
-        .collect();
+    let objects = objects::read(documents);
     let objects_count = objects.len();
     let mut store = Store::default();
     store.apply(objects, jiff::Timestamp::UNIX_EPOCH).unwrap();
@@ -108,10 +101,9 @@ fn in_process(documents: &[Document]) -> Duration {
     let sets = planner.sets().clone();
     assert_eq!(plan.routes().count(), ROUTES);
     let edited = Document { name: "edit.yaml".to_owned(), text: objects::route(ROUTES / 2, 20) };
-    let (entries, _) = read_all(&[edited], None);
-    let Some(ReadDocument::Valid(edited)) = entries.into_iter().next() else { panic!("the edit is invalid") };
+    let edited = objects::read(&[edited]);
     let (mut next, _) = timed("of an edit: copy the store", || store.clone());
-    next.apply(vec![*edited], jiff::Timestamp::UNIX_EPOCH).unwrap();
+    next.apply(edited, jiff::Timestamp::UNIX_EPOCH).unwrap();
     let (changes, _) = timed("of an edit: what is different in the store", || store.changes(&next).len());
     assert_eq!(changes, 1);
     let (intent, _) = timed("of an edit: resolve", || planner.resolve(next.iter()));

@@ -1,8 +1,19 @@
 //! The objects that are measured.
 
-use tcpshift_agent::route::read::Document;
+use tcpshift_agent::route::object::Object;
+use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 
 use super::{CHUNK, ENDPOINTS, FIRST_PORT, PORTS, SERVICES};
+
+/// The objects of documents, which are all valid.
+pub(super) fn read(documents: &[Document]) -> Vec<Object> {
+    let (entries, problems) = read_all(documents, None);
+    let valid = entries.into_iter().map(|entry| match entry {
+        ReadDocument::Valid(object) => *object,
+        _ => panic!("{problems:#?}"),
+    });
+    valid.collect()
+}
 
 /// The services, then as many routes, a thousand in each.
 pub(super) fn documents(routes: usize) -> Vec<Document> {
