@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use super::assignment::Prompt;
 use super::caution::{cautions, silent};
+use super::facts::own_sockets;
 use super::request::{Changed, Durable};
 use super::{App, request, succession};
 use crate::admin::api::{ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, FailureReason};
@@ -65,12 +66,14 @@ impl App {
             let keys: HashSet<Key> = changed.iter().map(|object| object.key.clone()).collect();
             let (last, sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
             let were_down = self.down.reasons();
-            let (before, after, changed_keys) = (self.store.clone(), store.clone(), keys.clone());
-            reply.warnings.extend(self.beside.run(move || silent(&changed_keys, &before, &after)).await);
+            let (before, after) = (self.store.clone(), store.clone());
             let caution = self.advance(store, (changed, Vec::new())).await?;
             let (plan, new_sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
-            let said = move || cautions(&keys, (&last, &sets), (&plan, &new_sets));
-            reply.warnings.extend(self.beside.run(said).await.into_iter().map(Problem::note));
+            let tell = move || {
+                let cautions = cautions(&keys, (&last, &sets), (&plan, &new_sets)).into_iter().map(Problem::note);
+                silent(&keys, &before, &after).into_iter().chain(cautions).collect::<Vec<_>>()
+            };
+            reply.warnings.extend(self.beside.run(tell).await);
             let down = self.down.failures().filter(|failure| !were_down.contains_key(&failure.address));
             reply.warnings.extend(down.map(|failure| Problem::note(failure.to_string())));
             reply.warnings.extend(caution.map(Problem::note));
@@ -249,9 +252,10 @@ impl App {
 
     /// What an intent comes to on this host.
     async fn assemble(&mut self, intent: Arc<Intent>) -> Next {
-        self.see(&intent).await;
-        let last = Arc::clone(&self.plan.borrow());
+        self.see(&intent);
+        let (last, admin) = (Arc::clone(&self.plan.borrow()), self.admin.clone());
         let assemble = move |planner: &mut Planner| {
+            planner.host.own_sockets = own_sockets(&intent, &admin);
             let plan = Arc::new(planner.assemble(&intent, &last));
             Next { intent, plan, sets: Arc::new(planner.sets().clone()) }
         };

@@ -19,11 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl App {
     /// Brings the host up to date for the assembly of an intent.
-    pub(super) async fn see(&mut self, intent: &Arc<Intent>) {
+    pub(super) fn see(&mut self, intent: &Intent) {
         let steers = || self.assignment.steers().map_err(str::to_owned);
         self.planner.host.abilities = Abilities { connect: steers(), lookup: steers(), room: self.assignment.routes() };
-        let (of, admin) = (Arc::clone(intent), self.admin.clone());
-        self.planner.host.own_sockets = self.beside.run(move || own_sockets(&of, &admin)).await;
         let endpoints = self.own_endpoints(intent);
         let Some(listening) = self.assignment.listening_mut() else {
             self.planner.host.presence.clear();
@@ -121,7 +119,7 @@ impl App {
 }
 
 /// Unix endpoints that lead to the admin socket, by whatever name: the proxy refuses them.
-fn own_sockets(intent: &Intent, admin: &Path) -> BTreeSet<String> {
+pub(super) fn own_sockets(intent: &Intent, admin: &Path) -> BTreeSet<String> {
     let own = intent.sockets.iter().filter(|path| host::is_same_file(Path::new(&***path), admin));
     own.map(|path| text::clean_line(path)).collect()
 }
