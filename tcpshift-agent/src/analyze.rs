@@ -9,6 +9,7 @@ mod dialled;
 pub mod finding;
 mod gateway_api;
 mod gateways;
+mod ground;
 mod lines;
 mod mesh;
 mod openings;
@@ -32,13 +33,14 @@ pub use code::{Code, Level};
 pub use finding::Finding;
 
 use crate::route::kind::Kind;
-use crate::route::model::{Labels, Spec, selects};
+use crate::route::model::{Labels, Spec};
 use crate::route::names;
 use crate::route::object::{Key, Object, Origin};
 use crate::route::problem::{Problem, Severity};
 use crate::route::read::{self, DEFAULT_NAMESPACE, Document, NO_OBJECT, ReadDocument};
 use crate::route::store::Store;
 use beside::Beside;
+pub use ground::Ground;
 use openings::Openings;
 use texts::Texts;
 use world::World;
@@ -165,21 +167,16 @@ fn is_unread(problem: &Problem) -> bool {
 
 /// What is told everywhere (see [`Code::is_told_everywhere`]) of the objects of a store, as `apply` says it when some of them
 /// have changed. Where only routes have, nothing is looked at but these and what they refer to.
-pub fn told_everywhere(store: &Store, changed: &HashSet<Key, impl BuildHasher>) -> Vec<Finding> {
+pub fn told_everywhere(store: &Store, changed: &HashSet<Key, impl BuildHasher>, ground: &mut Ground) -> Vec<Finding> {
     let is_route = |key: &Key| matches!(key.kind, Kind::VirtualService | Kind::TcpRoute);
-    let objects: Vec<&Arc<Object>> = if changed.iter().all(is_route) {
-        let of_kinds = |kinds: &'static [Kind]| kinds.iter().flat_map(|kind| store.of_kind(*kind));
-        let routes: Vec<_> = changed.iter().filter_map(|key| store.get(key)).collect();
+    let objects: Vec<Arc<Object>> = if changed.iter().all(is_route) {
+        let routes: Vec<_> = changed.iter().filter_map(|key| store.get(key)).cloned().collect();
         let hosts: HashSet<String> = routes.iter().flat_map(|route| destinations(route)).collect();
-        let providers = of_kinds(&[Kind::Service, Kind::ServiceEntry, Kind::DestinationRule]);
-        let providers: Vec<_> = providers.filter(|object| may_provide(object, &hosts)).collect();
-        let is_meant = |endpoint: &&Arc<Object>| providers.iter().any(|provider| may_select(provider, endpoint));
-        let endpoints: Vec<_> = of_kinds(&[Kind::WorkloadEntry, Kind::EndpointSlice]).filter(is_meant).collect();
-        [routes, providers, endpoints].concat()
+        [routes, ground.of_hosts(store, &hosts)].concat()
     } else {
-        store.iter().collect()
+        store.iter().cloned().collect()
     };
-    let mut sorted: Vec<&Object> = objects.into_iter().map(|object| &**object).collect();
+    let mut sorted: Vec<&Object> = objects.iter().map(|object| &**object).collect();
     sorted.sort_by(|a, b| a.age().cmp(&b.age()).then_with(|| a.key.cmp(&b.key)));
     let world = World::new(&sorted, Beside::default());
     let mut out = finding::Findings::default();
@@ -203,34 +200,6 @@ fn destinations(route: &Object) -> Vec<String> {
             backends.map(|backend| names::service_host(&backend.name, &backend.namespace)).collect()
         }
         _ => Vec::new(),
-    }
-}
-
-/// Whether an object may say where one of these hosts leads to.
-fn may_provide(object: &Object, hosts: &HashSet<String>) -> bool {
-    let Key { namespace, name, .. } = &object.key;
-    let is_meant = |host: &str| host.starts_with('*') || hosts.contains(&names::full_host(host, namespace));
-    match &object.spec {
-        Spec::Service(_) => hosts.contains(&names::service_host(name, namespace)),
-        Spec::ServiceEntry(entry) => entry.hosts.iter().any(|host| is_meant(host)),
-        Spec::DestinationRule(rule) => is_meant(&rule.host),
-        _ => false,
-    }
-}
-
-/// Whether an object may be an endpoint of a service.
-fn may_select(provider: &Object, object: &Object) -> bool {
-    let Key { namespace, name, .. } = &provider.key;
-    if *namespace != object.key.namespace {
-        return false;
-    }
-    match (&provider.spec, &object.spec) {
-        (Spec::Service(service), Spec::WorkloadEntry(workload)) => selects(&service.selector, &workload.labels),
-        (Spec::ServiceEntry(entry), Spec::WorkloadEntry(workload)) => {
-            entry.selector.as_ref().is_some_and(|selector| selects(selector, &workload.labels))
-        }
-        (Spec::Service(_), Spec::EndpointSlice(slice)) => slice.service.as_ref() == Some(name),
-        _ => false,
     }
 }
 

@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio::sync::watch;
 
+use crate::analyze::Ground;
 use crate::connections::Connections;
 use crate::handover::{ListeningSocket, activation, notify};
 use crate::host::addresses::Sight;
@@ -74,6 +75,8 @@ struct App {
     /// Where the admin socket is.
     admin: PathBuf,
     files: Lendable<Files>,
+    /// What routes stand on, to say at once what is wrong with one that is edited.
+    ground: Lendable<Ground>,
     /// What the objects in force ask for.
     intent: Arc<Intent>,
     /// The endpoint sets in force.
@@ -214,6 +217,7 @@ async fn serve(
         state: Lendable::new(state),
         admin: admin.clone(),
         files: Lendable::new(Files::new(paths, state_dir).trusting_all(trust_files)),
+        ground: Lendable::new(Ground::default()),
         intent: Arc::default(),
         sets: Arc::default(),
         retired: Vec::new(),

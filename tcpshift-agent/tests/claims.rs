@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-use tcpshift_agent::analyze::{self, Finding, Input, Level};
+use tcpshift_agent::analyze::{self, Finding, Ground, Input, Level};
 use tcpshift_agent::plan::{Host, Plan, Planner, Scope, Sets, Unusable};
 use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::model::gateway::Protocol;
@@ -220,14 +220,15 @@ fn what_is_told_of_a_changed_route_is_what_a_look_at_all_objects_finds() {
         let objects = objects(&documents);
         let mut store = Store::default();
         store.update(Update::first(Source::Files, objects.clone()));
+        let mut ground = Ground::default();
         let of = |findings: Vec<Finding>, key: &Key| -> Vec<Finding> {
             findings.into_iter().filter(|finding| finding.key.as_ref() == Some(key)).collect()
         };
         let everything: HashSet<Key> = objects.iter().map(|object| object.key.clone()).collect();
         for route in objects.iter().filter(|object| [Kind::VirtualService, Kind::TcpRoute].contains(&object.key.kind)) {
             let key = &route.key;
-            let narrow = of(analyze::told_everywhere(&store, &HashSet::from([key.clone()])), key);
-            assert_eq!(narrow, of(analyze::told_everywhere(&store, &everything), key), "{name}");
+            let narrow = of(analyze::told_everywhere(&store, &HashSet::from([key.clone()]), &mut ground), key);
+            assert_eq!(narrow, of(analyze::told_everywhere(&store, &everything, &mut ground), key), "{name}");
             told += narrow.len();
         }
     }

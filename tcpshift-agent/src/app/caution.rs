@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::analyze::{self, Finding, code};
+use crate::analyze::{self, Finding, Ground, code};
 use crate::plan::datapath::refusal;
 use crate::plan::{Plan, Route, Sets};
 use crate::route::kind::Kind;
@@ -15,8 +15,8 @@ use crate::route::store::Store;
 const FEW: usize = 16;
 
 /// What goes wrong in silence with objects that were applied, or since they were.
-pub(super) fn silent(keys: &HashSet<Key>, last: &Store, store: &Store) -> Vec<Problem> {
-    let found = |store: &Store| analyze::told_everywhere(store, keys);
+pub(super) fn silent(keys: &HashSet<Key>, last: &Store, store: &Store, ground: &mut Ground) -> Vec<Problem> {
+    let mut found = |store: &Store| analyze::told_everywhere(store, keys, ground);
     let mut findings = found(store);
     // Refused shares are said of the plan.
     findings.retain(|finding| finding.code != code::NO_ADDRESS);
@@ -50,7 +50,11 @@ pub(super) fn cautions(
     let is_applied = |route: &&Arc<Route>| {
         let name = (route.kind, route.namespace.as_str(), route.object.as_str());
         // Of many routes few are applied: to compare is quicker than to hash.
-        if applied.len() < FEW { applied.iter().any(|one| *one == name) } else { applied.contains(&name) }
+        if applied.len() < FEW {
+            applied.iter().any(|(kind, namespace, object)| (*object, *namespace, *kind) == (name.2, name.1, name.0))
+        } else {
+            applied.contains(&name)
+        }
     };
     let refused_before = before.into_iter().flat_map(|route| refused(route, last_sets));
     let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused_before).collect();

@@ -11,6 +11,7 @@ use super::facts::own_sockets;
 use super::request::{Changed, Durable};
 use super::{App, request, succession};
 use crate::admin::api::{ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, FailureReason};
+use crate::analyze::Ground;
 use crate::connections::Connections;
 use crate::kernel;
 use crate::plan::assemble::AssemblyMemory;
@@ -69,11 +70,11 @@ impl App {
             let (before, after) = (self.store.clone(), store.clone());
             let caution = self.advance(store, (changed, Vec::new())).await?;
             let (plan, new_sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
-            let tell = move || {
+            let tell = move |ground: &mut Ground| {
                 let cautions = cautions(&keys, (&last, &sets), (&plan, &new_sets)).into_iter().map(Problem::note);
-                silent(&keys, &before, &after).into_iter().chain(cautions).collect::<Vec<_>>()
+                silent(&keys, &before, &after, ground).into_iter().chain(cautions).collect::<Vec<_>>()
             };
-            reply.warnings.extend(self.beside.run(tell).await);
+            reply.warnings.extend(self.ground.with(&self.beside, tell).await);
             let down = self.down.failures().filter(|failure| !were_down.contains_key(&failure.address));
             reply.warnings.extend(down.map(|failure| Problem::note(failure.to_string())));
             reply.warnings.extend(caution.map(Problem::note));

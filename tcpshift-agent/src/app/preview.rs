@@ -8,6 +8,7 @@ use super::caution::{cautions, silent};
 use super::request::Changed;
 use super::{App, request};
 use crate::admin::api::{ApiFailure, ChangeReply, DeleteRequest, PreviewRequest};
+use crate::analyze::Ground;
 use crate::plan::Planner;
 use crate::plan::diff::diff;
 use crate::route::object::{Key, Object};
@@ -47,7 +48,7 @@ impl App {
             let (last, next) = ((&*last, &*sets), (&next, planner.sets()));
             let keys: HashSet<Key> = stored.iter().map(|object| object.key.clone()).collect();
             reply.warnings.extend(cautions(&keys, last, next).into_iter().map(Problem::note));
-            reply.warnings.extend(silent(&keys, &last_store, &store));
+            reply.warnings.extend(silent(&keys, &last_store, &store, &mut Ground::default()));
             reply.diff = Some(diff(last, next));
             reply.generation = last.0.generation;
             reply

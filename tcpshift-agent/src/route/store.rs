@@ -24,8 +24,19 @@ pub struct Store {
     layers: [Layer; Source::ALL.len()],
     /// Which sources have told all that they hold, by [`Source`].
     complete: [bool; Source::ALL.len()],
+    ground: Edition,
     /// Names of objects that may be others than in the store that this is a draft of.
     touched: BTreeSet<Key>,
+}
+
+/// Stands for the state that a part of a store is in: two are equal where nothing was changed between them.
+#[derive(Clone, Debug, Default)]
+pub struct Edition(Arc<()>);
+
+impl PartialEq for Edition {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// The objects of a source.
@@ -158,6 +169,19 @@ impl Store {
         Self { touched: BTreeSet::new(), ..self.clone() }
     }
 
+    /// The edition of all that is no route: of services, endpoints and policies, and of Gateways.
+    pub fn ground(&self) -> &Edition {
+        &self.ground
+    }
+
+    /// An object of this name may be another one by now.
+    fn touch(&mut self, key: Key) {
+        if !matches!(key.kind, Kind::VirtualService | Kind::TcpRoute) {
+            self.ground = Edition::default();
+        }
+        self.touched.insert(key);
+    }
+
     fn layer(&self, source: Source) -> &Layer {
         &self.layers[source as usize]
     }
@@ -256,7 +280,7 @@ impl Store {
             object.resource_version = version;
             self.version = version;
             let object = Arc::new(object);
-            self.touched.insert(object.key.clone());
+            self.touch(object.key.clone());
             self.layer_mut(Source::State).insert_mut(object.key.clone(), Arc::clone(&object));
             done.push((object, outcome));
         }
@@ -278,7 +302,7 @@ impl Store {
                 return Err(Refusal::NotFound(key.clone()));
             }
             let found = self.layer_mut(Source::State).remove_mut(key);
-            self.touched.insert(key.clone());
+            self.touch(key.clone());
             gone.insert(key);
             done.push((key.clone(), found));
         }
@@ -302,13 +326,13 @@ impl Store {
                 None => version,
             };
             self.version = self.version.max(object.resource_version);
-            self.touched.insert(object.key.clone());
+            self.touch(object.key.clone());
             self.layer_mut(source).insert_mut(object.key.clone(), Arc::new(object));
         }
         for key in gone {
             if self.layer_mut(source).remove_mut(&key) {
                 self.version = version;
-                self.touched.insert(key);
+                self.touch(key);
             }
         }
         // What it has to tell later is a change.
