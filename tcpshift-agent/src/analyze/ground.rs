@@ -15,7 +15,7 @@ use crate::route::store::{Edition, Store};
 pub struct Ground {
     /// The edition of the store's ground that it is of.
     edition: Option<Edition>,
-    /// Services, ServiceEntries and DestinationRules, by full host.
+    /// What provides hosts or says more of them, by full host.
     providers: HashMap<String, Vec<Arc<Object>>>,
     /// Those of hosts with a wildcard.
     wild: Vec<Arc<Object>>,
@@ -29,7 +29,7 @@ struct NamespaceEndpoints {
     entries: Vec<Arc<Object>>,
     /// The same, by key and value of each label.
     labelled: HashMap<String, HashMap<String, Vec<Arc<Object>>>>,
-    /// EndpointSlices, by the name of their Service.
+    /// Slices, by the name of their Service.
     slices: HashMap<String, Vec<Arc<Object>>>,
 }
 
@@ -118,7 +118,7 @@ impl NamespaceEndpoints {
         }
     }
 
-    /// The WorkloadEntries that a selector selects. Only those with its rarest label are looked at.
+    /// The entries that a selector selects. Only those with its rarest label are looked at.
     fn of(&self, selector: &Labels) -> Vec<&Arc<Object>> {
         let with = |(key, value): (&String, &String)| {
             self.labelled.get(key).and_then(|values| values.get(value)).map(Vec::as_slice).unwrap_or_default()
