@@ -7,6 +7,7 @@
 
 pub mod assemble;
 pub mod catalog;
+mod changes;
 pub mod datapath;
 mod destination;
 pub mod diff;
@@ -20,7 +21,7 @@ pub mod resolve;
 pub mod sets;
 pub mod weigh;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub use crate::route::annotations::Wish;
 pub use crate::route::kind::Kind;
 pub use crate::route::model::LoadBalancer;
 pub use crate::route::model::policy::Keepalive;
+pub use changes::RouteChanges;
 pub use datapath::{Chosen, Datapath};
 pub use destination::{Destination, Endpoint, EndpointAddress, Limits, Settings, Unusable};
 pub use hashing::HashTable;
@@ -199,24 +201,6 @@ impl Plan {
             && self.notes == other.notes
     }
 
-    /// Routes that another plan does not have as they are here.
-    pub fn routes_beside<'a>(&'a self, other: &'a Self) -> Vec<&'a Arc<Route>> {
-        let mut found = Vec::new();
-        for listener in &self.listeners {
-            let there = other.listener(listener.address);
-            if !there.is_some_and(|there| Arc::ptr_eq(there, listener)) {
-                beside(&listener.routes, there.iter().flat_map(|there| &there.routes), &mut found);
-            }
-        }
-        for listener in &self.mesh {
-            let there = other.mesh(&listener.host, listener.port);
-            if !there.iter().any(|there| Arc::ptr_eq(there, listener)) {
-                beside(&listener.routes, there.iter().flat_map(|there| &there.routes), &mut found);
-            }
-        }
-        found
-    }
-
     /// Ports at which programs of this host may be pointed elsewhere when they connect.
     pub fn connect_ports(&self) -> BTreeSet<u16> {
         let services = self.mesh.iter().filter(|listener| !listener.routes.is_empty()).map(|listener| listener.port);
@@ -242,12 +226,6 @@ impl Plan {
 /// Whether two lists are equal. What an assembly reuses is shared, so that most pairs are the same value.
 fn same<T: PartialEq>(one: &[Arc<T>], other: &[Arc<T>]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Arc::ptr_eq(one, other) || one == other)
-}
-
-/// Adds those routes that are not among others.
-fn beside<'a>(routes: &'a [Arc<Route>], others: impl Iterator<Item = &'a Arc<Route>>, found: &mut Vec<&'a Arc<Route>>) {
-    let stay: HashSet<_> = others.map(Arc::as_ptr).collect();
-    found.extend(routes.iter().filter(|route| !stay.contains(&Arc::as_ptr(route))));
 }
 
 impl MeshListener {

@@ -36,6 +36,8 @@ pub(crate) fn tidy() -> Result<()> {
     problems.extend(documents::documents(workspace(), &sources)?);
     problems.extend(long(&sources).into_values());
     problems.extend(unchecked(&sources).into_values());
+    let orphans = modules::orphans(&sources).into_iter();
+    problems.extend(orphans.map(|source| format!("{}: no `mod` names it: nothing reads it", source.path)));
     problems.extend(homonyms::homonyms(&sources).into_values());
     problems.extend(circles::circles(&sources).into_values());
     for problem in &problems {

@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use crate::analyze::{self, Finding, Ground, code};
 use crate::plan::datapath::refusal;
-use crate::plan::{Plan, Route, Sets};
+use crate::plan::{Plan, Route, RouteChanges, Sets};
 use crate::route::kind::Kind;
 use crate::route::object::Key;
 use crate::route::problem::Problem;
 use crate::route::store::Store;
-
-/// Names that are few.
-const FEW: usize = 16;
 
 /// What goes wrong in silence with objects that were applied, or since they were.
 pub(super) fn silent(keys: &HashSet<Key>, last: &Store, store: &Store, ground: &mut Ground) -> Vec<Problem> {
@@ -32,35 +29,31 @@ pub(super) fn silent(keys: &HashSet<Key>, last: &Store, store: &Store, ground: &
 }
 
 /// What somebody who has just applied objects should know: what is new among the notes of the plan and among
-/// the routes and shares that are refused, and which of the routes applied are.
+/// the routes and shares that are refused, and which of the routes that are different now are refused still.
 pub(super) fn cautions(
     keys: &HashSet<Key>,
     (last, last_sets): (&Plan, &Sets),
     (plan, sets): (&Plan, &Sets),
+    changes: &RouteChanges,
 ) -> Vec<String> {
     // Where no set was replaced, a route that is the same has the same shares refused.
     let same_sets = last_sets.version == sets.version;
-    let (before, after) = if same_sets {
-        (last.routes_beside(plan), plan.routes_beside(last))
+    let (before, after): (Vec<&Arc<Route>>, Vec<_>) = if same_sets {
+        (changes.gone.iter().collect(), changes.new.iter().collect())
     } else {
         (last.routes().collect(), plan.routes().collect())
     };
     let applied: HashSet<(Kind, &str, &str)> =
         keys.iter().map(|key| (key.kind, key.namespace.as_str(), key.name.as_str())).collect();
-    let is_applied = |route: &&Arc<Route>| {
-        let name = (route.kind, route.namespace.as_str(), route.object.as_str());
-        // Of many routes few are applied: to compare is quicker than to hash.
-        if applied.len() < FEW {
-            applied.iter().any(|(kind, namespace, object)| (*object, *namespace, *kind) == (name.2, name.1, name.0))
-        } else {
-            applied.contains(&name)
-        }
-    };
+    let is_applied =
+        |route: &&Arc<Route>| applied.contains(&(route.kind, route.namespace.as_str(), route.object.as_str()));
     let refused_before = before.into_iter().flat_map(|route| refused(route, last_sets));
     let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused_before).collect();
-    let new = plan.notes.iter().cloned().chain(after.into_iter().flat_map(|route| refused(route, sets)));
-    let new = new.filter(|caution| !known.contains(caution));
-    let own = plan.routes().filter(is_applied).flat_map(|route| refused(route, sets));
+    // Of what is applied it is said again.
+    let (own, others): (Vec<_>, Vec<_>) = after.into_iter().partition(is_applied);
+    let others = others.into_iter().flat_map(|route| refused(route, sets));
+    let new = plan.notes.iter().cloned().chain(others).filter(|caution| !known.contains(caution));
+    let own = own.into_iter().flat_map(|route| refused(route, sets));
     let mut cautions: Vec<String> = new.chain(own).collect();
     known.clear();
     // A rule may be served at several addresses.

@@ -18,7 +18,7 @@ use crate::plan::assemble::AssemblyMemory;
 use crate::plan::datapath::refusal;
 use crate::plan::intent::Intent;
 use crate::plan::sets::states::ResolvedNames;
-use crate::plan::{Plan, Planner, Sets};
+use crate::plan::{Plan, Planner, RouteChanges, Sets};
 use crate::proxy::{ListenFailure, Obstacle};
 use crate::route::object::{Key, Object};
 use crate::route::problem::Problem;
@@ -30,6 +30,15 @@ struct Next {
     intent: Arc<Intent>,
     plan: Arc<Plan>,
     sets: Arc<Sets>,
+    /// What is different from the plan in force.
+    changes: Arc<RouteChanges>,
+}
+
+/// What came into force.
+struct Advanced {
+    /// What a person should know of how durable it is.
+    caution: Option<String>,
+    changes: Arc<RouteChanges>,
 }
 
 /// Why a change was not made.
@@ -68,10 +77,11 @@ impl App {
             let (last, sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
             let were_down = self.down.reasons();
             let (before, after) = (self.store.clone(), store.clone());
-            let caution = self.advance(store, (changed, Vec::new())).await?;
+            let Advanced { caution, changes } = self.advance(store, (changed, Vec::new())).await?;
             let (plan, new_sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
             let tell = move |ground: &mut Ground| {
-                let cautions = cautions(&keys, (&last, &sets), (&plan, &new_sets)).into_iter().map(Problem::note);
+                let cautions = cautions(&keys, (&last, &sets), (&plan, &new_sets), &changes);
+                let cautions = cautions.into_iter().map(Problem::note);
                 silent(&keys, &before, &after, ground).into_iter().chain(cautions).collect::<Vec<_>>()
             };
             reply.warnings.extend(self.ground.with(&self.beside, tell).await);
@@ -88,15 +98,14 @@ impl App {
         let last = self.store.clone();
         let Changed { store, durable, mut reply } = self.beside.run(move || request::deleted(&last, request)).await?;
         if !durable.1.is_empty() {
-            reply.warnings.extend(self.advance(store, durable).await?.map(Problem::note));
+            reply.warnings.extend(self.advance(store, durable).await?.caution.map(Problem::note));
         }
         reply.generation = self.plan.borrow().generation;
         Ok(reply)
     }
 
-    /// Puts a changed store in force and makes it durable, or leaves everything as it is. The text is what a person should
-    /// know of how durable it is.
-    async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<Option<String>, Unchanged> {
+    /// Puts a changed store in force and makes it durable, or leaves everything as it is.
+    async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<Advanced, Unchanged> {
         // Also once it has: whoever got through to this one finds the other by then.
         if self.handing_over {
             return Err(ApiFailure::new(FailureReason::Unavailable, succession::HANDING_OVER).into());
@@ -129,8 +138,9 @@ impl App {
                 return Err(ApiFailure::new(FailureReason::Failed, format!("{error:#}")).into());
             }
         };
+        let changes = Arc::clone(&next.changes);
         self.publish(Some(store), next, prepared, failures).await;
-        Ok(caution)
+        Ok(Advanced { caution, changes })
     }
 
     /// Leaves nothing of the plan that was made last.
@@ -169,6 +179,7 @@ impl App {
             intent: Arc::clone(&self.intent),
             plan: Arc::clone(&self.plan.borrow()),
             sets: Arc::new(self.planner.sets().clone()),
+            changes: Arc::default(),
         };
         self.put(None, next).await;
     }
@@ -258,7 +269,8 @@ impl App {
         let assemble = move |planner: &mut Planner| {
             planner.host.own_sockets = own_sockets(&intent, &admin);
             let plan = Arc::new(planner.assemble(&intent, &last));
-            Next { intent, plan, sets: Arc::new(planner.sets().clone()) }
+            let changes = Arc::new(RouteChanges::between(&last, &plan));
+            Next { intent, plan, sets: Arc::new(planner.sets().clone()), changes }
         };
         self.planner.with(&self.beside, assemble).await
     }
@@ -270,7 +282,7 @@ impl App {
         prepared: Option<kernel::PreparedPlan>,
         failures: Vec<ListenFailure>,
     ) {
-        let Next { intent, plan, sets } = next;
+        let Next { intent, plan, sets, changes } = next;
         if let Some(store) = store {
             let changes = self.store.changes(&store);
             let watchers = self.watchers.clone();
@@ -301,21 +313,21 @@ impl App {
             return;
         }
         self.reset_fresh(plan.generation);
-        mark(&self.connections, &last, &plan);
+        mark(&self.connections, &changes);
         self.proxy.announce(Arc::clone(&plan), Arc::clone(&self.sets));
         self.assignment.publish(prepared);
         self.proxy.publish(Arc::clone(&plan), Arc::clone(&self.sets)).await;
         self.narrow(&plan);
         let known: HashSet<&String> = last.notes.iter().collect();
         plan.notes.iter().filter(|note| !known.contains(note)).for_each(|note| log::warn!("{note}"));
-        let known: HashSet<String> = last.routes_beside(&plan).into_iter().filter_map(|route| refusal(route)).collect();
-        let refused = plan.routes_beside(&last).into_iter().filter_map(|route| refusal(route));
+        let known: HashSet<String> = changes.gone.iter().filter_map(|route| refusal(route)).collect();
+        let refused = changes.new.iter().filter_map(|route| refusal(route));
         refused.filter(|said| !known.contains(said)).for_each(|said| log::warn!("{said}"));
         let listeners = plan.listeners.len() - self.down.len();
         let s = if listeners == 1 { "" } else { "s" };
         log::info!("generation {} is in force: {listeners} listener{s}", plan.generation);
-        self.retired.extend(last.routes_beside(&plan).into_iter().map(Arc::downgrade));
-        drop(last);
+        self.retired.extend(changes.gone.iter().map(Arc::downgrade));
+        drop((changes, last));
         self.plan.send_replace(plan);
         self.settle();
         self.sweep();
@@ -357,9 +369,9 @@ impl App {
 }
 
 /// Counts the share of a route anew where its weights changed.
-fn mark(connections: &Connections, last: &Plan, next: &Plan) {
-    let before: HashMap<u32, _> = last.routes_beside(next).into_iter().map(|route| (route.number, route)).collect();
-    for route in next.routes_beside(last) {
+fn mark(connections: &Connections, changes: &RouteChanges) {
+    let before: HashMap<u32, _> = changes.gone.iter().map(|route| (route.number, route)).collect();
+    for route in &changes.new {
         let same = before.get(&route.number).is_some_and(|last| last.table == route.table && last.steer == route.steer);
         if !same {
             let numbers = route.destinations.iter().map(|destination| destination.number);

@@ -46,6 +46,9 @@ impl App {
 
     /// Has the kernel keep no other sockets than those of a plan that is in force.
     pub(super) fn narrow(&mut self, plan: &Plan) {
+        if self.assignment.listening().is_none() {
+            return;
+        }
         let is_lookup = |route: &Arc<Route>| route.chosen.datapath == Some(Datapath::Lookup);
         let listeners = plan.listeners.iter().filter(|listener| listener.routes.iter().any(is_lookup));
         let listeners = listeners.map(|listener| listener.address.port()).collect();

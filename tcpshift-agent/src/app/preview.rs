@@ -9,8 +9,8 @@ use super::request::Changed;
 use super::{App, request};
 use crate::admin::api::{ApiFailure, ChangeReply, DeleteRequest, PreviewRequest};
 use crate::analyze::Ground;
-use crate::plan::Planner;
 use crate::plan::diff::diff;
+use crate::plan::{Planner, RouteChanges};
 use crate::route::object::{Key, Object};
 use crate::route::problem::Problem;
 use crate::route::store::Store;
@@ -45,9 +45,10 @@ impl App {
         let foretell = move |planner: &mut Planner| {
             let mut planner = planner.fork();
             let next = planner.plan(store.iter(), &last);
+            let changes = RouteChanges::between(&last, &next);
             let (last, next) = ((&*last, &*sets), (&next, planner.sets()));
             let keys: HashSet<Key> = stored.iter().map(|object| object.key.clone()).collect();
-            reply.warnings.extend(cautions(&keys, last, next).into_iter().map(Problem::note));
+            reply.warnings.extend(cautions(&keys, last, next, &changes).into_iter().map(Problem::note));
             reply.warnings.extend(silent(&keys, &last_store, &store, &mut Ground::default()));
             reply.diff = Some(diff(last, next));
             reply.generation = last.0.generation;

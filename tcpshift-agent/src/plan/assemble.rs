@@ -34,7 +34,10 @@ pub fn assemble(intent: &Intent, host: &Host, memory: &mut AssemblyMemory, last:
     let openings = openings(intent, host, &mut notes);
     notes.extend(intent.notes.iter().cloned());
     memory.begin(host, openings.keys().copied().collect());
-    let (host, mut before) = (host.clone(), std::mem::take(&mut memory.listeners));
+    let (host, mut assembled) = (host.clone(), std::mem::take(&mut memory.listeners));
+    if assembled.len() != openings.len() {
+        assembled.retain(|address, _| openings.contains_key(address));
+    }
     let mut assembler = Assembler {
         memory,
         host: &host,
@@ -46,9 +49,10 @@ pub fn assemble(intent: &Intent, host: &Host, memory: &mut AssemblyMemory, last:
     let mut listeners = Vec::new();
     for (address, port) in &openings {
         notes.extend(port.notes.iter().cloned());
-        listeners.extend(assembler.listener(*address, port, before.remove(address)));
+        listeners.extend(assembler.listener(*address, port, &mut assembled));
     }
     let routes = listeners.iter().map(|listener| listener.routes.len()).sum();
+    assembler.memory.listeners = assembled;
     let mesh = assembler.mesh(intent, routes, &mut notes);
     notes.extend(host.own_sockets.iter().map(|path| {
         format!("the endpoint unix://{path} is this agent's own admin socket: connections to it are refused")
@@ -123,20 +127,20 @@ impl<'a> Assembler<'a> {
         &mut self,
         address: SocketAddr,
         port: &Arc<GatewayPort>,
-        before: Option<AssembledListener>,
+        assembled: &mut HashMap<SocketAddr, AssembledListener>,
     ) -> Option<Arc<Listener>> {
-        let reused = before.filter(|before| Arc::ptr_eq(&before.port, port) && self.memory.holds(&before.used));
-        let assembled = if let Some(reused) = reused {
-            self.memory.keep(&reused.used);
-            reused
-        } else {
-            let last = self.last.listener(address);
-            self.turn_to(last.into_iter().flat_map(|last| &last.routes));
-            let listener = (!port.routes.is_empty()).then(|| self.new_listener(address, port));
-            AssembledListener { port: Arc::clone(port), used: self.take_used(), listener }
-        };
-        let listener = assembled.listener.clone();
-        self.memory.listeners.insert(address, assembled);
+        if let Some(before) = assembled.get_mut(&address)
+            && Arc::ptr_eq(&before.port, port)
+            && self.memory.holds(&before.used)
+        {
+            self.memory.keep(&mut before.used);
+            return before.listener.clone();
+        }
+        let last = self.last.listener(address);
+        self.turn_to(last.into_iter().flat_map(|last| &last.routes));
+        let listener = (!port.routes.is_empty()).then(|| self.new_listener(address, port));
+        let new = AssembledListener { port: Arc::clone(port), used: self.take_used(), listener: listener.clone() };
+        assembled.insert(address, new);
         listener
     }
 

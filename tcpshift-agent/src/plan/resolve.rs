@@ -86,39 +86,35 @@ pub fn edit(
         return None;
     }
     let ground = memory.ground()?;
-    let mut ports: Vec<((Key, usize), ResolvedPort)> = std::mem::take(&mut memory.ports).into_iter().collect();
+    let mut ports = std::mem::take(&mut memory.ports);
     let mut found = vec![false; edits.len()];
     let mut touched = Vec::new();
-    for (at, (_, port)) in ports.iter_mut().enumerate() {
+    for ((_, index), port) in &mut ports {
+        let mut is_touched = false;
         for service in &mut port.services {
             if let Some(edit) = edits.iter().position(|(old, _)| Arc::ptr_eq(service, old)) {
                 *service = Arc::clone(&edits[edit].1);
-                found[edit] = true;
-                touched.push(at);
+                (found[edit], is_touched) = (true, true);
             }
         }
+        if is_touched {
+            touched.push((*index, port));
+        }
     }
-    touched.dedup();
     let lookup = Lookup::new(ground.iter().collect(), scope);
     let mut resolver = Resolver { memory, lookup, used: Vec::new(), notes: Vec::new() };
-    let mut made = Vec::new();
-    for at in touched {
-        let ((_, index), ResolvedPort { gateway, services, .. }) = &ports[at];
+    let mut replaced: HashMap<*const GatewayPort, Arc<GatewayPort>> = HashMap::new();
+    for (index, ResolvedPort { gateway, services, backends, port }) in touched {
         let Spec::Gateway(spec) = &gateway.spec else { return None };
-        let server = spec.servers.iter().filter(|server| server.protocol == Protocol::Tcp).nth(*index)?;
+        let server = spec.servers.iter().filter(|server| server.protocol == Protocol::Tcp).nth(index)?;
         let services: Vec<(&Arc<Object>, &VirtualService)> = services.iter().filter_map(virtual_service).collect();
         let (rules, routes) = resolver.virtual_services(gateway, server, &services);
-        let port = Arc::new(resolver.port(gateway, Opening::Server(server), rules, routes));
-        made.push((at, port, resolver.take_used()));
+        let new = Arc::new(resolver.port(gateway, Opening::Server(server), rules, routes));
+        *backends = resolver.take_used();
+        replaced.insert(Arc::as_ptr(port), Arc::clone(&new));
+        *port = new;
     }
-    let mut replaced: HashMap<*const GatewayPort, Arc<GatewayPort>> = HashMap::new();
-    for (at, port, backends) in made {
-        let edited = &mut ports[at].1;
-        let last = std::mem::replace(&mut edited.port, Arc::clone(&port));
-        replaced.insert(Arc::as_ptr(&last), port);
-        edited.backends = backends;
-    }
-    memory.ports = ports.into_iter().collect();
+    memory.ports = ports;
     if !found.into_iter().all(|found| found) {
         return None;
     }

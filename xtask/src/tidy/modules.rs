@@ -112,6 +112,21 @@ impl<'a> Modules<'a> {
     }
 }
 
+/// Files that no `mod` names, so that no compiler reads them.
+pub(super) fn orphans(sources: &[SourceFile]) -> Vec<&SourceFile> {
+    let paths: Vec<_> = sources.iter().filter_map(|source| Some((module(&source.path)?, source))).collect();
+    let mut named: BTreeSet<ModulePath> = BTreeSet::new();
+    for (module, source) in &paths {
+        for (index, _) in source.code.match_indices("mod ") {
+            let is_word = index == 0 || source.code[..index].ends_with(char::is_whitespace);
+            let name = source.code[index..].split([' ', ';']).nth(1).filter(|_| is_word);
+            named.extend(name.map(|name| [module.as_slice(), &[name.to_owned()]].concat()));
+        }
+    }
+    let is_named = |module: &ModulePath| module.len() <= root(module) || named.contains(module);
+    paths.into_iter().filter(|(module, _)| !is_named(module)).map(|(_, source)| source).collect()
+}
+
 /// The module of a file; none for a build script.
 fn module(path: &str) -> Option<ModulePath> {
     let (index, folder) =
@@ -211,6 +226,21 @@ mod tests {
             assert_eq!((module.join(" ").as_str(), root(&module)), (expected, length), "{path}");
         }
         assert_eq!(module("a/build.rs"), None);
+    }
+
+    #[test]
+    fn a_file_that_no_module_names_is_found() {
+        let sources = [
+            SourceFile::new("a/src/lib.rs", "pub(crate) mod b;"),
+            SourceFile::new("a/src/b.rs", "// mod d;\nmod c;"),
+            SourceFile::new("a/src/b/c.rs", ""),
+            SourceFile::new("a/src/b/d.rs", ""),
+            SourceFile::new("a/src/bin/e.rs", ""),
+            SourceFile::new("a/tests/f.rs", ""),
+            SourceFile::new("a/tests/f/g.rs", ""),
+        ];
+        let orphans: Vec<_> = orphans(&sources).into_iter().map(|source| source.path.as_str()).collect();
+        assert_eq!(orphans, ["a/src/b/d.rs", "a/tests/f/g.rs"]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) struct AssembledMesh {
 /// Numbers that something of a plan has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UsedNumbers {
-    /// When it was assembled, by the clock of the states.
+    /// When it was assembled or kept, by the clock of the states.
     pub at: u64,
     pub listeners: Vec<u32>,
     pub routes: Vec<u32>,
@@ -99,12 +99,14 @@ impl AssemblyMemory {
 
     /// Whether what was assembled with these numbers would come out again.
     pub(super) fn holds(&self, used: &UsedNumbers) -> bool {
-        self.is_same_host && used.sets.iter().all(|set| self.states.changed(*set) <= used.at)
+        let is_same_set = |set: &u32| self.states.changed(*set) <= used.at;
+        self.is_same_host && (self.states.changed_last() <= used.at || used.sets.iter().all(is_same_set))
     }
 
     /// Keeps numbers that are still used.
-    pub(super) fn keep(&mut self, used: &UsedNumbers) {
+    pub(super) fn keep(&mut self, used: &mut UsedNumbers) {
         let Self { register, states, .. } = self;
+        used.at = states.now();
         used.listeners.iter().for_each(|number| register.listeners.keep(*number));
         used.routes.iter().for_each(|number| register.routes.keep(*number));
         used.destinations.iter().for_each(|number| register.destinations.keep(*number));

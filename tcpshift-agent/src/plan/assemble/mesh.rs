@@ -52,8 +52,8 @@ impl Assembler<'_> {
                 && same(&before.services, &intent.services)
                 && self.memory.holds(&before.used)
         });
-        let assembled = if let Some(before) = before {
-            self.memory.keep(&before.used);
+        let assembled = if let Some(mut before) = before {
+            self.memory.keep(&mut before.used);
             before
         } else {
             self.turn_to(self.last.mesh.iter().flat_map(|last| &last.routes));

@@ -42,6 +42,8 @@ pub struct States {
     clock: u64,
     /// When the last assembly began.
     begun: u64,
+    /// When a set was replaced or given up last.
+    changed: u64,
 }
 
 /// Where this agent listens: an endpoint there would send connections round for ever.
@@ -107,6 +109,7 @@ impl States {
     /// Makes the first set of a number.
     fn begin_set(&mut self, number: u32, backend: &Arc<Backend>, family: u32) {
         let (changed, asked, backend) = (self.clock, self.clock, Arc::clone(backend));
+        self.changed = changed;
         self.index(number, &backend, true);
         let index = number as usize;
         if self.entries.len() <= index {
@@ -128,6 +131,11 @@ impl States {
     /// When a set was replaced last; compared with [`States::now`].
     pub(in crate::plan) fn changed(&self, number: u32) -> u64 {
         self.entry(number).map_or(u64::MAX, |entry| entry.changed)
+    }
+
+    /// When any set was replaced or given up last.
+    pub(in crate::plan) fn changed_last(&self) -> u64 {
+        self.changed
     }
 
     /// The time, counted in assemblies and events.
@@ -169,6 +177,7 @@ impl States {
     pub(in crate::plan) fn give_up(&mut self) {
         self.numbers.give_up();
         self.endpoints.give_up();
+        self.changed = self.clock;
         // Those that are in force are.
         let entries = std::mem::take(&mut self.entries);
         let held = entries.iter().flatten().filter(|entry| !entry.set.endpoints.is_empty());
@@ -193,6 +202,7 @@ impl States {
             .map(|(number, _)| number)
             .collect();
         for number in gone {
+            self.changed = self.clock;
             let Some(entry) = self.entries[number as usize].take() else { continue };
             self.index(number, &entry.backend, false);
             self.release(&entry.set);
@@ -246,6 +256,7 @@ impl States {
         self.release(&last);
         let set = Arc::new(set);
         let clock = self.clock;
+        self.changed = clock;
         if let Some(entry) = self.entry_mut(number) {
             (entry.set, entry.changed) = (Arc::clone(&set), clock);
         }
