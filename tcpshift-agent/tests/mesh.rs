@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tcpshift_agent::admin::status;
 use tcpshift_agent::connections::Connections;
-use tcpshift_agent::plan::{Abilities, Endpoint, Host, Plan, Planner, Scope, Sets};
+use tcpshift_agent::plan::{Abilities, Endpoint, Host, Plan, Planner, RouteChanges, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::source::{Source, Update};
 use tcpshift_agent::route::store::Store;
@@ -113,7 +113,7 @@ fn an_edit_keeps_numbers_and_what_it_does_not_change() {
     let first = next(MIXED, 80, &mut planner, &Plan::empty(1));
     let same = next(MIXED, 80, &mut planner, &first);
     assert_eq!(same.generation, first.generation);
-    assert!(same.is_like(&first) && same.routes_beside(&first).is_empty());
+    assert!(same.is_like(&first) && RouteChanges::between(&first, &same).new.is_empty());
     assert!(same.mesh.iter().zip(&first.mesh).all(|(one, other)| Arc::ptr_eq(one, other)));
     let shifted = next(MIXED, 50, &mut planner, &same);
     let numbers = |plan: &Plan| {
@@ -121,8 +121,8 @@ fn an_edit_keeps_numbers_and_what_it_does_not_change() {
         (plan.mesh.iter().map(|one| one.number).collect::<Vec<_>>(), routes)
     };
     assert_eq!(numbers(&shifted), numbers(&first));
-    assert_eq!(shifted.routes_beside(&same).len(), 2);
-    assert_eq!(same.routes_beside(&shifted).len(), 2);
+    let changes = RouteChanges::between(&same, &shifted);
+    assert_eq!((changes.gone.len(), changes.new.len()), (2, 2));
     let register = &mut planner.memory.register;
     for space in [&mut register.routes, &mut register.destinations, &mut register.listeners] {
         space.sweep(|_| true);

@@ -2,7 +2,9 @@
 //!
 //! The old one keeps answering questions and carrying connections while the new one makes itself ready, and changes
 //! nothing: from the moment its state is lent until nothing came of it, it is as if it only read. When one agent may follow
-//! another, [`policy`] says; who says what and when is `handover`'s.
+//! another, [`policy`] says; who says what and when is `handover`'s. What an agent that was killed leaves behind is taken
+//! over elsewhere: programs and pins by `kernel/seizure`, files by `route/source/state`, the admin socket by
+//! `admin/server/claim`.
 
 mod policy;
 

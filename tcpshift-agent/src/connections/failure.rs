@@ -1,4 +1,5 @@
-//! Why a connection could not be served, in numbers for counting and in words for people.
+//! Why a connection that is carried could not be served, in numbers for counting and in words for people. `counts` counts
+//! them. What programs refuse in the kernel they count themselves, and `admin/status` has the words.
 
 use std::{fmt, io};
 

@@ -34,9 +34,9 @@ pub fn assemble(intent: &Intent, host: &Host, memory: &mut AssemblyMemory, last:
     let openings = openings(intent, host, &mut notes);
     notes.extend(intent.notes.iter().cloned());
     memory.begin(host, openings.keys().copied().collect());
-    let (host, mut assembled) = (host.clone(), std::mem::take(&mut memory.listeners));
-    if assembled.len() != openings.len() {
-        assembled.retain(|address, _| openings.contains_key(address));
+    let (host, mut listening) = (host.clone(), std::mem::take(&mut memory.listeners));
+    if listening.len() != openings.len() {
+        listening.retain(|address, _| openings.contains_key(address));
     }
     let mut assembler = Assembler {
         memory,
@@ -49,10 +49,10 @@ pub fn assemble(intent: &Intent, host: &Host, memory: &mut AssemblyMemory, last:
     let mut listeners = Vec::new();
     for (address, port) in &openings {
         notes.extend(port.notes.iter().cloned());
-        listeners.extend(assembler.listener(*address, port, &mut assembled));
+        listeners.extend(assembler.listener(*address, port, &mut listening));
     }
     let routes = listeners.iter().map(|listener| listener.routes.len()).sum();
-    assembler.memory.listeners = assembled;
+    assembler.memory.listeners = listening;
     let mesh = assembler.mesh(intent, routes, &mut notes);
     notes.extend(host.own_sockets.iter().map(|path| {
         format!("the endpoint unix://{path} is this agent's own admin socket: connections to it are refused")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tcpshift_agent::plan::register::{Register, Space};
-use tcpshift_agent::plan::{EndpointAddress, EndpointSet, MeshListener, Plan, Planner, Sets};
+use tcpshift_agent::plan::{EndpointAddress, EndpointSet, MeshListener, Plan, Planner, Route, RouteChanges, Sets};
 use tcpshift_agent::route::kind::Kind;
 use tcpshift_agent::route::store::Store;
 use tcpshift_common::address::family;
@@ -272,6 +272,31 @@ fn most_of_the_drawn_objects_are_valid_and_some_plans_lead_somewhere() {
     assert!(serving > 30, "{serving} of 100");
 }
 
+/// Routes of a plan that another one does not have at the same place, by address of the value.
+fn beside(plan: &Plan, other: &Plan) -> BTreeSet<*const Route> {
+    let pointers = |routes: &[Arc<Route>]| routes.iter().map(Arc::as_ptr).collect::<BTreeSet<_>>();
+    let at = |address| other.listeners.iter().filter(move |other| other.address == address);
+    let listeners = plan.listeners.iter().map(|listener| {
+        let there: BTreeSet<_> = at(listener.address).flat_map(|other| pointers(&other.routes)).collect();
+        &pointers(&listener.routes) - &there
+    });
+    let name = |listener: &MeshListener| (listener.host.clone(), listener.port, listener.family());
+    let mesh = plan.mesh.iter().map(|listener| {
+        let there = other.mesh.iter().filter(|other| name(other) == name(listener));
+        let there: BTreeSet<_> = there.flat_map(|other| pointers(&other.routes)).collect();
+        &pointers(&listener.routes) - &there
+    });
+    listeners.chain(mesh).flatten().collect()
+}
+
+fn changes_are_found(last: &Plan, next: &Plan) -> Result<(), TestCaseError> {
+    let changes = RouteChanges::between(last, next);
+    let pointers = |routes: &[Arc<Route>]| routes.iter().map(Arc::as_ptr).collect::<BTreeSet<_>>();
+    prop_assert_eq!(pointers(&changes.gone), beside(last, next));
+    prop_assert_eq!(pointers(&changes.new), beside(next, last));
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -311,7 +336,8 @@ proptest! {
         prop_assert_eq!(first.listeners.len(), second.listeners.len());
         prop_assert!(first.mesh.iter().zip(&second.mesh).all(|(a, b)| Arc::ptr_eq(a, b)));
         prop_assert_eq!(first.mesh.len(), second.mesh.len());
-        prop_assert!(second.routes_beside(&first).is_empty());
+        prop_assert!(beside(&first, &second).is_empty());
+        changes_are_found(&first, &second)?;
     }
 
     #[test]
@@ -327,7 +353,9 @@ proptest! {
             store.update(crate::all_of_files(&store, crate::objects(&documents(&seeds)).0));
             let mut forgetful = planner.fork();
             let expected = forgetful.plan(store.iter(), &plan);
-            plan = planner.plan(store.iter(), &plan);
+            let next = planner.plan(store.iter(), &plan);
+            changes_are_found(&plan, &next)?;
+            plan = next;
             prop_assert_eq!(&plan, &expected);
             prop_assert_eq!(each_set(&plan, planner.sets()), each_set(&expected, forgetful.sets()));
             // And the same numbers are asked for.

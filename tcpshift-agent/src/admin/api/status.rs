@@ -1,4 +1,5 @@
-//! The words of `status`: the plan in force, its listeners, routes and destinations, and what they have served.
+//! The words of `status`: the plan in force, its listeners, routes and destinations, and what they have served. `app/view`
+//! puts a reply together, with the rows that `admin/status` makes.
 
 use std::collections::BTreeMap;
 

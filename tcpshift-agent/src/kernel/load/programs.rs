@@ -1,7 +1,6 @@
 //! The programs of the object: how the kernel is made to take them.
 //!
-//! A new program is a file and a `mod` in tcpshift-ebpf, a row in [`PROGRAMS`], a link in `steering` or `clients`, and a trial in
-//! `doctor/tries`.
+//! A new program is a row in [`PROGRAMS`]; ARCHITECTURE.md ("How to add") lists what else it takes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

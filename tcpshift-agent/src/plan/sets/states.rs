@@ -2,7 +2,8 @@
 //!
 //! A set is a pure function of a backend and of what is known: DNS answers, the listeners of this agent, the addresses of
 //! this host. An index leads from a host name to the sets that its addresses are in. An event makes no plan; it says
-//! whether a plan depends on what it changed.
+//! whether a plan depends on what it changed. Whatever else comes to be known of endpoints, such as what health checks find, is
+//! an event beside [`States::answered`].
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! One file of a state directory, replaced or removed durably.
+//! One file of a state directory, replaced or removed durably. Several at once are `journal`'s.
 
 use std::path::Path;
 
