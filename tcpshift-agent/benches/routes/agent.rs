@@ -6,16 +6,22 @@ use std::time::{Duration, Instant};
 
 use tcpshift_agent::admin::client::Client;
 
+use super::dns;
+
 /// An agent with a folder of its own; it ends with the measurement.
 pub(super) struct Agent(Child);
 
 impl Agent {
+    /// Run by root, it asks [`dns`] for names.
     pub(super) fn start(folder: &Path, assign: &str) -> Self {
         let agent = env!("CARGO_BIN_EXE_tcpshift-agent");
-        let mut command = if assign == "kernel" {
+        let mut command = if rustix::process::geteuid().is_root() {
+            let resolver = folder.join("resolv.conf");
+            std::fs::write(&resolver, format!("nameserver {}\n", dns::ADDRESS)).unwrap();
             // What it pins goes with a mount of its own, however it ends.
+            let mounts = "mount --bind \"$0\" /etc/resolv.conf && mount -t bpf bpf /sys/fs/bpf && exec \"$@\"";
             let mut command = Command::new("unshare");
-            command.args(["--mount", "--", "sh", "-c", "mount -t bpf bpf /sys/fs/bpf && exec \"$0\" \"$@\"", agent]);
+            command.args(["--mount", "--", "sh", "-c", mounts]).arg(resolver).arg(agent);
             command
         } else {
             Command::new(agent)

@@ -12,12 +12,15 @@ use tcpshift_agent::plan::{Host, Plan, Planner, Scope};
 use tcpshift_agent::route::read::Document;
 use tcpshift_agent::route::store::Store;
 
+use super::dns::Dns;
 use super::objects::{local, named, read};
-use super::{EDITS, edit, row};
+use super::{EDITS, PORTS, edit, row};
 
 /// Services whose endpoints are what DNS says of a name, each of so many addresses.
 const NAMES: usize = 1_000;
 const ADDRESSES: u8 = 10;
+/// Services whose names are asked for while edits are made, each once a second: then all addresses go, and as many come.
+const NAMES_TOLD: usize = 50;
 /// How often an endpoint that goes or comes is measured.
 const EVENTS: usize = 10_000;
 
@@ -87,6 +90,46 @@ pub(super) async fn among_listeners(client: &Client) -> Duration {
             }
         }
     });
+    let begin = Instant::now();
+    let (longest, edits) = edits(client).await;
+    is_over.store(true, Relaxed);
+    flapping.join().unwrap();
+    let made = made.load(Relaxed) as f64 / begin.elapsed().as_secs_f64();
+    row(&format!("{made:.0} listeners a second come or go: longest edit"), longest);
+    let more = client.status().await.unwrap().generation - generation;
+    assert_eq!(more, u64::from(edits), "an endpoint that goes or comes makes no generation");
+    longest
+}
+
+/// A thousand times a second an endpoint goes or comes, as DNS says it, for ten seconds, while edits are made. Returns the
+/// longest edit.
+pub(super) async fn among_names(client: &Client) -> Duration {
+    let dns = Dns::start(ADDRESSES);
+    let text = (0..NAMES_TOLD).map(|at| named(PORTS + at)).collect();
+    let documents = vec![Document { name: "names.yaml".to_owned(), text }];
+    client.apply(&ApplyRequest { documents, namespace: None, dry_run: false, force: false }).await.unwrap();
+    let told = Instant::now();
+    while dns.answered() < 3 * NAMES_TOLD {
+        assert!(told.elapsed() < FOR, "names are asked for");
+        tokio::time::sleep(BETWEEN).await;
+    }
+    let (begin, answered, before) = (Instant::now(), dns.answered(), client.status().await.unwrap());
+    let (longest, edits) = edits(client).await;
+    let made = (dns.answered() - answered) * 2 * usize::from(ADDRESSES);
+    let made = made as f64 / begin.elapsed().as_secs_f64();
+    row(&format!("{made:.0} addresses a second come or go: longest edit"), longest);
+    let after = client.status().await.unwrap();
+    assert_eq!(
+        after.generation - before.generation,
+        u64::from(edits),
+        "an address that goes or comes makes no generation"
+    );
+    assert!(after.sets - before.sets >= 20, "sets follow what DNS says");
+    longest
+}
+
+/// Edits, one after the other for ten seconds. Returns the longest, and how many they were.
+async fn edits(client: &Client) -> (Duration, u32) {
     // Other weights than those that were measured before.
     let (begin, mut longest, mut edits) = (Instant::now(), Duration::ZERO, EDITS);
     while begin.elapsed() < FOR {
@@ -94,11 +137,5 @@ pub(super) async fn among_listeners(client: &Client) -> Duration {
         edits += 1;
         tokio::time::sleep(BETWEEN).await;
     }
-    is_over.store(true, Relaxed);
-    flapping.join().unwrap();
-    let made = made.load(Relaxed) as f64 / begin.elapsed().as_secs_f64();
-    row(&format!("{made:.0} listeners a second come or go: longest edit"), longest);
-    let more = client.status().await.unwrap().generation - generation;
-    assert_eq!(more, u64::from(edits - EDITS), "an endpoint that goes or comes makes no generation");
-    longest
+    (longest, edits - EDITS)
 }

@@ -42,7 +42,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
 /// Crates that only these files (or folders) may name.
 const CRATES: [(&str, &[&str]); 11] = [
     ("serde_yaml", &["tcpshift-agent/src/route/write.rs", "tests/"]),
-    ("hickory_resolver", &["tcpshift-agent/src/resolve/lookup.rs"]),
+    ("hickory_resolver", &["tcpshift-agent/src/resolve/lookup.rs", "tcpshift-agent/benches/"]),
     ("aya", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/", "tests/", "bench/"]),
     ("aya_log", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/"]),
     ("aya_obj", &["tcpshift-agent/src/kernel.rs", "tcpshift-agent/src/kernel/"]),
