@@ -21,6 +21,7 @@ pub mod shift;
 pub mod source;
 pub mod spelling;
 pub mod store;
+pub mod stored_document;
 pub mod variable;
 pub mod write;
 pub mod yaml;

@@ -189,7 +189,7 @@ fn a_rule_is_named_where_several_could_be_meant() {
     refuses(&route, None, &[("v2", 10_000)], &["has 3 tcp rules", "--rule"]);
     let edit = shifted(&route, Some("2"), &[("v2", 4_000), ("v1", 6_000)]).unwrap();
     assert_eq!((edit.rule.as_deref(), edit.weights.len()), (Some("tcp[2]"), 2));
-    assert_eq!(edit.document["spec"]["tcp"][1], route.content["spec"]["tcp"][1], "other rules stay");
+    assert_eq!(edit.document["spec"]["tcp"][1], route.content.tree()["spec"]["tcp"][1], "other rules stay");
     refuses(&route, Some("3"), &[("v2", 1)], &["no rule 3: its rules are 0, 1, 2"]);
     refuses(&route, Some("canary"), &[("v2", 1)], &["no rule \"canary\""]);
 

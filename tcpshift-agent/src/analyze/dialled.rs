@@ -103,7 +103,8 @@ fn slices(world: &World<'_>, out: &mut Findings) {
         let Some(provider) = world.service(&object.key.namespace, name).filter(|service| !service.external) else {
             continue;
         };
-        let written = object.content.pointer("/ports").and_then(|ports| ports.as_array());
+        let written = object.content.at("/ports");
+        let written = written.as_ref().and_then(|ports| ports.as_array());
         for port in &slice.ports {
             if provider.ports.is_empty() || provider.ports.iter().any(|known| known.name == port.name) {
                 continue;

@@ -167,7 +167,7 @@ fn several(
 
 /// Whether an object is only for plain TCP at gateways, where its hosts do not distinguish connections.
 pub(super) fn is_plain(object: &Object, service: &VirtualService) -> bool {
-    let has_http = object.content.pointer("/spec/http").is_some_and(|http| !http.is_null());
+    let has_http = object.content.at("/spec/http").is_some_and(|http| !http.is_null());
     !has_http && service.tls.is_empty() && !service.gateways.contains(&GatewayRef::Mesh)
 }
 

@@ -79,8 +79,8 @@ fn protocols(world: &World<'_>, out: &mut Findings) {
 }
 
 /// The protocol of a port as it is written.
-fn written(object: &Object, port: usize) -> Option<&str> {
-    object.content.pointer(&format!("/spec/ports/{port}/protocol")).and_then(|word| word.as_str())
+fn written(object: &Object, port: usize) -> Option<String> {
+    object.content.at(&format!("/spec/ports/{port}/protocol")).and_then(|word| word.as_str().map(str::to_owned))
 }
 
 /// Ports of a ServiceEntry without addresses. Istio's validator assumes that a mesh allocates some.

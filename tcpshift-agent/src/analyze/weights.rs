@@ -19,7 +19,8 @@ pub(super) fn check(world: &World<'_>, out: &mut Findings) {
         for (kind, index, route) in rules.chain(tls) {
             let path = format!("spec.{kind}[{index}].route");
             let pointer = format!("/spec/{kind}/{index}/route");
-            let written = object.content.pointer(&pointer).and_then(Value::as_array).map(Vec::as_slice);
+            let written = object.content.at(&pointer);
+            let written = written.as_ref().and_then(Value::as_array);
             let said: Vec<bool> = (0..route.len())
                 .map(|at| {
                     written.and_then(|items| items.get(at)?.get("weight")).is_some_and(|weight| !weight.is_null())

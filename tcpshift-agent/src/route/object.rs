@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 pub use super::key::Key;
 use super::model::Spec;
+pub use super::stored_document::StoredDocument;
 
 /// Where an object comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub struct Object {
     /// `metadata.creationTimestamp`. An object without is older than any with.
     pub created: Option<Timestamp>,
     /// The document, without what the store adds (`resourceVersion`, `creationTimestamp`).
-    pub content: Value,
+    pub content: StoredDocument,
     /// Its meaning, checked.
     pub spec: Spec,
 }
@@ -73,7 +74,7 @@ impl Object {
 
     /// The document as `get` prints it.
     pub fn document(&self) -> Value {
-        let mut document = self.content.clone();
+        let mut document = self.content.tree();
         if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
             if let Some(created) = self.created {
                 insert_sorted(metadata, "creationTimestamp", json!(created.to_string()));

@@ -85,7 +85,7 @@ pub fn shift(
     if total > WHOLE {
         return Err(format!("the shares add up to {}, more than 100 %", percent(total)));
     }
-    let mut document = object.content.clone();
+    let mut document = object.content.tree();
     let at = rules.chosen(&document, rule, wanted)?;
     let path = rules.path(at);
     let list = document.pointer_mut(&path).and_then(Value::as_array_mut);

@@ -31,7 +31,7 @@ impl Told {
 
     /// Names and addresses of all objects.
     fn said(&self) -> Vec<String> {
-        let address = |one: &Object| one.content["spec"]["address"].as_str().expect("an address").to_owned();
+        let address = |one: &Object| one.content.tree()["spec"]["address"].as_str().expect("an address").to_owned();
         self.store.iter().map(|one| format!("{}={}", one.key.name, address(one))).collect()
     }
 }

@@ -61,7 +61,7 @@ fn a_journal_that_a_crash_left_is_finished() {
     });
     fs::write(folder.path().join("journal.json"), journal.to_string()).unwrap();
     let back = load(folder.path());
-    assert_eq!(back.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.9");
+    assert_eq!(back.get(&key("one")).unwrap().content.tree()["spec"]["address"], "10.0.0.9");
     assert!(back.get(&key("two")).is_none() && !folder.path().join("journal.json").exists());
     for bad in ["{", "{\"write\": {\"../x\": \"\"}, \"remove\": []}", "{\"write\": {}, \"remove\": [\"/etc/x\"]}"] {
         fs::write(folder.path().join("journal.json"), bad).unwrap();

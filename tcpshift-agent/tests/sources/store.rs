@@ -20,7 +20,7 @@ fn a_file_beats_what_was_applied_and_refuses_changes() {
     let done = store.apply(objects(&entry("one", "10.0.0.1")), Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(done[0].1, Outcome::Created);
     store.update(Update::first(Source::Files, objects(&entry("one", "10.0.0.9"))));
-    assert_eq!(store.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.9");
+    assert_eq!(store.get(&key("one")).unwrap().content.tree()["spec"]["address"], "10.0.0.9");
     assert_eq!((store.len(), store.hidden().count()), (1, 1));
     let refused = store.clone().apply(objects(&entry("one", "10.0.0.2")), Timestamp::UNIX_EPOCH).unwrap_err();
     let [Refused { refusal: Refusal::BelongsToFile(..), problem }] = &refused[..] else { panic!("{refused:#?}") };
@@ -29,7 +29,7 @@ fn a_file_beats_what_was_applied_and_refuses_changes() {
     assert_eq!(same[0].1, Outcome::Unchanged, "what a file says already is no change");
     assert!(matches!(store.clone().delete(&[(key("one"), None)], true), Err(Refusal::BelongsToFile(..))));
     store.update(Update { gone: vec![key("one")], ..Update::first(Source::Files, Vec::new()) });
-    assert_eq!(store.get(&key("one")).unwrap().content["spec"]["address"], "10.0.0.1");
+    assert_eq!(store.get(&key("one")).unwrap().content.tree()["spec"]["address"], "10.0.0.1");
 }
 
 #[test]
@@ -108,5 +108,5 @@ fn what_a_cluster_adds_is_no_part_of_an_object() {
     assert_eq!(plain[0].content, printed[0].content);
     let kept = "  name: one\n  annotations: {note: mine, kubectl.kubernetes.io/last-applied-configuration: '{}'}\n";
     let kept = objects(&entry("one", "10.0.0.1").replace("metadata: {name: one}\n", &format!("metadata:\n{kept}")));
-    assert_eq!(kept[0].content["metadata"]["annotations"], serde_json::json!({"note": "mine"}));
+    assert_eq!(kept[0].content.tree()["metadata"]["annotations"], serde_json::json!({"note": "mine"}));
 }

@@ -7,7 +7,7 @@ use super::document::DocumentReader;
 use super::{DEFAULT_NAMESPACE, ReadDocument};
 use crate::route::kind::Kind;
 use crate::route::node::{Field, Node, Value};
-use crate::route::object::{Expected, Key, Object, Origin};
+use crate::route::object::{Expected, Key, Object, Origin, StoredDocument};
 use crate::route::report::Path;
 use crate::route::{metadata, model, names, schema};
 
@@ -42,7 +42,7 @@ impl DocumentReader<'_> {
             let version = node.as_str().filter(|version| !version.is_empty())?.to_owned();
             Some(Expected { version, line: node.line })
         });
-        let content = content(document, &key);
+        let content = StoredDocument::new(&content(document, &key));
         let object = Object { key, origin, resource_version: 0, expected_version, created, content, spec };
         self.entries.push(ReadDocument::Valid(Box::new(object)));
     }

@@ -146,7 +146,7 @@ fn kept(world: &World, agent: &Agent<'_>) -> Vec<String> {
     let (objects, _, problems) = StateFolder::open(&copy).and_then(|state| state.load()).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
     let mut kept: Vec<String> =
-        objects.iter().map(|one| format!("{} {}", one.key.name, one.content["spec"]["address"])).collect();
+        objects.iter().map(|one| format!("{} {}", one.key.name, one.content.tree()["spec"]["address"])).collect();
     kept.sort();
     kept
 }
