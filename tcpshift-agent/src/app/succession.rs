@@ -288,7 +288,7 @@ impl App {
         let mut channel = match Channel::new(stream) {
             Ok(channel) => channel,
             Err(reason) => {
-                log::warn!("no hand-over: {reason}");
+                log::warn!("no takeover: {reason}");
                 return false;
             }
         };
@@ -298,7 +298,7 @@ impl App {
             Err(error) => {
                 let reason = format!("descriptors cannot be copied: {error}");
                 give::give_up(&mut channel, &reason).await;
-                log::error!("no hand-over to the agent ({peer}): {reason}");
+                log::error!("no takeover by the agent ({peer}): {reason}");
                 return false;
             }
         };
@@ -333,7 +333,7 @@ impl App {
                 give::give_up(&mut channel, &reason).await;
                 self.handing_over = false;
                 let onward = if end.is_some() { "Ending" } else { "Going on as before" };
-                log::warn!("no hand-over to the agent ({peer}): {reason}. {onward}");
+                log::warn!("no takeover by the agent ({peer}): {reason}. {onward}");
                 signals.again = end;
                 return false;
             }
@@ -354,7 +354,7 @@ impl App {
             desk.close().await;
         }
         give::see_off(channel).await;
-        log::info!("handed over to the agent ({peer}); no new connections are accepted here");
+        log::info!("the agent ({peer}) has taken over; no new connections are accepted here");
         true
     }
 

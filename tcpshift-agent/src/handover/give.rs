@@ -73,7 +73,7 @@ pub async fn see_off(mut channel: Channel) {
 pub async fn refuse(stream: UnixStream, reason: &str) {
     match Channel::new(stream) {
         Ok(mut channel) => give_up(&mut channel, reason).await,
-        Err(reason) => log::warn!("no hand-over: {reason}"),
+        Err(reason) => log::warn!("no takeover: {reason}"),
     }
 }
 

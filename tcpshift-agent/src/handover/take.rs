@@ -195,7 +195,7 @@ impl Taken {
             received => received.context("the running agent cannot be understood")?,
         };
         if received.is_none() {
-            log::warn!("the agent before this one ({}) is gone; going on with what it had handed over", channel.peer);
+            log::warn!("the agent before this one ({}) is gone; going on with what it had passed on", channel.peer);
             self.channel = None;
         }
         Ok(received)

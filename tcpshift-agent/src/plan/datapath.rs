@@ -170,9 +170,10 @@ fn at_gateway(served: &Served<'_>, at: IpAddr, excess: Option<&String>, host: &H
             let hindered = impossible(served, host).or_else(|| needs_relay(served)).or_else(|| absent(served, host));
             match hindered.map_or_else(|| family::handed(*served, at), Err) {
                 Err(why) => by(Datapath::Proxy, false, why),
-                Ok(family) => {
-                    Chosen { family, ..by(Datapath::Lookup, false, "every endpoint listens on this host".into()) }
-                }
+                Ok(family) => Chosen {
+                    family,
+                    ..by(Datapath::Lookup, false, "every endpoint listens on this host, or did".into())
+                },
             }
         }
     }

@@ -21,6 +21,8 @@ const LAST_RETRY: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub(super) struct Names {
     all: BTreeMap<String, Name>,
+    /// When names are asked for, the next one first. What a name itself says is another time for is over.
+    due: BTreeSet<(Instant, String)>,
     /// Answers for names that nobody has wanted yet.
     known: Answers,
     changed: bool,
@@ -56,13 +58,14 @@ impl Names {
         let before = self.all.len();
         self.all.retain(|name, _| wanted.contains(name));
         self.changed |= self.all.len() < before;
+        let now = Instant::now();
         for name in wanted {
-            let known = &mut self.known;
-            let mut new = || {
+            let Self { known, due, .. } = self;
+            self.all.entry(name.clone()).or_insert_with(|| {
+                due.insert((now, name.clone()));
                 let addresses = known.remove(name).unwrap_or_default();
-                Name { addresses, failures: 0, missing: None, due: Some(Instant::now()) }
-            };
-            self.all.entry(name.clone()).or_insert_with(&mut new);
+                Name { addresses, failures: 0, missing: None, due: Some(now) }
+            });
         }
         // An old answer is for the first plan alone.
         self.known.clear();
@@ -70,14 +73,21 @@ impl Names {
 
     /// A name to be asked for now.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<String> {
-        let (name, known) = self.all.iter_mut().find(|(_, known)| known.due.is_some_and(|due| due <= now))?;
-        known.due = None;
-        Some(name.clone())
+        self.next_due().filter(|due| *due <= now)?;
+        let (_, name) = self.due.pop_first()?;
+        self.all.get_mut(&name)?.due = None;
+        Some(name)
     }
 
     /// When the next name is to be asked for.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.all.values().filter_map(|known| known.due).min()
+    pub(super) fn next_due(&mut self) -> Option<Instant> {
+        while let Some((due, name)) = self.due.first() {
+            if self.all.get(name).is_some_and(|known| known.due == Some(*due)) {
+                return Some(*due);
+            }
+            self.due.pop_first();
+        }
+        None
     }
 
     /// Takes note of what a lookup found. A family that was not answered for keeps its last addresses. What is missing is
@@ -111,6 +121,7 @@ impl Names {
                 known.lacks(name, Missing::All, &reason, now);
             }
         }
+        self.due.extend(known.due.map(|due| (due, name.to_owned())));
     }
 
     /// Whether the answers are others than those that were taken last.
@@ -182,7 +193,7 @@ mod tests {
         [0x2001, 0xdb8, 0, 0, 0, 0, 0, last].into()
     }
 
-    fn in_seconds(names: &Names, now: Instant) -> u64 {
+    fn in_seconds(names: &mut Names, now: Instant) -> u64 {
         (names.next_due().unwrap() - now).as_secs()
     }
 
@@ -191,8 +202,22 @@ mod tests {
         let (mut names, now) = (names(), Instant::now());
         for (seconds, expected) in [(0, 1), (30, 30), (86_400, 300)] {
             names.answered(NAME, Ok(found(1, seconds)), now);
-            assert_eq!(in_seconds(&names, now), expected);
+            assert_eq!(in_seconds(&mut names, now), expected);
         }
+    }
+
+    #[test]
+    fn names_are_asked_for_in_the_order_in_which_they_are_due() {
+        let (mut names, now) = (Names::default(), Instant::now());
+        names.want(&["a", "b", "c"].map(str::to_owned).into());
+        for (name, seconds) in [("a", 20), ("b", 10), ("c", 30)] {
+            assert_eq!(names.take_due(now + Duration::from_secs(1)).as_deref(), Some(name));
+            names.answered(name, Ok(found(1, seconds)), now);
+        }
+        let mut due = |seconds| names.take_due(now + Duration::from_secs(seconds));
+        assert_eq!(due(9), None);
+        assert_eq!([due(25), due(25), due(25)].map(Option::unwrap_or_default), ["b", "a", ""]);
+        assert_eq!(due(30).as_deref(), Some("c"));
     }
 
     #[test]
@@ -202,13 +227,13 @@ mod tests {
         assert_eq!(names.answers()[NAME], ["10.0.0.1".parse::<IpAddr>().unwrap()]);
         for expected in [5, 10, 20, 40, 60, 60] {
             names.answered(NAME, Err("no answer".to_owned()), now);
-            assert_eq!(in_seconds(&names, now), expected);
+            assert_eq!(in_seconds(&mut names, now), expected);
         }
         assert!(!names.changed() && names.answers().contains_key(NAME));
         names.answered(NAME, Ok(found(1, 30)), now);
         assert!(!names.changed(), "the same answer is no change");
         names.answered(NAME, Ok(found(2, 30)), now);
-        assert!(names.changed() && in_seconds(&names, now) == 30);
+        assert!(names.changed() && in_seconds(&mut names, now) == 30);
     }
 
     #[test]
@@ -221,15 +246,15 @@ mod tests {
         names.answered(NAME, found(&[v4(1), v4(2), v6(1)], None), now);
         assert!(names.changed() && names.answers()[NAME].len() == 3);
         names.answered(NAME, found(&[v6(1)], Some(Family::V4)), now);
-        assert!(!names.changed() && in_seconds(&names, now) == 5, "IPv4 is asked for again before IPv6 is due");
+        assert!(!names.changed() && in_seconds(&mut names, now) == 5, "IPv4 is asked for again before IPv6 is due");
         names.answered(NAME, found(&[v6(2)], Some(Family::V4)), now);
-        assert!(names.changed() && in_seconds(&names, now) == 10);
+        assert!(names.changed() && in_seconds(&mut names, now) == 10);
         assert_eq!(names.answers()[NAME], [v4(1), v4(2), v6(2)], "the other family has its new answer");
         names.answered(NAME, found(&[v4(1)], Some(Family::V6)), now);
         assert_eq!(names.answers()[NAME], [v4(1), v6(2)]);
         names.answered(NAME, found(&[v4(1)], None), now);
         assert_eq!(names.answers()[NAME], [v4(1)], "that there is no IPv6 address is an answer");
-        assert_eq!(in_seconds(&names, now), 100);
+        assert_eq!(in_seconds(&mut names, now), 100);
     }
 
     #[test]
@@ -268,5 +293,11 @@ mod tests {
         names.want(&BTreeSet::new());
         names.answered(NAME, Ok(found(1, 30)), Instant::now());
         assert!(names.answers().is_empty());
+        // Wanted again, it is asked for again, once.
+        names.want(&BTreeSet::from([NAME.to_owned()]));
+        names.want(&BTreeSet::new());
+        names.want(&BTreeSet::from([NAME.to_owned()]));
+        assert_eq!(names.take_due(Instant::now()).as_deref(), Some(NAME));
+        assert_eq!((names.take_due(Instant::now()), names.next_due()), (None, None));
     }
 }

@@ -108,10 +108,10 @@ async fn hand_over(State(api): State<Api>, mut request: Request) -> Result<Respo
             // The other agent must wait for the first message of this one.
             Some(parts) if parts.read_buf.is_empty() => api.hand_over(parts.io.into_inner()).await,
             Some(parts) => {
-                log::warn!("no hand-over: the other agent speaks out of turn");
+                log::warn!("no takeover: the other agent speaks out of turn");
                 handover::give::refuse(parts.io.into_inner(), "it was told something before its turn").await;
             }
-            None => log::warn!("no hand-over: the other agent is gone"),
+            None => log::warn!("no takeover: the other agent is gone"),
         }
     });
     Response::builder()

@@ -133,7 +133,7 @@ fn a_new_agent_that_is_killed_on_the_way_leaves_the_old_one_serving() {
         sleep(Duration::from_millis(noise.below(150)));
         killed.process().kill();
         assert!(agent.process().ended().is_none(), "{}", agent.log());
-        assert!(!agent.log().contains("handed over"), "it was ready too early for this test");
+        assert!(!agent.log().contains("has taken over"), "it was ready too early for this test");
         until_so("changes go on", seconds(5), || {
             let text = documents(route(&[("v1", 1), ("v2", round + 1)]));
             agent.request("POST", "/v1/apply", Some(&text)).status == 200
