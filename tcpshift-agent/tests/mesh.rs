@@ -88,6 +88,23 @@ fn what_both_families_reach_is_one_route() {
 }
 
 #[test]
+fn a_family_that_comes_or_goes_changes_no_route_of_the_other() {
+    let mut planner = planner();
+    let of_one = |text: &str| text.replace(", 'fd00::1'", "");
+    let one = store(&[SUBSETS, &of_one(&entry(ALIKE)), &route(80)]);
+    let both = store(&[SUBSETS, &entry(ALIKE), &route(80)]);
+    let first = planned(&one, 10_000, &mut planner, &Plan::empty(1));
+    let second = planned(&both, 10_000, &mut planner, &first);
+    assert_eq!((first.mesh.len(), second.mesh.len()), (1, 2));
+    for (last, next) in [(&first, &second), (&second, &first)] {
+        let changes = RouteChanges::between(last, next);
+        assert_eq!((changes.gone.len(), changes.new.len()), (0, 0), "it is the same route");
+    }
+    let changes = RouteChanges::between(&Plan::empty(1), &second);
+    assert_eq!((changes.gone.len(), changes.new.len()), (0, 1), "each once");
+}
+
+#[test]
 fn what_they_reach_differently_is_two_routes_that_count_together() {
     let mut planner = planner();
     let plan = next(MIXED, 80, &mut planner, &Plan::empty(1));

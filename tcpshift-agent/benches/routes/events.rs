@@ -118,6 +118,7 @@ pub(super) async fn among_names(client: &Client) -> Duration {
     let made = (dns.answered() - answered) * 2 * usize::from(ADDRESSES);
     let made = made as f64 / begin.elapsed().as_secs_f64();
     row(&format!("{made:.0} addresses a second come or go: longest edit"), longest);
+    assert!(made > 900.0, "names are asked for once a second");
     let after = client.status().await.unwrap();
     assert_eq!(
         after.generation - before.generation,

@@ -48,6 +48,13 @@ impl Ground {
         found
     }
 
+    /// Forgets what the store does not hold any more.
+    pub fn follow(&mut self, store: &Store) {
+        if self.edition.as_ref() != Some(store.ground()) {
+            *self = Self::default();
+        }
+    }
+
     fn new(store: &Store) -> Self {
         let mut ground = Self { edition: Some(store.ground().clone()), ..Self::default() };
         let of_kind = |kind| store.of_kind(kind).into_iter();

@@ -33,15 +33,18 @@ fn protocols(world: &World<'_>, out: &mut Findings) {
     type Uses<'a> = Vec<(&'a Object, usize, String)>;
     type Conflict<'a> = (&'a Object, usize, Vec<String>);
     let mut scopes: BTreeMap<(&str, u16), BTreeMap<String, Uses<'_>>> = BTreeMap::new();
+    let mut last: Option<(&Object, Vec<String>)> = None;
     for provider in &world.providers {
         let Spec::ServiceEntry(entry) = &provider.object.spec else { continue };
+        let known = last.take().filter(|(object, _)| std::ptr::eq(*object, provider.object));
+        let (_, words) = last.insert(known.unwrap_or_else(|| (provider.object, written(provider.object))));
         let named = match &entry.export {
             Export::Everywhere => vec!["*".to_owned()],
             Export::Namespaces(namespaces) => namespaces.clone(),
             Export::Nowhere => Vec::new(),
         };
         for (index, port) in entry.ports.iter().enumerate() {
-            let protocol = written(provider.object, index).unwrap_or_default().to_ascii_uppercase();
+            let protocol = words.get(index).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
             let uses = scopes.entry((&provider.host, port.number)).or_default();
             for scope in &named {
                 uses.entry(scope.clone()).or_default().push((provider.object, index, protocol.clone()));
@@ -78,9 +81,12 @@ fn protocols(world: &World<'_>, out: &mut Findings) {
     }
 }
 
-/// The protocol of a port as it is written.
-fn written(object: &Object, port: usize) -> Option<String> {
-    object.content.at(&format!("/spec/ports/{port}/protocol")).and_then(|word| word.as_str().map(str::to_owned))
+/// The protocol of each port as it is written; empty where none is.
+fn written(object: &Object) -> Vec<String> {
+    let ports = object.content.at("/spec/ports").unwrap_or_default();
+    let word =
+        |port: &serde_json::Value| port.get("protocol").and_then(|word| word.as_str()).unwrap_or_default().to_owned();
+    ports.as_array().into_iter().flatten().map(word).collect()
 }
 
 /// Ports of a ServiceEntry without addresses. Istio's validator assumes that a mesh allocates some.
@@ -90,8 +96,9 @@ fn addresses(provider: &Provider<'_>, out: &mut Findings) {
         return;
     }
     // Istio distinguishes MONGO and others, which count as TCP here.
+    let words = written(object);
     for (at, port) in provider.ports.iter().enumerate() {
-        if written(object, at).is_none_or(|word| word.is_empty() || word.eq_ignore_ascii_case("TCP")) {
+        if words.get(at).is_none_or(|word| word.is_empty() || word.eq_ignore_ascii_case("TCP")) {
             let number = port.number;
             let message =
                 format!("without `addresses`, a mesh takes every connection to port {number} for this service");

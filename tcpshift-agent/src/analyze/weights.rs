@@ -14,13 +14,13 @@ use crate::route::object::Object;
 
 pub(super) fn check(world: &World<'_>, out: &mut Findings) {
     for (object, service) in &world.virtual_services {
+        let document = object.content.tree();
         let rules = service.tcp.iter().map(|rule| &rule.route).enumerate().map(|(index, route)| ("tcp", index, route));
         let tls = service.tls.iter().map(|rule| &rule.route).enumerate().map(|(index, route)| ("tls", index, route));
         for (kind, index, route) in rules.chain(tls) {
             let path = format!("spec.{kind}[{index}].route");
             let pointer = format!("/spec/{kind}/{index}/route");
-            let written = object.content.at(&pointer);
-            let written = written.as_ref().and_then(Value::as_array);
+            let written = document.pointer(&pointer).and_then(Value::as_array);
             let said: Vec<bool> = (0..route.len())
                 .map(|at| {
                     written.and_then(|items| items.get(at)?.get("weight")).is_some_and(|weight| !weight.is_null())

@@ -45,12 +45,15 @@ pub(super) fn cautions(
     };
     let applied: HashSet<(Kind, &str, &str)> =
         keys.iter().map(|key| (key.kind, key.namespace.as_str(), key.name.as_str())).collect();
-    let is_applied =
-        |route: &&Arc<Route>| applied.contains(&(route.kind, route.namespace.as_str(), route.object.as_str()));
+    let different: HashSet<_> = changes.new.iter().map(Arc::as_ptr).collect();
+    let is_own = |route: &&Arc<Route>| {
+        different.contains(&Arc::as_ptr(route))
+            && applied.contains(&(route.kind, route.namespace.as_str(), route.object.as_str()))
+    };
     let refused_before = before.into_iter().flat_map(|route| refused(route, last_sets));
     let mut known: HashSet<String> = last.notes.iter().cloned().chain(refused_before).collect();
-    // Of what is applied it is said again.
-    let (own, others): (Vec<_>, Vec<_>) = after.into_iter().partition(is_applied);
+    // Of what is applied, and different, it is said again.
+    let (own, others): (Vec<_>, Vec<_>) = after.into_iter().partition(is_own);
     let others = others.into_iter().flat_map(|route| refused(route, sets));
     let new = plan.notes.iter().cloned().chain(others).filter(|caution| !known.contains(caution));
     let own = own.into_iter().flat_map(|route| refused(route, sets));

@@ -82,7 +82,9 @@ impl App {
             let tell = move |ground: &mut Ground| {
                 let cautions = cautions(&keys, (&last, &sets), (&plan, &new_sets), &changes);
                 let cautions = cautions.into_iter().map(Problem::note);
-                silent(&keys, &before, &after, ground).into_iter().chain(cautions).collect::<Vec<_>>()
+                let silent = silent(&keys, &before, &after, ground);
+                ground.follow(&after);
+                silent.into_iter().chain(cautions).collect::<Vec<_>>()
             };
             reply.warnings.extend(self.ground.with(&self.beside, tell).await);
             let down = self.down.failures().filter(|failure| !were_down.contains_key(&failure.address));
@@ -99,6 +101,8 @@ impl App {
         let Changed { store, durable, mut reply } = self.beside.run(move || request::deleted(&last, request)).await?;
         if !durable.1.is_empty() {
             reply.warnings.extend(self.advance(store, durable).await?.caution.map(Problem::note));
+            let store = self.store.clone();
+            self.ground.with(&self.beside, move |ground| ground.follow(&store)).await;
         }
         reply.generation = self.plan.borrow().generation;
         Ok(reply)

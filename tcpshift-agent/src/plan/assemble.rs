@@ -35,9 +35,6 @@ pub fn assemble(intent: &Intent, host: &Host, memory: &mut AssemblyMemory, last:
     notes.extend(intent.notes.iter().cloned());
     memory.begin(host, openings.keys().copied().collect());
     let (host, mut listening) = (host.clone(), std::mem::take(&mut memory.listeners));
-    if listening.len() != openings.len() {
-        listening.retain(|address, _| openings.contains_key(address));
-    }
     let mut assembler = Assembler {
         memory,
         host: &host,
@@ -52,6 +49,10 @@ pub fn assemble(intent: &Intent, host: &Host, memory: &mut AssemblyMemory, last:
         listeners.extend(assembler.listener(*address, port, &mut listening));
     }
     let routes = listeners.iter().map(|listener| listener.routes.len()).sum();
+    // Of what is not opened any more nothing is kept.
+    if listening.len() != openings.len() {
+        listening.retain(|address, _| openings.contains_key(address));
+    }
     assembler.memory.listeners = listening;
     let mesh = assembler.mesh(intent, routes, &mut notes);
     notes.extend(host.own_sockets.iter().map(|path| {

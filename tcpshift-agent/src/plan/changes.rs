@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Listener, MeshListener, Plan, Route};
+use super::{MeshListener, Plan, Route};
 
-/// The routes that one of two plans has, and the other one has not as they are. Listeners of plans that follow on each
-/// other are mostly the same values, and their routes are not looked at.
+/// The routes that one of two plans has, and the other one has not as they are, each once. Listeners of plans that follow
+/// on each other are mostly the same values, and their routes are not looked at.
 #[derive(Clone, Debug, Default)]
 pub struct RouteChanges {
     /// Those of the plan before.
@@ -20,48 +20,55 @@ impl RouteChanges {
     /// What is different from `last` to `next`.
     pub fn between(last: &Plan, next: &Plan) -> Self {
         let mut changes = Self::default();
-        let order = |one: &Arc<Listener>, other: &Arc<Listener>| one.address.cmp(&other.address);
-        changes.add(&last.listeners, &next.listeners, order, |listener| &listener.routes);
-        let order = |one: &Arc<MeshListener>, other: &Arc<MeshListener>| {
-            (&one.host, one.port, one.family()).cmp(&(&other.host, other.port, other.family()))
-        };
-        changes.add(&last.mesh, &next.mesh, order, |listener| &listener.routes);
+        let (before, after) = (last.listeners.chunks(1), next.listeners.chunks(1));
+        changes.add(before, after, |one, other| one.address.cmp(&other.address), |listener| &listener.routes);
+        // Clients of both families may have the same route.
+        let is_one_port = |one: &Arc<MeshListener>, other: &Arc<MeshListener>| by_port(one, other).is_eq();
+        let (before, after) = (last.mesh.chunk_by(is_one_port), next.mesh.chunk_by(is_one_port));
+        changes.add(before, after, by_port, |listener| &listener.routes);
         changes
     }
 
-    /// Adds what is different in sorted lists of listeners.
-    fn add<T>(
+    /// Adds what is different in sorted groups of listeners; none is empty.
+    fn add<'a, T: 'a>(
         &mut self,
-        mut last: &[Arc<T>],
-        mut next: &[Arc<T>],
-        order: impl Fn(&Arc<T>, &Arc<T>) -> Ordering,
+        last: impl Iterator<Item = &'a [Arc<T>]>,
+        next: impl Iterator<Item = &'a [Arc<T>]>,
+        order: impl Fn(&T, &T) -> Ordering,
         routes: impl Fn(&T) -> &[Arc<Route>],
     ) {
+        let (mut last, mut next) = (last.peekable(), next.peekable());
         loop {
-            let (one, other) = (last.first(), next.first());
-            let order = match (one, other) {
+            let order = match (last.peek(), next.peek()) {
                 (None, None) => return,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(one), Some(other)) if Arc::ptr_eq(one, other) => Ordering::Equal,
-                (Some(one), Some(other)) => order(one, other),
+                (Some(one), Some(other)) if Arc::ptr_eq(&one[0], &other[0]) => Ordering::Equal,
+                (Some(one), Some(other)) => order(&one[0], &other[0]),
             };
-            let before = one.filter(|_| order != Ordering::Greater);
-            let after = other.filter(|_| order != Ordering::Less);
-            last = &last[usize::from(before.is_some())..];
-            next = &next[usize::from(after.is_some())..];
-            if before.zip(after).is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
+            let before = if order.is_le() { last.next().unwrap_or_default() } else { &[] };
+            let after = if order.is_ge() { next.next().unwrap_or_default() } else { &[] };
+            let is_same = |(one, other): (&Arc<T>, &Arc<T>)| Arc::ptr_eq(one, other);
+            if before.len() == after.len() && before.iter().zip(after).all(is_same) {
                 continue;
             }
-            let [before, after] = [before, after].map(|listener| listener.map(|one| routes(one)).unwrap_or_default());
-            self.gone.extend(beside(before, after));
-            self.new.extend(beside(after, before));
+            let [before, after] = [before, after].map(|group| group.iter().flat_map(|one| routes(one)));
+            beside(before.clone(), after.clone(), &mut self.gone);
+            beside(after, before, &mut self.new);
         }
     }
 }
 
-/// Routes that are not among others.
-fn beside<'a>(routes: &'a [Arc<Route>], others: &[Arc<Route>]) -> impl Iterator<Item = Arc<Route>> + 'a {
-    let stay: HashSet<_> = others.iter().map(Arc::as_ptr).collect();
-    routes.iter().filter(move |route| !stay.contains(&Arc::as_ptr(route))).cloned()
+fn by_port(one: &MeshListener, other: &MeshListener) -> Ordering {
+    (&one.host, one.port).cmp(&(&other.host, other.port))
+}
+
+/// Adds those routes that are not among others, each once.
+fn beside<'a>(
+    routes: impl Iterator<Item = &'a Arc<Route>>,
+    others: impl Iterator<Item = &'a Arc<Route>>,
+    found: &mut Vec<Arc<Route>>,
+) {
+    let mut seen: HashSet<_> = others.map(Arc::as_ptr).collect();
+    found.extend(routes.filter(|route| seen.insert(Arc::as_ptr(route))).cloned());
 }

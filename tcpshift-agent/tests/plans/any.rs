@@ -280,7 +280,7 @@ fn beside(plan: &Plan, other: &Plan) -> BTreeSet<*const Route> {
         let there: BTreeSet<_> = at(listener.address).flat_map(|other| pointers(&other.routes)).collect();
         &pointers(&listener.routes) - &there
     });
-    let name = |listener: &MeshListener| (listener.host.clone(), listener.port, listener.family());
+    let name = |listener: &MeshListener| (listener.host.clone(), listener.port);
     let mesh = plan.mesh.iter().map(|listener| {
         let there = other.mesh.iter().filter(|other| name(other) == name(listener));
         let there: BTreeSet<_> = there.flat_map(|other| pointers(&other.routes)).collect();

@@ -119,7 +119,8 @@ pub(super) fn orphans(sources: &[SourceFile]) -> Vec<&SourceFile> {
     for (module, source) in &paths {
         for (index, _) in source.code.match_indices("mod ") {
             let is_word = index == 0 || source.code[..index].ends_with(char::is_whitespace);
-            let name = source.code[index..].split([' ', ';']).nth(1).filter(|_| is_word);
+            let declared = source.code[index + "mod ".len()..].split_once(';').filter(|_| is_word);
+            let name = declared.map(|(name, _)| name).filter(|name| word(name) == name.len());
             named.extend(name.map(|name| [module.as_slice(), &[name.to_owned()]].concat()));
         }
     }
@@ -232,15 +233,16 @@ mod tests {
     fn a_file_that_no_module_names_is_found() {
         let sources = [
             SourceFile::new("a/src/lib.rs", "pub(crate) mod b;"),
-            SourceFile::new("a/src/b.rs", "// mod d;\nmod c;"),
+            SourceFile::new("a/src/b.rs", "// mod d;\nmod c;\nmod f { mod c; }"),
             SourceFile::new("a/src/b/c.rs", ""),
             SourceFile::new("a/src/b/d.rs", ""),
+            SourceFile::new("a/src/b/f.rs", ""),
             SourceFile::new("a/src/bin/e.rs", ""),
             SourceFile::new("a/tests/f.rs", ""),
             SourceFile::new("a/tests/f/g.rs", ""),
         ];
         let orphans: Vec<_> = orphans(&sources).into_iter().map(|source| source.path.as_str()).collect();
-        assert_eq!(orphans, ["a/src/b/d.rs", "a/tests/f/g.rs"]);
+        assert_eq!(orphans, ["a/src/b/d.rs", "a/src/b/f.rs", "a/tests/f/g.rs"]);
     }
 
     #[test]
