@@ -119,6 +119,9 @@ fn start(options: Options) -> anyhow::Result<()> {
         DatapathOption::Proxy => Err("--datapath proxy".to_owned()),
     };
     let wanted = kernel::KernelOptions { max_routes: options.max_routes, steering };
+    if options.assign != Assign::Agent {
+        log::info!("the kernel's programs are tried, which takes a minute on a busy machine");
+    }
     let assignment = Assigner::load(options.assign, &wanted, workers)?;
     if options.steering.on_loss != OnLoss::Keep
         && let Err(why) = assignment.steers()

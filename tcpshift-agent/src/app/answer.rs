@@ -34,7 +34,7 @@ impl App {
             AdminCommand::Get(..) | AdminCommand::Watch(..) | AdminCommand::Status(_) => {}
             // The first one is taken by whoever calls this; here it cannot be granted.
             AdminCommand::HandOver(stream) => {
-                let reason = if self.draining { "it is ending" } else { "it is handing over to another one already" };
+                let reason = if self.draining { "it is ending" } else { "another one is taking over already" };
                 tokio::spawn(give::refuse(stream, reason));
             }
         }

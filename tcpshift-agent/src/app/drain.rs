@@ -25,19 +25,19 @@ impl App {
         self.proxy.drain().await;
         let connections = Arc::clone(&self.connections);
         if connections.active() > 0 {
-            log::info!("waiting up to {timeout:?} for {} connections to end", connections.active());
+            log::info!("waiting up to {timeout:?} for connections to end: {}", connections.active());
         }
         let until = tokio::time::Instant::now() + timeout;
         loop {
             tokio::select! {
                 () = connections.ended() => break,
                 () = sleep_until(until) => {
-                    log::warn!("resetting {} connections that have not ended", connections.active());
+                    log::warn!("connections that have not ended are reset: {}", connections.active());
                     break;
                 }
                 asked = signals.next() => {
                     if let Asked::End(signal) = asked {
-                        log::warn!("{signal} again: resetting {} connections", connections.active());
+                        log::warn!("{signal} again: connections are reset: {}", connections.active());
                         break;
                     }
                 }

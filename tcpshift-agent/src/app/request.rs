@@ -116,7 +116,13 @@ pub(super) fn deleted(last: &Store, request: DeleteRequest) -> Result<Changed, A
         return Err(ApiFailure::new(FailureReason::BadRequest, "no objects are given"));
     }
     let mut store = last.draft();
-    let done = store.delete(&keys, ignore_not_found).map_err(|refusal| refused(&refusal))?;
+    let done = store.delete(&keys, ignore_not_found).map_err(|refusal| {
+        let mut failure = refused(&refusal);
+        if matches!(refusal, Refusal::NotFound(_)) && keys.len() > 1 {
+            failure.message.push_str("; nothing is deleted: --ignore-not-found passes it over");
+        }
+        failure
+    })?;
     let gone: Vec<Key> = done.iter().filter(|(_, found)| *found).map(|(key, _)| key.clone()).collect();
     reply.results.extend(done.into_iter().map(|(key, found)| ChangeResult {
         object: key.qualified(),

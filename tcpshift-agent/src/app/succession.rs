@@ -302,7 +302,7 @@ impl App {
                 return false;
             }
         };
-        log::info!("handing over to another agent ({peer}); changes have to wait");
+        log::info!("another agent ({peer}) is taking over; changes have to wait");
         self.handing_over = true;
         let mut end = None;
         let mut given = {

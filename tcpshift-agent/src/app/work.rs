@@ -92,7 +92,7 @@ impl App {
                         signals.during(self.look(true)).await;
                     }
                     Asked::End(signal) => {
-                        log::info!("{signal}: no new connections are accepted");
+                        log::info!("{signal}: nothing more is accepted here; what is steered goes on until the agent is gone");
                         return;
                     }
                 },

@@ -217,17 +217,18 @@ fn cut(text: &str, most: usize) -> String {
 
 fn verdicts(heading: &str, verdicts: &[DatapathVerdict]) -> String {
     let mut table = TextTable::new([heading, "WORKS", "WHY"]);
-    for DatapathVerdict { name, works, why, cure } in verdicts {
-        table.push(&[(*name).to_owned(), yes(*works), cut(why, CELL)]);
+    for DatapathVerdict { name, works, known, why, cure } in verdicts {
+        let works = match (works, known) {
+            (_, false) => "?",
+            (true, true) => "yes",
+            (false, true) => "no",
+        };
+        table.push(&[(*name).to_owned(), works.to_owned(), cut(why, CELL)]);
         if !cure.is_empty() {
             table.push(&[String::new(), String::new(), format!("cure: {}", cut(cure, CELL))]);
         }
     }
     table.text_within(COLUMNS)
-}
-
-fn yes(is_so: bool) -> String {
-    if is_so { "yes" } else { "no" }.to_owned()
 }
 
 #[cfg(test)]
@@ -262,7 +263,7 @@ mod tests {
     }
 
     fn verdict(name: &'static str, works: bool, cure: &str) -> DatapathVerdict {
-        DatapathVerdict { name, works, why: "why".to_owned(), cure: cure.to_owned() }
+        DatapathVerdict { name, works, known: true, why: "why".to_owned(), cure: cure.to_owned() }
     }
 
     #[test]
@@ -325,7 +326,8 @@ kernel       no      why
             cure: long.clone(),
         };
         let programs = (0..1_000).map(|_| ProgramReport { said: vec!["y".repeat(200); 6], ..refused() });
-        let long_verdict = |name| DatapathVerdict { name, works: false, why: long.clone(), cure: long.clone() };
+        let long_verdict =
+            |name| DatapathVerdict { name, works: false, known: false, why: long.clone(), cure: long.clone() };
         let report = DoctorReport {
             works: false,
             finished: false,

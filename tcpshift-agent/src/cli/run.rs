@@ -53,7 +53,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
-    /// What carries connections
+    /// How connections reach their endpoints
     #[arg(long, value_enum, default_value = "auto")]
     datapath: DatapathWord,
 

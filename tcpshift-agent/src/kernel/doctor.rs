@@ -185,6 +185,8 @@ pub struct DatapathVerdict {
     pub name: &'static str,
     /// Whether it works here.
     pub works: bool,
+    /// False if the time was up before that was known.
+    pub known: bool,
     /// Why, or why not.
     pub why: String,
     /// What can be done; empty if it works.
@@ -263,6 +265,7 @@ fn report(machine: Vec<MachineFinding>, programs: Vec<ProgramReport>, finished: 
     let proxy = DatapathVerdict {
         name: "proxy",
         works: true,
+        known: true,
         why: "the agent accepts, dials and relays; it needs nothing of the kernel's programs".to_owned(),
         cure: String::new(),
     };
@@ -277,6 +280,7 @@ fn report(machine: Vec<MachineFinding>, programs: Vec<ProgramReport>, finished: 
     let agent = DatapathVerdict {
         name: "agent",
         works: true,
+        known: true,
         why: "always: what --assign auto falls back to".to_owned(),
         cure: String::new(),
     };
@@ -294,10 +298,16 @@ fn report(machine: Vec<MachineFinding>, programs: Vec<ProgramReport>, finished: 
 fn verdict(name: &'static str, works: &str, machine: &[MachineFinding], programs: &[ProgramReport]) -> DatapathVerdict {
     if let Some(finding) = machine.iter().find(|finding| finding.state == FindingState::Missing) {
         let MachineFinding { what, found, cure, .. } = finding;
-        return DatapathVerdict { name, works: false, why: format!("{what}: {found}"), cure: cure.clone() };
+        return DatapathVerdict {
+            name,
+            works: false,
+            known: true,
+            why: format!("{what}: {found}"),
+            cure: cure.clone(),
+        };
     }
     match programs.iter().find(|program| !program.works) {
-        None => DatapathVerdict { name, works: true, why: works.to_owned(), cure: String::new() },
+        None => DatapathVerdict { name, works: true, known: true, why: works.to_owned(), cure: String::new() },
         Some(program) => {
             let why = match (&program.reason, program.state) {
                 (Some(reason), _) => format!("`{}` is refused: {reason}", program.name),
@@ -316,7 +326,7 @@ fn verdict(name: &'static str, works: &str, machine: &[MachineFinding], programs
                 }
                 _ => program.cure.clone().unwrap_or_else(|| "the agent does without; report what is said".to_owned()),
             };
-            DatapathVerdict { name, works: false, why, cure }
+            DatapathVerdict { name, works: false, known: cure != AGAIN, why, cure }
         }
     }
 }

@@ -170,10 +170,11 @@ fn at_gateway(served: &Served<'_>, at: IpAddr, excess: Option<&String>, host: &H
             let hindered = impossible(served, host).or_else(|| needs_relay(served)).or_else(|| absent(served, host));
             match hindered.map_or_else(|| family::handed(*served, at), Err) {
                 Err(why) => by(Datapath::Proxy, false, why),
-                Ok(family) => Chosen {
-                    family,
-                    ..by(Datapath::Lookup, false, "every endpoint listens on this host, or did".into())
-                },
+                Ok((family, others)) => {
+                    let why = "every endpoint listens on this host, or did";
+                    let why = others.map_or(why.into(), |others| format!("{why}; {others}").into());
+                    Chosen { family, ..by(Datapath::Lookup, false, why) }
+                }
             }
         }
     }
@@ -204,7 +205,7 @@ fn impossible(served: &Served<'_>, host: &Host) -> Option<Reason> {
         return Some(why.clone().into());
     }
     if served.route.steer.by == steer::SEQUENCE {
-        return Some("steer-by sequence would count packets there, and not connections".into());
+        return Some("steer-by sequence counts connections, and `lookup` sees packets".into());
     }
     let mut any = false;
     for address in served.addresses() {

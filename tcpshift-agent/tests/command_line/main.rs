@@ -208,7 +208,7 @@ fn get_follows() {
     let (code, out, err) = world.run(&["get", "vs", "tcp-echo", "-w"]);
     let row = "tcp-echo   [\"tcp-echo-gateway\"]   [\"*\"]   <unknown>\n";
     assert_eq!(out, format!("NAME       GATEWAYS               HOSTS   AGE\n{row}{row}"));
-    assert_eq!((code, err.as_str()), (1, "error: the agent is ending\n"));
+    assert_eq!((code, err.as_str()), (1, "error: the agent is ending; run it again once one answers\n"));
     let (_, out, _) = world.run(&["get", "vs", "tcp-echo", "-w", "-o", "wide"]);
     assert!(out.contains("v1=80,v2=20   applied\n") && out.ends_with("v1=50,v2=50   routes.yaml:7\n"), "{out}");
     let (code, _, err) = world.run(&["get", "vs", "x", "-w"]);

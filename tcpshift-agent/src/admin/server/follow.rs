@@ -68,7 +68,12 @@ async fn follow(
                 let message = format!("{lost} events were lost because they were read too slowly; begin again");
                 break ApiFailure::new(FailureReason::Gone, message);
             }
-            Err(RecvError::Closed) => break ApiFailure::new(FailureReason::Unavailable, "the agent is ending"),
+            Err(RecvError::Closed) => {
+                break ApiFailure::new(
+                    FailureReason::Unavailable,
+                    "the agent is ending; run it again once one answers",
+                );
+            }
         }
     };
     // Sending fails only if the client has closed the connection.

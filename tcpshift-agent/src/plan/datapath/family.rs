@@ -35,10 +35,11 @@ pub(super) fn connected(served: Served<'_>, at: IpAddr) -> Result<(u32, Option<R
     }
 }
 
-/// Clients whose packets can be handed to every endpoint, at a listener with an address. The error says why there are none.
+/// Clients whose packets can be handed to every endpoint, and in words who else comes, at a listener with an address. The error
+/// says why there are none.
 ///
 /// Whether a socket takes connections of the other family is not known before it is tried.
-pub(super) fn handed(served: Served<'_>, at: IpAddr) -> Result<u32, Reason> {
+pub(super) fn handed(served: Served<'_>, at: IpAddr) -> Result<(u32, Option<Reason>), Reason> {
     let is_v4 =
         |address: &&EndpointAddress| matches!(address, EndpointAddress::Tcp(tcp) if tcp.ip().to_canonical().is_ipv4());
     match (served.addresses().find(is_v4), served.addresses().find(|address| !is_v4(address))) {
@@ -46,11 +47,14 @@ pub(super) fn handed(served: Served<'_>, at: IpAddr) -> Result<u32, Reason> {
         (Some(four), None) if !takes_v4(at) => {
             Err(format!("{four} is of another address family than the listener").into())
         }
-        (Some(_), None) => Ok(family::V4),
+        (Some(_), None) => {
+            let others = (!takes_v4_alone(at)).then_some("IPv6 clients are carried".into());
+            Ok((family::V4, others))
+        }
         (None, Some(six)) if takes_v4_alone(at) => {
             Err(format!("{six} is of another address family than the listener").into())
         }
-        (None, _) => Ok(family::V6),
+        (None, _) => Ok((family::V6, takes_v4(at).then_some("IPv4 clients are carried".into()))),
     }
 }
 

@@ -136,7 +136,7 @@ fn assert_chosen(case: &Case, site: &ServedAt, host: &Host, datapath: Option<Dat
 #[test]
 fn local_endpoints_that_listen_are_handed_the_syn() {
     let host = listening();
-    let why = "every endpoint listens on this host, or did";
+    let why = "every endpoint listens on this host, or did; IPv6 clients are carried";
     assert_chosen(&local(Wish::Auto), &at_gateway(), &host, Some(Datapath::Lookup), false, why);
     // What gets nothing does not matter, and a share that is refused is refused there too.
     let mut other = local(Wish::Auto);
@@ -165,7 +165,7 @@ fn auto_is_carried_where_something_stands_in_the_way() {
     let unix = route(Wish::Auto, vec![destination("v1", 10_000, &["/run/x"])]);
     carried(unix, &listens, "unix:///run/x is no TCP address");
     let sequence = with(|route| route.steer.by = steer::SEQUENCE);
-    carried(sequence, &listens, "steer-by sequence would count packets there, and not connections");
+    carried(sequence, &listens, "steer-by sequence counts connections, and `lookup` sees packets");
     let idle = with(|route| route.limits.idle_timeout = Some(Duration::from_secs(1)));
     carried(idle, &listens, "idle timeout needs the relay");
     let lasting = with(|route| route.limits.max_duration = Some(Duration::from_secs(1)));
@@ -301,7 +301,10 @@ fn clients_are_handed_over_whose_family_every_endpoint_has() {
     let to = |endpoints: &[&str]| route(Wish::Auto, vec![destination("v1", 10_000, endpoints)]);
     let (four, six) = (AT, SIX);
     let at = |at: &str, endpoints: &[&str]| {
-        let (datapath, family, _) = steered(at, &to(endpoints));
+        let (datapath, family, reason) = steered(at, &to(endpoints));
+        let others = [(family::V4, "IPv6 clients are carried"), (family::V6, "IPv4 clients are carried")];
+        let said = others.iter().any(|(steered, others)| family == *steered && reason.contains(others));
+        assert_eq!(said, datapath == Some(Datapath::Lookup) && at.starts_with("[::]"), "{at}: {reason}");
         (datapath, family)
     };
     let (lookup, proxy) = (Some(Datapath::Lookup), (Some(Datapath::Proxy), family::ANY));

@@ -59,7 +59,7 @@ fn one_takes_over_at_a_time_and_nothing_is_changed_meanwhile() {
         agent.cli(&["status"]).expect(0);
         let mut second = agent.successor(&format!("second-{round}"), program(), &NONE);
         assert_eq!(second.process().wait(seconds(20)).code(), Some(1));
-        assert!(second.log().contains("handing over to another one already"), "{}", second.log());
+        assert!(second.log().contains("another one is taking over already"), "{}", second.log());
         // It dies, as by `kill -9`.
         drop(taken);
         until_so("changes go on", seconds(5), || {
