@@ -83,6 +83,16 @@ impl<'a> Agent<'a> {
         Self::launch_as(self.world, &self.name, process, launcher, Stdio::null(), &arguments)
     }
 
+    /// Waits until its log has this.
+    #[track_caller]
+    pub fn says(&self, part: &str) {
+        let begin = std::time::Instant::now();
+        while !self.log().contains(part) {
+            assert!(begin.elapsed() < patient(seconds(10)), "{part:?} is not in the log:\n{}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
     /// Waits until this process, and no other one, answers at the socket.
     pub fn answers(mut self) -> Self {
         let (socket, pid) = (self.socket(), u64::from(self.pid()));

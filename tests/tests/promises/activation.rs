@@ -54,7 +54,7 @@ fn a_low_port_is_served_without_privilege_and_outlasts_the_agent() {
     let _server = tcp_echo(&world, "9000", "one", "127.0.0.1");
     let socket = TcpListener::bind("[::]:80").unwrap();
     let mut agent = activated(&world, "first", &socket);
-    assert!(agent.log().contains("systemd listens on [::]:80 and no route does"), "{}", agent.log());
+    agent.says("systemd listens on [::]:80 and no route does");
     agent.apply(at(80));
     for _ in 0..20 {
         assert_eq!(ask("127.0.0.1:80").unwrap(), "one");

@@ -144,7 +144,7 @@ fn a_state_file_that_is_damaged_is_named_and_costs_no_other() {
     assert_eq!(damaged, 1, "one file holds the object");
     let agent = agent.kill_and_restart();
     assert_eq!(versions(&agent), BTreeMap::from([("good".to_owned(), 1)]));
-    assert!(agent.log().contains("bad"), "{}", agent.log());
+    agent.says("bad");
 }
 
 /// Cuts the file of the object `bad` in half.

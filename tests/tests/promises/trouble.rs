@@ -51,7 +51,7 @@ fn a_port_taken_at_start_ends_the_start_and_is_named() {
         let mut agent = Agent::launch(&world, "agent", command(built("tcpshift-agent")), &words);
         assert_eq!(agent.process().wait(seconds(10)).code(), Some(1), "{}", agent.log());
         for part in parts {
-            assert!(agent.log().contains(part), "{part:?} is not in: {}", agent.log());
+            agent.says(part);
         }
     }
 }
@@ -72,7 +72,7 @@ fn a_port_taken_by_a_watched_file_is_down_until_it_is_free() {
     until_so("a listener is down, and the process is named", seconds(5), || {
         down().is_some_and(|reason| reason.contains(&named))
     });
-    assert!(agent.log().contains("31500"), "{}", agent.log());
+    agent.says("31500");
     assert_eq!(ask(ENTRANCE).unwrap(), "one", "the other port suffers");
     taken.kill();
     until_so("the port is served once it is free", seconds(10), || ask("127.0.0.1:31500").is_ok());
@@ -190,7 +190,7 @@ fn an_agent_that_starts_with_few_descriptors_serves_or_says_how_many_it_takes() 
             refused += 1;
             assert_eq!(status.code(), Some(1), "{}", agent.log());
             for part in ["RLIMIT_NOFILE", "a start takes", "LimitNOFILE="] {
-                assert!(agent.log().contains(part), "{part} is not in what {limit} say:\n{}", agent.log());
+                agent.says(part);
             }
         } else {
             agent.apply(all());

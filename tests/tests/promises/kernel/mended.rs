@@ -45,7 +45,7 @@ fn names_that_somebody_removes_are_there_again() {
     agent.apply(route(&[("v2", 1)]));
     assert_eq!(answers(ENTRANCE, 5), ["two"; 5]);
     assert_eq!(assigned(&agent), (10, 0));
-    assert!(agent.log().contains("it is pinned again"), "{}", agent.log());
+    agent.says("it is pinned again");
     agent.process().kill();
     assert_eq!(attached(&world).len(), 1, "what is pinned outlives the agent");
 }
