@@ -11,7 +11,7 @@ use tcpshift_tests::agent::Agent;
 use tcpshift_tests::example::entry;
 use tcpshift_tests::objects::Objects;
 use tcpshift_tests::process::{Process, built, command};
-use tcpshift_tests::until::{seconds, until_so};
+use tcpshift_tests::until::{seconds, until, until_so};
 use tcpshift_tests::world::World;
 
 use super::{STRANGER, give_away, set_mode, stranger};
@@ -53,7 +53,11 @@ fn refusal(prepare: impl FnOnce(&Path)) -> String {
     }
     assert_eq!(StateFolder::open(&state).and_then(|state| state.load()).unwrap().0.len(), 1);
     prepare(&state);
-    let error = StateFolder::open(&state).and_then(|state| state.load()).unwrap_err();
+    // Until it begins its program a process that another test starts has a copy of the lock.
+    let error = until("the lock is free", seconds(10), || {
+        let error = StateFolder::open(&state).and_then(|state| state.load()).unwrap_err();
+        (!error.to_string().contains("another agent uses")).then_some(error)
+    });
     format!("{error:#}").replace(&world.path().display().to_string(), "")
 }
 
