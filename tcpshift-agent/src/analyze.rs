@@ -32,7 +32,6 @@ use std::sync::Arc;
 pub use code::{Code, Level};
 pub use finding::Finding;
 
-use crate::route::kind::Kind;
 use crate::route::model::{Labels, Spec};
 use crate::route::names;
 use crate::route::object::{Key, Object, Origin};
@@ -168,8 +167,7 @@ fn is_unread(problem: &Problem) -> bool {
 /// What is told everywhere (see [`Code::is_told_everywhere`]) of the objects of a store, as `apply` says it when some of them
 /// have changed. Where only routes have, nothing is looked at but these and what they refer to.
 pub fn told_everywhere(store: &Store, changed: &HashSet<Key, impl BuildHasher>, ground: &mut Ground) -> Vec<Finding> {
-    let is_route = |key: &Key| matches!(key.kind, Kind::VirtualService | Kind::TcpRoute);
-    let objects: Vec<Arc<Object>> = if changed.iter().all(is_route) {
+    let objects: Vec<Arc<Object>> = if changed.iter().all(|key| key.kind.is_route()) {
         let routes: Vec<_> = changed.iter().filter_map(|key| store.get(key)).cloned().collect();
         let hosts: HashSet<String> = routes.iter().flat_map(|route| destinations(route)).collect();
         [routes, ground.of_hosts(store, &hosts)].concat()

@@ -120,7 +120,7 @@ fn start(options: Options) -> anyhow::Result<()> {
     };
     let wanted = kernel::KernelOptions { max_routes: options.max_routes, steering };
     if options.assign != Assign::Agent {
-        log::info!("the kernel's programs are tried, which takes a minute on a busy machine");
+        log::info!("the kernel's programs are tried, which may take a minute on a busy machine");
     }
     let assignment = Assigner::load(options.assign, &wanted, workers)?;
     if options.steering.on_loss != OnLoss::Keep

@@ -106,6 +106,11 @@ impl Kind {
         Self::ReferenceGrant,
     ];
 
+    /// Whether its objects say where connections go, and no other object depends on them.
+    pub const fn is_route(self) -> bool {
+        matches!(self, Self::VirtualService | Self::TcpRoute)
+    }
+
     /// The meaning of a document of this group and kind.
     pub fn of(group: &str, kind: &str) -> Meaning {
         if let Some(kind) = Self::ALL.into_iter().find(|known| known.group() == group && known.name() == kind) {

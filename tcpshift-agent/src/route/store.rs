@@ -176,7 +176,7 @@ impl Store {
 
     /// An object of this name may be another one by now.
     fn touch(&mut self, key: Key) {
-        if !matches!(key.kind, Kind::VirtualService | Kind::TcpRoute) {
+        if !key.kind.is_route() {
             self.ground = Edition::default();
         }
         self.touched.insert(key);
