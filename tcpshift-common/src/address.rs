@@ -134,7 +134,7 @@ impl Prefix {
     #[inline(always)]
     pub const fn differs(&self, address: Address) -> u64 {
         // The mask of an IPv4 prefix holds the bits that say so; that of `::/0` holds none.
-        let v4 = if address.is_v4() { NOT_V4 } else { 0 };
+        let v4 = address.is_v6().wrapping_sub(1) & NOT_V4;
         (address.high ^ self.address.high) & self.mask.high
             | (address.low ^ self.address.low) & self.mask.low
             | (self.family & v4 & NOT_V4) as u64

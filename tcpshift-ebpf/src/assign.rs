@@ -12,7 +12,8 @@ use tcpshift_common::layout::{event, socket};
 
 use crate::counts::Counts;
 use crate::maps::SOCKETS;
-use crate::plan::{PlanInForce, Undecided};
+use crate::plan::PlanInForce;
+use crate::settle::{Settlement, asks, chance, settle, settled};
 use crate::{events, flow};
 
 /// Always 1: the kernel asks nothing that it could refuse.
@@ -37,24 +38,26 @@ fn established(context: &SockOpsContext) {
     }
     let Some(counts) = Counts::here() else { return };
     let Some(plan) = PlanInForce::in_force() else { return counts.left() };
-    match plan.assign(socket.listener, &flow::of_socket(context), |inputs| inputs) {
-        Ok(assignment) => {
-            match assignment.decision.outcome {
+    let flow = flow::of_socket(context);
+    let mut settlement = Settlement::new(plan, socket.listener, flow, asks::CARRIER, chance::LIVE);
+    match settle(&raw mut settlement) {
+        settled::DECIDED | settled::UNROUTED => {
+            match settlement.assignment.decision.outcome {
                 outcome::CHOSEN => counts.assigned(),
                 outcome::NO_ENDPOINT => counts.without_endpoint(),
                 _ => counts.unrouted(),
             }
-            socket.assignment = assignment;
+            socket.assignment = settlement.assignment;
             socket.state = socket::ASSIGNED;
         }
-        Err(Undecided::Left | Undecided::Unrouted) => {
-            counts.left();
-            aya_log_ebpf::debug!(context, "listener {} is left to the agent", socket.listener);
-        }
-        Err(Undecided::Torn) => {
+        settled::TORN => {
             counts.left();
             aya_log_ebpf::error!(context, "listener {}: a table of the plan is torn", socket.listener);
             events::tell(event::TORN, socket.listener);
+        }
+        _ => {
+            counts.left();
+            aya_log_ebpf::debug!(context, "listener {} is left to the agent", socket.listener);
         }
     }
 }

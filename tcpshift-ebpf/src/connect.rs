@@ -12,13 +12,13 @@ use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
-use tcpshift_common::layout::{Assignment, ConnectionRow, ORIGINAL, datapath, event, loss, scope, stage};
+use tcpshift_common::layout::{ConnectionRow, ORIGINAL, event, scope, stage};
 
 use crate::connections::SteeredSocket;
 use crate::counts::Counts;
 use crate::flow::{read, v4, v6};
-use crate::inputs::LiveInputs;
-use crate::plan::{ANY, PlanInForce, ProgramDecision, Undecided};
+use crate::plan::PlanInForce;
+use crate::settle::{Settlement, asks, chance, settle, settled};
 use crate::{agent, events, sums};
 
 /// `SOCK_STREAM`.
@@ -127,45 +127,50 @@ fn steer(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome {
     let Some(counts) = Counts::here() else { return Outcome::Untouched };
     let flow =
         Flow { source: source(pointer, is_v6), destination: asked, source_port: cookie as u32, destination_port: port };
-    let decided = decide(plan, listener, &flow, counts);
-    match decided {
-        Ok((assignment, Some(endpoint))) => {
-            counts.assigned();
-            let row = ConnectionRow {
-                agent: agent::id(),
-                asked,
-                endpoint: endpoint.address,
-                asked_port: port,
-                endpoint_port: endpoint.port,
-                stage: stage::STEERED,
-                is_client: 1,
-                ends: 0,
-                far_end: 0,
-                assignment,
-            };
-            socket.set(&row);
-            Outcome::To(endpoint)
+    let mut settlement = Settlement::new(plan, listener, flow, asks::CONNECT, chance::LIVE);
+    match settle(&raw mut settlement) {
+        settled::DECIDED => {}
+        settled::UNSERVED => return Outcome::Refused,
+        settled::LOST => {
+            counts.lost();
+            return Outcome::Refused;
         }
-        Ok((assignment, None)) => {
-            match assignment.decision.outcome {
-                outcome::NO_ENDPOINT => {
-                    counts.without_endpoint();
-                    sums::refused(assignment.destination);
-                }
-                outcome::NO_DESTINATION => counts.unrouted(),
-                // It was refused before there was anything to decide.
-                _ => {}
-            }
-            Outcome::Refused
+        settled::TORN => {
+            counts.left();
+            events::tell(event::TORN, listener);
+            return Outcome::Untouched;
         }
-        Err(missing) => {
-            if matches!(missing, Undecided::Torn) {
-                counts.left();
-                events::tell(event::TORN, listener);
-            }
-            Outcome::Untouched
+        _ => return Outcome::Untouched,
+    }
+    let assignment = settlement.assignment;
+    match assignment.decision.outcome {
+        outcome::CHOSEN => {}
+        outcome::NO_ENDPOINT => {
+            counts.without_endpoint();
+            sums::refused(assignment.destination);
+            return Outcome::Refused;
+        }
+        _ => {
+            counts.unrouted();
+            return Outcome::Refused;
         }
     }
+    let Some(endpoint) = target(&settlement) else { return Outcome::Untouched };
+    counts.assigned();
+    let row = ConnectionRow {
+        agent: agent::id(),
+        asked,
+        endpoint: endpoint.address,
+        asked_port: port,
+        endpoint_port: endpoint.port,
+        stage: stage::STEERED,
+        is_client: 1,
+        ends: 0,
+        far_end: 0,
+        assignment,
+    };
+    socket.set(&row);
+    Outcome::To(endpoint)
 }
 
 /// Forgets an earlier connection of a socket. What another agent's program has just decided for this one is kept: for a
@@ -179,42 +184,20 @@ fn forget(socket: SteeredSocket, address: Address, port: u32) {
     }
 }
 
-/// What was decided, and the endpoint if there is one.
+/// Where a connection goes whose endpoint is chosen; none if the plan has no such endpoint for clients who are steered: to go on
+/// would be to connect somewhere else.
 #[inline(always)]
-fn decide(
-    plan: PlanInForce,
-    listener: u32,
-    flow: &Flow,
-    counts: Counts,
-) -> Result<(Assignment, Option<Target>), Undecided> {
-    let found = plan.route(listener, flow)?;
-    match found.row.datapath {
-        datapath::CONNECT if !found.row.leaves(flow.destination) => {}
-        datapath::REFUSED => return Ok((Assignment::default(), None)),
-        _ => return Err(Undecided::Left),
-    }
-    let loss = agent::loss();
-    if loss == loss::REFUSE {
-        counts.lost();
-        return Ok((Assignment::default(), None));
-    }
-    let sole = if loss == loss::FIRST { found.row.first } else { ANY };
-    let ProgramDecision { assignment, destination } =
-        plan.decide(&found, flow, sole, &mut LiveInputs { route: found.row.number })?;
-    let Some(destination) = destination.filter(|_| assignment.decision.outcome == outcome::CHOSEN) else {
-        return Ok((assignment, None));
-    };
-    let endpoint = plan.endpoint(destination, assignment.decision.endpoint)?;
+fn target(settlement: &Settlement) -> Option<Target> {
+    let Settlement { flow, endpoint, .. } = settlement;
     if endpoint.port & ORIGINAL != 0 {
         let port = endpoint.port & !ORIGINAL;
         let port = if port == 0 { flow.destination_port } else { port };
-        return Ok((assignment, Some(Target { address: flow.destination, port })));
+        return Some(Target { address: flow.destination, port });
     }
-    // The plan has no such endpoint for clients who are steered; to go on would be to connect somewhere else.
     if endpoint.port == 0 || flow.destination.is_v4() && !endpoint.address.is_v4() {
-        return Err(Undecided::Left);
+        return None;
     }
-    Ok((assignment, Some(Target { address: endpoint.address, port: endpoint.port })))
+    Some(Target { address: endpoint.address, port: endpoint.port })
 }
 
 /// What the socket is bound to; unspecified if to nothing.

@@ -18,8 +18,8 @@ use crate::maps::hash::EXISTS;
 use crate::maps::{ENDPOINTS, GROUPS_KEPT, LISTENING, OWN};
 use crate::rows::Tries;
 
-/// Both forms of the unspecified address that a socket may be bound to.
-const EVERYWHERE: [Address; 2] = [Address::v4([0; 4]), Address { high: 0, low: 0 }];
+/// The unspecified address that an IPv4 socket may be bound to; that of IPv6 is all zero.
+const EVERYWHERE: Address = Address::v4([0; 4]);
 
 /// What became of handing a packet over: nobody listens there.
 pub(crate) const NOBODY: u32 = 0;
@@ -100,34 +100,71 @@ pub(crate) extern "C" fn hand_over(lookup: *mut bpf_sk_lookup, endpoint: *mut Ad
     }
     // The IPv4 form takes IPv4 connections alone.
     if is_v4 {
-        at.address = EVERYWHERE[0];
+        at.address = EVERYWHERE;
         let handed = hand_to(lookup, &raw mut at);
         if handed != NOBODY {
             return handed;
         }
     }
-    at.address = EVERYWHERE[1];
+    // LLVM makes a call of a loop over bytes of plain zeros.
+    let zero = black_box(0_u64);
+    at.address = Address { high: zero, low: zero };
     hand_to(lookup, &raw mut at)
 }
 
 /// [`hand_over_to_any`]: a table has no row where the plan says that there is one.
 pub(crate) const TORN: u32 = 3;
 
+/// Rounds of a loop that a function makes, for another that makes as many of such loops: verifiers follow them once.
+const ROUNDS: u32 = 32;
+const _: () = assert!(TRIES == ROUNDS * ROUNDS && SHARERS == ROUNDS * ROUNDS);
+
 /// Hands the packet to an endpoint, or to the next one of its destination at which somebody listens.
+#[inline(always)]
+pub(crate) fn hand_over_to_any(lookup: *mut bpf_sk_lookup, tries: *mut Tries) -> u32 {
+    // Mostly that is the one that was chosen.
+    let handed = hand_over_to_next(lookup, tries);
+    if handed == NOBODY { hand_over_to_others(lookup, tries) } else { handed }
+}
+
+/// Hands the packet to one of the endpoints that were not tried yet.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn hand_over_to_any(lookup: *mut bpf_sk_lookup, tries: *mut Tries) -> u32 {
+pub(crate) extern "C" fn hand_over_to_others(lookup: *mut bpf_sk_lookup, tries: *mut Tries) -> u32 {
     if tries.is_null() {
         return NOBODY;
     }
     // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
-    let endpoints = unsafe { (*tries).endpoints };
-    for round in 0..TRIES {
-        let round = black_box(round);
-        if round >= endpoints {
+    unsafe { (*tries).left = (*tries).endpoints.saturating_sub(1) };
+    for round in 0..ROUNDS {
+        // SAFETY: As above.
+        if black_box(round) >= ROUNDS || unsafe { read_volatile(&raw const (*tries).left) } == 0 {
             break;
         }
-        // No branch of the loop leads back into it, as in `hand_to`.
+        // No branch of the loop leads back into it, as in `hand_to_sharers`.
+        let handed = hand_over_to_some(lookup, tries);
+        if handed != NOBODY {
+            return handed;
+        }
+    }
+    NOBODY
+}
+
+/// Hands the packet to one of the next endpoints.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn hand_over_to_some(lookup: *mut bpf_sk_lookup, tries: *mut Tries) -> u32 {
+    if tries.is_null() {
+        return NOBODY;
+    }
+    for round in 0..ROUNDS {
+        // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
+        let left = unsafe { read_volatile(&raw const (*tries).left) };
+        if black_box(round) >= ROUNDS || left == 0 {
+            break;
+        }
+        // SAFETY: As above.
+        unsafe { write_volatile(&raw mut (*tries).left, left - 1) };
         let handed = hand_over_to_next(lookup, tries);
         if handed != NOBODY {
             return handed;
@@ -169,33 +206,69 @@ pub(crate) extern "C" fn hand_to(lookup: *mut bpf_sk_lookup, at: *mut AddressPor
     let Some(group) = group(&at) else { return NOBODY };
     // SAFETY: Aligned words in the row of a map, which are written whole.
     let (upto, hint) =
-        unsafe { (read_volatile(&raw const (*group).upto), read_volatile(&raw const (*group).hint) as u32) };
+        unsafe { (read_volatile(&raw const (*group).upto) as u32, read_volatile(&raw const (*group).hint) as u32) };
     if upto == 0 {
         return NOBODY;
     }
-    let mut key = ListeningKey { address: at.address, port: at.port, sharer: 0 };
-    let mut handed = NOBODY;
-    for round in 0..=SHARERS {
-        let round = black_box(round);
-        if u64::from(round) > upto {
+    let mut search =
+        Search { key: ListeningKey { address: at.address, port: at.port, sharer: hint }, upto, handed: NOBODY };
+    // First where somebody was last.
+    let handed = hand_to_sharer(lookup, &raw mut search.key);
+    if handed == OVER {
+        return OVER;
+    }
+    (search.key.sharer, search.handed) = (0, handed);
+    for round in 0..ROUNDS {
+        // SAFETY: A word of the stack.
+        let sharer = unsafe { read_volatile(&raw const search.key.sharer) };
+        if black_box(round) >= ROUNDS || sharer >= upto {
             break;
         }
-        // First where somebody was last.
-        key.sharer = if round == 0 { hint } else { round - 1 };
+        // No branch of the loop leads back into it, as in `hand_to_sharers`.
+        if hand_to_sharers(lookup, &raw mut search) == OVER {
+            // SAFETY: As above.
+            unsafe { write_volatile(&raw mut (*group).hint, u64::from(search.key.sharer)) };
+            return OVER;
+        }
+    }
+    search.handed
+}
+
+/// Who of those that share an address and port is tried next, and what became of those before.
+#[repr(C)]
+pub(crate) struct Search {
+    key: ListeningKey,
+    /// Cells that there may be.
+    upto: u32,
+    /// What became of those that were tried, each of [`NOBODY`] and [`OTHER_FAMILY`].
+    handed: u32,
+}
+
+/// Hands the packet to the socket of one of the next cells.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn hand_to_sharers(lookup: *mut bpf_sk_lookup, search: *mut Search) -> u32 {
+    if search.is_null() {
+        return NOBODY;
+    }
+    // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
+    let search = unsafe { &mut *search };
+    for round in 0..ROUNDS {
+        let sharer = read!(search.key.sharer);
+        if black_box(round) >= ROUNDS || sharer >= search.upto {
+            break;
+        }
         // No branch of the loop leads back into it. Of a branch that does, verifiers would follow all later rounds again:
         // they forget states that are met in vain a few times (`is_state_visited`, 6.1,
         // <https://elixir.bootlin.com/linux/v6.1/source/kernel/bpf/verifier.c>).
-        let outcome = hand_to_sharer(lookup, &raw mut key);
-        if outcome == OVER {
-            if round != 0 {
-                // SAFETY: As above.
-                unsafe { write_volatile(&raw mut (*group).hint, u64::from(key.sharer)) };
-            }
+        let handed = hand_to_sharer(lookup, &raw mut search.key);
+        if handed == OVER {
             return OVER;
         }
-        handed |= outcome;
+        search.handed |= handed;
+        search.key.sharer = sharer + 1;
     }
-    handed
+    NOBODY
 }
 
 /// Hands the packet to the socket of one cell: [`OVER`], [`NOBODY`] or [`OTHER_FAMILY`].

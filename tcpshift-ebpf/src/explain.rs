@@ -1,4 +1,4 @@
-//! The program `explain`: decides for a flow that is told, by the tables that `assign` reads. It is never attached.
+//! The program `explain`: decides for a flow that is told, by the function that all programs decide by. It is never attached.
 //!
 //! `sock_ops` programs cannot be run by hand (`BPF_PROG_TEST_RUN`), classifiers can: the "packet" is a [`Question`].
 
@@ -10,8 +10,8 @@ use aya_ebpf::programs::TcContext;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::Question;
 
-use crate::inputs::Told;
 use crate::plan::PlanInForce;
+use crate::settle::{Settlement, asks, chance, settle, settled};
 
 /// `TC_ACT_OK` if the answer was written, `TC_ACT_SHOT` if there is none.
 #[classifier]
@@ -23,7 +23,10 @@ fn answer(context: &TcContext) -> Option<()> {
     let question: Question = context.load(0).ok()?;
     let Question { listener, random, source, destination, source_port, destination_port, .. } = question;
     let flow = Flow { source, destination, source_port, destination_port };
-    let told = |counted| Told { counted, random };
-    let assignment = PlanInForce::in_force()?.assign(listener, &flow, told).ok()?;
-    context.store(offset_of!(Question, assignment), &assignment, 0).ok()
+    let mut settlement = Settlement::new(PlanInForce::in_force()?, listener, flow, asks::CARRIER, chance::TOLD);
+    settlement.random = random;
+    if !matches!(settle(&raw mut settlement), settled::DECIDED | settled::UNROUTED) {
+        return None;
+    }
+    context.store(offset_of!(Question, assignment), &settlement.assignment, 0).ok()
 }

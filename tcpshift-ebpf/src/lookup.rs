@@ -11,16 +11,16 @@ use aya_ebpf::macros::sk_lookup;
 use aya_ebpf::programs::SkLookupContext;
 use tcpshift_common::address::Flow;
 use tcpshift_common::decide::outcome;
-use tcpshift_common::layout::{DestinationRow, datapath, event, fate, loss, scope};
+use tcpshift_common::layout::{datapath, event, fate, scope};
 
 use crate::counts::Counts;
 use crate::endpoints::{self, hand_over, hand_over_to_any, hand_to_refuser};
 use crate::flow::{self, read};
-use crate::inputs::{Kept, LiveInputs};
 use crate::maps::UNHELD;
 use crate::pending;
-use crate::plan::{ANY, PlanInForce, Undecided};
-use crate::rows::Pending;
+use crate::plan::PlanInForce;
+use crate::rows::{Pending, copy};
+use crate::settle::{Settlement, asks, chance, settle, settled};
 use crate::{agent, events, ports};
 
 /// `IPPROTO_TCP`.
@@ -28,18 +28,6 @@ const TCP: u32 = 6;
 /// How long a decision holds for a flow of which the kernel holds no handshake, in nanoseconds: as long as a SYN cookie is
 /// surely answered.
 const HOLDS: u64 = 10_000_000_000;
-
-/// What is to become of a packet.
-enum Decision<'a> {
-    /// It is left to whom it would have come.
-    Left,
-    /// Nobody serves it.
-    Unserved,
-    /// It is refused, and counted: one of [`fate`].
-    Refused(u32),
-    /// A destination has it, and whether nobody else may.
-    To(&'a DestinationRow, bool),
-}
 
 /// `SK_PASS` leaves the packet to whom it was handed, or to whom it would have come; `SK_DROP` refuses the connection.
 #[sk_lookup]
@@ -59,19 +47,24 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
             return SK_PASS;
         }
     }
-    pending.flow = flow;
     pending.is_open = 0;
-    match decide(plan, listener, &flow, pending) {
-        Ok(Decision::Left) => SK_PASS,
-        Ok(Decision::Unserved) => SK_DROP,
-        Ok(Decision::Refused(fate)) => end(&context, fate, pending),
-        Ok(Decision::To(destination, is_only)) => {
-            match hand_over_to_one(&context, plan, destination, is_only, pending) {
-                Ok(fate) => end(&context, fate, pending),
-                Err(missing) => left(missing, listener),
-            }
-        }
-        Err(missing) => left(missing, listener),
+    pending.settlement.ask(plan, listener, &flow, asks::LOOKUP, chance::KEPT);
+    match settle(&raw mut pending.settlement) {
+        settled::DECIDED => {}
+        settled::UNSERVED => return SK_DROP,
+        settled::LOST => return end(&context, fate::LOST, pending),
+        settled::TORN => return torn(listener),
+        _ => return SK_PASS,
+    }
+    copy(&mut pending.row.assignment, &pending.settlement.assignment);
+    match read!(pending.row.assignment.decision.outcome) {
+        outcome::CHOSEN => {}
+        outcome::NO_ENDPOINT => return end(&context, fate::WITHOUT_ENDPOINT, pending),
+        _ => return end(&context, fate::UNROUTED, pending),
+    }
+    match hand_over_to_one(&context, pending) {
+        Some(fate) => end(&context, fate, pending),
+        None => torn(listener),
     }
 }
 
@@ -85,15 +78,13 @@ fn end(context: &SkLookupContext, fate: u32, pending: &mut Pending) -> u32 {
     if matches!(fate, fate::HANDED | fate::CARRIED) || hand_to_refuser(context) { SK_PASS } else { SK_DROP }
 }
 
-/// There is nothing to decide by.
+/// A table has no row where the plan says that there is one.
 #[inline(always)]
-fn left(missing: Undecided, listener: u32) -> u32 {
-    if matches!(missing, Undecided::Torn) {
-        if let Some(counts) = Counts::here() {
-            counts.left();
-        }
-        events::tell(event::TORN, listener);
+fn torn(listener: u32) -> u32 {
+    if let Some(counts) = Counts::here() {
+        counts.left();
     }
+    events::tell(event::TORN, listener);
     SK_PASS
 }
 
@@ -102,7 +93,7 @@ fn left(missing: Undecided, listener: u32) -> u32 {
 #[inline(always)]
 fn keep_last(pending: &mut Pending) {
     if pending.is_open != 0 && pending.row.fate == fate::HANDED {
-        let (flow, row): (&Flow, _) = (&pending.flow, &pending.row);
+        let (flow, row): (&Flow, _) = (&pending.settlement.flow, &pending.row);
         // Without it what is drawn comes out the same, and no more.
         UNHELD.insert(flow, row, 0).ok();
         pending.is_open = 0;
@@ -118,71 +109,37 @@ fn is_known(context: &SkLookupContext, flow: &Flow, pending: &mut Pending) -> bo
     if now.saturating_sub(row.began) >= HOLDS {
         return false;
     }
-    pending.row = *row;
+    copy(&mut pending.row, row);
     // Whoever had its handshake may be gone. It is decided anew then.
     if hand_over(context.lookup, &raw mut pending.row.endpoint) != endpoints::OVER {
         return false;
     }
-    pending.flow = *flow;
+    copy(&mut pending.settlement.flow, flow);
     pending.row.began = now;
     pending.is_open = 1;
     true
 }
 
-/// Decides, and leaves what was decided in `pending`.
-#[inline(always)]
-fn decide<'a>(plan: PlanInForce, listener: u32, flow: &Flow, pending: &mut Pending) -> Result<Decision<'a>, Undecided> {
-    let found = plan.route(listener, flow)?;
-    let is_only = match found.row.datapath {
-        // What the agent carries is decided for where it is carried, and not here too.
-        datapath::LOOKUP if !found.row.leaves(flow.destination) => false,
-        datapath::LOOKUP_ONLY => true,
-        datapath::REFUSED => return Ok(Decision::Unserved),
-        _ => return Ok(Decision::Left),
-    };
-    let loss = agent::loss();
-    if loss == loss::REFUSE {
-        return Ok(Decision::Refused(fate::LOST));
-    }
-    let sole = if loss == loss::FIRST { found.row.first } else { ANY };
-    let counted = LiveInputs { route: found.row.number };
-    let random = found.words(flow);
-    let mut inputs = Kept { counted, random, pending };
-    let decided = plan.decide(&found, flow, sole, &mut inputs)?;
-    inputs.pending.row.assignment = decided.assignment;
-    Ok(match decided.destination {
-        Some(destination) if decided.assignment.decision.outcome == outcome::CHOSEN => {
-            Decision::To(destination, is_only)
-        }
-        Some(_) => Decision::Refused(fate::WITHOUT_ENDPOINT),
-        None => Decision::Refused(fate::UNROUTED),
-    })
-}
-
 /// Hands the packet to the endpoint that was chosen, or to another of its destination if nobody listens there. Returns one
-/// of [`fate`].
+/// of [`fate`], or nothing if a table is torn.
 #[inline(always)]
-fn hand_over_to_one(
-    context: &SkLookupContext,
-    plan: PlanInForce,
-    destination: &DestinationRow,
-    is_only: bool,
-    pending: &mut Pending,
-) -> Result<u32, Undecided> {
+fn hand_over_to_one(context: &SkLookupContext, pending: &mut Pending) -> Option<u32> {
+    let Settlement { side, first_endpoint, endpoints, .. } = pending.settlement;
     let tries = &mut pending.tries;
-    tries.side = plan.side();
-    tries.first = destination.first_endpoint;
-    tries.endpoints = destination.decides.endpoints;
+    (tries.side, tries.first, tries.endpoints) = (side, first_endpoint, endpoints);
     tries.at = pending.row.assignment.decision.endpoint;
     match hand_over_to_any(context.lookup, &raw mut *tries) {
         endpoints::OVER => {
-            pending.row.endpoint = pending.tries.endpoint;
+            copy(&mut pending.row.endpoint, &pending.tries.endpoint);
             pending.row.assignment.endpoint = pending.tries.number;
             pending.row.assignment.decision.endpoint = pending.tries.at;
-            Ok(fate::HANDED)
+            Some(fate::HANDED)
         }
-        endpoints::OTHER_FAMILY => Ok(if is_only { fate::OTHER_FAMILY } else { fate::CARRIED }),
-        endpoints::TORN => Err(Undecided::Torn),
-        _ => Ok(fate::WITHOUT_ENDPOINT),
+        endpoints::OTHER_FAMILY => {
+            let is_only = pending.settlement.datapath == datapath::LOOKUP_ONLY;
+            Some(if is_only { fate::OTHER_FAMILY } else { fate::CARRIED })
+        }
+        endpoints::TORN => None,
+        _ => Some(fate::WITHOUT_ENDPOINT),
     }
 }

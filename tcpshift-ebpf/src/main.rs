@@ -48,6 +48,8 @@ mod refuse;
 #[cfg(target_arch = "bpf")]
 mod rows;
 #[cfg(target_arch = "bpf")]
+mod settle;
+#[cfg(target_arch = "bpf")]
 mod sums;
 
 /// The verifier accepts no program that could get here.

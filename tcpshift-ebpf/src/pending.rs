@@ -28,7 +28,7 @@ impl Pending {
     /// The row of this processor, if it is about a flow and nobody knows yet what the packet is.
     #[inline(always)]
     pub(crate) fn of<'a>(flow: &Flow) -> Option<&'a mut Self> {
-        Self::here().filter(|pending| pending.is_open != 0 && pending.flow == *flow)
+        Self::here().filter(|pending| pending.is_open != 0 && pending.settlement.flow == *flow)
     }
 
     /// The packet asks for a connection, which is counted: it has had its turn.

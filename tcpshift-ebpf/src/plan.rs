@@ -1,4 +1,4 @@
-//! The plan in force as the decision reads it: [`decide::RouteTables`] over maps, and from a listener to an assignment.
+//! The plan in force as the decision reads it: [`decide::RouteTables`] over maps, and the rules of a listener.
 //!
 //! Looked up once for each connection: whoever holds a [`PlanInForce`] decides by it whatever is published meanwhile,
 //! since the agent waits for programs that run before it takes a table away.
@@ -9,13 +9,12 @@ use core::ptr::read_volatile;
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use tcpshift_common::address::{Address, Flow};
-use tcpshift_common::decide::{self, outcome};
+use tcpshift_common::decide::{self, Decision, outcome};
 use tcpshift_common::destination::{DestinationFacts, EndpointFacts};
 use tcpshift_common::hash;
-use tcpshift_common::layout::{self, AddressEntry, Assignment, DestinationRow, EndpointRow, ListenerRow, RouteRow};
+use tcpshift_common::layout::{self, AddressEntry, DestinationRow, EndpointRow, ListenerRow, RouteRow};
 use tcpshift_common::listener;
 
-use crate::inputs::LiveInputs;
 use crate::maps::{ADDRESSES, DESTINATIONS, ENDPOINTS, HASH_TABLES, LISTENERS, PLAN, ROUTES, RULES, SLOT_TABLES};
 
 /// Says that slots are as the table has them. A number, since the verifier takes no part of an `Option` that is not set.
@@ -28,22 +27,6 @@ const DRAWN: u64 = 0x64_7261_776e;
 #[derive(Clone, Copy)]
 pub(crate) struct PlanInForce {
     side: u32,
-}
-
-/// A route that a connection falls to.
-pub(crate) struct FoundRoute<'a> {
-    /// Its row.
-    pub(crate) row: &'a RouteRow,
-    listener: &'a ListenerRow,
-    index: u32,
-}
-
-/// What was decided.
-pub(crate) struct ProgramDecision<'a> {
-    /// For whoever accepts.
-    pub(crate) assignment: Assignment,
-    /// The destination and where its endpoints begin, if there is one.
-    pub(crate) destination: Option<&'a DestinationRow>,
 }
 
 /// A route as the decision reads it.
@@ -61,8 +44,6 @@ struct Route<'a> {
 pub(crate) enum Undecided {
     /// The plan does not have the listener, or leaves it to the agent.
     Left,
-    /// No route is for the connection.
-    Unrouted,
     /// A table has no row where the plan says that there is one.
     Torn,
 }
@@ -96,13 +77,25 @@ impl PlanInForce {
         ADDRESSES.get(self.side)?.get(&key).copied()
     }
 
-    /// The route of a connection at a listener.
+    /// The plan of a side.
     #[inline(always)]
-    pub(crate) fn route<'a>(self, listener: u32, flow: &Flow) -> Result<FoundRoute<'a>, Undecided> {
-        let listener = LISTENERS.get_value(self.side, &listener).ok_or(Undecided::Left)?;
-        if listener.rules == 0 {
-            return Err(Undecided::Left);
-        }
+    pub(crate) fn of_side(side: u32) -> Self {
+        Self { side }
+    }
+
+    /// A listener that programs decide for.
+    #[inline(always)]
+    pub(crate) fn row<'a>(self, listener: u32) -> Result<&'a ListenerRow, Undecided> {
+        LISTENERS.get_value(self.side, &listener).filter(|row| row.rules != 0).ok_or(Undecided::Left)
+    }
+
+    /// The route of a connection at a listener, and its index there; none if no rule is for it.
+    #[inline(always)]
+    pub(crate) fn route<'a>(
+        self,
+        listener: &ListenerRow,
+        flow: &Flow,
+    ) -> Result<Option<(&'a RouteRow, u32)>, Undecided> {
         let first = listener.first_rule;
         let rules = RULES.get(self.side).ok_or(Undecided::Torn)?;
         // Counted up to the constant, with the listener's own number compared inside. LLVM turns a loop up to
@@ -113,39 +106,29 @@ impl PlanInForce {
             let at = black_box(at);
             if at < listener.rules { rules.get(first + at) } else { None }
         });
-        let index = listener::route(rules, flow).ok_or(Undecided::Unrouted)?;
+        let Some(index) = listener::route(rules, flow) else { return Ok(None) };
         let row = ROUTES.get_value(self.side, &(listener.first_route + index)).ok_or(Undecided::Torn)?;
-        Ok(FoundRoute { row, listener, index })
+        Ok(Some((row, index)))
     }
 
-    /// Decides for a connection of a route. All slots are of the destination at `sole`, unless that is [`ANY`].
+    /// Decides for a connection of a route, under the seed of its listener. All slots are of the destination at `sole`, unless
+    /// that is [`ANY`]. Returns the destination too, if there is one.
     #[inline(always)]
     pub(crate) fn decide<'a, I: decide::Inputs>(
         self,
-        found: &FoundRoute<'a>,
+        seed: u64,
+        row: &'a RouteRow,
         flow: &Flow,
         sole: u32,
         inputs: &mut I,
-    ) -> Result<ProgramDecision<'a>, Undecided> {
-        let FoundRoute { row, listener, index } = found;
+    ) -> Result<(Decision, Option<&'a DestinationRow>), Undecided> {
         let route = Route { side: self.side, row, sole, last: Cell::new((0, None)) };
-        let decision = decide::decide(listener.seed, &row.steer, flow, &route, inputs);
-        let mut assignment = Assignment {
-            generation: listener.generation,
-            route: row.number,
-            route_place: *index,
-            decision,
-            ..Assignment::default()
-        };
+        let decision = decide::decide(seed, &row.steer, flow, &route, inputs);
         if decision.outcome == outcome::NO_DESTINATION {
-            return Ok(ProgramDecision { assignment, destination: None });
+            return Ok((decision, None));
         }
         let destination = route.row(decision.place).ok_or(Undecided::Torn)?;
-        assignment.destination = destination.decides.number;
-        if decision.outcome == outcome::CHOSEN {
-            assignment.endpoint = self.endpoint(destination, decision.endpoint)?.decides.number;
-        }
-        Ok(ProgramDecision { assignment, destination: Some(destination) })
+        Ok((decision, Some(destination)))
     }
 
     /// An endpoint of a destination.
@@ -153,40 +136,15 @@ impl PlanInForce {
     pub(crate) fn endpoint<'a>(self, destination: &DestinationRow, at: u32) -> Result<&'a EndpointRow, Undecided> {
         ENDPOINTS.get_value(self.side, &(destination.first_endpoint + at)).ok_or(Undecided::Torn)
     }
-
-    /// Finds the route and decides, for whoever has nothing to do in between.
-    #[inline(always)]
-    pub(crate) fn assign<I: decide::Inputs>(
-        self,
-        listener: u32,
-        flow: &Flow,
-        inputs: impl FnOnce(LiveInputs) -> I,
-    ) -> Result<Assignment, Undecided> {
-        match self.route(listener, flow) {
-            Ok(found) => {
-                let mut inputs = inputs(LiveInputs { route: found.row.number });
-                Ok(self.decide(&found, flow, ANY, &mut inputs)?.assignment)
-            }
-            Err(Undecided::Unrouted) => {
-                let row = LISTENERS.get_value(self.side, &listener).ok_or(Undecided::Left)?;
-                let mut assignment = Assignment { generation: row.generation, ..Assignment::default() };
-                assignment.decision.outcome = outcome::NO_ROUTE;
-                Ok(assignment)
-            }
-            Err(missing) => Err(missing),
-        }
-    }
 }
 
-impl FoundRoute<'_> {
-    /// Random words for a decision that comes out the same for every packet of a flow.
-    #[inline(always)]
-    pub(crate) fn words(&self, flow: &Flow) -> [u32; 2] {
-        let ([a, b], [c, d]) = (flow.source.words(), flow.destination.words());
-        let ports = u64::from(flow.source_port) << 32 | u64::from(flow.destination_port);
-        let hash = hash::words(self.listener.seed, &[a, b, c, d, ports, DRAWN]);
-        [(hash >> 32) as u32, hash as u32]
-    }
+/// Random words for a decision that comes out the same for every packet of a flow.
+#[inline(always)]
+pub(crate) fn words(seed: u64, flow: &Flow) -> [u32; 2] {
+    let ([a, b], [c, d]) = (flow.source.words(), flow.destination.words());
+    let ports = u64::from(flow.source_port) << 32 | u64::from(flow.destination_port);
+    let hash = hash::words(seed, &[a, b, c, d, ports, DRAWN]);
+    [(hash >> 32) as u32, hash as u32]
 }
 
 impl<'a> Route<'a> {

@@ -1,15 +1,18 @@
 //! Rows of maps that the programs alone read and write.
 
-use tcpshift_common::address::Flow;
+use core::ptr::{read_volatile, write_volatile};
+
 use tcpshift_common::layout::{AddressPort, FlowRow};
+
+use crate::settle::Settlement;
 
 /// The row of map `pending`, of each processor.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Pending {
-    /// Both ends of the packet.
-    pub(crate) flow: Flow,
-    /// What was decided for it.
+    /// The packet as a connection, and what was decided for it.
+    pub(crate) settlement: Settlement,
+    /// What is kept of it.
     pub(crate) row: FlowRow,
     /// Whom it may be handed to.
     pub(crate) tries: Tries,
@@ -31,6 +34,18 @@ pub(crate) struct Turn {
     pub(crate) counter: u64,
 }
 
+/// Copies a row of whole words. Left to LLVM it may become a call of a loop over bytes, which programs would run and verifiers
+/// follow.
+#[inline(always)]
+pub(crate) fn copy<T: Copy>(to: &mut T, from: &T) {
+    const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() == 8) };
+    let (to, from) = ((&raw mut *to).cast::<u64>(), (&raw const *from).cast::<u64>());
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: Words of two rows, both aligned to words.
+        unsafe { write_volatile(to.add(word), read_volatile(from.add(word))) };
+    }
+}
+
 /// Endpoints of a destination to hand a packet to, and which of them has got it.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -45,8 +60,8 @@ pub(crate) struct Tries {
     pub(crate) at: u32,
     /// Number of the one that was tried last, which has got the packet if any has.
     pub(crate) number: u32,
-    /// Always 0.
-    pub(crate) reserved: u32,
+    /// Of the others, how many were not tried.
+    pub(crate) left: u32,
     /// Where it is.
     pub(crate) endpoint: AddressPort,
 }

@@ -1,0 +1,190 @@
+//! Settling a connection: the rule that it falls to, the decision, and the endpoint, as one function that every datapath calls.
+//!
+//! It is a global function: the verifier follows it once, with any flow and any tables, and not for each program and each way
+//! to it (`check_func_call` and `do_check_subprogs`, 6.1,
+//! <https://elixir.bootlin.com/linux/v6.1/source/kernel/bpf/verifier.c>). Such a function takes numbers and a pointer to memory
+//! whose bytes are all written; so what is asked and what comes of it stand in one [`Settlement`].
+
+use core::hint::black_box;
+
+use tcpshift_common::address::{Address, Flow};
+use tcpshift_common::decide::{Decision, outcome};
+use tcpshift_common::layout::{AddressPort, Assignment, datapath, loss};
+
+use crate::agent;
+use crate::flow::read;
+use crate::inputs::SettlementInputs;
+use crate::plan::{ANY, PlanInForce, Undecided, words};
+use crate::rows::copy;
+
+/// Who asks for a connection to be settled.
+pub(crate) mod asks {
+    /// Whoever carries it, whatever the datapath of its route is.
+    pub(crate) const CARRIER: u32 = 0;
+    /// The connecting client's program: for routes that it serves.
+    pub(crate) const CONNECT: u32 = 1;
+    /// The program that hands packets over: for routes that it serves.
+    pub(crate) const LOOKUP: u32 = 2;
+}
+
+/// Where random words and turns of a decision come from.
+pub(crate) mod chance {
+    /// From the kernel and from counters, as for any real connection.
+    pub(crate) const LIVE: u32 = 0;
+    /// Random words are told.
+    pub(crate) const TOLD: u32 = 1;
+    /// Random words are a hash of the flow, and a turn is kept for the next packet until somebody has had it: the packet may
+    /// ask for no connection, and it may be decided again.
+    pub(crate) const KEPT: u32 = 2;
+}
+
+/// What came of it.
+pub(crate) mod settled {
+    /// It is decided: `assignment` says what.
+    pub(crate) const DECIDED: u32 = 0;
+    /// The plan does not have the listener, or leaves the connection to the agent.
+    pub(crate) const LEFT: u32 = 1;
+    /// No route is for it: `assignment` says so.
+    pub(crate) const UNROUTED: u32 = 2;
+    /// A table has no row where the plan says that there is one.
+    pub(crate) const TORN: u32 = 3;
+    /// The datapath that its route asks for cannot be had.
+    pub(crate) const UNSERVED: u32 = 4;
+    /// The agent is lost, and connections are to be refused then.
+    pub(crate) const LOST: u32 = 5;
+}
+
+/// A connection, and what was decided for it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Settlement {
+    /// Both ends.
+    pub(crate) flow: Flow,
+    /// The side of the plan.
+    pub(crate) side: u32,
+    /// Number of the listener.
+    pub(crate) listener: u32,
+    /// One of [`asks`].
+    pub(crate) asks: u32,
+    /// One of [`chance`].
+    pub(crate) chance: u32,
+    /// The random words that are told.
+    pub(crate) random: [u32; 2],
+    /// What was decided.
+    pub(crate) assignment: Assignment,
+    /// Where the endpoint is that was chosen; else meaningless.
+    pub(crate) endpoint: AddressPort,
+    /// The first endpoint of the destination in `endpoints`; meaningless unless there is a destination.
+    pub(crate) first_endpoint: u32,
+    /// How many endpoints the destination has; meaningless unless there is one.
+    pub(crate) endpoints: u32,
+    /// The datapath of the route, one of [`datapath`]; meaningless unless there is a route.
+    pub(crate) datapath: u32,
+    /// The destination that has every slot, or [`ANY`].
+    pub(crate) sole: u32,
+}
+
+impl Settlement {
+    /// Asks for a connection at a listener to be settled, in the row of a map: what came of another one may stand there.
+    #[inline(always)]
+    pub(crate) fn ask(&mut self, plan: PlanInForce, listener: u32, flow: &Flow, asks: u32, chance: u32) {
+        copy(&mut self.flow, flow);
+        (self.side, self.listener, self.asks, self.chance) = (plan.side(), listener, asks, chance);
+    }
+
+    /// A connection at a listener that is to be settled.
+    #[inline(always)]
+    pub(crate) fn new(plan: PlanInForce, listener: u32, flow: Flow, asks: u32, chance: u32) -> Self {
+        // LLVM makes a call of a loop over bytes of plain zeros, which programs would run and verifiers follow.
+        let zero = black_box(0_u64);
+        let none = zero as u32;
+        Self {
+            flow,
+            side: plan.side(),
+            listener,
+            asks,
+            chance,
+            random: [none; 2],
+            assignment: Assignment {
+                generation: zero,
+                route: none,
+                route_place: none,
+                destination: none,
+                endpoint: none,
+                decision: Decision { outcome: none, slot: none, place: none, endpoint: none },
+            },
+            endpoint: AddressPort { address: Address { high: zero, low: zero }, port: none, reserved: none },
+            first_endpoint: none,
+            endpoints: none,
+            datapath: none,
+            sole: none,
+        }
+    }
+}
+
+/// Finds the route of a connection and decides for it. Returns one of [`settled`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn settle(settlement: *mut Settlement) -> u32 {
+    if settlement.is_null() {
+        return settled::LEFT;
+    }
+    // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
+    let settlement = unsafe { &mut *settlement };
+    match decided(settlement) {
+        Ok(settled) => settled,
+        Err(Undecided::Left) => settled::LEFT,
+        Err(Undecided::Torn) => settled::TORN,
+    }
+}
+
+#[inline(always)]
+fn decided(at: &mut Settlement) -> Result<u32, Undecided> {
+    let plan = PlanInForce::of_side(at.side);
+    let flow = at.flow;
+    let listener = plan.row(at.listener)?;
+    at.assignment.generation = listener.generation;
+    let Some((row, place)) = plan.route(listener, &flow)? else {
+        at.assignment.decision.outcome = outcome::NO_ROUTE;
+        return Ok(settled::UNROUTED);
+    };
+    at.datapath = row.datapath;
+    at.assignment.route = row.number;
+    at.assignment.route_place = place;
+    at.sole = ANY;
+    if at.asks != asks::CARRIER {
+        let is_served = match row.datapath {
+            datapath::CONNECT => at.asks == asks::CONNECT && !row.leaves(flow.destination),
+            datapath::LOOKUP => at.asks == asks::LOOKUP && !row.leaves(flow.destination),
+            datapath::LOOKUP_ONLY => at.asks == asks::LOOKUP,
+            datapath::REFUSED => return Ok(settled::UNSERVED),
+            _ => false,
+        };
+        if !is_served {
+            return Err(Undecided::Left);
+        }
+        match agent::loss() {
+            loss::REFUSE => return Ok(settled::LOST),
+            loss::FIRST => at.sole = row.first,
+            _ => {}
+        }
+    }
+    if at.chance == chance::KEPT {
+        at.random = words(listener.seed, &flow);
+    }
+    // Read back, so that the verifier does not know which way it came here, and follows what comes next once.
+    let (sole, random) = (read!(at.sole), [read!(at.random[0]), read!(at.random[1])]);
+    let mut inputs = SettlementInputs { route: row.number, chance: at.chance, random };
+    let (decision, destination) = plan.decide(listener.seed, row, &flow, sole, &mut inputs)?;
+    at.assignment.decision = decision;
+    let Some(destination) = destination else { return Ok(settled::DECIDED) };
+    at.assignment.destination = destination.decides.number;
+    at.first_endpoint = destination.first_endpoint;
+    at.endpoints = destination.decides.endpoints;
+    if decision.outcome == outcome::CHOSEN {
+        let endpoint = plan.endpoint(destination, decision.endpoint)?;
+        at.assignment.endpoint = endpoint.decides.number;
+        at.endpoint = AddressPort { address: endpoint.address, port: endpoint.port, reserved: 0 };
+    }
+    Ok(settled::DECIDED)
+}
