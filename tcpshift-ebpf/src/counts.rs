@@ -30,7 +30,7 @@ macro_rules! counted {
                     // SAFETY: An aligned word in the row of a map, which stays while the program runs.
                     unsafe {
                         let counter = &raw mut (*self.0).$field;
-                        atomic_xadd::<_, u64, { AtomicOrdering::SeqCst }>(counter, 1);
+                        atomic_xadd::<_, u64, { AtomicOrdering::Relaxed }>(counter, 1);
                     }
                 }
             )*
