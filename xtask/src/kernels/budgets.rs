@@ -16,22 +16,22 @@ const BUDGETS: [Budget; 2] = [
     Budget {
         until: Version::new(6, 11, u32::MAX),
         programs: &[
-            ("assign", 120_000),
-            ("explain", 107_000),
-            ("connect4", 90_000),
-            ("connect6", 220_000),
-            ("lookup", 405_000),
+            ("assign", 50_000),
+            ("explain", 50_000),
+            ("connect4", 50_000),
+            ("connect6", 50_000),
+            ("lookup", 54_000),
         ],
     },
     // As tcpshift-ebpf/budget.txt, which the kernel that tests run on is held to.
     Budget {
         until: Version::new(u32::MAX, u32::MAX, u32::MAX),
         programs: &[
-            ("assign", 125_000),
-            ("explain", 70_000),
-            ("connect4", 40_000),
-            ("connect6", 105_000),
-            ("lookup", 205_000),
+            ("assign", 52_000),
+            ("explain", 52_000),
+            ("connect4", 52_000),
+            ("connect6", 52_000),
+            ("lookup", 56_000),
         ],
     },
 ];
