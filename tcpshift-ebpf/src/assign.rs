@@ -39,8 +39,8 @@ fn established(context: &SockOpsContext) {
     let Some(counts) = Counts::here() else { return };
     let Some(plan) = PlanInForce::in_force() else { return counts.left() };
     let flow = flow::of_socket(context);
-    let mut settlement = Settlement::new(plan, socket.listener, flow, asks::CARRIER, chance::LIVE);
-    match settle(&raw mut settlement) {
+    let mut settlement = Settlement::new(plan, socket.listener, flow);
+    match settle(&raw mut settlement, asks::CARRIER, chance::LIVE) {
         settled::DECIDED | settled::UNROUTED => {
             match settlement.assignment.decision.outcome {
                 outcome::CHOSEN => counts.assigned(),

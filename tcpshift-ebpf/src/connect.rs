@@ -127,8 +127,8 @@ fn steer(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome {
     let Some(counts) = Counts::here() else { return Outcome::Untouched };
     let flow =
         Flow { source: source(pointer, is_v6), destination: asked, source_port: cookie as u32, destination_port: port };
-    let mut settlement = Settlement::new(plan, listener, flow, asks::CONNECT, chance::LIVE);
-    match settle(&raw mut settlement) {
+    let mut settlement = Settlement::new(plan, listener, flow);
+    match settle(&raw mut settlement, asks::CONNECT, chance::LIVE) {
         settled::DECIDED => {}
         settled::UNSERVED => return Outcome::Refused,
         settled::LOST => {

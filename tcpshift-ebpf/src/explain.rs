@@ -23,9 +23,9 @@ fn answer(context: &TcContext) -> Option<()> {
     let question: Question = context.load(0).ok()?;
     let Question { listener, random, source, destination, source_port, destination_port, .. } = question;
     let flow = Flow { source, destination, source_port, destination_port };
-    let mut settlement = Settlement::new(PlanInForce::in_force()?, listener, flow, asks::CARRIER, chance::TOLD);
+    let mut settlement = Settlement::new(PlanInForce::in_force()?, listener, flow);
     settlement.random = random;
-    if !matches!(settle(&raw mut settlement), settled::DECIDED | settled::UNROUTED) {
+    if !matches!(settle(&raw mut settlement, asks::CARRIER, chance::TOLD), settled::DECIDED | settled::UNROUTED) {
         return None;
     }
     context.store(offset_of!(Question, assignment), &settlement.assignment, 0).ok()

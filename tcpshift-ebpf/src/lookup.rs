@@ -48,8 +48,8 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
         }
     }
     pending.is_open = 0;
-    pending.settlement.ask(plan, listener, &flow, asks::LOOKUP, chance::KEPT);
-    match settle(&raw mut pending.settlement) {
+    pending.settlement.ask(plan, listener, &flow);
+    match settle(&raw mut pending.settlement, asks::LOOKUP, chance::KEPT) {
         settled::DECIDED => {}
         settled::UNSERVED => return SK_DROP,
         settled::LOST => return end(&context, fate::LOST, pending),

@@ -64,10 +64,6 @@ pub(crate) struct Settlement {
     pub(crate) side: u32,
     /// Number of the listener.
     pub(crate) listener: u32,
-    /// One of [`asks`].
-    pub(crate) asks: u32,
-    /// One of [`chance`].
-    pub(crate) chance: u32,
     /// The random words that are told.
     pub(crate) random: [u32; 2],
     /// What was decided.
@@ -87,14 +83,14 @@ pub(crate) struct Settlement {
 impl Settlement {
     /// Asks for a connection at a listener to be settled, in the row of a map: what came of another one may stand there.
     #[inline(always)]
-    pub(crate) fn ask(&mut self, plan: PlanInForce, listener: u32, flow: &Flow, asks: u32, chance: u32) {
+    pub(crate) fn ask(&mut self, plan: PlanInForce, listener: u32, flow: &Flow) {
         copy(&mut self.flow, flow);
-        (self.side, self.listener, self.asks, self.chance) = (plan.side(), listener, asks, chance);
+        (self.side, self.listener) = (plan.side(), listener);
     }
 
     /// A connection at a listener that is to be settled.
     #[inline(always)]
-    pub(crate) fn new(plan: PlanInForce, listener: u32, flow: Flow, asks: u32, chance: u32) -> Self {
+    pub(crate) fn new(plan: PlanInForce, listener: u32, flow: Flow) -> Self {
         // LLVM makes a call of a loop over bytes of plain zeros, which programs would run and verifiers follow.
         let zero = black_box(0_u64);
         let none = zero as u32;
@@ -102,8 +98,6 @@ impl Settlement {
             flow,
             side: plan.side(),
             listener,
-            asks,
-            chance,
             random: [none; 2],
             assignment: Assignment {
                 generation: zero,
@@ -122,16 +116,17 @@ impl Settlement {
     }
 }
 
-/// Finds the route of a connection and decides for it. Returns one of [`settled`].
+/// Finds the route of a connection and decides for it: `asks` is one of [`asks`], and `chance` one of [`chance`]. Returns one of
+/// [`settled`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn settle(settlement: *mut Settlement) -> u32 {
+pub(crate) extern "C" fn settle(settlement: *mut Settlement, asks: u32, chance: u32) -> u32 {
     if settlement.is_null() {
         return settled::LEFT;
     }
     // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
     let settlement = unsafe { &mut *settlement };
-    match decided(settlement) {
+    match decided(settlement, asks, chance) {
         Ok(settled) => settled,
         Err(Undecided::Left) => settled::LEFT,
         Err(Undecided::Torn) => settled::TORN,
@@ -139,7 +134,7 @@ pub(crate) extern "C" fn settle(settlement: *mut Settlement) -> u32 {
 }
 
 #[inline(always)]
-fn decided(at: &mut Settlement) -> Result<u32, Undecided> {
+fn decided(at: &mut Settlement, asks: u32, chance: u32) -> Result<u32, Undecided> {
     let plan = PlanInForce::of_side(at.side);
     let flow = at.flow;
     let listener = plan.row(at.listener)?;
@@ -152,11 +147,11 @@ fn decided(at: &mut Settlement) -> Result<u32, Undecided> {
     at.assignment.route = row.number;
     at.assignment.route_place = place;
     at.sole = ANY;
-    if at.asks != asks::CARRIER {
+    if asks != asks::CARRIER {
         let is_served = match row.datapath {
-            datapath::CONNECT => at.asks == asks::CONNECT && !row.leaves(flow.destination),
-            datapath::LOOKUP => at.asks == asks::LOOKUP && !row.leaves(flow.destination),
-            datapath::LOOKUP_ONLY => at.asks == asks::LOOKUP,
+            datapath::CONNECT => asks == asks::CONNECT && !row.leaves(flow.destination),
+            datapath::LOOKUP => asks == asks::LOOKUP && !row.leaves(flow.destination),
+            datapath::LOOKUP_ONLY => asks == asks::LOOKUP,
             datapath::REFUSED => return Ok(settled::UNSERVED),
             _ => false,
         };
@@ -169,12 +164,12 @@ fn decided(at: &mut Settlement) -> Result<u32, Undecided> {
             _ => {}
         }
     }
-    if at.chance == chance::KEPT {
+    if chance == chance::KEPT {
         at.random = words(listener.seed, &flow);
     }
     // Read back, so that the verifier does not know which way it came here, and follows what comes next once.
     let (sole, random) = (read!(at.sole), [read!(at.random[0]), read!(at.random[1])]);
-    let mut inputs = SettlementInputs { route: row.number, chance: at.chance, random };
+    let mut inputs = SettlementInputs { route: row.number, chance, random };
     let (decision, destination) = plan.decide(listener.seed, row, &flow, sole, &mut inputs)?;
     at.assignment.decision = decision;
     let Some(destination) = destination else { return Ok(settled::DECIDED) };
