@@ -11,9 +11,11 @@ use tcpshift_common::decide::outcome;
 use tcpshift_common::layout::{event, socket};
 
 use crate::counts::Counts;
+use crate::inputs::chance;
 use crate::maps::SOCKETS;
 use crate::plan::PlanInForce;
-use crate::settle::{Settlement, asks, chance, settle, settled};
+use crate::rows::Settlement;
+use crate::settle::{asks, settle, settled};
 use crate::{events, flow};
 
 /// Always 1: the kernel asks nothing that it could refuse.
@@ -39,7 +41,7 @@ fn established(context: &SockOpsContext) {
     let Some(counts) = Counts::here() else { return };
     let Some(plan) = PlanInForce::in_force() else { return counts.left() };
     let flow = flow::of_socket(context);
-    let mut settlement = Settlement::new(plan, socket.listener, flow);
+    let mut settlement = Settlement::new(plan.side(), socket.listener, flow);
     match settle(&raw mut settlement, asks::CARRIER, chance::LIVE) {
         settled::DECIDED | settled::UNROUTED => {
             match settlement.assignment.decision.outcome {

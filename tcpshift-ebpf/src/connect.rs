@@ -17,8 +17,10 @@ use tcpshift_common::layout::{ConnectionRow, ORIGINAL, event, scope, stage};
 use crate::connections::SteeredSocket;
 use crate::counts::Counts;
 use crate::flow::{read, v4, v6};
+use crate::inputs::chance;
 use crate::plan::PlanInForce;
-use crate::settle::{Settlement, asks, chance, settle, settled};
+use crate::rows::Settlement;
+use crate::settle::{asks, settle, settled};
 use crate::{agent, events, sums};
 
 /// `SOCK_STREAM`.
@@ -127,7 +129,7 @@ fn steer(context: &SockAddrContext, asked: Address, is_v6: bool) -> Outcome {
     let Some(counts) = Counts::here() else { return Outcome::Untouched };
     let flow =
         Flow { source: source(pointer, is_v6), destination: asked, source_port: cookie as u32, destination_port: port };
-    let mut settlement = Settlement::new(plan, listener, flow);
+    let mut settlement = Settlement::new(plan.side(), listener, flow);
     match settle(&raw mut settlement, asks::CONNECT, chance::LIVE) {
         settled::DECIDED => {}
         settled::UNSERVED => return Outcome::Refused,

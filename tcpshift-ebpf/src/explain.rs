@@ -10,8 +10,10 @@ use aya_ebpf::programs::TcContext;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::Question;
 
+use crate::inputs::chance;
 use crate::plan::PlanInForce;
-use crate::settle::{Settlement, asks, chance, settle, settled};
+use crate::rows::Settlement;
+use crate::settle::{asks, settle, settled};
 
 /// `TC_ACT_OK` if the answer was written, `TC_ACT_SHOT` if there is none.
 #[classifier]
@@ -23,7 +25,7 @@ fn answer(context: &TcContext) -> Option<()> {
     let question: Question = context.load(0).ok()?;
     let Question { listener, random, source, destination, source_port, destination_port, .. } = question;
     let flow = Flow { source, destination, source_port, destination_port };
-    let mut settlement = Settlement::new(PlanInForce::in_force()?, listener, flow);
+    let mut settlement = Settlement::new(PlanInForce::in_force()?.side(), listener, flow);
     settlement.random = random;
     if !matches!(settle(&raw mut settlement, asks::CARRIER, chance::TOLD), settled::DECIDED | settled::UNROUTED) {
         return None;

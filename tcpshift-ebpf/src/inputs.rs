@@ -10,13 +10,23 @@ use tcpshift_common::decide;
 use crate::flow::read;
 use crate::maps::{LOADS, SEQUENCES, TURNS};
 use crate::rows::{Pending, Turn};
-use crate::settle::chance;
 
 /// Takes the next number of a counter. With a weaker order LLVM 22 makes an addition of it that does not give the number.
 #[inline(always)]
 fn next(counter: Option<*mut u64>) -> u64 {
     // SAFETY: The row of a map, aligned to eight bytes, stays while the program runs; all who use it do so atomically.
     counter.map_or(0, |counter| unsafe { atomic_xadd::<_, u64, { AtomicOrdering::SeqCst }>(counter, 1) })
+}
+
+/// Where random words and turns of a decision come from.
+pub(crate) mod chance {
+    /// From the kernel and from counters, as for any real connection.
+    pub(crate) const LIVE: u32 = 0;
+    /// Random words are told.
+    pub(crate) const TOLD: u32 = 1;
+    /// Random words are a hash of the flow, and a turn is kept for the next packet until somebody has had it: the packet may
+    /// ask for no connection, and it may be decided again.
+    pub(crate) const KEPT: u32 = 2;
 }
 
 /// The inputs of one decision.

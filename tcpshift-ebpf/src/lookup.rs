@@ -16,11 +16,12 @@ use tcpshift_common::layout::{datapath, event, fate, scope};
 use crate::counts::Counts;
 use crate::endpoints::{self, hand_over, hand_over_to_any, hand_to_refuser};
 use crate::flow::{self, read};
+use crate::inputs::chance;
 use crate::maps::UNHELD;
 use crate::pending;
 use crate::plan::PlanInForce;
-use crate::rows::{Pending, copy};
-use crate::settle::{Settlement, asks, chance, settle, settled};
+use crate::rows::{Pending, Settlement, copy};
+use crate::settle::{asks, settle, settled};
 use crate::{agent, events, ports};
 
 /// `IPPROTO_TCP`.
@@ -48,7 +49,7 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
         }
     }
     pending.is_open = 0;
-    pending.settlement.ask(plan, listener, &flow);
+    pending.settlement.ask(plan.side(), listener, &flow);
     match settle(&raw mut pending.settlement, asks::LOOKUP, chance::KEPT) {
         settled::DECIDED => {}
         settled::UNSERVED => return SK_DROP,

@@ -1,10 +1,73 @@
 //! Rows of maps that the programs alone read and write.
 
+use core::hint::black_box;
 use core::ptr::{read_volatile, write_volatile};
 
-use tcpshift_common::layout::{AddressPort, FlowRow};
+use tcpshift_common::address::{Address, Flow};
+use tcpshift_common::decide::Decision;
+use tcpshift_common::layout::{AddressPort, Assignment, FlowRow};
 
-use crate::settle::Settlement;
+/// A connection, and what was decided for it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Settlement {
+    /// Both ends.
+    pub(crate) flow: Flow,
+    /// The side of the plan.
+    pub(crate) side: u32,
+    /// Number of the listener.
+    pub(crate) listener: u32,
+    /// The random words that are told.
+    pub(crate) random: [u32; 2],
+    /// What was decided.
+    pub(crate) assignment: Assignment,
+    /// Where the endpoint is that was chosen; else meaningless.
+    pub(crate) endpoint: AddressPort,
+    /// The first endpoint of the destination in `endpoints`; meaningless unless there is a destination.
+    pub(crate) first_endpoint: u32,
+    /// How many endpoints the destination has; meaningless unless there is one.
+    pub(crate) endpoints: u32,
+    /// The datapath of the route, one of [`datapath`]; meaningless unless there is a route.
+    pub(crate) datapath: u32,
+    /// The destination that has every slot, or `plan::ANY`.
+    pub(crate) sole: u32,
+}
+
+impl Settlement {
+    /// Asks for a connection at a listener to be settled, in the row of a map: what came of another one may stand there.
+    #[inline(always)]
+    pub(crate) fn ask(&mut self, side: u32, listener: u32, flow: &Flow) {
+        copy(&mut self.flow, flow);
+        (self.side, self.listener) = (side, listener);
+    }
+
+    /// A connection at a listener that is to be settled.
+    #[inline(always)]
+    pub(crate) fn new(side: u32, listener: u32, flow: Flow) -> Self {
+        // LLVM makes a call of a loop over bytes of plain zeros, which programs would run and verifiers follow.
+        let zero = black_box(0_u64);
+        let none = zero as u32;
+        Self {
+            flow,
+            side,
+            listener,
+            random: [none; 2],
+            assignment: Assignment {
+                generation: zero,
+                route: none,
+                route_place: none,
+                destination: none,
+                endpoint: none,
+                decision: Decision { outcome: none, slot: none, place: none, endpoint: none },
+            },
+            endpoint: AddressPort { address: Address { high: zero, low: zero }, port: none, reserved: none },
+            first_endpoint: none,
+            endpoints: none,
+            datapath: none,
+            sole: none,
+        }
+    }
+}
 
 /// The row of map `pending`, of each processor.
 #[repr(C)]

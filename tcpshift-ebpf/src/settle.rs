@@ -5,17 +5,14 @@
 //! <https://elixir.bootlin.com/linux/v6.1/source/kernel/bpf/verifier.c>). Such a function takes numbers and a pointer to memory
 //! whose bytes are all written; so what is asked and what comes of it stand in one [`Settlement`].
 
-use core::hint::black_box;
-
-use tcpshift_common::address::{Address, Flow};
-use tcpshift_common::decide::{Decision, outcome};
-use tcpshift_common::layout::{AddressPort, Assignment, datapath, loss};
+use tcpshift_common::decide::outcome;
+use tcpshift_common::layout::{AddressPort, datapath, loss};
 
 use crate::agent;
 use crate::flow::read;
-use crate::inputs::SettlementInputs;
+use crate::inputs::{SettlementInputs, chance};
 use crate::plan::{ANY, PlanInForce, Undecided, words};
-use crate::rows::copy;
+use crate::rows::Settlement;
 
 /// Who asks for a connection to be settled.
 pub(crate) mod asks {
@@ -25,17 +22,6 @@ pub(crate) mod asks {
     pub(crate) const CONNECT: u32 = 1;
     /// The program that hands packets over: for routes that it serves.
     pub(crate) const LOOKUP: u32 = 2;
-}
-
-/// Where random words and turns of a decision come from.
-pub(crate) mod chance {
-    /// From the kernel and from counters, as for any real connection.
-    pub(crate) const LIVE: u32 = 0;
-    /// Random words are told.
-    pub(crate) const TOLD: u32 = 1;
-    /// Random words are a hash of the flow, and a turn is kept for the next packet until somebody has had it: the packet may
-    /// ask for no connection, and it may be decided again.
-    pub(crate) const KEPT: u32 = 2;
 }
 
 /// What came of it.
@@ -52,68 +38,6 @@ pub(crate) mod settled {
     pub(crate) const UNSERVED: u32 = 4;
     /// The agent is lost, and connections are to be refused then.
     pub(crate) const LOST: u32 = 5;
-}
-
-/// A connection, and what was decided for it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Settlement {
-    /// Both ends.
-    pub(crate) flow: Flow,
-    /// The side of the plan.
-    pub(crate) side: u32,
-    /// Number of the listener.
-    pub(crate) listener: u32,
-    /// The random words that are told.
-    pub(crate) random: [u32; 2],
-    /// What was decided.
-    pub(crate) assignment: Assignment,
-    /// Where the endpoint is that was chosen; else meaningless.
-    pub(crate) endpoint: AddressPort,
-    /// The first endpoint of the destination in `endpoints`; meaningless unless there is a destination.
-    pub(crate) first_endpoint: u32,
-    /// How many endpoints the destination has; meaningless unless there is one.
-    pub(crate) endpoints: u32,
-    /// The datapath of the route, one of [`datapath`]; meaningless unless there is a route.
-    pub(crate) datapath: u32,
-    /// The destination that has every slot, or [`ANY`].
-    pub(crate) sole: u32,
-}
-
-impl Settlement {
-    /// Asks for a connection at a listener to be settled, in the row of a map: what came of another one may stand there.
-    #[inline(always)]
-    pub(crate) fn ask(&mut self, plan: PlanInForce, listener: u32, flow: &Flow) {
-        copy(&mut self.flow, flow);
-        (self.side, self.listener) = (plan.side(), listener);
-    }
-
-    /// A connection at a listener that is to be settled.
-    #[inline(always)]
-    pub(crate) fn new(plan: PlanInForce, listener: u32, flow: Flow) -> Self {
-        // LLVM makes a call of a loop over bytes of plain zeros, which programs would run and verifiers follow.
-        let zero = black_box(0_u64);
-        let none = zero as u32;
-        Self {
-            flow,
-            side: plan.side(),
-            listener,
-            random: [none; 2],
-            assignment: Assignment {
-                generation: zero,
-                route: none,
-                route_place: none,
-                destination: none,
-                endpoint: none,
-                decision: Decision { outcome: none, slot: none, place: none, endpoint: none },
-            },
-            endpoint: AddressPort { address: Address { high: zero, low: zero }, port: none, reserved: none },
-            first_endpoint: none,
-            endpoints: none,
-            datapath: none,
-            sole: none,
-        }
-    }
 }
 
 /// Finds the route of a connection and decides for it: `asks` is one of [`asks`], and `chance` one of [`chance`]. Returns one of
