@@ -47,6 +47,13 @@ pub trait RouteTables {
     fn endpoint(&self, destination: u32, index: u32) -> Option<EndpointFacts>;
     /// `SOURCE_HASH` only: the index of the endpoint that a cell of a destination's hash table names.
     fn hashed(&self, destination: u32, cell: u32) -> Option<u32>;
+    /// The endpoint of a destination that has so many whose stretch of the weights holds `at`: [`find`], which may be called in
+    /// another way.
+    #[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
+    #[inline(always)]
+    fn found(&self, destination: u32, endpoints: u32, at: u32) -> Option<u32> {
+        find(endpoints, at, |index| Some(self.endpoint(destination, index)?.upto))
+    }
 }
 
 /// What changes from connection to connection. Each is asked for only where the decision needs it.
@@ -151,16 +158,16 @@ pub fn endpoint<T: RouteTables, I: Inputs>(
         policy::ROUND_ROBIN => {
             let turn = inputs.turn(destination.number) % u64::from(destination.weight);
             let at = turn * u64::from(destination.stride) % u64::from(destination.weight);
-            find(index, destination, table, at as u32)
+            table.found(index, destination.endpoints, at as u32)
         }
         policy::SOURCE_HASH => hashed(seed, client, index, destination, table, 0),
         policy::RANDOM => {
             let at = drawn(inputs);
-            find(index, destination, table, at)
+            table.found(index, destination.endpoints, at)
         }
         _ => {
             let at = drawn(inputs);
-            let first = find(index, destination, table, at)?;
+            let first = table.found(index, destination.endpoints, at)?;
             let one = table.endpoint(index, first)?;
             // The second is drawn from what is left when the first is taken out.
             let rest = destination.weight.saturating_sub(one.weight);
@@ -168,7 +175,7 @@ pub fn endpoint<T: RouteTables, I: Inputs>(
             if at >= one.upto.saturating_sub(one.weight) {
                 at = at.saturating_add(one.weight);
             }
-            let second = find(index, destination, table, at)?;
+            let second = table.found(index, destination.endpoints, at)?;
             let other = table.endpoint(index, second)?;
             let (one_load, other_load) = (inputs.load(one.number), inputs.load(other.number));
             let is_less = is_less_loaded((other_load, other.weight), (one_load, one.weight));
@@ -211,17 +218,18 @@ pub fn hashed<T: RouteTables>(
     table.hashed(index, cell as u32).filter(|&endpoint| endpoint < destination.endpoints)
 }
 
-/// The endpoint whose stretch of the weights holds `at`: binary search, at most 32 steps.
+/// Of so many endpoints, at least one, the index of that whose stretch of the weights holds `at`: binary search, at most 32
+/// steps. `upto` is [`EndpointFacts::upto`] by index.
 #[allow(clippy::inline_always, reason = "a call in a kernel program has five arguments at most")]
 #[inline(always)]
-fn find<T: RouteTables>(index: u32, destination: &DestinationFacts, table: &T, at: u32) -> Option<u32> {
-    let (mut low, mut high) = (0, destination.endpoints - 1);
+pub fn find(endpoints: u32, at: u32, upto: impl Fn(u32) -> Option<u32>) -> Option<u32> {
+    let (mut low, mut high) = (0, endpoints.saturating_sub(1));
     for _ in 0..u32::BITS {
         if low >= high {
             break;
         }
         let middle = low + (high - low) / 2;
-        if table.endpoint(index, middle)?.upto > at {
+        if upto(middle)? > at {
             high = middle;
         } else {
             low = middle + 1;

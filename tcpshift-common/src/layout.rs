@@ -1,23 +1,28 @@
 //! What kernel programs and the agent share by maps: the rows of a plan, and what a program says of a socket.
 //!
 //! Every type is `repr(C)`, has no padding, and holds plain numbers and texts, so that it is the same bytes on both
-//! sides and `bpftool map dump` can print it. A change of any of them is a change of [`ABI`].
+//! sides and `bpftool map dump` can print it. Each agent has maps of its own, so that rows may change with it, but for those of
+//! maps that outlive agents: [`CookieRow`] and [`ConnectionRow`], with all that is in them. Where one of these changes, its map
+//! needs another name to be pinned under.
 
 mod connections;
 mod listening;
+mod sets;
+mod slots;
 
 pub use self::connections::{COOKIES, ConnectionRow, CookieRow, FlowRow, SUM_WORDS, SumRow, end, fate, stage};
 pub use self::listening::{
     AddressPort, GROUP_WORDS, GROUPS, GroupRow, LISTENING, ListeningKey, OWN_ENDPOINTS, SHARERS, TRIES,
 };
-use crate::SLOTS;
+pub use self::sets::{CHUNKS, EndpointRow, HashRow, ORIGINAL, SetCell, SetRow};
+pub use self::slots::{NARROW, SlotTable, WideSlotTable};
 use crate::address::Address;
 use crate::decide::{Decision, Steer};
-use crate::destination;
 use crate::listener::RuleRow;
 
-/// The layout's number. It stands in the path of everything that is pinned, so that two layouts never meet.
-pub const ABI: u32 = 3;
+/// The number of the folder in which everything is pinned. It is another one where the lock, or what the names of links mean,
+/// is another: agents of two such numbers do not succeed each other.
+pub const PIN_LAYOUT: u32 = 3;
 
 /// Bytes of a name, its end included: a namespace, an object's name and a rule's index, or a host, a port and a
 /// subset.
@@ -29,9 +34,12 @@ pub const ADDRESS_TEXT: usize = 64;
 /// Rules of one listener that a program looks at. The agent decides for a listener that has more.
 pub const RULES: u32 = 256;
 
-/// Sets of tables: the one in force, the one that is being made, and the one before, which programs that began earlier
-/// may still be reading.
+/// Plans at a time: the one in force, the one that is being made, and the one before, which programs that began earlier may
+/// still be reading.
 pub const SIDES: u32 = 3;
+
+/// Tables of a kind at a time, such as those of listeners: one of each of the [`SIDES`], and an empty one.
+pub const TABLES: u32 = SIDES + 1;
 
 /// Says that there is no table.
 pub const NONE: u32 = u32::MAX;
@@ -53,16 +61,35 @@ pub struct PlanRow {
     pub generation: u64,
 }
 
+/// Map `sides`, by the rest of the plan's index divided by [`SIDES`]: what a plan has, and which table of each kind is its own.
+/// Plans that have the same listeners, say, share the table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SideRow {
+    /// The plan's generation.
+    pub generation: u64,
+    /// Seeds every hash.
+    pub seed: u64,
+    /// Which of `address_tables`.
+    pub addresses: u32,
+    /// Which of `listener_tables`.
+    pub listeners: u32,
+    /// Which of `rule_tables`.
+    pub rules: u32,
+    /// Which of `route_tables`.
+    pub routes: u32,
+    /// Which of `destination_tables`.
+    pub destinations: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
 /// Map `listeners`, by the listener's number. A row that no listener has is all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerRow {
     /// As it is shown: `[::]:31400`, or the host and port of a service, cut if it is long.
     pub at: AddressText,
-    /// The plan's generation.
-    pub generation: u64,
-    /// Seeds every hash.
-    pub seed: u64,
     /// Where clients connect; all zero for a service, which may have several addresses.
     pub address: Address,
     /// Host order.
@@ -75,17 +102,17 @@ pub struct ListenerRow {
     pub first_route: u32,
 }
 
-/// Map `routes`, in the order of the plan.
+/// Map `routes`, in the order of the plan. Map `destinations` has their names.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteRow {
-    /// `namespace/name`, with the index of the rule where it is not the first.
-    pub name: NameText,
     /// Stable number.
     pub number: u32,
     /// Which of the slot tables is its own.
     pub table: u32,
-    /// Its first destination in `destinations`.
+    /// 1 if it is one of the wide tables: the route has more than [`NARROW`] destinations.
+    pub is_wide: u32,
+    /// Its first destination in the plan's table of them.
     pub first_destination: u32,
     /// How many destinations it has.
     pub destinations: u32,
@@ -98,6 +125,8 @@ pub struct RouteRow {
     pub first: u32,
     /// Clients who are not steered but carried, by the family of the address that they ask for: bits of [`left`].
     pub left: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// Families of clients who are left to the agent.
@@ -198,13 +227,23 @@ pub struct AgentRow {
     pub process: u32,
 }
 
-/// Map `destinations`, in the order of the plan: what a route's weights are, and what comes of them.
+/// A destination as programs read it, in the order of the plan.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DestinationRow {
+    /// Stable number.
+    pub number: u32,
+    /// Its endpoint set, in map `sets`.
+    pub set: u32,
+}
+
+/// Map `destinations`, in the order of the plan: what a route's weights are, and what comes of them. No program reads it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DestinationRow {
+pub struct NamedDestinationRow {
     /// The listener of its route.
     pub listener: AddressText,
-    /// Its route.
+    /// Its route: `namespace/name`, with the index of the rule where it is not the first.
     pub route: NameText,
     /// `host:port/subset`.
     pub name: NameText,
@@ -214,45 +253,8 @@ pub struct DestinationRow {
     pub slots: u32,
     /// The stable number of its route.
     pub route_number: u32,
-    /// What the decision reads of it.
-    pub decides: destination::DestinationFacts,
-    /// Its first endpoint in `endpoints`.
-    pub first_endpoint: u32,
-    /// Which of the hash tables is its own; [`NONE`] if it has none.
-    pub hash_table: u32,
-}
-
-/// Map `endpoints`, in the order of the plan.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndpointRow {
-    /// As it is shown: `192.0.2.1:9000`, or the path of a unix socket, cut if it is long.
-    pub at: AddressText,
-    /// Where it is; all zero for a unix socket, and for [`ORIGINAL`].
-    pub address: Address,
-    /// Host order; 0 for a unix socket. With [`ORIGINAL`] it is added to that, 0 for the port that was asked for.
-    pub port: u32,
-    /// What the decision reads of it.
-    pub decides: destination::EndpointFacts,
-}
-
-/// In the port of an [`EndpointRow`]: the endpoint is the address that the client asked for.
-pub const ORIGINAL: u32 = 1 << 16;
-
-/// Map `slots`, one for each route: for each slot the index of its destination in the route.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlotTable {
-    /// By slot.
-    pub slots: [u16; SLOTS as usize],
-}
-
-/// Map `places`, one for each hash table: two endpoints a row, since a row of a map takes eight bytes at least.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HashRow {
-    /// The endpoint's index in its destination, of an even and of an odd cell of the table.
-    pub endpoints: [u32; 2],
+    /// As programs read it.
+    pub row: DestinationRow,
 }
 
 /// What a socket is to the programs.
@@ -367,17 +369,16 @@ pub fn write<const N: usize>(text: &str) -> [i8; N] {
 /// Sizes without padding, and what a map's row may be.
 const _: () = {
     assert!(size_of::<PlanRow>() == 16);
-    assert!(size_of::<ListenerRow>() == ADDRESS_TEXT + 48);
-    assert!(size_of::<RouteRow>() == NAME + 40);
-    assert!(size_of::<DestinationRow>() == ADDRESS_TEXT + 2 * NAME + 48);
-    assert!(size_of::<EndpointRow>() == ADDRESS_TEXT + 32);
+    assert!(size_of::<SideRow>() == 40);
+    assert!(size_of::<ListenerRow>() == ADDRESS_TEXT + 32);
+    assert!(size_of::<RouteRow>() == 48);
+    assert!(size_of::<DestinationRow>() == 8);
+    assert!(size_of::<NamedDestinationRow>() == ADDRESS_TEXT + 2 * NAME + 24);
     assert!(size_of::<SocketRow>() == 48);
     assert!(size_of::<CountRow>() == 48);
     assert!(size_of::<AddressKey>() == 24);
     assert!(size_of::<AgentRow>() == 24);
     assert!(size_of::<RuleRow>() == 88);
-    assert!(size_of::<HashRow>() == 8);
-    assert!(size_of::<SlotTable>() == 2 * SLOTS as usize);
     assert!(size_of::<ProgramEvent>() == 8);
     assert!(size_of::<Question>() == 112);
 };

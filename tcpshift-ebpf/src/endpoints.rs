@@ -15,7 +15,8 @@ use tcpshift_common::layout::{AddressPort, GroupRow, ListeningKey, SHARERS, TRIE
 
 use crate::flow::{self, read};
 use crate::maps::hash::EXISTS;
-use crate::maps::{ENDPOINTS, GROUPS_KEPT, LISTENING, OWN};
+use crate::maps::{GROUPS_KEPT, LISTENING, OWN};
+use crate::plan;
 use crate::rows::Tries;
 
 /// The unspecified address that an IPv4 socket may be bound to; that of IPv6 is all zero.
@@ -183,7 +184,7 @@ pub(crate) extern "C" fn hand_over_to_next(lookup: *mut bpf_sk_lookup, tries: *m
     // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
     let tries = unsafe { &mut *tries };
     let at = tries.at;
-    let Some(row) = ENDPOINTS.get_value(tries.side, &(tries.first + at)) else { return TORN };
+    let Some(row) = plan::endpoint(tries.chunk, tries.first, at) else { return TORN };
     tries.number = row.decides.number;
     tries.endpoint = AddressPort { address: row.address, port: row.port, reserved: 0 };
     let handed = hand_over(lookup, &raw mut tries.endpoint);

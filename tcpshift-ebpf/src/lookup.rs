@@ -125,9 +125,9 @@ fn is_known(context: &SkLookupContext, flow: &Flow, pending: &mut Pending) -> bo
 /// of [`fate`], or nothing if a table is torn.
 #[inline(always)]
 fn hand_over_to_one(context: &SkLookupContext, pending: &mut Pending) -> Option<u32> {
-    let Settlement { side, first_endpoint, endpoints, .. } = pending.settlement;
+    let Settlement { chunk, first_endpoint, endpoints, .. } = pending.settlement;
     let tries = &mut pending.tries;
-    (tries.side, tries.first, tries.endpoints) = (side, first_endpoint, endpoints);
+    (tries.chunk, tries.first, tries.endpoints) = (chunk, first_endpoint, endpoints);
     tries.at = pending.row.assignment.decision.endpoint;
     match hand_over_to_any(context.lookup, &raw mut *tries) {
         endpoints::OVER => {

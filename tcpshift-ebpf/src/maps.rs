@@ -1,7 +1,8 @@
 //! Every map of the object, declared once. How many rows those have that grow with plans, the agent says at load.
 //!
-//! A plan's tables are hung into arrays of a few sides: programs read one while the agent fills another. What is hung
-//! in is never written again. Kinds of maps that aya lacks are in files of their own.
+//! A plan's tables are hung into arrays: programs read one while the agent fills another. Slot tables and addresses are never
+//! written again; the others are memory, which is written again once no program reads it any more. Kinds of maps that aya lacks
+//! are in files of their own.
 
 pub(crate) mod hash;
 mod storage;
@@ -11,9 +12,9 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCp
 use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
-    AddressEntry, AddressPort, AgentRow, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointRow,
-    FlowRow, GROUPS, GroupRow, HashRow, LISTENING as SOCKETS_KEPT, ListenerRow, ListeningKey, PORT_WORDS, PlanRow,
-    ProgramEvent, RouteRow, SIDES, SlotTable, SocketRow, SumRow,
+    AddressEntry, AddressPort, AgentRow, CHUNKS, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, FlowRow,
+    GROUPS, GroupRow, HashRow, LISTENING as SOCKETS_KEPT, ListenerRow, ListeningKey, NamedDestinationRow, PORT_WORDS,
+    PlanRow, ProgramEvent, RouteRow, SIDES, SetCell, SideRow, SlotTable, SocketRow, SumRow, TABLES, WideSlotTable,
 };
 use tcpshift_common::listener::RuleRow;
 
@@ -26,68 +27,85 @@ const INNER: usize = BPF_F_INNER_MAP as usize;
 /// The agent reads and writes it as memory.
 const SHARED: usize = BPF_F_MMAPABLE as usize;
 
-/// A table of a plan.
+/// A table that is never written again.
 pub(crate) type InnerTable<T> = Array<T, 1, INNER>;
-/// A table of one kind for each side.
-pub(crate) type Sides<T> = ArrayOfMaps<InnerTable<T>, { SIDES as usize }>;
+/// Memory in which the agent lays out rows that no program reads yet.
+pub(crate) type Chunk<T> = Array<T, 1, { INNER | SHARED }>;
+/// Tables of one kind.
+pub(crate) type Tables<T> = ArrayOfMaps<Chunk<T>, { TABLES as usize }>;
 
 /// Which plan is in force.
 #[btf_map(name = "plan")]
 pub(crate) static PLAN: Array<PlanRow, 1, SHARED> = Array::new();
+/// What the plans of all sides have.
+#[btf_map(name = "sides")]
+pub(crate) static PLAN_SIDES: Array<SideRow, { SIDES as usize }, SHARED> = Array::new();
 
 /// What is hung in before the first plan, and instead of what is taken out.
 #[btf_map(name = "listeners")]
-static NO_LISTENERS: InnerTable<ListenerRow> = Array::new();
+static NO_LISTENERS: Chunk<ListenerRow> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "rules")]
-static NO_RULES: InnerTable<RuleRow> = Array::new();
+static NO_RULES: Chunk<RuleRow> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "routes")]
-static NO_ROUTES: InnerTable<RouteRow> = Array::new();
+static NO_ROUTES: Chunk<RouteRow> = Array::new();
 /// As `NO_LISTENERS`.
-#[btf_map(name = "destinations")]
-static NO_DESTINATIONS: InnerTable<DestinationRow> = Array::new();
-/// As `NO_LISTENERS`.
-#[btf_map(name = "endpoints")]
-static NO_ENDPOINTS: InnerTable<EndpointRow> = Array::new();
+#[btf_map(name = "plan_dests")]
+static NO_DESTINATIONS: Chunk<DestinationRow> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "slots")]
 static NO_SLOTS: InnerTable<SlotTable> = Array::new();
 /// As `NO_LISTENERS`.
-#[btf_map(name = "places")]
-static NO_PLACES: InnerTable<HashRow> = Array::new();
-
+#[btf_map(name = "wide_slots")]
+static NO_WIDE_SLOTS: InnerTable<WideSlotTable> = Array::new();
 /// As `NO_LISTENERS`.
 #[btf_map(name = "addresses")]
 static NO_ADDRESSES: AddressTrie = LpmTrie::new();
+/// As `NO_LISTENERS`.
+#[btf_map(name = "endpoints")]
+static NO_ENDPOINTS: Chunk<SetCell> = Array::new();
+/// As `NO_LISTENERS`.
+#[btf_map(name = "hashes")]
+static NO_HASHES: Chunk<HashRow> = Array::new();
+
+/// What destinations are called. It is for people, and what the agent makes is like it.
+#[btf_map(name = "destinations")]
+static NAMED_DESTINATIONS: Chunk<NamedDestinationRow> = Array::new();
 
 /// Which listener an address and port belong to.
 pub(crate) type AddressTrie = LpmTrie<AddressEntry, u32, 1>;
 
-/// Addresses of all sides.
-#[btf_map(name = "plan_addresses")]
-pub(crate) static ADDRESSES: ArrayOfMaps<AddressTrie, { SIDES as usize }> = ArrayOfMaps::new();
-/// Listeners of all sides, by number.
-#[btf_map(name = "plan_listeners")]
-pub(crate) static LISTENERS: Sides<ListenerRow> = ArrayOfMaps::new();
-/// Rules of all sides.
-#[btf_map(name = "plan_rules")]
-pub(crate) static RULES: Sides<RuleRow> = ArrayOfMaps::new();
-/// Routes of all sides.
-#[btf_map(name = "plan_routes")]
-pub(crate) static ROUTES: Sides<RouteRow> = ArrayOfMaps::new();
-/// Destinations of all sides.
-#[btf_map(name = "plan_dests")]
-pub(crate) static DESTINATIONS: Sides<DestinationRow> = ArrayOfMaps::new();
-/// Endpoints of all sides.
-#[btf_map(name = "plan_endpoints")]
-pub(crate) static ENDPOINTS: Sides<EndpointRow> = ArrayOfMaps::new();
+/// Addresses.
+#[btf_map(name = "address_tables")]
+pub(crate) static ADDRESSES: ArrayOfMaps<AddressTrie, { TABLES as usize }> = ArrayOfMaps::new();
+/// Listeners, by number.
+#[btf_map(name = "listener_tables")]
+pub(crate) static LISTENERS: Tables<ListenerRow> = ArrayOfMaps::new();
+/// Rules.
+#[btf_map(name = "rule_tables")]
+pub(crate) static RULES: Tables<RuleRow> = ArrayOfMaps::new();
+/// Routes.
+#[btf_map(name = "route_tables")]
+pub(crate) static ROUTES: Tables<RouteRow> = ArrayOfMaps::new();
+/// Destinations.
+#[btf_map(name = "dest_tables")]
+pub(crate) static DESTINATIONS: Tables<DestinationRow> = ArrayOfMaps::new();
 /// Slot tables: a route's is shared by all plans in which the route has the same weights.
 #[btf_map(name = "slot_tables")]
 pub(crate) static SLOT_TABLES: ArrayOfMaps<InnerTable<SlotTable>, 1> = ArrayOfMaps::new();
-/// Hash tables of destinations.
-#[btf_map(name = "hash_tables")]
-pub(crate) static HASH_TABLES: ArrayOfMaps<InnerTable<HashRow>, 1> = ArrayOfMaps::new();
+/// Those of routes with many destinations.
+#[btf_map(name = "wide_tables")]
+pub(crate) static WIDE_SLOT_TABLES: ArrayOfMaps<InnerTable<WideSlotTable>, 1> = ArrayOfMaps::new();
+/// Where each endpoint set begins, by its number: the chunk times 2^32, and the row in it; 0 if there is none.
+#[btf_map(name = "sets")]
+pub(crate) static SETS: Array<u64, 1, SHARED> = Array::new();
+/// Endpoint sets.
+#[btf_map(name = "set_chunks")]
+pub(crate) static SET_CHUNKS: ArrayOfMaps<Chunk<SetCell>, { CHUNKS as usize }> = ArrayOfMaps::new();
+/// Hash tables of endpoint sets.
+#[btf_map(name = "hash_chunks")]
+pub(crate) static HASH_CHUNKS: ArrayOfMaps<Chunk<HashRow>, 1> = ArrayOfMaps::new();
 
 /// Numbers given out of the sequence of a route, by its number.
 #[btf_map(name = "sequences")]

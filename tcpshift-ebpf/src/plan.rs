@@ -12,10 +12,13 @@ use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::{self, Decision, outcome};
 use tcpshift_common::destination::{DestinationFacts, EndpointFacts};
 use tcpshift_common::hash;
-use tcpshift_common::layout::{self, AddressEntry, DestinationRow, EndpointRow, ListenerRow, RouteRow};
+use tcpshift_common::layout::{self, AddressEntry, EndpointRow, ListenerRow, RouteRow, SetRow, SideRow};
 use tcpshift_common::listener;
 
-use crate::maps::{ADDRESSES, DESTINATIONS, ENDPOINTS, HASH_TABLES, LISTENERS, PLAN, ROUTES, RULES, SLOT_TABLES};
+use crate::maps::{
+    ADDRESSES, DESTINATIONS, HASH_CHUNKS, LISTENERS, PLAN, PLAN_SIDES, ROUTES, RULES, SET_CHUNKS, SETS, SLOT_TABLES,
+    WIDE_SLOT_TABLES,
+};
 
 /// Says that slots are as the table has them. A number, since the verifier takes no part of an `Option` that is not set.
 pub(crate) const ANY: u32 = u32::MAX - 1;
@@ -31,12 +34,50 @@ pub(crate) struct PlanInForce {
 
 /// A route as the decision reads it.
 struct Route<'a> {
-    side: u32,
+    /// Which table its destinations are in.
+    table: u32,
     row: &'a RouteRow,
     /// The destination that has every slot, or [`ANY`].
     sole: u32,
     /// The destination that was looked at last, and its index: a decision looks at one, again and again.
-    last: Cell<(u32, Option<&'a DestinationRow>)>,
+    last: Cell<(u32, Option<DestinationSet<'a>>)>,
+}
+
+/// A destination with its endpoint set. Whoever holds it decides by that set, whatever takes its place meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) struct DestinationSet<'a> {
+    /// Stable number.
+    pub(crate) number: u32,
+    pub(crate) set: &'a SetRow,
+    /// The chunk that the set is in.
+    pub(crate) chunk: u32,
+    /// The row of its first endpoint.
+    pub(crate) first: u32,
+}
+
+impl DestinationSet<'_> {
+    /// Finds a destination's set. None if there is none.
+    #[inline(always)]
+    fn of(number: u32, set: u32) -> Option<Self> {
+        // SAFETY: An aligned word of a map's row, which the agent writes whole.
+        let begins = unsafe { read_volatile(SETS.get_ptr(set)?) };
+        let (chunk, header) = ((begins >> 32) as u32, begins as u32);
+        // SAFETY: A set begins with its header; the bytes of either are numbers.
+        let set = unsafe { &SET_CHUNKS.get_value(chunk, &header)?.set };
+        Some(Self { number, set, chunk, first: header + 1 })
+    }
+
+    #[inline(always)]
+    fn decides(&self) -> DestinationFacts {
+        DestinationFacts { number: self.number, ..self.set.decides }
+    }
+}
+
+/// An endpoint, by where its set's first one is and its index in the set.
+#[inline(always)]
+pub(crate) fn endpoint<'a>(chunk: u32, first: u32, index: u32) -> Option<&'a EndpointRow> {
+    // SAFETY: After the header of a set are its endpoints; the bytes of either are numbers.
+    Some(unsafe { &SET_CHUNKS.get_value(chunk, &(first + index))?.endpoint })
 }
 
 /// Why there is nothing to be decided.
@@ -74,7 +115,13 @@ impl PlanInForce {
     #[inline(always)]
     pub(crate) fn listener(self, scope: u32, port: u32, address: Address) -> Option<u32> {
         let key = Key::new(AddressEntry::HEAD + 128, AddressEntry::new(scope, port, address));
-        ADDRESSES.get(self.side)?.get(&key).copied()
+        ADDRESSES.get(self.row()?.addresses)?.get(&key).copied()
+    }
+
+    /// What the plan has.
+    #[inline(always)]
+    pub(crate) fn row<'a>(self) -> Option<&'a SideRow> {
+        PLAN_SIDES.get(self.side)
     }
 
     /// The plan of a side.
@@ -83,21 +130,17 @@ impl PlanInForce {
         Self { side }
     }
 
-    /// A listener that programs decide for.
-    #[inline(always)]
-    pub(crate) fn row<'a>(self, listener: u32) -> Result<&'a ListenerRow, Undecided> {
-        LISTENERS.get_value(self.side, &listener).filter(|row| row.rules != 0).ok_or(Undecided::Left)
-    }
-
-    /// The route of a connection at a listener, and its index there; none if no rule is for it.
+    /// A route of a listener that programs decide for, and its index there; none if no rule is for the connection.
     #[inline(always)]
     pub(crate) fn route<'a>(
-        self,
-        listener: &ListenerRow,
+        side: &SideRow,
+        listener: u32,
         flow: &Flow,
     ) -> Result<Option<(&'a RouteRow, u32)>, Undecided> {
+        let listener: Option<&ListenerRow> = LISTENERS.get_value(side.listeners, &listener);
+        let listener = listener.filter(|row| row.rules != 0).ok_or(Undecided::Left)?;
         let first = listener.first_rule;
-        let rules = RULES.get(self.side).ok_or(Undecided::Torn)?;
+        let rules = RULES.get(side.rules).ok_or(Undecided::Torn)?;
         // Counted up to the constant, with the listener's own number compared inside. LLVM turns a loop up to
         // min(rules, 256) into a countdown to zero, and verifiers before Linux 6.8 learn nothing from "not zero"
         // (d028f87517d6, reg_set_min_max in kernel/bpf/verifier.c): for them it has no end. `black_box` hides from LLVM
@@ -107,35 +150,37 @@ impl PlanInForce {
             if at < listener.rules { rules.get(first + at) } else { None }
         });
         let Some(index) = listener::route(rules, flow) else { return Ok(None) };
-        let row = ROUTES.get_value(self.side, &(listener.first_route + index)).ok_or(Undecided::Torn)?;
+        let row = ROUTES.get_value(side.routes, &(listener.first_route + index)).ok_or(Undecided::Torn)?;
         Ok(Some((row, index)))
     }
 
-    /// Decides for a connection of a route, under the seed of its listener. All slots are of the destination at `sole`, unless
-    /// that is [`ANY`]. Returns the destination too, if there is one.
+    /// Decides for a connection of a route. All slots are of the destination at `sole`, unless that is [`ANY`]. Returns the
+    /// destination too, if there is one.
     #[inline(always)]
     pub(crate) fn decide<'a, I: decide::Inputs>(
-        self,
-        seed: u64,
+        side: &SideRow,
         row: &'a RouteRow,
         flow: &Flow,
         sole: u32,
         inputs: &mut I,
-    ) -> Result<(Decision, Option<&'a DestinationRow>), Undecided> {
-        let route = Route { side: self.side, row, sole, last: Cell::new((0, None)) };
-        let decision = decide::decide(seed, &row.steer, flow, &route, inputs);
+    ) -> Result<(Decision, Option<DestinationSet<'a>>), Undecided> {
+        let route = Route { table: side.destinations, row, sole, last: Cell::new((0, None)) };
+        let decision = decide::decide(side.seed, &row.steer, flow, &route, inputs);
         if decision.outcome == outcome::NO_DESTINATION {
             return Ok((decision, None));
         }
         let destination = route.row(decision.place).ok_or(Undecided::Torn)?;
         Ok((decision, Some(destination)))
     }
+}
 
-    /// An endpoint of a destination.
-    #[inline(always)]
-    pub(crate) fn endpoint<'a>(self, destination: &DestinationRow, at: u32) -> Result<&'a EndpointRow, Undecided> {
-        ENDPOINTS.get_value(self.side, &(destination.first_endpoint + at)).ok_or(Undecided::Torn)
-    }
+/// [`decide::find`] among the endpoints of a set, by where its first one is; [`layout::NONE`] if a row is missing. A global
+/// function, which the verifier follows once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn find(chunk: u32, first: u32, endpoints: u32, at: u32) -> u32 {
+    let upto = |index: u32| Some(endpoint(chunk, first, index)?.decides.upto);
+    decide::find(endpoints, at, upto).unwrap_or(layout::NONE)
 }
 
 /// Random words for a decision that comes out the same for every packet of a flow.
@@ -148,20 +193,21 @@ pub(crate) fn words(seed: u64, flow: &Flow) -> [u32; 2] {
 }
 
 impl<'a> Route<'a> {
-    /// The row of a destination, by its index in the route.
+    /// A destination, by its index in the route.
     #[inline(always)]
-    fn row(&self, index: u32) -> Option<&'a DestinationRow> {
+    fn row(&self, index: u32) -> Option<DestinationSet<'a>> {
         if index >= self.row.destinations {
             return None;
         }
-        if let (last, Some(row)) = self.last.get()
+        if let (last, Some(destination)) = self.last.get()
             && last == index
         {
-            return Some(row);
+            return Some(destination);
         }
-        let row = DESTINATIONS.get_value(self.side, &(self.row.first_destination + index));
-        self.last.set((index, row));
-        row
+        let row = DESTINATIONS.get_value(self.table, &(self.row.first_destination + index));
+        let destination = row.and_then(|row| DestinationSet::of(row.number, row.set));
+        self.last.set((index, destination));
+        destination
     }
 }
 
@@ -171,26 +217,37 @@ impl decide::RouteTables for Route<'_> {
         if self.sole != ANY {
             return Some(self.sole);
         }
-        let table = SLOT_TABLES.get_value(self.row.table, &0)?;
         // The compiler knows that a slot is below 10,000 and would leave out the check that the verifier wants.
-        table.slots.get(black_box(slot) as usize).map(|index| u32::from(*index))
+        let slot = black_box(slot) as usize;
+        Some(if self.row.is_wide == 0 {
+            u32::from(*SLOT_TABLES.get_value(self.row.table, &0)?.slots.get(slot)?)
+        } else {
+            u32::from(*WIDE_SLOT_TABLES.get_value(self.row.table, &0)?.slots.get(slot)?)
+        })
     }
 
     #[inline(always)]
     fn destination(&self, index: u32) -> Option<DestinationFacts> {
-        Some(self.row(index)?.decides)
+        Some(self.row(index)?.decides())
     }
 
     #[inline(always)]
     fn endpoint(&self, destination: u32, index: u32) -> Option<EndpointFacts> {
-        let destination = self.row(destination)?;
-        Some(ENDPOINTS.get_value(self.side, &(destination.first_endpoint + index))?.decides)
+        let DestinationSet { chunk, first, .. } = self.row(destination)?;
+        Some(endpoint(chunk, first, index)?.decides)
+    }
+
+    #[inline(always)]
+    fn found(&self, destination: u32, endpoints: u32, at: u32) -> Option<u32> {
+        let DestinationSet { chunk, first, .. } = self.row(destination)?;
+        let found = find(chunk, first, endpoints, at);
+        (found != layout::NONE).then_some(found)
     }
 
     #[inline(always)]
     fn hashed(&self, destination: u32, cell: u32) -> Option<u32> {
-        let destination = self.row(destination)?;
-        let row = HASH_TABLES.get_value(destination.hash_table, &(cell / 2))?;
+        let begins = self.row(destination)?.set.hash;
+        let row = HASH_CHUNKS.get_value((begins >> 32) as u32, &(begins as u32 + cell / 2))?;
         let [even, odd] = row.endpoints;
         Some(if cell.is_multiple_of(2) { even } else { odd })
     }

@@ -23,7 +23,9 @@ pub(crate) struct Settlement {
     pub(crate) assignment: Assignment,
     /// Where the endpoint is that was chosen; else meaningless.
     pub(crate) endpoint: AddressPort,
-    /// The first endpoint of the destination in `endpoints`; meaningless unless there is a destination.
+    /// The chunk of the destination's endpoint set; meaningless unless there is a destination.
+    pub(crate) chunk: u32,
+    /// The row of its first endpoint there.
     pub(crate) first_endpoint: u32,
     /// How many endpoints the destination has; meaningless unless there is one.
     pub(crate) endpoints: u32,
@@ -31,6 +33,8 @@ pub(crate) struct Settlement {
     pub(crate) datapath: u32,
     /// The destination that has every slot, or `plan::ANY`.
     pub(crate) sole: u32,
+    /// Always 0.
+    pub(crate) reserved: u32,
 }
 
 impl Settlement {
@@ -61,10 +65,12 @@ impl Settlement {
                 decision: Decision { outcome: none, slot: none, place: none, endpoint: none },
             },
             endpoint: AddressPort { address: Address { high: zero, low: zero }, port: none, reserved: none },
+            chunk: none,
             first_endpoint: none,
             endpoints: none,
             datapath: none,
             sole: none,
+            reserved: none,
         }
     }
 }
@@ -113,9 +119,9 @@ pub(crate) fn copy<T: Copy>(to: &mut T, from: &T) {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Tries {
-    /// The side of the plan.
-    pub(crate) side: u32,
-    /// The destination's first endpoint in `endpoints`.
+    /// The chunk of the destination's endpoint set.
+    pub(crate) chunk: u32,
+    /// The row of its first endpoint there.
     pub(crate) first: u32,
     /// How many endpoints it has.
     pub(crate) endpoints: u32,

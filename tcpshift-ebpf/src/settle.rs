@@ -11,7 +11,7 @@ use tcpshift_common::layout::{AddressPort, datapath, loss};
 use crate::agent;
 use crate::flow::read;
 use crate::inputs::{SettlementInputs, chance};
-use crate::plan::{ANY, PlanInForce, Undecided, words};
+use crate::plan::{ANY, PlanInForce, Undecided, endpoint, words};
 use crate::rows::Settlement;
 
 /// Who asks for a connection to be settled.
@@ -59,11 +59,10 @@ pub(crate) extern "C" fn settle(settlement: *mut Settlement, asks: u32, chance: 
 
 #[inline(always)]
 fn decided(at: &mut Settlement, asks: u32, chance: u32) -> Result<u32, Undecided> {
-    let plan = PlanInForce::of_side(at.side);
+    let side = PlanInForce::of_side(at.side).row().ok_or(Undecided::Torn)?;
     let flow = at.flow;
-    let listener = plan.row(at.listener)?;
-    at.assignment.generation = listener.generation;
-    let Some((row, place)) = plan.route(listener, &flow)? else {
+    at.assignment.generation = side.generation;
+    let Some((row, place)) = PlanInForce::route(side, at.listener, &flow)? else {
         at.assignment.decision.outcome = outcome::NO_ROUTE;
         return Ok(settled::UNROUTED);
     };
@@ -89,19 +88,19 @@ fn decided(at: &mut Settlement, asks: u32, chance: u32) -> Result<u32, Undecided
         }
     }
     if chance == chance::KEPT {
-        at.random = words(listener.seed, &flow);
+        at.random = words(side.seed, &flow);
     }
     // Read back, so that the verifier does not know which way it came here, and follows what comes next once.
     let (sole, random) = (read!(at.sole), [read!(at.random[0]), read!(at.random[1])]);
     let mut inputs = SettlementInputs { route: row.number, chance, random };
-    let (decision, destination) = plan.decide(listener.seed, row, &flow, sole, &mut inputs)?;
+    let (decision, destination) = PlanInForce::decide(side, row, &flow, sole, &mut inputs)?;
     at.assignment.decision = decision;
     let Some(destination) = destination else { return Ok(settled::DECIDED) };
-    at.assignment.destination = destination.decides.number;
-    at.first_endpoint = destination.first_endpoint;
-    at.endpoints = destination.decides.endpoints;
+    at.assignment.destination = destination.number;
+    (at.chunk, at.first_endpoint) = (destination.chunk, destination.first);
+    at.endpoints = destination.set.decides.endpoints;
     if decision.outcome == outcome::CHOSEN {
-        let endpoint = plan.endpoint(destination, decision.endpoint)?;
+        let endpoint = endpoint(destination.chunk, destination.first, decision.endpoint).ok_or(Undecided::Torn)?;
         at.assignment.endpoint = endpoint.decides.number;
         at.endpoint = AddressPort { address: endpoint.address, port: endpoint.port, reserved: 0 };
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use tcpshift_common::layout::ABI;
+use tcpshift_common::layout::PIN_LAYOUT;
 
 use crate::process::{command, run};
 use crate::until::seconds;
@@ -87,7 +87,7 @@ pub fn path(name: &str) -> String {
 
 /// The same, below [`PINS`]. The folder in `OURS` is named after the layout's version.
 pub fn ours(name: &str) -> String {
-    format!("{OURS}/{ABI}/{name}")
+    format!("{OURS}/{PIN_LAYOUT}/{name}")
 }
 
 /// Runs `bpftool WORDS` in the world that this thread is in; it must succeed.

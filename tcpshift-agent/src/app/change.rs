@@ -175,8 +175,7 @@ impl App {
             self.settle();
             return;
         }
-        // What can be handed over depends on each endpoint.
-        if event.plan || self.planner.host.abilities.lookup.is_ok() {
+        if event.plan || event.here && self.planner.host.abilities.lookup.is_ok() {
             return self.reassemble().await;
         }
         let next = Next {

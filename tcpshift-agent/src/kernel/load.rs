@@ -32,8 +32,10 @@ pub(super) const fn built_in() -> Option<&'static [u8]> {
 pub(super) struct Room {
     /// Slot tables, those of the plan in force and of the next one.
     pub(super) slot_tables: u32,
-    /// Hash tables, likewise.
-    pub(super) hash_tables: u32,
+    /// Chunks of hash tables, likewise: one may have a chunk of its own.
+    pub(super) hash_chunks: u32,
+    /// Endpoint sets, likewise.
+    pub(super) sets: u32,
     /// Numbers of routes.
     pub(super) routes: u32,
     /// Numbers of destinations.
@@ -48,7 +50,8 @@ impl Room {
         let most = |times: u32| routes.saturating_mul(times).clamp(1, 1 << 26);
         Self {
             slot_tables: most(2).saturating_add(1),
-            hash_tables: most(2).saturating_add(1),
+            hash_chunks: most(2).saturating_add(1),
+            sets: most(8).saturating_add(1),
             routes: most(2),
             destinations: most(8),
             endpoints: most(32),
@@ -145,7 +148,9 @@ pub(super) fn open_other(object: &[u8]) -> Result<Ebpf> {
 fn set_room(loader: &mut EbpfLoader<'_>, room: &Room) {
     loader
         .map_max_entries("slot_tables", room.slot_tables)
-        .map_max_entries("hash_tables", room.hash_tables)
+        .map_max_entries("wide_tables", room.slot_tables)
+        .map_max_entries("hash_chunks", room.hash_chunks)
+        .map_max_entries("sets", room.sets)
         .map_max_entries("sequences", room.routes)
         .map_max_entries("turns", room.destinations)
         .map_max_entries("loads", room.endpoints);

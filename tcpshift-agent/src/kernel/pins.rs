@@ -1,4 +1,4 @@
-//! What is pinned: one folder in the bpf filesystem for each version of the maps' layout, its lock, and the names in it.
+//! What is pinned: a folder in the bpf filesystem, named after the number of its layout, its lock, and the names in it.
 //!
 //! `docs/bpf.md` lists the names; those of maps are in `load/maps`, those of links in `steering` and `clients`. `unload` removes
 //! the folders of all versions.
@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock, major, minor, statfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
-use tcpshift_common::layout::ABI;
+use tcpshift_common::layout::PIN_LAYOUT;
 
 use super::{load, sys};
 
@@ -40,10 +40,10 @@ impl Pins {
     pub(super) fn take() -> Result<Self> {
         let top = Path::new(FOLDER);
         make(top)?;
-        let own = ABI.to_string();
+        let own = PIN_LAYOUT.to_string();
         if let Some(other) = names(top)?.into_iter().find(|name| *name != own) {
             bail!(
-                "{} is of another layout than this agent's ({ABI}); stop its agent, and remove it by that version's \
+                "{} is of another layout than this agent's ({PIN_LAYOUT}); stop its agent, and remove it by that version's \
                  `tcpshift-agent unload`",
                 top.join(other).display()
             );
@@ -89,7 +89,7 @@ impl Pins {
 
     /// Where an agent has pinned maps that this one can go on with, by their names.
     pub(super) fn lasting() -> Vec<(&'static str, PathBuf)> {
-        let folder = Path::new(FOLDER).join(ABI.to_string());
+        let folder = Path::new(FOLDER).join(PIN_LAYOUT.to_string());
         let can_be = |name: &str, path: &Path| {
             let map = owned(&folder).and_then(|()| Ok(sys::pinned(path)?));
             map.is_ok_and(|map| load::is_like(name, map.as_fd()))
@@ -129,7 +129,7 @@ impl Pins {
     }
 
     /// Shows the tables of a plan that is in force. What cannot be shown is in force all the same.
-    pub(super) fn show(&self, tables: &[(&'static str, OwnedFd)], changed: &[u32], gone: &[u32]) {
+    pub(super) fn show(&self, tables: &[(String, BorrowedFd<'_>)], changed: &[u32], gone: &[u32]) {
         let mut failed = None;
         for route in changed {
             failed = fs::rename(self.slots(*route, NEW), self.slots(*route, "")).err().or(failed);
@@ -138,13 +138,18 @@ impl Pins {
             failed = fs::remove_file(self.slots(*route, "")).err().or(failed);
         }
         for (name, table) in tables {
-            if let Err(error) = self.pin(name, table.as_fd()) {
+            if let Err(error) = self.pin(name, *table) {
                 log::warn!("{error:#}");
             }
         }
         if let Some(error) = failed {
             log::warn!("not all slot tables are shown under {}: {error}", self.folder.join("slots").display());
         }
+    }
+
+    /// Removes a name, unless somebody has.
+    pub(super) fn hide(&self, name: &str) {
+        fs::remove_file(self.folder.join(name)).ok();
     }
 
     fn slots(&self, route: u32, suffix: &str) -> PathBuf {
@@ -228,7 +233,7 @@ pub(super) struct PinnedFolder {
 impl PinnedFolder {
     /// Whether it is of another layout than this agent's.
     pub(super) fn is_foreign(&self) -> bool {
-        self.folder.file_name() != Some(ABI.to_string().as_ref())
+        self.folder.file_name() != Some(PIN_LAYOUT.to_string().as_ref())
     }
 }
 

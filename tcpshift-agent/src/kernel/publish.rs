@@ -1,35 +1,42 @@
-//! Puts plans in force in the kernel: fresh tables for what changed, one write that switches, and old tables taken away
-//! after.
+//! Puts plans and endpoint sets in force in the kernel: new tables for what changed, one write that switches, and old tables
+//! taken away after.
 //!
-//! Programs read one side of the tables while another is made. Every table is immutable from the moment it is hung in.
-//! The kernel waits for programs that run before it returns from hanging something into an array of maps
-//! (`maybe_wait_bpf_programs`, 6.18, <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/syscall.c>). One such wait
-//! has passed since a side was last in force when it is written again, so no program can still read it. A call takes some
-//! 10 ms, so those of one plan run at once.
+//! Programs read the tables of one plan while those of another are made, and tables that two plans have alike are shared.
+//! Every table is immutable from the moment it is hung in. The kernel waits for programs that run before it returns from
+//! hanging something into an array of maps (`maybe_wait_bpf_programs`, 6.18,
+//! <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/syscall.c>). One such wait has passed since a plan or a set was
+//! in force when what it had is used again, so no program can still read it. A call takes some 10 ms, so those of one plan
+//! run at once, and an endpoint set, which is memory, is replaced without one.
 
+mod free;
+mod names;
 mod numbers;
+mod ranges;
+mod sets;
+mod slots;
+mod spare;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
+use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context, Result, anyhow, bail};
-use tcpshift_common::layout::{AddressKey, PlanRow, SIDES};
+use tcpshift_common::layout::{PlanRow, SIDES, SideRow};
 
-use self::numbers::{Fresh, Numbers, TableNumbers};
-use super::load::{self, Maps, Room};
+use self::numbers::{Fresh, Holdings, Pools, TableKind};
+use self::sets::{KernelSets, NextSets};
+use self::slots::{SlotTables, hang, slot_kind, slot_table_of};
+use self::spare::SpareTable;
+use self::tables::{Hanging, PlanTables, StandingTables, at_once};
+use super::load::{Maps, Room};
 use super::pins::Pins;
 use super::rows::{self, Rows, TablesInUse};
-use super::sys::MapRow;
-use crate::plan::{HashTable, Plan, Route, Sets};
-
-/// Tables made before they are hung in together: a descriptor is held for each.
-const AT_ONCE: usize = 256;
+use crate::plan::{Plan, Sets};
 
 /// Who publishes. There is one for the maps of an agent.
 #[derive(Debug)]
@@ -38,66 +45,104 @@ pub(super) struct Publisher {
     room: Room,
     /// Plans published.
     index: u64,
-    numbers: Arc<Numbers>,
-    /// By number of the route: the route as it was when its table was made, and the table.
-    slots: HashMap<u32, (Arc<Route>, u32)>,
-    /// By the numbers of a route and a destination: variants of a route share destinations.
-    hashes: HashMap<(u32, u32), (HashTable, u32)>,
+    /// How many of them had been published when the last wait began that is over.
+    settled: u64,
+    /// The plan in force; none if programs leave decisions to the agent.
+    in_force: Option<Plan>,
+    pools: Arc<Pools>,
+    slots: SlotTables,
     /// Tables of routes of which one destination has all slots, by its index: such routes share one.
     soles: HashMap<u32, OwnedFd>,
+    sets: KernelSets,
+    spare: Vec<SpareTable>,
     settling: Option<Settling>,
-    /// What could not be taken away, and is with the next that is.
-    owed: TableNumbers,
-    /// Those of the plan in force, by the names they are pinned under; none before the first.
-    tables: Vec<(&'static str, OwnedFd)>,
+    /// What could not be taken away yet, and is with the next that is.
+    owed: Holdings,
+    /// Those of the plan in force; none before the first.
+    tables: Option<PlanTables>,
+    standing: StandingTables,
+    /// Chunks of endpoint sets that are shown.
+    shown: Vec<u32>,
 }
 
-/// A switch whose old tables are being taken away.
+/// Old tables that are being taken away.
 #[derive(Debug)]
 struct Settling {
-    thread: JoinHandle<io::Result<()>>,
+    thread: JoinHandle<io::Result<Vec<SpareTable>>>,
     /// Free when the thread has ended.
-    old: TableNumbers,
+    old: Holdings,
+    /// Numbers of the spare tables that it makes.
+    spare: Vec<u32>,
+    /// Plans that had been published when it began.
+    index: u64,
 }
 
-/// A plan whose tables are made, and that is not in force. What was made for it is given back when it is dropped.
+/// What is made and not in force. It is given back when it is dropped.
 #[derive(Debug)]
 pub struct PreparedPlan {
-    generation: u64,
-    slots: HashMap<u32, (Arc<Route>, u32)>,
-    hashes: HashMap<(u32, u32), (HashTable, u32)>,
-    /// The tables that were made for it.
+    /// None if sets alone are replaced.
+    next: Option<NextPlan>,
+    sets: NextSets,
+    /// What was made for it.
     fresh: Fresh,
-    /// Numbers of routes with a new slot table, and of routes that are gone.
-    changed: Vec<u32>,
-    gone: Vec<u32>,
     /// Whether clients who connect to services are steered by it.
     pub has_clients: bool,
     /// Listeners that programs leave to the agent, since they have too many rules.
     pub left: Vec<String>,
-    /// By the name it is pinned under.
-    tables: [(&'static str, OwnedFd); 6],
+}
+
+/// The tables of a plan that is not in force.
+#[derive(Debug)]
+struct NextPlan {
+    plan: Plan,
+    side: SideRow,
+    slots: SlotTables,
+    tables: PlanTables,
+    /// Numbers of routes with a new slot table, and of routes that have none any more.
+    changed: Vec<u32>,
+    gone: Vec<u32>,
 }
 
 impl Publisher {
     pub(super) fn new(maps: Arc<Maps>, room: Room) -> Self {
         Self {
-            numbers: Arc::new(Numbers::new(room.slot_tables, room.hash_tables)),
+            pools: Arc::new(Pools::new(&room)),
             maps,
             room,
             index: 0,
-            slots: HashMap::new(),
-            hashes: HashMap::new(),
+            settled: 0,
+            in_force: None,
+            slots: SlotTables::new(),
             soles: HashMap::new(),
+            sets: KernelSets::default(),
+            spare: Vec::new(),
             settling: None,
-            owed: TableNumbers::default(),
-            tables: Vec::new(),
+            owed: Holdings::default(),
+            tables: None,
+            standing: StandingTables::default(),
+            shown: Vec::new(),
         }
     }
 
     /// Shows the tables of the plan in force again. A route's slot table follows when its weights change.
-    pub(super) fn show(&self, pins: &Pins) {
-        pins.show(&self.tables, &[], &[]);
+    pub(super) fn show(&mut self, pins: &Pins) {
+        self.shown.clear();
+        self.show_new(None, pins, &[], &[]);
+    }
+
+    /// Shows what was not shown before.
+    fn show_new(&mut self, last: Option<&PlanTables>, pins: &Pins, changed: &[u32], gone: &[u32]) {
+        let mut shown = self.tables.as_ref().map(|tables| tables.shown(last)).unwrap_or_default();
+        let free = self.pools.lock();
+        let chunks: Vec<_> = free.endpoints.shown().collect();
+        let new = chunks.iter().filter(|(number, _)| !self.shown.contains(number));
+        shown.extend(new.map(|(number, map)| (format!("endpoints-{number}"), *map)));
+        pins.show(&shown, changed, gone);
+        let there: Vec<u32> = chunks.iter().map(|(number, _)| *number).collect();
+        for number in self.shown.iter().filter(|number| !there.contains(number)) {
+            pins.hide(&format!("endpoints-{number}"));
+        }
+        self.shown = there;
     }
 
     /// Routes that a plan may have: of their numbers there are twice as many.
@@ -105,47 +150,87 @@ impl Publisher {
         self.room.routes / 2
     }
 
-    /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
+    /// Makes what a plan and its sets need. Nothing of it is in force yet, and if it fails nothing has changed.
     pub(super) fn prepare(&mut self, plan: &Plan, sets: &Sets, pins: Option<&Pins>) -> Result<PreparedPlan> {
-        self.check(plan, sets)?;
         self.reap(false);
+        let is_in_force = |last: &Plan| last.generation == plan.generation && last.is_like(plan);
+        if self.in_force.as_ref().is_some_and(is_in_force) {
+            let mut fresh = Fresh::new(Arc::clone(&self.maps), Arc::clone(&self.pools));
+            let sets = self.sets.for_event(sets, self.room.endpoints, &mut fresh)?;
+            let has_clients = rows::has_clients(plan);
+            return Ok(PreparedPlan { next: None, sets, fresh, has_clients, left: Vec::new() });
+        }
+        self.check(plan)?;
         self.make(plan, sets, pins)
     }
 
-    /// Puts a plan in force by one write. Nothing can fail then: what cannot be shown or taken away is said.
+    /// Puts in force what was prepared: a plan by one write, a set by one. Nothing can fail then: what cannot be shown or taken
+    /// away is said.
     pub(super) fn publish(&mut self, prepared: PreparedPlan, pins: Option<&Pins>) {
-        let PreparedPlan { generation, slots, hashes, mut fresh, changed, gone, tables, .. } = prepared;
-        self.index += 1;
-        self.maps.switch(PlanRow { index: self.index, generation });
-        fresh.keep();
-        if let Some(pins) = pins {
-            pins.show(&tables, &changed, &gone);
-        }
-        self.tables = tables.into();
-        let mut old = TableNumbers {
-            slots: replaced(std::mem::replace(&mut self.slots, slots), &self.slots),
-            hashes: replaced(std::mem::replace(&mut self.hashes, hashes), &self.hashes),
-        };
-        self.reap(true);
-        old.add(std::mem::take(&mut self.owed));
-        let (maps, gone) = (Arc::clone(&self.maps), old.clone());
-        if let Ok(thread) = Builder::new().spawn(move || settle(&maps, &gone)) {
-            self.settling = Some(Settling { thread, old });
+        let PreparedPlan { next, sets, mut fresh, .. } = prepared;
+        let mut old = Holdings::default();
+        if let Some(NextPlan { plan, side, slots, tables, changed, gone }) = next {
+            self.index += 1;
+            // One wait has passed since this side was in force: see `make`.
+            self.maps.write_side((self.index % u64::from(SIDES)) as usize, &side);
+            self.maps.switch(PlanRow { index: self.index, generation: plan.generation });
+            self.in_force = Some(plan);
+            let last = self.tables.replace(tables);
+            if let (Some(last), Some(next)) = (&last, &self.tables) {
+                last.leave(next, &mut old);
+            }
+            let last_slots = std::mem::replace(&mut self.slots, slots);
+            for (number, last) in last_slots.into_iter().enumerate() {
+                let Some((route, table)) = last else { continue };
+                if slot_table_of(&self.slots, number).is_none_or(|(_, next)| *next != table) {
+                    old.of_mut(slot_kind(&route)).push(table);
+                }
+            }
+            fresh.keep();
+            old.add(self.sets.follow(sets));
+            if let Some(pins) = pins {
+                self.show_new(last.as_ref(), pins, &changed, &gone);
+            }
         } else {
-            // The host gives no thread.
-            let done = settle(&self.maps, &old).map_err(Into::into);
-            self.settled(done, old);
+            for set in sets.new.values() {
+                self.maps.put_set(set.number, set.begins());
+            }
+            fresh.keep();
+            old.add(self.sets.follow(sets));
         }
+        self.settle(old);
     }
 
     /// Leaves decisions to the agent from now on.
     pub(super) fn stand_aside(&mut self) {
+        self.in_force = None;
         self.maps.switch(PlanRow::default());
     }
 
-    /// Frees the numbers of old tables if they are gone, or waits for that.
+    /// Has old tables taken away once no program can read them; those that are added while others are being taken away follow
+    /// after them.
+    fn settle(&mut self, old: Holdings) {
+        self.owed.add(old);
+        self.reap(false);
+        if self.settling.is_some() {
+            return;
+        }
+        let old = std::mem::take(&mut self.owed);
+        let spare = self.pools.take_slots(spare::most(&self.room).saturating_sub(self.spare.len()));
+        let (maps, gone, numbers) = (Arc::clone(&self.maps), old.clone(), spare.clone());
+        if let Ok(thread) = Builder::new().spawn(move || take_away(&maps, &gone, &numbers)) {
+            self.settling = Some(Settling { thread, old, spare, index: self.index });
+        } else {
+            // The host gives no thread.
+            let done = take_away(&self.maps, &old, &spare).map_err(Into::into);
+            self.settled(done, old, spare, self.index);
+        }
+    }
+
+    /// Frees old tables if they are gone, or waits for that.
     fn reap(&mut self, wait: bool) {
-        let Some(Settling { thread, old }) = self.settling.take_if(|settling| wait || settling.thread.is_finished())
+        let Some(Settling { thread, old, spare, index }) =
+            self.settling.take_if(|settling| wait || settling.thread.is_finished())
         else {
             return;
         };
@@ -153,12 +238,33 @@ impl Publisher {
             Ok(done) => done.map_err(Into::into),
             Err(_) => Err(anyhow!("the thread for it has ended by a panic")),
         };
-        self.settled(done, old);
+        self.settled(done, old, spare, index);
     }
 
-    fn settled(&mut self, done: Result<()>, old: TableNumbers) {
+    /// Frees the numbers of spare tables, which others replace.
+    fn give_up_spare(&mut self) {
+        let mut taken = Holdings::default();
+        taken.of_mut(TableKind::Slots).extend(self.spare.drain(..).map(|table| table.number));
+        self.pools.give_back(&taken);
+    }
+
+    /// Frees all that is old.
+    fn reap_all(&mut self) {
+        self.reap(true);
+        if !self.owed.is_empty() || self.settled < self.index {
+            self.settle(Holdings::default());
+            self.reap(true);
+        }
+    }
+
+    fn settled(&mut self, done: Result<Vec<SpareTable>>, old: Holdings, mut spare: Vec<u32>, index: u64) {
         match done {
-            Ok(()) => self.numbers.give_back(&old),
+            Ok(made) => {
+                spare.retain(|number| made.iter().all(|table| table.number != *number));
+                self.spare.extend(made);
+                self.pools.give_back(&old);
+                self.settled = index;
+            }
             Err(error) => {
                 log::warn!(
                     "old tables in the kernel stay until the next change, since they cannot be taken away: {error:#}"
@@ -166,22 +272,20 @@ impl Publisher {
                 self.owed.add(old);
             }
         }
+        let mut unused = Holdings::default();
+        unused.of_mut(TableKind::Slots).extend(spare);
+        self.pools.give_back(&unused);
     }
 
     /// Whether every number of a plan has its row in the maps that are made once.
-    fn check(&self, plan: &Plan, sets: &Sets) -> Result<()> {
-        let Room { routes, destinations, endpoints, .. } = self.room;
+    fn check(&self, plan: &Plan) -> Result<()> {
+        let Room { routes, destinations, .. } = self.room;
         for route in plan.routes() {
-            let all = route.destinations.iter();
-            let fits = route.number < routes
-                && all.clone().all(|destination| destination.number < destinations)
-                && all
-                    .flat_map(|destination| &*sets.of(destination).endpoints)
-                    .all(|end| end.decides.number < endpoints);
-            if !fits {
+            let mut all = route.destinations.iter();
+            if route.number >= routes || !all.all(|destination| destination.number < destinations) {
                 bail!(
-                    "the plan has, or had before, more routes, destinations or endpoints than the maps have rows; \
-                     raise --max-routes, with which the agent starts"
+                    "the plan has, or had before, more routes or destinations than the maps have rows; raise --max-routes, \
+                     with which the agent starts"
                 );
             }
         }
@@ -189,192 +293,59 @@ impl Publisher {
     }
 
     fn make(&mut self, plan: &Plan, sets: &Sets, pins: Option<&Pins>) -> Result<PreparedPlan> {
-        let mut fresh = Fresh::new(Arc::clone(&self.maps), Arc::clone(&self.numbers));
-        let (mut made_slots, mut made_hashes) = (Vec::new(), Vec::new());
-        let (slots, changed) = self.slot_tables(plan, pins, &mut fresh, &mut made_slots)?;
-        let hashes = self.hash_tables(plan, sets, &mut fresh, &mut made_hashes)?;
-        let gone = self.slots.keys().filter(|number| !slots.contains_key(number)).copied().collect();
-        let Rows { listeners, rules, routes, destinations, endpoints, addresses, left } =
-            Rows::new(plan, sets, &TablesInUse { slots: &slots, hashes: &hashes });
-        let maps = &*self.maps;
-        let side = ((self.index + 1) % u64::from(SIDES)) as u32;
-        let (keys, numbers): (Vec<AddressKey>, Vec<u32>) = addresses.into_iter().unzip();
-        let addresses = maps.addresses.create_by(maps.types.as_fd(), &keys, &numbers).context(NO_TABLE)?;
-        let listeners = fill(maps, &maps.listeners, &listeners)?;
-        let rules = fill(maps, &maps.rules, &rules)?;
-        let routes = fill(maps, &maps.routes, &routes)?;
-        let destinations = fill(maps, &maps.destinations, &destinations)?;
-        let endpoints = fill(maps, &maps.endpoints, &endpoints)?;
-        // Each call waits for the programs that run, so they had better wait together.
-        at_once(&[
-            &|| hang(&maps.slots, &made_slots),
-            &|| hang(&maps.hash_tables, &made_hashes),
-            &|| turn(&maps.addresses, side, &addresses),
-            &|| turn(&maps.listeners, side, &listeners),
-            &|| turn(&maps.rules, side, &rules),
-            &|| turn(&maps.routes, side, &routes),
-            &|| turn(&maps.destinations, side, &destinations),
-            &|| turn(&maps.endpoints, side, &endpoints),
-        ])?;
-        let tables = [
-            ("addresses", addresses),
-            ("listeners", listeners),
-            ("rules", rules),
-            ("routes", routes),
-            ("destinations", destinations),
-            ("endpoints", endpoints),
-        ];
-        let (generation, has_clients) = (plan.generation, rows::has_clients(plan));
-        Ok(PreparedPlan { generation, slots, hashes, fresh, changed, gone, has_clients, left, tables })
-    }
-
-    fn free_slot(&mut self, fresh: &mut Fresh) -> Result<u32> {
-        let number = fresh.slot().or_else(|| {
-            self.reap(true);
-            fresh.slot()
-        });
-        number.context("no slot table is free; raise --max-routes")
-    }
-
-    fn free_hash(&mut self, fresh: &mut Fresh) -> Result<u32> {
-        let number = fresh.hash().or_else(|| {
-            self.reap(true);
-            fresh.hash()
-        });
-        number.context("no hash table is free; raise --max-routes")
-    }
-
-    /// The slot tables of a plan, and which routes have new ones. Those stay in `made` that are not hung in yet.
-    #[allow(clippy::type_complexity, reason = "the tables by number")]
-    fn slot_tables(
-        &mut self,
-        plan: &Plan,
-        pins: Option<&Pins>,
-        fresh: &mut Fresh,
-        made: &mut Vec<(u32, OwnedFd)>,
-    ) -> Result<(HashMap<u32, (Arc<Route>, u32)>, Vec<u32>)> {
-        let (mut slots, mut changed) = (HashMap::new(), Vec::new());
-        let maps = Arc::clone(&self.maps);
-        for route in plan.routes() {
-            if slots.contains_key(&route.number) {
-                continue;
-            }
-            let at = match self.slots.get(&route.number) {
-                Some((last, at)) if Arc::ptr_eq(last, route) || last.table == route.table => *at,
-                _ => {
-                    let at = self.free_slot(fresh)?;
-                    let table = self.slot_table(&maps, route)?;
-                    if let Some(pins) = pins {
-                        match pins.prepare(route.number, table.as_fd()) {
-                            Ok(name) => fresh.named(name),
-                            // It is in force without a name, and then that is said.
-                            Err(error) => log::debug!("cannot pin the slot table of route {}: {error}", route.number),
-                        }
-                    }
-                    changed.push(route.number);
-                    made.push((at, table));
-                    at
-                }
-            };
-            slots.insert(route.number, (Arc::clone(route), at));
-            if made.len() >= AT_ONCE {
-                hang(&maps.slots, &std::mem::take(made))?;
-            }
+        // The side that is written next was in force two plans ago.
+        if self.settled + 1 < self.index {
+            self.reap_all();
         }
-        Ok((slots, changed))
-    }
-
-    fn slot_table(&mut self, maps: &Maps, route: &Route) -> Result<OwnedFd> {
-        let create = || {
-            let table = maps.slots.create(maps.types.as_fd(), &rows::slots(&route.table));
-            table.context("the kernel makes no slot table")
-        };
-        let Some(index) = route.table.sole() else { return create() };
-        let table = match self.soles.entry(index) {
-            std::collections::hash_map::Entry::Occupied(table) => table.into_mut(),
-            std::collections::hash_map::Entry::Vacant(vacant) => vacant.insert(create()?),
-        };
-        Ok(table.try_clone()?)
-    }
-
-    /// The hash tables of a plan. Those stay in `made` that are not hung in yet.
-    fn hash_tables(
-        &mut self,
-        plan: &Plan,
-        sets: &Sets,
-        fresh: &mut Fresh,
-        made: &mut Vec<(u32, OwnedFd)>,
-    ) -> Result<HashMap<(u32, u32), (HashTable, u32)>> {
-        let mut hashes = HashMap::new();
-        let maps = Arc::clone(&self.maps);
-        let all =
-            plan.routes().flat_map(|route| route.destinations.iter().map(|destination| (route.number, destination)));
-        for (route, destination) in all {
-            let Some(table) = &sets.of(destination).hashing else { continue };
-            let number = (route, destination.number);
-            if hashes.contains_key(&number) {
-                continue;
-            }
-            let at = match self.hashes.get(&number) {
-                Some((last, at)) if last == table => *at,
-                _ => {
-                    let at = self.free_hash(fresh)?;
-                    let rows = maps.hash_tables.create(maps.types.as_fd(), &rows::hash_rows(table));
-                    made.push((at, rows.context("the kernel makes no hash table")?));
-                    at
-                }
-            };
-            hashes.insert(number, (table.clone(), at));
-            if made.len() >= AT_ONCE {
-                hang(&maps.hash_tables, &std::mem::take(made))?;
-            }
+        if self.settled + 1 < self.index {
+            bail!("the kernel cannot take away what the plan before the last has left");
         }
-        Ok(hashes)
+        let mut fresh = Fresh::new(Arc::clone(&self.maps), Arc::clone(&self.pools));
+        let (slots, changed, made) = self.slot_tables(plan, pins, &mut fresh)?;
+        let maps = Arc::clone(&self.maps);
+        let hanging = made.iter().filter(|(_, tables)| !tables.is_empty()).map(|(kind, tables)| -> Hanging<'_> {
+            let maps = &*maps;
+            Box::new(move || hang(maps, *kind, tables))
+        });
+        // Each call waits for the programs that run. Meanwhile everything else is made.
+        let (sets, tables, left) = at_once(&hanging.collect::<Vec<_>>(), || {
+            let sets = self.sets.for_plan(plan, sets, self.room.endpoints, &mut fresh)?;
+            // No plan in force has these numbers.
+            sets.new.values().for_each(|set| self.maps.put_set(set.number, set.begins()));
+            let number = |set: u32| self.sets.number(&sets, set);
+            let rows = Rows::new(plan, &TablesInUse { slots: &slots, sets: &number });
+            let left = rows.left.clone();
+            let (last, mut standing) = (self.tables.take(), std::mem::take(&mut self.standing));
+            let free = |kind| self.free_table(kind, &mut fresh);
+            let made = PlanTables::new(&maps, &mut standing, rows, last.as_ref(), free);
+            (self.tables, self.standing) = (last, standing);
+            Ok((sets, made?, left))
+        })?;
+        let has_table = |number: &usize| slot_table_of(&slots, *number).is_some();
+        let had = self.slots.iter().enumerate().filter(|(_, last)| last.is_some()).map(|(number, _)| number);
+        let gone = had.filter(|number| !has_table(number)).map(|number| number as u32).collect();
+        let side = tables.side(plan.generation, plan.seed);
+        let next = NextPlan { plan: plan.clone(), side, slots, tables, changed, gone };
+        Ok(PreparedPlan { next: Some(next), sets, fresh, has_clients: rows::has_clients(plan), left })
+    }
+
+    fn free_table(&mut self, kind: TableKind, fresh: &mut Fresh) -> Result<u32> {
+        let number = fresh.table(kind).or_else(|| {
+            self.reap_all();
+            self.give_up_spare();
+            fresh.table(kind)
+        });
+        number.context("no table is free; raise --max-routes, with which the agent starts")
     }
 }
 
-/// Takes tables away that were in force until the last switch.
-fn settle(maps: &Maps, old: &TableNumbers) -> io::Result<()> {
+/// Takes away what was in force until the last switch, and makes spare tables with these numbers; none if that fails.
+fn take_away(maps: &Maps, old: &Holdings, spare: &[u32]) -> io::Result<Vec<SpareTable>> {
     // Nothing changes by this; it returns when every program that began before the switch has ended.
     maps.slots.clear(&[0])?;
-    maps.slots.clear(&old.slots)?;
-    maps.hash_tables.clear(&old.hashes)
-}
-
-/// Does several things at once; what the host gives no thread for is done after the others have begun.
-fn at_once<const N: usize>(all: &[&(dyn Fn() -> Result<()> + Sync); N]) -> Result<()> {
-    thread::scope(|scope| {
-        let begun = all.map(|one| Builder::new().spawn_scoped(scope, one));
-        let done = begun.into_iter().zip(all).map(|(begun, one)| match begun.map(ScopedJoinHandle::join) {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) => bail!("a thread that hangs in tables has ended by a panic"),
-            Err(_) => one(),
-        });
-        done.collect::<Vec<_>>().into_iter().collect()
-    })
-}
-
-const NO_TABLE: &str = "the kernel makes no table for the plan";
-
-/// Makes a table of a plan.
-fn fill<R: MapRow>(maps: &Maps, tables: &load::TableArray<R>, rows: &[R]) -> Result<OwnedFd> {
-    tables.create(maps.types.as_fd(), rows).context(NO_TABLE)
-}
-
-/// Hangs in a table of a plan on a side that no program reads.
-fn turn<R: MapRow, K: MapRow>(tables: &load::TableArray<R, K>, side: u32, table: &OwnedFd) -> Result<()> {
-    tables.hang(&[side], &[table.as_fd()]).context("cannot hang in a table of the plan")
-}
-
-/// Hangs in tables that were made.
-fn hang<R: MapRow>(tables: &load::TableArray<R>, made: &[(u32, OwnedFd)]) -> Result<()> {
-    let at: Vec<u32> = made.iter().map(|(at, _)| *at).collect();
-    let made: Vec<BorrowedFd<'_>> = made.iter().map(|(_, table)| table.as_fd()).collect();
-    tables.hang(&at, &made).context("cannot hang in tables of routes")
-}
-
-/// Tables that the last plan had and the next has not.
-fn replaced<K: Eq + Hash, T>(last: HashMap<K, (T, u32)>, next: &HashMap<K, (T, u32)>) -> Vec<u32> {
-    let stays = |number: &K, table: u32| next.get(number).is_some_and(|(_, next)| *next == table);
-    last.into_iter().filter(|(number, (_, table))| !stays(number, *table)).map(|(_, (_, table))| table).collect()
+    old.clear(maps)?;
+    Ok(spare::make(maps, spare).unwrap_or_else(|error| {
+        log::debug!("no spare slot tables: {error}");
+        Vec::new()
+    }))
 }

@@ -3,38 +3,53 @@
 mod addresses;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tcpshift_common::SLOTS;
 use tcpshift_common::address::{Address, Prefix, family};
 use tcpshift_common::layout::{
-    self, DestinationRow, EndpointRow, HashRow, ListenerRow, NONE, ORIGINAL, RouteRow, SlotTable, datapath, left, write,
+    self, DestinationRow, ListenerRow, NARROW, NONE, RouteRow, SlotTable, WideSlotTable, datapath, left, write,
 };
 use tcpshift_common::listener::RuleRow;
 
 use self::addresses::AddressTable;
-use crate::plan::{Datapath, Destination, EndpointAddress, HashTable, MeshListener, Plan, Route, Sets, WeightTable};
+use crate::plan::{Datapath, MeshListener, Plan, Route, WeightTable};
 
-/// Everything of a plan but its slot tables and hash tables.
+/// Everything of a plan but its slot tables and endpoint sets.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) listeners: Vec<ListenerRow>,
     pub(super) rules: Vec<RuleRow>,
     pub(super) routes: Vec<RouteRow>,
     pub(super) destinations: Vec<DestinationRow>,
-    pub(super) endpoints: Vec<EndpointRow>,
     /// Which listener an address belongs to. Each address is there once.
     pub(super) addresses: AddressTable,
+    /// The routes by their names, in the same order.
+    pub(super) listed: Vec<ListedRoute>,
     /// Listeners that are left to the agent, since they have too many rules.
     pub(super) left: Vec<String>,
 }
 
-/// Which tables a plan's routes and destinations have, by their numbers.
+/// A route at a listener, and where its destinations begin.
+#[derive(Debug)]
+pub(super) struct ListedRoute {
+    pub(super) at: Arc<str>,
+    pub(super) route: Arc<Route>,
+    pub(super) first: usize,
+}
+
+impl ListedRoute {
+    /// Whether both have the same rows of names, which is only known of one and the same route.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.route, &other.route) && self.at == other.at && self.first == other.first
+    }
+}
+
+/// Which tables and sets a plan's routes and destinations have, by the plan's numbers.
 pub(super) struct TablesInUse<'a> {
-    pub(super) slots: &'a HashMap<u32, (Arc<Route>, u32)>,
-    pub(super) hashes: &'a HashMap<(u32, u32), (HashTable, u32)>,
+    pub(super) slots: &'a [Option<(Arc<Route>, u32)>],
+    pub(super) sets: &'a dyn Fn(u32) -> u32,
 }
 
 /// A listener as programs have it, be it of this host or of a service.
@@ -50,15 +65,13 @@ struct Programmed<'a> {
 }
 
 impl Rows {
-    pub(super) fn new(plan: &Plan, sets: &Sets, tables: &TablesInUse<'_>) -> Self {
+    pub(super) fn new(plan: &Plan, tables: &TablesInUse<'_>) -> Self {
         let mut rows = Self::default();
         let numbers = plan.listeners.iter().map(|listener| listener.number);
         let numbers = numbers.chain(plan.mesh.iter().map(|listener| listener.number));
         let count = numbers.map(|number| number as usize + 1).max().unwrap_or_default();
         let nobody = ListenerRow {
             at: write(""),
-            generation: 0,
-            seed: 0,
             address: Address::default(),
             port: 0,
             first_rule: 0,
@@ -68,25 +81,15 @@ impl Rows {
         rows.listeners = vec![nobody; count];
         for listener in &plan.listeners {
             let at = listener.address.to_string();
-            let (address, port) = of(listener.address);
+            let (address, port) = (listener.address.ip().into(), listener.address.port().into());
             let (rules, routes) = (&listener.rules, &listener.routes);
-            rows.listener(
-                plan,
-                &Programmed { number: listener.number, at: &at, address, port, rules, routes },
-                sets,
-                tables,
-            );
+            rows.listener(&Programmed { number: listener.number, at: &at, address, port, rules, routes }, tables);
         }
         for listener in &plan.mesh {
             let MeshListener { number, port, routes, .. } = &**listener;
             let (at, rules) = (listener.name(), looked_at(listener));
             let (address, port) = (Address::default(), (*port).into());
-            rows.listener(
-                plan,
-                &Programmed { number: *number, at: &at, address, port, rules: &rules, routes },
-                sets,
-                tables,
-            );
+            rows.listener(&Programmed { number: *number, at: &at, address, port, rules: &rules, routes }, tables);
         }
         rows.addresses = addresses::of(plan, &ports(plan));
         rows
@@ -94,9 +97,7 @@ impl Rows {
 
     fn listener(
         &mut self,
-        plan: &Plan,
         &Programmed { number, at, address, port, rules: all, routes }: &Programmed<'_>,
-        sets: &Sets,
         tables: &TablesInUse<'_>,
     ) {
         let (first_rule, first_route) = (self.rules.len() as u32, self.routes.len() as u32);
@@ -107,52 +108,29 @@ impl Rows {
         } else {
             self.rules.extend(all);
         }
-        self.listeners[number as usize] = ListenerRow {
-            at: write(at),
-            generation: plan.generation,
-            seed: plan.seed,
-            address,
-            port,
-            first_rule,
-            rules,
-            first_route,
-        };
+        self.listeners[number as usize] = ListenerRow { at: write(at), address, port, first_rule, rules, first_route };
+        let at: Arc<str> = at.into();
         for route in routes {
-            let name = write(&route.name());
+            let first = self.destinations.len();
+            self.listed.push(ListedRoute { at: Arc::clone(&at), route: Arc::clone(route), first });
             self.routes.push(RouteRow {
-                name,
                 number: route.number,
-                table: tables.slots.get(&route.number).map_or(NONE, |(_, table)| *table),
-                first_destination: self.destinations.len() as u32,
+                table: tables
+                    .slots
+                    .get(route.number as usize)
+                    .and_then(Option::as_ref)
+                    .map_or(NONE, |(_, table)| *table),
+                is_wide: is_wide(route).into(),
+                first_destination: first as u32,
                 destinations: route.destinations.len() as u32,
                 steer: route.steer,
                 datapath: datapath(route),
-                first: first(route),
+                first: first_with_slots(route),
                 left: left(route),
+                reserved: 0,
             });
-            for destination in &route.destinations {
-                self.destinations.push(DestinationRow {
-                    listener: write(at),
-                    route: name,
-                    name: write(&destination.name),
-                    weight: destination.weight,
-                    slots: destination.slots,
-                    route_number: route.number,
-                    decides: sets.of(destination).decides(destination),
-                    first_endpoint: self.endpoints.len() as u32,
-                    hash_table: hash_table(route.number, destination, tables),
-                });
-                self.endpoints.extend(sets.of(destination).endpoints.iter().map(|endpoint| {
-                    let (address, port) = match &endpoint.address {
-                        EndpointAddress::Tcp(address) => of(*address),
-                        EndpointAddress::Unix(_) => (Address::default(), 0),
-                        EndpointAddress::Original(port) => {
-                            (Address::default(), ORIGINAL | u32::from(port.unwrap_or(0)))
-                        }
-                    };
-                    EndpointRow { at: write(&endpoint.address.to_string()), address, port, decides: endpoint.decides }
-                }));
-            }
+            let row = |set: u32, number: u32| DestinationRow { number, set: (tables.sets)(set) };
+            self.destinations.extend(route.destinations.iter().map(|one| row(one.set, one.number)));
         }
     }
 }
@@ -189,7 +167,7 @@ fn left(route: &Route) -> u32 {
 }
 
 /// The index of the first destination that has slots.
-fn first(route: &Route) -> u32 {
+fn first_with_slots(route: &Route) -> u32 {
     route.destinations.iter().position(|destination| destination.slots > 0).map_or(NONE, |index| index as u32)
 }
 
@@ -205,26 +183,27 @@ pub(super) fn ports(plan: &Plan) -> BTreeSet<u16> {
     listeners.map(|listener| listener.address.port()).collect()
 }
 
-fn of(address: SocketAddr) -> (Address, u32) {
-    (address.ip().into(), address.port().into())
+/// Whether an index of one byte does not do for the destinations of a route.
+pub(super) fn is_wide(route: &Route) -> bool {
+    route.destinations.len() > NARROW as usize
 }
 
-fn hash_table(route: u32, destination: &Destination, tables: &TablesInUse<'_>) -> u32 {
-    tables.hashes.get(&(route, destination.number)).map_or(NONE, |(_, table)| *table)
-}
-
-/// The slot table of a route. A slot without a destination is `u16::MAX`.
+/// The slot table of a route that is not wide.
 pub(super) fn slots(table: &WeightTable) -> Box<[SlotTable]> {
-    let mut row = vec![SlotTable { slots: [u16::MAX; SLOTS as usize] }].into_boxed_slice();
+    let mut row = vec![SlotTable { slots: [0; SLOTS as usize] }].into_boxed_slice();
     match table.sole() {
-        Some(index) => row[0].slots.fill(index as u16),
-        None => row[0].slots.iter_mut().zip(table.slots()).for_each(|(slot, index)| *slot = *index),
+        Some(index) => row[0].slots.fill(index as u8),
+        None => row[0].slots.iter_mut().zip(table.slots()).for_each(|(slot, index)| *slot = *index as u8),
     }
     row
 }
 
-/// The rows of a hash table.
-pub(super) fn hash_rows(table: &HashTable) -> Vec<HashRow> {
-    let pairs = table.table().chunks(2);
-    pairs.map(|pair| HashRow { endpoints: [pair[0], pair.get(1).copied().unwrap_or(NONE)] }).collect()
+/// The slot table of a route that is wide.
+pub(super) fn wide_slots(table: &WeightTable) -> Box<[WideSlotTable]> {
+    let mut row = vec![WideSlotTable { slots: [0; SLOTS as usize] }].into_boxed_slice();
+    match table.sole() {
+        Some(index) => row[0].slots.fill(index as u16),
+        None => row[0].slots.copy_from_slice(table.slots()),
+    }
+    row
 }

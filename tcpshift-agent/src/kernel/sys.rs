@@ -19,7 +19,7 @@ pub(super) use self::link::{attach, detach, hook, link_cgroup, replace};
 pub(super) use self::map::{Map, MapInfo, create_like, freeze, map_info, map_type, types};
 pub(super) use self::pin::{pin, pinned};
 pub(super) use self::programs::{ProgramToLoad, load_program};
-pub(super) use self::rows::{MapRow, bytes, row};
+pub(super) use self::rows::{MapRow, bytes, header, row};
 pub(super) use self::words::MappedWords;
 
 const OBJ_GET_INFO_BY_FD: u32 = 15;

@@ -58,7 +58,7 @@ impl Kernel {
         pins.is_there() && paths.all(|path| std::fs::symlink_metadata(path).is_ok())
     }
 
-    fn pin_again(&self) -> Result<()> {
+    fn pin_again(&mut self) -> Result<()> {
         let Some(pins) = &self.pins else { return Ok(()) };
         for link in &self.links {
             // Of a cgroup that is gone there is nothing to be pinned.

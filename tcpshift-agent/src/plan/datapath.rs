@@ -208,12 +208,17 @@ fn impossible(served: &Served<'_>, host: &Host) -> Option<Reason> {
         return Some("steer-by sequence counts connections, and `lookup` sees packets".into());
     }
     let mut any = false;
-    for address in served.addresses() {
-        any = true;
-        match address {
-            EndpointAddress::Tcp(address) if host.is_local(address.ip()) => {}
-            EndpointAddress::Tcp(address) => return Some(format!("{address} is not an address of this host").into()),
-            other => return Some(format!("{other} is no TCP address").into()),
+    for destination in served.destinations() {
+        for endpoint in &*served.sets.of(destination).endpoints {
+            any = true;
+            match &endpoint.address {
+                EndpointAddress::Tcp(address) if host.is_local(address.ip()) => {}
+                // Which one, changes without a plan.
+                EndpointAddress::Tcp(_) => {
+                    return Some(format!("{} has endpoints on other hosts", destination.name).into());
+                }
+                other => return Some(format!("{other} is no TCP address").into()),
+            }
         }
     }
     (!any).then_some("there is no endpoint".into())

@@ -69,6 +69,17 @@ impl Sets {
         self.chunks.get(number as usize / CHUNK)?.get(number as usize % CHUNK)
     }
 
+    /// Numbers of sets that took the place of others since, or were made.
+    pub fn replaced<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = u32> + 'a {
+        let chunks = self.chunks.iter().enumerate();
+        let chunks = chunks.filter(|(at, chunk)| last.chunks.get(*at).is_none_or(|last| !Arc::ptr_eq(last, chunk)));
+        let numbers = chunks.flat_map(|(at, chunk)| (at * CHUNK..).zip(&**chunk));
+        let numbers = numbers.map(|(number, set)| (number as u32, set));
+        numbers
+            .filter(|(number, set)| last.shared(*number).is_none_or(|last| !Arc::ptr_eq(last, set)))
+            .map(|(number, _)| number)
+    }
+
     /// What the decision reads of a route.
     pub fn table<'a>(&'a self, route: &'a Route) -> RouteTable<'a> {
         RouteTable { route, sets: self }

@@ -54,6 +54,11 @@ impl WeightTable {
         self.shares.iter().map(|(_, slots)| *slots)
     }
 
+    /// Whether any destination has slots.
+    pub fn has_slots(&self) -> bool {
+        self.shares().any(|slots| slots > 0)
+    }
+
     /// The place of the destination that has all slots, if one has.
     pub fn sole(&self) -> Option<u32> {
         self.sole

@@ -114,7 +114,7 @@ fn answers_replace_sets_and_make_no_generation() {
     let first = agent.plan.clone();
     let other = Arc::clone(agent.set("two."));
     // Where there was no endpoint, a plan may depend on it; this one does not.
-    assert_eq!(agent.answered(&[("one.example.net", &["10.0.0.1"])]), Event { sets: 1, plan: true });
+    assert_eq!(agent.answered(&[("one.example.net", &["10.0.0.1"])]), Event { sets: 1, plan: true, here: false });
     assert_eq!(agent.addresses("one."), ["10.0.0.1:9100"]);
     assert!(Arc::ptr_eq(&other, agent.set("two.")), "a set without the name stays");
     agent.follow(&documents);
@@ -127,17 +127,32 @@ fn answers_replace_sets_and_make_no_generation() {
     agent.answered(&more);
     assert_eq!(
         agent.answered(&[("one.example.net", &["10.0.0.3", "10.0.0.1"]), more[1]]),
-        Event { sets: 1, plan: false }
+        Event { sets: 1, plan: false, here: false }
     );
     assert_eq!(agent.addresses("one."), ["10.0.0.1:9100", "10.0.0.3:9100"]);
     agent.follow(&documents);
     assert_eq!((&agent.plan, agent.plan.generation), (&first, generation));
     // The other family is something to a plan.
-    assert_eq!(agent.answered(&[("one.example.net", &["fd00::1"]), more[1]]), Event { sets: 1, plan: true });
-    assert_eq!(agent.answered(&[more[1]]), Event { sets: 1, plan: true });
+    assert_eq!(
+        agent.answered(&[("one.example.net", &["fd00::1"]), more[1]]),
+        Event { sets: 1, plan: true, here: false }
+    );
+    assert_eq!(agent.answered(&[more[1]]), Event { sets: 1, plan: true, here: false });
     assert_eq!(agent.set("one.").unusable, Some(Unusable::Unresolved));
     agent.follow(&documents);
     assert_eq!((&agent.plan, agent.plan.generation), (&first, generation));
+}
+
+#[test]
+fn a_plan_may_depend_on_any_endpoint_where_all_are_on_this_host() {
+    let mut agent = Agent::new(&named([80, 20], 1));
+    let mut answered = |addresses: &[&str]| agent.answered(&[("one.example.net", addresses)]);
+    answered(&["127.0.0.1"]);
+    let event = |here| Event { sets: 1, plan: false, here };
+    assert_eq!(answered(&["127.0.0.1", "127.0.0.2"]), event(true));
+    assert_eq!(answered(&["127.0.0.1", "10.0.0.2"]), event(true));
+    assert_eq!(answered(&["127.0.0.1", "10.0.0.3"]), event(false));
+    assert_eq!(answered(&["127.0.0.1"]), event(true));
 }
 
 #[test]

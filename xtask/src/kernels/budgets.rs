@@ -16,22 +16,22 @@ const BUDGETS: [Budget; 2] = [
     Budget {
         until: Version::new(6, 11, u32::MAX),
         programs: &[
-            ("assign", 50_000),
-            ("explain", 50_000),
-            ("connect4", 50_000),
-            ("connect6", 50_000),
-            ("lookup", 54_000),
+            ("assign", 30_000),
+            ("explain", 30_000),
+            ("connect4", 30_000),
+            ("connect6", 30_000),
+            ("lookup", 34_000),
         ],
     },
     // As tcpshift-ebpf/budget.txt, which the kernel that tests run on is held to.
     Budget {
         until: Version::new(u32::MAX, u32::MAX, u32::MAX),
         programs: &[
-            ("assign", 52_000),
-            ("explain", 52_000),
-            ("connect4", 52_000),
-            ("connect6", 52_000),
-            ("lookup", 56_000),
+            ("assign", 28_000),
+            ("explain", 28_000),
+            ("connect4", 28_000),
+            ("connect6", 28_000),
+            ("lookup", 32_000),
         ],
     },
 ];

@@ -9,7 +9,8 @@ use aya::Ebpf;
 use aya::maps::MapData;
 use tcpshift_common::layout::{
     AddressKey, AddressPort, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointRow, HashRow,
-    ListenerRow, ListeningKey, PlanRow, RouteRow, SIDES, SlotTable, SocketRow,
+    ListenerRow, ListeningKey, NamedDestinationRow, PlanRow, RouteRow, SideRow, SlotTable, SocketRow, TABLES,
+    WideSlotTable,
 };
 use tcpshift_common::listener::RuleRow;
 
@@ -44,6 +45,22 @@ impl<R: MapRow, K: MapRow> TableArray<R, K> {
         table.as_fd().try_clone_to_owned()
     }
 
+    /// A table with one row, which is all zero and to be written before programs read it.
+    pub(in crate::kernel) fn create_empty(&self, types: BorrowedFd<'_>) -> io::Result<Map<K, R>> {
+        Map::new(sys::create_like(&self.like, types, 1)?)
+    }
+
+    /// Rows that are memory of this process too, all zero; to be written before programs read them.
+    pub(in crate::kernel) fn create_memory(
+        &self,
+        types: BorrowedFd<'_>,
+        rows: u32,
+    ) -> io::Result<(OwnedFd, MappedWords)> {
+        let map = sys::create_like(&self.like, types, rows)?;
+        let memory = MappedWords::new(map.as_fd())?;
+        Ok((map, memory))
+    }
+
     /// Hangs tables into cells, in one call. It returns when every program that could still read the old tables has ended.
     pub(in crate::kernel) fn hang(&self, at: &[u32], tables: &[BorrowedFd<'_>]) -> io::Result<()> {
         let tables: Vec<u32> = tables.iter().map(|table| table.as_raw_fd() as u32).collect();
@@ -61,14 +78,21 @@ impl<R: MapRow, K: MapRow> TableArray<R, K> {
 pub(in crate::kernel) struct Maps {
     plan: OwnedFd,
     plan_row: MappedWords,
+    sides: OwnedFd,
+    side_rows: MappedWords,
     pub(in crate::kernel) addresses: TableArray<u32, AddressKey>,
     pub(in crate::kernel) listeners: TableArray<ListenerRow>,
     pub(in crate::kernel) rules: TableArray<RuleRow>,
     pub(in crate::kernel) routes: TableArray<RouteRow>,
     pub(in crate::kernel) destinations: TableArray<DestinationRow>,
-    pub(in crate::kernel) endpoints: TableArray<EndpointRow>,
     pub(in crate::kernel) slots: TableArray<SlotTable>,
-    pub(in crate::kernel) hash_tables: TableArray<HashRow>,
+    pub(in crate::kernel) wide_slots: TableArray<WideSlotTable>,
+    sets: OwnedFd,
+    set_words: MappedWords,
+    pub(in crate::kernel) set_chunks: TableArray<EndpointRow>,
+    pub(in crate::kernel) hash_chunks: TableArray<HashRow>,
+    /// What a table of the names of destinations is like.
+    named_destinations: MapInfo,
     pub(in crate::kernel) sequences: OwnedFd,
     pub(in crate::kernel) turns: OwnedFd,
     pub(in crate::kernel) loads: OwnedFd,
@@ -92,23 +116,26 @@ pub(in crate::kernel) struct Maps {
 
 impl Maps {
     /// The maps that live as long as the agent, by the names they are pinned under.
-    pub(in crate::kernel) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 25] {
+    pub(in crate::kernel) fn named(&self) -> [(&'static str, BorrowedFd<'_>); 28] {
         [
             ("plan", self.plan.as_fd()),
-            ("plan_listeners", self.listeners.outer.as_fd()),
-            ("plan_rules", self.rules.outer.as_fd()),
-            ("plan_routes", self.routes.outer.as_fd()),
-            ("plan_dests", self.destinations.outer.as_fd()),
-            ("plan_endpoints", self.endpoints.outer.as_fd()),
+            ("sides", self.sides.as_fd()),
+            ("address_tables", self.addresses.outer.as_fd()),
+            ("listener_tables", self.listeners.outer.as_fd()),
+            ("rule_tables", self.rules.outer.as_fd()),
+            ("route_tables", self.routes.outer.as_fd()),
+            ("dest_tables", self.destinations.outer.as_fd()),
             ("slot_tables", self.slots.outer.as_fd()),
-            ("hash_tables", self.hash_tables.outer.as_fd()),
+            ("wide_tables", self.wide_slots.outer.as_fd()),
+            ("sets", self.sets.as_fd()),
+            ("set_chunks", self.set_chunks.outer.as_fd()),
+            ("hash_chunks", self.hash_chunks.outer.as_fd()),
             ("sequences", self.sequences.as_fd()),
             ("turns", self.turns.as_fd()),
             ("loads", self.loads.as_fd()),
             ("counts", self.counts.as_fd()),
             ("events", self.events.as_fd()),
             ("sockets", self.sockets.as_fd()),
-            ("plan_addresses", self.addresses.outer.as_fd()),
             ("agent", self.agent.as_fd()),
             ("ports", self.ports.as_fd()),
             ("own_endpoints", self.own_endpoints.as_fd()),
@@ -125,6 +152,23 @@ impl Maps {
     /// Switches all programs to a plan, by one write of its index.
     pub(in crate::kernel) fn switch(&self, plan: PlanRow) {
         self.plan_row.write(&plan);
+    }
+
+    /// Says what the plan of a side has. No program may read that side.
+    pub(in crate::kernel) fn write_side(&self, side: usize, row: &SideRow) {
+        self.side_rows.write_at(side, row);
+    }
+
+    /// Has a set begin elsewhere from now on.
+    pub(in crate::kernel) fn put_set(&self, set: u32, begins: u64) {
+        self.set_words.write_at(set as usize, &begins);
+    }
+
+    /// Rows for the names of destinations, all zero.
+    pub(in crate::kernel) fn name_destinations(&self, rows: u32) -> io::Result<(OwnedFd, MappedWords)> {
+        let map = sys::create_like(&self.named_destinations, self.types.as_fd(), rows.max(1))?;
+        let memory = MappedWords::new(map.as_fd())?;
+        Ok((map, memory))
     }
 
     /// Says to the programs that the agent is there.
@@ -147,13 +191,12 @@ pub(in crate::kernel) const LASTING: [&str; 2] = [COOKIES, CONNECTIONS];
 
 /// Hangs in empty tables: else a program would find nothing at all before the first plan.
 pub(in crate::kernel) fn clear(maps: &Maps) -> io::Result<()> {
-    let sides: Vec<u32> = (0..SIDES).collect();
-    maps.addresses.clear(&sides)?;
-    maps.listeners.clear(&sides)?;
-    maps.rules.clear(&sides)?;
-    maps.routes.clear(&sides)?;
-    maps.destinations.clear(&sides)?;
-    maps.endpoints.clear(&sides)?;
+    let all: Vec<u32> = (0..TABLES).collect();
+    maps.addresses.clear(&all)?;
+    maps.listeners.clear(&all)?;
+    maps.rules.clear(&all)?;
+    maps.routes.clear(&all)?;
+    maps.destinations.clear(&all)?;
     maps.slots.clear(&[0])
 }
 
@@ -174,14 +217,20 @@ pub(super) fn maps(ebpf: &Ebpf) -> Result<Maps> {
     Ok(Maps {
         plan_row: row::<PlanRow>(ebpf, "plan")?,
         plan: map(ebpf, "plan")?,
-        addresses: tables(ebpf, "plan_addresses", "addresses")?,
-        listeners: tables(ebpf, "plan_listeners", "listeners")?,
-        rules: tables(ebpf, "plan_rules", "rules")?,
-        routes: tables(ebpf, "plan_routes", "routes")?,
-        destinations: tables(ebpf, "plan_dests", "destinations")?,
-        endpoints: tables(ebpf, "plan_endpoints", "endpoints")?,
+        side_rows: row::<SideRow>(ebpf, "sides")?,
+        sides: map(ebpf, "sides")?,
+        addresses: tables(ebpf, "address_tables", "addresses")?,
+        listeners: tables(ebpf, "listener_tables", "listeners")?,
+        rules: tables(ebpf, "rule_tables", "rules")?,
+        routes: tables(ebpf, "route_tables", "routes")?,
+        destinations: tables(ebpf, "dest_tables", "plan_dests")?,
         slots: tables(ebpf, "slot_tables", "slots")?,
-        hash_tables: tables(ebpf, "hash_tables", "places")?,
+        wide_slots: tables(ebpf, "wide_tables", "wide_slots")?,
+        set_words: row::<u64>(ebpf, "sets")?,
+        sets: map(ebpf, "sets")?,
+        set_chunks: tables(ebpf, "set_chunks", "endpoints")?,
+        hash_chunks: tables(ebpf, "hash_chunks", "hashes")?,
+        named_destinations: named_destinations(ebpf)?,
         sequences: map(ebpf, "sequences")?,
         turns: map(ebpf, "turns")?,
         loads: map(ebpf, "loads")?,
@@ -203,7 +252,14 @@ pub(super) fn maps(ebpf: &Ebpf) -> Result<Maps> {
     })
 }
 
-/// The one row of a map as memory, since programs read words of it while it is written: what bpf(2) writes, it copies, and
+fn named_destinations(ebpf: &Ebpf) -> Result<MapInfo> {
+    let name = "destinations";
+    let map = map(ebpf, name)?;
+    Map::<u32, NamedDestinationRow>::new(map.try_clone()?).with_context(|| format!("map `{name}`"))?;
+    Ok(sys::map_info(map.as_fd())?)
+}
+
+/// The rows of a map as memory, since programs read words of it while it is written: what bpf(2) writes, it copies, and
 /// nothing says in which pieces (`array_map_update_elem`, 6.18,
 /// <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/arraymap.c>).
 fn row<R: MapRow>(ebpf: &Ebpf, name: &str) -> Result<MappedWords> {

@@ -1,100 +1,190 @@
-//! Numbers of slot tables and hash tables: which are free, and what was made for a plan that is not in force.
+//! Numbers and rows that are free, and what was taken for a plan or for sets that are not in force.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::kernel::load::Maps;
+use anyhow::{Context, Result};
+use tcpshift_common::layout::{EndpointRow, HashRow, TABLES};
 
-/// Tables, by number.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TableNumbers {
-    pub(super) slots: Vec<u32>,
-    pub(super) hashes: Vec<u32>,
+use super::free::Numbers;
+use super::ranges::{Range, Ranges};
+use crate::kernel::load::{Maps, Room};
+
+/// Kinds of tables that are hung in by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TableKind {
+    Slots,
+    WideSlots,
+    Addresses,
+    Listeners,
+    Rules,
+    Routes,
+    Destinations,
 }
 
-impl TableNumbers {
+const KINDS: usize = 7;
+
+impl TableKind {
+    pub(super) const ALL: [Self; KINDS] =
+        [Self::Slots, Self::WideSlots, Self::Addresses, Self::Listeners, Self::Rules, Self::Routes, Self::Destinations];
+}
+
+/// What was taken: tables and sets by number, and ranges of rows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holdings {
+    tables: [Vec<u32>; KINDS],
+    pub(super) sets: Vec<u32>,
+    pub(super) endpoints: Vec<Range>,
+    pub(super) hashes: Vec<Range>,
+}
+
+impl Holdings {
+    /// Tables of a kind, by number.
+    pub(super) fn of(&self, kind: TableKind) -> &[u32] {
+        &self.tables[kind as usize]
+    }
+
+    /// As [`Holdings::of`], to be added to.
+    pub(super) fn of_mut(&mut self, kind: TableKind) -> &mut Vec<u32> {
+        &mut self.tables[kind as usize]
+    }
+
     /// Adds others.
     pub(super) fn add(&mut self, other: Self) {
-        self.slots.extend(other.slots);
-        self.hashes.extend(other.hashes);
+        let Self { tables, sets, endpoints, hashes } = other;
+        self.tables.iter_mut().zip(tables).for_each(|(all, others)| all.extend(others));
+        self.sets.extend(sets);
+        self.endpoints.extend(endpoints);
+        self.hashes.extend(hashes);
+    }
+
+    /// Whether there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.iter().all(Vec::is_empty)
+            && (self.sets.is_empty() && self.endpoints.is_empty() && self.hashes.is_empty())
+    }
+
+    /// Takes tables away, and chunks that one range alone has: what was hung in by these numbers is read by nobody.
+    pub(super) fn clear(&self, maps: &Maps) -> std::io::Result<()> {
+        for kind in TableKind::ALL {
+            let numbers = self.of(kind);
+            if !numbers.is_empty() {
+                match kind {
+                    TableKind::Slots => maps.slots.clear(numbers),
+                    TableKind::WideSlots => maps.wide_slots.clear(numbers),
+                    TableKind::Addresses => maps.addresses.clear(numbers),
+                    // These stay, and are written again.
+                    TableKind::Listeners | TableKind::Rules | TableKind::Routes | TableKind::Destinations => Ok(()),
+                }?;
+            }
+        }
+        Range::clear(&self.endpoints, &maps.set_chunks)?;
+        Range::clear(&self.hashes, &maps.hash_chunks)
     }
 }
 
-/// Which numbers are free. A [`Fresh`] gives the numbers that it took back when it is dropped.
+/// What is free. A [`Fresh`] gives back what it took when it is dropped.
 #[derive(Debug)]
-pub(super) struct Numbers {
-    slots: Mutex<Free>,
-    hashes: Mutex<Free>,
-}
+pub(super) struct Pools(Mutex<Free>);
 
-/// Numbers of one kind that are free.
 #[derive(Debug)]
-struct Free {
-    again: Vec<u32>,
-    next: u32,
-    most: u32,
+pub(super) struct Free {
+    tables: [Numbers; KINDS],
+    sets: Numbers,
+    pub(super) endpoints: Ranges<EndpointRow>,
+    pub(super) hashes: Ranges<HashRow>,
 }
 
-impl Free {
-    /// From 1 on: what hangs at 0 is never taken away.
-    fn new(most: u32) -> Mutex<Self> {
-        Mutex::new(Self { again: Vec::new(), next: 1, most })
+impl Pools {
+    /// All are free.
+    pub(super) fn new(room: &Room) -> Self {
+        let tables = TableKind::ALL.map(|kind| {
+            Numbers::new(match kind {
+                TableKind::Slots | TableKind::WideSlots => room.slot_tables,
+                _ => TABLES,
+            })
+        });
+        Self(Mutex::new(Free {
+            tables,
+            sets: Numbers::new(room.sets),
+            endpoints: Ranges::of_endpoints(),
+            hashes: Ranges::of_hashes(room.hash_chunks),
+        }))
     }
 
-    fn take(&mut self) -> Option<u32> {
-        self.again.pop().or_else(|| {
-            let number = self.next;
-            (number < self.most).then(|| self.next += 1)?;
-            Some(number)
-        })
+    /// Takes numbers of slot tables, as many as there are of so many.
+    pub(super) fn take_slots(&self, most: usize) -> Vec<u32> {
+        let mut free = self.lock();
+        let slots = &mut free.tables[TableKind::Slots as usize];
+        std::iter::from_fn(|| slots.take()).take(most).collect()
+    }
+
+    /// To look at, or to take from.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Free> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frees what was taken. Nobody may read it any more.
+    pub(super) fn give_back(&self, taken: &Holdings) {
+        let mut free = self.lock();
+        let Free { tables, sets, endpoints, hashes } = &mut *free;
+        tables.iter_mut().zip(&taken.tables).for_each(|(free, taken)| free.give_back(taken));
+        sets.give_back(&taken.sets);
+        endpoints.give_back(&taken.endpoints);
+        hashes.give_back(&taken.hashes);
     }
 }
 
-impl Numbers {
-    /// Of so many slot tables and hash tables.
-    pub(super) fn new(slots: u32, hashes: u32) -> Self {
-        Self { slots: Free::new(slots), hashes: Free::new(hashes) }
-    }
-
-    /// Frees numbers.
-    pub(super) fn give_back(&self, tables: &TableNumbers) {
-        lock(&self.slots).again.extend(&tables.slots);
-        lock(&self.hashes).again.extend(&tables.hashes);
-    }
-}
-
-fn lock(free: &Mutex<Free>) -> MutexGuard<'_, Free> {
-    free.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What was made for a plan that is not in force. It is taken back when this is dropped, unless it is kept.
+/// What was made for what is not in force. It is taken back when this is dropped, unless it is kept.
 #[derive(Debug)]
 pub(super) struct Fresh {
     maps: Arc<Maps>,
-    numbers: Arc<Numbers>,
-    tables: TableNumbers,
+    pools: Arc<Pools>,
+    taken: Holdings,
     /// Where slot tables are pinned that are not shown yet.
     names: Vec<PathBuf>,
 }
 
 impl Fresh {
     /// Nothing yet.
-    pub(super) fn new(maps: Arc<Maps>, numbers: Arc<Numbers>) -> Self {
-        Self { maps, numbers, tables: TableNumbers::default(), names: Vec::new() }
+    pub(super) fn new(maps: Arc<Maps>, pools: Arc<Pools>) -> Self {
+        Self { maps, pools, taken: Holdings::default(), names: Vec::new() }
     }
 
-    /// Takes a number for a slot table, if one is free.
-    pub(super) fn slot(&mut self) -> Option<u32> {
-        let number = lock(&self.numbers.slots).take()?;
-        self.tables.slots.push(number);
+    /// Takes a number for a table, if one is free.
+    pub(super) fn table(&mut self, kind: TableKind) -> Option<u32> {
+        let number = self.pools.lock().tables[kind as usize].take()?;
+        self.taken.of_mut(kind).push(number);
         Some(number)
     }
 
-    /// Takes a number for a hash table, if one is free.
-    pub(super) fn hash(&mut self) -> Option<u32> {
-        let number = lock(&self.numbers.hashes).take()?;
-        self.tables.hashes.push(number);
-        Some(number)
+    /// Keeps a number that was taken before from another one.
+    pub(super) fn add_table(&mut self, kind: TableKind, number: u32) {
+        self.taken.of_mut(kind).push(number);
+    }
+
+    /// Takes a number for a set.
+    pub(super) fn set(&mut self) -> Result<u32> {
+        let number = self.pools.lock().sets.take();
+        let number = number.context("no endpoint set is free; raise --max-routes, with which the agent starts")?;
+        self.taken.sets.push(number);
+        Ok(number)
+    }
+
+    /// Lays out an endpoint set in rows of its own.
+    pub(super) fn endpoints(&mut self, rows: impl ExactSizeIterator<Item = EndpointRow>) -> Result<Range> {
+        let Self { maps, pools, taken, .. } = self;
+        let range = pools.lock().endpoints.lay_out(maps, &maps.set_chunks, rows)?;
+        taken.endpoints.push(range);
+        Ok(range)
+    }
+
+    /// Lays out a hash table in rows of its own.
+    pub(super) fn hashes(&mut self, rows: impl ExactSizeIterator<Item = HashRow>) -> Result<Range> {
+        let Self { maps, pools, taken, .. } = self;
+        let range = pools.lock().hashes.lay_out(maps, &maps.hash_chunks, rows)?;
+        taken.hashes.push(range);
+        Ok(range)
     }
 
     /// A table is pinned under a name until its plan is in force.
@@ -102,9 +192,9 @@ impl Fresh {
         self.names.push(name);
     }
 
-    /// The plan is in force: nothing is taken back.
+    /// It is in force: nothing is taken back.
     pub(super) fn keep(&mut self) {
-        (self.tables, self.names) = (TableNumbers::default(), Vec::new());
+        (self.taken, self.names) = (Holdings::default(), Vec::new());
     }
 }
 
@@ -114,15 +204,12 @@ impl Drop for Fresh {
             // The name may have been removed by hand.
             std::fs::remove_file(name).ok();
         }
-        let TableNumbers { slots, hashes } = &self.tables;
-        let done = [(&self.maps.slots.clear(slots), slots), (&self.maps.hash_tables.clear(hashes), hashes)];
-        for (done, tables) in done {
-            if let Err(error) = done
-                && !tables.is_empty()
-            {
-                log::debug!("tables of a plan that was given up stay until their numbers are used again: {error}");
-            }
+        if self.taken.is_empty() {
+            return;
         }
-        self.numbers.give_back(&self.tables);
+        if let Err(error) = self.taken.clear(&self.maps) {
+            log::debug!("tables that were given up stay until their numbers are used again: {error}");
+        }
+        self.pools.give_back(&self.taken);
     }
 }

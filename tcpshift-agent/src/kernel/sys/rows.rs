@@ -4,7 +4,8 @@ use std::mem::size_of;
 
 use tcpshift_common::layout::{
     AddressKey, AddressPort, AgentRow, ConnectionRow, CountRow, DestinationRow, EndpointRow, HashRow, ListenerRow,
-    ListeningKey, PlanRow, Question, RouteRow, SlotTable, SocketRow, SumRow,
+    ListeningKey, NamedDestinationRow, PlanRow, Question, RouteRow, SetRow, SideRow, SlotTable, SocketRow, SumRow,
+    WideSlotTable,
 };
 use tcpshift_common::listener::RuleRow;
 
@@ -32,13 +33,17 @@ rows!(
     HashRow,
     ListenerRow,
     ListeningKey,
+    NamedDestinationRow,
     PlanRow,
     Question,
     RouteRow,
     RuleRow,
+    SetRow,
+    SideRow,
     SlotTable,
     SocketRow,
     SumRow,
+    WideSlotTable,
     u32,
     i32,
     u64
@@ -48,6 +53,11 @@ rows!(
 pub(in crate::kernel) fn bytes<R: MapRow>(row: &R) -> &[u8] {
     // SAFETY: A row has no padding, and the bytes live as long as it does.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(row).cast(), size_of::<R>()) }
+}
+
+/// The header of an endpoint set as one of its rows, which are of one size.
+pub(in crate::kernel) fn header(set: &SetRow) -> Option<EndpointRow> {
+    row(bytes(set))
 }
 
 /// The row at the beginning of what may not be aligned; none if there is too little.

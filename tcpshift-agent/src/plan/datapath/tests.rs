@@ -161,7 +161,7 @@ fn auto_is_carried_where_something_stands_in_the_way() {
     carried(local(Wish::Auto), &unfit(), "127.0.0.1:9001: it listens with MPTCP");
     carried(route(Wish::Auto, vec![destination("v1", 10_000, &[])]), &listens, "there is no endpoint");
     let far = route(Wish::Auto, vec![destination("v1", 10_000, &[AT, "192.0.2.7:9000"])]);
-    carried(far, &listens, "192.0.2.7:9000 is not an address of this host");
+    carried(far, &listens, "v1 has endpoints on other hosts");
     let unix = route(Wish::Auto, vec![destination("v1", 10_000, &["/run/x"])]);
     carried(unix, &listens, "unix:///run/x is no TCP address");
     let sequence = with(|route| route.steer.by = steer::SEQUENCE);
@@ -204,7 +204,7 @@ fn what_is_asked_for_is_done_or_said() {
     assert_chosen(&local(Wish::Lookup), &site, &silent(), Some(Datapath::Lookup), true, said);
     assert_chosen(&local(Wish::Lookup), &site, &none, None, true, "no lookup");
     let far = route(Wish::Lookup, vec![destination("v1", 10_000, &["192.0.2.7:9000"])]);
-    assert_chosen(&far, &site, &all, None, true, "192.0.2.7:9000 is not an address of this host");
+    assert_chosen(&far, &site, &all, None, true, "v1 has endpoints on other hosts");
     let mut idle = local(Wish::Lookup);
     idle.route.limits.idle_timeout = Some(Duration::from_secs(1));
     let said = "asked for, although idle timeout needs the relay";

@@ -155,7 +155,7 @@ impl States {
     }
 
     /// An event: DNS has other answers. Sets with addresses of names whose answers are different are replaced. Returns
-    /// whether a plan may depend on what changed: whether a set has endpoints, and of which families.
+    /// what a plan may depend on of it: whether a set has endpoints, of which families, and whether all are on this host.
     pub fn answered(&mut self, answers: Arc<ResolvedNames>) -> Event {
         let last = std::mem::replace(&mut self.answers, answers);
         let different = |name: &&String| last.get(*name) != self.answers.get(*name);
@@ -165,13 +165,22 @@ impl States {
         self.clock += 1;
         let mut event = Event::default();
         for number in numbers {
-            let before = self.sets.get(number).nature();
+            let before = (self.sets.get(number).nature(), self.is_here(number));
             if self.refresh(number) {
                 event.sets += 1;
-                event.plan |= self.sets.get(number).nature() != before;
+                event.plan |= self.sets.get(number).nature() != before.0;
+                event.here |= before.1 || self.is_here(number);
             }
         }
         event
+    }
+
+    /// Whether all endpoints of a set are on this host, if there are any.
+    fn is_here(&self, number: u32) -> bool {
+        let endpoints = &self.sets.get(number).endpoints;
+        let is_local =
+            |address: &EndpointAddress| matches!(address, EndpointAddress::Tcp(at) if self.own.is_local(at.ip()));
+        !endpoints.is_empty() && endpoints.iter().all(|endpoint| is_local(&endpoint.address))
     }
 
     /// The assembly was given up: frees what was given out for it. The next one has to ask for everything that is in force.
@@ -297,8 +306,10 @@ impl States {
 pub struct Event {
     /// Sets that were replaced.
     pub sets: usize,
-    /// Whether a plan may depend on it.
+    /// Whether any plan may depend on it.
     pub plan: bool,
+    /// Whether a plan may depend on it where connections are handed over: all endpoints of a set were on this host, or are.
+    pub here: bool,
 }
 
 impl Own {
@@ -307,8 +318,13 @@ impl Own {
         let ip = address.ip().to_canonical();
         let at = |ip: IpAddr| self.listeners.contains(&SocketAddr::new(ip, address.port()));
         let everywhere = at(Ipv6Addr::UNSPECIFIED.into()) || (address.is_ipv4() && at(Ipv4Addr::UNSPECIFIED.into()));
-        let is_local = || ip.is_loopback() || self.networks.iter().any(|network| network.contains(&ip));
-        at(address.ip()) || (everywhere && is_local())
+        at(address.ip()) || (everywhere && self.is_local(ip))
+    }
+
+    /// Whether an address is one of this host.
+    fn is_local(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        ip.is_loopback() || self.networks.iter().any(|network| network.contains(&ip))
     }
 }
 

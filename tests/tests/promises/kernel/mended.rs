@@ -41,7 +41,7 @@ fn names_that_somebody_removes_are_there_again() {
     std::fs::remove_dir_all(format!("{PINS}/tcpshift")).unwrap();
     assert_eq!(answers(ENTRANCE, 5), ["one"; 5]);
     until_so("names are there again", seconds(10), || links(&world) == before);
-    until_so("all of them", seconds(5), || pinned(&world).iter().any(|path| path.ends_with("/endpoints")));
+    until_so("all of them", seconds(5), || pinned(&world).iter().any(|path| path.ends_with("/destinations")));
     agent.apply(route(&[("v2", 1)]));
     assert_eq!(answers(ENTRANCE, 5), ["two"; 5]);
     assert_eq!(assigned(&agent), (10, 0));

@@ -1,6 +1,7 @@
 //! What `bpftool` shows of routes is what the route file says, before and after every edit, and whole at any moment.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use serde_json::{Value, json};
 use tcpshift_common::SLOTS;
@@ -81,6 +82,22 @@ fn slots_by_index(world: &World, route: u64) -> BTreeMap<u64, u64> {
     counts
 }
 
+/// The addresses of an endpoint set, which is found as a program finds it.
+#[track_caller]
+fn endpoints(world: &World, set: u64) -> Vec<String> {
+    let begins = number(&dump(world, "sets")[set as usize]["value"]);
+    let (chunk, header) = (begins >> 32, (begins & u64::from(u32::MAX)) as usize);
+    let rows = dump(world, &format!("endpoints-{chunk}"));
+    let count = number(&rows[header]["value"]["set"]["decides"]["endpoints"]) as usize;
+    let address = |row: &Value| {
+        let endpoint = &row["value"]["endpoint"];
+        let [high, low] = ["high", "low"].map(|half| number(&endpoint["address"][half]));
+        let ip = Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)).to_canonical();
+        SocketAddr::new(ip, number(&endpoint["port"]) as u16).to_string()
+    };
+    rows[header + 1..][..count].iter().map(address).collect()
+}
+
 /// What status says of the same.
 fn in_status(agent: &Agent<'_>) -> Vec<(Row, Vec<String>)> {
     let mut rows = Vec::new();
@@ -113,11 +130,8 @@ fn assert_shown(world: &World, agent: &Agent<'_>, expected: &[Expected<'_>]) {
     let status = in_status(agent);
     assert_eq!(rows, status.iter().map(|(row, _)| row.clone()).collect::<Vec<_>>(), "bpftool and status");
 
-    let endpoints = dump(world, "endpoints");
     for (value, (_, addresses)) in shown.iter().zip(&status) {
-        let (first, count) = (number(&value["first_endpoint"]), number(&value["decides"]["endpoints"]));
-        let found = &endpoints[first as usize..(first + count) as usize];
-        assert_eq!(found.iter().map(|one| text(&one["value"]["at"])).collect::<Vec<_>>(), *addresses);
+        assert_eq!(endpoints(world, number(&value["row"]["set"])), *addresses, "{value}");
     }
 
     let mut tables: BTreeMap<u64, BTreeMap<u64, u64>> = BTreeMap::new();

@@ -80,7 +80,7 @@ fn an_endpoint_elsewhere_is_carried_to() {
     agent.apply(base(&[ONE, ("v2", "192.0.2.1", 9002)]) + route(GATEWAY_ROUTE, [100, 1]));
     let (by, reason) = datapath(&agent, GATEWAY_ROUTE);
     assert_eq!(by, "proxy");
-    assert!(reason.contains("192.0.2.1:9002"), "{reason}");
+    assert!(reason.ends_with("/v2 has endpoints on other hosts"), "{reason}");
     // A destination of weight 0 does not prevent the handover.
     agent.apply(route(GATEWAY_ROUTE, [100, 0]));
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
