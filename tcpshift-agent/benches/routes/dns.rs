@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use hickory_resolver::proto::op::{Message, OpCode};
 use hickory_resolver::proto::rr::rdata::A;
@@ -22,8 +22,13 @@ pub(super) struct Dns {
 }
 
 impl Dns {
-    /// Answers for as long as the process runs, with so many addresses.
-    pub(super) fn start(addresses: u8) -> Self {
+    /// The one server of this process, which answers with so many addresses from now on.
+    pub(super) fn get(addresses: u8) -> Self {
+        static STARTED: OnceLock<Dns> = OnceLock::new();
+        STARTED.get_or_init(|| Self::start(addresses)).clone()
+    }
+
+    fn start(addresses: u8) -> Self {
         let dns = Self { answered: Arc::default() };
         let socket = UdpSocket::bind((ADDRESS, 53)).unwrap();
         let answered = Arc::clone(&dns.answered);

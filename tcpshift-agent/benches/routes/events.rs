@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tcpshift_agent::admin::api::ApplyRequest;
@@ -104,7 +104,7 @@ pub(super) async fn among_listeners(client: &Client) -> Duration {
 /// A thousand times a second an endpoint goes or comes, as DNS says it, for ten seconds, while edits are made. Returns the
 /// longest edit.
 pub(super) async fn among_names(client: &Client) -> Duration {
-    let dns = Dns::start(ADDRESSES);
+    let dns = Dns::get(ADDRESSES);
     let text = (0..NAMES_TOLD).map(|at| named(PORTS + at)).collect();
     let documents = vec![Document { name: "names.yaml".to_owned(), text }];
     client.apply(&ApplyRequest { documents, namespace: None, dry_run: false, force: false }).await.unwrap();
@@ -132,11 +132,12 @@ pub(super) async fn among_names(client: &Client) -> Duration {
 /// Edits, one after the other for ten seconds. Returns the longest, and how many they were.
 async fn edits(client: &Client) -> (Duration, u32) {
     // Other weights than those that were measured before.
-    let (begin, mut longest, mut edits) = (Instant::now(), Duration::ZERO, EDITS);
+    static NEXT: AtomicU32 = AtomicU32::new(EDITS);
+    let (begin, mut longest, mut edits) = (Instant::now(), Duration::ZERO, 0);
     while begin.elapsed() < FOR {
-        longest = longest.max(edit(client, edits).await);
+        longest = longest.max(edit(client, NEXT.fetch_add(1, Relaxed)).await);
         edits += 1;
         tokio::time::sleep(BETWEEN).await;
     }
-    (longest, edits - EDITS)
+    (longest, edits)
 }

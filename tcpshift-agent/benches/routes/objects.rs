@@ -15,8 +15,13 @@ pub(super) fn read(documents: &[Document]) -> Vec<Object> {
     valid.collect()
 }
 
-/// The services, then as many routes, a thousand in each.
+/// The services, then as many routes, a thousand in each, which lead to one of their two subsets alone.
 pub(super) fn documents(routes: usize) -> Vec<Document> {
+    weighted(routes, 0)
+}
+
+/// As [`documents`], with a weight of the second subset.
+pub(super) fn weighted(routes: usize, v2: usize) -> Vec<Document> {
     let mut ground =
         "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gate}\nspec:\n  servers:\n".to_owned();
     for at in 0..PORTS {
@@ -28,7 +33,7 @@ pub(super) fn documents(routes: usize) -> Vec<Document> {
     }
     let mut documents = vec![Document { name: "ground.yaml".to_owned(), text: ground }];
     for first in (0..routes).step_by(CHUNK) {
-        let text = (first..first + CHUNK).map(|at| route(at, 0)).collect();
+        let text = (first..first + CHUNK).map(|at| route(at, v2)).collect();
         documents.push(Document { name: format!("routes-{first}.yaml"), text });
     }
     documents
@@ -83,7 +88,7 @@ pub(super) fn named(at: usize) -> String {
         "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: name-{at}}}\nspec:\n  \
          hosts: [name-{at}.example.com]\n  ports: [{{number: 9000, name: tcp, protocol: TCP}}]\n  resolution: DNS\n\
          ---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: gate-{at}}}\nspec:\n  servers:\n{}\
-         ---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: route-{at}}}\nspec:\n  \
+         ---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: name-{at}}}\nspec:\n  \
          hosts: ['*']\n  gateways: [gate-{at}]\n  tcp:\n  - route:\n    \
          - destination: {{host: name-{at}.example.com, port: {{number: 9000}}}}\n",
         format_server(port)
