@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask setup`, `build-ebpf`, `demo`, `test`, `tidy`, `docs`, `kernels`, `bench`,
-//! `soak` and `corpus`.
+//! `soak`, `upgrade` and `corpus`.
 //!
 //! Each command is one file; what they say is for the person who typed the command. `demo` uses tcpshift by its command
 //! line, and `tidy` reads source as text.
@@ -19,6 +19,7 @@ mod source;
 mod test;
 mod tidy;
 mod toolchain;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,8 @@ enum Command {
     Soak(soak::Soak),
     /// Try tcpshift on other kernels, in machines that are emulated; all of the usual ones, or some
     Kernels(kernels::Kernels),
+    /// Build the release before, and have its agent and this one follow each other under load
+    Upgrade,
     /// Make documents in every style, and write down what kubectl takes them for
     Corpus(corpus::Corpus),
     /// Check that the rooms of the house know only whom they may know, and that links in documents lead somewhere
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Soak(soak) => soak.run(),
         Command::Kernels(kernels) => kernels.run(),
+        Command::Upgrade => upgrade::upgrade(),
         Command::Corpus(corpus) => corpus.run(),
         Command::Tidy => tidy::tidy(),
         Command::Docs => docs::docs(),

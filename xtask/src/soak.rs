@@ -20,6 +20,8 @@ enum What {
     Takeover,
     /// 100,000 connections of random lengths, turning between messages and bulk: no byte lost, nothing left
     Connections,
+    /// Starts after an agent that was killed, each with another call to the kernel that fails, until all have failed
+    Starts,
     /// 1,000 edits under 100,000 connections that no agent carries: none is touched
     Steer,
 }
@@ -42,6 +44,10 @@ impl Soak {
             What::Steer => {
                 step("connections that are steered");
                 cargo(&[&test[..], &PROMISE, &["steer::many::soak_steer"]].concat(), &[])
+            }
+            What::Starts => {
+                step("starts of which a call fails");
+                cargo(&[&test[..], &PROMISE, &["kernel::failing::soak_starts"]].concat(), &[])
             }
             What::Connections => {
                 step("connections");

@@ -4,6 +4,7 @@
 //! of `cargo xtask test` leaves them out.
 
 mod alike;
+mod failing;
 mod inputs;
 mod killed;
 mod many;

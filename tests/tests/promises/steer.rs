@@ -15,6 +15,7 @@ mod service;
 mod starts;
 mod stray;
 mod survival;
+mod upgrade;
 mod walk;
 
 use tcpshift_tests::steer::{

@@ -43,14 +43,14 @@ fn ways(world: &World) -> [(Location<'_>, &'static str); 2] {
 }
 
 /// Clients none of whose connections may fail: some come and go, some stay.
-struct Clients {
+pub(super) struct Clients {
     rushes: Vec<Crowd>,
     held: Vec<Crowd>,
 }
 
 impl Clients {
     /// Starts, for each datapath, so many clients that come and go, and 50 connections that stay.
-    fn start(world: &World, clients: usize) -> Self {
+    pub(super) fn start(world: &World, clients: usize) -> Self {
         let (mut rushes, mut held) = (Vec::new(), Vec::new());
         for (number, (location, address)) in ways(world).into_iter().enumerate() {
             rushes.push(Crowd::rush(world, &format!("rush-{number}"), location, address, clients));
@@ -62,13 +62,13 @@ impl Clients {
     }
 
     #[track_caller]
-    fn go_on(&self) {
+    pub(super) fn go_on(&self) {
         self.rushes.iter().for_each(|rush| rush.go_on(SOME));
     }
 
     /// Ends the clients. `split` is the second version's share, if it was constant.
     #[track_caller]
-    fn finish(self, split: Option<f64>) {
+    pub(super) fn finish(self, split: Option<f64>) {
         for (number, rush) in self.rushes.into_iter().enumerate() {
             let tally = rush.finish();
             assert!(tally.keys().all(|who| ["one", "two"].contains(&who.as_str())), "{number}: {tally:?}");
@@ -83,7 +83,7 @@ impl Clients {
 }
 
 #[track_caller]
-fn assert_ways(world: &World, two: f64) {
+pub(super) fn assert_ways(world: &World, two: f64) {
     for (location, address) in ways(world) {
         assert_split(&location.tally(address, SOME), two);
     }
