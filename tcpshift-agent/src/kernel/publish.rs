@@ -2,7 +2,7 @@
 //! taken away after.
 //!
 //! Programs read the tables of one plan while those of another are made, and tables that two plans have alike are shared.
-//! Every table is immutable from the moment it is hung in. The kernel waits for programs that run before it returns from
+//! What a program may read is never written. The kernel waits for programs that run before it returns from
 //! hanging something into an array of maps (`maybe_wait_bpf_programs`, 6.18,
 //! <https://elixir.bootlin.com/linux/v6.18/source/kernel/bpf/syscall.c>). One such wait has passed since a plan or a set was
 //! in force when what it had is used again, so no program can still read it. A call takes some 10 ms, so those of one plan
@@ -132,12 +132,18 @@ impl Publisher {
 
     /// Shows what was not shown before.
     fn show_new(&mut self, last: Option<&PlanTables>, pins: &Pins, changed: &[u32], gone: &[u32]) {
-        let mut shown = self.tables.as_ref().map(|tables| tables.shown(last)).unwrap_or_default();
+        let shown = self.tables.as_ref().map(|tables| tables.shown(last)).unwrap_or_default();
+        pins.show(&shown, changed, gone);
+        self.show_chunks(pins);
+    }
+
+    /// Shows chunks of endpoint sets that were not shown before, and hides those that are gone.
+    fn show_chunks(&mut self, pins: &Pins) {
         let free = self.pools.lock();
         let chunks: Vec<_> = free.endpoints.shown().collect();
         let new = chunks.iter().filter(|(number, _)| !self.shown.contains(number));
-        shown.extend(new.map(|(number, map)| (format!("endpoints-{number}"), *map)));
-        pins.show(&shown, changed, gone);
+        let new: Vec<_> = new.map(|(number, map)| (format!("endpoints-{number}"), *map)).collect();
+        pins.show(&new, &[], &[]);
         let there: Vec<u32> = chunks.iter().map(|(number, _)| *number).collect();
         for number in self.shown.iter().filter(|number| !there.contains(number)) {
             pins.hide(&format!("endpoints-{number}"));
@@ -197,6 +203,9 @@ impl Publisher {
             }
             fresh.keep();
             old.add(self.sets.follow(sets));
+            if let Some(pins) = pins {
+                self.show_chunks(pins);
+            }
         }
         self.settle(old);
     }
