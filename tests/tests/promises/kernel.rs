@@ -13,7 +13,12 @@ mod permitted;
 mod shown;
 mod succession;
 
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tcpshift_tests::agent::Agent;
+use tcpshift_tests::process::{built, command};
 use tcpshift_tests::world::World;
 
 /// What has the kernel assign, or nothing start.
@@ -22,6 +27,28 @@ const KERNEL: [&str; 2] = ["--assign", "kernel"];
 /// Starts an agent with kernel assignment.
 fn start(world: &World) -> Agent<'_> {
     Agent::start(world, &KERNEL)
+}
+
+/// Bytes of a stack so large that it is kept for no other thread, and that there is no room for one under the limit of
+/// [`begin_no_thread`].
+const STACK: u64 = 64 << 20;
+
+/// Starts an agent with kernel assignment whose threads have such stacks.
+fn start_with_large_stacks<'a>(world: &'a World, arguments: &[&str]) -> Agent<'a> {
+    let mut program = command(built("tcpshift-agent"));
+    program.env("RUST_MIN_STACK", STACK.to_string());
+    Agent::launch(world, "agent", program, &[&KERNEL, arguments].concat()).ready()
+}
+
+/// Lets an agent begin no thread from now on.
+fn begin_no_thread(agent: &Agent<'_>) {
+    // Until the thread that takes away what the last plan left has ended.
+    sleep(Duration::from_millis(500));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.split_whitespace().next()).unwrap();
+    let limit = Some(size.parse::<u64>().unwrap() * 1024 + STACK / 2);
+    let pid = Pid::from_raw(agent.pid().cast_signed());
+    prlimit(pid, Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
 }
 
 /// How many connections went as the kernel had decided, and for how many the agent decided.

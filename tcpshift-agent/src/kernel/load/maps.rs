@@ -56,9 +56,7 @@ impl<R: MapRow, K: MapRow> TableArray<R, K> {
         types: BorrowedFd<'_>,
         rows: u32,
     ) -> io::Result<(OwnedFd, MappedWords)> {
-        let map = sys::create_like(&self.like, types, rows)?;
-        let memory = MappedWords::new(map.as_fd())?;
-        Ok((map, memory))
+        memory_like(&self.like, types, rows)
     }
 
     /// Hangs tables into cells, in one call. It returns when every program that could still read the old tables has ended.
@@ -71,6 +69,13 @@ impl<R: MapRow, K: MapRow> TableArray<R, K> {
     pub(in crate::kernel) fn clear(&self, at: &[u32]) -> io::Result<()> {
         self.hang(at, &vec![self.empty.as_fd(); at.len()])
     }
+}
+
+/// Makes a map like another one, with so many rows, as memory.
+fn memory_like(like: &MapInfo, types: BorrowedFd<'_>, rows: u32) -> io::Result<(OwnedFd, MappedWords)> {
+    let map = sys::create_like(like, types, rows)?;
+    let memory = MappedWords::new(map.as_fd())?;
+    Ok((map, memory))
 }
 
 /// Every map of the object.
@@ -166,9 +171,7 @@ impl Maps {
 
     /// Rows for the names of destinations, all zero.
     pub(in crate::kernel) fn name_destinations(&self, rows: u32) -> io::Result<(OwnedFd, MappedWords)> {
-        let map = sys::create_like(&self.named_destinations, self.types.as_fd(), rows.max(1))?;
-        let memory = MappedWords::new(map.as_fd())?;
-        Ok((map, memory))
+        memory_like(&self.named_destinations, self.types.as_fd(), rows.max(1))
     }
 
     /// Says to the programs that the agent is there.

@@ -4,10 +4,8 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
-use std::thread::sleep;
-use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::process::Signal;
 use tcpshift_tests::admin::documents;
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{ENTRANCE, answers};
@@ -20,11 +18,10 @@ use tcpshift_tests::steer::{self, GATEWAY_ROUTE};
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
-use super::KERNEL;
+use super::{KERNEL, begin_no_thread, start_with_large_stacks};
 
-/// Bytes of a thread's stack: more than the address space of an agent has left, so that one thread does everything, and calls
-/// follow one another.
-const STACK: u64 = 64 << 20;
+/// Room for two routes: a table that is lost is missed.
+const ROOM: [&str; 2] = ["--max-routes", "2"];
 /// Calls that an edit makes are fewer.
 const CALLS: usize = 100;
 
@@ -77,24 +74,6 @@ fn descriptors(agent: &Agent<'_>) -> usize {
     kinds.filter(|kind| kind.to_string_lossy().starts_with("anon_inode:bpf")).count()
 }
 
-/// Starts an agent that can begin no thread from now on, with room for two routes.
-fn start_alone(world: &World) -> Agent<'_> {
-    let mut program = command(built("tcpshift-agent"));
-    program.env("RUST_MIN_STACK", STACK.to_string());
-    let arguments = [KERNEL[0], KERNEL[1], "--max-routes", "2"];
-    Agent::launch(world, "agent", program, &arguments).ready()
-}
-
-fn begin_no_thread(agent: &Agent<'_>) {
-    // Until the thread that takes away what the last plan left has ended.
-    sleep(Duration::from_millis(500));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.split_whitespace().next()).unwrap();
-    let limit = Some(size.parse::<u64>().unwrap() * 1024 + STACK / 2);
-    let pid = Pid::from_raw(agent.pid().cast_signed());
-    prlimit(pid, Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
-}
-
 fn versions() -> [Server; 2] {
     [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")]
 }
@@ -112,7 +91,7 @@ fn assert_whole(world: &World, who: &str) {
 fn any_call_of_an_edit_may_fail() {
     let world = World::new();
     let _versions = versions();
-    let agent = start_alone(&world);
+    let agent = start_with_large_stacks(&world, &ROOM);
     let sides = [("one", [("v1", 1), ("v2", 0)]), ("two", [("v1", 0), ("v2", 1)])];
     // The first rule is for nobody who is here: it needs a table of its own.
     let edited = |side: usize, v1: u32| {
@@ -162,7 +141,7 @@ fn any_call_of_an_event_may_fail() {
     let dns = Dns::start(&world);
     let (_one, _two) = (Server::named("127.0.0.1:9001", "one"), Server::named("127.0.0.1:9002", "two"));
     dns.say("one.example.com", Ipv4Addr::LOCALHOST);
-    let agent = start_alone(&world);
+    let agent = start_with_large_stacks(&world, &ROOM);
     let by_name = steer::base(&[("v1", "one.example.com", 9001), steer::TWO]);
     agent.apply(by_name.set("ServiceEntry/echo", "spec.resolution", "DNS") + steer::route(GATEWAY_ROUTE, [1, 0]));
     let first = || agent.destination(GATEWAY_ROUTE, "v1");

@@ -1,20 +1,15 @@
 //! Failures while the agent runs, which the next successful change repairs.
 
-use std::thread::sleep;
-use std::time::Duration;
-
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{ENTRANCE, answers};
 use tcpshift_tests::example::{base, entry, route};
 use tcpshift_tests::maps::{attached, links, pinned};
 use tcpshift_tests::objects::Objects;
-use tcpshift_tests::process::{built, command};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::{PINS, World};
 
-use super::{assigned, start};
+use super::{assigned, begin_no_thread, start, start_with_large_stacks};
 
 #[test]
 fn a_change_that_is_too_large_takes_no_room_from_the_next() {
@@ -54,19 +49,9 @@ fn names_that_somebody_removes_are_there_again() {
 fn a_change_needs_no_thread() {
     let world = World::new();
     let _versions = [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")];
-    // A stack so large is kept for no other thread, and there is no room for it under the limit below.
-    let stack: u64 = 64 << 20;
-    let mut program = command(built("tcpshift-agent"));
-    program.env("RUST_MIN_STACK", stack.to_string());
-    let agent = Agent::launch(&world, "agent", program, &["--assign", "kernel"]).ready();
+    let agent = start_with_large_stacks(&world, &[]);
     agent.apply(base() + route(&[("v1", 1)]));
-    // Until the thread that takes away what the last plan left has ended.
-    sleep(Duration::from_millis(500));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.split_whitespace().next()).unwrap();
-    let limit = Some(size.parse::<u64>().unwrap() * 1024 + stack / 2);
-    let pid = Pid::from_raw(agent.pid().cast_signed());
-    prlimit(pid, Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
+    begin_no_thread(&agent);
     for version in ["v2", "v1", "v2"] {
         agent.apply(route(&[(version, 1)]));
     }
