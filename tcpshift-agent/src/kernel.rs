@@ -13,9 +13,11 @@ mod cgroup;
 mod clients;
 mod doctor;
 mod events;
+mod features;
 mod listening;
 mod load;
 mod lost;
+mod netns;
 mod pins;
 mod publish;
 mod rows;
@@ -46,6 +48,7 @@ use self::cgroup::Cgroup;
 pub use self::doctor::{
     DatapathVerdict, DoctorReport, FindingState, Logs, MachineFinding, ProgramOutcome, ProgramReport, Request, look,
 };
+use self::features::Features;
 pub use self::listening::{EndpointListeners, EndpointPresence};
 use self::load::{Maps, Room};
 use self::pins::Pins;
@@ -77,6 +80,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     maps: Arc<Maps>,
     cgroup: Cgroup,
+    features: Features,
     publisher: Publisher,
     sockets: Arc<Sockets>,
     /// Programs that serve connections without the agent; or why there are none.
@@ -115,6 +119,7 @@ struct Loading {
     maps: Maps,
     cgroup: Cgroup,
     room: Room,
+    features: Features,
     /// What is asked of programs that steer; or why there are to be none.
     steering: Result<SteeringOptions, String>,
     /// Sets this agent apart from others.
@@ -131,23 +136,24 @@ impl Loading {
         let cgroup = Cgroup::own()?;
         let room = Room::new(wanted.max_routes);
         let speaks = log::log_enabled!(target: events::PROGRAMS, log::Level::Debug);
+        let features = Features::probe()?;
         let netns = wanted.steering.clone().and_then(|asked| {
-            let known = steering::own_number_is_global().and_then(|()| steering::netns_cookie());
+            let known = steering::own_number_is_global().and_then(|()| netns::cookie());
             known.map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
         });
         let agent = steering::now();
         let load = |lasting: &[(&'static str, PathBuf)]| {
             let purpose =
                 netns.as_ref().ok().map(|(_, netns)| load::SteeringConstants { netns: *netns, agent, lasting });
-            load::load(load::Purpose { room, speaks, steering: purpose })
+            load::load(load::Purpose { room, speaks, features, steering: purpose })
         };
         let (ebpf, maps) = if netns.is_ok() { load_lasting(load)? } else { load(&[])? };
-        Ok(Self { ebpf, maps, cgroup, room, steering: netns.map(|(asked, _)| asked), agent })
+        Ok(Self { ebpf, maps, cgroup, room, features, steering: netns.map(|(asked, _)| asked), agent })
     }
 
     /// Has the kernel take the programs that it has not yet, and attaches those that steer.
     fn finish(self) -> Result<Kernel> {
-        let Self { mut ebpf, maps, cgroup, room, steering, agent } = self;
+        let Self { mut ebpf, maps, cgroup, room, features, steering, agent } = self;
         load::take(&mut ebpf, "assign")?;
         load::clear(&maps).context("the maps cannot be filled")?;
         let maps = Arc::new(maps);
@@ -169,6 +175,7 @@ impl Loading {
             listening: EndpointListeners::new(Arc::clone(&maps))?,
             maps,
             cgroup,
+            features,
             publisher,
             sockets: Arc::new(sockets),
             steering,
@@ -241,6 +248,11 @@ impl Kernel {
     /// Why connections cannot be served without the agent, if they cannot.
     pub fn steers(&self) -> Result<(), &str> {
         self.steering.as_ref().map(drop).map_err(String::as_str)
+    }
+
+    /// What this kernel lacks of what programs can do without, and what that means; in words.
+    pub fn lacks(&self) -> Vec<String> {
+        self.features.missing().map(|feature| feature.to_string()).collect()
     }
 
     /// Routes that its maps have room for.

@@ -6,6 +6,7 @@
 //! needs another name to be pinned under.
 
 mod connections;
+pub mod kernel;
 mod listening;
 mod sets;
 mod slots;

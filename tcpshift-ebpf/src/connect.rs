@@ -12,6 +12,7 @@ use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use tcpshift_common::address::{Address, Flow};
 use tcpshift_common::decide::outcome;
+use tcpshift_common::layout::kernel::RETVAL;
 use tcpshift_common::layout::{ConnectionRow, ORIGINAL, event, scope, stage};
 
 use crate::connections::SteeredSocket;
@@ -21,7 +22,7 @@ use crate::inputs::chance;
 use crate::plan::PlanInForce;
 use crate::rows::Settlement;
 use crate::settle::{asks, settle, settled};
-use crate::{agent, events, sums};
+use crate::{agent, events, kernel, sums};
 
 /// `SOCK_STREAM`.
 const STREAM: u32 = 1;
@@ -98,10 +99,13 @@ fn set_port(context: &SockAddrContext, port: u32) {
     unsafe { write_volatile(&raw mut (*context.sock_addr).user_port, port) };
 }
 
+/// The client has `EPERM` where the kernel lets no other error be chosen.
 #[inline(always)]
 fn refuse() -> i32 {
-    // SAFETY: It has no conditions.
-    unsafe { bpf_set_retval(REFUSED) };
+    if kernel::has(RETVAL) {
+        // SAFETY: It has no conditions.
+        unsafe { bpf_set_retval(REFUSED) };
+    }
     0
 }
 

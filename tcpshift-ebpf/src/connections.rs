@@ -2,14 +2,15 @@
 //!
 //! A row has the cell of `cookies` that the cookie of its socket says. Finding one costs next to nothing: no key is
 //! hashed, nothing is allocated, and since cookies count up, rows that are made one after the other are neighbours.
-//! A socket whose cell is taken has its row in storage of its own, which costs more, and is there for any number.
+//! A socket whose cell is taken has its row in storage of its own, which costs more, and is there for any number. So has every
+//! socket on a kernel without atomic comparisons, by which cells are taken.
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg};
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::bindings::bpf_sock;
 use tcpshift_common::layout::{COOKIES, ConnectionRow, CookieRow, stage};
 
+use crate::kernel;
 use crate::maps::{CONNECTIONS, COOKIE_ROWS};
 
 /// How many cookies later another socket may take the cell of one that was pointed at an endpoint and has sent no SYN: it is
@@ -82,13 +83,7 @@ impl SteeredSocket {
                     && self.cookie - holder >= LEFT
                     && read_volatile(&raw const (*cell).row.stage) == stage::STEERED
             };
-            (holder == 0 || is_left())
-                && atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                    &raw mut (*cell).cookie,
-                    holder,
-                    self.cookie,
-                )
-                .1
+            (holder == 0 || is_left()) && kernel::replace(&raw mut (*cell).cookie, holder, self.cookie)
         }
     }
 

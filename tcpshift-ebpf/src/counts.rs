@@ -2,10 +2,9 @@
 //!
 //! It must not decide anything.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
-
 use tcpshift_common::layout::CountRow;
 
+use crate::kernel;
 use crate::maps::COUNTS;
 
 /// The row of this processor. A program that runs in connect(2) may be preempted there by another one, which counts too.
@@ -28,10 +27,7 @@ macro_rules! counted {
                 #[inline(always)]
                 pub(crate) fn $field(self) {
                     // SAFETY: An aligned word in the row of a map, which stays while the program runs.
-                    unsafe {
-                        let counter = &raw mut (*self.0).$field;
-                        atomic_xadd::<_, u64, { AtomicOrdering::Relaxed }>(counter, 1);
-                    }
+                    unsafe { kernel::add(&raw mut (*self.0).$field, 1) };
                 }
             )*
         }

@@ -5,15 +5,16 @@
 //! it is closed.
 
 use core::hint::black_box;
-use core::intrinsics::{AtomicOrdering, atomic_cxchg};
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::bindings::{bpf_sk_lookup, bpf_sock_ops};
 use aya_ebpf::programs::SkLookupContext;
 use tcpshift_common::address::Address;
+use tcpshift_common::layout::kernel::{FEW, POINTERS, SOCKETS_NETNS};
 use tcpshift_common::layout::{AddressPort, GroupRow, ListeningKey, SHARERS, TRIES};
 
 use crate::flow::{self, read};
+use crate::kernel;
 use crate::maps::hash::EXISTS;
 use crate::maps::{GROUPS_KEPT, LISTENING, OWN};
 use crate::plan;
@@ -33,9 +34,14 @@ pub(crate) const OTHER_FAMILY: u32 = 2;
 const RACES: u32 = 64;
 
 /// Keeps the socket of a callback that listens at an address and port. Returns whether anybody wants to know of it.
+///
+/// Where it is not known in which network namespace the socket is, the agent looks, and keeps it.
 #[inline(always)]
 pub(crate) fn keep(context: *mut bpf_sock_ops, address: Address, port: u32) -> bool {
     let Some(group) = group(&AddressPort { address, port, reserved: 0 }) else { return false };
+    if !kernel::has(SOCKETS_NETNS) {
+        return true;
+    }
     for sharer in 0..SHARERS {
         let sharer = black_box(sharer);
         // SAFETY: The pointer is the context.
@@ -70,10 +76,7 @@ fn raise(group: *mut GroupRow, to: u64) {
             return;
         }
         // SAFETY: As above; all who write it do so atomically.
-        unsafe {
-            let word = &raw mut (*group).upto;
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, upto, to);
-        }
+        unsafe { kernel::replace(&raw mut (*group).upto, upto, to) };
     }
 }
 
@@ -120,6 +123,12 @@ pub(crate) const TORN: u32 = 3;
 const ROUNDS: u32 = 32;
 const _: () = assert!(TRIES == ROUNDS * ROUNDS && SHARERS == ROUNDS * ROUNDS);
 
+/// Whether a loop has made its rounds: [`ROUNDS`], or few where verifiers follow what it calls each time.
+#[inline(always)]
+fn is_over(round: u32, few: u32) -> bool {
+    black_box(round) >= ROUNDS || round >= few && !kernel::has(POINTERS)
+}
+
 /// Hands the packet to an endpoint, or to the next one of its destination at which somebody listens.
 #[inline(always)]
 pub(crate) fn hand_over_to_any(lookup: *mut bpf_sk_lookup, tries: *mut Tries) -> u32 {
@@ -139,7 +148,7 @@ pub(crate) extern "C" fn hand_over_to_others(lookup: *mut bpf_sk_lookup, tries: 
     unsafe { (*tries).left = (*tries).endpoints.saturating_sub(1) };
     for round in 0..ROUNDS {
         // SAFETY: As above.
-        if black_box(round) >= ROUNDS || unsafe { read_volatile(&raw const (*tries).left) } == 0 {
+        if is_over(round, 1) || unsafe { read_volatile(&raw const (*tries).left) } == 0 {
             break;
         }
         // No branch of the loop leads back into it, as in `hand_to_sharers`.
@@ -161,7 +170,7 @@ pub(crate) extern "C" fn hand_over_to_some(lookup: *mut bpf_sk_lookup, tries: *m
     for round in 0..ROUNDS {
         // SAFETY: The verifier checks that callers give a pointer to such a row, or null.
         let left = unsafe { read_volatile(&raw const (*tries).left) };
-        if black_box(round) >= ROUNDS || left == 0 {
+        if is_over(round, FEW - 1) || left == 0 {
             break;
         }
         // SAFETY: As above.
@@ -222,7 +231,7 @@ pub(crate) extern "C" fn hand_to(lookup: *mut bpf_sk_lookup, at: *mut AddressPor
     for round in 0..ROUNDS {
         // SAFETY: A word of the stack.
         let sharer = unsafe { read_volatile(&raw const search.key.sharer) };
-        if black_box(round) >= ROUNDS || sharer >= upto {
+        if is_over(round, 1) || sharer >= upto {
             break;
         }
         // No branch of the loop leads back into it, as in `hand_to_sharers`.
@@ -256,7 +265,7 @@ pub(crate) extern "C" fn hand_to_sharers(lookup: *mut bpf_sk_lookup, search: *mu
     let search = unsafe { &mut *search };
     for round in 0..ROUNDS {
         let sharer = read!(search.key.sharer);
-        if black_box(round) >= ROUNDS || sharer >= search.upto {
+        if is_over(round, FEW) || sharer >= search.upto {
             break;
         }
         // No branch of the loop leads back into it. Of a branch that does, verifiers would follow all later rounds again:

@@ -2,20 +2,19 @@
 //!
 //! It must not decide anything.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
-
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use tcpshift_common::decide;
 
 use crate::flow::read;
+use crate::kernel;
 use crate::maps::{LOADS, SEQUENCES, TURNS};
 use crate::rows::{Pending, Turn};
 
-/// Takes the next number of a counter. With a weaker order LLVM 22 makes an addition of it that does not give the number.
+/// Takes the next number of a counter.
 #[inline(always)]
 fn next(counter: Option<*mut u64>) -> u64 {
     // SAFETY: The row of a map, aligned to eight bytes, stays while the program runs; all who use it do so atomically.
-    counter.map_or(0, |counter| unsafe { atomic_xadd::<_, u64, { AtomicOrdering::SeqCst }>(counter, 1) })
+    counter.map_or(0, |counter| unsafe { kernel::next(counter) })
 }
 
 /// Where random words and turns of a decision come from.

@@ -30,6 +30,8 @@ mod flow;
 #[cfg(target_arch = "bpf")]
 mod inputs;
 #[cfg(target_arch = "bpf")]
+mod kernel;
+#[cfg(target_arch = "bpf")]
 mod lookup;
 #[cfg(target_arch = "bpf")]
 mod maps;

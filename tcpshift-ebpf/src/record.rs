@@ -17,6 +17,7 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use tcpshift_common::address::{Address, Flow};
+use tcpshift_common::layout::kernel::{MPTCP, SOCKETS_NETNS};
 use tcpshift_common::layout::{ConnectionRow, FlowRow, event, fate, stage};
 
 use crate::connections::SteeredSocket;
@@ -26,7 +27,7 @@ use crate::flow::{self, read};
 use crate::maps::{CONNECTIONS, FLOWS, UNHELD};
 use crate::pending;
 use crate::rows::Pending;
-use crate::{agent, endpoints, ends, events, ports, sums};
+use crate::{agent, endpoints, ends, events, kernel, ports, sums};
 
 /// `BPF_TCP_SYN_SENT`.
 const SYN_SENT: u32 = 2;
@@ -46,8 +47,13 @@ pub(crate) fn record(context: SockOpsContext) -> u32 {
     1
 }
 
+/// Whether a socket is in the agent's network namespace; true where that is not known. What follows is then told by the flow:
+/// for what another namespace has of the same two ends at the same moment, `lookup` has decided here.
 #[inline(always)]
 fn is_here(context: &SockOpsContext) -> bool {
+    if !kernel::has(SOCKETS_NETNS) {
+        return true;
+    }
     // SAFETY: The pointer is the context.
     agent::is_here(unsafe { bpf_get_netns_cookie(context.ops.cast()) })
 }
@@ -113,7 +119,7 @@ fn opened(context: &SockOpsContext) {
         row.stage = stage::OPENED;
         sums::opened(&mut row.assignment);
         follow(context, BPF_SOCK_OPS_STATE_CB_FLAG);
-        if let Some(socket) = socket(context) {
+        if let Some(socket) = socket(context).filter(|_| kernel::has(MPTCP)) {
             // What a client has is not this subflow, and is what it asks of its peer.
             // SAFETY: The context gave the socket; the kernel gives null or the socket above it.
             let above = unsafe { bpf_skc_to_mptcp_sock(socket.cast()) };

@@ -2,19 +2,17 @@
 //!
 //! It must not decide anything.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
-
 use aya_ebpf::programs::SockOpsContext;
 use tcpshift_common::layout::{Assignment, ConnectionRow, NONE, SumRow, end};
 
 use crate::flow::read;
 use crate::maps::{LOADS, SUMS};
-use crate::plan;
+use crate::{kernel, plan};
 
 #[inline(always)]
 fn add(counter: *mut u64, number: u64) {
     // SAFETY: A word in the row of a map, aligned to eight bytes; all who use it do so atomically.
-    unsafe { atomic_xadd::<_, u64, { AtomicOrdering::Relaxed }>(counter, number) };
+    unsafe { kernel::add(counter, number) };
 }
 
 macro_rules! counter {

@@ -110,6 +110,9 @@ impl Assigner {
             log::info!("the agent decides for new connections, and none is steered: {reason}; {MORE}");
             return say_left_behind();
         }
+        for lack in kernel.iter().flat_map(Kernel::lacks) {
+            log::info!("this kernel has {lack}");
+        }
         let who = if kernel.is_some() && lack.is_none() { "the kernel" } else { "the agent" };
         log::info!("{who} decides for new connections that are carried: {reason}");
         match self.steers() {

@@ -3,6 +3,7 @@
 //! Each agent has maps of its own, but for those that last ([`maps`]): it goes on with them if they have the right form.
 
 mod maps;
+mod old;
 mod programs;
 
 use std::path::PathBuf;
@@ -14,7 +15,10 @@ use aya_obj::maps::PinningType;
 
 use self::maps::COOKIES;
 pub(super) use self::maps::{LASTING, Maps, TableArray, clear, is_like, map};
+pub(super) use self::old::fit;
 pub(super) use self::programs::{PROGRAMS, assign, attach_refuse, explain, take, verified};
+
+use super::features::Features;
 
 /// The object that `cargo xtask build-ebpf` built, if this agent was compiled with one.
 #[cfg(ebpf)]
@@ -66,6 +70,8 @@ pub(super) struct Purpose<'a> {
     pub(super) room: Room,
     /// Whether programs may log.
     pub(super) speaks: bool,
+    /// What the kernel has.
+    pub(super) features: Features,
     /// Programs that steer, if they are wanted.
     pub(super) steering: Option<SteeringConstants<'a>>,
 }
@@ -86,13 +92,15 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
     let Some(object) = OBJECT else {
         bail!("this agent was built without the kernel's programs; build it again after `cargo xtask build-ebpf`");
     };
-    let Purpose { room, speaks, steering } = purpose;
+    let Purpose { room, speaks, features, steering } = purpose;
     // A level of 0 takes the messages out of the programs when they are loaded.
     let level = if speaks { 5_u8 } else { 0 };
+    let kernel = features.of_programs();
     let mut loader = EbpfLoader::new();
     set_room(&mut loader, &room);
     loader
         .override_global("AYA_LOG_LEVEL", &level, false)
+        .override_global("KERNEL", &kernel, true)
         // Asked for after a failure only. Errors and statistics are some hundred bytes, so aya asks once; with the
         // instructions they are megabytes, and aya would ask up to ten times for more.
         .verifier_log_level(VerifierLogLevel::STATS);
@@ -113,13 +121,13 @@ pub(super) fn load(purpose: Purpose<'_>) -> Result<(Ebpf, Maps)> {
             }
         }
     }
-    let ebpf = loader.load(object).context("the kernel takes no map of the object")?;
+    let ebpf = loader.load(&old::fit(object, features)?).context("the kernel takes no map of the object")?;
     let maps = maps::maps(&ebpf)?;
     Ok((ebpf, maps))
 }
 
 /// Opens the object of another build, whose programs are to be tried and not to be run, and makes its maps, small ones.
-pub(super) fn open_other(object: &[u8]) -> Result<Ebpf> {
+pub(super) fn open_other(object: &[u8], features: Features) -> Result<Ebpf> {
     // aya would pin these itself, or open what is pinned by such a name: something would be left.
     let cut = |text: String| anyhow::Error::msg(super::verifier::cut(&text, 300));
     let parsed = Object::parse(object).map_err(|error| {
@@ -140,7 +148,9 @@ pub(super) fn open_other(object: &[u8]) -> Result<Ebpf> {
         loader.map_max_entries(map, UNUSED);
     }
     // Any number but 0: the verifier removes code that is never reached, and with 0 it could remove more than in an agent.
+    let kernel = features.of_programs();
     loader.override_global("NETNS", &1_u64, false).override_global("AGENT_ID", &1_u64, false);
+    loader.override_global("KERNEL", &kernel, false);
     loader.override_global("AYA_LOG_LEVEL", &0_u8, false).verifier_log_level(VerifierLogLevel::STATS);
     loader.load(object).map_err(|error| cut(format!("{:#}", anyhow::Error::new(error))))
 }

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aya::Ebpf;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tcpshift_common::layout::{AgentRow, ListeningKey, loss};
@@ -172,12 +171,4 @@ pub(super) fn own_number_is_global() -> Result<()> {
         bail!("the agent is in a pid namespace of its own, where its own connections could not be told from others");
     }
     Ok(())
-}
-
-/// The cookie of this network namespace (`SO_NETNS_COOKIE`, from Linux 5.14 on).
-pub(super) fn netns_cookie() -> Result<u64> {
-    let socket = nix::sys::socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-        .context("cannot open a socket")?;
-    sys::netns_cookie(socket.as_fd())
-        .context("the kernel tells no cookie of this network namespace, as Linux does from 5.14 on")
 }

@@ -16,9 +16,9 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 pub(super) use self::link::{attach, detach, hook, link_cgroup, replace};
-pub(super) use self::map::{Map, MapInfo, create_like, freeze, map_info, map_type, types};
+pub(super) use self::map::{Map, MapInfo, create_like, create_words, freeze, map_info, map_type, types};
 pub(super) use self::pin::{pin, pinned};
-pub(super) use self::programs::{ProgramToLoad, load_program};
+pub(super) use self::programs::{ProgramToLoad, code, load_program, load_types};
 pub(super) use self::rows::{MapRow, bytes, header, row};
 pub(super) use self::words::MappedWords;
 

@@ -1,15 +1,20 @@
-//! What the machine has of what programs need. Nothing is tried here, and nothing needs a right.
+//! What the machine has of what programs need. Nothing is tried here but what the kernel can, which needs the rights of
+//! loading programs.
 
 use std::path::Path;
 
 use super::super::cgroup::Cgroup;
+use super::super::features::Features;
 use super::super::pins::{self, PinnedFolder};
 use super::super::{capabilities, load};
 use super::{FindingState, MachineFinding};
 
 /// All that is looked at, in the order of what needs what.
 pub(super) fn findings() -> Vec<MachineFinding> {
-    vec![kernel(), object(), capability(), cgroup(), bpffs(), btf(), pinned()]
+    let mut all = vec![kernel(), object(), capability()];
+    all.extend(features());
+    all.extend([cgroup(), bpffs(), btf(), pinned()]);
+    all
 }
 
 fn ok(what: &'static str, found: impl Into<String>) -> MachineFinding {
@@ -69,6 +74,21 @@ fn capability() -> MachineFinding {
             missing(what, format!("this process lacks {}", lacking.join(", ")), cure)
         }
         Err(error) => missing(what, format!("{error:#}"), ""),
+    }
+}
+
+/// What this kernel lacks, one by one; all is there if nothing is.
+fn features() -> Vec<MachineFinding> {
+    let what = "features";
+    if !capabilities::missing().is_ok_and(|lacking| lacking.is_empty()) {
+        return Vec::new();
+    }
+    match Features::probe() {
+        Ok(features) => {
+            let lacking: Vec<_> = features.missing().map(|feature| note(what, feature.to_string(), "")).collect();
+            if lacking.is_empty() { vec![ok(what, "all that programs use")] } else { lacking }
+        }
+        Err(error) => vec![note(what, format!("{error:#}"), "")],
     }
 }
 

@@ -11,6 +11,7 @@ use aya::Ebpf;
 
 use super::super::capabilities;
 use super::super::cgroup::Cgroup;
+use super::super::features::Features;
 use super::super::trial::Trial;
 use super::super::verifier::ProgramRefusal;
 use super::super::{KernelOptions, Loading, OnLoss, SteeringOptions, load};
@@ -39,7 +40,7 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
     let mut is_taken = true;
     if let Some(logs) = logs {
         let object = load::built_in().context("this agent was built without the kernel's programs")?;
-        let trial = Trial::new(object, &loading.ebpf)?;
+        let trial = Trial::new(&load::fit(object, loading.features)?, &loading.ebpf)?;
         let names = load::PROGRAMS.map(|(name, _)| name.to_owned());
         is_taken = by_itself(&mut programs, &names, &trial, Some(logs), tell)?;
     }
@@ -104,8 +105,10 @@ pub(super) fn other(object: &[u8], logs: Option<&Logs>, tell: Tell<'_>) -> Resul
 fn open(object: &[u8]) -> Result<(Ebpf, Trial)> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| ()));
+    let features = Features::probe()?;
     let opened = panic::catch_unwind(|| {
-        let ebpf = load::open_other(object)?;
+        let object = &load::fit(object, features)?;
+        let ebpf = load::open_other(object, features)?;
         let trial = Trial::new(object, &ebpf)?;
         Ok((ebpf, trial))
     });
@@ -181,7 +184,8 @@ fn one_by_one(programs: &mut [ProgramReport], loading: &mut Loading, tell: Tell<
 
 /// Instructions that the verifier follows, from its log, where the kernel does not tell them otherwise.
 fn statistics(loading: &Loading, name: &str) -> Option<u32> {
-    Trial::new(load::built_in()?, &loading.ebpf).ok()?.load(name).ok()?.verified
+    let object = load::fit(load::built_in()?, loading.features).ok()?;
+    Trial::new(&object, &loading.ebpf).ok()?.load(name).ok()?.verified
 }
 
 fn not_tried(programs: &mut [ProgramReport], why: &str) {

@@ -5,11 +5,12 @@ use std::io;
 use super::*;
 use std::thread;
 
+use crate::kernel::features::Features;
 use crate::kernel::load::{Purpose, clear, load};
 
 fn publisher() -> Publisher {
     let room = Room::new(1);
-    let (_, maps) = load(Purpose { room, speaks: false, steering: None }).unwrap();
+    let (_, maps) = load(Purpose { room, speaks: false, features: Features::EVERYTHING, steering: None }).unwrap();
     clear(&maps).unwrap();
     Publisher::new(Arc::new(maps), room)
 }

@@ -16,6 +16,10 @@ const BTF_GET_FD_BY_ID: u32 = 19;
 const MAP_FREEZE: u32 = 22;
 const MAP_UPDATE_BATCH: u32 = 26;
 
+/// `ENOTSUPP`, which is the kernel's own (`include/linux/errno.h`): a kind of map takes no batch. Arrays of maps do from Linux
+/// 5.19 on, tries from 5.12 (`bpf_map_do_batch`, 5.10, <https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/syscall.c>).
+const NOT_SUPPORTED: i32 = 524;
+
 /// `BPF_NOEXIST`
 const NO_EXIST: u64 = 1;
 
@@ -117,6 +121,13 @@ pub(in crate::kernel) fn create_like(like: &MapInfo, types: BorrowedFd<'_>, entr
     unsafe { bpf_fd(MAP_CREATE, &mut attributes) }
 }
 
+/// Makes an array of words of eight bytes, without types.
+pub(in crate::kernel) fn create_words(entries: u32) -> io::Result<OwnedFd> {
+    let mut attributes = [map_type::ARRAY, 4, 8, entries, 0];
+    // SAFETY: No pointers.
+    unsafe { bpf_fd(MAP_CREATE, &mut attributes) }
+}
+
 /// What commands for one row read.
 #[repr(C)]
 struct Element {
@@ -211,7 +222,7 @@ impl<K: MapRow, V: MapRow> Map<K, V> {
         Ok(rows)
     }
 
-    /// Writes many rows in one call: as many as there are keys and values of.
+    /// Writes many rows, in one call where the kernel can: as many as there are keys and values of.
     pub(in crate::kernel) fn set_all(&self, keys: &[K], values: &[V]) -> io::Result<()> {
         #[repr(C)]
         struct Attributes {
@@ -239,8 +250,14 @@ impl<K: MapRow, V: MapRow> Map<K, V> {
             flags: 0,
         };
         // SAFETY: The kernel reads `count` keys and values of the sizes that were checked.
-        unsafe { bpf(MAP_UPDATE_BATCH, &mut attributes) }?;
-        if attributes.count == count { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+        match unsafe { bpf(MAP_UPDATE_BATCH, &mut attributes) } {
+            Err(error) if error.raw_os_error() == Some(NOT_SUPPORTED) => {
+                keys.iter().zip(values).try_for_each(|(key, value)| self.set(key, value))
+            }
+            Err(error) => Err(error),
+            Ok(_) if attributes.count == count => Ok(()),
+            Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+        }
     }
 }
 
