@@ -16,6 +16,7 @@ mod events;
 mod features;
 mod listening;
 mod load;
+mod locked_memory;
 mod lost;
 mod netns;
 mod pins;

@@ -98,26 +98,35 @@ pub fn bpftool(_: &World, words: &[&str]) {
     run(command, b"", seconds(20)).expect(0);
 }
 
-/// As [`asked`], for commands that print a list.
+/// What `bpftool -j WORDS` prints in the world that this thread is in, for commands that print a list.
 #[track_caller]
 fn list(world: &World, words: &[&str]) -> Vec<Value> {
-    match asked(world, words) {
+    let output = json(world, words);
+    // Of a control group without programs it prints nothing; where the kernel lacks a hook that it asks for, an empty list
+    // and that it failed.
+    if matches!(output.stdout.trim(), "" | "[]") && output.stderr.is_empty() {
+        return Vec::new();
+    }
+    match parsed(words, &output.expect(0)) {
         Value::Array(list) => list,
-        // bpftool prints nothing for a control group without programs.
-        Value::Null => Vec::new(),
         other => panic!("bpftool {words:?} prints no list: {other}"),
     }
 }
 
-/// Runs `bpftool -j WORDS` in the world that this thread is in, and gives what it prints; null if that is nothing.
+/// What `bpftool -j WORDS` prints in the world that this thread is in; it must succeed.
 #[track_caller]
-fn asked(_: &World, words: &[&str]) -> Value {
+fn asked(world: &World, words: &[&str]) -> Value {
+    parsed(words, &json(world, words).expect(0))
+}
+
+fn json(_: &World, words: &[&str]) -> Output {
     let mut command = command("bpftool");
     command.arg("-j").args(words);
-    let output = run(command, b"", seconds(20)).expect(0);
-    if output.stdout.trim().is_empty() {
-        return Value::Null;
-    }
+    run(command, b"", seconds(20))
+}
+
+#[track_caller]
+fn parsed(words: &[&str], output: &Output) -> Value {
     serde_json::from_str(&output.stdout)
         .unwrap_or_else(|error| panic!("bpftool {words:?} prints no JSON: {error}\n{}{}", output.stdout, output.stderr))
 }

@@ -36,8 +36,8 @@ use crate::{build_ebpf, setup, step};
 /// series and of the newest series with long support, and the newest ones.
 const USUAL: [&str; 6] = ["5.10", "6.1", "6.12.43", "6.12", "6.18.15", "newest"];
 
-/// Of a test run: the oldest kernel on which all works, and the newest.
-const SHORT: [KernelChoice; 2] = [KernelChoice::Series(6, 1), KernelChoice::Newest];
+/// Of a test run: the oldest kernel, that of Debian 12, and the newest.
+const SHORT: [KernelChoice; 3] = [KernelChoice::Series(5, 10), KernelChoice::Series(6, 1), KernelChoice::Newest];
 
 /// Scenarios of a test run.
 const SHORT_SCENARIOS: [&str; 5] = ["doctor", "auto", "walk lookup v4", "walk connect v6", "kill connect"];

@@ -10,6 +10,7 @@ use aya_obj::generated::{bpf_insn, bpf_prog_type};
 use rustix::io::Errno;
 use tcpshift_common::layout::kernel;
 
+use super::locked_memory;
 use super::sys::{self, ProgramToLoad, code, hook};
 
 /// What a kernel may lack.
@@ -80,6 +81,7 @@ impl Features {
 
     /// Tries all of them. Needs the rights that loading programs needs.
     pub(super) fn probe() -> Result<Self> {
+        locked_memory::lift();
         let mut bits = 0;
         for feature in FEATURES {
             let has = takes(feature.bit).with_context(|| format!("cannot try {}", feature.name))?;

@@ -220,6 +220,7 @@ impl EndpointListeners {
     fn held(&self) -> io::Result<HashMap<SocketAddr, u32>> {
         let map: &Map<ListeningKey, u64> = &self.maps.listening;
         let mut held: HashMap<SocketAddr, u32> = HashMap::new();
+        let mut lowest: HashMap<SocketAddr, u32> = HashMap::new();
         let mut last = None;
         // A key that is gone meanwhile has the first one after it, so that some are met again.
         for _ in 0..WALKS * LISTENING {
@@ -227,12 +228,17 @@ impl EndpointListeners {
             if key != ListeningKey::REFUSER {
                 let upto = held.entry(address(&key)).or_default();
                 *upto = (*upto).max(key.sharer + 1);
+                let first = lowest.entry(address(&key)).or_insert(key.sharer);
+                *first = (*first).min(key.sharer);
             }
             last = Some(key);
         }
         // The row of a group that was not kept for a time does not have their range.
         for (at, upto) in &held {
             self.groups.raise(*at, *upto);
+        }
+        for (at, sharer) in lowest {
+            self.groups.hint(at, sharer);
         }
         Ok(held)
     }

@@ -7,7 +7,6 @@ use std::fmt;
 use std::io;
 
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 
 /// Last lines of the verifier that are kept, and how long each may be, in characters.
 const LINES: usize = 6;
@@ -54,7 +53,7 @@ impl ProgramRefusal {
             program: cut(program, 64),
             errno: name(error),
             processed: processed(log),
-            reason: reason(error, &said, locked_memory()),
+            reason: reason(error, &said, super::locked_memory::limit()),
             said,
         }
     }
@@ -168,22 +167,6 @@ fn name(error: &io::Error) -> String {
     // Of the kernel alone (`include/linux/errno.h`).
     let own = (number == 524).then_some("ENOTSUPP");
     found.map(|(_, name)| name).or(own).map_or_else(|| format!("error {number}"), str::to_owned)
-}
-
-/// `RLIMIT_MEMLOCK` in bytes, if there is one and this kernel counts maps and programs in it.
-fn locked_memory() -> Option<u64> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    getrlimit(Resource::Memlock).current.filter(|_| counts_locked_memory(&release))
-}
-
-/// Whether a kernel counts the memory of maps and programs in `RLIMIT_MEMLOCK`: before 5.11, which counts it in the memory
-/// cgroup instead (`bpf_charge_memlock` of 5.10, <https://elixir.bootlin.com/linux/v5.10/source/kernel/bpf/syscall.c>).
-fn counts_locked_memory(release: &str) -> bool {
-    let mut numbers = release.split('.').map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (5, 11),
-        _ => false,
-    }
 }
 
 /// What a verifier says that gives up: the ends of `bpf_check`, `do_check` and `push_stack`, 5.10 to 6.18,

@@ -12,7 +12,18 @@ struct Budget {
     programs: &'static [(&'static str, u64)],
 }
 
-const BUDGETS: [Budget; 2] = [
+const BUDGETS: [Budget; 3] = [
+    // A function that takes a pointer is followed for each call there.
+    Budget {
+        until: Version::new(5, 11, u32::MAX),
+        programs: &[
+            ("assign", 30_000),
+            ("explain", 30_000),
+            ("connect4", 30_000),
+            ("connect6", 30_000),
+            ("lookup", 80_000),
+        ],
+    },
     Budget {
         until: Version::new(6, 11, u32::MAX),
         programs: &[

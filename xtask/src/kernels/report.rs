@@ -128,6 +128,7 @@ pub(super) fn document(tried: &[Tried]) -> String {
          refuses a program at a million. `-`: the kernel refused it, or did not say a number.\n\n",
     );
     table(&mut text, "program", counts(tried));
+    lacks(&mut text, tried);
     text.push_str("\n## What fails, and why\n\n");
     if tried.iter().all(|one| one.verdicts.iter().all(|(verdict, _)| verdict.is_right)) {
         text.push_str("Nothing.\n");
@@ -149,6 +150,29 @@ pub(super) fn document(tried: &[Tried]) -> String {
         );
     }
     text
+}
+
+/// What kernels lack of what programs can do without, as doctor says it, and which of them.
+fn lacks(text: &mut String, tried: &[Tried]) {
+    let mut lacking: Vec<(String, Vec<String>)> = Vec::new();
+    for one in tried {
+        let findings = one.doctor["machine"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let features = findings.iter().filter(|finding| finding["what"] == "features" && finding["state"] == "note");
+        for said in features.filter_map(|finding| finding["found"].as_str()).map(one_line) {
+            let version = one.version.to_string();
+            match lacking.iter_mut().find(|(other, _)| *other == said) {
+                Some((_, versions)) => versions.push(version),
+                None => lacking.push((said, vec![version])),
+            }
+        }
+    }
+    text.push_str("\n## What kernels lack\n\nAll else is as on other kernels. `doctor` says it, and the agent when it starts.\n\n");
+    if lacking.is_empty() {
+        text.push_str("Nothing.\n");
+    }
+    for (said, versions) in lacking {
+        _ = writeln!(text, "* Linux {}: {said}", versions.join(", "));
+    }
 }
 
 /// What fails on a kernel: its programs as doctor says it, then scenarios that say the same together.

@@ -78,6 +78,15 @@ impl Groups {
         }
     }
 
+    /// Has programs look into a cell first, in which there is a socket: where they look into few, the others may be empty.
+    pub(super) fn hint(&self, at: SocketAddr, sharer: u32) {
+        if let Some(row) = self.rows.get(&at)
+            && let Ok([_, hint]) = self.words(*row)
+        {
+            hint.store(sharer.into(), Relaxed);
+        }
+    }
+
     /// The number that all cells of a group are below; 0 if it is not kept.
     pub(super) fn upto(&self, at: SocketAddr) -> u32 {
         let words = self.rows.get(&at).and_then(|row| self.words(*row).ok());

@@ -81,7 +81,7 @@ fn a_missing_right_and_locked_memory_are_told_apart() {
     for (release, counts) in
         [("5.10.0-30-amd64", true), ("5.11.0", false), ("6.12.43", false), ("4.19.0", true), ("", false)]
     {
-        assert_eq!(counts_locked_memory(release), counts, "{release}");
+        assert_eq!(super::super::locked_memory::counts(release), counts, "{release}");
     }
     let refusal = refusal(Errno::ACCESS, TYPE);
     assert_eq!((refusal.errno.as_str(), refusal.reason), ("EACCES", RefusalReason::Other));
