@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 use tcpshift_common::layout::PIN_LAYOUT;
 
-use crate::process::{command, run};
+use crate::process::{Output, command, run};
 use crate::until::seconds;
 use crate::world::{PINS, World};
 

@@ -32,7 +32,7 @@ pub(crate) const EXCEPTIONS: [Exception; 1] = [Exception {
     scenarios: &["refused connect"],
     said: "PermissionDenied",
     why: "A program at connect(2) cannot choose the error before Linux 5.18 (`bpf_set_retval`): the client of a refused share has \
-          EPERM, which `BPF_PROG_RUN_ARRAY_CG_FLAGS` gives, and not ECONNREFUSED. Which connections are refused is right.",
+          EPERM (`__cgroup_bpf_run_filter_sock_addr`, 5.10), and not ECONNREFUSED. Which connections are refused is right.",
 }];
 
 /// Whether a kernel has scenarios that are expected to fail, which end early.
