@@ -3,12 +3,13 @@
 //! Pins and control group are those of the world that the thread is in.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::Value;
 use tcpshift_common::layout::PIN_LAYOUT;
 
-use crate::process::{Output, command, run};
+use crate::process::{command, run};
 use crate::until::seconds;
 use crate::world::{PINS, World};
 
@@ -62,10 +63,12 @@ fn collect(path: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// The programs at the world's control group, each with its `id`, `attach_type` and `name`.
+/// The programs that links attach to the world's control group. `bpftool cgroup show` asks for more than kernels before 6.0 know.
 #[track_caller]
 pub fn attached(world: &World) -> Vec<Value> {
-    list(world, &["cgroup", "show", &world.cgroup().display().to_string()])
+    let group = std::fs::metadata(world.cgroup()).expect("the world has a control group").ino();
+    let links = list(world, &["link", "show"]).into_iter().filter(|link| link["cgroup_id"] == group);
+    links.map(|link| asked(world, &["prog", "show", "id", &link["prog_id"].to_string()])).collect()
 }
 
 /// The links that are pinned, by name, each with its `id` and `prog_id`.
@@ -98,35 +101,26 @@ pub fn bpftool(_: &World, words: &[&str]) {
     run(command, b"", seconds(20)).expect(0);
 }
 
-/// What `bpftool -j WORDS` prints in the world that this thread is in, for commands that print a list.
+/// As [`asked`], for commands that print a list.
 #[track_caller]
 fn list(world: &World, words: &[&str]) -> Vec<Value> {
-    let output = json(world, words);
-    // Of a control group without programs it prints nothing; where the kernel lacks a hook that it asks for, an empty list
-    // and that it failed.
-    if matches!(output.stdout.trim(), "" | "[]") && output.stderr.is_empty() {
-        return Vec::new();
-    }
-    match parsed(words, &output.expect(0)) {
+    match asked(world, words) {
         Value::Array(list) => list,
+        // bpftool prints nothing where there is nothing.
+        Value::Null => Vec::new(),
         other => panic!("bpftool {words:?} prints no list: {other}"),
     }
 }
 
-/// What `bpftool -j WORDS` prints in the world that this thread is in; it must succeed.
+/// Runs `bpftool -j WORDS` in the world that this thread is in, and gives what it prints; null if that is nothing.
 #[track_caller]
-fn asked(world: &World, words: &[&str]) -> Value {
-    parsed(words, &json(world, words).expect(0))
-}
-
-fn json(_: &World, words: &[&str]) -> Output {
+fn asked(_: &World, words: &[&str]) -> Value {
     let mut command = command("bpftool");
     command.arg("-j").args(words);
-    run(command, b"", seconds(20))
-}
-
-#[track_caller]
-fn parsed(words: &[&str], output: &Output) -> Value {
+    let output = run(command, b"", seconds(20)).expect(0);
+    if output.stdout.trim().is_empty() {
+        return Value::Null;
+    }
     serde_json::from_str(&output.stdout)
         .unwrap_or_else(|error| panic!("bpftool {words:?} prints no JSON: {error}\n{}{}", output.stdout, output.stderr))
 }
