@@ -124,14 +124,14 @@ fn start(options: Options) -> anyhow::Result<()> {
     }
     let assignment = Assigner::load(options.assign, &wanted, workers)?;
     if options.steering.on_loss != OnLoss::Keep
-        && let Err(why) = assignment.steers()
+        && let (Err(why), Err(_)) = (assignment.connects(), assignment.hands_over())
     {
         log::warn!("--on-agent-loss has nothing to act on: {why}");
     }
     if options.steering.cgroup.is_some() {
-        assignment.steers().map_err(|why| anyhow::anyhow!("--cgroup: no client can be steered: {why}"))?;
+        assignment.connects().map_err(|why| anyhow::anyhow!("--cgroup: no client can be steered: {why}"))?;
     }
-    kernel::drop_unneeded(assignment.steers().is_ok())?;
+    kernel::drop_unneeded(assignment.hands_over().is_ok())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(resources::RUNTIME)
         .thread_name("admin")

@@ -18,6 +18,7 @@ mod listening;
 mod load;
 mod locked_memory;
 mod lost;
+mod need;
 mod netns;
 mod pins;
 mod publish;
@@ -35,7 +36,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
@@ -51,13 +52,14 @@ pub use self::doctor::{
 };
 use self::features::Features;
 pub use self::listening::{EndpointListeners, EndpointPresence};
-use self::load::{Maps, Room};
+use self::load::{Ability, Maps, Room};
+use self::need::Need;
 use self::pins::Pins;
 pub use self::pins::{FOLDER, Unloaded, see_to_bpffs, unload};
 pub use self::publish::PreparedPlan;
 use self::publish::Publisher;
 pub use self::sockets::Sockets;
-use self::steering::SteeringPrograms;
+use self::steering::Steering;
 pub use self::steering::{Heart, OnLoss, SteeringOptions};
 pub use self::trial::WHOLE as LOG_BYTES;
 pub use self::verifier::{ProgramRefusal, RefusalReason};
@@ -85,7 +87,12 @@ pub struct Kernel {
     publisher: Publisher,
     sockets: Arc<Sockets>,
     /// Programs that serve connections without the agent; or why there are none.
-    steering: Result<SteeringPrograms, String>,
+    steering: Result<Steering, String>,
+    /// What the plan in force needs of them, and since when it needs nothing that is attached.
+    need: Need,
+    needless_since: Option<Instant>,
+    /// Whether sockets of clients that an agent before steered may be there.
+    inherits: bool,
     heart: Option<Heart>,
     /// Who listens at endpoints of this host.
     pub listening: EndpointListeners,
@@ -125,6 +132,8 @@ struct Loading {
     steering: Result<SteeringOptions, String>,
     /// Sets this agent apart from others.
     agent: u64,
+    /// Whether it goes on with what an agent before knew of steered connections.
+    inherits: bool,
 }
 
 impl Loading {
@@ -148,30 +157,30 @@ impl Loading {
                 netns.as_ref().ok().map(|(_, netns)| load::SteeringConstants { netns: *netns, agent, lasting });
             load::load(load::Purpose { room, speaks, features, steering: purpose })
         };
-        let (ebpf, maps) = if netns.is_ok() { load_lasting(load)? } else { load(&[])? };
-        Ok(Self { ebpf, maps, cgroup, room, features, steering: netns.map(|(asked, _)| asked), agent })
+        let ((ebpf, maps), inherits) = if netns.is_ok() { load_lasting(load)? } else { (load(&[])?, false) };
+        Ok(Self { ebpf, maps, cgroup, room, features, steering: netns.map(|(asked, _)| asked), agent, inherits })
     }
 
     /// Has the kernel take the programs that it has not yet, and attaches those that steer.
     fn finish(self) -> Result<Kernel> {
-        let Self { mut ebpf, maps, cgroup, room, features, steering, agent } = self;
+        let Self { mut ebpf, maps, cgroup, room, features, steering, agent, inherits } = self;
         load::take(&mut ebpf, "assign")?;
         load::clear(&maps).context("the maps cannot be filled")?;
         let maps = Arc::new(maps);
         let (steering, heart) = match steering {
             Err(reason) => (Err(reason), None),
             Ok(asked) => {
-                let attached = SteeringPrograms::attach(&mut ebpf, &maps, &asked);
-                if attached.is_ok() {
+                let loaded = Steering::load(&mut ebpf, &asked).map_err(|error| format!("{error:#}"));
+                if loaded.is_ok() {
                     lost::watch(&maps, agent);
                 }
-                (attached.map_err(|error| format!("{error:#}")), Some(Heart::new(Arc::clone(&maps), asked)))
+                (loaded, Some(Heart::new(Arc::clone(&maps), asked)))
             }
         };
         let processors = aya::util::nr_cpus().map_err(|(path, error)| error_at(path, error))?;
         let sockets = Sockets::new(sys::Map::new(maps.sockets.as_fd().try_clone_to_owned()?)?);
         let publisher = Publisher::new(Arc::clone(&maps), room);
-        Ok(Kernel {
+        let mut kernel = Kernel {
             ebpf,
             listening: EndpointListeners::new(Arc::clone(&maps))?,
             maps,
@@ -180,6 +189,9 @@ impl Loading {
             publisher,
             sockets: Arc::new(sockets),
             steering,
+            need: Need::default(),
+            needless_since: None,
+            inherits: false,
             heart,
             pins: None,
             trial: None,
@@ -189,14 +201,20 @@ impl Loading {
             links: Vec::new(),
             left: Vec::new(),
             processors,
-        })
+        };
+        // Clients of the agent before go on asking for the names of their peers, and what it counted ends.
+        if inherits && let Err(error) = kernel.attach_needed(Need { connect: true, ..Need::default() }) {
+            kernel.steering = Err(format!("{error:#}"));
+        }
+        kernel.inherits = inherits;
+        Ok(kernel)
     }
 }
 
 impl Kernel {
-    /// Loads programs and maps. `assign` is not attached; the programs that steer are, and leave everything as it is until a
-    /// plan is in force. Nothing is pinned. The error is a [`ProgramRefusal`] where the kernel refuses `assign`; why it refuses
-    /// one that steers, [`Kernel::steers`] says.
+    /// Loads programs and maps. None is attached, but for those that sockets need which an agent before has steered; these leave
+    /// everything else as it is until a plan is in force. Nothing is pinned. The error is a [`ProgramRefusal`] where the kernel
+    /// refuses `assign`; why it refuses one that steers, [`Kernel::connects`] and [`Kernel::hands_over`] say.
     pub fn load(wanted: &KernelOptions) -> Result<Self> {
         Loading::open(wanted)?.finish()
     }
@@ -243,12 +261,21 @@ impl Kernel {
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
     pub fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<PreparedPlan> {
         self.listening.serve(&rows::ports(plan)).context("cannot tell the programs of ports")?;
-        self.publisher.prepare(plan, sets, self.pins.as_ref())
+        let prepared = self.publisher.prepare(plan, sets, self.pins.as_ref())?;
+        if let Some(need) = prepared.need {
+            self.attach_needed(need)?;
+        }
+        Ok(prepared)
     }
 
-    /// Why connections cannot be served without the agent, if they cannot.
-    pub fn steers(&self) -> Result<(), &str> {
-        self.steering.as_ref().map(drop).map_err(String::as_str)
+    /// Why clients cannot be pointed at endpoints, if they cannot.
+    pub fn connects(&self) -> Result<(), &str> {
+        self.steering.as_ref().and_then(|steering| steering.connect.as_ref().copied()).map_err(String::as_str)
+    }
+
+    /// Why connections cannot be handed to listening sockets, if they cannot.
+    pub fn hands_over(&self) -> Result<(), &str> {
+        self.steering.as_ref().and_then(|steering| steering.lookup.as_ref().copied()).map_err(String::as_str)
     }
 
     /// What this kernel lacks of what programs can do without, and what that means; in words.
@@ -263,12 +290,16 @@ impl Kernel {
 
     /// Whose programs are clients, if they are steered.
     pub fn clients(&self) -> Option<&std::path::Path> {
-        self.steering.as_ref().ok().map(|steering| &*steering.clients.folder)
+        self.steering
+            .as_ref()
+            .ok()
+            .filter(|steering| steering.connect.is_ok())
+            .map(|steering| &*steering.clients.folder)
     }
 
     /// What says to the programs that the agent is there, if they steer.
     pub fn heart(&self) -> Option<Heart> {
-        self.heart.clone().filter(|_| self.steering.is_ok())
+        self.heart.clone().filter(|_| self.connects().is_ok() || self.hands_over().is_ok())
     }
 
     /// Leaves decisions to the agent until the next plan is published.
@@ -316,8 +347,12 @@ impl Kernel {
     /// How many instructions the verifier follows in each program.
     pub fn verified(&mut self) -> Result<Vec<(&'static str, u32)>> {
         self.load_explain()?;
-        let has = |name: &str| matches!(name, "assign" | "explain") || self.steering.is_ok();
-        let names = load::PROGRAMS.into_iter().map(|(name, _)| name).filter(|name| has(name));
+        let has = |row: &&load::ProgramRow| {
+            (row.is_for(Ability::Assign))
+                || (row.is_for(Ability::Connect) && self.connects().is_ok())
+                || (row.is_for(Ability::Lookup) && self.hands_over().is_ok())
+        };
+        let names = load::PROGRAMS.iter().filter(has).map(|row| row.name);
         names.map(|name| Ok((name, load::verified(&self.ebpf, name)?.unwrap_or_default()))).collect()
     }
 
@@ -343,17 +378,18 @@ impl Kernel {
 
 /// Loads with the maps that an agent before has pinned, which may be removed or replaced at that very moment:
 /// then it is tried again, and at last without them. Clients whose connections were steered are then told the endpoint.
-fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Result<T> {
+/// Returns also whether there are such maps.
+fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Result<(T, bool)> {
     for _ in 0..LASTING_TRIES {
         let lasting = Pins::lasting();
         match load(&lasting) {
             Err(error) if !lasting.is_empty() => log::debug!("what an agent before has pinned: {error:#}"),
-            done => return done,
+            done => return Ok((done?, !lasting.is_empty())),
         }
         std::thread::sleep(LASTING_PAUSE);
     }
     log::warn!("what is known of steered connections begins anew: the maps of the agent before cannot be opened");
-    load(&[])
+    Ok((load(&[])?, true))
 }
 
 /// Whether programs of an ended agent are still attached, and no other agent has taken them over.

@@ -5,6 +5,8 @@
 
 mod policy;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -115,13 +117,21 @@ impl Assigner {
         }
         let who = if kernel.is_some() && lack.is_none() { "the kernel" } else { "the agent" };
         log::info!("{who} decides for new connections that are carried: {reason}");
-        match self.steers() {
-            Ok(()) => {
-                let clients = kernel.as_ref().and_then(Kernel::clients).map(|path| path.display().to_string());
-                log::info!("connections can be steered; clients are the programs of {}", clients.unwrap_or_default());
+        let more = if kernel.is_some() { format!("; {MORE}") } else { String::new() };
+        match (self.connects(), self.hands_over()) {
+            (Err(reason), Err(_)) => log::info!("no connection is steered: {reason}{more}"),
+            (connects, hands_over) => {
+                if connects.is_ok() {
+                    let clients = kernel.as_ref().and_then(Kernel::clients).map(|path| path.display().to_string());
+                    let clients = clients.unwrap_or_default();
+                    log::info!("connections can be steered; clients are the programs of {clients}");
+                }
+                for (datapath, lack) in [("connect", connects.err()), ("lookup", hands_over.err())] {
+                    if let Some(reason) = lack {
+                        log::info!("no connection is steered by `{datapath}`: {reason}{more}");
+                    }
+                }
             }
-            Err(reason) if kernel.is_some() => log::info!("no connection is steered: {reason}; {MORE}"),
-            Err(reason) => log::info!("no connection is steered: {reason}"),
         }
         if kernel.is_none() {
             say_left_behind();
@@ -165,14 +175,24 @@ impl Assigner {
 
     /// Routes that there is room for if programs of this host can be pointed at endpoints; else 0.
     pub(super) fn routes(&self) -> u32 {
-        self.kernel.as_ref().filter(|_| self.steers().is_ok()).map_or(0, Kernel::routes)
+        self.kernel.as_ref().filter(|_| self.connects().is_ok()).map_or(0, Kernel::routes)
     }
 
-    /// Why connections cannot be served without the agent, if they cannot.
-    pub(super) fn steers(&self) -> std::result::Result<(), &str> {
+    /// Why clients cannot be pointed at endpoints, if they cannot.
+    pub(super) fn connects(&self) -> std::result::Result<(), &str> {
+        self.at_work()?.connects()
+    }
+
+    /// Why connections cannot be handed to listening sockets, if they cannot.
+    pub(super) fn hands_over(&self) -> std::result::Result<(), &str> {
+        self.at_work()?.hands_over()
+    }
+
+    /// The programs, or why they cannot be used.
+    fn at_work(&self) -> std::result::Result<&Kernel, &str> {
         match (&self.kernel, &self.lack) {
             (Some(_), Some(lack)) => Err(&lack.why),
-            (Some(kernel), None) => kernel.steers(),
+            (Some(kernel), None) => Ok(kernel),
             (None, _) if self.asked == Assign::Agent => Err("--assign agent: programs decide nothing"),
             (None, _) => Err(&self.reason),
         }
@@ -180,12 +200,18 @@ impl Assigner {
 
     /// Who listens at endpoints of this host, if connections can be handed over.
     pub(super) fn listening(&self) -> Option<&EndpointListeners> {
-        self.kernel.as_ref().filter(|kernel| kernel.steers().is_ok()).map(|kernel| &kernel.listening)
+        self.kernel.as_ref().filter(|kernel| kernel.hands_over().is_ok()).map(|kernel| &kernel.listening)
     }
 
     /// As [`Assigner::listening`].
     pub(super) fn listening_mut(&mut self) -> Option<&mut EndpointListeners> {
-        self.kernel.as_mut().filter(|kernel| kernel.steers().is_ok()).map(|kernel| &mut kernel.listening)
+        self.kernel.as_mut().filter(|kernel| kernel.hands_over().is_ok()).map(|kernel| &mut kernel.listening)
+    }
+
+    /// Has sockets kept that listen at endpoints of this host, if connections can be handed over.
+    pub(super) fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> Result<bool> {
+        let kernel = self.kernel.as_mut().filter(|kernel| kernel.hands_over().is_ok());
+        kernel.map_or(Ok(false), |kernel| kernel.want(endpoints))
     }
 
     /// Makes the tables of a plan. Fails only where the request for it is to be refused.

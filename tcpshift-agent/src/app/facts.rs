@@ -20,16 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl App {
     /// Brings the host up to date for the assembly of an intent.
     pub(super) fn see(&mut self, intent: &Intent) {
-        let steers = || self.assignment.steers().map_err(str::to_owned);
-        self.planner.host.abilities = Abilities { connect: steers(), lookup: steers(), room: self.assignment.routes() };
+        self.planner.host.abilities = self.abilities();
         let endpoints = self.own_endpoints(intent);
-        let Some(listening) = self.assignment.listening_mut() else {
+        if let Err(error) = self.assignment.want(endpoints.clone()) {
+            log::warn!("listening sockets cannot be looked at: {error:#}");
+        }
+        let Some(listening) = self.assignment.listening() else {
             self.planner.host.presence.clear();
             return;
         };
-        if let Err(error) = listening.want(endpoints.clone()) {
-            log::warn!("listening sockets cannot be looked at: {error}");
-        }
         let presence = endpoints.into_iter().map(|address| {
             let now = match listening.presence(address) {
                 kernel::EndpointPresence::Fit => Presence::Listening,
@@ -98,7 +97,16 @@ impl App {
 
     /// Whether connections can be steered now that could not when the last plan was assembled, or the other way round.
     pub(super) fn abilities_changed(&self) -> bool {
-        self.assignment.steers().is_ok() != self.planner.host.abilities.connect.is_ok()
+        let (now, last) = (self.abilities(), &self.planner.host.abilities);
+        now.connect.is_ok() != last.connect.is_ok() || now.lookup.is_ok() != last.lookup.is_ok()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            connect: self.assignment.connects().map_err(str::to_owned),
+            lookup: self.assignment.hands_over().map_err(str::to_owned),
+            room: self.assignment.routes(),
+        }
     }
 
     /// Looks what has changed on the host, and follows it.

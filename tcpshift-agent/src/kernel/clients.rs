@@ -9,44 +9,43 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use aya::Ebpf;
 
 use super::cgroup::Cgroup;
-use super::load;
-use super::sys::{self, hook};
+use super::load::{At, PROGRAMS};
+use super::steering::LoadedPrograms;
+use super::sys;
 
-/// Programs by name, and where they are attached.
-const HOOKS: [(&str, u32); 4] = [
-    ("connect4", hook::CONNECT4),
-    ("connect6", hook::CONNECT6),
-    ("getpeername4", hook::GETPEERNAME4),
-    ("getpeername6", hook::GETPEERNAME6),
-];
-
-/// Programs of clients, attached.
+/// Programs of clients, and where they are attached, if they are.
 #[derive(Debug)]
 pub(super) struct Clients {
-    programs: Vec<(&'static str, u32, OwnedFd)>,
-    /// By the names that they are pinned under.
+    /// By the names that they are pinned under; none if they are not attached.
     pub(super) links: Vec<(String, OwnedFd)>,
     /// The folder of the cgroup.
     pub(super) folder: PathBuf,
-    /// Its number, which no later cgroup has.
+    /// Its number when they were attached, which no later cgroup has.
     number: u64,
 }
 
 impl Clients {
-    /// Has the kernel take the programs, and attaches them to a cgroup.
-    pub(super) fn attach(ebpf: &mut Ebpf, cgroup: &Cgroup) -> Result<Self> {
-        let take = |(name, hook)| Ok((name, hook, load::take(ebpf, name)?));
-        let programs: Vec<_> = HOOKS.into_iter().map(take).collect::<Result<_>>()?;
-        let links = attach(&programs, cgroup)?;
-        Ok(Self { programs, links, folder: cgroup.path.clone(), number: cgroup.number })
+    /// Those of a cgroup, not attached.
+    pub(super) fn new(cgroup: &Cgroup) -> Self {
+        Self { links: Vec::new(), folder: cgroup.path.clone(), number: cgroup.number }
     }
 
-    /// Attaches the programs anew if another cgroup has the folder by now. Returns the names of the links that are of no use
-    /// any more. The error says what clients miss.
-    pub(super) fn look(&mut self) -> Result<Vec<String>> {
+    /// Attaches the programs to the cgroup that has the folder now.
+    pub(super) fn attach(&mut self, programs: &LoadedPrograms) -> Result<()> {
+        let cgroup = Cgroup::open(&self.folder)?;
+        self.links = attach(programs, &cgroup)?;
+        self.number = cgroup.number;
+        Ok(())
+    }
+
+    /// Attaches the programs anew if they are attached and another cgroup has the folder by now. Returns the names of the links
+    /// that are of no use any more. The error says what clients miss.
+    pub(super) fn look(&mut self, programs: &LoadedPrograms) -> Result<Vec<String>> {
+        if self.links.is_empty() {
+            return Ok(Vec::new());
+        }
         let shown = self.folder.display();
         match std::fs::metadata(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -58,7 +57,7 @@ impl Clients {
         if cgroup.number == self.number {
             return Ok(Vec::new());
         }
-        let links = attach(&self.programs, &cgroup).context("no client is steered")?;
+        let links = attach(programs, &cgroup).context("no client is steered")?;
         let old = std::mem::replace(&mut self.links, links);
         self.number = cgroup.number;
         log::info!("{} was made again: its programs are steered", cgroup.named());
@@ -66,11 +65,15 @@ impl Clients {
     }
 }
 
-fn attach(programs: &[(&'static str, u32, OwnedFd)], cgroup: &Cgroup) -> Result<Vec<(String, OwnedFd)>> {
-    let attach = |(name, hook, program): &(&'static str, u32, OwnedFd)| {
-        let link = sys::attach(program.as_fd(), cgroup.as_fd(), *hook)
+fn attach(programs: &LoadedPrograms, cgroup: &Cgroup) -> Result<Vec<(String, OwnedFd)>> {
+    let of_clients = PROGRAMS.iter().filter_map(|row| match row.at {
+        At::Clients(hook) => Some((row.name, hook)),
+        _ => None,
+    });
+    let attach = |(name, hook)| {
+        let link = sys::attach(programs.get(name)?, cgroup.as_fd(), hook)
             .with_context(|| format!("cannot attach `{name}` to {}", cgroup.named()))?;
         Ok((format!("{name}-{}", cgroup.number), link))
     };
-    programs.iter().map(attach).collect()
+    of_clients.map(attach).collect()
 }

@@ -76,7 +76,7 @@ impl EndpointListeners {
     }
 
     /// Has sockets kept that listen at these endpoints, and looks for them if any is new. Returns whether something changed.
-    pub fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> io::Result<bool> {
+    pub(super) fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> io::Result<bool> {
         let new: BTreeSet<SocketAddr> = canonical(endpoints).difference(&self.endpoints).copied().collect();
         if new.is_empty() {
             return Ok(false);
@@ -89,6 +89,11 @@ impl EndpointListeners {
         self.endpoints.extend(new);
         self.maps.set_ports(0, &ports(&self.endpoints))?;
         self.look()
+    }
+
+    /// Whether sockets of any endpoint are kept.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.endpoints.is_empty()
     }
 
     /// Whether all who listened before they were wanted are known, as far as they can be found.

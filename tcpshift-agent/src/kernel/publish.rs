@@ -34,6 +34,7 @@ use self::slots::{SlotTables, hang, slot_kind, slot_table_of};
 use self::spare::SpareTable;
 use self::tables::{Hanging, PlanTables, StandingTables, at_once};
 use super::load::{Maps, Room};
+use super::need::Need;
 use super::pins::Pins;
 use super::rows::{self, Rows, TablesInUse};
 use crate::plan::{Plan, Sets};
@@ -85,6 +86,8 @@ pub struct PreparedPlan {
     sets: NextSets,
     /// What was made for it.
     fresh: Fresh,
+    /// What the plan needs attached; none if sets alone are replaced.
+    pub(super) need: Option<Need>,
     /// Whether clients who connect to services are steered by it.
     pub has_clients: bool,
     /// Listeners that programs leave to the agent, since they have too many rules.
@@ -164,7 +167,7 @@ impl Publisher {
             let mut fresh = Fresh::new(Arc::clone(&self.maps), Arc::clone(&self.pools));
             let sets = self.sets.for_event(sets, self.room.endpoints, &mut fresh)?;
             let has_clients = rows::has_clients(plan);
-            return Ok(PreparedPlan { next: None, sets, fresh, has_clients, left: Vec::new() });
+            return Ok(PreparedPlan { next: None, sets, fresh, need: None, has_clients, left: Vec::new() });
         }
         self.check(plan)?;
         self.make(plan, sets, pins)
@@ -335,7 +338,8 @@ impl Publisher {
         let gone = had.filter(|number| !has_table(number)).map(|number| number as u32).collect();
         let side = tables.side(plan.generation, plan.seed);
         let next = NextPlan { plan: plan.clone(), side, slots, tables, changed, gone };
-        Ok(PreparedPlan { next: Some(next), sets, fresh, has_clients: rows::has_clients(plan), left })
+        let need = Some(Need::of(plan));
+        Ok(PreparedPlan { next: Some(next), sets, fresh, need, has_clients: rows::has_clients(plan), left })
     }
 
     fn free_table(&mut self, kind: TableKind, fresh: &mut Fresh) -> Result<u32> {

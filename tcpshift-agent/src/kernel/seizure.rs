@@ -89,6 +89,9 @@ impl Kernel {
             }
             self.is_shown = true;
         }
+        if let Some(need) = prepared.need {
+            self.need = need;
+        }
         self.publisher.publish(prepared, self.pins.as_ref());
         Ok(())
     }

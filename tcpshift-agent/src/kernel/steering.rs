@@ -1,7 +1,7 @@
 //! The programs that steer, and their links: to the cgroup of the clients, to the root of all cgroups, and to this network
 //! namespace.
 //!
-//! They are attached before there is a plan, and do nothing until one is in force. So an agent that follows another
+//! They are attached when a plan needs them, before it is in force, and do nothing until then. So an agent that follows another
 //! puts its own plan in force first, and only then lets go of what the other has left: no connection meets a gap.
 
 use std::fs::File;
@@ -21,9 +21,13 @@ use tcpshift_common::layout::{AgentRow, ListeningKey, loss};
 
 use super::cgroup::Cgroup;
 use super::clients::Clients;
-use super::load::{self, Maps};
+use super::load::{self, Ability, Maps, PROGRAMS};
+use super::need::Need;
 use super::pins::Pins;
 use super::sys::{self, hook};
+
+/// The network namespace of this process.
+const NETNS: &str = "/proc/self/ns/net";
 
 /// What becomes of new connections that the kernel steers when the agent is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,40 +51,114 @@ pub struct SteeringOptions {
     pub patience: Duration,
 }
 
-/// Programs that steer, attached.
+/// Programs that the kernel has, by name.
+#[derive(Debug, Default)]
+pub(super) struct LoadedPrograms(Vec<(&'static str, OwnedFd)>);
+
+impl LoadedPrograms {
+    /// A program. Fails if the kernel does not have it.
+    pub(super) fn get(&self, name: &str) -> Result<BorrowedFd<'_>> {
+        let found = self.0.iter().find(|(other, _)| *other == name);
+        Ok(found.with_context(|| format!("the kernel does not have `{name}`"))?.1.as_fd())
+    }
+}
+
+/// Programs that steer: which the kernel has, and what is attached.
 #[derive(Debug)]
-pub(super) struct SteeringPrograms {
-    /// Those of no cgroup of clients, by the names that they are pinned under.
-    links: Vec<(String, OwnedFd)>,
+pub(super) struct Steering {
+    /// Why clients cannot be pointed at endpoints, if so.
+    pub(super) connect: Result<(), String>,
+    /// Why connections cannot be handed over, if so.
+    pub(super) lookup: Result<(), String>,
+    programs: LoadedPrograms,
+    root: Cgroup,
+    netns: File,
+    /// `record` at the root of all cgroups.
+    record: Option<(String, OwnedFd)>,
+    /// `lookup` in this network namespace.
+    handing: Option<Handing>,
     /// Those in connect(2).
     pub(super) clients: Clients,
+}
+
+/// `lookup`, attached.
+#[derive(Debug)]
+struct Handing {
+    link: (String, OwnedFd),
     /// The socket that `lookup` hands packets of refused connections to. Once it is closed, the kernel refuses them uncounted.
     _refuser: Socket,
 }
 
-impl SteeringPrograms {
-    /// Has the kernel take the programs, and attaches them.
-    pub(super) fn attach(ebpf: &mut Ebpf, maps: &Maps, asked: &SteeringOptions) -> Result<Self> {
-        let root = Cgroup::root()?;
+impl Steering {
+    /// Has the kernel take the programs. One that it refuses takes away what cannot be done without it.
+    pub(super) fn load(ebpf: &mut Ebpf, asked: &SteeringOptions) -> Result<Self> {
         let clients = match &asked.cgroup {
             Some(path) => Cgroup::open(path)?,
             None => Cgroup::root()?,
         };
-        let netns = File::open("/proc/self/ns/net").context("cannot open /proc/self/ns/net")?;
-        let namespace = netns.metadata().context("cannot look at /proc/self/ns/net")?.ino();
-        let attach =
-            |ebpf: &mut Ebpf, name: &str, hook, target: BorrowedFd<'_>, number: u64, named: &str| -> Result<_> {
-                let program = load::take(ebpf, name)?;
-                let link = sys::attach(program.as_fd(), target, hook)
-                    .with_context(|| format!("cannot attach `{name}` to {named}"))?;
-                Ok((format!("{name}-{number}"), link))
-            };
-        let refuser = refuser(ebpf, maps)?;
+        let (root, netns) = (Cgroup::root()?, File::open(NETNS).with_context(|| format!("cannot open {NETNS}"))?);
+        let mut programs = LoadedPrograms::default();
+        let mut of = |ability| {
+            for row in PROGRAMS.iter().filter(|row| row.is_for(ability)) {
+                if programs.get(row.name).is_err() {
+                    let program = load::take(ebpf, row.name).map_err(|error| format!("{error:#}"))?;
+                    programs.0.push((row.name, program));
+                }
+            }
+            Ok(())
+        };
+        let (connect, lookup) = (of(Ability::Connect), of(Ability::Lookup));
+        let clients = Clients::new(&clients);
+        Ok(Self { connect, lookup, programs, root, netns, record: None, handing: None, clients })
+    }
+
+    /// Attaches what is needed and can be had, and is not attached. If it fails, what is attached by then stays.
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, maps: &Maps, need: Need) -> Result<()> {
+        let (connect, lookup) = (need.connect && self.connect.is_ok(), need.lookup && self.lookup.is_ok());
         // First what counts, then what there is to be counted.
-        let record = attach(ebpf, "record", hook::SOCK_OPS, root.as_fd(), root.number, &root.named())?;
-        let lookup = attach(ebpf, "lookup", hook::SK_LOOKUP, netns.as_fd(), namespace, "this network namespace")?;
-        let clients = Clients::attach(ebpf, &clients)?;
-        Ok(Self { links: vec![record, lookup], clients, _refuser: refuser })
+        if (connect || lookup || need.listening && self.lookup.is_ok()) && self.record.is_none() {
+            let link = sys::attach(self.programs.get("record")?, self.root.as_fd(), hook::SOCK_OPS)
+                .with_context(|| format!("cannot attach `record` to {}", self.root.named()))?;
+            self.record = Some((format!("record-{}", self.root.number), link));
+        }
+        if lookup && self.handing.is_none() {
+            let refuser = refuser(ebpf, maps)?;
+            let number = self.netns.metadata().with_context(|| format!("cannot look at {NETNS}"))?.ino();
+            let link = sys::attach(self.programs.get("lookup")?, self.netns.as_fd(), hook::SK_LOOKUP)
+                .context("cannot attach `lookup` to this network namespace")?;
+            self.handing = Some(Handing { link: (format!("lookup-{number}"), link), _refuser: refuser });
+        }
+        if connect && self.clients.links.is_empty() {
+            self.clients.attach(&self.programs)?;
+        }
+        Ok(())
+    }
+
+    /// Detaches what is not needed. Returns under which names it was pinned.
+    pub(super) fn detach(&mut self, need: Need) -> Vec<String> {
+        let mut gone = Vec::new();
+        if !need.connect {
+            gone.append(&mut self.clients.links);
+        }
+        if !need.lookup {
+            gone.extend(self.handing.take().map(|handing| handing.link));
+        }
+        if need == Need::default() {
+            gone.extend(self.record.take());
+        }
+        gone.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Whether something is attached that is not needed.
+    pub(super) fn has_more(&self, need: Need) -> bool {
+        !need.connect && !self.clients.links.is_empty()
+            || !need.lookup && self.handing.is_some()
+            || need == Need::default() && self.record.is_some()
+    }
+
+    /// Attaches the programs of clients anew if another cgroup has the folder by now: see [`Clients::look`].
+    pub(super) fn look_after_clients(&mut self) -> Result<Vec<String>> {
+        self.clients.look(&self.programs)
     }
 
     /// Pins what is attached. Returns under which paths.
@@ -93,7 +171,8 @@ impl SteeringPrograms {
 
     /// All links, by the names that they are pinned under.
     pub(super) fn links(&self) -> impl Iterator<Item = &(String, OwnedFd)> {
-        self.links.iter().chain(&self.clients.links)
+        let handing = self.handing.as_ref().map(|handing| &handing.link);
+        self.record.iter().chain(handing).chain(&self.clients.links)
     }
 }
 
@@ -110,7 +189,6 @@ fn refuser(ebpf: &mut Ebpf, maps: &Maps) -> Result<Socket> {
         socket.bind(&at.into())?;
         Ok(socket)
     };
-    load::take(ebpf, "refuse")?;
     let socket = listen(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into()).or_else(|_| listen(Ipv4Addr::LOCALHOST.into()));
     let socket = socket.context("cannot open a socket on 127.0.0.1 to refuse connections by")?;
     load::attach_refuse(ebpf, socket.as_fd())?;

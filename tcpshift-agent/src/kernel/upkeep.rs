@@ -7,13 +7,14 @@ use std::os::fd::AsFd;
 use anyhow::{Context, Result, bail};
 
 use super::pins::{self, Pins};
-use super::steering::SteeringPrograms;
+use super::steering::Steering;
 use super::{Kernel, sys};
 
 impl Kernel {
     /// Looks whether all is there that this agent has attached and pinned, and makes again what is not. Returns what cannot
     /// be made again, for people.
     pub fn look_after(&mut self) -> Vec<String> {
+        self.detach_needless();
         [self.look_after_clients(), self.look_after_pins()]
             .into_iter()
             .filter_map(Result::err)
@@ -23,7 +24,7 @@ impl Kernel {
 
     fn look_after_clients(&mut self) -> Result<()> {
         let Ok(steering) = &mut self.steering else { return Ok(()) };
-        let old = steering.clients.look()?;
+        let old = steering.look_after_clients()?;
         let Some(pins) = self.pins.as_ref().filter(|_| self.is_settled && !old.is_empty()) else { return Ok(()) };
         steering.pin(pins)?;
         for name in old {
@@ -52,7 +53,7 @@ impl Kernel {
 
     /// Whether every name leads to something.
     fn are_pinned(&self, pins: &Pins) -> bool {
-        let links = self.steering.iter().flat_map(SteeringPrograms::links);
+        let links = self.steering.iter().flat_map(Steering::links);
         let mut paths =
             links.map(|(name, _)| pins.link(name)).chain(self.maps.named().map(|(name, _)| pins.path(name)));
         pins.is_there() && paths.all(|path| std::fs::symlink_metadata(path).is_ok())

@@ -12,6 +12,7 @@ use aya::Ebpf;
 use super::super::capabilities;
 use super::super::cgroup::Cgroup;
 use super::super::features::Features;
+use super::super::load::Ability;
 use super::super::trial::Trial;
 use super::super::verifier::ProgramRefusal;
 use super::super::{KernelOptions, Loading, OnLoss, SteeringOptions, load};
@@ -22,7 +23,7 @@ pub(super) type Tell<'a> = &'a dyn Fn(&[ProgramReport]);
 
 /// Loads, attaches and runs the programs that are built in.
 pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
-    let mut programs: Vec<_> = load::PROGRAMS.into_iter().map(|(name, kind)| ProgramReport::new(name, kind)).collect();
+    let mut programs: Vec<_> = load::PROGRAMS.iter().map(|row| ProgramReport::new(row.name, row.kind)).collect();
     tell(&programs);
     let opened = Cgroup::own().and_then(|cgroup| {
         // The programs steer this process alone, so no other client is affected, not even briefly.
@@ -37,26 +38,16 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
             return Ok(());
         }
     };
-    let mut is_taken = true;
     if let Some(logs) = logs {
         let object = load::built_in().context("this agent was built without the kernel's programs")?;
         let trial = Trial::new(&load::fit(object, loading.features)?, &loading.ebpf)?;
-        let names = load::PROGRAMS.map(|(name, _)| name.to_owned());
-        is_taken = by_itself(&mut programs, &names, &trial, Some(logs), tell)?;
+        let names: Vec<_> = load::PROGRAMS.iter().map(|row| row.name.to_owned()).collect();
+        by_itself(&mut programs, &names, &trial, Some(logs), tell)?;
     }
-    if is_taken {
-        one_by_one(&mut programs, &mut loading, tell);
-    }
-    let is_wrong = |program: &&ProgramReport| matches!(program.state, ProgramOutcome::Refused | ProgramOutcome::Fails);
-    let refused = programs.iter().find(is_wrong).map(first_wrong);
-    // As an agent does: it decides by `assign` alone, and steers by all of the others or not at all.
-    let steers = programs.iter().filter(|program| is_for_steering(&program.name)).all(has);
-    if let (false, Some(refused)) = (steers, &refused) {
-        loading.steering = Err(refused.clone());
-    }
+    one_by_one(&mut programs, &mut loading, tell);
     if programs.iter().any(|program| program.name == "assign" && has(program)) {
         match loading.finish() {
-            Ok(mut kernel) => run::run(&mut programs, &mut kernel, steers, tell),
+            Ok(mut kernel) => run::run(&mut programs, &mut kernel, tell),
             Err(error) => {
                 for program in programs.iter_mut().filter(|program| has(program)) {
                     program.fail(format!("{error:#}"));
@@ -64,8 +55,9 @@ pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
             }
         }
     }
-    if let Some(refused) = refused {
-        programs.iter_mut().filter(|program| has(program)).for_each(|program| program.leave(&refused));
+    let wrong = programs.iter().find(|program| is_wrong(program)).map(first_wrong);
+    if let Some(wrong) = wrong {
+        programs.iter_mut().filter(|program| has(program)).for_each(|program| program.leave(&wrong));
     }
     tell(&programs);
     Ok(())
@@ -82,9 +74,9 @@ fn has(program: &ProgramReport) -> bool {
     program.state == ProgramOutcome::Loaded
 }
 
-/// Whether a program serves connections without the agent.
-fn is_for_steering(name: &str) -> bool {
-    !matches!(name, "assign" | "explain")
+/// Whether a program keeps what needs it from being had.
+fn is_wrong(program: &ProgramReport) -> bool {
+    matches!(program.state, ProgramOutcome::Refused | ProgramOutcome::Fails)
 }
 
 /// Loads the programs of another build. They are not run: they may mean other maps than this agent's.
@@ -116,16 +108,15 @@ fn open(object: &[u8]) -> Result<(Ebpf, Trial)> {
     opened.unwrap_or_else(|_| bail!("it is no object of programs, or a damaged one"))
 }
 
-/// Has the verifier follow each program, and keeps its logs if they are wanted; then none is left out, else the first that is
-/// refused is the last one. `names` are theirs as the object has them, which may not be fit to be shown. Returns whether all of
-/// them are taken.
+/// Has the verifier follow each program, and keeps its logs if they are wanted. `names` are theirs as the object has them, which
+/// may not be fit to be shown.
 fn by_itself(
     programs: &mut [ProgramReport],
     names: &[String],
     trial: &Trial,
     logs: Option<&Logs>,
     tell: Tell<'_>,
-) -> Result<bool> {
+) -> Result<()> {
     for (at, name) in names.iter().enumerate() {
         programs[at].state = ProgramOutcome::Checking;
         tell(programs);
@@ -144,41 +135,34 @@ fn by_itself(
             Err(error) => programs[at].fail(format!("{error:#}")),
         }
         tell(programs);
-        if logs.is_none() && programs[at].state != ProgramOutcome::Loaded {
-            let why = first_wrong(&programs[at]);
-            not_tried(&mut programs[at + 1..], &why);
-            return Ok(false);
-        }
     }
-    Ok(programs.iter().all(|program| program.state == ProgramOutcome::Loaded))
+    Ok(())
 }
 
-/// Has the kernel take the programs as an agent does, up to the first that it refuses.
+/// Has the kernel take the programs as an agent does, but for those that it has refused before.
 fn one_by_one(programs: &mut [ProgramReport], loading: &mut Loading, tell: Tell<'_>) {
     let steering = loading.steering.as_ref().err().cloned();
-    for at in 0..programs.len() {
-        let name = programs[at].name.clone();
-        if let Some(why) = steering.as_ref().filter(|_| is_for_steering(&name)) {
+    for (at, row) in load::PROGRAMS.iter().enumerate() {
+        if programs[at].state == ProgramOutcome::Refused {
+            continue;
+        }
+        if let Some(why) = steering.as_ref().filter(|_| !row.is_for(Ability::Assign)) {
             not_tried(&mut programs[at..=at], why);
             continue;
         }
         programs[at].state = ProgramOutcome::Checking;
         tell(programs);
-        match load::take(&mut loading.ebpf, &name) {
+        match load::take(&mut loading.ebpf, row.name) {
             Ok(_) => {
-                let verified = load::verified(&loading.ebpf, &name).ok().flatten();
-                programs[at].load(verified.or_else(|| statistics(loading, &name)));
-                tell(programs);
+                let verified = load::verified(&loading.ebpf, row.name).ok().flatten();
+                programs[at].load(verified.or_else(|| statistics(loading, row.name)));
             }
-            Err(error) => {
-                match error.downcast_ref::<ProgramRefusal>() {
-                    Some(refusal) => programs[at].refuse(refusal),
-                    None => programs[at].fail(format!("{error:#}")),
-                }
-                let why = first_wrong(&programs[at]);
-                return not_tried(&mut programs[at + 1..], &why);
-            }
+            Err(error) => match error.downcast_ref::<ProgramRefusal>() {
+                Some(refusal) => programs[at].refuse(refusal),
+                None => programs[at].fail(format!("{error:#}")),
+            },
         }
+        tell(programs);
     }
 }
 

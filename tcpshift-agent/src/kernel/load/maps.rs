@@ -2,15 +2,17 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::maps::MapData;
 use tcpshift_common::layout::{
     AddressKey, AddressPort, AgentRow, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointRow, HashRow,
-    ListenerRow, ListeningKey, NamedDestinationRow, PlanRow, RouteRow, SideRow, SlotTable, SocketRow, TABLES,
-    WideSlotTable,
+    ListenerRow, ListeningKey, NamedDestinationRow, PlanRow, RouteRow, SUM_WORDS, SideRow, SlotTable, SocketRow,
+    SumRow, TABLES, WideSlotTable,
 };
 use tcpshift_common::listener::RuleRow;
 
@@ -177,6 +179,14 @@ impl Maps {
     /// Says to the programs that the agent is there.
     pub(in crate::kernel) fn beat(&self, agent: AgentRow) {
         self.agent_row.write(&agent);
+    }
+
+    /// Whether any steered connection is counted as open.
+    pub(in crate::kernel) fn are_connections_open(&self) -> io::Result<bool> {
+        let sums = MappedWords::new(self.sums.as_fd())?;
+        let active =
+            sums.as_ref().iter().skip(offset_of!(SumRow, active) / size_of::<u64>()).step_by(SUM_WORDS as usize);
+        Ok(active.into_iter().any(|count| count.load(Relaxed) != 0))
     }
 
     /// The counters that are shared, as memory: sequences, turns, loads and sums.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError, SchedClassifier, SkReuseport, SockOps};
 
+use crate::kernel::sys::hook;
 use crate::kernel::verifier::ProgramRefusal;
 
 /// The program that decides in the handshake.
@@ -20,18 +21,71 @@ pub(in crate::kernel) fn explain(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier
     program(ebpf, "explain")
 }
 
-/// All programs, in the order in which they are tried, by name and by type as `bpftool` has it.
-pub(in crate::kernel) const PROGRAMS: [(&str, &str); 9] = [
-    ("assign", "sock_ops"),
-    ("explain", "sched_cls"),
-    ("connect4", "cgroup_sock_addr"),
-    ("connect6", "cgroup_sock_addr"),
-    ("getpeername4", "cgroup_sock_addr"),
-    ("getpeername6", "cgroup_sock_addr"),
-    ("lookup", "sk_lookup"),
-    ("record", "sock_ops"),
-    ("refuse", "sk_reuseport"),
-];
+/// What programs can do for an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kernel) enum Ability {
+    /// Decide for connections that the agent carries.
+    Assign,
+    /// Point clients at endpoints.
+    Connect,
+    /// Hand connections to listening sockets.
+    Lookup,
+}
+
+/// Where a program is attached, and at which of [`hook`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kernel) enum At {
+    /// To the cgroup of the agent.
+    Own(u32),
+    /// To the cgroup of clients.
+    Clients(u32),
+    /// To the root of all cgroups.
+    Root(u32),
+    /// To the network namespace.
+    Netns(u32),
+    /// To a group of listening sockets.
+    Group,
+    /// It is run by hand.
+    Nowhere,
+}
+
+/// A program of the object.
+#[derive(Debug)]
+pub(in crate::kernel) struct ProgramRow {
+    pub(in crate::kernel) name: &'static str,
+    /// Its type, as `bpftool` has it.
+    pub(in crate::kernel) kind: &'static str,
+    pub(in crate::kernel) at: At,
+    /// What cannot be done without it.
+    pub(in crate::kernel) serves: &'static [Ability],
+}
+
+impl ProgramRow {
+    const fn new(name: &'static str, kind: &'static str, at: At, serves: &'static [Ability]) -> Self {
+        Self { name, kind, at, serves }
+    }
+
+    /// Whether an ability needs it.
+    pub(in crate::kernel) fn is_for(&self, ability: Ability) -> bool {
+        self.serves.contains(&ability)
+    }
+}
+
+/// All programs, in the order in which they are tried.
+pub(in crate::kernel) const PROGRAMS: [ProgramRow; 9] = {
+    use Ability::{Assign, Connect, Lookup};
+    [
+        ProgramRow::new("assign", "sock_ops", At::Own(hook::SOCK_OPS), &[Assign]),
+        ProgramRow::new("explain", "sched_cls", At::Nowhere, &[Assign]),
+        ProgramRow::new("connect4", "cgroup_sock_addr", At::Clients(hook::CONNECT4), &[Connect]),
+        ProgramRow::new("connect6", "cgroup_sock_addr", At::Clients(hook::CONNECT6), &[Connect]),
+        ProgramRow::new("getpeername4", "cgroup_sock_addr", At::Clients(hook::GETPEERNAME4), &[Connect]),
+        ProgramRow::new("getpeername6", "cgroup_sock_addr", At::Clients(hook::GETPEERNAME6), &[Connect]),
+        ProgramRow::new("lookup", "sk_lookup", At::Netns(hook::SK_LOOKUP), &[Lookup]),
+        ProgramRow::new("record", "sock_ops", At::Root(hook::SOCK_OPS), &[Connect, Lookup]),
+        ProgramRow::new("refuse", "sk_reuseport", At::Group, &[Lookup]),
+    ]
+};
 
 /// Has the kernel take a program, unless it has it. The error is a [`ProgramRefusal`] where the kernel refuses.
 pub(in crate::kernel) fn take(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd> {

@@ -13,28 +13,37 @@ use tcpshift_common::address::Flow;
 use super::plan::{ENDPOINT, expected, plan};
 use super::{Tell, has};
 use crate::kernel::doctor::ProgramReport;
+use crate::kernel::load::{Ability, PROGRAMS};
 use crate::kernel::{EndpointPresence, Kernel, TRIED};
 use crate::plan::{Datapath, Listener, MeshListener, Plan, Sets};
 
 /// Pause between two looks for a listening socket that the programs do not know yet.
 const ROUND: Duration = Duration::from_millis(10);
 
-/// Attaches the programs that the kernel has, and runs them; those that steer only if all of them are there.
-pub(super) fn run(programs: &mut [ProgramReport], kernel: &mut Kernel, steers: bool, tell: Tell<'_>) {
+/// Attaches the programs that the kernel has, and runs them, as far as all are there that serve together.
+pub(super) fn run(programs: &mut [ProgramReport], kernel: &mut Kernel, tell: Tell<'_>) {
     settle(programs, &["assign"], &try_assign(kernel), tell);
     if programs.iter().any(|program| program.name == "explain" && has(program)) {
         settle(programs, &["explain"], &try_explain(kernel), tell);
     }
-    if !steers {
-        return;
+    let has_all = |programs: &[ProgramReport], ability| {
+        let own = PROGRAMS.iter().filter(|row| row.is_for(ability)).map(|row| row.name);
+        own.into_iter().all(|name| programs.iter().any(|program| program.name == name && program.loaded))
+    };
+    let mut steered = 0;
+    if has_all(programs, Ability::Connect) {
+        for (names, service) in [(["connect4", "getpeername4"], SERVICE_V4), (["connect6", "getpeername6"], SERVICE_V6)]
+        {
+            let tried = able(kernel.connects()).and_then(|()| try_connect(kernel, service, &mut steered));
+            settle(programs, &names, &tried, tell);
+            settle(programs, &["record"], &tried, tell);
+        }
     }
-    for (names, service) in [(["connect4", "getpeername4"], SERVICE_V4), (["connect6", "getpeername6"], SERVICE_V6)] {
-        let tried = attached(kernel).and_then(|()| try_connect(kernel, service));
-        settle(programs, &names, &tried, tell);
+    if has_all(programs, Ability::Lookup) {
+        // `record` counts what `lookup` hands over, and `refuse` takes what `lookup` refuses.
+        let tried = able(kernel.hands_over()).and_then(|()| try_lookup(kernel, &mut steered));
+        settle(programs, &["lookup", "record", "refuse"], &tried, tell);
     }
-    // `record` counts what `lookup` hands over, and `refuse` takes what `lookup` refuses.
-    let tried = attached(kernel).and_then(|()| try_lookup(kernel));
-    settle(programs, &["lookup", "record", "refuse"], &tried, tell);
 }
 
 /// Keeps what became of programs that were tried together.
@@ -48,9 +57,8 @@ fn settle(programs: &mut [ProgramReport], names: &[&str], tried: &Result<String>
     tell(programs);
 }
 
-/// Fails if the programs that steer are not attached.
-fn attached(kernel: &Kernel) -> Result<()> {
-    kernel.steers().map_err(|why| anyhow::Error::msg(why.to_owned()))
+fn able(ability: Result<(), &str>) -> Result<()> {
+    ability.map_err(|why| anyhow::Error::msg(why.to_owned()))
 }
 
 /// Addresses for documentation (RFC 5737, RFC 3849). Only these trials connect to them.
@@ -58,7 +66,7 @@ const SERVICE_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 
 const SERVICE_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9000);
 
 /// Connects to a service, and looks whether its endpoint has the connection, and who the client thinks that it is.
-fn try_connect(kernel: &mut Kernel, service: SocketAddr) -> Result<String> {
+fn try_connect(kernel: &mut Kernel, service: SocketAddr, steered: &mut u64) -> Result<String> {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
     let (mut plan, sets) = plan(server.local_addr()?, Some(Datapath::Connect));
     let Listener { number, rules, routes, .. } = (*plan.listeners.remove(0)).clone();
@@ -69,20 +77,21 @@ fn try_connect(kernel: &mut Kernel, service: SocketAddr) -> Result<String> {
     let client = TcpStream::connect_timeout(&service, TRIED)
         .with_context(|| format!("a connection to {service} was not pointed at its endpoint"))?;
     accept(&server)?;
+    *steered += 1;
     let peer = client.peer_addr()?;
     ensure!(peer == service, "the client is told that it is connected to {peer}, and has asked for {service}");
     Ok(format!("pointed a connection to {service} at its endpoint"))
 }
 
 /// Connects to an address without a listening socket, and checks that the endpoint has the connection.
-fn try_lookup(kernel: &mut Kernel) -> Result<String> {
+fn try_lookup(kernel: &mut Kernel, steered: &mut u64) -> Result<String> {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
     let endpoint = server.local_addr()?;
     // Bound and not listening: the port stays free of listeners of other processes.
     let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).context("cannot open a socket")?;
     reserved.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).context("cannot bind to 127.0.0.1")?;
     let Some(front) = reserved.local_addr()?.as_socket() else { bail!("a socket has no address") };
-    kernel.listening.want([endpoint].into()).context("listening sockets cannot be looked at")?;
+    kernel.want([endpoint].into()).context("listening sockets cannot be looked at")?;
     let until = Instant::now() + TRIED;
     while kernel.listening.presence(endpoint) == EndpointPresence::Nobody && Instant::now() < until {
         thread::sleep(ROUND);
@@ -98,8 +107,8 @@ fn try_lookup(kernel: &mut Kernel) -> Result<String> {
     let (accepted, _) = accept(&server)?;
     ensure!(accepted.local_addr()? == front, "a connection came by itself to the endpoint");
     let opened: u64 = (0..2).map(|number| kernel.opened(number)).sum::<Result<u64>>()?;
-    // Those of `connect` before it, one for each family, have been counted too.
-    ensure!(opened == 3, "of 3 connections that were steered, {opened} were counted");
+    *steered += 1;
+    ensure!(opened == *steered, "of {steered} connections that were steered, {opened} were counted");
     Ok("handed a connection to the socket of its endpoint, and counted it".to_owned())
 }
 

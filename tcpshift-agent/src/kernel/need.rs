@@ -1,0 +1,96 @@
+//! What is attached of the programs that steer: what plans need, and no more.
+//!
+//! A program that is attached costs each connect(2), each packet without a connection, or each socket of the host something,
+//! also where no route is for it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{Kernel, pins};
+use crate::plan::{Datapath, Plan};
+
+/// How long no plan has needed what is detached then: longer than a handshake may take that was begun by the plan before, also
+/// one by a SYN cookie (`TCP_SYNCOOKIE_VALID`, two minutes).
+const REST: Duration = Duration::from_secs(150);
+
+/// What a plan needs of the programs that steer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Need {
+    /// Clients are pointed at endpoints.
+    pub(super) connect: bool,
+    /// Connections are handed to listening sockets.
+    pub(super) lookup: bool,
+    /// Sockets that begin to listen are to be known.
+    pub(super) listening: bool,
+}
+
+impl Need {
+    /// What the routes of a plan need.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let served = plan.listeners.iter().flat_map(|listener| &listener.routes);
+        let served = served.chain(plan.mesh.iter().flat_map(|listener| &listener.routes));
+        served.fold(Self::default(), |need, route| match route.chosen.datapath {
+            Some(Datapath::Connect) => Self { connect: true, ..need },
+            Some(Datapath::Lookup) => Self { lookup: true, ..need },
+            // Programs refuse connections that no datapath can serve.
+            None if route.chosen.only => Self { connect: true, lookup: true, ..need },
+            Some(Datapath::Proxy) | None => need,
+        })
+    }
+
+    /// Both of them.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            connect: self.connect || other.connect,
+            lookup: self.lookup || other.lookup,
+            listening: self.listening || other.listening,
+        }
+    }
+}
+
+impl Kernel {
+    /// Attaches what is needed and is not attached, and pins it, so that it outlives this process.
+    pub(super) fn attach_needed(&mut self, need: Need) -> Result<()> {
+        let Ok(steering) = &mut self.steering else { return Ok(()) };
+        let before = steering.links().count();
+        let attached = steering.attach(&mut self.ebpf, &self.maps, need);
+        if let Some(pins) = self.pins.as_ref().filter(|_| self.is_settled && steering.links().count() > before) {
+            steering.pin(pins)?;
+        }
+        attached
+    }
+
+    /// Has sockets kept that listen at these endpoints. Returns whether something changed.
+    pub fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> Result<bool> {
+        if !endpoints.is_empty() {
+            self.attach_needed(Need { listening: true, ..Need::default() })?;
+        }
+        Ok(self.listening.want(endpoints)?)
+    }
+
+    /// Detaches what the plan in force has not needed for some time, once no steered connection is open: the close of one is
+    /// counted, and its client may ask for the name of its peer.
+    pub(super) fn detach_needless(&mut self) {
+        let need = self.need.and(Need { listening: self.listening.is_wanted(), ..Need::default() });
+        let Some(steering) = self.steering.as_mut().ok().filter(|steering| self.is_settled && steering.has_more(need))
+        else {
+            self.needless_since = None;
+            return;
+        };
+        let since = *self.needless_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < REST || self.inherits || self.maps.are_connections_open().unwrap_or(true) {
+            return;
+        }
+        for name in steering.detach(need) {
+            if let Some(pins) = &self.pins {
+                // Somebody may have removed it.
+                pins::remove(&pins.link(&name)).ok();
+            }
+        }
+        self.needless_since = None;
+        log::info!("programs that no route needs are detached");
+    }
+}
