@@ -8,7 +8,7 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use tcpshift_common::decide;
 
 use crate::flow::read;
-use crate::maps::{LOADS, SEQUENCES, TURNS};
+use crate::maps::{ENDPOINT_SUMS, SEQUENCES, TURNS};
 use crate::rows::{Pending, Turn};
 
 /// Takes the next number of a counter. With a weaker order LLVM 22 makes an addition of it that does not give the number.
@@ -74,6 +74,6 @@ impl decide::Inputs for SettlementInputs {
 
     #[inline(always)]
     fn load(&self, endpoint: u32) -> u32 {
-        LOADS.get(endpoint).map_or(0, |load| *load as u32)
+        ENDPOINT_SUMS.get(endpoint).map_or(0, |row| row.active as u32)
     }
 }

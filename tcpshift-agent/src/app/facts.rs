@@ -22,6 +22,7 @@ impl App {
     pub(super) fn see(&mut self, intent: &Intent) {
         let steers = || self.assignment.steers().map_err(str::to_owned);
         self.planner.host.abilities = Abilities { connect: steers(), lookup: steers(), room: self.assignment.routes() };
+        self.planner.memory.states.limit(self.assignment.endpoints());
         let endpoints = self.own_endpoints(intent);
         let Some(listening) = self.assignment.listening_mut() else {
             self.planner.host.presence.clear();
