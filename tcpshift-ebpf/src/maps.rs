@@ -12,9 +12,10 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCp
 use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
-    AddressEntry, AddressPort, AgentRow, CHUNKS, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, EndpointSumRow,
-    FlowRow,    GROUPS, GroupRow, HashRow, LISTENING as SOCKETS_KEPT, ListenerRow, ListeningKey, NamedDestinationRow, PORT_WORDS,
-    PlanRow, ProgramEvent, RouteRow, SIDES, SetCell, SideRow, SlotTable, SocketRow, SumRow, TABLES, WideSlotTable,
+    AddressEntry, AddressPort, AgentRow, CHUNKS, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow,
+    EndpointSumRow, FlowRow, GROUPS, GroupRow, HashRow, LISTENING as SOCKETS_KEPT, ListenerRow, ListeningKey,
+    NamedDestinationRow, PORT_WORDS, PlanRow, ProgramEvent, RouteRow, SIDES, SetCell, SideRow, SlotTable, SocketRow,
+    SumRow, TABLES, WideSlotTable,
 };
 use tcpshift_common::listener::RuleRow;
 
