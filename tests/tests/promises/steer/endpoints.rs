@@ -1,16 +1,19 @@
 //! Connections are counted by endpoint, each once, whoever brings it there; an endpoint that comes again begins at zero.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{connect, tally};
 use tcpshift_tests::maps::dump;
+use tcpshift_tests::process::{Process, command};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
 
 use super::{
-    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, SERVICE, await_datapath, base, inside, own_addresses, route, start, version,
+    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, ONE, SERVICE, await_counted, await_datapath, base, inside, own_addresses,
+    route, start, version,
 };
 
 /// The first version has two endpoints, and the second one.
@@ -112,7 +115,7 @@ fn of_connections_that_are_handed_over() {
     assert_eq!(tally(ENTRANCE, 300).values().sum::<usize>(), 300);
     assert_sums(&agent, GATEWAY_ROUTE, 0);
     assert_accepted(&agent, GATEWAY_ROUTE, &servers);
-    let held: Vec<_> = (0..20).map(|_| connect(ENTRANCE)).collect();
+    let held: Vec<_> = (0..20).map(|_| connect(ENTRANCE).unwrap()).collect();
     let open = |agent: &Agent<'_>| counted(agent, GATEWAY_ROUTE).values().map(|[_, _, active]| active).sum::<u64>();
     until_so("they are counted as open", seconds(5), || open(&agent) == 20);
     drop(held);
@@ -143,6 +146,47 @@ fn of_connections_that_the_agent_carries() {
     assert_sums(&agent, GATEWAY_ROUTE, failed);
     assert_accepted(&agent, GATEWAY_ROUTE, &servers);
     assert_begins_anew(&agent, GATEWAY_ROUTE, &with_dead(), 3);
+}
+
+/// A server whose handshakes are complete only when the client sends something (`TCP_DEFER_ACCEPT`).
+const DEFERRING: &str = "
+import socket
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind(('127.0.0.1', 9001))
+server.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60)
+server.listen()
+client, _ = server.accept()
+client.sendall(client.recv(100))
+client.recv(100)
+";
+
+#[test]
+fn of_a_handshake_that_outlasts_its_endpoint_nothing_is_another_ones() {
+    let world = World::new();
+    let mut python = command("python3");
+    python.args(["-c", DEFERRING]);
+    let _one = Process::start(&world, "deferring", python);
+    let _others = version("0.0.0.0:9003", "other");
+    let agent = start(&world, &["--max-routes", "1"]);
+    agent.apply(base(&[ONE]) + route(GATEWAY_ROUTE, [100, 0]));
+    await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    let mut client = connect(ENTRANCE).unwrap();
+    until_so("the kernel holds a handshake", seconds(5), || dump(&world, "flows").len() == 1);
+    // Of 32 numbers, 30 are wanted at once while the last two endpoints have one each: that of the first endpoint too.
+    agent.apply(base(&[("v1", "127.0.0.2", 9003)]));
+    agent.apply(base(&[("v1", "127.0.0.3", 9003)]));
+    let addresses: Vec<String> = (1..31).map(|last| format!("127.0.1.{last}")).collect();
+    agent.apply(base(&addresses.iter().map(|address| ("v1", &**address, 9003)).collect::<Vec<_>>()));
+    assert_eq!(agent.destination(GATEWAY_ROUTE, "v1").by_endpoint.len(), 30, "{}", agent.log());
+    client.write_all(b"at last").unwrap();
+    let mut answer = [0; 7];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"at last");
+    await_counted(&agent, GATEWAY_ROUTE, 1, 1);
+    for (address, count) in counted(&agent, GATEWAY_ROUTE) {
+        assert_eq!(count, [0; 3], "{address}");
+    }
 }
 
 #[test]
