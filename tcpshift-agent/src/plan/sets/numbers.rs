@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How long a number rests, in nanoseconds. The kernel gives up a handshake 63 s after its SYN, with `tcp_synack_retries` at its
-/// default of 5, and 127 s after with 6 (`reqsk_timer_handler` and `tcp_reqsk_timeout`, 6.18,
+/// default of 5, and 127 s after with 6 (`reqsk_timer_handler`, 6.18,
 /// <https://elixir.bootlin.com/linux/v6.18/source/net/ipv4/inet_connection_sock.c>). A SYN cookie is answered within two minutes
 /// (`MAX_SYNCOOKIE_AGE`, 6.18, <https://elixir.bootlin.com/linux/v6.18/source/include/net/tcp.h>).
 pub const REST: u64 = 130_000_000_000;
