@@ -65,7 +65,7 @@ impl Connections {
     pub fn sharing([sequences, turns, endpoints, sums]: [counters::Shared; 4]) -> Self {
         let [sequences, turns] = [sequences, turns].map(Counters::shared);
         let (endpoints, steered) = (Endpoints::shared(endpoints), Steered::shared(sums));
-        Self { sequences, turns, endpoints, steered, ..Self::default() }
+        Self { sequences, turns, steered, endpoints, ..Self::default() }
     }
 
     /// Counts a new connection in. It counts itself out when the guard is dropped.

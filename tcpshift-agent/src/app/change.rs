@@ -352,8 +352,12 @@ impl App {
         drop(register.targets.take_fresh());
         let FreshEndpoints { new, back } = states.take_fresh();
         let now = kernel::monotonic();
-        new.into_iter().for_each(|number| connections.endpoints.get(number).renew(now));
-        back.into_iter().for_each(|number| connections.endpoints.get(number).reset());
+        for number in new {
+            connections.endpoints.get(number).renew(now);
+        }
+        for number in back {
+            connections.endpoints.get(number).reset();
+        }
     }
 
     /// Frees the numbers that nothing holds any more; those of endpoints rest before. A connection that is being opened holds its route, since

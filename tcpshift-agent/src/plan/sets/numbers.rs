@@ -102,15 +102,12 @@ impl EndpointNumbers {
         }
         let name: Arc<str> = name.into();
         let cell = Cell { name: Arc::clone(&name), uses: 0, state: State::Used };
-        let number = match self.take() {
-            Some(number) => {
-                self.cells[number as usize] = cell;
-                number
-            }
-            None => {
-                self.cells.push(cell);
-                (self.cells.len() - 1) as u32
-            }
+        let number = if let Some(number) = self.take() {
+            self.cells[number as usize] = cell;
+            number
+        } else {
+            self.cells.push(cell);
+            (self.cells.len() - 1) as u32
         };
         self.numbers.insert(name, number);
         self.fresh.new.push(number);
