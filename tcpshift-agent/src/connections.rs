@@ -8,6 +8,7 @@ pub mod connection;
 pub mod counters;
 pub mod counts;
 pub mod ended;
+pub mod endpoints;
 pub mod failure;
 pub mod steered;
 
@@ -22,8 +23,9 @@ use tokio::sync::Notify;
 pub use cells::Cells;
 pub use connection::{Connection, KeptDecision};
 pub use counters::Counters;
-pub use counts::{DestinationCount, EndpointCount, ListenerCount};
+pub use counts::{DestinationCount, ListenerCount};
 pub use ended::Ended;
+pub use endpoints::{EndpointCount, Endpoints};
 pub use failure::ConnectionFailure;
 pub use steered::Steered;
 
@@ -36,16 +38,14 @@ pub struct Connections {
     pub sequences: Counters,
     /// Turns of its `ROUND_ROBIN` given out, by number of the destination.
     pub turns: Counters,
-    /// Live connections, those that are still being opened included, by number of the endpoint.
-    pub loads: Counters,
     /// Connections that are carried now, by number of the host's subset and port: what a limit of connections is for.
     pub targets: Counters,
     /// What kernel programs count of connections that they steer.
     pub steered: Steered,
     /// By number of the destination.
     pub destinations: Cells<DestinationCount>,
-    /// By number of the endpoint.
-    pub endpoints: Cells<EndpointCount>,
+    /// By number of the endpoint: carried connections, and steered ones if programs share the counters.
+    pub endpoints: Endpoints,
     /// Connections that went as a kernel program had decided.
     pub obeyed: AtomicU64,
     /// Connections that the agent decided for, though programs decide.
@@ -61,10 +61,11 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// With counters that kernel programs share: sequences, turns, loads, and what they count of what they steer.
-    pub fn sharing([sequences, turns, loads, sums]: [counters::Shared; 4]) -> Self {
-        let [sequences, turns, loads] = [sequences, turns, loads].map(Counters::shared);
-        Self { sequences, turns, loads, steered: Steered::shared(sums), ..Self::default() }
+    /// With counters that kernel programs share: sequences, turns, those of endpoints, and what they count of what they steer.
+    pub fn sharing([sequences, turns, endpoints, sums]: [counters::Shared; 4]) -> Self {
+        let [sequences, turns] = [sequences, turns].map(Counters::shared);
+        let (endpoints, steered) = (Endpoints::shared(endpoints), Steered::shared(sums));
+        Self { sequences, turns, steered, endpoints, ..Self::default() }
     }
 
     /// Counts a new connection in. It counts itself out when the guard is dropped.
@@ -150,16 +151,18 @@ mod tests {
 
         connection.attach(7);
         connection.miss();
-        assert_eq!(connections.loads.get(7).load(Relaxed), 0);
-        assert_eq!(connections.endpoints.get(7).failed.load(Relaxed), 1);
+        let endpoint = |number| {
+            let count = connections.endpoints.get(number);
+            [count.opened, count.failed, count.active].map(|counter| counter.load(Relaxed))
+        };
+        assert_eq!(endpoint(7), [1, 1, 0]);
         connection.attach(8);
-        connection.reach();
-        assert_eq!(connections.loads.get(8).load(Relaxed), 1);
+        assert_eq!(endpoint(8), [1, 0, 1]);
         connection.fail(ConnectionFailure::NoPorts);
         drop(connection);
 
         assert_eq!((connections.active(), destination.active.load(Relaxed)), (0, 0));
-        assert_eq!(connections.loads.get(8).load(Relaxed), 0);
+        assert_eq!((endpoint(7), endpoint(8)), ([1, 1, 0], [1, 0, 0]));
         assert_eq!(destination.failures().collect::<Vec<_>>(), [(ConnectionFailure::NoPorts, 1)]);
     }
 

@@ -251,8 +251,8 @@ impl Kernel {
         Arc::clone(&self.sockets)
     }
 
-    /// Counters that are shared: sequences by route, turns by destination, loads by endpoint, and of what is steered
-    /// `layout::SUM_WORDS` for each destination.
+    /// Counters that are shared: sequences by route, turns by destination, `layout::ENDPOINT_SUM_WORDS` for each endpoint, and of
+    /// what is steered `layout::SUM_WORDS` for each destination.
     pub fn words(&self) -> Result<[Shared; 4]> {
         let words = self.maps.words().context("the counters cannot be mapped as memory")?;
         Ok(words.map(|words| Box::new(words) as Shared))
@@ -281,6 +281,11 @@ impl Kernel {
     /// What this kernel lacks of what programs can do without, and what that means; in words.
     pub fn lacks(&self) -> Vec<String> {
         self.features.missing().map(|feature| feature.to_string()).collect()
+    }
+
+    /// Numbers of endpoints that its maps have rows for.
+    pub fn endpoints(&self) -> u32 {
+        self.publisher.endpoints()
     }
 
     /// Routes that its maps have room for.
@@ -396,6 +401,11 @@ fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Re
 pub fn is_left_behind() -> bool {
     let is_left = |found: &pins::PinnedFolder| found.holder.is_none() && found.links > 0;
     pins::found().is_ok_and(|found| found.iter().any(is_left))
+}
+
+/// The monotonic clock, in nanoseconds, as programs have it.
+pub fn monotonic() -> u64 {
+    steering::now()
 }
 
 fn error_at(path: &str, error: io::Error) -> anyhow::Error {

@@ -173,7 +173,7 @@ impl Inputs for Mirror<'_> {
     }
 
     fn load(&self, endpoint: u32) -> u32 {
-        self.loads.loads.get(endpoint).load(Relaxed) as u32
+        self.loads.endpoints.load(endpoint) as u32
     }
 }
 
@@ -228,7 +228,8 @@ fn programs_decide_as_the_agent_does_for_a_million_flows() {
         let word = noise.next();
         let random = [word as u32, (word >> 32) as u32];
         if number % 64 == 0 {
-            shared.loads.get((noise.next() % 100) as u32).store(noise.next() % 10, Relaxed);
+            let endpoint = (noise.next() % 100) as u32;
+            shared.endpoints.get(endpoint).active.store(noise.next() % 10, Relaxed);
         }
         let expected = expected((&plan, &sets), listener, &flow, |place| {
             let route = &*listener.routes[place as usize];

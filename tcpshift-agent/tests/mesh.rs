@@ -198,7 +198,7 @@ fn what_services_meet_is_taken_over_while_nothing_changes() {
     let second = planned(&objects, 100, &mut planner, &first);
     assert!(second.mesh.iter().zip(&first.mesh).all(|(one, other)| Arc::ptr_eq(one, other)));
     assert!(second.is_like(&first) && second.mesh.len() == 7);
-    planner.memory.states.sweep(|_| false);
+    planner.memory.states.sweep(0, |_| false);
     assert_eq!(endpoints(&second, planner.sets()), before, "nor are endpoints others");
     for space in [&mut planner.memory.register.routes, &mut planner.memory.register.destinations] {
         space.sweep(|_| true);

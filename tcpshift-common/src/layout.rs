@@ -11,7 +11,9 @@ mod listening;
 mod sets;
 mod slots;
 
-pub use self::connections::{COOKIES, ConnectionRow, CookieRow, FlowRow, SUM_WORDS, SumRow, end, fate, stage};
+pub use self::connections::{
+    COOKIES, ConnectionRow, CookieRow, ENDPOINT_SUM_WORDS, EndpointSumRow, FlowRow, SUM_WORDS, SumRow, end, fate, stage,
+};
 pub use self::listening::{
     AddressPort, GROUP_WORDS, GROUPS, GroupRow, LISTENING, ListeningKey, OWN_ENDPOINTS, SHARERS, TRIES,
 };

@@ -7,7 +7,7 @@ use tcpshift_common::decide;
 
 use crate::flow::read;
 use crate::kernel;
-use crate::maps::{LOADS, SEQUENCES, TURNS};
+use crate::maps::{ENDPOINT_SUMS, SEQUENCES, TURNS};
 use crate::rows::{Pending, Turn};
 
 /// Takes the next number of a counter.
@@ -73,6 +73,6 @@ impl decide::Inputs for SettlementInputs {
 
     #[inline(always)]
     fn load(&self, endpoint: u32) -> u32 {
-        LOADS.get(endpoint).map_or(0, |load| *load as u32)
+        ENDPOINT_SUMS.get(endpoint).map_or(0, |row| row.active as u32)
     }
 }

@@ -72,8 +72,9 @@ pub(crate) fn lookup(context: SkLookupContext) -> u32 {
 /// What was decided is known, and what the packet is will be.
 #[inline(always)]
 fn end(context: &SkLookupContext, fate: u32, pending: &mut Pending) -> u32 {
+    let now = agent::now();
     pending.row.fate = fate;
-    pending.row.began = agent::now();
+    (pending.row.began, pending.row.decided) = (now, now);
     pending.is_open = 1;
     // Without an agent nobody counts.
     if matches!(fate, fate::HANDED | fate::CARRIED) || hand_to_refuser(context) { SK_PASS } else { SK_DROP }

@@ -12,9 +12,10 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCp
 use aya_ebpf::macros::btf_map;
 use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{
-    AddressEntry, AddressPort, AgentRow, CHUNKS, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow, FlowRow,
-    GROUPS, GroupRow, HashRow, LISTENING as SOCKETS_KEPT, ListenerRow, ListeningKey, NamedDestinationRow, PORT_WORDS,
-    PlanRow, ProgramEvent, RouteRow, SIDES, SetCell, SideRow, SlotTable, SocketRow, SumRow, TABLES, WideSlotTable,
+    AddressEntry, AddressPort, AgentRow, CHUNKS, COOKIES, ConnectionRow, CookieRow, CountRow, DestinationRow,
+    EndpointSumRow, FlowRow, GROUPS, GroupRow, HashRow, LISTENING as SOCKETS_KEPT, ListenerRow, ListeningKey,
+    NamedDestinationRow, PORT_WORDS, PlanRow, ProgramEvent, RouteRow, SIDES, SetCell, SideRow, SlotTable, SocketRow,
+    SumRow, TABLES, WideSlotTable,
 };
 use tcpshift_common::listener::RuleRow;
 
@@ -113,9 +114,9 @@ pub(crate) static SEQUENCES: Array<u64, 1, SHARED> = Array::new();
 /// Turns given out of a destination, by its number.
 #[btf_map(name = "turns")]
 pub(crate) static TURNS: Array<u64, 1, SHARED> = Array::new();
-/// Live connections of an endpoint, by its number.
-#[btf_map(name = "loads")]
-pub(crate) static LOADS: Array<u64, 1, SHARED> = Array::new();
+/// What is counted of an endpoint's connections, its load among it, by its number.
+#[btf_map(name = "endpoint_sums")]
+pub(crate) static ENDPOINT_SUMS: Array<EndpointSumRow, 1, SHARED> = Array::new();
 
 /// What became of new connections.
 #[btf_map(name = "counts")]

@@ -89,13 +89,6 @@ pub(crate) enum Undecided {
     Torn,
 }
 
-/// The generation of the plan in force.
-#[inline(always)]
-pub(crate) fn generation() -> u64 {
-    // SAFETY: An aligned word of a map's row, which the agent writes whole.
-    PLAN.get_ptr(0).map_or(0, |row| unsafe { read_volatile(&raw const (*row).generation) })
-}
-
 impl PlanInForce {
     /// The plan in force, if programs are to decide.
     #[inline(always)]

@@ -117,7 +117,7 @@ fn opened(context: &SockOpsContext) {
             return own.forget();
         }
         row.stage = stage::OPENED;
-        sums::opened(&mut row.assignment);
+        sums::opened(&mut row.assignment, sums::JUST_NOW);
         follow(context, BPF_SOCK_OPS_STATE_CB_FLAG);
         if let Some(socket) = socket(context).filter(|_| kernel::has(MPTCP)) {
             // What a client has is not this subflow, and is what it asks of its peer.
@@ -171,7 +171,7 @@ fn accepted(context: &SockOpsContext) {
     }
     counts.assigned();
     let mut assignment = decided.assignment;
-    sums::opened(&mut assignment);
+    sums::opened(&mut assignment, decided.decided);
     // LLVM makes a call of a loop over bytes of plain zeros.
     let zero = black_box(0_u64);
     let (nowhere, none) = (Address { high: zero, low: zero }, zero as u32);

@@ -3,11 +3,11 @@
 //! It must not decide anything.
 
 use aya_ebpf::programs::SockOpsContext;
-use tcpshift_common::layout::{Assignment, ConnectionRow, NONE, SumRow, end};
+use tcpshift_common::layout::{Assignment, ConnectionRow, EndpointSumRow, NONE, SumRow, end};
 
 use crate::flow::read;
-use crate::maps::{LOADS, SUMS};
-use crate::{kernel, plan};
+use crate::kernel;
+use crate::maps::{ENDPOINT_SUMS, SUMS};
 
 #[inline(always)]
 fn add(counter: *mut u64, number: u64) {
@@ -27,6 +27,11 @@ fn row(destination: u32) -> Option<*mut SumRow> {
     SUMS.get_ptr_mut(destination)
 }
 
+#[inline(always)]
+fn endpoint_row(endpoint: u32) -> Option<*mut EndpointSumRow> {
+    ENDPOINT_SUMS.get_ptr_mut(endpoint)
+}
+
 /// A connection is refused that a destination has.
 #[inline(always)]
 pub(crate) fn refused(destination: u32) {
@@ -35,10 +40,13 @@ pub(crate) fn refused(destination: u32) {
     }
 }
 
-/// A connection begins, and is a load of its endpoint until it is closed. What stands for somebody else by now is taken out of
-/// the assignment: a plan may have followed since it was decided, and its numbers may have been given out again.
+/// Says of a connection that it begins in the system call in which it is decided.
+pub(crate) const JUST_NOW: u64 = u64::MAX;
+
+/// A connection begins that was decided at a time of the monotonic clock, or [`JUST_NOW`]. It is a load of its endpoint until it
+/// is closed. What stands for somebody else by now is taken out of the assignment: numbers may have been given out again since.
 #[inline(always)]
-pub(crate) fn opened(assignment: &mut Assignment) {
+pub(crate) fn opened(assignment: &mut Assignment, decided: u64) {
     if let Some(row) = row(assignment.destination) {
         if read!((*row).since) > assignment.generation {
             assignment.destination = NONE;
@@ -47,11 +55,13 @@ pub(crate) fn opened(assignment: &mut Assignment) {
             add(counter!(row, active), 1);
         }
     }
-    if assignment.generation != plan::generation() {
-        assignment.endpoint = NONE;
-    }
-    if let Some(load) = LOADS.get_ptr_mut(assignment.endpoint) {
-        add(load, 1);
+    if let Some(row) = endpoint_row(assignment.endpoint) {
+        if read!((*row).since) > decided {
+            assignment.endpoint = NONE;
+        } else {
+            add(counter!(row, opened), 1);
+            add(counter!(row, active), 1);
+        }
     }
 }
 
@@ -59,6 +69,9 @@ pub(crate) fn opened(assignment: &mut Assignment) {
 #[inline(always)]
 pub(crate) fn failed(assignment: &Assignment) {
     if let Some(row) = row(assignment.destination) {
+        add(counter!(row, failed), 1);
+    }
+    if let Some(row) = endpoint_row(assignment.endpoint) {
         add(counter!(row, failed), 1);
     }
     ended(assignment);
@@ -92,7 +105,7 @@ fn ended(assignment: &Assignment) {
     if let Some(row) = row(assignment.destination) {
         add(counter!(row, active), u64::MAX);
     }
-    if let Some(load) = LOADS.get_ptr_mut(assignment.endpoint) {
-        add(load, u64::MAX);
+    if let Some(row) = endpoint_row(assignment.endpoint) {
+        add(counter!(row, active), u64::MAX);
     }
 }

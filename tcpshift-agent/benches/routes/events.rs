@@ -54,7 +54,7 @@ pub(super) fn by_names() -> Duration {
             let told = Arc::new(answers.clone());
             let begin = Instant::now();
             let event = planner.memory.states.answered(told);
-            planner.memory.states.settle(|_| false);
+            planner.memory.states.settle(0, |_| false);
             assert_eq!((event.sets, event.plan), (1, false));
             begin.elapsed()
         })

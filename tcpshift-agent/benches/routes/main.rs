@@ -127,7 +127,7 @@ fn in_process(documents: &[Document]) -> Duration {
     let ((), _) = timed("of an edit: sweep the numbers", || {
         planner.memory.register.routes.sweep(|_| false);
         planner.memory.register.destinations.sweep(|_| false);
-        planner.memory.states.sweep(|_| false);
+        planner.memory.states.sweep(0, |_| false);
     });
     let (_, _) = timed("of a preview: copy the numbers and sets", || planner.fork());
     let (found, _) = timed("of a preview: difference of the plans", || diff((&plan, &sets), (&after, planner.sets())));

@@ -86,7 +86,7 @@ pub(super) fn measure(documents: &[Document]) -> Programs {
         let (cost, begin) = (processor(), Instant::now());
         let found = answered(&mut planner, if event % 2 == 0 { 2 } else { 1 });
         assert_eq!((found.sets, found.plan), (1, false));
-        planner.memory.states.settle(|_| false);
+        planner.memory.states.settle(0, |_| false);
         let prepared = kernel.prepare(&plan, planner.sets()).unwrap();
         kernel.publish(prepared).unwrap();
         took.push(begin.elapsed());

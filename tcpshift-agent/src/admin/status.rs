@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use self::achieved::achieved;
 use super::api::{
-    AssignmentStatus, DestinationStatus, LimitStatus, ListenerStatus, RouteStatus, SteeredStatus, Trouble,
+    AssignmentStatus, DestinationStatus, EndpointStatus, LimitStatus, ListenerStatus, RouteStatus, SteeredStatus,
+    Trouble,
 };
 use crate::connections::Connections;
-use crate::plan::{Datapath, Destination, Listener, MeshListener, Plan, Route, Sets, steer_name};
+use crate::plan::{Datapath, Destination, Endpoint, Listener, MeshListener, Plan, Route, Sets, steer_name};
 
 /// Who decides, with the counts of who has decided.
 pub fn counted(assignment: AssignmentStatus, plan: &Plan, connections: &Connections) -> AssignmentStatus {
@@ -127,6 +128,7 @@ fn destination(
         slots: destination.slots,
         endpoints: set.endpoints.len() as u32,
         addresses: set.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect(),
+        by_endpoint: set.endpoints.iter().map(|one| endpoint(one, connections)).collect(),
         unusable: set.unusable.as_ref().map(ToString::to_string),
         opened: connections.opened(number),
         opened_since_change,
@@ -146,4 +148,11 @@ fn destination(
             rtt_microseconds: steered.rtt / steered.closed,
         }),
     }
+}
+
+fn endpoint(endpoint: &Endpoint, connections: &Connections) -> EndpointStatus {
+    let count = connections.endpoints.get(endpoint.decides.number);
+    // In the order in which they grow, read the other way round: no connection is failed or open that was not opened.
+    let [active, failed, opened] = [count.active, count.failed, count.opened].map(|counter| counter.load(Relaxed));
+    EndpointStatus { address: endpoint.address.to_string(), opened, failed, active }
 }

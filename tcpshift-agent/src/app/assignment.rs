@@ -173,6 +173,11 @@ impl Assigner {
         Arc::clone(&self.news)
     }
 
+    /// Numbers of endpoints that programs have rows for; any if there are no programs.
+    pub(super) fn endpoints(&self) -> usize {
+        self.kernel.as_ref().map_or(usize::MAX, |kernel| kernel.endpoints() as usize)
+    }
+
     /// Routes that there is room for if programs of this host can be pointed at endpoints; else 0.
     pub(super) fn routes(&self) -> u32 {
         self.kernel.as_ref().filter(|_| self.connects().is_ok()).map_or(0, Kernel::routes)

@@ -17,6 +17,7 @@ use crate::kernel;
 use crate::plan::assemble::AssemblyMemory;
 use crate::plan::datapath::refusal;
 use crate::plan::intent::Intent;
+use crate::plan::sets::FreshEndpoints;
 use crate::plan::sets::states::ResolvedNames;
 use crate::plan::{Plan, Planner, RouteChanges, Sets};
 use crate::proxy::{ListenFailure, Obstacle};
@@ -349,10 +350,17 @@ impl App {
         });
         // Nobody is carried there yet.
         drop(register.targets.take_fresh());
-        states.take_fresh().into_iter().for_each(|number| connections.endpoints.get(number).reset());
+        let FreshEndpoints { new, back } = states.take_fresh();
+        let now = kernel::monotonic();
+        for number in new {
+            connections.endpoints.get(number).renew(now);
+        }
+        for number in back {
+            connections.endpoints.get(number).reset();
+        }
     }
 
-    /// Frees the numbers that nothing holds any more. A connection that is being opened holds its route, since
+    /// Frees the numbers that nothing holds any more; those of endpoints rest before. A connection that is being opened holds its route, since
     /// it may try any endpoint of it.
     fn sweep(&mut self) {
         let Self { planner, connections, retired, .. } = self;
@@ -367,7 +375,7 @@ impl App {
         register.destinations.sweep(|number| connections.active_of(number) > 0);
         let is_carried = |number: u32| connections.targets.get(number).load(Relaxed) > 0;
         register.targets.sweep(|number| led_to.contains(&number) || is_carried(number));
-        states.sweep(|number| connections.loads.get(number).load(Relaxed) > 0);
+        states.sweep(kernel::monotonic(), |number| connections.endpoints.load(number) > 0);
     }
 }
 

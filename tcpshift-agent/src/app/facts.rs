@@ -21,6 +21,7 @@ impl App {
     /// Brings the host up to date for the assembly of an intent.
     pub(super) fn see(&mut self, intent: &Intent) {
         self.planner.host.abilities = self.abilities();
+        self.planner.memory.states.limit(self.assignment.endpoints());
         let endpoints = self.own_endpoints(intent);
         if let Err(error) = self.assignment.want(endpoints.clone()) {
             log::warn!("listening sockets cannot be looked at: {error:#}");

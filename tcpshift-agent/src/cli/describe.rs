@@ -14,8 +14,11 @@ use serde_json::{Value, json};
 
 use self::used::EntryUsers;
 use super::stop::{Done, Stop};
+use super::table::TextTable;
 use super::{JsonOnly, Namespace, column, quantity, screen, selection, status};
-use crate::admin::api::{FailureReason, GetRequest, Item, ListenerStatus, StatusReply};
+use crate::admin::api::{
+    DestinationStatus, EndpointStatus, FailureReason, GetRequest, Item, ListenerStatus, StatusReply,
+};
 use crate::admin::client::{Client, ClientError};
 use crate::route::kind::Kind;
 use crate::route::object::Key;
@@ -29,8 +32,8 @@ Examples:
   tcpshift-agent describe we tcp-echo-v1 -o json
 
 Of a VirtualService it shows the rules, where they listen, and what each destination was given; of a Gateway its \
-listeners; of a DestinationRule, a Service or a ServiceEntry the destinations that are of its host, with their \
-endpoints; of a WorkloadEntry who uses it. Notes are what the agent has to say about the object.";
+listeners; of a DestinationRule, a Service or a ServiceEntry the destinations that are of its host. Below stand the \
+endpoints of each destination, with the connections opened to each; of a WorkloadEntry who uses it. Notes are what the agent has to say about the object.";
 
 /// Show an object, and what became of it
 #[derive(Args, Debug)]
@@ -186,21 +189,35 @@ impl Description {
     }
 }
 
-/// The endpoints of each destination, each destination once.
+/// The endpoints of each destination with what they were given, each destination once.
 fn endpoints(listeners: &[ListenerStatus]) -> String {
     let routes = listeners.iter().flat_map(|listener| &listener.routes);
-    let mut lines = Vec::new();
-    for destination in routes.flat_map(|route| &route.destinations) {
-        let addresses = match &destination.unusable {
-            Some(reason) => reason.clone(),
-            None => destination.addresses.join(", "),
-        };
-        let line = screen::clean(&format!("  {}: {addresses}\n", destination.name));
-        if !lines.contains(&line) {
-            lines.push(line);
+    let mut parts = Vec::new();
+    for DestinationStatus { name, unusable, addresses, by_endpoint, .. } in routes.flat_map(|route| &route.destinations)
+    {
+        let mut part = screen::clean(&format!("  {name}:"));
+        match unusable {
+            Some(reason) => part.push_str(&screen::clean(&format!(" {reason}\n"))),
+            // An agent of an older build does not say what each was given.
+            None if by_endpoint.is_empty() => part.push_str(&screen::clean(&format!(" {}\n", addresses.join(", ")))),
+            None => {
+                part.push('\n');
+                part.extend(table(by_endpoint).lines().map(|line| format!("    {line}\n")));
+            }
+        }
+        if !parts.contains(&part) {
+            parts.push(part);
         }
     }
-    if lines.is_empty() { String::new() } else { format!("\nEndpoints:\n{}", lines.concat()) }
+    if parts.is_empty() { String::new() } else { format!("\nEndpoints:\n{}", parts.concat()) }
+}
+
+fn table(endpoints: &[EndpointStatus]) -> String {
+    let mut table = TextTable::new(["ADDRESS", "OPENED", "FAILED", "ACTIVE"]);
+    for EndpointStatus { address, opened, failed, active } in endpoints {
+        table.push(&[address.clone(), opened.to_string(), failed.to_string(), active.to_string()]);
+    }
+    table.text()
 }
 
 #[cfg(test)]

@@ -61,18 +61,13 @@ impl Connection {
         self.endpoint
     }
 
-    /// Makes it a load of an endpoint, before the endpoint has answered.
+    /// Makes it one of an endpoint's connections, and its load, before the endpoint has answered.
     pub fn attach(&mut self, endpoint: u32) {
         self.detach();
-        self.connections.loads.get(endpoint).fetch_add(1, Relaxed);
+        let count = self.connections.endpoints.get(endpoint);
+        count.opened.fetch_add(1, Relaxed);
+        count.active.fetch_add(1, Relaxed);
         self.endpoint = Some(endpoint);
-    }
-
-    /// The endpoint took it.
-    pub fn reach(&self) {
-        if let Some(endpoint) = self.endpoint {
-            self.connections.endpoints.get(endpoint).opened.fetch_add(1, Relaxed);
-        }
     }
 
     /// The endpoint did not take it: counts that, and detaches it.
@@ -95,7 +90,7 @@ impl Connection {
 
     fn detach(&mut self) {
         if let Some(endpoint) = self.endpoint.take() {
-            self.connections.loads.get(endpoint).fetch_sub(1, Relaxed);
+            self.connections.endpoints.get(endpoint).active.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted of listeners, destinations and endpoints.
+//! What is counted of listeners and destinations.
 //!
 //! Counters only ever grow, but for `active`, which is what lives now. `reset` starts a number that was given to a new
 //! name from zero; it leaves `active` alone, since each live connection counts itself out when it ends.
@@ -71,23 +71,5 @@ impl DestinationCount {
         for counter in counters.into_iter().chain(&self.failed).chain(&self.ended) {
             counter.store(0, Relaxed);
         }
-    }
-}
-
-/// Counters of one endpoint.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct EndpointCount {
-    /// Connections that it took.
-    pub opened: AtomicU64,
-    /// Attempts to open a connection that failed.
-    pub failed: AtomicU64,
-}
-
-impl EndpointCount {
-    /// Starts from zero.
-    pub fn reset(&self) {
-        self.opened.store(0, Relaxed);
-        self.failed.store(0, Relaxed);
     }
 }

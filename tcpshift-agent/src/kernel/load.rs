@@ -163,7 +163,7 @@ fn set_room(loader: &mut EbpfLoader<'_>, room: &Room) {
         .map_max_entries("sets", room.sets)
         .map_max_entries("sequences", room.routes)
         .map_max_entries("turns", room.destinations)
-        .map_max_entries("loads", room.endpoints);
+        .map_max_entries("endpoint_sums", room.endpoints);
 }
 
 /// Closes the object's own descriptors of its maps, since [`Maps`] has others and two descriptors are a connection. A

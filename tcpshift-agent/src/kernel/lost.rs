@@ -1,7 +1,7 @@
 //! Steered connections whose close the programs missed: they are counted out when their sockets are gone.
 //!
 //! A foreign program that sets the callbacks of a socket (`bpf_sock_ops_cb_flags_set`) and drops those that
-//! others have set hides its close from `record`. Then its cell, its count among the active ones and its load would
+//! others have set hides its close from `record`. Then its cell and its count among the active ones would
 //! stay for ever. Storage of sockets, where those are that have no cell, dies with the socket, and what it counted
 //! stays: such connections are not found here.
 
@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::thread::CapabilitySet;
-use tcpshift_common::layout::{Assignment, ConnectionRow, CookieRow, SumRow, stage};
+use tcpshift_common::layout::{Assignment, ConnectionRow, CookieRow, EndpointSumRow, SumRow, stage};
 
 use super::load::Maps;
 use super::sys::MappedWords;
@@ -31,6 +31,7 @@ const FEW: usize = 1000;
 const WORD: usize = size_of::<u64>();
 const ROW: usize = size_of::<CookieRow>() / WORD;
 const SUMS: usize = size_of::<SumRow>() / WORD;
+const ENDPOINT_SUMS: usize = size_of::<EndpointSumRow>() / WORD;
 
 /// A connection that is counted as open.
 #[derive(Clone, Copy, Debug)]
@@ -96,10 +97,10 @@ fn look(maps: &Maps, agent: u64, suspects: &mut HashSet<u64>) -> io::Result<(usi
     let counted = if lost.is_empty() { None } else { Some(maps.words()?) };
     let mut out = 0;
     for open in lost {
-        if let Some([_, _, loads, sums]) = &counted
+        if let Some([_, _, endpoints, sums]) = &counted
             && open.cell.compare_exchange(open.cookie, 0, SeqCst, Relaxed).is_ok()
         {
-            count_out(open, loads.as_ref(), sums.as_ref());
+            count_out(open, endpoints.as_ref(), sums.as_ref());
             out += 1;
         }
     }
@@ -126,12 +127,12 @@ fn read(row: &[AtomicU64], agent: u64) -> Option<Open<'_>> {
     is_open.then_some(Open { cell, cookie, destination, endpoint })
 }
 
-fn count_out(open: &Open<'_>, loads: &[AtomicU64], sums: &[AtomicU64]) {
+fn count_out(open: &Open<'_>, endpoints: &[AtomicU64], sums: &[AtomicU64]) {
     let sum = |field: usize| sums.get(open.destination as usize * SUMS + field / WORD);
     let less = |counter: Option<&AtomicU64>| {
         counter.map(|counter| counter.fetch_update(SeqCst, Relaxed, |count| count.checked_sub(1)))
     };
     less(sum(offset_of!(SumRow, active)));
-    less(loads.get(open.endpoint as usize));
+    less(endpoints.get(open.endpoint as usize * ENDPOINT_SUMS + offset_of!(EndpointSumRow, active) / WORD));
     sum(offset_of!(SumRow, closed)).map(|closed| closed.fetch_add(1, Relaxed));
 }

@@ -154,6 +154,11 @@ impl Publisher {
         self.shown = there;
     }
 
+    /// Numbers of endpoints: they are below.
+    pub(super) fn endpoints(&self) -> u32 {
+        self.room.endpoints
+    }
+
     /// Routes that a plan may have: of their numbers there are twice as many.
     pub(super) fn routes(&self) -> u32 {
         self.room.routes / 2

@@ -3,6 +3,7 @@
 //! What changes often is here and in no plan: an event about one endpoint replaces the sets that it is in, and nothing
 //! else. [`Sets`] is a value that is never changed once it is handed out; [`states`] makes the next one.
 
+pub mod numbers;
 pub mod states;
 mod sums;
 
@@ -11,6 +12,7 @@ use std::sync::{Arc, LazyLock};
 use tcpshift_common::decide::RouteTables;
 use tcpshift_common::destination;
 
+pub use self::numbers::FreshEndpoints;
 pub use self::states::States;
 use super::hashing::Shelf;
 use super::intent::Backend;

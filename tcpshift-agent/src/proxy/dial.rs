@@ -128,10 +128,7 @@ async fn attempts(
             EndpointAddress::Original(_) => Err(io::ErrorKind::Unsupported.into()),
         };
         match reached {
-            Ok(socket) => {
-                connection.reach();
-                return Ok(socket);
-            }
+            Ok(socket) => return Ok(socket),
             Err(error) => {
                 reason = own::failure(&error);
                 log::debug!("{} of {}: {reason}: {error}", endpoint.address, destination.name);

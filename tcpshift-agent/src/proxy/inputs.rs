@@ -51,7 +51,7 @@ impl decide::Inputs for WorkerInputs<'_> {
     }
 
     fn load(&self, endpoint: u32) -> u32 {
-        self.connections.loads.get(endpoint).load(Relaxed) as u32
+        self.connections.endpoints.load(endpoint) as u32
     }
 }
 

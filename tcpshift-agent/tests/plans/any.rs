@@ -364,11 +364,11 @@ proptest! {
                 for space in [listeners, routes, destinations, targets] {
                     space.sweep(|_| true);
                 }
-                planner.memory.states.sweep(|_| false);
+                planner.memory.states.sweep(0, |_| false);
             }
             // Each held what the other one has replaced.
-            planner.memory.states.settle(|_| false);
-            forgetful.memory.states.settle(|_| false);
+            planner.memory.states.settle(0, |_| false);
+            forgetful.memory.states.settle(0, |_| false);
             prop_assert_eq!(each_set(&plan, planner.sets()), each_set(&expected, forgetful.sets()));
             let (one, other) = (&planner.memory.register, &forgetful.memory.register);
             for (one, other, what) in [

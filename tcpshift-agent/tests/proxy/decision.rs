@@ -75,11 +75,12 @@ async fn a_refused_dial_tries_another_endpoint_and_no_other_destination() {
     assert_eq!(world.destination(1).failures().count(), 0);
     assert_eq!(world.destination(2).failures().collect::<Vec<_>>(), [(ConnectionFailure::ConnectRefused, 20)]);
     let endpoint = |number| world.connections.endpoints.get(number);
-    assert_eq!(endpoint(2).opened.load(Relaxed), 20);
+    assert_eq!([endpoint(2).opened, endpoint(2).failed].map(|count| count.load(Relaxed)), [20, 0]);
     assert!(endpoint(1).failed.load(Relaxed) > 0, "LEAST_REQUEST drew the dead one now and then");
     // Three attempts for each connection, each at another endpoint.
     assert_eq!((3..7).map(|number| endpoint(number).failed.load(Relaxed)).sum::<u64>(), 60);
-    assert_eq!((3..7).map(|number| world.connections.loads.get(number).load(Relaxed)).sum::<u64>(), 0);
+    assert_eq!((3..7).map(|number| endpoint(number).opened.load(Relaxed)).sum::<u64>(), 60);
+    assert_eq!((1..7).map(|number| world.connections.endpoints.load(number)).sum::<u64>(), 0);
     world.ends_empty().await;
 }
 

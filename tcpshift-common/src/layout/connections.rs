@@ -30,6 +30,24 @@ pub struct SumRow {
 /// Words of a [`SumRow`].
 pub const SUM_WORDS: u32 = 9;
 
+/// Map `endpoint_sums`, by the number of an endpoint: its connections, steered and carried ones. A connection is counted by who
+/// brings it there, a program or the agent, and by nobody else.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointSumRow {
+    /// Connections begun to it, those included that were refused elsewhere before.
+    pub opened: u64,
+    /// Those of them that it did not take.
+    pub failed: u64,
+    /// Those of them that are being opened or are open: its load.
+    pub active: u64,
+    /// When the number became this endpoint's, in nanoseconds of the monotonic clock: what was decided before is another's.
+    pub since: u64,
+}
+
+/// Words of an [`EndpointSumRow`].
+pub const ENDPOINT_SUM_WORDS: u32 = 4;
+
 /// Where a connection is in its life.
 pub mod stage {
     /// It was pointed at an endpoint.
@@ -112,8 +130,10 @@ pub mod fate {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowRow {
-    /// When, in nanoseconds of the monotonic clock.
+    /// When the packet came, in nanoseconds of the monotonic clock.
     pub began: u64,
+    /// When it was decided: what is known of an earlier packet of the flow holds for a later one.
+    pub decided: u64,
     /// The endpoint, if it was handed to one.
     pub endpoint: AddressPort,
     /// What was decided.
@@ -127,7 +147,8 @@ pub struct FlowRow {
 /// Sizes without padding.
 const _: () = {
     assert!(size_of::<SumRow>() == SUM_WORDS as usize * 8);
+    assert!(size_of::<EndpointSumRow>() == ENDPOINT_SUM_WORDS as usize * 8);
     assert!(size_of::<ConnectionRow>() == 104);
     assert!(size_of::<CookieRow>() == 112);
-    assert!(size_of::<FlowRow>() == 80);
+    assert!(size_of::<FlowRow>() == 88);
 };

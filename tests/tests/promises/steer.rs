@@ -2,6 +2,7 @@
 
 mod clients;
 mod empty;
+mod endpoints;
 mod exact;
 mod lookup;
 mod loss;
@@ -20,5 +21,5 @@ mod walk;
 
 use tcpshift_tests::steer::{
     ENTRANCE, ENTRANCE6, GATEWAY_ROUTE, MAPPED, MESH_ROUTE, ONE, SERVICE, SERVICE6, TWO, assert_split, await_counted,
-    await_datapath, base, datapath, direct, inside, ip, options, route, start, version, versions,
+    await_datapath, base, datapath, direct, inside, ip, options, own_addresses, route, start, version, versions,
 };

@@ -113,6 +113,9 @@ pub struct DestinationStatus {
     /// Where they are.
     #[serde(default)]
     pub addresses: Vec<String>,
+    /// What each of them was given, in the same order. Destinations that lead to one port of a host share endpoints.
+    #[serde(default)]
+    pub by_endpoint: Vec<EndpointStatus>,
     /// Why it can serve nothing, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
@@ -138,6 +141,21 @@ pub struct DestinationStatus {
     /// What the kernel recorded of connections that it steered and that are closed; none before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steered: Option<SteeredStatus>,
+}
+
+/// One endpoint, with the connections that were brought there, steered and carried ones, whichever destination they were decided
+/// for. It begins at zero when it comes, also when it comes again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointStatus {
+    /// Where it is.
+    pub address: String,
+    /// Connections begun to it. One that several endpoints were tried for is counted by each.
+    pub opened: u64,
+    /// Those of them that it did not take.
+    pub failed: u64,
+    /// Connections that are being opened or are open.
+    pub active: u64,
 }
 
 /// A limit of connections (`maxConnections`), which all routes share that lead to the same host, subset and port.

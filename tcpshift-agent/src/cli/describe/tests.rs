@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::admin::api::{DestinationStatus, RouteStatus};
+use crate::admin::api::{DestinationStatus, EndpointStatus, RouteStatus};
+
+fn endpoint(address: &str, [opened, failed, active]: [u64; 3]) -> EndpointStatus {
+    EndpointStatus { address: address.to_owned(), opened, failed, active }
+}
 
 fn destination(subset: &str, address: Option<&str>) -> DestinationStatus {
     DestinationStatus {
@@ -12,6 +16,7 @@ fn destination(subset: &str, address: Option<&str>) -> DestinationStatus {
         slots: 5_000,
         endpoints: 1,
         addresses: address.map(str::to_owned).into_iter().collect(),
+        by_endpoint: address.map(|address| endpoint(address, [12, 1, 3])).into_iter().collect(),
         unusable: address.is_none().then(|| "no endpoint".to_owned()),
         opened: 0,
         opened_since_change: 0,
@@ -88,7 +93,8 @@ fn a_route_is_told_whole() {
         "Origin:       a.yaml:1\n",
         "Rules:        tcp[0] port 31400 -> echo:9000/v1=50, echo:9000/v2=50\n",
         "default/gate:tcp at [::]:31400\nnot served: taken\n",
-        "  echo.default.svc.cluster.local:9000/v1: 10.0.0.1:9000\n",
+        "\nEndpoints:\n  echo.default.svc.cluster.local:9000/v1:\n    \
+         ADDRESS         OPENED   FAILED   ACTIVE\n    10.0.0.1:9000   12       1        3\n",
         "  echo.default.svc.cluster.local:9000/v2: no endpoint\n",
         "Notes:\n  VirtualService default/echo: a note\n",
     ] {

@@ -87,6 +87,7 @@ mod tests {
             slots: 10_000,
             endpoints: 1,
             addresses: vec![address.to_owned()],
+            by_endpoint: Vec::new(),
             unusable: None,
             opened: 0,
             opened_since_change: 0,

@@ -10,6 +10,7 @@ fn destination(name: &str, weight: u64) -> DestinationStatus {
         slots: u32::try_from(weight).unwrap() * 100,
         endpoints: 1,
         addresses: Vec::new(),
+        by_endpoint: Vec::new(),
         unusable: None,
         opened: 203,
         opened_since_change: 203,

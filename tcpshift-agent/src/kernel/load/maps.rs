@@ -102,7 +102,7 @@ pub(in crate::kernel) struct Maps {
     named_destinations: MapInfo,
     pub(in crate::kernel) sequences: OwnedFd,
     pub(in crate::kernel) turns: OwnedFd,
-    pub(in crate::kernel) loads: OwnedFd,
+    pub(in crate::kernel) endpoint_sums: OwnedFd,
     pub(in crate::kernel) counts: Map<u32, CountRow>,
     pub(in crate::kernel) events: OwnedFd,
     pub(in crate::kernel) sockets: Map<i32, SocketRow>,
@@ -139,7 +139,7 @@ impl Maps {
             ("hash_chunks", self.hash_chunks.outer.as_fd()),
             ("sequences", self.sequences.as_fd()),
             ("turns", self.turns.as_fd()),
-            ("loads", self.loads.as_fd()),
+            ("endpoint_sums", self.endpoint_sums.as_fd()),
             ("counts", self.counts.as_fd()),
             ("events", self.events.as_fd()),
             ("sockets", self.sockets.as_fd()),
@@ -189,11 +189,11 @@ impl Maps {
         Ok(active.into_iter().any(|count| count.load(Relaxed) != 0))
     }
 
-    /// The counters that are shared, as memory: sequences, turns, loads and sums.
+    /// The counters that are shared, as memory: sequences, turns, sums of endpoints and sums of destinations.
     pub(in crate::kernel) fn words(&self) -> io::Result<[MappedWords; 4]> {
-        let Self { sequences, turns, loads, sums, .. } = self;
-        let [sequences, turns, loads, sums] = [sequences, turns, loads, sums].map(|map| MappedWords::new(map.as_fd()));
-        Ok([sequences?, turns?, loads?, sums?])
+        let maps = [&self.sequences, &self.turns, &self.endpoint_sums, &self.sums];
+        let [sequences, turns, endpoints, sums] = maps.map(|map| MappedWords::new(map.as_fd()));
+        Ok([sequences?, turns?, endpoints?, sums?])
     }
 }
 
@@ -246,7 +246,7 @@ pub(super) fn maps(ebpf: &Ebpf) -> Result<Maps> {
         named_destinations: named_destinations(ebpf)?,
         sequences: map(ebpf, "sequences")?,
         turns: map(ebpf, "turns")?,
-        loads: map(ebpf, "loads")?,
+        endpoint_sums: map(ebpf, "endpoint_sums")?,
         counts: Map::new(map(ebpf, "counts")?)?,
         events: map(ebpf, "events")?,
         sockets: Map::new(map(ebpf, "sockets")?)?,

@@ -11,7 +11,8 @@ use std::sync::{Arc, Weak};
 
 use tcpshift_common::address::family;
 
-use super::{EndpointSet, Sets, endpoint_name};
+use super::numbers::EndpointNumbers;
+use super::{EndpointSet, FreshEndpoints, Sets, endpoint_name};
 use crate::plan::hashing::Shelf;
 use crate::plan::host::Host;
 use crate::plan::intent::{Backend, Written, WrittenAt};
@@ -32,9 +33,8 @@ pub struct States {
     by_name: HashMap<String, BTreeSet<u32>>,
     /// Numbers of sets.
     numbers: Space,
-    /// Numbers of endpoints, and in how many sets each is.
-    endpoints: Space,
-    uses: HashMap<u32, u32>,
+    /// Numbers of endpoints.
+    endpoints: EndpointNumbers,
     /// Sets that were replaced, as long as a connection may still try their endpoints.
     replaced: Vec<Weak<EndpointSet>>,
     shelf: Shelf,
@@ -193,18 +193,22 @@ impl States {
         let held = entries.iter().flatten().filter(|entry| !entry.set.endpoints.is_empty());
         self.replaced.extend(held.map(|entry| Arc::downgrade(&entry.set)));
         self.by_name.clear();
-        self.uses.clear();
+    }
+
+    /// Says for how many endpoints the kernel has rows.
+    pub fn limit(&mut self, endpoints: usize) {
+        self.endpoints.limit(endpoints);
     }
 
     /// Numbers of endpoints that were given out since this was asked last: their counters have to start from zero.
-    pub fn take_fresh(&mut self) -> Vec<u32> {
+    pub fn take_fresh(&mut self) -> FreshEndpoints {
         drop(self.numbers.take_fresh());
         self.endpoints.take_fresh()
     }
 
-    /// Ends an assembly whose plan is in force: forgets the sets that were not asked for. Numbers are free when nobody
-    /// holds them: `is_held` says so of an endpoint.
-    pub fn sweep(&mut self, is_held: impl Fn(u32) -> bool) {
+    /// Ends an assembly whose plan is in force: forgets the sets that were not asked for. Numbers are free when they have rested
+    /// after nobody holds them: `is_held` says so of an endpoint, and `now` is the time in nanoseconds.
+    pub fn sweep(&mut self, now: u64, is_held: impl Fn(u32) -> bool) {
         let begun = self.begun;
         let gone: Vec<u32> = (0..)
             .zip(&self.entries)
@@ -219,25 +223,20 @@ impl States {
             self.sets.put(number, Arc::default());
         }
         self.numbers.sweep(|_| false);
-        self.settle(is_held);
+        self.settle(now, is_held);
     }
 
-    /// Frees the numbers of endpoints that are in no set and that nobody holds.
-    pub fn settle(&mut self, is_held: impl Fn(u32) -> bool) {
+    /// Has the numbers of endpoints rest that are in no set and that nobody holds, and frees those that have rested.
+    pub fn settle(&mut self, now: u64, is_held: impl Fn(u32) -> bool) {
         self.shelf.tidy();
-        let Self { endpoints, uses, replaced, .. } = self;
+        let Self { endpoints, replaced, .. } = self;
         let mut tried = HashSet::new();
         replaced.retain(|set| {
             let Some(set) = set.upgrade() else { return false };
             tried.extend(set.endpoints.iter().map(|endpoint| endpoint.decides.number));
             true
         });
-        uses.retain(|_, uses| *uses > 0);
-        endpoints.begin();
-        for number in uses.keys() {
-            endpoints.keep(*number);
-        }
-        endpoints.sweep(|number| tried.contains(&number) || is_held(number));
+        endpoints.settle(now, |number| tried.contains(&number) || is_held(number));
     }
 
     fn entry(&self, number: u32) -> Option<&Entry> {
@@ -253,7 +252,7 @@ impl States {
         let Some(entry) = self.entry(number) else { return false };
         let (backend, family, last) = (Arc::clone(&entry.backend), entry.family, Arc::clone(&entry.set));
         let found = located(&backend, family, &self.answers, &self.own);
-        let Self { endpoints, shelf, uses, .. } = self;
+        let Self { endpoints, shelf, .. } = self;
         let set = EndpointSet::new(backend.choice, found, shelf, |address| {
             endpoints.number(&endpoint_name(&backend, address))
         });
@@ -261,7 +260,7 @@ impl States {
             return false;
         }
         for endpoint in &*set.endpoints {
-            *uses.entry(endpoint.decides.number).or_default() += 1;
+            endpoints.enter(endpoint.decides.number);
         }
         self.release(&last);
         let set = Arc::new(set);
@@ -277,9 +276,7 @@ impl States {
     /// A set is no longer in force.
     fn release(&mut self, set: &Arc<EndpointSet>) {
         for endpoint in &*set.endpoints {
-            if let Some(uses) = self.uses.get_mut(&endpoint.decides.number) {
-                *uses = uses.saturating_sub(1);
-            }
+            self.endpoints.leave(endpoint.decides.number);
         }
         if !set.endpoints.is_empty() {
             self.replaced.push(Arc::downgrade(set));
