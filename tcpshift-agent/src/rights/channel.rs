@@ -134,3 +134,54 @@ fn gone(error: io::Error) -> io::Error {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    fn pair() -> (Line, OwnedFd) {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        (Line::new(Duty::Ports, ours), theirs)
+    }
+
+    #[test]
+    fn a_late_answer_is_not_taken_for_another_one() {
+        let (line, helper) = pair();
+        let late = line.ask(1, &[], &[], Duration::from_millis(10)).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::TimedOut);
+        let mut answer = [0; WORDS];
+        (answer[at::NUMBER], answer[at::BODY]) = (1, 11);
+        send(&helper, &answer, &[helper.as_fd()]).unwrap();
+        (answer[at::NUMBER], answer[at::BODY]) = (2, 22);
+        send(&helper, &answer, &[]).unwrap();
+        let answer = line.ask(1, &[], &[], Duration::from_secs(20)).unwrap();
+        assert_eq!((answer.words[at::BODY], answer.descriptors.len()), (22, 0));
+    }
+
+    #[test]
+    fn nobody_waits_for_long_where_nobody_answers() {
+        let (line, helper) = pair();
+        let began = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| line.ask(1, &[], &[], Duration::from_secs(2)).unwrap_err());
+            thread::sleep(Duration::from_millis(100));
+            assert!(line.ask_if_free(1, &[], &[], Instant::now()).is_none());
+            let error = line.ask(1, &[], &[], Duration::from_millis(50)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+        });
+        // Requests that nobody reads are bounded by the kernel.
+        let asked = (0..10_000).find_map(|_| {
+            line.ask(1, &[], &[], Duration::ZERO).err().filter(|error| error.kind() != ErrorKind::TimedOut)
+        });
+        assert!(asked.is_none(), "{asked:?}");
+        drop(helper);
+        let error = line.ask(1, &[], &[], Duration::from_secs(20)).unwrap_err();
+        assert!(error.to_string().contains("has ended"), "{error}");
+    }
+}

@@ -147,3 +147,121 @@ pub(super) fn holder(inode: u64, word: u64) -> Option<Holder> {
     let holder = Holder { inode, pid: ((word >> 32) as u32).cast_signed(), descriptor: descriptor.cast_signed() };
     (holder.pid > 0 && holder.descriptor >= 0).then_some(holder)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsRawFd;
+    use std::thread;
+    use std::time::Duration;
+
+    use rustix::fs::fstat;
+    use rustix::net::{SocketFlags, socketpair};
+    use rustix::pipe::fcntl_getpipe_size;
+
+    use super::super::channel::Line;
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A thread that has a duty, with the rights of the test.
+    fn at_work(duty: Duty) -> Line {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        thread::spawn(move || serve(duty, theirs.as_fd()));
+        Line::new(duty, ours)
+    }
+
+    #[track_caller]
+    fn refused(asked: io::Result<Received>, expected: Errno) {
+        assert_eq!(asked.map(|answer| answer.descriptors.len()).map_err(|error| number(&error)), Err(code(expected)));
+    }
+
+    fn code(error: Errno) -> u64 {
+        error.raw_os_error() as u64
+    }
+
+    fn own(socket: impl AsFd) -> [u64; 3] {
+        let holder = Holder {
+            inode: fstat(&socket).unwrap().st_ino,
+            pid: std::process::id().cast_signed(),
+            descriptor: socket.as_fd().as_raw_fd(),
+        };
+        [1, holder.inode, word(&holder)]
+    }
+
+    #[test]
+    fn only_listening_tcp_sockets_are_copied() {
+        let line = at_work(Duty::Sockets);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let copied = line.ask(ask::COPY, &own(&listener), &[], LONG).unwrap();
+        assert_eq!((copied.words[at::BODY], copied.descriptors.len()), (0, 1));
+        let copy = TcpListener::from(copied.descriptors.into_iter().next().unwrap());
+        assert_eq!(copy.local_addr().unwrap(), listener.local_addr().unwrap());
+        // One that is connected, one of another protocol, a file, and a descriptor that is another socket.
+        let file = std::fs::File::open("/proc/self/status").unwrap();
+        let [_, inode, _] = own(&listener);
+        let [one, _, at_stream] = own(&stream);
+        for (asked, error) in [
+            (own(&stream), Errno::PERM),
+            (own(&datagrams), Errno::PERM),
+            (own(&file), Errno::PERM),
+            ([one, inode, at_stream], Errno::STALE),
+            ([one, inode, u64::MAX], Errno::INVAL),
+        ] {
+            let answer = line.ask(ask::COPY, &asked, &[], LONG).unwrap();
+            assert_eq!((answer.words[at::BODY], answer.descriptors.len()), (code(error), 0));
+        }
+    }
+
+    #[test]
+    fn who_has_a_socket_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let [_, inode, at_listener] = own(&listener);
+        let answer = at_work(Duty::Sockets).ask(ask::HOLDERS, &[2, inode, u64::MAX], &[], LONG).unwrap();
+        assert_eq!(answer.words[at::BODY..][..3], [1, inode, at_listener]);
+    }
+
+    #[test]
+    fn nothing_but_tcp_is_bound_and_only_to_low_ports() {
+        let line = at_work(Duty::Ports);
+        let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let tcp = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let ip: u128 = std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped().to_bits();
+        let words = |port: u64| [port, 0, (ip >> 64) as u64, ip as u64];
+        refused(line.ask(ask::BIND, &words(80), &[datagrams.as_fd()], LONG), Errno::INVAL);
+        for port in [0, 1024, 31_400, 65_536 + 80] {
+            refused(line.ask(ask::BIND, &words(port), &[tcp.as_fd()], LONG), Errno::INVAL);
+        }
+        refused(line.ask(ask::BIND, &words(80), &[], LONG), Errno::BADF);
+        // An address of IPv6 for a socket of IPv4.
+        refused(line.ask(ask::BIND, &[80, 0, 0, 1], &[tcp.as_fd()], LONG), Errno::AFNOSUPPORT);
+    }
+
+    #[test]
+    fn a_thread_does_what_its_duty_is_and_nothing_else() {
+        let map =
+            NewMap { kind: 2, key: 4, value: 8, entries: 1, flags: 1 << 3, name: [0; 16], key_type: 0, value_type: 0 };
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let line = at_work(Duty::Maps);
+        refused(line.ask(ask::MAP, &map.words(), &[file.as_fd()], LONG), Errno::INVAL);
+        for (duty, what) in [
+            (Duty::Maps, ask::BIND),
+            (Duty::Ports, ask::COPY),
+            (Duty::Sockets, ask::PIPE),
+            (Duty::Pipes, ask::MAP),
+            (Duty::Pipes, u64::MAX),
+        ] {
+            refused(at_work(duty).ask(what, &[], &[], LONG), Errno::OPNOTSUPP);
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_no_larger_than_the_proxy_wants() {
+        let line = at_work(Duty::Pipes);
+        let [_exit, entry] = line.ask(ask::PIPE, &[u64::MAX], &[], LONG).and_then(Received::take).unwrap();
+        assert_eq!(fcntl_getpipe_size(&entry).unwrap(), 1 << 20);
+    }
+}
