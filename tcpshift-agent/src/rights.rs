@@ -15,6 +15,7 @@ mod serve;
 mod sys;
 
 use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -25,7 +26,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::thread::CapabilitySet;
 
-use self::channel::{Line, errno};
+use self::channel::{DutyLine, errno};
 use self::message::{BATCH, Received, ask, at};
 pub use self::new_map::NewMap;
 use crate::host::sockets::{self, Holder};
@@ -90,7 +91,7 @@ impl Duty {
 #[derive(Debug)]
 struct Helper {
     process: Pid,
-    lines: Vec<Line>,
+    lines: Vec<DutyLine>,
     /// How it ended, if it has.
     end: Mutex<Option<String>>,
 }
@@ -104,7 +105,7 @@ pub fn start() -> io::Result<()> {
         return Ok(());
     }
     let (process, sockets) = helper::start(&duties)?;
-    let lines = duties.into_iter().zip(sockets).map(|(duty, socket)| Line::new(duty, socket)).collect();
+    let lines = duties.into_iter().zip(sockets).map(|(duty, socket)| DutyLine::new(duty, socket)).collect();
     let helper = Helper { process, lines, end: Mutex::default() };
     HELPER.set(helper).map_err(|_| io::Error::other("there is a helper already"))
 }
@@ -120,7 +121,7 @@ pub fn release(duty: Duty) {
 pub fn lost() -> Option<String> {
     let helper = HELPER.get()?;
     // It ends when all of it is released.
-    if helper.lines.iter().all(|line| line.is_released()) {
+    if helper.lines.iter().all(DutyLine::is_released) {
         return None;
     }
     let mut end = helper.end.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +173,7 @@ pub fn bind(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
 }
 
 /// The first process that is found to have each of some sockets open, as [`sockets::holders`] says it.
-pub fn holders(inodes: &HashSet<u64>) -> Vec<Holder> {
+pub fn holders<S: BuildHasher>(inodes: &HashSet<u64, S>) -> Vec<Holder> {
     if !is_with_helper(Duty::Sockets) {
         return sockets::holders(inodes);
     }
@@ -243,6 +244,6 @@ fn is_with_helper(duty: Duty) -> bool {
     line(duty).is_some_and(|line| !line.is_released())
 }
 
-fn line(duty: Duty) -> Option<&'static Line> {
+fn line(duty: Duty) -> Option<&'static DutyLine> {
     HELPER.get()?.lines.iter().find(|line| line.duty == duty)
 }

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// The way to the thread for a duty.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct DutyLine {
     pub(super) duty: Duty,
     is_released: AtomicBool,
     channel: Mutex<Channel>,
@@ -31,7 +31,7 @@ struct Channel {
     number: u64,
 }
 
-impl Line {
+impl DutyLine {
     /// The agent's end of a channel.
     pub(super) fn new(duty: Duty, socket: OwnedFd) -> Self {
         let channel = Channel { socket: Some(socket), number: 0 };
@@ -70,7 +70,7 @@ impl Line {
         }
     }
 
-    /// As [`Line::ask`]; none if another thread asks.
+    /// As [`DutyLine::ask`]; none if another thread asks.
     pub(super) fn ask_if_free(
         &self,
         what: u64,
@@ -143,10 +143,10 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> (Line, OwnedFd) {
+    fn pair() -> (DutyLine, OwnedFd) {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        (Line::new(Duty::Ports, ours), theirs)
+        (DutyLine::new(Duty::Ports, ours), theirs)
     }
 
     #[test]

@@ -116,9 +116,10 @@ fn copies(body: &[u64]) -> (Vec<u64>, Vec<OwnedFd>) {
     let asked = body[1..].chunks_exact(2).take(count(body));
     let (mut errors, mut copies) = (Vec::new(), Vec::new());
     for pair in asked {
-        let copied = holder(pair[0], pair[1]).ok_or(Errno::INVAL.into()).and_then(|holder| copy(&holder, &listening));
-        errors.push(copied.as_ref().map_or_else(number, |_| 0));
-        copies.extend(copied);
+        let holder = holder(pair[0], pair[1]).ok_or(Errno::INVAL.into());
+        let made = holder.and_then(|holder| copy(&holder, &listening));
+        errors.push(made.as_ref().map_or_else(number, |_| 0));
+        copies.extend(made);
     }
     (errors, copies)
 }
@@ -159,17 +160,17 @@ mod tests {
     use rustix::net::{SocketFlags, socketpair};
     use rustix::pipe::fcntl_getpipe_size;
 
-    use super::super::channel::Line;
+    use super::super::channel::DutyLine;
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
 
     /// A thread that has a duty, with the rights of the test.
-    fn at_work(duty: Duty) -> Line {
+    fn at_work(duty: Duty) -> DutyLine {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         thread::spawn(move || serve(duty, theirs.as_fd()));
-        Line::new(duty, ours)
+        DutyLine::new(duty, ours)
     }
 
     #[track_caller]
