@@ -16,6 +16,7 @@ mod front;
 mod options;
 mod prepare;
 mod preview;
+mod relinquish;
 mod request;
 mod resources;
 mod shift;
@@ -131,7 +132,7 @@ fn start(options: Options) -> anyhow::Result<()> {
     if options.steering.cgroup.is_some() {
         assignment.connects().map_err(|why| anyhow::anyhow!("--cgroup: no client can be steered: {why}"))?;
     }
-    kernel::drop_unneeded(assignment.hands_over().is_ok())?;
+    relinquish::give_up(&options, &assignment)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(resources::RUNTIME)
         .thread_name("admin")

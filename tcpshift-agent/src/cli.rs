@@ -35,6 +35,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 
 use crate::admin::client::Client;
 use crate::logging;
+use crate::rights;
 use defaults::AdminAddress;
 use stop::{Done, Stop};
 
@@ -171,6 +172,12 @@ impl CommandLine {
         if !matches!(self.command, Command::Run(_)) {
             logging::direct("warn");
             return outcome::exit_code(self.done());
+        }
+        // Before there is another thread, and before anything is read.
+        if let Err(error) = rights::start() {
+            let more = crate::app::MORE_THREADS;
+            let message = format!("cannot start the process that keeps the agent's rights ({error}); {more}");
+            return outcome::exit_code(Err(Stop::Failed(message)));
         }
         match logging::queued("info") {
             Ok(log) => {

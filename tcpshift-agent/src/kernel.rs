@@ -45,7 +45,6 @@ use tcpshift_common::address::Flow;
 use tcpshift_common::layout::{Assignment, CountRow, Question, SumRow};
 use tokio::sync::Notify;
 
-pub use self::capabilities::drop_unneeded;
 use self::cgroup::Cgroup;
 pub use self::doctor::{
     DatapathVerdict, DoctorReport, FindingState, Logs, MachineFinding, ProgramOutcome, ProgramReport, Request, look,

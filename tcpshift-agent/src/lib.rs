@@ -15,5 +15,6 @@ pub mod logging;
 pub mod plan;
 pub mod proxy;
 pub mod resolve;
+pub mod rights;
 pub mod route;
 pub mod trust;

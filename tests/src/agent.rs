@@ -128,6 +128,19 @@ impl<'a> Agent<'a> {
         self.process.pid()
     }
 
+    /// The process that keeps rights for it, if there is one.
+    pub fn rights(&self) -> Option<u32> {
+        let processes = std::fs::read_dir("/proc").expect("/proc is mounted").flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let (name, parent) = ("Name:\ttcpshift-rights\n", format!("\nPPid:\t{}\n", self.pid()));
+        let is_it = |pid: &u32| {
+            // It may have ended by now.
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            status.starts_with(name) && status.contains(&parent)
+        };
+        pids.into_iter().find(is_it)
+    }
+
     /// Waits until a route's subsets v1 and v2 have an endpoint each, as when their names are resolved.
     #[track_caller]
     pub fn await_endpoints(&self, route: &str) {

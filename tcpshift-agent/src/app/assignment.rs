@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::thread::CapabilitySet;
 use tokio::sync::Notify;
 use tokio::time::interval;
 
@@ -144,6 +145,11 @@ impl Assigner {
             Some(kernel) => Connections::sharing(kernel.words()?),
             None => Connections::default(),
         })
+    }
+
+    /// The capabilities that this kernel wants of an agent for its maps, as long as it lives; none without maps.
+    pub(super) fn needs_for_life(&self) -> std::io::Result<Option<CapabilitySet>> {
+        self.kernel.as_ref().map(Kernel::needs_for_life).transpose()
     }
 
     /// The way to what programs decided.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::App;
+use crate::rights;
 
 /// What is missing now, in words.
 #[derive(Debug, Default)]
@@ -28,6 +29,12 @@ impl App {
         let mut missing: BTreeSet<String> = self.assignment.look_after().into_iter().collect();
         if let Some(Err(error)) = self.desk.as_mut().map(super::succession::Desk::look) {
             missing.insert(format!("no command reaches this agent: {error:#}"));
+        }
+        if let Some(end) = rights::lost() {
+            missing.insert(format!(
+                "the process tcpshift-rights has ended ({end}): until the next start, or `run --takeover`, this agent can make \
+                 no map for another plan, copy no listening socket, and open no port below 1024"
+            ));
         }
         let store = self.store.clone();
         match self.state.with(&self.beside, move |state| state.renew(store.applied())).await {

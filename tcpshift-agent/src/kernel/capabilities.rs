@@ -1,22 +1,19 @@
-//! Which capabilities the programs need, and which an agent keeps once it has started: the others go for good.
+//! Which capabilities the programs need to start, and which one an old kernel has an agent keep.
 //!
 //! To start: `CAP_BPF` and `CAP_NET_ADMIN` (loading and attaching programs), `CAP_SYS_ADMIN` (opening types
-//! by number, mounting the bpf filesystem). For life: [`KEPT`], and [`TO_COPY`] where listening sockets are copied.
+//! by number, mounting the bpf filesystem). For life none, since a helper makes maps ([`crate::rights`]): all else that the
+//! agent does is for descriptors that it has. Before Linux 5.19 bpf(2) refuses that too where
+//! `kernel.unprivileged_bpf_disabled` is set (`__sys_bpf`, 5.18,
+//! <https://elixir.bootlin.com/linux/v5.18/source/kernel/bpf/syscall.c>).
+
+use std::io;
+use std::os::fd::BorrowedFd;
 
 use anyhow::{Context, Result};
 use rustix::thread::CapabilitySet;
 
+use super::{Kernel, sys};
 use crate::trust::rights;
-
-/// What an agent may need as long as it lives: maps for every plan; ports below 1024; route files in folders that only
-/// their user may enter; pipes beyond the share of a user (pipe(7), `pipe-user-pages-soft`).
-const KEPT: CapabilitySet = CapabilitySet::BPF
-    .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::DAC_READ_SEARCH)
-    .union(CapabilitySet::SYS_RESOURCE);
-
-/// What copying a socket needs that another process listens with (`pidfd_getfd(2)`).
-const TO_COPY: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
 /// What loading and attaching needs.
 const NEEDED: [(CapabilitySet, &str); 3] = [
@@ -36,9 +33,18 @@ pub(super) fn needed() -> [&'static str; 3] {
     NEEDED.map(|(_, name)| name)
 }
 
-/// Gives up for good, in this thread and in those that it starts from now on, what is not needed for life. `copies` says
-/// whether listening sockets of other processes are copied. To be called before there are other threads.
-pub fn drop_unneeded(copies: bool) -> Result<()> {
-    let kept = if copies { KEPT | TO_COPY } else { KEPT };
-    rights::keep(kept).context("cannot drop capabilities")
+/// What is needed for maps as long as they are used, by what the kernel does: this one of them is looked at without rights.
+pub(super) fn for_life(map: BorrowedFd<'_>) -> io::Result<CapabilitySet> {
+    let some = CapabilitySet::BPF | CapabilitySet::SYS_ADMIN;
+    match rights::without(some, || sys::map_info(map))? {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(CapabilitySet::BPF),
+        _ => Ok(CapabilitySet::empty()),
+    }
+}
+
+impl Kernel {
+    /// The capabilities that this kernel wants of an agent for its maps, as long as it lives.
+    pub fn needs_for_life(&self) -> io::Result<CapabilitySet> {
+        for_life(self.maps.plan())
+    }
 }

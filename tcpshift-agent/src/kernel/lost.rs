@@ -15,9 +15,9 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use rustix::thread::CapabilitySet;
 use tcpshift_common::layout::{Assignment, ConnectionRow, CookieRow, EndpointSumRow, SumRow, stage};
 
+use super::capabilities;
 use super::load::Maps;
 use super::sys::MappedWords;
 use crate::host::cookies;
@@ -53,7 +53,8 @@ pub(super) fn watch(maps: &Arc<Maps>, agent: u64) {
 
 fn look_again(maps: &Weak<Maps>, agent: u64) {
     // It begins before the agent drops what it does not need, and capabilities belong to a thread.
-    if let Err(error) = rights::keep(CapabilitySet::BPF) {
+    let Some(kept) = maps.upgrade().map(|maps| capabilities::for_life(maps.plan())) else { return };
+    if let Err(error) = kept.and_then(rights::keep) {
         log::warn!(
             "connections whose end another program hides stay counted as active: the thread that looks for them cannot \
              drop capabilities: {error}"

@@ -94,3 +94,51 @@ impl Kernel {
         log::info!("programs that no route needs are detached");
     }
 }
+
+/// They need root, as all tests of the kernel do.
+#[cfg(test)]
+mod tests {
+    use tcpshift_common::layout::SumRow;
+
+    use super::*;
+    use crate::kernel::cgroup::Cgroup;
+    use crate::kernel::sys::Map;
+    use crate::kernel::{KernelOptions, OnLoss, SteeringOptions};
+
+    #[test]
+    fn what_no_plan_needs_is_detached_once_nothing_is_open() {
+        let cgroup = Some(Cgroup::own().unwrap().path);
+        let asked = SteeringOptions { cgroup, on_loss: OnLoss::Keep, patience: Duration::ZERO };
+        let mut kernel = Kernel::load(&KernelOptions { max_routes: 1, steering: Ok(asked) }).unwrap();
+        (kernel.is_settled, kernel.inherits) = (true, false);
+        let attached = |kernel: &Kernel| {
+            let links = kernel.steering.as_ref().unwrap().links();
+            links.map(|(name, _)| name.split('-').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        kernel.attach_needed(Need { listening: true, ..Need::default() }).unwrap();
+        assert_eq!(attached(&kernel), ["record"]);
+        kernel.attach_needed(Need { connect: true, lookup: true, listening: false }).unwrap();
+        let all = ["record", "lookup", "connect4", "connect6", "getpeername4", "getpeername6"];
+        assert_eq!(attached(&kernel), all);
+        let sums: Map<u32, SumRow> = Map::new(kernel.maps.sums.try_clone().unwrap()).unwrap();
+        let open = |active| sums.set(&0, &SumRow { active, ..SumRow::default() }).unwrap();
+        let long_ago = Instant::now().checked_sub(REST);
+        kernel.need = Need { connect: true, ..Need::default() };
+        kernel.detach_needless();
+        assert_eq!(attached(&kernel), all, "it has not been needless for long");
+        open(1);
+        kernel.needless_since = long_ago;
+        kernel.detach_needless();
+        assert_eq!(attached(&kernel), all, "a connection is open");
+        open(0);
+        kernel.detach_needless();
+        assert_eq!(attached(&kernel), ["record", "connect4", "connect6", "getpeername4", "getpeername6"]);
+        kernel.need = Need::default();
+        kernel.needless_since = long_ago;
+        kernel.detach_needless();
+        assert_eq!(attached(&kernel), [""; 0]);
+        // And is attached again.
+        kernel.attach_needed(Need { lookup: true, ..Need::default() }).unwrap();
+        assert_eq!(attached(&kernel), ["record", "lookup"]);
+    }
+}

@@ -16,11 +16,12 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 pub(super) use self::link::{attach, detach, hook, link_cgroup, replace};
-pub(super) use self::map::{Map, MapInfo, create_like, create_words, freeze, map_info, map_type, types};
+pub(super) use self::map::{Map, MapInfo, create_like, create_words, map_info, map_type, types};
 pub(super) use self::pin::{pin, pinned};
 pub(super) use self::programs::{ProgramToLoad, code, load_program, load_types};
 pub(super) use self::rows::{MapRow, bytes, header, row};
 pub(super) use self::words::MappedWords;
+pub(super) use crate::rights::freeze_map as freeze;
 
 const OBJ_GET_INFO_BY_FD: u32 = 15;
 

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{limits, socket};
+use crate::rights;
 
 /// Connections that may wait to be accepted, for each worker; the host's `net.core.somaxconn` may lower it.
 pub(super) const BACKLOG: i32 = 4096;
@@ -74,10 +75,21 @@ fn bind(address: SocketAddr, shared: bool, mark: &impl Fn(BorrowedFd<'_>)) -> io
     }
     // Accepted streams inherit these.
     socket::tune(&SockRef::from(&listener))?;
-    listener.bind(&address.into())?;
+    match listener.bind(&address.into()) {
+        // A port that takes a right, which another process has.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::ACCESS)) => {
+            rights::bind(listener.as_fd(), address).map_err(|refused| refusal(error, refused))?;
+        }
+        bound => bound?,
+    }
     mark(listener.as_fd());
     listener.listen(BACKLOG)?;
     Ok(listener)
+}
+
+/// Why bind(2) is refused: as it was at first, if nobody has the right.
+fn refusal(first: io::Error, second: io::Error) -> io::Error {
+    if Errno::from_io_error(&second) == Some(Errno::PERM) { first } else { second }
 }
 
 fn explain(address: SocketAddr, error: &io::Error) -> ListenError {

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::host::sockets::{self, Holder, SocketEntry};
+use crate::rights;
 
 /// What keeps a port from being listened at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub(super) fn name(obstacles: &[(SocketAddr, &Obstacle)]) -> Vec<String> {
     };
     let wanted: Vec<BTreeSet<u64>> = obstacles.iter().map(sockets).collect();
     let inodes: HashSet<u64> = wanted.iter().flatten().copied().collect();
-    let holders = if inodes.is_empty() { Vec::new() } else { sockets::holders(&inodes) };
+    let holders = if inodes.is_empty() { Vec::new() } else { rights::holders(&inodes) };
     let holder = |inodes: &BTreeSet<u64>| holders.iter().find(|holder| inodes.contains(&holder.inode));
     let named = obstacles.iter().zip(&wanted).map(|((_, obstacle), inodes)| {
         match (obstacle, holder(inodes).map(Holder::process)) {

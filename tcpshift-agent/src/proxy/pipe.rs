@@ -9,14 +9,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 
 use super::limits;
 use super::memory::{Grant, MemoryBound};
 use super::pool::Buffer;
+use crate::rights;
 
-/// Bytes that a pipe is asked to hold. The system may give less: users other than root have 64 MiB of pipes in all
-/// (`fs.pipe-user-pages-soft`), and one page for each pipe beyond.
+/// Bytes that a pipe is asked to hold. The system may give less: without `CAP_SYS_RESOURCE`, which the helper may have, users
+/// have 64 MiB of pipes in all (`fs.pipe-user-pages-soft`), and two pages for each pipe beyond.
 const CAPACITY: usize = 1 << 20;
 /// With less than this a pass moves too little to be worth its two system calls.
 const WORTHWHILE: usize = 64 << 10;
@@ -105,7 +107,11 @@ fn make() -> Option<Pipe> {
     if limits::is_scarce(entry.as_fd(), limits::current_limit()) {
         return None;
     }
-    fcntl_setpipe_size(&entry, CAPACITY).ok();
+    let (exit, entry) = match fcntl_setpipe_size(&entry, CAPACITY) {
+        // This user has its share.
+        Err(Errno::PERM) => rights::pipe(CAPACITY).unwrap_or((exit, entry)),
+        _ => (exit, entry),
+    };
     let capacity = fcntl_getpipe_size(&entry).ok()?;
     if capacity < WORTHWHILE {
         return None;

@@ -28,6 +28,15 @@ pub fn effective() -> io::Result<CapabilitySet> {
     Ok(capabilities(None)?.effective)
 }
 
+/// Does something without some capabilities, which this thread has again after.
+pub fn without<T>(some: CapabilitySet, done: impl FnOnce() -> T) -> io::Result<T> {
+    let before = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { effective: before.effective - some, ..before })?;
+    let done = done();
+    set_capabilities(None, before)?;
+    Ok(done)
+}
+
 /// Gives up all capabilities but these, in this thread and in threads that it starts from now on; programs that it starts get
 /// none. Without `CAP_SETPCAP` the bounding set stays as it is; a program still gets no more at execve(2) than its parent has.
 pub fn keep(kept: CapabilitySet) -> io::Result<()> {

@@ -10,6 +10,7 @@ mod killed;
 mod many;
 mod mended;
 mod permitted;
+mod rights;
 mod shown;
 mod succession;
 

@@ -4,17 +4,18 @@ use crate::source::SourceFile;
 
 /// Rooms of the agent, and which other rooms each may know: only such as stand above it, so there is no circle.
 /// `main` and `lib` are the agent's doors.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("trust", &[]),
     ("route", &["trust"]),
     ("plan", &["route"]),
     ("analyze", &["route", "plan"]),
     ("connections", &["plan"]),
     ("host", &["trust"]),
+    ("rights", &["host", "trust"]),
     ("logging", &["trust"]),
     ("handover", &["trust"]),
-    ("kernel", &["plan", "connections", "host", "trust"]),
-    ("proxy", &["plan", "connections", "kernel", "host", "trust"]),
+    ("kernel", &["plan", "connections", "host", "rights", "trust"]),
+    ("proxy", &["plan", "connections", "kernel", "host", "rights", "trust"]),
     ("resolve", &[]),
     ("metrics", &["plan", "connections"]),
     ("admin", &["route", "plan", "connections", "metrics", "handover", "trust"]),
@@ -26,6 +27,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "plan",
             "connections",
             "host",
+            "rights",
             "kernel",
             "proxy",
             "resolve",
@@ -36,7 +38,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "trust",
         ],
     ),
-    ("cli", &["admin", "analyze", "route", "plan", "kernel", "app", "logging", "trust"]),
+    ("cli", &["admin", "analyze", "route", "plan", "kernel", "app", "logging", "rights", "trust"]),
 ];
 
 /// Crates that only these files (or folders) may name.

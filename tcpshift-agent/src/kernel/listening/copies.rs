@@ -11,7 +11,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::host::sockets::{self, Holder};
+use crate::host::sockets::Holder;
+use crate::rights;
 
 /// How long a walk is waited for when it begins, if it is the first one for some socket.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -79,10 +80,10 @@ impl Copies {
         let (sender, found) = mpsc::channel();
         let (inodes, other) = (wanted.clone(), sender.clone());
         // The receiver is gone if the agent ends.
-        let walk = move || drop(sender.send(sockets::holders(&inodes)));
+        let walk = move || drop(sender.send(rights::holders(&inodes)));
         if thread::Builder::new().name("copies".to_owned()).spawn(walk).is_err() {
             // The host gives no thread.
-            drop(other.send(sockets::holders(&wanted)));
+            drop(other.send(rights::holders(&wanted)));
         }
         Some(Walk { wanted, found })
     }
@@ -90,8 +91,8 @@ impl Copies {
     /// Copies what a walk has found, and takes note of what it has not.
     fn copied(&mut self, wanted: &HashSet<u64>, holders: &[Holder]) -> HashMap<u64, OwnedFd> {
         let mut copies = HashMap::new();
-        for holder in holders {
-            match holder.copy() {
+        for (holder, copy) in holders.iter().zip(rights::copies(holders)) {
+            match copy {
                 Ok(copy) => drop(copies.insert(holder.inode, copy)),
                 // It has been closed meanwhile, or this agent may not look.
                 Err(error) => log::debug!("the listening socket {} cannot be copied: {error}", holder.inode),

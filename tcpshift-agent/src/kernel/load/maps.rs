@@ -156,6 +156,11 @@ impl Maps {
         ]
     }
 
+    /// The map by which programs know the plan in force.
+    pub(in crate::kernel) fn plan(&self) -> BorrowedFd<'_> {
+        self.plan.as_fd()
+    }
+
     /// Switches all programs to a plan, by one write of its index.
     pub(in crate::kernel) fn switch(&self, plan: PlanRow) {
         self.plan_row.write(&plan);

@@ -6,14 +6,13 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{MapRow, address, bpf, bpf_fd, number, object_info};
+use crate::rights::{self, NewMap};
 
-const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
 const MAP_DELETE_ELEM: u32 = 3;
 const MAP_GET_NEXT_KEY: u32 = 4;
 const BTF_GET_FD_BY_ID: u32 = 19;
-const MAP_FREEZE: u32 = 22;
 const MAP_UPDATE_BATCH: u32 = 26;
 
 /// `ENOTSUPP`, which is the kernel's own (`include/linux/errno.h`): a kind of map takes no batch. Arrays of maps do from Linux
@@ -87,38 +86,8 @@ pub(in crate::kernel) fn types(btf: u32) -> io::Result<OwnedFd> {
 
 /// Makes a map like another one, but for the number of its rows.
 pub(in crate::kernel) fn create_like(like: &MapInfo, types: BorrowedFd<'_>, entries: u32) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Attributes {
-        kind: u32,
-        key: u32,
-        value: u32,
-        entries: u32,
-        flags: u32,
-        inner_map: u32,
-        numa_node: u32,
-        name: [u8; 16],
-        device: u32,
-        types: u32,
-        key_type: u32,
-        value_type: u32,
-    }
     let MapInfo { kind, key, value, flags, name, key_type, value_type, .. } = *like;
-    let mut attributes = Attributes {
-        kind,
-        key,
-        value,
-        entries,
-        flags,
-        inner_map: 0,
-        numa_node: 0,
-        name,
-        device: 0,
-        types: number(types),
-        key_type,
-        value_type,
-    };
-    // SAFETY: No pointers.
-    unsafe { bpf_fd(MAP_CREATE, &mut attributes) }
+    rights::create_map(&NewMap { kind, key, value, entries, flags, name, key_type, value_type }, types)
 }
 
 /// Makes an array of words of eight bytes, without types.
@@ -265,11 +234,4 @@ impl<K, V> AsFd for Map<K, V> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// Freezes a map: from now on only programs can write to it.
-pub(in crate::kernel) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attributes = [number(map)];
-    // SAFETY: No pointers.
-    unsafe { bpf(MAP_FREEZE, &mut attributes) }.map(drop)
 }

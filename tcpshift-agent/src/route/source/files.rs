@@ -112,6 +112,20 @@ impl Files {
         folders.chain(files).collect()
     }
 
+    /// The first folder or file that the system does not let this thread read, if there is one.
+    pub fn first_forbidden(&self) -> Option<PathBuf> {
+        let is_refusal = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        let listing = self.listed();
+        let mut folders = listing.unlisted.iter();
+        let folder = folders.find(|(_, error)| matches!(error, trust::OpenError::System(error) if is_refusal(error)));
+        folder.map(|(path, _)| path.clone()).or_else(|| {
+            listing.files.into_keys().find(|path| match read_watched(path, &self.owners, self.trusts_all) {
+                Err(NotRead::Unread(Unread::Unreadable(error))) => is_refusal(&error),
+                _ => false,
+            })
+        })
+    }
+
     /// Looks at every file, and reads those that changed. With `sure` all are read, and at once.
     pub fn look(&mut self, sure: bool) -> Look {
         let mut look = Look::default();

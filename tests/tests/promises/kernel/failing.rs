@@ -25,7 +25,8 @@ const ROOM: [&str; 2] = ["--max-routes", "2"];
 /// Calls that an edit makes are fewer.
 const CALLS: usize = 100;
 
-/// A process whose threads each have one call fail, the one with this number from now on.
+/// An agent whose threads each have one call fail, the one with this number from now on; and the process that makes maps for it
+/// likewise.
 struct Failing {
     strace: Process,
     trace: std::path::PathBuf,
@@ -37,9 +38,9 @@ impl Failing {
         let trace = world.path("trace");
         let mut strace = command("strace");
         strace.args(["-f", "-e", "trace=bpf", "-e", &format!("inject=bpf:error=ENOMEM:when={call}"), "-o"]);
-        strace.arg(&trace).args(["-p", &agent.pid().to_string()]);
+        strace.arg(&trace).args(processes(agent).flat_map(|pid| ["-p".to_owned(), pid.to_string()]));
         let strace = Process::start(world, &format!("strace-{call}"), strace);
-        until_so("every thread is traced", seconds(10), || threads(agent.pid()).all(|thread| is_traced(&thread)));
+        until_so("every thread is traced", seconds(10), || threads(agent).all(|thread| is_traced(&thread)));
         Self { strace, trace }
     }
 
@@ -48,7 +49,7 @@ impl Failing {
     fn stop(mut self, agent: &Agent<'_>) -> bool {
         self.strace.signal(Signal::INT);
         self.strace.wait(seconds(10));
-        until_so("no thread is traced", seconds(10), || !threads(agent.pid()).any(|thread| is_traced(&thread)));
+        until_so("no thread is traced", seconds(10), || !threads(agent).any(|thread| is_traced(&thread)));
         has_failed(&self.trace)
     }
 }
@@ -57,8 +58,12 @@ fn has_failed(trace: &Path) -> bool {
     std::fs::read_to_string(trace).unwrap().contains("(INJECTED)")
 }
 
-fn threads(pid: u32) -> impl Iterator<Item = String> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+fn processes(agent: &Agent<'_>) -> impl Iterator<Item = u32> {
+    [agent.pid(), agent.rights().expect("a process makes maps for it")].into_iter()
+}
+
+fn threads(agent: &Agent<'_>) -> impl Iterator<Item = String> {
+    let tasks = processes(agent).flat_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten());
     // A thread may end meanwhile.
     tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok())
 }

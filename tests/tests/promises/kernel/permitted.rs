@@ -1,4 +1,5 @@
-//! Capabilities that the agent needs and gives up; and pins of other programs, which it leaves alone.
+//! Capabilities that the agent needs and gives up; and pins of other programs, which it leaves alone. What becomes of those that
+//! it needs for life, `rights` shows.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
@@ -17,32 +18,44 @@ use tcpshift_tests::world::{PINS, World};
 
 use super::{KERNEL, assigned, start};
 
-/// What loading and attaching needs; each with its bit in the sets of `/proc/PID/status`.
-const NEEDED: [(&str, u32); 3] = [("bpf", 39), ("net_admin", 12), ("sys_admin", 21)];
+/// What loading and attaching needs.
+pub(super) const NEEDED: [&str; 3] = ["bpf", "net_admin", "sys_admin"];
 
 /// Has an agent decide for itself where the kernel cannot.
 const AUTO: [&str; 2] = ["--assign", "auto"];
 
 /// The agent's program with no more capabilities than these.
-fn limited<'a>(capabilities: impl Iterator<Item = &'a str>) -> Command {
-    let set = capabilities.fold("-all".to_owned(), |set, one| format!("{set},+{one}"));
+pub(super) fn limited(capabilities: &[&str]) -> Command {
+    let set = capabilities.iter().fold("-all".to_owned(), |set, one| format!("{set},+{one}"));
     let mut launcher = command("setpriv");
     launcher.args(["--bounding-set", &set, "--inh-caps", &set, "--"]).arg(built("tcpshift-agent"));
     launcher
 }
 
-/// A set of capabilities of each thread of a process, as `CapEff` says; the thread that writes the log is left out where it
-/// has none.
-fn capabilities(pid: u32, set: &str) -> Vec<u64> {
+/// A set of capabilities of each thread of a process, as `CapEff` says, with the name of the thread.
+pub(super) fn capabilities(pid: u32, set: &str) -> Vec<(String, u64)> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
         // A thread may have ended by now.
         let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
-        let is_log = status.starts_with("Name:\tlog\n");
-        let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'))?;
-        Some(u64::from_str_radix(line.trim(), 16).unwrap()).filter(|held| *held != 0 || !is_log)
+        let value =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        Some((value("Name")?.to_owned(), u64::from_str_radix(value(set)?, 16).unwrap()))
     };
-    threads.filter_map(of_thread).collect()
+    let mut threads: Vec<_> = threads.filter_map(of_thread).collect();
+    threads.sort();
+    threads
+}
+
+/// Panics unless no thread of an agent has a capability, or could get one.
+#[track_caller]
+pub(super) fn assert_has_none(agent: &Agent<'_>) {
+    for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+        let threads = capabilities(agent.pid(), set);
+        assert!(threads.len() > 2, "{threads:?}");
+        assert!(threads.iter().all(|(_, held)| *held == 0), "{set} {threads:x?}");
+    }
+    assert!(capabilities(agent.pid(), "NoNewPrivs").iter().all(|(_, is_set)| *is_set == 1));
 }
 
 /// Waits for the end of an agent that does not start; what it said.
@@ -63,49 +76,32 @@ fn by_itself<'a>(agent: Agent<'a>, reason: &str) -> Agent<'a> {
 }
 
 #[test]
-fn three_capabilities_suffice_and_two_are_given_up() {
+fn three_capabilities_suffice_and_all_are_given_up() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
-    let launcher = limited(NEEDED.iter().map(|(name, _)| *name));
+    let launcher = limited(&NEEDED);
     let mut agent = Agent::launch(&world, "agent", launcher, &KERNEL).ready();
     for edit in 1..=20 {
         agent.apply(base() + route(&[("v1", edit)]));
         assert_eq!(ask(ENTRANCE).unwrap(), "one");
     }
     assert_eq!(assigned(&agent), (20, 0));
-    for (set, kept) in [("CapEff", 1 << 39), ("CapPrm", 1 << 39), ("CapInh", 0), ("CapAmb", 0)] {
-        let threads = capabilities(agent.pid(), set);
-        assert!(threads.len() > 2, "{threads:?}");
-        assert!(threads.iter().all(|held| *held == kept), "{set} {threads:x?}: only CAP_BPF is for life");
-    }
+    assert_has_none(&agent);
     agent.terminate();
     assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
     assert_eq!(pinned(&world), [""; 0]);
     assert_eq!(attached(&world).len(), 0);
 }
 
-/// What root's agent keeps for life, by number: maps, low ports, files in private folders, large pipes.
-const FOR_LIFE: u64 = 1 << 39 | 1 << 10 | 1 << 2 | 1 << 24;
-
-/// Copying sockets that listen already; only where connections are handed over.
-const TO_COPY: u64 = 1 << 19;
-
 #[test]
-fn an_agent_of_root_gives_up_for_good_what_it_needs_no_more() {
+fn an_agent_of_root_gives_up_for_good_all_that_it_has() {
     let world = World::new();
-    for (options, kept) in [(&["--datapath", "proxy"][..], FOR_LIFE), (&["--datapath", "auto"], FOR_LIFE | TO_COPY)] {
-        let options: Vec<&str> = KERNEL.iter().chain(options).copied().collect();
-        let mut agent = Agent::start(&world, &options);
-        // A container may not have all of them.
-        let kept = kept & capabilities(std::process::id(), "CapBnd")[0];
-        for (set, kept) in [("CapEff", kept), ("CapPrm", kept), ("CapBnd", kept), ("CapInh", 0), ("CapAmb", 0)] {
-            let threads = capabilities(agent.pid(), set);
-            assert!(threads.len() > 2, "{threads:?}");
-            // Threads that need less have less.
-            assert!(threads.iter().all(|held| held & !kept == 0), "{options:?} {set}: {threads:x?}, not {kept:x}");
-            assert!(threads.contains(&kept), "{options:?} {set}: {threads:x?}, not {kept:x}");
-        }
-        assert!(capabilities(agent.pid(), "NoNewPrivs").iter().all(|set| *set == 1));
+    let steers = [KERNEL[0], KERNEL[1], "--datapath", "auto"];
+    for options in [&KERNEL[..], &steers, &["--assign", "agent"]] {
+        let mut agent = Agent::start(&world, options);
+        assert_has_none(&agent);
+        let bounding = capabilities(agent.pid(), "CapBnd");
+        assert!(bounding.iter().all(|(_, held)| *held == 0), "{options:?}: {bounding:x?}");
         agent.terminate();
         assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
     }
@@ -132,9 +128,9 @@ fn root_regains_nothing_by_starting_a_program() {
 fn each_capability_that_is_missing_is_named() {
     let world = World::new();
     let _server = Server::named("127.0.0.1:9000", "one");
-    for (missing, _) in NEEDED {
+    for missing in NEEDED {
         let name = format!("CAP_{}", missing.to_uppercase());
-        let launcher = || limited(NEEDED.iter().map(|(name, _)| *name).filter(|name| *name != missing));
+        let launcher = || limited(&NEEDED.into_iter().filter(|name| *name != missing).collect::<Vec<_>>());
         let log = refused(Agent::launch(&world, "agent", launcher(), &KERNEL));
         assert!(log.contains(&format!("lacks {name};")), "{log}");
         let mut agent = by_itself(Agent::launch(&world, "agent", launcher(), &AUTO), &name);
