@@ -234,8 +234,20 @@ impl Kernel {
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
     pub fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<PreparedPlan> {
-        self.listening.serve(&rows::ports(plan)).context("cannot tell the programs of ports")?;
+        if !self.publisher.is_in_force(plan) {
+            self.listening.serve(&rows::ports(plan)).context("cannot tell the programs of ports")?;
+        }
         self.publisher.prepare(plan, sets, self.pins.as_ref())
+    }
+
+    /// Is notified when [`Kernel::show_names`] has something to show.
+    pub fn names_made(&self) -> Arc<Notify> {
+        self.publisher.names_made()
+    }
+
+    /// Shows the names of destinations of a large plan, which are made after it is in force.
+    pub fn show_names(&mut self) {
+        self.publisher.show_names(self.pins.as_ref());
     }
 
     /// Why connections cannot be served without the agent, if they cannot.

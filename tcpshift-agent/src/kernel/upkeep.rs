@@ -14,6 +14,7 @@ impl Kernel {
     /// Looks whether all is there that this agent has attached and pinned, and makes again what is not. Returns what cannot
     /// be made again, for people.
     pub fn look_after(&mut self) -> Vec<String> {
+        self.publisher.tidy();
         [self.look_after_clients(), self.look_after_pins()]
             .into_iter()
             .filter_map(Result::err)
