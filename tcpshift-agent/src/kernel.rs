@@ -344,10 +344,12 @@ impl Kernel {
 /// then it is tried again, and at last without them. Clients whose connections were steered are then told the endpoint.
 fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Result<T> {
     for _ in 0..LASTING_TRIES {
-        let lasting = Pins::lasting();
-        match load(&lasting) {
-            Err(error) if !lasting.is_empty() => log::debug!("what an agent before has pinned: {error:#}"),
-            done => return done,
+        match Pins::lasting() {
+            Ok(lasting) => match load(&lasting) {
+                Err(error) if !lasting.is_empty() => log::debug!("what an agent before has pinned: {error:#}"),
+                done => return done,
+            },
+            Err(error) => log::debug!("what an agent before has pinned cannot be looked at: {error}"),
         }
         std::thread::sleep(LASTING_PAUSE);
     }

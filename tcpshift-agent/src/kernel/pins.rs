@@ -87,15 +87,24 @@ impl Pins {
         self.pin(&format!("links/{name}"), link)
     }
 
-    /// Where an agent has pinned maps that this one can go on with, by their names.
-    pub(super) fn lasting() -> Vec<(&'static str, PathBuf)> {
+    /// Where an agent has pinned maps that this one can go on with, by their names. The error is of one that is there and
+    /// cannot be looked at.
+    pub(super) fn lasting() -> io::Result<Vec<(&'static str, PathBuf)>> {
         let folder = Path::new(FOLDER).join(PIN_LAYOUT.to_string());
-        let can_be = |name: &str, path: &Path| {
-            let map = owned(&folder).and_then(|()| Ok(sys::pinned(path)?));
-            map.is_ok_and(|map| load::is_like(name, map.as_fd()))
-        };
-        let paths = load::LASTING.into_iter().map(|name| (name, folder.join(name)));
-        paths.filter(|(name, path)| can_be(name, path)).collect()
+        let mut found = Vec::new();
+        if owned(&folder).is_err() {
+            return Ok(found);
+        }
+        for name in load::LASTING {
+            let path = folder.join(name);
+            match sys::pinned(&path) {
+                Ok(map) if load::is_like(name, map.as_fd())? => found.push((name, path)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     /// Removes what another agent has left, but for links, and for maps that are gone on with: until the own ones have their
