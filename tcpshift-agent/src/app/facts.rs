@@ -64,12 +64,14 @@ impl App {
     }
 
     /// Lets go of what an agent before has left in the kernel, once what the plan in force stands on is complete: until names
-    /// of endpoints are known, and who listens at them, the other's plan serves them.
+    /// of endpoints are known, and who listens at them, the other's plan serves them; and so it does while the plan in force
+    /// was made for a kernel that could not be had, and can be now.
     pub(super) fn settle(&mut self) {
         let answers = self.planner.memory.states.answers();
         let knows_names = self.intent.names.iter().all(|name| answers.contains_key(name));
         let is_complete = self.store.is_complete()
             && knows_names
+            && !self.abilities_changed()
             && self.assignment.listening().is_none_or(kernel::EndpointListeners::is_complete);
         if is_complete || self.started.elapsed() > PATIENCE {
             self.assignment.settle();
