@@ -3,6 +3,7 @@
 mod clients;
 mod empty;
 mod exact;
+mod failing;
 mod lookup;
 mod loss;
 mod many;
@@ -15,7 +16,7 @@ mod service;
 mod starts;
 mod stray;
 mod survival;
-mod upgrade;
+pub(crate) mod upgrade;
 mod walk;
 
 use tcpshift_tests::steer::{
