@@ -19,6 +19,7 @@ pub mod echo;
 pub mod elf;
 pub mod example;
 pub mod failing;
+pub mod handover;
 pub mod load;
 pub mod maps;
 pub mod neighbour;
