@@ -90,7 +90,7 @@ pub fn form(world: &World, name: &str) -> Value {
         .collect();
     let types = asked(world, &["btf", "dump", "map", "pinned", &path(name), "value"]);
     let members =
-        types["types"].as_array().into_iter().flatten().flat_map(|found| found["members"].as_array()).flatten();
+        types["types"].as_array().into_iter().flatten().filter_map(|found| found["members"].as_array()).flatten();
     let at =
         members.map(|member| (member["name"].as_str().unwrap_or_default().to_owned(), member["bits_offset"].clone()));
     form.insert("row".to_owned(), Value::Object(at.collect()));

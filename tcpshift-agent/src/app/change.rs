@@ -307,7 +307,7 @@ impl App {
                 // Workers first: they find what a program still chooses of the sets before, or choose another endpoint. The other
                 // way round, the first endpoint of a set would be refused by a worker that does not know it yet.
                 self.proxy.replace(&self.sets).await;
-                self.obey(prepared).await;
+                Box::pin(self.obey(prepared)).await;
             }
             // Its digest may be another one.
             self.plan.send_replace(plan);
@@ -318,7 +318,7 @@ impl App {
         self.reset_fresh(plan.generation);
         mark(&self.connections, &changes);
         self.proxy.announce(Arc::clone(&plan), Arc::clone(&self.sets));
-        self.obey(prepared).await;
+        Box::pin(self.obey(prepared)).await;
         self.proxy.publish(Arc::clone(&plan), Arc::clone(&self.sets)).await;
         self.narrow(&plan);
         let known: HashSet<&String> = last.notes.iter().collect();

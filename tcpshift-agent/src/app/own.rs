@@ -23,7 +23,7 @@ pub(super) struct OwnEndpoints {
 
 #[derive(Debug)]
 struct Port {
-    port: Arc<GatewayPort>,
+    of: Arc<GatewayPort>,
     /// Those of this host.
     addresses: Vec<SocketAddr>,
     /// Any of them may come to have addresses of this host.
@@ -47,7 +47,7 @@ impl Port {
                 WrittenAt::Name { name, port, .. } => names.push((name.clone(), *port)),
             }
         }
-        Self { port: Arc::clone(port), addresses, names }
+        Self { of: Arc::clone(port), addresses, names }
     }
 }
 
@@ -68,7 +68,7 @@ impl OwnEndpoints {
                 let addresses = answers.get(name).into_iter().flatten().filter(|ip| host.is_local(**ip));
                 found.extend(addresses.map(|ip| SocketAddr::new(*ip, *port)));
             }
-            debug_assert!(Arc::ptr_eq(&known.port, port), "the value is held");
+            debug_assert!(Arc::ptr_eq(&known.of, port), "the value is held");
             self.ports.insert(at, known);
         }
         found

@@ -4,6 +4,8 @@
 //! the folders of all versions.
 //! A name replaces another one in one step, by rename(2), so a reader always finds a whole table.
 
+mod lasting;
+
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -85,26 +87,6 @@ impl Pins {
     /// Pins a link, and replaces one that has its name.
     pub(super) fn pin_link(&self, name: &str, link: BorrowedFd<'_>) -> Result<()> {
         self.pin(&format!("links/{name}"), link)
-    }
-
-    /// Where an agent has pinned maps that this one can go on with, by their names. The error is of one that is there and
-    /// cannot be looked at.
-    pub(super) fn lasting() -> io::Result<Vec<(&'static str, PathBuf)>> {
-        let folder = Path::new(FOLDER).join(PIN_LAYOUT.to_string());
-        let mut found = Vec::new();
-        if owned(&folder).is_err() {
-            return Ok(found);
-        }
-        for name in load::LASTING {
-            let path = folder.join(name);
-            match sys::pinned(&path) {
-                Ok(map) if load::is_like(name, map.as_fd())? => found.push((name, path)),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(found)
     }
 
     /// Removes what another agent has left, but for links, and for maps that are gone on with: until the own ones have their

@@ -29,7 +29,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tcpshift_common::layout::{PlanRow, SIDES, SideRow};
 use tokio::sync::Notify;
 
-use self::names::{Listed, Names};
+use self::names::{Listed, ShownNames};
 use self::numbers::{Fresh, Holdings, Pools, TableKind};
 use self::sets::{KernelSets, NextSets};
 use self::slots::{SlotTables, hang, slot_kind, slot_table_of};
@@ -65,7 +65,7 @@ pub(super) struct Publisher {
     /// Those of the plan in force; none before the first.
     tables: Option<PlanTables>,
     standing: StandingTables,
-    names: Names,
+    names: ShownNames,
     /// Chunks of endpoint sets that are shown.
     shown: Vec<u32>,
 }
@@ -127,7 +127,7 @@ impl Publisher {
             has_failed: false,
             tables: None,
             standing: StandingTables::default(),
-            names: Names::default(),
+            names: ShownNames::default(),
             shown: Vec::new(),
         }
     }

@@ -29,7 +29,7 @@ const AT_ONCE: usize = 1_000;
 
 /// Names of the plan in force.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct ShownNames {
     shown: Option<Arc<NamedDestinations>>,
     /// The next map, which is being made.
     making: Option<Receiver<Result<NamedDestinations>>>,
@@ -56,7 +56,7 @@ pub(super) struct Listed {
     pub(super) rows: Arc<[DestinationRow]>,
 }
 
-impl Names {
+impl ShownNames {
     /// Follows a plan that is in force.
     pub(super) fn follow(&mut self, maps: &Arc<Maps>, of: Listed, pins: Option<&Pins>) {
         let is_large = of.rows.len() > AT_ONCE;
@@ -101,7 +101,7 @@ impl Names {
         !self.old.is_empty()
     }
 
-    /// Is notified when [`Names::look`] has something to show.
+    /// Is notified when [`ShownNames::look`] has something to show.
     pub(super) fn made(&self) -> Arc<Notify> {
         Arc::clone(&self.made)
     }

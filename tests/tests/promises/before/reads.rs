@@ -62,6 +62,11 @@ fn what_lasts_in_the_kernel_has_its_form() {
     assert_eq!(kernel_forms(&world), parsed("kernel.json"));
 }
 
+/// What a message with something in it is.
+fn kind(message: &Value) -> Option<&String> {
+    message.as_object()?.keys().next()
+}
+
 /// Descriptors of sockets, as many as there are of an address.
 type Sockets = HashMap<String, Vec<OwnedFd>>;
 
@@ -130,10 +135,9 @@ fn it_is_taken_over_from() {
             (_, Some(_), _) => {}
             (_, _, expected) => {
                 let (message, _) = new.receive().expect("the new agent answers");
-                let word = |message: &Value| message.as_object().and_then(|object| object.keys().next().cloned());
                 let expected = expected.as_ref().unwrap();
-                assert_eq!(word(&message), word(expected), "{message} where it was {expected}");
-                if word(&message).is_some() {
+                assert_eq!(kind(&message), kind(expected), "{message} where it was {expected}");
+                if kind(&message).is_some() {
                     old.send(&message, &[]);
                 }
             }
@@ -152,7 +156,7 @@ fn it_is_handed_over_to() {
     let world = World::new();
     let mut agent = with_state(&world, "state");
     let mut wire = Wire::new(UnixStream::connect(agent.socket()).unwrap());
-    let mut held = Vec::new();
+    let mut kept = Vec::new();
     for said in dialogue("takes.jsonl") {
         match (&*said.by, said.head, said.message) {
             ("before", Some(head), _) => wire.say(&head),
@@ -160,9 +164,8 @@ fn it_is_handed_over_to() {
             (_, Some(_), _) => assert!(wire.head().contains(" 101 ")),
             (_, _, expected) => {
                 let (message, descriptors) = wire.receive().expect("the old agent says something");
-                let word = |message: &Value| message.as_object().and_then(|object| object.keys().next().cloned());
-                assert_eq!(word(&message), word(expected.as_ref().unwrap()), "{message}");
-                held.extend(descriptors);
+                assert_eq!(kind(&message), kind(expected.as_ref().unwrap()), "{message}");
+                kept.extend(descriptors);
             }
         }
     }

@@ -82,8 +82,8 @@ fn record_what_the_release_before_says_and_stores() {
         recorder.message("before", &message, descriptors.len());
         all.extend(descriptors);
         let answer = match &message {
-            Value::String(word) if word == "Complete" => json!({"Ready": {"unwanted": []}}),
-            Value::String(word) if word == "Released" => break,
+            Value::String(said) if said == "Complete" => json!({"Ready": {"unwanted": []}}),
+            Value::String(said) if said == "Released" => break,
             Value::Object(object) if object.contains_key("Sockets") => json!("Received"),
             _ => continue,
         };
@@ -128,7 +128,7 @@ fn takes(world: &World) {
         new.send(&message, &descriptors);
         recorder.message("other", &message, descriptors.len());
         match &message {
-            Value::String(word) if word == "Released" => break,
+            Value::String(said) if said == "Released" => break,
             Value::Object(object) if object.contains_key("Hello") => continue,
             _ => {}
         }

@@ -52,28 +52,25 @@ fn upgrades(calls: impl Iterator<Item = usize>) -> (usize, usize) {
             ended = successor.process().ended();
             ended.is_some() || agent.process().ended().is_some()
         });
-        let has_failed = match ended {
-            Some(status) => {
-                let has_failed = failing.ended();
-                assert!(has_failed, "call {call}: {}", successor.log());
-                assert!(!matches!(status.code(), None | Some(0)), "call {call}: {status}\n{}", successor.log());
-                drop(successor);
-                refused += 1;
-                has_failed
-            }
-            None => {
-                assert_eq!(agent.process().wait(seconds(30)).code(), Some(0), "call {call}: {}", agent.log());
-                let successor = successor.answers();
-                let has_failed = failing.stop(&successor);
-                agent = successor;
-                made += 1;
-                has_failed
-            }
+        let has_failed = if let Some(status) = ended {
+            let has_failed = failing.ended();
+            assert!(has_failed, "call {call}: {}", successor.log());
+            assert!(!matches!(status.code(), None | Some(0)), "call {call}: {status}\n{}", successor.log());
+            drop(successor);
+            refused += 1;
+            has_failed
+        } else {
+            assert_eq!(agent.process().wait(seconds(30)).code(), Some(0), "call {call}: {}", agent.log());
+            let successor = successor.answers();
+            let has_failed = failing.stop(&successor);
+            agent = successor;
+            made += 1;
+            has_failed
         };
         assert_edits(&world, &agent, call);
         // Those of an agent that took over are as many as those of the next one.
         let held = || descriptors(&agent);
-        let most = *most.get_or_insert_with(|| held());
+        let most = *most.get_or_insert_with(held);
         until_so("nothing is left", seconds(10), || held() <= most && pinned(&world) == names);
         assert_eq!(links(&world).len(), steering, "call {call}: {:?}", links(&world));
         carried.go_on(20);
