@@ -14,6 +14,7 @@ mod drain;
 mod facts;
 mod front;
 mod options;
+mod own;
 mod prepare;
 mod preview;
 mod relinquish;
@@ -54,6 +55,7 @@ use assignment::Assigner;
 use beside::{Lendable, SideThread};
 use down::Down;
 pub use options::{DatapathOption, Options};
+use own::OwnEndpoints;
 pub use resources::MORE_THREADS;
 use signals::Signals;
 use succession::Desk;
@@ -80,6 +82,8 @@ struct App {
     ground: Lendable<Ground>,
     /// What the objects in force ask for.
     intent: Arc<Intent>,
+    /// What of it leads to this host.
+    own: OwnEndpoints,
     /// The endpoint sets in force.
     sets: Arc<Sets>,
     /// Routes of earlier plans that a connection may still be using.
@@ -223,6 +227,7 @@ async fn serve(
         files: Lendable::new(Files::new(paths, state_dir).trusting_all(trust_files)),
         ground: Lendable::new(Ground::default()),
         intent: Arc::default(),
+        own: OwnEndpoints::default(),
         sets: Arc::default(),
         retired: Vec::new(),
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),

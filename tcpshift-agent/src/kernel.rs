@@ -259,12 +259,24 @@ impl Kernel {
 
     /// Makes the tables of a plan. Nothing of it is in force yet, and if it fails nothing has changed.
     pub fn prepare(&mut self, plan: &Plan, sets: &Sets) -> Result<PreparedPlan> {
-        self.listening.serve(&rows::ports(plan)).context("cannot tell the programs of ports")?;
+        if !self.publisher.is_in_force(plan) {
+            self.listening.serve(&rows::ports(plan)).context("cannot tell the programs of ports")?;
+        }
         let prepared = self.publisher.prepare(plan, sets, self.pins.as_ref())?;
         if let Some(need) = prepared.need {
             self.attach_needed(need)?;
         }
         Ok(prepared)
+    }
+
+    /// Is notified when [`Kernel::show_names`] has something to show.
+    pub fn names_made(&self) -> Arc<Notify> {
+        self.publisher.names_made()
+    }
+
+    /// Shows the names of destinations of a large plan, which are made after it is in force.
+    pub fn show_names(&mut self) {
+        self.publisher.show_names(self.pins.as_ref());
     }
 
     /// Why clients cannot be pointed at endpoints, if they cannot.
@@ -385,10 +397,12 @@ impl Kernel {
 /// Returns also whether there are such maps.
 fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Result<(T, bool)> {
     for _ in 0..LASTING_TRIES {
-        let lasting = Pins::lasting();
-        match load(&lasting) {
-            Err(error) if !lasting.is_empty() => log::debug!("what an agent before has pinned: {error:#}"),
-            done => return Ok((done?, !lasting.is_empty())),
+        match Pins::lasting() {
+            Ok(lasting) => match load(&lasting) {
+                Err(error) if !lasting.is_empty() => log::debug!("what an agent before has pinned: {error:#}"),
+                done => return Ok((done?, !lasting.is_empty())),
+            },
+            Err(error) => log::debug!("what an agent before has pinned cannot be looked at: {error}"),
         }
         std::thread::sleep(LASTING_PAUSE);
     }

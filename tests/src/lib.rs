@@ -18,6 +18,8 @@ pub mod dns;
 pub mod echo;
 pub mod elf;
 pub mod example;
+pub mod failing;
+pub mod handover;
 pub mod load;
 pub mod maps;
 pub mod neighbour;

@@ -83,6 +83,23 @@ pub fn links(world: &World) -> BTreeMap<String, Value> {
         .collect()
 }
 
+/// The form of a map that is pinned under a name: its kind, sizes and flags, and where its rows have what.
+#[track_caller]
+pub fn form(world: &World, name: &str) -> Value {
+    let map = asked(world, &["map", "show", "pinned", &path(name)]);
+    let mut form: serde_json::Map<String, Value> = ["type", "flags", "bytes_key", "bytes_value", "max_entries"]
+        .into_iter()
+        .map(|field| (field.to_owned(), map[field].clone()))
+        .collect();
+    let types = asked(world, &["btf", "dump", "map", "pinned", &path(name), "value"]);
+    let members =
+        types["types"].as_array().into_iter().flatten().filter_map(|found| found["members"].as_array()).flatten();
+    let at =
+        members.map(|member| (member["name"].as_str().unwrap_or_default().to_owned(), member["bits_offset"].clone()));
+    form.insert("row".to_owned(), Value::Object(at.collect()));
+    form.into()
+}
+
 /// Where something is pinned under a name.
 pub fn path(name: &str) -> String {
     format!("{PINS}/{}", ours(name))

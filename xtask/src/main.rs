@@ -48,7 +48,7 @@ enum Command {
     /// Try tcpshift on other kernels, in machines that are emulated; all of the usual ones, or some
     Kernels(kernels::Kernels),
     /// Build the release before, and have its agent and this one follow each other under load
-    Upgrade,
+    Upgrade(upgrade::Upgrade),
     /// Make documents in every style, and write down what kubectl takes them for
     Corpus(corpus::Corpus),
     /// Check that the rooms of the house know only whom they may know, and that links in documents lead somewhere
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Soak(soak) => soak.run(),
         Command::Kernels(kernels) => kernels.run(),
-        Command::Upgrade => upgrade::upgrade(),
+        Command::Upgrade(upgrade) => upgrade.run(),
         Command::Corpus(corpus) => corpus.run(),
         Command::Tidy => tidy::tidy(),
         Command::Docs => docs::docs(),

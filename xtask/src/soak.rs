@@ -22,6 +22,8 @@ enum What {
     Connections,
     /// Starts after an agent that was killed, each with another call to the kernel that fails, until all have failed
     Starts,
+    /// Upgrades of a running agent, each with another call to the kernel that fails, until all have failed
+    Upgrades,
     /// 1,000 edits under 100,000 connections that no agent carries: none is touched
     Steer,
 }
@@ -48,6 +50,10 @@ impl Soak {
             What::Starts => {
                 step("starts of which a call fails");
                 cargo(&[&test[..], &PROMISE, &["kernel::failing::soak_starts"]].concat(), &[])
+            }
+            What::Upgrades => {
+                step("upgrades of which a call fails");
+                cargo(&[&test[..], &PROMISE, &["steer::failing::soak_upgrades"]].concat(), &[])
             }
             What::Connections => {
                 step("connections");

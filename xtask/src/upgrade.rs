@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 
 use crate::cargo::{cargo, run, target, workspace};
 use crate::{build_ebpf, setup, step};
@@ -14,18 +15,33 @@ use crate::{build_ebpf, setup, step};
 /// The commit of the release before.
 const COMMIT: &str = include_str!("../release-before");
 
-/// Builds both, and tries.
-pub(crate) fn upgrade() -> Result<()> {
-    setup::setup(&setup::ALL)?;
-    build_ebpf::build_ebpf()?;
-    step("the release before");
-    let agent = before().context("the release before cannot be built")?;
-    step("build");
-    cargo(&["build", "--quiet", "--package", "tcpshift-agent"], &[])?;
-    step("agents of both releases follow each other");
-    let words =
-        ["test", "--quiet", "--package", "tcpshift-tests", "--test", "promises", "--", "--ignored", "upgrade_of_"];
-    cargo(&[&words[..], &["--test-threads", "1", "--nocapture"]].concat(), &[("TCPSHIFT_BEFORE", &agent)])
+/// What is done with the release before.
+#[derive(Args)]
+pub(crate) struct Upgrade {
+    /// Record what it says and stores in tests/data/release-before, for the test run
+    #[arg(long)]
+    record: bool,
+}
+
+impl Upgrade {
+    /// Builds both, and tries, or records.
+    pub(crate) fn run(&self) -> Result<()> {
+        setup::setup(&setup::ALL)?;
+        build_ebpf::build_ebpf()?;
+        step("the release before");
+        let agent = before().context("the release before cannot be built")?;
+        step("build");
+        cargo(&["build", "--quiet", "--package", "tcpshift-agent"], &[])?;
+        let tests = if self.record {
+            step("what the release before says and stores");
+            "record_what_the_release_before_says_and_stores"
+        } else {
+            step("agents of both releases follow each other");
+            "upgrade_of_"
+        };
+        let words = ["test", "--quiet", "--package", "tcpshift-tests", "--test", "promises", "--", "--ignored", tests];
+        cargo(&[&words[..], &["--test-threads", "1", "--nocapture"]].concat(), &[("TCPSHIFT_BEFORE", &agent)])
+    }
 }
 
 /// Builds the agent of the release before. Returns where it is.

@@ -184,6 +184,18 @@ impl Assigner {
         self.kernel.as_ref().map_or(usize::MAX, |kernel| kernel.endpoints() as usize)
     }
 
+    /// Waits until names of destinations can be shown.
+    pub(super) fn names_made(&self) -> Arc<Notify> {
+        self.kernel.as_ref().map(Kernel::names_made).unwrap_or_default()
+    }
+
+    /// Shows them.
+    pub(super) fn show_names(&mut self) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.show_names();
+        }
+    }
+
     /// Routes that there is room for if programs of this host can be pointed at endpoints; else 0.
     pub(super) fn routes(&self) -> u32 {
         self.kernel.as_ref().filter(|_| self.connects().is_ok()).map_or(0, Kernel::routes)
@@ -257,7 +269,7 @@ impl Assigner {
     /// Puts a plan in force that was prepared.
     pub(super) fn publish(&mut self, prepared: Option<PreparedPlan>) {
         let (Some(kernel), Some(prepared)) = (self.kernel.as_mut(), prepared) else { return };
-        self.has_clients = prepared.has_clients;
+        self.has_clients = prepared.has_clients.unwrap_or(self.has_clients);
         match kernel.publish(prepared) {
             Ok(()) if self.is_on => {}
             Ok(()) => {

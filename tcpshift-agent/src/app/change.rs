@@ -308,7 +308,7 @@ impl App {
                 // Workers first: they find what a program still chooses of the sets before, or choose another endpoint. The other
                 // way round, the first endpoint of a set would be refused by a worker that does not know it yet.
                 self.proxy.replace(&self.sets).await;
-                self.assignment.publish(prepared);
+                Box::pin(self.obey(prepared)).await;
             }
             // Its digest may be another one.
             self.plan.send_replace(plan);
@@ -319,7 +319,7 @@ impl App {
         self.reset_fresh(plan.generation);
         mark(&self.connections, &changes);
         self.proxy.announce(Arc::clone(&plan), Arc::clone(&self.sets));
-        self.assignment.publish(prepared);
+        Box::pin(self.obey(prepared)).await;
         self.proxy.publish(Arc::clone(&plan), Arc::clone(&self.sets)).await;
         self.narrow(&plan);
         let known: HashSet<&String> = last.notes.iter().collect();
@@ -336,6 +336,13 @@ impl App {
         self.settle();
         self.sweep();
         self.show();
+    }
+
+    /// Has programs obey what was prepared for them.
+    async fn obey(&mut self, prepared: Option<kernel::PreparedPlan>) {
+        if prepared.is_some() {
+            self.assignment.with(&self.beside, move |assigner| assigner.publish(prepared)).await;
+        }
     }
 
     /// Has the counters of numbers that were given out for a plan or for sets start from zero.

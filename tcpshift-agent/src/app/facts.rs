@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
+use super::assignment::Assigner;
 use crate::host;
 use crate::kernel;
-use crate::plan::intent::{Intent, WrittenAt};
-use crate::plan::{Abilities, Datapath, EndpointAddress, Plan, Presence, Route, Wish};
+use crate::plan::intent::Intent;
+use crate::plan::{Abilities, Datapath, Plan, Presence, Route};
 use crate::trust::text;
 
 /// How long what is known of endpoints may be incomplete before the plan of an agent that is gone ends.
@@ -22,26 +23,28 @@ impl App {
     pub(super) fn see(&mut self, intent: &Intent) {
         self.planner.host.abilities = self.abilities();
         self.planner.memory.states.limit(self.assignment.endpoints());
-        let endpoints = self.own_endpoints(intent);
+        if self.assignment.listening().is_none() {
+            self.planner.host.presence.clear();
+            return;
+        }
+        let answers = Arc::clone(self.planner.memory.states.answers());
+        let endpoints = self.own.of(intent, &self.planner.host, &answers);
         if let Err(error) = self.assignment.want(endpoints.clone()) {
             log::warn!("listening sockets cannot be looked at: {error:#}");
         }
-        let Some(listening) = self.assignment.listening() else {
-            self.planner.host.presence.clear();
-            return;
-        };
-        let presence = endpoints.into_iter().map(|address| {
-            let now = match listening.presence(address) {
-                kernel::EndpointPresence::Fit => Presence::Listening,
-                kernel::EndpointPresence::Unfit(why) => Presence::Unfit(why.to_owned()),
-                kernel::EndpointPresence::Nobody => Presence::Silent,
-            };
-            (address, now)
-        });
-        let presence: BTreeMap<_, _> = presence.collect();
+        let Some(listening) = self.assignment.listening() else { return };
+        let presence: BTreeMap<_, _> =
+            endpoints.into_iter().map(|address| (address, presence(listening, address))).collect();
         let last = std::mem::take(&mut self.planner.host.presence);
         self.planner.host.presence =
             presence.into_iter().map(|(address, now)| (address, latched(last.get(&address), now))).collect();
+    }
+
+    /// Whether a plan may depend on who listens now: one who was seen to listen, and is silent, counts as before.
+    fn presence_changed(&self) -> bool {
+        let Some(listening) = self.assignment.listening() else { return false };
+        let mut all = self.planner.host.presence.iter();
+        all.any(|(address, last)| latched(Some(last), presence(listening, *address)) != *last)
     }
 
     /// Has the kernel keep no other sockets than those of a plan that is in force.
@@ -60,36 +63,15 @@ impl App {
         }
     }
 
-    /// Endpoints of this host whose connections may be handed over.
-    fn own_endpoints(&self, intent: &Intent) -> BTreeSet<SocketAddr> {
-        if self.assignment.listening().is_none() {
-            return BTreeSet::new();
-        }
-        let answers = self.planner.memory.states.answers();
-        let routes = intent.gateways.iter().flat_map(|port| &port.routes);
-        let routes = routes.filter(|route| matches!(route.asked, Wish::Auto | Wish::Lookup));
-        let backends = routes.flat_map(|route| &route.destinations).map(|(backend, _)| backend);
-        let mut found = BTreeSet::new();
-        for written in backends.flat_map(|backend| backend.endpoints.iter().flatten()) {
-            match &written.at {
-                WrittenAt::Address(EndpointAddress::Tcp(address)) => drop(found.insert(*address)),
-                WrittenAt::Address(_) => {}
-                WrittenAt::Name { name, port, .. } => {
-                    found.extend(answers.get(name).into_iter().flatten().map(|ip| SocketAddr::new(*ip, *port)));
-                }
-            }
-        }
-        found.retain(|address| self.planner.host.is_local(address.ip()));
-        found
-    }
-
     /// Lets go of what an agent before has left in the kernel, once what the plan in force stands on is complete: until names
-    /// of endpoints are known, and who listens at them, the other's plan serves them.
+    /// of endpoints are known, and who listens at them, the other's plan serves them; and so it does while the plan in force
+    /// was made for a kernel that could not be had, and can be now.
     pub(super) fn settle(&mut self) {
         let answers = self.planner.memory.states.answers();
         let knows_names = self.intent.names.iter().all(|name| answers.contains_key(name));
         let is_complete = self.store.is_complete()
             && knows_names
+            && !self.abilities_changed()
             && self.assignment.listening().is_none_or(kernel::EndpointListeners::is_complete);
         if is_complete || self.started.elapsed() > PATIENCE {
             self.assignment.settle();
@@ -116,14 +98,17 @@ impl App {
         if have_moved {
             self.planner.host.networks = self.addresses.last().networks().collect();
         }
-        let looked = self.assignment.listening_mut().map_or(Ok(false), kernel::EndpointListeners::look);
+        // It may wait for a walk through /proc.
+        let look =
+            |assigner: &mut Assigner| assigner.listening_mut().map_or(Ok(false), kernel::EndpointListeners::look);
+        let looked = self.assignment.with(&self.beside, look).await;
         let have_changed = looked.unwrap_or_else(|error| {
             log::warn!("listening sockets cannot be looked at: {error}");
             false
         });
         let plan = Arc::clone(&self.plan.borrow());
         self.assignment.retry(&plan, &self.sets);
-        if have_moved || have_changed || self.abilities_changed() {
+        if have_moved || have_changed && self.presence_changed() || self.abilities_changed() {
             self.reassemble().await;
         }
         self.settle();
@@ -134,6 +119,14 @@ impl App {
 pub(super) fn own_sockets(intent: &Intent, admin: &Path) -> BTreeSet<String> {
     let own = intent.sockets.iter().filter(|path| host::is_same_file(Path::new(&***path), admin));
     own.map(|path| text::clean_line(path)).collect()
+}
+
+fn presence(listening: &kernel::EndpointListeners, address: SocketAddr) -> Presence {
+    match listening.presence(address) {
+        kernel::EndpointPresence::Fit => Presence::Listening,
+        kernel::EndpointPresence::Unfit(why) => Presence::Unfit(why.to_owned()),
+        kernel::EndpointPresence::Nobody => Presence::Silent,
+    }
 }
 
 /// An address at which somebody was seen to listen stays so: a version that is restarted is silent for a moment, and where

@@ -207,10 +207,13 @@ impl App {
         Ok(())
     }
 
-    /// What was planned for the kernel is carried if the kernel could not be had.
+    /// What was planned for the kernel is carried if the kernel could not be had. It may be had by the plan that follows from
+    /// that, and then the next one is for the kernel again.
     async fn follow_abilities(&mut self) {
-        if self.abilities_changed() {
-            self.reassemble().await;
+        for _ in 0..2 {
+            if self.abilities_changed() {
+                self.reassemble().await;
+            }
         }
     }
 

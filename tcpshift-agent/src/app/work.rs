@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::App;
+use super::assignment::Assigner;
 use super::beside::Lendable;
 use super::signals::{Asked, Signals};
 use crate::admin::AdminCommand;
@@ -43,7 +44,7 @@ impl App {
         let mut tend_from = tokio::time::Instant::now();
         let mut tend_at = tend_from + TEND;
         let mut keep_at = tend_at;
-        let news = self.assignment.news();
+        let (news, names) = (self.assignment.news(), self.assignment.names_made());
         loop {
             let some_down = self.down.len() > 0;
             tokio::select! {
@@ -67,6 +68,10 @@ impl App {
                     let round = SHORTEST_ROUND.max(took * LOOK_SHARE);
                     rest_until = now + took * REPORTED_SHARE;
                     look_at = (now + again.unwrap_or(round).min(round)).max(rest_until);
+                }
+                () = names.notified() => {
+                    signals.during(self.assignment.with(&self.beside, Assigner::show_names)).await;
+                    continue;
                 }
                 () = news.notified() => tend_at = tend_at.min(tend_from),
                 () = sleep_until(tend_at) => {

@@ -1,6 +1,6 @@
 //! The TCP sockets of this network namespace by their cookies, as the kernel tells them (`sock_diag(7)`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
@@ -23,16 +23,36 @@ const REQUEST: usize = HEADER + 56;
 /// Where the cookie is in a message, behind `struct nlmsghdr` and in `struct inet_diag_msg`.
 const COOKIE: usize = HEADER + 44;
 
+/// And its inode number, behind the rest of `struct inet_diag_msg`
+/// (6.18, <https://elixir.bootlin.com/linux/v6.18/source/include/uapi/linux/inet_diag.h>).
+const INODE: usize = HEADER + 68;
+
+/// All states, and that of a socket that listens (`TCP_LISTEN`), each a bit.
+const ALL: u32 = u32::MAX;
+const LISTEN: u32 = 1 << 10;
+
 /// How long the kernel may take for one piece of its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// One socket: its cookie and its inode number, which is 0 if no process has it open.
+type Found = (u64, u64);
+
 /// The cookies of all TCP sockets that are open or listen, of both families.
 pub fn of_tcp_sockets() -> io::Result<HashSet<u64>> {
-    let mut found = HashSet::new();
+    Ok(ask(ALL)?.into_iter().map(|(cookie, _)| cookie).collect())
+}
+
+/// The cookies of listening TCP sockets of both families, by inode number.
+pub fn of_listening() -> io::Result<HashMap<u64, u64>> {
+    Ok(ask(LISTEN)?.into_iter().map(|(cookie, inode)| (inode, cookie)).collect())
+}
+
+fn ask(states: u32) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
     for family in [Domain::IPV4, Domain::IPV6] {
         let mut socket = Socket::new(Domain::from(NETLINK), Type::RAW, Some(Protocol::from(SOCK_DIAG)))?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        socket.write_all(&request(i32::from(family) as u8))?;
+        socket.write_all(&request(i32::from(family) as u8, states))?;
         let mut answer = vec![0; 65_536];
         loop {
             let length = socket.read(&mut answer)?;
@@ -44,8 +64,8 @@ pub fn of_tcp_sockets() -> io::Result<HashSet<u64>> {
     Ok(found)
 }
 
-/// Asks for all TCP sockets of a family, in all states.
-fn request(family: u8) -> [u8; REQUEST] {
+/// Asks for all TCP sockets of a family in some states.
+fn request(family: u8, states: u32) -> [u8; REQUEST] {
     const TCP: u8 = 6;
     let mut request = [0; REQUEST];
     request[..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
@@ -53,12 +73,12 @@ fn request(family: u8) -> [u8; REQUEST] {
     request[6..8].copy_from_slice(&DUMP.to_ne_bytes());
     request[HEADER] = family;
     request[HEADER + 1] = TCP;
-    request[HEADER + 4..HEADER + 8].copy_from_slice(&u32::MAX.to_ne_bytes());
+    request[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
     request
 }
 
-/// Collects the cookies of one piece of an answer. Returns whether it is the last.
-fn collect(mut piece: &[u8], found: &mut HashSet<u64>) -> io::Result<bool> {
+/// Collects the sockets of one piece of an answer. Returns whether it is the last.
+fn collect(mut piece: &[u8], found: &mut Vec<Found>) -> io::Result<bool> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is cut");
     while !piece.is_empty() {
         let (length, kind) = (word(piece, 0).ok_or_else(malformed)?, word(piece, 4).ok_or_else(malformed)?);
@@ -76,7 +96,8 @@ fn collect(mut piece: &[u8], found: &mut HashSet<u64>) -> io::Result<bool> {
                 let message = &piece[..length];
                 let low = word(message, COOKIE).ok_or_else(malformed)?;
                 let high = word(message, COOKIE + 4).ok_or_else(malformed)?;
-                found.insert(u64::from(high) << 32 | u64::from(low));
+                let inode = word(message, INODE).ok_or_else(malformed)?;
+                found.push((u64::from(high) << 32 | u64::from(low), inode.into()));
             }
             _ => {}
         }
@@ -113,9 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn sockets_that_listen_are_found_by_their_inodes_and_others_are_not() {
+        let inode = |socket: &dyn std::os::fd::AsFd| rustix::fs::fstat(socket.as_fd()).unwrap().st_ino;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let found = of_listening().unwrap();
+        assert_eq!(found.get(&inode(&listener)), Some(&socket_cookie(&listener).unwrap()));
+        assert_eq!(found.get(&inode(&client)), None);
+    }
+
+    #[test]
     fn an_answer_that_is_cut_or_says_an_error_is_an_error() {
-        let mut found = HashSet::new();
-        let mut whole = request(2);
+        let mut found = Vec::new();
+        let mut whole = request(2, ALL);
         whole[4..6].copy_from_slice(&DONE.to_ne_bytes());
         assert!(collect(&whole, &mut found).unwrap());
         assert!(collect(&[], &mut found).is_ok_and(|is_last| !is_last));

@@ -22,6 +22,7 @@ use self::copies::Copies;
 use self::groups::Groups;
 use super::load::Maps;
 use super::sys::Map;
+use crate::host::cookies;
 use crate::host::sockets::{self, SocketEntry};
 
 /// Passes over the map at most: a walk starts again when a socket leaves the map meanwhile.
@@ -143,11 +144,15 @@ impl EndpointListeners {
             None => true,
             Some(why) => why.is_none() && !held.contains_key(&entry.local),
         };
-        let missing: HashMap<u64, SocketAddr> =
+        let mut missing: HashMap<u64, SocketAddr> =
             entries.iter().filter(is_missing).map(|entry| (entry.inode, entry.local)).collect();
         let mut fit: HashSet<SocketAddr> = held.keys().copied().collect();
+        let mut kept = if missing.is_empty() { HashSet::new() } else { self.kept(&held) };
+        for inode in put_in_meanwhile(&missing, &kept) {
+            missing.remove(&inode);
+            self.seen.insert(inode, None);
+        }
         let copies = self.copies.of(&missing.keys().copied().collect());
-        let mut kept = if copies.is_empty() { HashSet::new() } else { self.kept(&held) };
         for (inode, socket) in copies {
             // It may have been closed, or its endpoint may be in no plan any more.
             let Some(at) = missing.get(&inode) else { continue };
@@ -264,6 +269,19 @@ impl EndpointListeners {
         }
         EndpointPresence::Nobody
     }
+}
+
+/// Those of some sockets that `record` has put into the map: whose they are need not be found.
+fn put_in_meanwhile(missing: &HashMap<u64, SocketAddr>, kept: &HashSet<u64>) -> Vec<u64> {
+    if missing.is_empty() || kept.is_empty() {
+        return Vec::new();
+    }
+    let listening = cookies::of_listening().unwrap_or_else(|error| {
+        log::debug!("the cookies of listening sockets are not known: {error}");
+        HashMap::new()
+    });
+    let is_kept = |inode: &u64| listening.get(inode).is_some_and(|cookie| kept.contains(cookie));
+    missing.keys().copied().filter(is_kept).collect()
 }
 
 impl Maps {

@@ -4,6 +4,8 @@
 //! the folders of all versions.
 //! A name replaces another one in one step, by rename(2), so a reader always finds a whole table.
 
+mod lasting;
+
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -85,17 +87,6 @@ impl Pins {
     /// Pins a link, and replaces one that has its name.
     pub(super) fn pin_link(&self, name: &str, link: BorrowedFd<'_>) -> Result<()> {
         self.pin(&format!("links/{name}"), link)
-    }
-
-    /// Where an agent has pinned maps that this one can go on with, by their names.
-    pub(super) fn lasting() -> Vec<(&'static str, PathBuf)> {
-        let folder = Path::new(FOLDER).join(PIN_LAYOUT.to_string());
-        let can_be = |name: &str, path: &Path| {
-            let map = owned(&folder).and_then(|()| Ok(sys::pinned(path)?));
-            map.is_ok_and(|map| load::is_like(name, map.as_fd()))
-        };
-        let paths = load::LASTING.into_iter().map(|name| (name, folder.join(name)));
-        paths.filter(|(name, path)| can_be(name, path)).collect()
     }
 
     /// Removes what another agent has left, but for links, and for maps that are gone on with: until the own ones have their

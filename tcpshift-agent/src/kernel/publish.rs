@@ -27,7 +27,9 @@ use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context, Result, anyhow, bail};
 use tcpshift_common::layout::{PlanRow, SIDES, SideRow};
+use tokio::sync::Notify;
 
+use self::names::{Listed, ShownNames};
 use self::numbers::{Fresh, Holdings, Pools, TableKind};
 use self::sets::{KernelSets, NextSets};
 use self::slots::{SlotTables, hang, slot_kind, slot_table_of};
@@ -59,9 +61,12 @@ pub(super) struct Publisher {
     settling: Option<Settling>,
     /// What could not be taken away yet, and is with the next that is.
     owed: Holdings,
+    /// Whether that failed when it was tried last.
+    has_failed: bool,
     /// Those of the plan in force; none before the first.
     tables: Option<PlanTables>,
     standing: StandingTables,
+    names: ShownNames,
     /// Chunks of endpoint sets that are shown.
     shown: Vec<u32>,
 }
@@ -88,8 +93,8 @@ pub struct PreparedPlan {
     fresh: Fresh,
     /// What the plan needs attached; none if sets alone are replaced.
     pub(super) need: Option<Need>,
-    /// Whether clients who connect to services are steered by it.
-    pub has_clients: bool,
+    /// Whether clients who connect to services are steered by the plan; none if sets alone are replaced.
+    pub has_clients: Option<bool>,
     /// Listeners that programs leave to the agent, since they have too many rules.
     pub left: Vec<String>,
 }
@@ -101,6 +106,7 @@ struct NextPlan {
     side: SideRow,
     slots: SlotTables,
     tables: PlanTables,
+    listed: Listed,
     /// Numbers of routes with a new slot table, and of routes that have none any more.
     changed: Vec<u32>,
     gone: Vec<u32>,
@@ -121,8 +127,10 @@ impl Publisher {
             spare: Vec::new(),
             settling: None,
             owed: Holdings::default(),
+            has_failed: false,
             tables: None,
             standing: StandingTables::default(),
+            names: ShownNames::default(),
             shown: Vec::new(),
         }
     }
@@ -131,6 +139,17 @@ impl Publisher {
     pub(super) fn show(&mut self, pins: &Pins) {
         self.shown.clear();
         self.show_new(None, pins, &[], &[]);
+        self.names.show(pins);
+    }
+
+    /// Shows names that were made meanwhile.
+    pub(super) fn show_names(&mut self, pins: Option<&Pins>) {
+        self.names.look(&self.maps, pins);
+    }
+
+    /// Is notified when names can be shown.
+    pub(super) fn names_made(&self) -> Arc<Notify> {
+        self.names.made()
     }
 
     /// Shows what was not shown before.
@@ -164,15 +183,20 @@ impl Publisher {
         self.room.routes / 2
     }
 
+    /// Whether programs decide by a plan: then only its sets may be others.
+    pub(super) fn is_in_force(&self, plan: &Plan) -> bool {
+        let is_it = |last: &Plan| last.generation == plan.generation && last.is_like(plan);
+        self.in_force.as_ref().is_some_and(is_it)
+    }
+
     /// Makes what a plan and its sets need. Nothing of it is in force yet, and if it fails nothing has changed.
     pub(super) fn prepare(&mut self, plan: &Plan, sets: &Sets, pins: Option<&Pins>) -> Result<PreparedPlan> {
         self.reap(false);
-        let is_in_force = |last: &Plan| last.generation == plan.generation && last.is_like(plan);
-        if self.in_force.as_ref().is_some_and(is_in_force) {
+        self.show_names(pins);
+        if self.is_in_force(plan) {
             let mut fresh = Fresh::new(Arc::clone(&self.maps), Arc::clone(&self.pools));
             let sets = self.sets.for_event(sets, self.room.endpoints, &mut fresh)?;
-            let has_clients = rows::has_clients(plan);
-            return Ok(PreparedPlan { next: None, sets, fresh, need: None, has_clients, left: Vec::new() });
+            return Ok(PreparedPlan { next: None, sets, fresh, need: None, has_clients: None, left: Vec::new() });
         }
         self.check(plan)?;
         self.make(plan, sets, pins)
@@ -183,7 +207,7 @@ impl Publisher {
     pub(super) fn publish(&mut self, prepared: PreparedPlan, pins: Option<&Pins>) {
         let PreparedPlan { next, sets, mut fresh, .. } = prepared;
         let mut old = Holdings::default();
-        if let Some(NextPlan { plan, side, slots, tables, changed, gone }) = next {
+        if let Some(NextPlan { plan, side, slots, tables, listed, changed, gone }) = next {
             self.index += 1;
             // One wait has passed since this side was in force: see `make`.
             self.maps.write_side((self.index % u64::from(SIDES)) as usize, &side);
@@ -205,6 +229,7 @@ impl Publisher {
             if let Some(pins) = pins {
                 self.show_new(last.as_ref(), pins, &changed, &gone);
             }
+            self.names.follow(&self.maps, listed, pins);
         } else {
             for set in sets.new.values() {
                 self.maps.put_set(set.number, set.begins());
@@ -224,6 +249,13 @@ impl Publisher {
         self.maps.switch(PlanRow::default());
     }
 
+    /// Has taken away what could not be yet, if something is owed and nothing else is being taken away.
+    pub(super) fn tidy(&mut self) {
+        if !self.owed.is_empty() || self.names.has_old() || self.settled < self.index {
+            self.settle(Holdings::default());
+        }
+    }
+
     /// Has old tables taken away once no program can read them; those that are added while others are being taken away follow
     /// after them.
     fn settle(&mut self, old: Holdings) {
@@ -235,7 +267,12 @@ impl Publisher {
         let old = std::mem::take(&mut self.owed);
         let spare = self.pools.take_slots(spare::most(&self.room).saturating_sub(self.spare.len()));
         let (maps, gone, numbers) = (Arc::clone(&self.maps), old.clone(), spare.clone());
-        if let Ok(thread) = Builder::new().spawn(move || take_away(&maps, &gone, &numbers)) {
+        let names = self.names.take_old();
+        let work = move || {
+            drop(names);
+            take_away(&maps, &gone, &numbers)
+        };
+        if let Ok(thread) = Builder::new().spawn(work) {
             self.settling = Some(Settling { thread, old, spare, index: self.index });
         } else {
             // The host gives no thread.
@@ -280,12 +317,12 @@ impl Publisher {
                 spare.retain(|number| made.iter().all(|table| table.number != *number));
                 self.spare.extend(made);
                 self.pools.give_back(&old);
-                self.settled = index;
+                (self.settled, self.has_failed) = (index, false);
             }
             Err(error) => {
-                log::warn!(
-                    "old tables in the kernel stay until the next change, since they cannot be taken away: {error:#}"
-                );
+                if !std::mem::replace(&mut self.has_failed, true) {
+                    log::warn!("old tables in the kernel cannot be taken away: {error:#}; it is tried again");
+                }
                 self.owed.add(old);
             }
         }
@@ -325,26 +362,28 @@ impl Publisher {
             Box::new(move || hang(maps, *kind, tables))
         });
         // Each call waits for the programs that run. Meanwhile everything else is made.
-        let (sets, tables, left) = at_once(&hanging.collect::<Vec<_>>(), || {
+        let (sets, tables, listed, left) = at_once(&hanging.collect::<Vec<_>>(), || {
             let sets = self.sets.for_plan(plan, sets, self.room.endpoints, &mut fresh)?;
             // No plan in force has these numbers.
             sets.new.values().for_each(|set| self.maps.put_set(set.number, set.begins()));
             let number = |set: u32| self.sets.number(&sets, set);
-            let rows = Rows::new(plan, &TablesInUse { slots: &slots, sets: &number });
-            let left = rows.left.clone();
+            let mut rows = Rows::new(plan, &TablesInUse { slots: &slots, sets: &number });
+            let (left, routes) = (std::mem::take(&mut rows.left), std::mem::take(&mut rows.listed));
+            let destinations: Arc<[_]> = std::mem::take(&mut rows.destinations).into();
+            let listed = Listed { routes: routes.into(), rows: Arc::clone(&destinations) };
             let (last, mut standing) = (self.tables.take(), std::mem::take(&mut self.standing));
             let free = |kind| self.free_table(kind, &mut fresh);
-            let made = PlanTables::new(&maps, &mut standing, rows, last.as_ref(), free);
+            let made = PlanTables::new(&maps, &mut standing, (rows, destinations), last.as_ref(), free);
             (self.tables, self.standing) = (last, standing);
-            Ok((sets, made?, left))
+            Ok((sets, made?, listed, left))
         })?;
         let has_table = |number: &usize| slot_table_of(&slots, *number).is_some();
         let had = self.slots.iter().enumerate().filter(|(_, last)| last.is_some()).map(|(number, _)| number);
         let gone = had.filter(|number| !has_table(number)).map(|number| number as u32).collect();
         let side = tables.side(plan.generation, plan.seed);
-        let next = NextPlan { plan: plan.clone(), side, slots, tables, changed, gone };
+        let next = NextPlan { plan: plan.clone(), side, slots, tables, listed, changed, gone };
         let need = Some(Need::of(plan));
-        Ok(PreparedPlan { next: Some(next), sets, fresh, need, has_clients: rows::has_clients(plan), left })
+        Ok(PreparedPlan { next: Some(next), sets, fresh, need, has_clients: Some(rows::has_clients(plan)), left })
     }
 
     fn free_table(&mut self, kind: TableKind, fresh: &mut Fresh) -> Result<u32> {

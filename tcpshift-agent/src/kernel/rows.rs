@@ -193,7 +193,7 @@ pub(super) fn slots(table: &WeightTable) -> Box<[SlotTable]> {
     let mut row = vec![SlotTable { slots: [0; SLOTS as usize] }].into_boxed_slice();
     match table.sole() {
         Some(index) => row[0].slots.fill(index as u8),
-        None => row[0].slots.iter_mut().zip(table.slots()).for_each(|(slot, index)| *slot = *index as u8),
+        None => row[0].slots.iter_mut().zip(table.slots()).for_each(|(slot, index)| *slot = index as u8),
     }
     row
 }
@@ -203,7 +203,7 @@ pub(super) fn wide_slots(table: &WeightTable) -> Box<[WideSlotTable]> {
     let mut row = vec![WideSlotTable { slots: [0; SLOTS as usize] }].into_boxed_slice();
     match table.sole() {
         Some(index) => row[0].slots.fill(index as u16),
-        None => row[0].slots.copy_from_slice(table.slots()),
+        None => row[0].slots.iter_mut().zip(table.slots()).for_each(|(slot, index)| *slot = index),
     }
     row
 }

@@ -27,13 +27,21 @@ pub struct WeightTable {
     shares: Vec<(String, u32)>,
     /// The place of the one that has all slots, if one has: it needs no table.
     sole: Option<u32>,
-    /// Filled at first use: a plan may have thousands of routes that see no connection.
-    slots: Arc<OnceLock<Vec<u16>>>,
+    /// Kept from the first connection that the agent decides for: a plan may have thousands of routes that see none, or whose
+    /// connections programs decide for.
+    kept: Arc<OnceLock<KeptSlots>>,
+}
+
+/// A table in as little memory as its indices take.
+#[derive(Debug)]
+enum KeptSlots {
+    Narrow(Box<[u8]>),
+    Wide(Box<[u16]>),
 }
 
 impl PartialEq for WeightTable {
     fn eq(&self, other: &Self) -> bool {
-        let Self { layout, shares, sole: _, slots: _ } = self;
+        let Self { layout, shares, sole: _, kept: _ } = self;
         *layout == other.layout && *shares == other.shares
     }
 }
@@ -46,7 +54,7 @@ impl WeightTable {
         let slots = counts(weights);
         let sole = slots.iter().position(|slots| *slots == SLOTS).map(|place| place as u32);
         let shares = weights.iter().map(|(name, _)| name.clone()).zip(slots).collect();
-        Self { layout, shares, sole, slots: Arc::default() }
+        Self { layout, shares, sole, kept: Arc::default() }
     }
 
     /// Slots of each destination, in the route's order. They add up to 10,000, or to 0 if no weight is positive.
@@ -69,16 +77,29 @@ impl WeightTable {
         if let Some(place) = self.sole {
             return (slot < SLOTS).then_some(place);
         }
-        self.slots().get(slot as usize).map(|place| u32::from(*place))
+        match self.kept.get_or_init(|| KeptSlots::new(self.slots(), self.shares.len())) {
+            KeptSlots::Narrow(slots) => slots.get(slot as usize).map(|place| u32::from(*place)),
+            KeptSlots::Wide(slots) => slots.get(slot as usize).map(|place| u32::from(*place)),
+        }
     }
 
-    /// The table itself: for each slot the place of its destination. Empty if no weight is positive.
-    pub fn slots(&self) -> &[u16] {
-        self.slots.get_or_init(|| match self.layout {
+    /// The table itself: for each slot the place of its destination. Empty if no weight is positive. It is laid out for each
+    /// call, which takes some milliseconds where there are many destinations.
+    pub fn slots(&self) -> Vec<u16> {
+        match self.layout {
             _ if self.shares().sum::<u32>() != SLOTS => Vec::new(),
             Layout::Scattered => scatter(&self.shares),
             Layout::Sorted => sort(&self.shares),
-        })
+        }
+    }
+}
+
+impl KeptSlots {
+    fn new(slots: Vec<u16>, destinations: usize) -> Self {
+        if destinations > usize::from(u8::MAX) + 1 {
+            return Self::Wide(slots.into());
+        }
+        Self::Narrow(slots.into_iter().map(|place| place as u8).collect())
     }
 }
 

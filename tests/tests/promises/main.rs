@@ -10,6 +10,7 @@ mod addresses;
 mod backend;
 mod backup;
 mod bad_input;
+mod before;
 mod bytes;
 mod crash;
 mod digest;

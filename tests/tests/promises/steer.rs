@@ -4,6 +4,7 @@ mod clients;
 mod empty;
 mod endpoints;
 mod exact;
+mod failing;
 mod lookup;
 mod loss;
 mod many;
@@ -16,7 +17,7 @@ mod service;
 mod starts;
 mod stray;
 mod survival;
-mod upgrade;
+pub(crate) mod upgrade;
 mod walk;
 
 use tcpshift_tests::steer::{

@@ -219,8 +219,8 @@ pub(in crate::kernel) fn clear(maps: &Maps) -> io::Result<()> {
 }
 
 /// Whether a map is as this object has the one of [`LASTING`] with that name, so that it can be gone on with.
-pub(in crate::kernel) fn is_like(name: &str, map: BorrowedFd<'_>) -> bool {
-    sys::map_info(map).is_ok_and(|info| {
+pub(in crate::kernel) fn is_like(name: &str, map: BorrowedFd<'_>) -> io::Result<bool> {
+    sys::map_info(map).map(|info| {
         let (kind, value, entries) = match name {
             COOKIES => (map_type::ARRAY, size_of::<CookieRow>(), tcpshift_common::layout::COOKIES),
             _ => (map_type::SK_STORAGE, size_of::<ConnectionRow>(), 0),

@@ -1,7 +1,6 @@
 //! The tables of a plan, but for slot tables: those that are as in the plan before are that plan's.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use tcpshift_common::layout::{AddressKey, DestinationRow, ListenerRow, RouteRow, SideRow};
 use tcpshift_common::listener::RuleRow;
 
-use super::names::NamedDestinations;
 use super::numbers::{Holdings, TableKind};
 use crate::kernel::load::{Maps, TableArray};
 use crate::kernel::rows::Rows;
@@ -28,7 +26,6 @@ pub(super) struct PlanTables {
     rules: Table<RuleRow>,
     routes: Table<RouteRow>,
     destinations: Table<DestinationRow>,
-    names: NamedDestinations,
 }
 
 /// A table that is hung in.
@@ -73,31 +70,26 @@ impl PlanTables {
     pub(super) fn new(
         maps: &Maps,
         standing: &mut StandingTables,
-        rows: Rows,
+        (rows, destinations): (Rows, Arc<[DestinationRow]>),
         last: Option<&Self>,
         mut free: impl FnMut(TableKind) -> Result<u32>,
     ) -> Result<Self> {
-        let Rows { listeners, rules, routes, destinations, addresses, listed, left: _ } = rows;
+        let Rows { listeners, rules, routes, destinations: _, addresses, listed: _, left: _ } = rows;
         let types = maps.types.as_fd();
-        let addresses: Vec<_> = addresses.into_iter().collect();
-        let addresses = table(TableKind::Addresses, last.map(|last| &last.addresses), addresses, &mut free, |rows| {
-            let (keys, numbers): (Vec<AddressKey>, Vec<u32>) = rows.iter().copied().unzip();
-            maps.addresses.create_by(types, &keys, &numbers)
-        })?;
         let mut hanging: Vec<Hanging<'_>> = Vec::new();
-        hanging.extend(turn(&maps.addresses, last.map(|last| &last.addresses), &addresses));
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        let last_addresses = last.map(|last| &last.addresses);
+        let addresses = written_addresses(maps, last_addresses, addresses, &mut free, &mut hanging)?;
         let of = (types, &maps.listeners, &mut standing.listeners, TableKind::Listeners);
-        let listeners = written(of, last.map(|last| &last.listeners), listeners, &mut free, &mut hanging)?;
+        let listeners = written(of, last.map(|last| &last.listeners), listeners.into(), &mut free, &mut hanging)?;
         let of = (types, &maps.rules, &mut standing.rules, TableKind::Rules);
-        let rules = written(of, last.map(|last| &last.rules), rules, &mut free, &mut hanging)?;
+        let rules = written(of, last.map(|last| &last.rules), rules.into(), &mut free, &mut hanging)?;
         let of = (types, &maps.routes, &mut standing.routes, TableKind::Routes);
-        let routes = written(of, last.map(|last| &last.routes), routes, &mut free, &mut hanging)?;
+        let routes = written(of, last.map(|last| &last.routes), routes.into(), &mut free, &mut hanging)?;
         let of = (types, &maps.destinations, &mut standing.destinations, TableKind::Destinations);
         let destinations = written(of, last.map(|last| &last.destinations), destinations, &mut free, &mut hanging)?;
-        let rows = Arc::clone(&destinations.rows);
-        let names = || NamedDestinations::new(maps, listed, rows, last.map(|last| &last.names));
-        let names = at_once(&hanging, names)?;
-        Ok(Self { addresses, listeners, rules, routes, destinations, names })
+        at_once(&hanging, || Ok(()))?;
+        Ok(Self { addresses, listeners, rules, routes, destinations })
     }
 
     /// What programs are told of a plan with these tables.
@@ -142,32 +134,39 @@ impl PlanTables {
         let last = last.map(Self::numbers);
         let is_new = |at: usize| last.is_none_or(|last| last[at] != self.numbers()[at]);
         let new = names.into_iter().zip(maps).enumerate().filter(|(at, _)| is_new(*at));
-        let shown = std::iter::once(("destinations", self.names.map.as_fd()));
-        new.map(|(_, (name, map))| (name, map.as_fd())).chain(shown).map(|(name, map)| (name.to_owned(), map)).collect()
+        new.map(|(_, (name, map))| (name.to_owned(), map.as_fd())).collect()
     }
 }
 
-/// A table of the next plan: that of the plan in force if it has the same rows.
-fn table<R: Copy + PartialEq>(
-    kind: TableKind,
-    last: Option<&Table<R>>,
-    rows: Vec<R>,
+/// The table of addresses of the next plan: that of the plan in force if it has the same rows. It is a trie, which cannot be
+/// memory, so that it is made anew.
+fn written_addresses<'a>(
+    maps: &'a Maps,
+    last: Option<&Table<(AddressKey, u32)>>,
+    rows: Vec<(AddressKey, u32)>,
     free: &mut impl FnMut(TableKind) -> Result<u32>,
-    create: impl Fn(&[R]) -> io::Result<OwnedFd>,
-) -> Result<Table<R>> {
+    hanging: &mut Vec<Hanging<'a>>,
+) -> Result<Table<(AddressKey, u32)>> {
     if let Some(last) = last.filter(|last| *last.rows == *rows) {
         return Ok(last.clone());
     }
-    let number = free(kind)?;
-    let map = Arc::new(create(&rows).context("the kernel makes no table for the plan")?);
+    let number = free(TableKind::Addresses)?;
+    let (keys, numbers): (Vec<AddressKey>, Vec<u32>) = rows.iter().copied().unzip();
+    let made = maps.addresses.create_by(maps.types.as_fd(), &keys, &numbers);
+    let map = Arc::new(made.context("the kernel makes no table for the plan")?);
+    let hung = Arc::clone(&map);
+    hanging.push(Box::new(move || {
+        maps.addresses.hang(&[number], &[hung.as_fd()]).context("cannot hang in a table of the plan")
+    }));
     Ok(Table { number, rows: rows.into(), map })
 }
 
-/// As [`table`], in memory: where a table of its number is large enough, that is written, and nothing is to be hung in.
+/// A table of the next plan, in memory: that of the plan in force if it has the same rows. Where a table of its number is large
+/// enough, that is written, and nothing is to be hung in.
 fn written<'a, R: MapRow + PartialEq + Sync>(
     (types, tables, standing, kind): (BorrowedFd<'_>, &'a TableArray<R>, &mut Standing, TableKind),
     last: Option<&Table<R>>,
-    rows: Vec<R>,
+    rows: Arc<[R]>,
     free: &mut impl FnMut(TableKind) -> Result<u32>,
     hanging: &mut Vec<Hanging<'a>>,
 ) -> Result<Table<R>> {
@@ -194,20 +193,7 @@ fn written<'a, R: MapRow + PartialEq + Sync>(
             Ok(())
         }));
     }
-    Ok(Table { number, rows: rows.into(), map: Arc::clone(&table.map) })
-}
-
-/// Hangs in a table of a plan, if the plan in force does not have it.
-fn turn<'a, R: MapRow + Sync, K: MapRow + Sync, T>(
-    tables: &'a TableArray<R, K>,
-    last: Option<&Table<T>>,
-    next: &Table<T>,
-) -> Option<Hanging<'a>> {
-    if last.is_some_and(|last| last.number == next.number) {
-        return None;
-    }
-    let (number, map) = (next.number, Arc::clone(&next.map));
-    Some(Box::new(move || tables.hang(&[number], &[map.as_fd()]).context("cannot hang in a table of the plan")))
+    Ok(Table { number, rows, map: Arc::clone(&table.map) })
 }
 
 /// Does several things at once, and another one beside them. What the host gives no thread for is done after the others have

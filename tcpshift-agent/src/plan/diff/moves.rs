@@ -49,12 +49,13 @@ type Shares<'a> = BTreeMap<(Name<'a>, Name<'a>), u32>;
 
 fn slot_by_slot<'a>(before: &'a Route, after: &'a Route) -> Shares<'a> {
     // By place first: names are looked up once for each pair, not for each slot.
-    let mut pairs: BTreeMap<(Option<u32>, Option<u32>), u32> = BTreeMap::new();
-    for slot in 0..SLOTS {
-        *pairs.entry((before.table.place(slot), after.table.place(slot))).or_default() += 1;
+    let mut pairs: BTreeMap<(Option<u16>, Option<u16>), u32> = BTreeMap::new();
+    let (slots_before, slots_after) = (before.table.slots(), after.table.slots());
+    for slot in 0..SLOTS as usize {
+        *pairs.entry((slots_before.get(slot).copied(), slots_after.get(slot).copied())).or_default() += 1;
     }
-    let name = |route: &'a Route, place: Option<u32>| {
-        place.and_then(|place| route.destinations.get(place as usize)).map(|one| one.name.as_str())
+    let name = |route: &'a Route, place: Option<u16>| {
+        place.and_then(|place| route.destinations.get(usize::from(place))).map(|one| one.name.as_str())
     };
     let mut shares = Shares::new();
     for ((from, to), slots) in pairs {

@@ -1,18 +1,18 @@
 //! A call of bpf(2) fails, any one of an edit, of an event or of a start: what is in force stays whole, nothing is left of what
-//! was begun, and the next change works.
+//! was begun, and the next change works. Those of an upgrade are in `steer/failing`.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
 
-use rustix::process::Signal;
 use tcpshift_tests::admin::documents;
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::{ENTRANCE, answers};
 use tcpshift_tests::dns::Dns;
 use tcpshift_tests::example::{base, route, route_of, rule};
+use tcpshift_tests::failing::{Failing, descriptors, has_failed, injection};
 use tcpshift_tests::maps::{attached, dump, links, pinned};
-use tcpshift_tests::process::{Process, built, command};
+use tcpshift_tests::process::{built, command};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::steer::{self, GATEWAY_ROUTE};
 use tcpshift_tests::until::{seconds, until_so};
@@ -24,60 +24,6 @@ use super::{KERNEL, begin_no_thread, start_with_large_stacks};
 const ROOM: [&str; 2] = ["--max-routes", "2"];
 /// Calls that an edit makes are fewer.
 const CALLS: usize = 100;
-
-/// An agent whose threads each have one call fail, the one with this number from now on; and the process that makes maps for it
-/// likewise.
-struct Failing {
-    strace: Process,
-    trace: std::path::PathBuf,
-}
-
-impl Failing {
-    #[track_caller]
-    fn at(world: &World, agent: &Agent<'_>, call: usize) -> Self {
-        let trace = world.path("trace");
-        let mut strace = command("strace");
-        strace.args(["-f", "-e", "trace=bpf", "-e", &format!("inject=bpf:error=ENOMEM:when={call}"), "-o"]);
-        strace.arg(&trace).args(processes(agent).flat_map(|pid| ["-p".to_owned(), pid.to_string()]));
-        let strace = Process::start(world, &format!("strace-{call}"), strace);
-        until_so("every thread is traced", seconds(10), || threads(agent).all(|thread| is_traced(&thread)));
-        Self { strace, trace }
-    }
-
-    /// Lets all calls succeed again. Returns whether one was made to fail.
-    #[track_caller]
-    fn stop(mut self, agent: &Agent<'_>) -> bool {
-        self.strace.signal(Signal::INT);
-        self.strace.wait(seconds(10));
-        until_so("no thread is traced", seconds(10), || !threads(agent).any(|thread| is_traced(&thread)));
-        has_failed(&self.trace)
-    }
-}
-
-fn has_failed(trace: &Path) -> bool {
-    std::fs::read_to_string(trace).unwrap().contains("(INJECTED)")
-}
-
-fn processes(agent: &Agent<'_>) -> impl Iterator<Item = u32> {
-    [agent.pid(), agent.rights().expect("a process makes maps for it")].into_iter()
-}
-
-fn threads(agent: &Agent<'_>) -> impl Iterator<Item = String> {
-    let tasks = processes(agent).flat_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten());
-    // A thread may end meanwhile.
-    tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok())
-}
-
-fn is_traced(status: &str) -> bool {
-    !status.lines().any(|line| line.split_whitespace().eq(["TracerPid:", "0"]))
-}
-
-/// How many descriptors it has of what the kernel calls maps, programs and links.
-fn descriptors(agent: &Agent<'_>) -> usize {
-    let open = std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().flatten();
-    let kinds = open.filter_map(|fd| std::fs::read_link(fd.path()).ok());
-    kinds.filter(|kind| kind.to_string_lossy().starts_with("anon_inode:bpf")).count()
-}
 
 fn versions() -> [Server; 2] {
     [Server::named("127.0.0.1:9000", "one"), Server::named("127.0.0.1:9100", "two")]
@@ -176,7 +122,7 @@ fn any_call_of_an_event_may_fail() {
 /// Starts an agent whose main thread has its call with this number fail.
 fn started<'a>(world: &'a World, trace: &Path, call: usize) -> Agent<'a> {
     let mut launcher = command("strace");
-    launcher.args(["-f", "-e", "trace=bpf", "-e", &format!("inject=bpf:error=ENOMEM:when={call}"), "-o"]).arg(trace);
+    launcher.args(["-f", "-e", "trace=bpf", "-e", &injection(call), "-o"]).arg(trace);
     launcher.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(built("tcpshift-agent"));
     Agent::launch_as(world, "agent", &format!("start-{call}"), launcher, Stdio::null(), &KERNEL)
 }

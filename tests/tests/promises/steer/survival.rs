@@ -38,7 +38,7 @@ fn routes(weights: [u32; 2]) -> Objects {
 }
 
 /// Where connections are steered, by either datapath.
-fn ways(world: &World) -> [(Location<'_>, &'static str); 2] {
+pub(super) fn ways(world: &World) -> [(Location<'_>, &'static str); 2] {
     [(inside(world), SERVICE), (Location::Here, ENTRANCE)]
 }
 

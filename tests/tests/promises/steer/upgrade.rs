@@ -19,10 +19,10 @@ use super::{GATEWAY_ROUTE, MESH_ROUTE, ONE, TWO, await_datapath, base, direct, o
 /// Where the release before is.
 const BEFORE: &str = "TCPSHIFT_BEFORE";
 /// Where connections are carried.
-const CARRIED: &str = "127.0.0.1:31401";
+pub(super) const CARRIED: &str = "127.0.0.1:31401";
 
 /// The release before.
-fn before() -> Command {
+pub(crate) fn before() -> Command {
     command(std::env::var_os(BEFORE).unwrap_or_else(|| panic!("{BEFORE} is the agent of the release before")))
 }
 
@@ -32,12 +32,12 @@ fn both() -> [Command; 2] {
 }
 
 /// Three routes to two versions: one that is carried, and one for each datapath that steers.
-fn routes(weights: [u32; 2]) -> Objects {
+pub(super) fn routes(weights: [u32; 2]) -> Objects {
     let carried = route(GATEWAY_ROUTE, weights).named("carried").set("spec.gateways", serde_json::json!(["carried"]));
     route(MESH_ROUTE, weights) + route(GATEWAY_ROUTE, weights) + carried.annotation("tcpshift.io/datapath", "proxy")
 }
 
-fn served(world: &World, program: Command) -> (Agent<'_>, [Server; 4]) {
+pub(super) fn served(world: &World, program: Command) -> (Agent<'_>, [Server; 4]) {
     let ([four, six], [one, two]) = (direct(), versions());
     let agent = Agent::launch(world, "agent", program, &options(world, &[])).ready();
     agent.apply(base(&[ONE, TWO]) + gateway("carried").port(31_401) + &routes([70, 30]));
