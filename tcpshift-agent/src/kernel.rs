@@ -16,6 +16,7 @@ mod events;
 mod features;
 mod listening;
 mod load;
+mod loading;
 mod locked_memory;
 mod lost;
 mod need;
@@ -36,7 +37,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
@@ -51,8 +52,9 @@ pub use self::doctor::{
 };
 use self::features::Features;
 pub use self::listening::{EndpointListeners, EndpointPresence};
-use self::load::{Ability, Maps, Room};
-use self::need::Need;
+use self::load::{Ability, Maps};
+use self::loading::Loading;
+use self::need::Needed;
 use self::pins::Pins;
 pub use self::pins::{FOLDER, Unloaded, see_to_bpffs, unload};
 pub use self::publish::PreparedPlan;
@@ -67,10 +69,6 @@ use crate::plan::{Plan, Sets};
 
 /// Routes that maps have rows for, unless the operator says otherwise.
 pub const MAX_ROUTES: u32 = 10_000;
-
-/// How often, and with which pauses, maps of an agent before are asked for.
-const LASTING_TRIES: u32 = 5;
-const LASTING_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a connection of one's own on the loopback interface may take at a start.
 pub const TRIED: Duration = Duration::from_secs(5);
@@ -87,11 +85,7 @@ pub struct Kernel {
     sockets: Arc<Sockets>,
     /// Programs that serve connections without the agent; or why there are none.
     steering: Result<Steering, String>,
-    /// What the plan in force needs of them, and since when it needs nothing that is attached.
-    need: Need,
-    needless_since: Option<Instant>,
-    /// Whether sockets of clients that an agent before steered may be there.
-    inherits: bool,
+    needed: Needed,
     heart: Option<Heart>,
     /// Who listens at endpoints of this host.
     pub listening: EndpointListeners,
@@ -118,96 +112,6 @@ pub struct KernelOptions {
     pub max_routes: u32,
     /// What is asked of programs that steer; or why there are to be none.
     pub steering: Result<SteeringOptions, String>,
-}
-
-/// What a [`Kernel`] is made of: maps, and programs that the kernel is yet to take.
-struct Loading {
-    ebpf: Ebpf,
-    maps: Maps,
-    cgroup: Cgroup,
-    room: Room,
-    features: Features,
-    /// What is asked of programs that steer; or why there are to be none.
-    steering: Result<SteeringOptions, String>,
-    /// Sets this agent apart from others.
-    agent: u64,
-    /// Whether it goes on with what an agent before knew of steered connections.
-    inherits: bool,
-}
-
-impl Loading {
-    /// Makes the maps. No program is loaded.
-    fn open(wanted: &KernelOptions) -> Result<Self> {
-        let missing = capabilities::missing()?;
-        if !missing.is_empty() {
-            bail!("this process lacks {}; run the agent as root, or by a unit that gives them", missing.join(", "));
-        }
-        let cgroup = Cgroup::own()?;
-        let room = Room::new(wanted.max_routes);
-        let speaks = log::log_enabled!(target: events::PROGRAMS, log::Level::Debug);
-        let features = Features::probe()?;
-        let netns = wanted.steering.clone().and_then(|asked| {
-            let known = steering::own_number_is_global().and_then(|()| netns::cookie());
-            known.map(|netns| (asked, netns)).map_err(|error| format!("{error:#}"))
-        });
-        let agent = steering::now();
-        let load = |lasting: &[(&'static str, PathBuf)]| {
-            let purpose =
-                netns.as_ref().ok().map(|(_, netns)| load::SteeringConstants { netns: *netns, agent, lasting });
-            load::load(load::Purpose { room, speaks, features, steering: purpose })
-        };
-        let ((ebpf, maps), inherits) = if netns.is_ok() { load_lasting(load)? } else { (load(&[])?, false) };
-        Ok(Self { ebpf, maps, cgroup, room, features, steering: netns.map(|(asked, _)| asked), agent, inherits })
-    }
-
-    /// Has the kernel take the programs that it has not yet, and attaches those that steer.
-    fn finish(self) -> Result<Kernel> {
-        let Self { mut ebpf, maps, cgroup, room, features, steering, agent, inherits } = self;
-        load::take(&mut ebpf, "assign")?;
-        load::clear(&maps).context("the maps cannot be filled")?;
-        let maps = Arc::new(maps);
-        let (steering, heart) = match steering {
-            Err(reason) => (Err(reason), None),
-            Ok(asked) => {
-                let loaded = Steering::load(&mut ebpf, &asked).map_err(|error| format!("{error:#}"));
-                if loaded.is_ok() {
-                    lost::watch(&maps, agent);
-                }
-                (loaded, Some(Heart::new(Arc::clone(&maps), asked)))
-            }
-        };
-        let processors = aya::util::nr_cpus().map_err(|(path, error)| error_at(path, error))?;
-        let sockets = Sockets::new(sys::Map::new(maps.sockets.as_fd().try_clone_to_owned()?)?);
-        let publisher = Publisher::new(Arc::clone(&maps), room);
-        let mut kernel = Kernel {
-            ebpf,
-            listening: EndpointListeners::new(Arc::clone(&maps))?,
-            maps,
-            cgroup,
-            features,
-            publisher,
-            sockets: Arc::new(sockets),
-            steering,
-            need: Need::default(),
-            needless_since: None,
-            inherits: false,
-            heart,
-            pins: None,
-            trial: None,
-            is_seized: false,
-            is_shown: false,
-            is_settled: false,
-            links: Vec::new(),
-            left: Vec::new(),
-            processors,
-        };
-        // Clients of the agent before go on asking for the names of their peers, and what it counted ends.
-        if inherits && let Err(error) = kernel.attach_needed(Need { connect: true, ..Need::default() }) {
-            kernel.steering = Err(format!("{error:#}"));
-        }
-        kernel.inherits = inherits;
-        Ok(kernel)
-    }
 }
 
 impl Kernel {
@@ -390,24 +294,6 @@ impl Kernel {
         load::release(&mut self.ebpf);
         Ok(())
     }
-}
-
-/// Loads with the maps that an agent before has pinned, which may be removed or replaced at that very moment:
-/// then it is tried again, and at last without them. Clients whose connections were steered are then told the endpoint.
-/// Returns also whether there are such maps.
-fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Result<(T, bool)> {
-    for _ in 0..LASTING_TRIES {
-        match Pins::lasting() {
-            Ok(lasting) => match load(&lasting) {
-                Err(error) if !lasting.is_empty() => log::debug!("what an agent before has pinned: {error:#}"),
-                done => return Ok((done?, !lasting.is_empty())),
-            },
-            Err(error) => log::debug!("what an agent before has pinned cannot be looked at: {error}"),
-        }
-        std::thread::sleep(LASTING_PAUSE);
-    }
-    log::warn!("what is known of steered connections begins anew: the maps of the agent before cannot be opened");
-    Ok((load(&[])?, true))
 }
 
 /// Whether programs of an ended agent are still attached, and no other agent has taken them over.

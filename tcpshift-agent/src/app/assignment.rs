@@ -4,6 +4,7 @@
 //! It carries plans to the kernel room as `change` carries them to the proxy; what is done when that fails, [`policy`] says.
 
 mod policy;
+mod saying;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::interval;
 
 use self::policy::{Remedy, remedy};
+use self::saying::say_left;
 use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
@@ -103,40 +105,6 @@ impl Assigner {
             reason,
             news: Arc::default(),
         })
-    }
-
-    /// Says who decides and why: in one line where the kernel takes no program, since then nothing is steered either.
-    pub(super) fn say(&self) {
-        const MORE: &str = "`tcpshift-agent doctor` says more";
-        let Self { kernel, reason, lack, .. } = self;
-        if kernel.is_none() && self.asked == Assign::Auto {
-            log::info!("the agent decides for new connections, and none is steered: {reason}; {MORE}");
-            return say_left_behind();
-        }
-        for lack in kernel.iter().flat_map(Kernel::lacks) {
-            log::info!("this kernel has {lack}");
-        }
-        let who = if kernel.is_some() && lack.is_none() { "the kernel" } else { "the agent" };
-        log::info!("{who} decides for new connections that are carried: {reason}");
-        let more = if kernel.is_some() { format!("; {MORE}") } else { String::new() };
-        match (self.connects(), self.hands_over()) {
-            (Err(reason), Err(_)) => log::info!("no connection is steered: {reason}{more}"),
-            (connects, hands_over) => {
-                if connects.is_ok() {
-                    let clients = kernel.as_ref().and_then(Kernel::clients).map(|path| path.display().to_string());
-                    let clients = clients.unwrap_or_default();
-                    log::info!("connections can be steered; clients are the programs of {clients}");
-                }
-                for (datapath, lack) in [("connect", connects.err()), ("lookup", hands_over.err())] {
-                    if let Some(reason) = lack {
-                        log::info!("no connection is steered by `{datapath}`: {reason}{more}");
-                    }
-                }
-            }
-        }
-        if kernel.is_none() {
-            say_left_behind();
-        }
     }
 
     /// Counters for decisions, which programs share if they are there.
@@ -410,24 +378,6 @@ fn load(wanted: &KernelOptions) -> Result<Kernel> {
     // Later there may be no right to it.
     kernel::see_to_bpffs()?;
     Ok(kernel)
-}
-
-/// Says that programs of an agent that is gone go on, if they do.
-fn say_left_behind() {
-    if kernel::is_left_behind() {
-        log::warn!(
-            "programs of an agent that is gone still steer connections by its last plan; `tcpshift-agent unload` \
-             removes them"
-        );
-    }
-}
-
-/// Says which listeners have too many rules for programs.
-fn say_left(prepared: &PreparedPlan) {
-    if !prepared.left.is_empty() {
-        let left = prepared.left.join(", ");
-        log::warn!("the agent decides at {left}: more than {} rules", tcpshift_common::layout::RULES);
-    }
 }
 
 /// Why programs decide.

@@ -11,8 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::cgroup::Cgroup;
-use super::load::{At, PROGRAMS};
-use super::steering::LoadedPrograms;
+use super::load::{At, LoadedPrograms, PROGRAMS};
 use super::sys;
 
 /// Programs of clients, and where they are attached, if they are.

@@ -16,7 +16,9 @@ use aya_obj::maps::PinningType;
 use self::maps::COOKIES;
 pub(super) use self::maps::{LASTING, Maps, TableArray, clear, is_like, map};
 pub(super) use self::old::fit;
-pub(super) use self::programs::{Ability, At, PROGRAMS, ProgramRow, assign, attach_refuse, explain, take, verified};
+pub(super) use self::programs::{
+    Ability, At, LoadedPrograms, PROGRAMS, ProgramRow, assign, attach_refuse, explain, take, verified,
+};
 
 use super::features::Features;
 

@@ -51,6 +51,23 @@ impl Need {
     }
 }
 
+/// What is attached for.
+#[derive(Debug)]
+pub(super) struct Needed {
+    /// What the plan in force needs.
+    pub(super) by_plan: Need,
+    /// Whether sockets of clients that an agent before steered may be there.
+    inherits: bool,
+    /// Since when something is attached that is not needed.
+    needless_since: Option<Instant>,
+}
+
+impl Needed {
+    pub(super) fn new(inherits: bool) -> Self {
+        Self { by_plan: Need::default(), inherits, needless_since: None }
+    }
+}
+
 impl Kernel {
     /// Attaches what is needed and is not attached, and pins it, so that it outlives this process.
     pub(super) fn attach_needed(&mut self, need: Need) -> Result<()> {
@@ -74,14 +91,14 @@ impl Kernel {
     /// Detaches what the plan in force has not needed for some time, once no steered connection is open: the close of one is
     /// counted, and its client may ask for the name of its peer.
     pub(super) fn detach_needless(&mut self) {
-        let need = self.need.and(Need { listening: self.listening.is_wanted(), ..Need::default() });
+        let need = self.needed.by_plan.and(Need { listening: self.listening.is_wanted(), ..Need::default() });
         let Some(steering) = self.steering.as_mut().ok().filter(|steering| self.is_settled && steering.has_more(need))
         else {
-            self.needless_since = None;
+            self.needed.needless_since = None;
             return;
         };
-        let since = *self.needless_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < REST || self.inherits || self.maps.are_connections_open().unwrap_or(true) {
+        let since = *self.needed.needless_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < REST || self.needed.inherits || self.maps.are_connections_open().unwrap_or(true) {
             return;
         }
         for name in steering.detach(need) {
@@ -90,7 +107,7 @@ impl Kernel {
                 pins::remove(&pins.link(&name)).ok();
             }
         }
-        self.needless_since = None;
+        self.needed.needless_since = None;
         log::info!("programs that no route needs are detached");
     }
 }
@@ -110,7 +127,7 @@ mod tests {
         let cgroup = Some(Cgroup::own().unwrap().path);
         let asked = SteeringOptions { cgroup, on_loss: OnLoss::Keep, patience: Duration::ZERO };
         let mut kernel = Kernel::load(&KernelOptions { max_routes: 1, steering: Ok(asked) }).unwrap();
-        (kernel.is_settled, kernel.inherits) = (true, false);
+        (kernel.is_settled, kernel.needed.inherits) = (true, false);
         let attached = |kernel: &Kernel| {
             let links = kernel.steering.as_ref().unwrap().links();
             links.map(|(name, _)| name.split('-').next().unwrap().to_owned()).collect::<Vec<_>>()
@@ -123,18 +140,18 @@ mod tests {
         let sums: Map<u32, SumRow> = Map::new(kernel.maps.sums.try_clone().unwrap()).unwrap();
         let open = |active| sums.set(&0, &SumRow { active, ..SumRow::default() }).unwrap();
         let long_ago = Instant::now().checked_sub(REST);
-        kernel.need = Need { connect: true, ..Need::default() };
+        kernel.needed.by_plan = Need { connect: true, ..Need::default() };
         kernel.detach_needless();
         assert_eq!(attached(&kernel), all, "it has not been needless for long");
         open(1);
-        kernel.needless_since = long_ago;
+        kernel.needed.needless_since = long_ago;
         kernel.detach_needless();
         assert_eq!(attached(&kernel), all, "a connection is open");
         open(0);
         kernel.detach_needless();
         assert_eq!(attached(&kernel), ["record", "connect4", "connect6", "getpeername4", "getpeername6"]);
-        kernel.need = Need::default();
-        kernel.needless_since = long_ago;
+        kernel.needed.by_plan = Need::default();
+        kernel.needed.needless_since = long_ago;
         kernel.detach_needless();
         assert_eq!(attached(&kernel), [""; 0]);
         // And is attached again.

@@ -13,6 +13,7 @@ mod names;
 mod numbers;
 mod ranges;
 mod sets;
+mod shown;
 mod slots;
 mod spare;
 mod tables;
@@ -27,7 +28,6 @@ use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context, Result, anyhow, bail};
 use tcpshift_common::layout::{PlanRow, SIDES, SideRow};
-use tokio::sync::Notify;
 
 use self::names::{Listed, ShownNames};
 use self::numbers::{Fresh, Holdings, Pools, TableKind};
@@ -133,44 +133,6 @@ impl Publisher {
             names: ShownNames::default(),
             shown: Vec::new(),
         }
-    }
-
-    /// Shows the tables of the plan in force again. A route's slot table follows when its weights change.
-    pub(super) fn show(&mut self, pins: &Pins) {
-        self.shown.clear();
-        self.show_new(None, pins, &[], &[]);
-        self.names.show(pins);
-    }
-
-    /// Shows names that were made meanwhile.
-    pub(super) fn show_names(&mut self, pins: Option<&Pins>) {
-        self.names.look(&self.maps, pins);
-    }
-
-    /// Is notified when names can be shown.
-    pub(super) fn names_made(&self) -> Arc<Notify> {
-        self.names.made()
-    }
-
-    /// Shows what was not shown before.
-    fn show_new(&mut self, last: Option<&PlanTables>, pins: &Pins, changed: &[u32], gone: &[u32]) {
-        let shown = self.tables.as_ref().map(|tables| tables.shown(last)).unwrap_or_default();
-        pins.show(&shown, changed, gone);
-        self.show_chunks(pins);
-    }
-
-    /// Shows chunks of endpoint sets that were not shown before, and hides those that are gone.
-    fn show_chunks(&mut self, pins: &Pins) {
-        let free = self.pools.lock();
-        let chunks: Vec<_> = free.endpoints.shown().collect();
-        let new = chunks.iter().filter(|(number, _)| !self.shown.contains(number));
-        let new: Vec<_> = new.map(|(number, map)| (format!("endpoints-{number}"), *map)).collect();
-        pins.show(&new, &[], &[]);
-        let there: Vec<u32> = chunks.iter().map(|(number, _)| *number).collect();
-        for number in self.shown.iter().filter(|number| !there.contains(number)) {
-            pins.hide(&format!("endpoints-{number}"));
-        }
-        self.shown = there;
     }
 
     /// Numbers of endpoints: they are below.

@@ -90,7 +90,7 @@ impl Kernel {
             self.is_shown = true;
         }
         if let Some(need) = prepared.need {
-            self.need = need;
+            self.needed.by_plan = need;
         }
         self.publisher.publish(prepared, self.pins.as_ref());
         Ok(())

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tcpshift_common::layout::{AgentRow, ListeningKey, loss};
 
 use super::cgroup::Cgroup;
 use super::clients::Clients;
-use super::load::{self, Ability, Maps, PROGRAMS};
+use super::load::{self, Ability, LoadedPrograms, Maps, PROGRAMS};
 use super::need::Need;
 use super::pins::Pins;
 use super::sys::{self, hook};
@@ -49,18 +49,6 @@ pub struct SteeringOptions {
     pub on_loss: OnLoss,
     /// How long it may be silent before it counts as lost.
     pub patience: Duration,
-}
-
-/// Programs that the kernel has, by name.
-#[derive(Debug, Default)]
-pub(super) struct LoadedPrograms(Vec<(&'static str, OwnedFd)>);
-
-impl LoadedPrograms {
-    /// A program. Fails if the kernel does not have it.
-    pub(super) fn get(&self, name: &str) -> Result<BorrowedFd<'_>> {
-        let found = self.0.iter().find(|(other, _)| *other == name);
-        Ok(found.with_context(|| format!("the kernel does not have `{name}`"))?.1.as_fd())
-    }
 }
 
 /// Programs that steer: which the kernel has, and what is attached.
@@ -102,7 +90,7 @@ impl Steering {
             for row in PROGRAMS.iter().filter(|row| row.is_for(ability)) {
                 if programs.get(row.name).is_err() {
                     let program = load::take(ebpf, row.name).map_err(|error| format!("{error:#}"))?;
-                    programs.0.push((row.name, program));
+                    programs.add(row.name, program);
                 }
             }
             Ok(())

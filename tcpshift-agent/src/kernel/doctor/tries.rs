@@ -13,9 +13,10 @@ use super::super::capabilities;
 use super::super::cgroup::Cgroup;
 use super::super::features::Features;
 use super::super::load::Ability;
+use super::super::loading::Loading;
 use super::super::trial::Trial;
 use super::super::verifier::ProgramRefusal;
-use super::super::{KernelOptions, Loading, OnLoss, SteeringOptions, load};
+use super::super::{KernelOptions, OnLoss, SteeringOptions, load};
 use super::{FAILS, Logs, ProgramOutcome, ProgramReport, REFUSED};
 
 /// Tells how far it is: all programs, after each step.

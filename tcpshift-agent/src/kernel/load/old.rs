@@ -14,6 +14,9 @@ use tcpshift_common::layout::kernel::{FETCH, POINTERS};
 use crate::kernel::features::Features;
 use crate::kernel::sys::code;
 
+/// Where a section is in the object.
+type Section = Range<usize>;
+
 /// Bytes of an instruction.
 const INSTRUCTION: usize = 8;
 
@@ -36,7 +39,7 @@ pub(in crate::kernel) fn fit(object: &[u8], features: Features) -> Result<Cow<'_
 }
 
 /// Where the sections are that have instructions, and the one that has types.
-fn sections(object: &[u8]) -> Result<(Vec<Range<usize>>, Option<Range<usize>>)> {
+fn sections(object: &[u8]) -> Result<(Vec<Section>, Option<Section>)> {
     let file = ElfFile64::<Endianness>::parse(object)?;
     let range = |section: &object::read::elf::ElfSection64<'_, '_>| {
         let (start, size) = section.file_range()?;

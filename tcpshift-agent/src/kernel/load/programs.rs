@@ -87,6 +87,23 @@ pub(in crate::kernel) const PROGRAMS: [ProgramRow; 9] = {
     ]
 };
 
+/// Programs that the kernel has, by name.
+#[derive(Debug, Default)]
+pub(in crate::kernel) struct LoadedPrograms(Vec<(&'static str, OwnedFd)>);
+
+impl LoadedPrograms {
+    /// Adds a program.
+    pub(in crate::kernel) fn add(&mut self, name: &'static str, program: OwnedFd) {
+        self.0.push((name, program));
+    }
+
+    /// A program. Fails if the kernel does not have it.
+    pub(in crate::kernel) fn get(&self, name: &str) -> Result<BorrowedFd<'_>> {
+        let found = self.0.iter().find(|(other, _)| *other == name);
+        Ok(found.with_context(|| format!("the kernel does not have `{name}`"))?.1.as_fd())
+    }
+}
+
 /// Has the kernel take a program, unless it has it. The error is a [`ProgramRefusal`] where the kernel refuses.
 pub(in crate::kernel) fn take(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd> {
     let found = ebpf.program_mut(name).with_context(|| format!("the object has no program `{name}`"))?;
