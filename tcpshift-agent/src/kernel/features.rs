@@ -51,7 +51,7 @@ pub(super) const FEATURES: [Feature; 5] = [
         bit: kernel::SOCKETS_NETNS,
         name: "bpf_get_netns_cookie at sockets",
         since: "5.15",
-        without: "the agent, and not a program, keeps sockets that begin to listen: `lookup` has them some moments later",
+        without: "the agent, not a program, keeps sockets that begin to listen: `lookup` has them some moments later, and not while no agent runs",
     },
     Feature {
         bit: kernel::RETVAL,

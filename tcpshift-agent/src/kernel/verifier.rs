@@ -74,9 +74,7 @@ impl ProgramRefusal {
             RefusalReason::TooComplex => {
                 "a newer kernel, whose verifier follows less; please report what `doctor --log DIR` writes".to_owned()
             }
-            RefusalReason::Lacks(_, Some(_)) => {
-                "run Linux 6.1 or later, which has all that the programs use; else the agent decides".to_owned()
-            }
+            RefusalReason::Lacks(_, Some(since)) => format!("run Linux {since} or later; else the agent decides"),
             RefusalReason::Lacks(_, None) => "run a newer kernel; else the agent decides".to_owned(),
             RefusalReason::Right => {
                 "run it as root, or by a unit that gives CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN; if it is root, a \
