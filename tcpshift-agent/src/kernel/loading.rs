@@ -11,7 +11,7 @@ use aya::Ebpf;
 use super::cgroup::Cgroup;
 use super::features::Features;
 use super::load::{self, Maps, Room};
-use super::need::{Need, Needed};
+use super::need::Needed;
 use super::pins::Pins;
 use super::publish::Publisher;
 use super::sockets::Sockets;
@@ -33,8 +33,6 @@ pub(super) struct Loading {
     pub(super) steering: Result<SteeringOptions, String>,
     /// Sets this agent apart from others.
     agent: u64,
-    /// Whether it goes on with what an agent before knew of steered connections.
-    inherits: bool,
 }
 
 impl Loading {
@@ -58,13 +56,13 @@ impl Loading {
                 netns.as_ref().ok().map(|(_, netns)| load::SteeringConstants { netns: *netns, agent, lasting });
             load::load(load::Purpose { room, speaks, features, steering: purpose })
         };
-        let ((ebpf, maps), inherits) = if netns.is_ok() { load_lasting(load)? } else { (load(&[])?, false) };
-        Ok(Self { ebpf, maps, cgroup, room, features, steering: netns.map(|(asked, _)| asked), agent, inherits })
+        let (ebpf, maps) = if netns.is_ok() { load_lasting(load)? } else { load(&[])? };
+        Ok(Self { ebpf, maps, cgroup, room, features, steering: netns.map(|(asked, _)| asked), agent })
     }
 
     /// Has the kernel take the programs that it has not yet, and attaches those that steer.
     pub(super) fn finish(self) -> Result<Kernel> {
-        let Self { mut ebpf, maps, cgroup, room, features, steering, agent, inherits } = self;
+        let Self { mut ebpf, maps, cgroup, room, features, steering, agent } = self;
         load::take(&mut ebpf, "assign")?;
         load::clear(&maps).context("the maps cannot be filled")?;
         let maps = Arc::new(maps);
@@ -81,7 +79,7 @@ impl Loading {
         let processors = aya::util::nr_cpus().map_err(|(path, error)| error_at(path, error))?;
         let sockets = Sockets::new(sys::Map::new(maps.sockets.as_fd().try_clone_to_owned()?)?);
         let publisher = Publisher::new(Arc::clone(&maps), room);
-        let mut kernel = Kernel {
+        Ok(Kernel {
             ebpf,
             listening: EndpointListeners::new(Arc::clone(&maps))?,
             maps,
@@ -90,7 +88,7 @@ impl Loading {
             publisher,
             sockets: Arc::new(sockets),
             steering,
-            needed: Needed::new(inherits),
+            needed: Needed::default(),
             heart,
             pins: None,
             trial: None,
@@ -100,29 +98,23 @@ impl Loading {
             links: Vec::new(),
             left: Vec::new(),
             processors,
-        };
-        // Clients of the agent before go on asking for the names of their peers, and what it counted ends.
-        if inherits && let Err(error) = kernel.attach_needed(Need { connect: true, ..Need::default() }) {
-            kernel.steering = Err(format!("{error:#}"));
-        }
-        Ok(kernel)
+        })
     }
 }
 
 /// Loads with the maps that an agent before has pinned, which may be removed or replaced at that very moment:
 /// then it is tried again, and at last without them. Clients whose connections were steered are then told the endpoint.
-/// Returns also whether there are such maps.
-fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Result<(T, bool)> {
+fn load_lasting<T>(load: impl Fn(&[(&'static str, PathBuf)]) -> Result<T>) -> Result<T> {
     for _ in 0..LASTING_TRIES {
         match Pins::lasting() {
             Ok(lasting) => match load(&lasting) {
                 Err(error) if !lasting.is_empty() => log::debug!("what an agent before has pinned: {error:#}"),
-                done => return Ok((done?, !lasting.is_empty())),
+                done => return done,
             },
             Err(error) => log::debug!("what an agent before has pinned cannot be looked at: {error}"),
         }
         std::thread::sleep(LASTING_PAUSE);
     }
     log::warn!("what is known of steered connections begins anew: the maps of the agent before cannot be opened");
-    Ok((load(&[])?, true))
+    load(&[])
 }

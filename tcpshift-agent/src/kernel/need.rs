@@ -52,20 +52,14 @@ impl Need {
 }
 
 /// What is attached for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Needed {
     /// What the plan in force needs.
     pub(super) by_plan: Need,
     /// Whether sockets of clients that an agent before steered may be there.
-    inherits: bool,
+    pub(super) inherits: bool,
     /// Since when something is attached that is not needed.
     needless_since: Option<Instant>,
-}
-
-impl Needed {
-    pub(super) fn new(inherits: bool) -> Self {
-        Self { by_plan: Need::default(), inherits, needless_since: None }
-    }
 }
 
 impl Kernel {
@@ -127,7 +121,7 @@ mod tests {
         let cgroup = Some(Cgroup::own().unwrap().path);
         let asked = SteeringOptions { cgroup, on_loss: OnLoss::Keep, patience: Duration::ZERO };
         let mut kernel = Kernel::load(&KernelOptions { max_routes: 1, steering: Ok(asked) }).unwrap();
-        (kernel.is_settled, kernel.needed.inherits) = (true, false);
+        kernel.is_settled = true;
         let attached = |kernel: &Kernel| {
             let links = kernel.steering.as_ref().unwrap().links();
             links.map(|(name, _)| name.split('-').next().unwrap().to_owned()).collect::<Vec<_>>()

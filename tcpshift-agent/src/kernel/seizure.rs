@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::need::Need;
 use super::pins::{self, Pins};
 use super::{Kernel, PreparedPlan, load, steering, sys};
 
@@ -33,10 +34,15 @@ impl Kernel {
     /// Puts `assign` into the links that an agent before this one has pinned, and takes note of its programs that steer,
     /// which go on until [`Kernel::settle`].
     pub fn seize(&mut self) -> Result<()> {
+        let pinned = self.pins.as_ref().map(Pins::links).transpose()?.unwrap_or_default();
+        if pinned.iter().any(|path| !pins::is_assign(path)) {
+            // Its clients go on asking for the names of their peers, and what it counted ends.
+            self.needed.inherits = true;
+            self.attach_needed(Need { connect: true, ..Need::default() })?;
+        }
         let pins = self.pins.as_ref().context("what is pinned is not this agent's")?;
         let program = load::assign(&mut self.ebpf)?.fd().context("`assign` is not loaded")?.as_fd();
-        let opened: Vec<_> = pins
-            .links()?
+        let opened: Vec<_> = pinned
             .into_iter()
             .map(|path| {
                 let refused = || format!("cannot take over {} (`tcpshift-agent unload` removes it)", path.display());

@@ -77,7 +77,7 @@ fn any_call_of_an_edit_may_fail() {
         }
         assert!(call + 1 < CALLS, "an edit has more calls");
     }
-    assert!(failed > 3, "{failed} edits were refused");
+    assert!(failed > 1, "{failed} edits were refused");
     // With room for so few tables, one that is lost would be missed.
     for round in 0..30_u32 {
         agent.post(edited(round as usize % 2, 400 + round));
