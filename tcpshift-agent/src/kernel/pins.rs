@@ -173,7 +173,13 @@ impl Pins {
 
 /// Whether a link is of the program `assign`.
 pub(super) fn is_assign(link: &Path) -> bool {
-    link.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("assign-"))
+    is_of(link, "assign")
+}
+
+/// Whether a link is of a program, by its name.
+pub(super) fn is_of(link: &Path, program: &str) -> bool {
+    let name = link.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.strip_prefix(program)).is_some_and(|rest| rest.starts_with('-'))
 }
 
 /// What `unload` found.

@@ -5,9 +5,10 @@
 //! [`Kernel::publish`] and [`Kernel::settle`] follow, in this order.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::need::Need;
 use super::pins::{self, Pins};
@@ -36,6 +37,7 @@ impl Kernel {
     pub fn seize(&mut self) -> Result<()> {
         let pinned = self.pins.as_ref().map(Pins::links).transpose()?.unwrap_or_default();
         if pinned.iter().any(|path| !pins::is_assign(path)) {
+            self.can_follow(&pinned)?;
             // Its clients go on asking for the names of their peers, and what it counted ends.
             self.needed.inherits = true;
             self.attach_needed(Need { connect: true, ..Need::default() })?;
@@ -82,6 +84,20 @@ impl Kernel {
         }
         links.extend(self.trial.take().filter(|_| !is_attached));
         (self.links, self.left, self.is_seized) = (links, left, true);
+        Ok(())
+    }
+
+    /// Fails if an agent before steers in a way that this one is asked for and cannot: what steers goes on then.
+    fn can_follow(&self, pinned: &[PathBuf]) -> Result<()> {
+        let steers = |program| pinned.iter().any(|path| pins::is_of(path, program));
+        let ways = [("connect4", self.connects()), ("lookup", self.hands_over())];
+        for (program, able) in ways.into_iter().filter(|_| self.heart.is_some()) {
+            if let Some(why) = able.err().filter(|_| steers(program)) {
+                bail!(
+                    "`{program}` of the agent before steers connections, and goes on: this agent cannot take its place: {why}"
+                );
+            }
+        }
         Ok(())
     }
 
@@ -155,5 +171,31 @@ impl Drop for Kernel {
         if let Err(error) = pins.remove() {
             log::warn!("{error:#}; `tcpshift-agent unload` removes what is left");
         }
+    }
+}
+
+/// They need root, as all tests of the kernel do.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::cgroup::Cgroup;
+    use crate::kernel::{KernelOptions, OnLoss, SteeringOptions};
+
+    #[test]
+    fn what_steers_is_not_taken_from_an_agent_before_by_one_that_cannot() {
+        let cgroup = Some(Cgroup::own().unwrap().path);
+        let asked = SteeringOptions { cgroup, on_loss: OnLoss::Keep, patience: Duration::ZERO };
+        let mut kernel = Kernel::load(&KernelOptions { max_routes: 1, steering: Ok(asked) }).unwrap();
+        let pinned = |names: &[&str]| names.iter().map(|name| PathBuf::from("/links").join(name)).collect::<Vec<_>>();
+        let clients = pinned(&["assign-7", "record-1", "connect4-7", "connect6-7"]);
+        kernel.can_follow(&clients).unwrap();
+        kernel.steering.as_mut().unwrap().connect = Err("it is refused".to_owned());
+        let error = kernel.can_follow(&clients).unwrap_err().to_string();
+        assert!(error.contains("`connect4` of the agent before") && error.ends_with("it is refused"), "{error}");
+        kernel.can_follow(&pinned(&["assign-7", "record-1", "lookup-4026531840"])).unwrap();
+        // One that is told not to steer takes away what does.
+        let reason = "--datapath proxy".to_owned();
+        let kernel = Kernel::load(&KernelOptions { max_routes: 1, steering: Err(reason) }).unwrap();
+        kernel.can_follow(&clients).unwrap();
     }
 }
