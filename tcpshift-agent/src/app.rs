@@ -136,6 +136,9 @@ fn start(options: Options) -> anyhow::Result<()> {
     if options.steering.cgroup.is_some() {
         assignment.connects().map_err(|why| anyhow::anyhow!("--cgroup: no client can be steered: {why}"))?;
     }
+    if options.takeover {
+        assignment.can_follow()?;
+    }
     relinquish::give_up(&options, &assignment)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(resources::RUNTIME)

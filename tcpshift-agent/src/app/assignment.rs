@@ -273,6 +273,12 @@ impl Assigner {
         }
     }
 
+    /// Before a takeover: fails if the agent that runs steers connections as this one is asked to and cannot. What works is not
+    /// taken away.
+    pub(super) fn can_follow(&self) -> Result<()> {
+        self.kernel.as_ref().map_or(Ok(()), Kernel::can_follow).context("no takeover")
+    }
+
     /// Takes note that no agent has what is pinned but this one, and that its program decides, which is tried. Nothing of an
     /// agent before is touched. Fails if programs were asked for. One that was killed a moment ago may still have the lock:
     /// it has `patience`.

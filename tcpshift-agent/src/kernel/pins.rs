@@ -75,8 +75,12 @@ impl Pins {
 
     /// The links that are pinned, by path.
     pub(super) fn links(&self) -> Result<Vec<PathBuf>> {
-        let links = self.folder.join("links");
-        Ok(names(&links)?.into_iter().map(|name| links.join(name)).collect())
+        links(&self.folder)
+    }
+
+    /// Those of whoever has the folder; none if it cannot be read.
+    pub(super) fn links_of_another() -> Vec<PathBuf> {
+        links(&Path::new(FOLDER).join(PIN_LAYOUT.to_string())).unwrap_or_default()
     }
 
     /// Where a link is pinned.
@@ -171,15 +175,9 @@ impl Pins {
     }
 }
 
-/// Whether a link is of the program `assign`.
-pub(super) fn is_assign(link: &Path) -> bool {
-    is_of(link, "assign")
-}
-
-/// Whether a link is of a program, by its name.
-pub(super) fn is_of(link: &Path, program: &str) -> bool {
-    let name = link.file_name().and_then(|name| name.to_str());
-    name.and_then(|name| name.strip_prefix(program)).is_some_and(|rest| rest.starts_with('-'))
+fn links(folder: &Path) -> Result<Vec<PathBuf>> {
+    let links = folder.join("links");
+    Ok(names(&links)?.into_iter().map(|name| links.join(name)).collect())
 }
 
 /// What `unload` found.

@@ -5,7 +5,7 @@
 //! [`Kernel::publish`] and [`Kernel::settle`] follow, in this order.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +13,9 @@ use anyhow::{Context, Result, bail};
 use super::need::Need;
 use super::pins::{self, Pins};
 use super::{Kernel, PreparedPlan, load, steering, sys};
+
+/// A program that clients need, whom nobody else serves. Without `lookup` connections can be carried.
+const CLIENTS: &str = "connect4";
 
 impl Kernel {
     /// Locks what is pinned for this agent, and attaches `assign` to the cgroup of this process to try it with a connection,
@@ -36,8 +39,8 @@ impl Kernel {
     /// which go on until [`Kernel::settle`].
     pub fn seize(&mut self) -> Result<()> {
         let pinned = self.pins.as_ref().map(Pins::links).transpose()?.unwrap_or_default();
-        if pinned.iter().any(|path| !pins::is_assign(path)) {
-            self.can_follow(&pinned)?;
+        if pinned.iter().any(|path| !is_assign(path)) {
+            self.can_take_the_place_of(&pinned, &[CLIENTS])?;
             // Its clients go on asking for the names of their peers, and what it counted ends.
             self.needed.inherits = true;
             self.attach_needed(Need { connect: true, ..Need::default() })?;
@@ -49,7 +52,7 @@ impl Kernel {
             .map(|path| {
                 let refused = || format!("cannot take over {} (`tcpshift-agent unload` removes it)", path.display());
                 let link = sys::pinned(&path).with_context(refused)?;
-                let is_assign = pins::is_assign(&path);
+                let is_assign = is_assign(&path);
                 // A cgroup that is gone has no number.
                 let cgroup = is_assign.then(|| sys::link_cgroup(link.as_fd()).with_context(refused)).transpose()?;
                 Ok((path, link, cgroup))
@@ -87,15 +90,18 @@ impl Kernel {
         Ok(())
     }
 
-    /// Fails if an agent before steers in a way that this one is asked for and cannot: what steers goes on then.
-    fn can_follow(&self, pinned: &[PathBuf]) -> Result<()> {
-        let steers = |program| pinned.iter().any(|path| pins::is_of(path, program));
-        let ways = [("connect4", self.connects()), ("lookup", self.hands_over())];
-        for (program, able) in ways.into_iter().filter(|_| self.heart.is_some()) {
-            if let Some(why) = able.err().filter(|_| steers(program)) {
-                bail!(
-                    "`{program}` of the agent before steers connections, and goes on: this agent cannot take its place: {why}"
-                );
+    /// Fails if the agent that runs steers in a way that this one is asked for and cannot.
+    pub fn can_follow(&self) -> Result<()> {
+        self.can_take_the_place_of(&Pins::links_of_another(), &[CLIENTS, "lookup"])
+    }
+
+    /// Fails if one of these programs is among the links of an agent before, and cannot be had by this one, which is asked for it:
+    /// what steers goes on then.
+    fn can_take_the_place_of(&self, pinned: &[PathBuf], programs: &[&str]) -> Result<()> {
+        for program in programs.iter().filter(|_| self.heart.is_some()) {
+            let able = if *program == CLIENTS { self.connects() } else { self.hands_over() };
+            if let Some(why) = able.err().filter(|_| pinned.iter().any(|path| is_of(path, program))) {
+                bail!("`{program}` of the agent before steers, and goes on: this agent cannot take its place: {why}");
             }
         }
         Ok(())
@@ -174,6 +180,17 @@ impl Drop for Kernel {
     }
 }
 
+/// Whether a link is of the program `assign`.
+fn is_assign(link: &Path) -> bool {
+    is_of(link, "assign")
+}
+
+/// Whether a link is of a program, by its name.
+fn is_of(link: &Path, program: &str) -> bool {
+    let name = link.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.strip_prefix(program)).is_some_and(|rest| rest.starts_with('-'))
+}
+
 /// They need root, as all tests of the kernel do.
 #[cfg(test)]
 mod tests {
@@ -188,14 +205,15 @@ mod tests {
         let mut kernel = Kernel::load(&KernelOptions { max_routes: 1, steering: Ok(asked) }).unwrap();
         let pinned = |names: &[&str]| names.iter().map(|name| PathBuf::from("/links").join(name)).collect::<Vec<_>>();
         let clients = pinned(&["assign-7", "record-1", "connect4-7", "connect6-7"]);
-        kernel.can_follow(&clients).unwrap();
+        let can = |kernel: &Kernel, pinned: &[PathBuf]| kernel.can_take_the_place_of(pinned, &[CLIENTS, "lookup"]);
+        can(&kernel, &clients).unwrap();
         kernel.steering.as_mut().unwrap().connect = Err("it is refused".to_owned());
-        let error = kernel.can_follow(&clients).unwrap_err().to_string();
+        let error = can(&kernel, &clients).unwrap_err().to_string();
         assert!(error.contains("`connect4` of the agent before") && error.ends_with("it is refused"), "{error}");
-        kernel.can_follow(&pinned(&["assign-7", "record-1", "lookup-4026531840"])).unwrap();
+        can(&kernel, &pinned(&["assign-7", "record-1", "lookup-4026531840"])).unwrap();
         // One that is told not to steer takes away what does.
         let reason = "--datapath proxy".to_owned();
         let kernel = Kernel::load(&KernelOptions { max_routes: 1, steering: Err(reason) }).unwrap();
-        kernel.can_follow(&clients).unwrap();
+        can(&kernel, &clients).unwrap();
     }
 }
