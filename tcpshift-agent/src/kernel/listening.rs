@@ -163,7 +163,8 @@ impl EndpointListeners {
                     }
                     self.seen.insert(inode, why);
                 }
-                Err(error) => drop(self.seen.insert(inode, Some(format!("its socket cannot be looked at: {error}")))),
+                // It is tried again when sockets are looked at next.
+                Err(error) => log::debug!("the listening socket {inode} at {at}: {error}"),
             }
         }
         let there: HashSet<SocketAddr> = entries.iter().map(|entry| entry.local).collect();
@@ -200,6 +201,8 @@ impl EndpointListeners {
                 }
                 // Another one has begun to listen.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // There is no memory now.
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Err(error),
                 Err(error) => return Ok(Some(format!("the kernel does not take its socket: {error}"))),
             }
         }
