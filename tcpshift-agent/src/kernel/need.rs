@@ -76,10 +76,17 @@ impl Kernel {
 
     /// Has sockets kept that listen at these endpoints. Returns whether something changed.
     pub fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> Result<bool> {
-        if !endpoints.is_empty() {
-            self.attach_needed(Need { listening: true, ..Need::default() })?;
-        }
-        Ok(self.listening.want(endpoints)?)
+        let need = Need { listening: !endpoints.is_empty(), ..Need::default() };
+        // Without `record` sockets are found all the same, later; it is attached again by `look_after`.
+        let attached = self.attach_needed(need);
+        let has_changed = self.listening.want(endpoints)?;
+        attached.map(|()| has_changed)
+    }
+
+    /// Attaches what is needed and could not be attached before.
+    pub(super) fn attach_again(&mut self) -> Result<()> {
+        let listening = Need { listening: self.listening.is_wanted(), ..Need::default() };
+        self.attach_needed(self.needed.by_plan.and(listening))
     }
 
     /// Detaches what the plan in force has not needed for some time, once no steered connection is open: the close of one is

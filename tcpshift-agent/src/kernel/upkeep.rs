@@ -16,7 +16,7 @@ impl Kernel {
     pub fn look_after(&mut self) -> Vec<String> {
         self.detach_needless();
         self.publisher.tidy();
-        [self.look_after_clients(), self.look_after_pins()]
+        [self.attach_again(), self.look_after_clients(), self.look_after_pins()]
             .into_iter()
             .filter_map(Result::err)
             .map(|error| format!("{error:#}"))
