@@ -11,6 +11,7 @@ use serde_json::Value;
 use tcpshift_agent::admin::api::{DestinationStatus, StatusReply};
 
 use crate::admin;
+use crate::maps::{attached, pinned};
 use crate::process::{Output, Process, built, command, grouped, run};
 use crate::until::{patient, seconds, until_so};
 use crate::world::World;
@@ -179,6 +180,15 @@ impl<'a> Agent<'a> {
     /// Asks it to read its files again, by SIGHUP.
     pub fn reload(&self) {
         self.process.signal(Signal::HUP);
+    }
+
+    /// Ends the agent by SIGTERM: nothing of it may be pinned or attached then.
+    #[track_caller]
+    pub fn end_and_leave_nothing(&mut self) {
+        self.terminate();
+        assert_eq!(self.process().wait(seconds(20)).code(), Some(0), "{}", self.log());
+        assert_eq!(pinned(self.world), [""; 0]);
+        assert_eq!(attached(self.world).len(), 0);
     }
 
     /// Runs `tcpshift-agent WORDS` against this agent.

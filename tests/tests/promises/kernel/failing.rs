@@ -11,7 +11,7 @@ use tcpshift_tests::client::{ENTRANCE, answers};
 use tcpshift_tests::dns::Dns;
 use tcpshift_tests::example::{base, route, route_of, rule};
 use tcpshift_tests::failing::{Failing, descriptors, has_failed, injection};
-use tcpshift_tests::maps::{attached, dump, links, pinned};
+use tcpshift_tests::maps::{dump, links, pinned};
 use tcpshift_tests::process::{built, command};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::steer::{self, GATEWAY_ROUTE};
@@ -160,10 +160,7 @@ fn starts(calls: impl Iterator<Item = usize>) {
     assert_whole(&world, "one");
     agent.apply(route(&[("v2", 1)]));
     assert_whole(&world, "two");
-    agent.terminate();
-    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
-    assert_eq!(pinned(&world), [""; 0]);
-    assert_eq!(attached(&world).len(), 0);
+    agent.end_and_leave_nothing();
 }
 
 #[test]

@@ -87,10 +87,7 @@ fn three_capabilities_suffice_and_all_are_given_up() {
     }
     assert_eq!(assigned(&agent), (20, 0));
     assert_has_none(&agent);
-    agent.terminate();
-    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
-    assert_eq!(pinned(&world), [""; 0]);
-    assert_eq!(attached(&world).len(), 0);
+    agent.end_and_leave_nothing();
 }
 
 #[test]

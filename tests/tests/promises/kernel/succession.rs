@@ -87,10 +87,7 @@ fn the_link_stays_and_gets_the_program_of_the_new_agent() {
         agent.apply(route(&[("v1", 2 + round)]));
         assert_assigned(&agent, ENTRANCE, 10);
     }
-    agent.terminate();
-    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
-    assert_eq!(pinned(&world), [""; 0]);
-    assert_eq!(attached(&world).len(), 0);
+    agent.end_and_leave_nothing();
 }
 
 /// The numbers of the descriptors by which an agent has the lock of what is pinned.

@@ -4,7 +4,7 @@
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::answers;
 use tcpshift_tests::failing::{Failing, descriptors, waiting};
-use tcpshift_tests::maps::{attached, links, pinned};
+use tcpshift_tests::maps::{links, pinned};
 use tcpshift_tests::process::{built, command};
 use tcpshift_tests::rush::Rush;
 use tcpshift_tests::until::{seconds, until_so};
@@ -80,10 +80,7 @@ fn upgrades(calls: impl Iterator<Item = usize>) -> (usize, usize) {
     }
     clients.finish(None);
     carried.finish();
-    agent.terminate();
-    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
-    assert_eq!(pinned(&world), [""; 0]);
-    assert_eq!(attached(&world).len(), 0);
+    agent.end_and_leave_nothing();
     (refused, made)
 }
 

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::crowd::{Crowd, Location};
 use tcpshift_tests::dns::Dns;
-use tcpshift_tests::maps::{attached, links, pinned};
+use tcpshift_tests::maps::{attached, links};
 use tcpshift_tests::objects::Objects;
 use tcpshift_tests::process::{built, command, grouped, run};
 use tcpshift_tests::server::Server;
@@ -271,10 +271,7 @@ fn after_sigterm_nothing_is_left() {
     // In the handshake, in connect(2) and after it, for both families, at the namespace, and what counts.
     assert_eq!(links.len(), 7, "{links:?}");
     assert!(links.iter().all(|link| is_there(*link)));
-    agent.terminate();
-    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
-    assert_eq!(pinned(&world), [""; 0]);
-    assert_eq!(attached(&world).len(), 0);
+    agent.end_and_leave_nothing();
     until_so("no link is left", seconds(5), || !links.iter().any(|link| is_there(*link)));
     for address in [SERVICE, SERVICE6] {
         assert_eq!(inside(&world).tally(address, 20)["direct"], 20);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client::answers;
-use tcpshift_tests::maps::{attached, links, pinned};
+use tcpshift_tests::maps::{attached, links};
 use tcpshift_tests::objects::{Objects, gateway};
 use tcpshift_tests::process::{built, command};
 use tcpshift_tests::rush::Rush;
@@ -80,10 +80,7 @@ fn taken_over(rounds: usize) {
     }
     clients.finish(None);
     carried.finish();
-    agent.terminate();
-    assert_eq!(agent.process().wait(seconds(20)).code(), Some(0), "{}", agent.log());
-    assert_eq!(pinned(&world), [""; 0]);
-    assert_eq!(attached(&world).len(), 0);
+    agent.end_and_leave_nothing();
 }
 
 /// The agents of both releases start where the other was killed, there and back: what is steered goes on meanwhile.
