@@ -115,9 +115,8 @@ pub struct KernelOptions {
 }
 
 impl Kernel {
-    /// Loads programs and maps. None is attached, but for those that sockets need which an agent before has steered; these leave
-    /// everything else as it is until a plan is in force. Nothing is pinned. The error is a [`ProgramRefusal`] where the kernel
-    /// refuses `assign`; why it refuses one that steers, [`Kernel::connects`] and [`Kernel::hands_over`] say.
+    /// Loads programs and maps. Nothing is attached or pinned. The error is a [`ProgramRefusal`] where the kernel refuses `assign`;
+    /// why it refuses one that steers, [`Kernel::connects`] and [`Kernel::hands_over`] say.
     pub fn load(wanted: &KernelOptions) -> Result<Self> {
         Loading::open(wanted)?.finish()
     }
@@ -185,12 +184,25 @@ impl Kernel {
 
     /// Why clients cannot be pointed at endpoints, if they cannot.
     pub fn connects(&self) -> Result<(), &str> {
-        self.steering.as_ref().and_then(|steering| steering.connect.as_ref().copied()).map_err(String::as_str)
+        self.can(Ability::Connect)
     }
 
     /// Why connections cannot be handed to listening sockets, if they cannot.
     pub fn hands_over(&self) -> Result<(), &str> {
-        self.steering.as_ref().and_then(|steering| steering.lookup.as_ref().copied()).map_err(String::as_str)
+        self.can(Ability::Lookup)
+    }
+
+    /// Why programs cannot do something, if they cannot.
+    fn can(&self, ability: Ability) -> Result<(), &str> {
+        let able = |of: fn(&Steering) -> &Result<(), String>| {
+            self.steering.as_ref().and_then(|steering| of(steering).as_ref().copied()).map_err(String::as_str)
+        };
+        match ability {
+            // Without it there is no kernel.
+            Ability::Assign => Ok(()),
+            Ability::Connect => able(|steering| &steering.connect),
+            Ability::Lookup => able(|steering| &steering.lookup),
+        }
     }
 
     /// What this kernel lacks of what programs can do without, and what that means; in words.
@@ -267,11 +279,7 @@ impl Kernel {
     /// How many instructions the verifier follows in each program.
     pub fn verified(&mut self) -> Result<Vec<(&'static str, u32)>> {
         self.load_explain()?;
-        let has = |row: &&load::ProgramRow| {
-            (row.is_for(Ability::Assign))
-                || (row.is_for(Ability::Connect) && self.connects().is_ok())
-                || (row.is_for(Ability::Lookup) && self.hands_over().is_ok())
-        };
+        let has = |row: &&load::ProgramRow| row.serves.iter().any(|ability| self.can(*ability).is_ok());
         let names = load::PROGRAMS.iter().filter(has).map(|row| row.name);
         names.map(|name| Ok((name, load::verified(&self.ebpf, name)?.unwrap_or_default()))).collect()
     }

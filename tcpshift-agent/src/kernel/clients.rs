@@ -11,8 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::cgroup::Cgroup;
-use super::load::{At, LoadedPrograms, PROGRAMS};
-use super::sys;
+use super::load::{At, LoadedPrograms, PROGRAMS, ProgramRow};
 
 /// Programs of clients, and where they are attached, if they are.
 #[derive(Debug)]
@@ -65,14 +64,10 @@ impl Clients {
 }
 
 fn attach(programs: &LoadedPrograms, cgroup: &Cgroup) -> Result<Vec<(String, OwnedFd)>> {
-    let of_clients = PROGRAMS.iter().filter_map(|row| match row.at {
-        At::Clients(hook) => Some((row.name, hook)),
-        _ => None,
-    });
-    let attach = |(name, hook)| {
-        let link = sys::attach(programs.get(name)?, cgroup.as_fd(), hook)
-            .with_context(|| format!("cannot attach `{name}` to {}", cgroup.named()))?;
-        Ok((format!("{name}-{}", cgroup.number), link))
+    let of_clients = PROGRAMS.iter().filter(|row| matches!(row.at, At::Clients(_)));
+    let attach = |row: &ProgramRow| {
+        let link = row.attach(programs, cgroup.as_fd(), &cgroup.named())?;
+        Ok((format!("{}-{}", row.name, cgroup.number), link))
     };
     of_clients.map(attach).collect()
 }

@@ -15,12 +15,21 @@ use super::need::Needed;
 use super::pins::Pins;
 use super::publish::Publisher;
 use super::sockets::Sockets;
-use super::steering::{self, Heart, Steering, SteeringOptions};
+use super::steering::{self, Heart, OnLoss, Steering, SteeringOptions};
 use super::{EndpointListeners, Kernel, KernelOptions, capabilities, error_at, events, lost, netns, sys};
 
 /// How often, and with which pauses, maps of an agent before are asked for.
 const LASTING_TRIES: u32 = 5;
 const LASTING_PAUSE: Duration = Duration::from_millis(20);
+
+impl KernelOptions {
+    /// For a trial: one route, and clients are the programs of this process's cgroup alone, so that nobody else is affected.
+    pub(super) fn of_this_cgroup() -> Result<Self> {
+        let cgroup = Some(Cgroup::own()?.path);
+        let asked = SteeringOptions { cgroup, on_loss: OnLoss::Keep, patience: Duration::ZERO };
+        Ok(Self { max_routes: 1, steering: Ok(asked) })
+    }
+}
 
 /// What a [`Kernel`] is made of: maps, and programs that the kernel is yet to take.
 pub(super) struct Loading {

@@ -85,14 +85,18 @@ impl Kernel {
 
     /// Attaches what is needed and could not be attached before.
     pub(super) fn attach_again(&mut self) -> Result<()> {
-        let listening = Need { listening: self.listening.is_wanted(), ..Need::default() };
-        self.attach_needed(self.needed.by_plan.and(listening))
+        self.attach_needed(self.need())
+    }
+
+    /// What is needed now: by the plan in force, and by endpoints whose sockets are kept.
+    fn need(&self) -> Need {
+        self.needed.by_plan.and(Need { listening: self.listening.is_wanted(), ..Need::default() })
     }
 
     /// Detaches what the plan in force has not needed for some time, once no steered connection is open: the close of one is
     /// counted, and its client may ask for the name of its peer.
     pub(super) fn detach_needless(&mut self) {
-        let need = self.needed.by_plan.and(Need { listening: self.listening.is_wanted(), ..Need::default() });
+        let need = self.need();
         let Some(steering) = self.steering.as_mut().ok().filter(|steering| self.is_settled && steering.has_more(need))
         else {
             self.needed.needless_since = None;
@@ -119,15 +123,12 @@ mod tests {
     use tcpshift_common::layout::SumRow;
 
     use super::*;
-    use crate::kernel::cgroup::Cgroup;
+    use crate::kernel::KernelOptions;
     use crate::kernel::sys::Map;
-    use crate::kernel::{KernelOptions, OnLoss, SteeringOptions};
 
     #[test]
     fn what_no_plan_needs_is_detached_once_nothing_is_open() {
-        let cgroup = Some(Cgroup::own().unwrap().path);
-        let asked = SteeringOptions { cgroup, on_loss: OnLoss::Keep, patience: Duration::ZERO };
-        let mut kernel = Kernel::load(&KernelOptions { max_routes: 1, steering: Ok(asked) }).unwrap();
+        let mut kernel = Kernel::load(&KernelOptions::of_this_cgroup().unwrap()).unwrap();
         kernel.is_settled = true;
         let attached = |kernel: &Kernel| {
             let links = kernel.steering.as_ref().unwrap().links();

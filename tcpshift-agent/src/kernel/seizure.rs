@@ -10,12 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::load::{Ability, PROGRAMS, ProgramRow};
 use super::need::Need;
 use super::pins::{self, Pins};
 use super::{Kernel, PreparedPlan, load, steering, sys};
-
-/// A program that clients need, whom nobody else serves. Without `lookup` connections can be carried.
-const CLIENTS: &str = "connect4";
 
 impl Kernel {
     /// Locks what is pinned for this agent, and attaches `assign` to the cgroup of this process to try it with a connection,
@@ -40,7 +38,8 @@ impl Kernel {
     pub fn seize(&mut self) -> Result<()> {
         let pinned = self.pins.as_ref().map(Pins::links).transpose()?.unwrap_or_default();
         if pinned.iter().any(|path| !is_assign(path)) {
-            self.can_take_the_place_of(&pinned, &[CLIENTS])?;
+            // Nobody else serves clients. Without `lookup` connections can be carried.
+            self.can_take_the_place_of(&pinned, &[Ability::Connect])?;
             // Its clients go on asking for the names of their peers, and what it counted ends.
             self.needed.inherits = true;
             self.attach_needed(Need { connect: true, ..Need::default() })?;
@@ -92,15 +91,17 @@ impl Kernel {
 
     /// Fails if the agent that runs steers in a way that this one is asked for and cannot.
     pub fn can_follow(&self) -> Result<()> {
-        self.can_take_the_place_of(&Pins::links_of_another(), &[CLIENTS, "lookup"])
+        self.can_take_the_place_of(&Pins::links_of_another(), &[Ability::Connect, Ability::Lookup])
     }
 
-    /// Fails if one of these programs is among the links of an agent before, and cannot be had by this one, which is asked for it:
-    /// what steers goes on then.
-    fn can_take_the_place_of(&self, pinned: &[PathBuf], programs: &[&str]) -> Result<()> {
-        for program in programs.iter().filter(|_| self.heart.is_some()) {
-            let able = if *program == CLIENTS { self.connects() } else { self.hands_over() };
-            if let Some(why) = able.err().filter(|_| pinned.iter().any(|path| is_of(path, program))) {
+    /// Fails if an agent before does something by programs, one of these, that this one is asked for and cannot do: what steers goes
+    /// on then.
+    fn can_take_the_place_of(&self, pinned: &[PathBuf], abilities: &[Ability]) -> Result<()> {
+        for ability in abilities.iter().filter(|_| self.heart.is_some()) {
+            let is_there =
+                |row: &&ProgramRow| row.serves == [*ability] && pinned.iter().any(|path| is_of(path, row.name));
+            if let (Err(why), Some(row)) = (self.can(*ability), PROGRAMS.iter().find(is_there)) {
+                let program = row.name;
                 bail!("`{program}` of the agent before steers, and goes on: this agent cannot take its place: {why}");
             }
         }
@@ -195,17 +196,16 @@ fn is_of(link: &Path, program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::cgroup::Cgroup;
-    use crate::kernel::{KernelOptions, OnLoss, SteeringOptions};
+    use crate::kernel::KernelOptions;
 
     #[test]
     fn what_steers_is_not_taken_from_an_agent_before_by_one_that_cannot() {
-        let cgroup = Some(Cgroup::own().unwrap().path);
-        let asked = SteeringOptions { cgroup, on_loss: OnLoss::Keep, patience: Duration::ZERO };
-        let mut kernel = Kernel::load(&KernelOptions { max_routes: 1, steering: Ok(asked) }).unwrap();
+        let mut kernel = Kernel::load(&KernelOptions::of_this_cgroup().unwrap()).unwrap();
         let pinned = |names: &[&str]| names.iter().map(|name| PathBuf::from("/links").join(name)).collect::<Vec<_>>();
         let clients = pinned(&["assign-7", "record-1", "connect4-7", "connect6-7"]);
-        let can = |kernel: &Kernel, pinned: &[PathBuf]| kernel.can_take_the_place_of(pinned, &[CLIENTS, "lookup"]);
+        let can = |kernel: &Kernel, pinned: &[PathBuf]| {
+            kernel.can_take_the_place_of(pinned, &[Ability::Connect, Ability::Lookup])
+        };
         can(&kernel, &clients).unwrap();
         kernel.steering.as_mut().unwrap().connect = Err("it is refused".to_owned());
         let error = can(&kernel, &clients).unwrap_err().to_string();

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use tcpshift_common::layout::{AgentRow, ListeningKey, loss};
 
 use super::cgroup::Cgroup;
 use super::clients::Clients;
-use super::load::{self, Ability, LoadedPrograms, Maps, PROGRAMS};
+use super::load::{self, Ability, At, LoadedPrograms, Maps, PROGRAMS};
 use super::need::Need;
 use super::pins::Pins;
-use super::sys::{self, hook};
+use super::sys;
 
 /// The network namespace of this process.
 const NETNS: &str = "/proc/self/ns/net";
@@ -105,21 +105,30 @@ impl Steering {
         let (connect, lookup) = (need.connect && self.connect.is_ok(), need.lookup && self.lookup.is_ok());
         // First what counts, then what there is to be counted.
         if (connect || lookup || need.listening && self.lookup.is_ok()) && self.record.is_none() {
-            let link = sys::attach(self.programs.get("record")?, self.root.as_fd(), hook::SOCK_OPS)
-                .with_context(|| format!("cannot attach `record` to {}", self.root.named()))?;
-            self.record = Some((format!("record-{}", self.root.number), link));
+            let target = (self.root.as_fd(), &*self.root.named(), self.root.number);
+            self.record = Some(self.link(|at| matches!(at, At::Root(_)), target)?);
         }
         if lookup && self.handing.is_none() {
             let refuser = refuser(ebpf, maps)?;
             let number = self.netns.metadata().with_context(|| format!("cannot look at {NETNS}"))?.ino();
-            let link = sys::attach(self.programs.get("lookup")?, self.netns.as_fd(), hook::SK_LOOKUP)
-                .context("cannot attach `lookup` to this network namespace")?;
-            self.handing = Some(Handing { link: (format!("lookup-{number}"), link), _refuser: refuser });
+            let target = (self.netns.as_fd(), "this network namespace", number);
+            let link = self.link(|at| matches!(at, At::Netns(_)), target)?;
+            self.handing = Some(Handing { link, _refuser: refuser });
         }
         if connect && self.clients.links.is_empty() {
             self.clients.attach(&self.programs)?;
         }
         Ok(())
+    }
+
+    /// Attaches the one program that is attached there, and names its link after it and the number of the target.
+    fn link(
+        &self,
+        is_there: fn(&At) -> bool,
+        (to, named, number): (BorrowedFd<'_>, &str, u64),
+    ) -> Result<(String, OwnedFd)> {
+        let row = PROGRAMS.iter().find(|row| is_there(&row.at)).context("no program is attached there")?;
+        Ok((format!("{}-{number}", row.name), row.attach(&self.programs, to, named)?))
     }
 
     /// Detaches what is not needed. Returns under which names it was pinned.

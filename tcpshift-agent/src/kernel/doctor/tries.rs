@@ -4,19 +4,17 @@ mod plan;
 mod run;
 
 use std::panic;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
 
 use super::super::capabilities;
-use super::super::cgroup::Cgroup;
 use super::super::features::Features;
 use super::super::load::Ability;
 use super::super::loading::Loading;
 use super::super::trial::Trial;
 use super::super::verifier::ProgramRefusal;
-use super::super::{KernelOptions, OnLoss, SteeringOptions, load};
+use super::super::{KernelOptions, load};
 use super::{FAILS, Logs, ProgramOutcome, ProgramReport, REFUSED};
 
 /// Tells how far it is: all programs, after each step.
@@ -26,11 +24,7 @@ pub(super) type Tell<'a> = &'a dyn Fn(&[ProgramReport]);
 pub(super) fn built_in(logs: Option<&Logs>, tell: Tell<'_>) -> Result<()> {
     let mut programs: Vec<_> = load::PROGRAMS.iter().map(|row| ProgramReport::new(row.name, row.kind)).collect();
     tell(&programs);
-    let opened = Cgroup::own().and_then(|cgroup| {
-        // The programs steer this process alone, so no other client is affected, not even briefly.
-        let asked = SteeringOptions { cgroup: Some(cgroup.path), on_loss: OnLoss::Keep, patience: Duration::ZERO };
-        Loading::open(&KernelOptions { max_routes: 1, steering: Ok(asked) })
-    });
+    let opened = KernelOptions::of_this_cgroup().and_then(|options| Loading::open(&options));
     let mut loading = match opened {
         Ok(loading) => loading,
         Err(error) => {

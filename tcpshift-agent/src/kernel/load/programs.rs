@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError, SchedClassifier, SkReuseport, SockOps};
 
-use crate::kernel::sys::hook;
+use crate::kernel::sys::{self, hook};
 use crate::kernel::verifier::ProgramRefusal;
 
 /// The program that decides in the handshake.
@@ -63,6 +63,20 @@ pub(in crate::kernel) struct ProgramRow {
 impl ProgramRow {
     const fn new(name: &'static str, kind: &'static str, at: At, serves: &'static [Ability]) -> Self {
         Self { name, kind, at, serves }
+    }
+
+    /// Attaches it, which the kernel has, for as long as the link lives.
+    pub(in crate::kernel) fn attach(
+        &self,
+        programs: &LoadedPrograms,
+        to: BorrowedFd<'_>,
+        named: &str,
+    ) -> Result<OwnedFd> {
+        let failed = || format!("cannot attach `{}` to {named}", self.name);
+        let (At::Own(hook) | At::Clients(hook) | At::Root(hook) | At::Netns(hook)) = self.at else {
+            bail!("{}: it has no link", failed());
+        };
+        sys::attach(programs.get(self.name)?, to, hook).with_context(failed)
     }
 
     /// Whether an ability needs it.
