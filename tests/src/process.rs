@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::until::{patient, seconds, until};
 use crate::world::World;
 
+/// As many lines of a process are shown if the test that started it fails.
+const LAST_LINES: usize = 40;
+
 /// A running process, known by its own process id alone.
 #[derive(Debug)]
 pub struct Process {
@@ -145,9 +148,16 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[allow(clippy::print_stderr, reason = "a test that fails shows it")]
     fn drop(&mut self) {
         // Not `Self::kill`: a test that already panics must not panic again.
         let _already_dead = self.child.kill().is_err() || self.child.wait().is_err();
+        if std::thread::panicking() {
+            let said = self.stderr();
+            let lines: Vec<&str> = said.lines().collect();
+            let last = lines.len().saturating_sub(LAST_LINES);
+            eprintln!("{} said last:\n{}", self.name, lines[last..].join("\n"));
+        }
     }
 }
 

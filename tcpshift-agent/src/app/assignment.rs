@@ -3,19 +3,21 @@
 //!
 //! It carries plans to the kernel room as `change` carries them to the proxy; what is done when that fails, [`policy`] says.
 
+mod again;
 mod policy;
 mod saying;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::thread::CapabilitySet;
 use tokio::sync::Notify;
 use tokio::time::interval;
 
+use self::again::Again;
 use self::policy::{Remedy, remedy};
 use self::saying::say_left;
 use super::succession;
@@ -47,14 +49,6 @@ pub enum Assign {
     Agent,
 }
 
-/// What is pinned cannot be had, and is tried again.
-#[derive(Debug)]
-struct Lack {
-    why: String,
-    again: Instant,
-    pause: Duration,
-}
-
 /// Who decides.
 #[derive(Debug)]
 pub(super) struct Assigner {
@@ -65,7 +59,9 @@ pub(super) struct Assigner {
     /// The plan in force steers clients who connect to services: nobody else can serve them.
     has_clients: bool,
     /// Programs are loaded, and what is pinned could not be taken yet.
-    lack: Option<Lack>,
+    lack: Option<Again>,
+    /// Programs have what is pinned, and could not have the plan in force yet.
+    behind: Option<Again>,
     /// Why what steers could not be pinned yet.
     unsettled: Option<String>,
     /// Why it is as it is.
@@ -101,6 +97,7 @@ impl Assigner {
             is_on: false,
             has_clients: false,
             lack: None,
+            behind: None,
             unsettled: None,
             reason,
             news: Arc::default(),
@@ -222,8 +219,7 @@ impl Assigner {
             Err(error) => match remedy(prompt, self.asked, self.is_on, self.has_clients) {
                 Remedy::Refuse => Err(error),
                 Remedy::FallBehind => {
-                    // Without programs clients of services would reach nobody.
-                    log::error!("the kernel goes on by the plan before: {error:#}; the next change tries again");
+                    self.fall_behind(&error);
                     Ok(None)
                 }
                 Remedy::StandAside => {
@@ -239,10 +235,11 @@ impl Assigner {
         let (Some(kernel), Some(prepared)) = (self.kernel.as_mut(), prepared) else { return };
         self.has_clients = prepared.has_clients.unwrap_or(self.has_clients);
         match kernel.publish(prepared) {
-            Ok(()) if self.is_on => {}
             Ok(()) => {
-                self.is_on = true;
-                self.reason = attached(kernel);
+                self.behind = None;
+                if !std::mem::replace(&mut self.is_on, true) {
+                    self.reason = attached(kernel);
+                }
             }
             Err(error) => self.stand_aside(&error),
         }
@@ -260,17 +257,6 @@ impl Assigner {
     pub(super) fn look_after(&mut self) -> Vec<String> {
         let missing = self.kernel.as_mut().map(Kernel::look_after).unwrap_or_default();
         missing.into_iter().chain(self.unsettled.clone()).collect()
-    }
-
-    /// Tries again to take what is pinned, if that could not be done and it is time.
-    pub(super) fn retry(&mut self, plan: &Plan, sets: &Sets) {
-        if self.lack.as_ref().is_none_or(|lack| Instant::now() < lack.again) {
-            return;
-        }
-        match self.enforce(plan, sets) {
-            Ok(()) => log::info!("the kernel decides for new connections from now on: {}", self.reason),
-            Err(error) => self.lack(&error),
-        }
     }
 
     /// Before a takeover: fails if the agent that runs steers connections as this one is asked to and cannot. What works is not
@@ -338,18 +324,6 @@ impl Assigner {
         Ok(())
     }
 
-    /// Has the agent decide until what is pinned can be had. A reason is said once.
-    fn lack(&mut self, error: &anyhow::Error) {
-        let why = format!("{error:#}");
-        let last = self.lack.take();
-        if last.as_ref().is_none_or(|last| last.why != why) {
-            log::error!("the agent decides for new connections: {why}; it is tried again");
-        }
-        let pause = policy::pause(last.map(|last| last.pause));
-        (self.is_on, self.reason) = (false, why.clone());
-        self.lack = Some(Lack { why, again: Instant::now() + pause, pause });
-    }
-
     /// Leaves what is pinned to the agent that takes over.
     pub(super) fn let_go(&mut self) {
         if let Some(kernel) = &mut self.kernel {
@@ -366,16 +340,6 @@ impl Assigner {
     pub(super) fn status(&self) -> AssignmentStatus {
         let by = if self.is_on { "kernel" } else { "agent" };
         AssignmentStatus { by: by.to_owned(), reason: self.reason.clone(), ..AssignmentStatus::default() }
-    }
-
-    /// Has the agent decide until a plan can be put in force again.
-    fn stand_aside(&mut self, error: &anyhow::Error) {
-        self.is_on = false;
-        self.reason = format!("{error:#}");
-        log::error!("the agent decides for new connections: {}; the next change tries again", self.reason);
-        if let Some(kernel) = &mut self.kernel {
-            kernel.stand_aside();
-        }
     }
 }
 

@@ -98,16 +98,18 @@ impl App {
         if have_moved {
             self.planner.host.networks = self.addresses.last().networks().collect();
         }
+        let (plan, sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
         // It may wait for a walk through /proc.
-        let look =
-            |assigner: &mut Assigner| assigner.listening_mut().map_or(Ok(false), kernel::EndpointListeners::look);
+        let look = move |assigner: &mut Assigner| {
+            let looked = assigner.listening_mut().map_or(Ok(false), kernel::EndpointListeners::look);
+            assigner.retry(&plan, &sets);
+            looked
+        };
         let looked = self.assignment.with(&self.beside, look).await;
         let have_changed = looked.unwrap_or_else(|error| {
             log::warn!("listening sockets cannot be looked at: {error}");
             false
         });
-        let plan = Arc::clone(&self.plan.borrow());
-        self.assignment.retry(&plan, &self.sets);
         if have_moved || have_changed && self.presence_changed() || self.abilities_changed() {
             self.reassemble().await;
         }

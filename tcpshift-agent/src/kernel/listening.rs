@@ -41,6 +41,10 @@ pub struct EndpointListeners {
     endpoints: BTreeSet<SocketAddr>,
     /// Ports of listeners whose connections may be handed over.
     listeners: BTreeSet<u16>,
+    /// Whether programs may not know yet which those are: to tell them has failed.
+    is_untold: bool,
+    /// Whether endpoints were not looked at yet since they are wanted: that has failed.
+    is_unseen: bool,
     /// What listening sockets in the map are bound to.
     fit: HashSet<SocketAddr>,
     /// What others are bound to that listen and cannot be in the map, and why.
@@ -69,6 +73,8 @@ impl EndpointListeners {
             groups,
             endpoints: BTreeSet::new(),
             listeners: BTreeSet::new(),
+            is_untold: false,
+            is_unseen: false,
             fit: HashSet::new(),
             unfit: HashMap::new(),
             seen: HashMap::new(),
@@ -77,6 +83,7 @@ impl EndpointListeners {
     }
 
     /// Has sockets kept that listen at these endpoints, and looks for them if any is new. Returns whether something changed.
+    /// After an error the next [`EndpointListeners::look`] makes up for it.
     pub(super) fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> io::Result<bool> {
         let new: BTreeSet<SocketAddr> = canonical(endpoints).difference(&self.endpoints).copied().collect();
         if new.is_empty() {
@@ -86,9 +93,8 @@ impl EndpointListeners {
             let message = format!("of this host there may be {OWN_ENDPOINTS} endpoints at a time, and there are more");
             return Err(io::Error::other(message));
         }
-        self.groups.add(&new)?;
         self.endpoints.extend(new);
-        self.maps.set_ports(0, &ports(&self.endpoints))?;
+        (self.is_untold, self.is_unseen) = (true, true);
         self.look()
     }
 
@@ -99,36 +105,45 @@ impl EndpointListeners {
 
     /// Whether all who listened before they were wanted are known, as far as they can be found.
     pub fn is_complete(&self) -> bool {
-        self.copies.is_idle()
+        !self.is_untold && !self.is_unseen && self.copies.is_idle()
     }
 
     /// Lets programs look at packets for these ports.
     pub(super) fn serve(&mut self, ports: &BTreeSet<u16>) -> io::Result<()> {
         if !ports.is_subset(&self.listeners) {
             self.listeners.extend(ports);
-            self.maps.set_ports(PORT_WORDS, &self.listeners)?;
+            self.is_untold = true;
         }
-        Ok(())
+        self.tell()
     }
 
     /// Keeps only sockets of these endpoints, and lets programs look only at these ports of listeners.
     pub fn narrow(&mut self, endpoints: BTreeSet<SocketAddr>, listeners: BTreeSet<u16>) -> io::Result<()> {
         let endpoints = canonical(endpoints);
-        if !self.endpoints.is_subset(&endpoints) {
+        if !self.endpoints.is_subset(&endpoints) || listeners != self.listeners {
             self.endpoints.retain(|at| endpoints.contains(at));
-            self.groups.narrow(&self.endpoints)?;
-            self.maps.set_ports(0, &ports(&self.endpoints))?;
-        }
-        if listeners != self.listeners {
-            self.maps.set_ports(PORT_WORDS, &listeners)?;
             self.listeners = listeners;
+            self.is_untold = true;
+        }
+        self.tell()
+    }
+
+    /// Tells programs of endpoints and ports, if they do not know them. It may be said again.
+    fn tell(&mut self) -> io::Result<()> {
+        if self.is_untold {
+            self.groups.keep(&self.endpoints)?;
+            self.maps.set_ports(0, &ports(&self.endpoints))?;
+            self.maps.set_ports(PORT_WORDS, &self.listeners)?;
+            self.is_untold = false;
         }
         Ok(())
     }
 
     /// Looks which sockets listen now. Returns whether something changed. Copies that take long are used by a later call.
     pub fn look(&mut self) -> io::Result<bool> {
+        self.tell()?;
         if self.endpoints.is_empty() {
+            self.is_unseen = false;
             return Ok(false);
         }
         let held = self.held()?;
@@ -172,7 +187,7 @@ impl EndpointListeners {
         let reasons = entries.iter().filter_map(|entry| Some((entry.local, self.seen.get(&entry.inode)?.clone()?)));
         let unfit: HashMap<SocketAddr, String> = reasons.filter(|(at, _)| !fit.contains(at)).collect();
         let changed = fit != self.fit || unfit != self.unfit;
-        (self.fit, self.unfit) = (fit, unfit);
+        (self.fit, self.unfit, self.is_unseen) = (fit, unfit, false);
         Ok(changed)
     }
 

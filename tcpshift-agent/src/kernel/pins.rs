@@ -123,8 +123,9 @@ impl Pins {
         Ok(name)
     }
 
-    /// Shows the tables of a plan that is in force. What cannot be shown is in force all the same.
-    pub(super) fn show(&self, tables: &[(String, BorrowedFd<'_>)], changed: &[u32], gone: &[u32]) {
+    /// Shows the tables of a plan that is in force. What cannot be shown is in force all the same: the error is of the first of
+    /// those, after all others are shown.
+    pub(super) fn show(&self, tables: &[(String, BorrowedFd<'_>)], changed: &[u32], gone: &[u32]) -> Result<()> {
         let mut failed = None;
         for route in changed {
             failed = fs::rename(self.slots(*route, NEW), self.slots(*route, "")).err().or(failed);
@@ -132,14 +133,17 @@ impl Pins {
         for route in gone {
             failed = fs::remove_file(self.slots(*route, "")).err().or(failed);
         }
-        for (name, table) in tables {
-            if let Err(error) = self.pin(name, *table) {
-                log::warn!("{error:#}");
-            }
-        }
         if let Some(error) = failed {
             log::warn!("not all slot tables are shown under {}: {error}", self.folder.join("slots").display());
         }
+        // All are tried.
+        let pinned: Vec<Result<()>> = tables.iter().map(|(name, table)| self.pin(name, *table)).collect();
+        pinned.into_iter().collect()
+    }
+
+    /// Shows a slot table that could not be prepared.
+    pub(super) fn show_slots(&self, route: u32, table: BorrowedFd<'_>) -> Result<()> {
+        self.pin(&format!("slots/{route}"), table)
     }
 
     /// Removes a name, unless somebody has.

@@ -32,6 +32,7 @@ use tcpshift_common::layout::{PlanRow, SIDES, SideRow};
 use self::names::{Listed, ShownNames};
 use self::numbers::{Fresh, Holdings, Pools, TableKind};
 use self::sets::{KernelSets, NextSets};
+use self::shown::Unshown;
 use self::slots::{SlotTables, hang, slot_kind, slot_table_of};
 use self::spare::SpareTable;
 use self::tables::{Hanging, PlanTables, StandingTables, at_once};
@@ -69,6 +70,7 @@ pub(super) struct Publisher {
     names: ShownNames,
     /// Chunks of endpoint sets that are shown.
     shown: Vec<u32>,
+    unshown: Unshown,
 }
 
 /// Old tables that are being taken away.
@@ -132,6 +134,7 @@ impl Publisher {
             standing: StandingTables::default(),
             names: ShownNames::default(),
             shown: Vec::new(),
+            unshown: Unshown::default(),
         }
     }
 
@@ -186,10 +189,12 @@ impl Publisher {
                     old.of_mut(slot_kind(&route)).push(table);
                 }
             }
+            let unnamed = std::mem::take(&mut fresh.unnamed);
             fresh.keep();
             old.add(self.sets.follow(sets));
             if let Some(pins) = pins {
                 self.show_new(last.as_ref(), pins, &changed, &gone);
+                self.leave_unshown(unnamed);
             }
             self.names.follow(&self.maps, listed, pins);
         } else {
@@ -211,8 +216,12 @@ impl Publisher {
         self.maps.switch(PlanRow::default());
     }
 
-    /// Has taken away what could not be yet, if something is owed and nothing else is being taken away.
-    pub(super) fn tidy(&mut self) {
+    /// Has taken away what could not be yet, if something is owed and nothing else is being taken away; and shown what could not
+    /// be shown.
+    pub(super) fn tidy(&mut self, pins: Option<&Pins>) {
+        if let Some(pins) = pins {
+            self.show_again(pins);
+        }
         if !self.owed.is_empty() || self.names.has_old() || self.settled < self.index {
             self.settle(Holdings::default());
         }

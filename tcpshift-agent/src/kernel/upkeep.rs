@@ -15,7 +15,7 @@ impl Kernel {
     /// be made again, for people.
     pub fn look_after(&mut self) -> Vec<String> {
         self.detach_needless();
-        self.publisher.tidy();
+        self.publisher.tidy(self.pins.as_ref());
         [self.attach_again(), self.look_after_clients(), self.look_after_pins()]
             .into_iter()
             .filter_map(Result::err)

@@ -37,35 +37,35 @@ impl Groups {
         self.rows.contains_key(&at)
     }
 
-    /// Has sockets kept that listen at these endpoints, or at every address of their ports.
-    pub(super) fn add(&mut self, endpoints: &BTreeSet<SocketAddr>) -> io::Result<()> {
-        for at in with_every_address(endpoints) {
-            if self.has(at) {
-                continue;
-            }
-            let row = self.free.pop().or_else(|| {
-                let row = self.next;
-                (row < GROUPS).then(|| self.next += 1)?;
-                Some(row)
-            });
-            let row = row.ok_or_else(|| io::Error::other(format!("{GROUPS} addresses and ports are kept already")))?;
-            self.rows.insert(at, row);
-            let [upto, hint] = self.words(row)?;
-            hint.store(0, Relaxed);
-            upto.store(0, SeqCst);
-            self.maps.own_endpoints.set(&address_port(at), &row)?;
-        }
-        Ok(())
-    }
-
-    /// Has no others kept than those of these endpoints.
-    pub(super) fn narrow(&mut self, endpoints: &BTreeSet<SocketAddr>) -> io::Result<()> {
+    /// Has sockets kept that listen at these endpoints, or at every address of their ports, and no others.
+    pub(super) fn keep(&mut self, endpoints: &BTreeSet<SocketAddr>) -> io::Result<()> {
         let kept = with_every_address(endpoints);
         let gone: Vec<SocketAddr> = self.rows.keys().filter(|at| !kept.contains(at)).copied().collect();
         for at in gone {
             self.maps.own_endpoints.remove(&address_port(at))?;
             self.free.extend(self.rows.remove(&at));
         }
+        for at in kept {
+            if !self.has(at) {
+                self.add(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, at: SocketAddr) -> io::Result<()> {
+        let row = self.free.last().copied().unwrap_or(self.next);
+        if row >= GROUPS {
+            return Err(io::Error::other(format!("{GROUPS} addresses and ports are kept already")));
+        }
+        let [upto, hint] = self.words(row)?;
+        hint.store(0, Relaxed);
+        upto.store(0, SeqCst);
+        self.maps.own_endpoints.set(&address_port(at), &row)?;
+        if self.free.pop().is_none() {
+            self.next += 1;
+        }
+        self.rows.insert(at, row);
         Ok(())
     }
 

@@ -31,8 +31,12 @@ const AT_ONCE: usize = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct ShownNames {
     shown: Option<Arc<NamedDestinations>>,
+    /// Whether it has its name in the bpf filesystem.
+    is_pinned: bool,
+    /// Something failed since all was well.
+    has_failed: bool,
     /// The next map, which is being made.
-    making: Option<Receiver<Result<NamedDestinations>>>,
+    making: Option<(Listed, Receiver<Result<NamedDestinations>>)>,
     /// What the map after that is made of.
     next: Option<Listed>,
     /// Maps that were shown before. To free them takes a while.
@@ -72,23 +76,39 @@ impl ShownNames {
 
     /// Shows a map that was made meanwhile.
     pub(super) fn look(&mut self, maps: &Arc<Maps>, pins: Option<&Pins>) {
-        let made = match self.making.as_ref().map(Receiver::try_recv) {
-            None | Some(Err(TryRecvError::Empty)) => return,
-            Some(Ok(made)) => made,
-            Some(Err(TryRecvError::Disconnected)) => Err(anyhow!("the thread that makes it has ended by a panic")),
+        let Some((of, making)) = self.making.take() else { return };
+        let made = match making.try_recv() {
+            Err(TryRecvError::Empty) => {
+                self.making = Some((of, making));
+                return;
+            }
+            Ok(made) => made,
+            Err(TryRecvError::Disconnected) => Err(anyhow!("the thread that makes it has ended by a panic")),
         };
-        self.making = None;
-        self.put(made, pins);
-        self.make(maps, pins);
+        if self.put(made, pins) {
+            self.make(maps, pins);
+        } else {
+            self.next.get_or_insert(of);
+        }
     }
 
     /// Shows them again.
-    pub(super) fn show(&self, pins: &Pins) {
-        if let Some(names) = &self.shown
-            && let Err(error) = pins.pin(NAME, names.map.as_fd())
-        {
-            log::warn!("{error:#}");
+    pub(super) fn show(&mut self, pins: &Pins) {
+        let Some(names) = &self.shown else { return };
+        let pinned = pins.pin(NAME, names.map.as_fd());
+        self.is_pinned = self.note(pinned).is_some();
+    }
+
+    /// Makes and shows what could not be before.
+    pub(super) fn make_again(&mut self, maps: &Arc<Maps>, pins: &Pins) {
+        if !self.has_failed {
+            return;
         }
+        self.make(maps, Some(pins));
+        if !self.is_pinned {
+            self.show(pins);
+        }
+        self.has_failed = self.next.is_some() || self.making.is_some() || self.shown.is_some() && !self.is_pinned;
     }
 
     /// Maps that nobody needs, to be dropped where that may take a while.
@@ -117,7 +137,7 @@ impl ShownNames {
             notify.notify_one();
         };
         if Builder::new().name("names".to_owned()).spawn(work).is_ok() {
-            self.making = Some(made);
+            self.making = Some((of, made));
         } else {
             // The host gives no thread.
             self.next = Some(of);
@@ -126,24 +146,33 @@ impl ShownNames {
     }
 
     fn make_here(&mut self, maps: &Maps, pins: Option<&Pins>) {
-        if let Some(of) = self.next.take() {
-            let made = NamedDestinations::new(maps, of, self.shown.as_deref());
-            self.put(made, pins);
+        let Some(of) = self.next.take() else { return };
+        let made = NamedDestinations::new(maps, of.clone(), self.shown.as_deref());
+        if !self.put(made, pins) {
+            self.next = Some(of);
         }
     }
 
-    fn put(&mut self, made: Result<NamedDestinations>, pins: Option<&Pins>) {
-        match made {
-            Ok(names) => {
-                self.old.extend(self.shown.replace(Arc::new(names)));
-                if let Some(pins) = pins {
-                    self.show(pins);
-                }
-            }
-            Err(error) => {
-                log::warn!("the map `{NAME}` shows a plan before the one in force, until the next edit: {error:#}");
-            }
+    /// Shows a map. Returns false if it could not be made.
+    fn put(&mut self, made: Result<NamedDestinations>, pins: Option<&Pins>) -> bool {
+        let Some(names) = self.note(made) else { return false };
+        self.old.extend(self.shown.replace(Arc::new(names)));
+        if let Some(pins) = pins {
+            self.show(pins);
         }
+        true
+    }
+
+    /// Says once that something failed, until all is well.
+    fn note<T>(&mut self, done: Result<T>) -> Option<T> {
+        let error = match done {
+            Ok(done) => return Some(done),
+            Err(error) => error,
+        };
+        if !std::mem::replace(&mut self.has_failed, true) {
+            log::warn!("the map `{NAME}` shows a plan before the one in force: {error:#}; it is tried again");
+        }
+        None
     }
 }
 

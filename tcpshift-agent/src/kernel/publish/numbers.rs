@@ -1,5 +1,7 @@
 //! Numbers and rows that are free, and what was taken for a plan or for sets that are not in force.
 
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -143,12 +145,14 @@ pub(super) struct Fresh {
     taken: Holdings,
     /// Where slot tables are pinned that are not shown yet.
     names: Vec<PathBuf>,
+    /// Slot tables that could not be pinned, by route.
+    pub(super) unnamed: BTreeMap<u32, OwnedFd>,
 }
 
 impl Fresh {
     /// Nothing yet.
     pub(super) fn new(maps: Arc<Maps>, pools: Arc<Pools>) -> Self {
-        Self { maps, pools, taken: Holdings::default(), names: Vec::new() }
+        Self { maps, pools, taken: Holdings::default(), names: Vec::new(), unnamed: BTreeMap::new() }
     }
 
     /// Takes a number for a table, if one is free.

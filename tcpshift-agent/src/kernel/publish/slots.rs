@@ -19,7 +19,7 @@ const AT_ONCE: usize = 256;
 pub(super) type SlotTables = Vec<Option<(Arc<Route>, u32)>>;
 
 impl Publisher {
-    /// The slot tables of a plan, which routes have new ones, and those that are not hung in yet.
+    /// The slot tables of a plan, which routes have new ones that can be shown, and those that are not hung in yet.
     #[allow(clippy::type_complexity, reason = "tables by number")]
     pub(super) fn slot_tables(
         &mut self,
@@ -51,14 +51,17 @@ impl Publisher {
                         }
                         None => (self.free_table(kind, fresh)?, self.slot_table(&maps, route)?, false),
                     };
-                    if let Some(pins) = pins {
-                        match pins.prepare(route.number, table.as_fd()) {
-                            Ok(name) => fresh.named(name),
-                            // It is in force without a name, and then that is said.
-                            Err(error) => log::debug!("cannot pin the slot table of route {}: {error}", route.number),
+                    match pins.map(|pins| pins.prepare(route.number, table.as_fd())) {
+                        None => {}
+                        Some(Ok(name)) => {
+                            fresh.named(name);
+                            changed.push(route.number);
+                        }
+                        Some(Err(error)) => {
+                            log::debug!("cannot pin the slot table of route {}: {error}", route.number);
+                            fresh.unnamed.insert(route.number, table.try_clone()?);
                         }
                     }
-                    changed.push(route.number);
                     let made = &mut made[usize::from(kind == TableKind::WideSlots)].1;
                     if !is_hung {
                         made.push((at, table));

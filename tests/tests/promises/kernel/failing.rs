@@ -119,6 +119,22 @@ fn any_call_of_an_event_may_fail() {
     assert_eq!(pinned(&world), before.1);
 }
 
+#[test]
+fn programs_decide_again_without_another_change() {
+    let world = World::new();
+    let _versions = versions();
+    let agent = Agent::start(&world, &["--assign", "auto"]);
+    agent.apply(base() + route(&[("v1", 1)]));
+    until_so("programs decide", seconds(10), || agent.status().assignment.by == "kernel");
+    let failing = Failing::at(&world, &agent, 1);
+    agent.apply(route(&[("v2", 1)]));
+    assert_eq!(answers(ENTRANCE, 5), ["two"; 5]);
+    assert!(agent.log().contains("the agent decides for new connections"), "{}", agent.log());
+    assert!(failing.stop(&agent));
+    until_so("programs decide again", seconds(20), || agent.status().assignment.by == "kernel");
+    assert_whole(&world, "two");
+}
+
 /// Starts an agent whose main thread has its call with this number fail.
 fn started<'a>(world: &'a World, trace: &Path, call: usize) -> Agent<'a> {
     let mut launcher = command("strace");
