@@ -48,8 +48,6 @@ fn upgrades(calls: impl Iterator<Item = usize>) -> (usize, usize) {
     let (names, steering) = (pinned(&world), links(&world).len());
     let (mut most, mut refused, mut made) = (None, 0, 0);
     for call in calls {
-        // Shown if the test fails.
-        println!("call {call}");
         let mut successor = agent.successor(&format!("agent-{call}"), waiting(), &options(&world, &[]));
         let failing = Failing::from_start(&world, &mut successor, call);
         let mut ended = None;
