@@ -197,9 +197,9 @@ impl Assigner {
     }
 
     /// Has sockets kept that listen at endpoints of this host, if connections can be handed over.
-    pub(super) fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> Result<bool> {
+    pub(super) fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> Result<()> {
         let kernel = self.kernel.as_mut().filter(|kernel| kernel.hands_over().is_ok());
-        kernel.map_or(Ok(false), |kernel| kernel.want(endpoints))
+        kernel.map_or(Ok(()), |kernel| kernel.want(endpoints))
     }
 
     /// Makes the tables of a plan. Fails only where the request for it is to be refused.

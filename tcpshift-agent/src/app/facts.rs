@@ -56,10 +56,8 @@ impl App {
         let listeners = plan.listeners.iter().filter(|listener| listener.routes.iter().any(is_lookup));
         let listeners = listeners.map(|listener| listener.address.port()).collect();
         let endpoints = self.planner.host.presence.keys().copied().collect();
-        if let Some(listening) = self.assignment.listening_mut()
-            && let Err(error) = listening.narrow(endpoints, listeners)
-        {
-            log::warn!("the kernel looks at endpoints and ports that are not served any more: {error}");
+        if let Some(listening) = self.assignment.listening_mut() {
+            listening.narrow(endpoints, listeners);
         }
     }
 
@@ -101,15 +99,11 @@ impl App {
         let (plan, sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
         // It may wait for a walk through /proc.
         let look = move |assigner: &mut Assigner| {
-            let looked = assigner.listening_mut().map_or(Ok(false), kernel::EndpointListeners::look);
+            let have_changed = assigner.listening_mut().is_some_and(kernel::EndpointListeners::look);
             assigner.retry(&plan, &sets);
-            looked
+            have_changed
         };
-        let looked = self.assignment.with(&self.beside, look).await;
-        let have_changed = looked.unwrap_or_else(|error| {
-            log::warn!("listening sockets cannot be looked at: {error}");
-            false
-        });
+        let have_changed = self.assignment.with(&self.beside, look).await;
         if have_moved || have_changed && self.presence_changed() || self.abilities_changed() {
             self.reassemble().await;
         }

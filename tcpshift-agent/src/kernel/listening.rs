@@ -52,6 +52,8 @@ pub struct EndpointListeners {
     /// Sockets that were looked at; why one cannot be put into the map, if so.
     seen: HashMap<u64, Option<String>>,
     copies: Copies,
+    /// Why programs could not be told, or sockets not be looked at, when that was tried last.
+    trouble: Option<String>,
 }
 
 /// Whether a socket listens at an address.
@@ -79,15 +81,16 @@ impl EndpointListeners {
             unfit: HashMap::new(),
             seen: HashMap::new(),
             copies: Copies::default(),
+            trouble: None,
         })
     }
 
-    /// Has sockets kept that listen at these endpoints, and looks for them if any is new. Returns whether something changed.
-    /// After an error the next [`EndpointListeners::look`] makes up for it.
-    pub(super) fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> io::Result<bool> {
+    /// Has sockets kept that listen at these endpoints, and looks for them if any is new. What fails is made up for by the next
+    /// [`EndpointListeners::look`]; the error is that there are too many.
+    pub(super) fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> io::Result<()> {
         let new: BTreeSet<SocketAddr> = canonical(endpoints).difference(&self.endpoints).copied().collect();
         if new.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         if self.endpoints.len() + new.len() > OWN_ENDPOINTS as usize {
             let message = format!("of this host there may be {OWN_ENDPOINTS} endpoints at a time, and there are more");
@@ -95,7 +98,8 @@ impl EndpointListeners {
         }
         self.endpoints.extend(new);
         (self.is_untold, self.is_unseen) = (true, true);
-        self.look()
+        self.look();
+        Ok(())
     }
 
     /// Whether sockets of any endpoint are kept.
@@ -117,15 +121,18 @@ impl EndpointListeners {
         self.tell()
     }
 
-    /// Keeps only sockets of these endpoints, and lets programs look only at these ports of listeners.
-    pub fn narrow(&mut self, endpoints: BTreeSet<SocketAddr>, listeners: BTreeSet<u16>) -> io::Result<()> {
+    /// Keeps only sockets of these endpoints, and lets programs look only at these ports of listeners. What fails is made up for
+    /// by the next [`EndpointListeners::look`].
+    pub fn narrow(&mut self, endpoints: BTreeSet<SocketAddr>, listeners: BTreeSet<u16>) {
         let endpoints = canonical(endpoints);
         if !self.endpoints.is_subset(&endpoints) || listeners != self.listeners {
             self.endpoints.retain(|at| endpoints.contains(at));
             self.listeners = listeners;
             self.is_untold = true;
         }
-        self.tell()
+        if let Err(error) = self.tell() {
+            self.trouble = Some(error.to_string());
+        }
     }
 
     /// Tells programs of endpoints and ports, if they do not know them. It may be said again.
@@ -139,8 +146,20 @@ impl EndpointListeners {
         Ok(())
     }
 
-    /// Looks which sockets listen now. Returns whether something changed. Copies that take long are used by a later call.
-    pub fn look(&mut self) -> io::Result<bool> {
+    /// Looks which sockets listen now. Returns whether something changed. Copies that take long are used by a later call; what
+    /// fails is tried again by it.
+    pub fn look(&mut self) -> bool {
+        let looked = self.try_to_look();
+        self.trouble = looked.as_ref().err().map(ToString::to_string);
+        looked.unwrap_or(false)
+    }
+
+    /// What is known of listening sockets may be old, for this reason; in words, if so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.as_ref().map(|why| format!("listening sockets cannot be looked at: {why}; it is tried again"))
+    }
+
+    fn try_to_look(&mut self) -> io::Result<bool> {
         self.tell()?;
         if self.endpoints.is_empty() {
             self.is_unseen = false;

@@ -74,13 +74,13 @@ impl Kernel {
         attached
     }
 
-    /// Has sockets kept that listen at these endpoints. Returns whether something changed.
-    pub fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> Result<bool> {
+    /// Has sockets kept that listen at these endpoints.
+    pub fn want(&mut self, endpoints: BTreeSet<SocketAddr>) -> Result<()> {
         let need = Need { listening: !endpoints.is_empty(), ..Need::default() };
         // Without `record` sockets are found all the same, later; it is attached again by `look_after`.
         let attached = self.attach_needed(need);
-        let has_changed = self.listening.want(endpoints)?;
-        attached.map(|()| has_changed)
+        self.listening.want(endpoints)?;
+        attached
     }
 
     /// Attaches what is needed and could not be attached before.

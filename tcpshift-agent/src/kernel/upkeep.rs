@@ -20,6 +20,7 @@ impl Kernel {
             .into_iter()
             .filter_map(Result::err)
             .map(|error| format!("{error:#}"))
+            .chain(self.listening.trouble())
             .collect()
     }
 

@@ -95,7 +95,10 @@ fn try_lookup(kernel: &mut Kernel, steered: &mut u64) -> Result<String> {
     let until = Instant::now() + TRIED;
     while kernel.listening.presence(endpoint) == EndpointPresence::Nobody && Instant::now() < until {
         thread::sleep(ROUND);
-        kernel.listening.look().context("listening sockets cannot be looked at")?;
+        kernel.listening.look();
+    }
+    if let Some(trouble) = kernel.listening.trouble() {
+        bail!("{trouble}");
     }
     let presence = kernel.listening.presence(endpoint);
     ensure!(presence == EndpointPresence::Fit, "a listening socket of this process is not found: {presence:?}");
