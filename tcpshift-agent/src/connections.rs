@@ -10,6 +10,7 @@ pub mod counts;
 pub mod ended;
 pub mod endpoints;
 pub mod failure;
+pub mod live;
 pub mod steered;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use counts::{DestinationCount, ListenerCount};
 pub use ended::Ended;
 pub use endpoints::{EndpointCount, Endpoints};
 pub use failure::ConnectionFailure;
+pub use live::{LiveConnection, LiveFilter, LiveStage};
 pub use steered::Steered;
 
 /// Everything that is counted, for the life of the process.
