@@ -10,6 +10,7 @@ pub mod counts;
 pub mod ended;
 pub mod endpoints;
 pub mod failure;
+pub mod last_failure;
 pub mod live;
 pub mod steered;
 
@@ -28,6 +29,7 @@ pub use counts::{DestinationCount, ListenerCount};
 pub use ended::Ended;
 pub use endpoints::{EndpointCount, Endpoints};
 pub use failure::ConnectionFailure;
+pub use last_failure::LastFailure;
 pub use live::{LiveConnection, LiveFilter, LiveStage};
 pub use steered::Steered;
 
@@ -152,7 +154,7 @@ mod tests {
         assert_eq!((connections.active(), destination.active.load(Relaxed)), (1, 1));
 
         connection.attach(7);
-        connection.miss();
+        connection.miss(ConnectionFailure::ConnectRefused);
         let endpoint = |number| {
             let count = connections.endpoints.get(number);
             [count.opened, count.failed, count.active].map(|counter| counter.load(Relaxed))
@@ -166,6 +168,10 @@ mod tests {
         assert_eq!((connections.active(), destination.active.load(Relaxed)), (0, 0));
         assert_eq!((endpoint(7), endpoint(8)), ([1, 1, 0], [1, 0, 0]));
         assert_eq!(destination.failures().collect::<Vec<_>>(), [(ConnectionFailure::NoPorts, 1)]);
+        let last = |failure: &LastFailure| failure.get().map(|(_, reason)| reason);
+        assert_eq!(last(connections.endpoints.get(7).last_failure), Some(ConnectionFailure::ConnectRefused));
+        assert_eq!(last(connections.endpoints.get(8).last_failure), None);
+        assert_eq!(last(&destination.last_failure), Some(ConnectionFailure::NoPorts));
     }
 
     #[test]

@@ -71,9 +71,11 @@ impl Connection {
     }
 
     /// The endpoint did not take it: counts that, and detaches it.
-    pub fn miss(&mut self) {
+    pub fn miss(&mut self, reason: ConnectionFailure) {
         if let Some(endpoint) = self.endpoint {
-            self.connections.endpoints.get(endpoint).failed.fetch_add(1, Relaxed);
+            let count = self.connections.endpoints.get(endpoint);
+            count.failed.fetch_add(1, Relaxed);
+            count.last_failure.note(reason);
         }
         self.detach();
     }

@@ -76,7 +76,7 @@ pub(super) async fn dial(worker: &Worker, client: &Stream, target: DialTarget, c
         () = tokio::time::sleep(connect_timeout) => true,
     };
     if timed_out {
-        connection.miss();
+        connection.miss(ConnectionFailure::ConnectTimeout);
         return Dialled::Failed(ConnectionFailure::ConnectTimeout);
     }
     Dialled::ClientGone
@@ -136,7 +136,7 @@ async fn attempts(
                 if reason == ConnectionFailure::NoDescriptors {
                     break;
                 }
-                connection.miss();
+                connection.miss(reason);
             }
         }
     }
