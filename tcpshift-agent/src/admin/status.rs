@@ -140,6 +140,8 @@ impl Words<'_> {
             achieved: achieved(sample.opened_since_change, total),
             active: sample.active,
             before: sample.before,
+            bytes_sent: sample.bytes[0],
+            bytes_received: sample.bytes[1],
             ready: Some(ready as u32),
             rates: rates(sample.rates),
             last_failure: sample.last_failure.map(|failure| self.last_failure(failure)),

@@ -34,6 +34,12 @@ pub struct DestinationCount {
     pub baseline: AtomicU64,
     /// Live connections.
     pub active: AtomicU64,
+    /// Bytes that clients sent and that were written to its endpoints.
+    pub sent: AtomicU64,
+    /// Bytes that its endpoints sent and that were written to clients.
+    pub received: AtomicU64,
+    /// Microseconds that its endpoints took to take connections, all together.
+    pub connecting: AtomicU64,
     /// The last connection that could not be served.
     pub last_failure: LastFailure,
     /// How often it began from zero: the number may be another destination's since.
@@ -82,7 +88,7 @@ impl DestinationCount {
 
     /// Starts from zero, live connections aside.
     pub fn reset(&self) {
-        let counters = [&self.opened, &self.baseline];
+        let counters = [&self.opened, &self.baseline, &self.sent, &self.received, &self.connecting];
         for counter in counters.into_iter().chain(&self.failed).chain(&self.ended) {
             counter.store(0, Relaxed);
         }

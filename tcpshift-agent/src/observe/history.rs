@@ -160,13 +160,16 @@ mod tests {
     use tcpshift_common::layout::{ENDPOINT_SUM_WORDS, SUM_WORDS, SumRow};
 
     use super::*;
-    use crate::connections::{ConnectionFailure, KeptDecision};
+    use crate::connections::{ConnectionFailure, KeptDecision, LiveSlab};
     use crate::observe::sample::tests::{ONE, TWO, plan};
 
     const DECIDED: KeptDecision = KeptDecision { generation: 1, listener: 0, route: 0, destination: ONE, slot: 0 };
 
+    const CLIENT: ([u8; 4], u16) = ([192, 0, 2, 1], 1000);
+
     struct World {
         connections: Arc<Connections>,
+        slab: std::rc::Rc<LiveSlab>,
         history: History,
         now: Instant,
     }
@@ -177,7 +180,12 @@ mod tests {
             let words = |count: u32| Box::new((0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>());
             let shared = [words(8), words(8), words(8 * ENDPOINT_SUM_WORDS), words(8 * SUM_WORDS)];
             let connections = Arc::new(Connections::sharing(shared.map(|words| words as _)));
-            Self { connections, history: History::default(), now: Instant::now() }
+            Self {
+                slab: LiveSlab::new(Arc::clone(&connections)),
+                connections,
+                history: History::default(),
+                now: Instant::now(),
+            }
         }
 
         fn look(&mut self) {
@@ -188,7 +196,7 @@ mod tests {
 
         fn open(&self, count: usize) {
             for _ in 0..count {
-                self.connections.open(DECIDED).attach(5);
+                self.slab.open(DECIDED, CLIENT.into()).attach(5);
             }
         }
     }
@@ -212,7 +220,7 @@ mod tests {
     fn failures_of_both_kinds_are_dated() {
         let mut world = World::new();
         world.look();
-        let connection = world.connections.open(DECIDED);
+        let connection = world.slab.open(DECIDED, CLIENT.into());
         connection.fail(ConnectionFailure::ConnectTimeout);
         drop(connection);
         world.look();

@@ -38,6 +38,11 @@ enum Word {
     Ended(Ended),
     /// When something failed last for this reason, if that is the last failure.
     Last(ConnectionFailure),
+    /// Bytes of carried connections, from clients and to them.
+    Sent,
+    Received,
+    /// Microseconds that endpoints took to take connections.
+    Connecting,
     /// Connections that the agent carries now.
     Carried,
     Steered,
@@ -87,6 +92,9 @@ impl Word {
             Self::SinceChange,
             Self::Weights,
             Self::Missed,
+            Self::Sent,
+            Self::Received,
+            Self::Connecting,
             Self::Carried,
             Self::Steered,
             Self::SteeredFailed,
@@ -251,6 +259,9 @@ fn of_destination(number: u32, connections: &Connections) -> Counted {
         (Word::SinceChange, connections.opened_since_mark(number)),
         (Word::Opened, count.opened.load(Relaxed)),
         (Word::Given, connections.turns.get(number).load(Relaxed)),
+        (Word::Sent, count.sent.load(Relaxed)),
+        (Word::Received, count.received.load(Relaxed)),
+        (Word::Connecting, count.connecting.load(Relaxed)),
         (Word::Carried, count.active.load(Relaxed)),
         (Word::Steered, steered.opened),
         (Word::SteeredFailed, steered.failed),
@@ -270,6 +281,9 @@ fn add_to_destination(number: u32, words: &Counted, since_change: u64, connectio
         match word {
             Word::Opened => opened = told,
             Word::Given => drop(connections.turns.get(number).fetch_add(told, Relaxed)),
+            Word::Sent => drop(count.sent.fetch_add(told, Relaxed)),
+            Word::Received => drop(count.received.fetch_add(told, Relaxed)),
+            Word::Connecting => drop(count.connecting.fetch_add(told, Relaxed)),
             Word::Failed(reason) => count.add_failures(reason, told),
             Word::Ended(reason) => count.add_ends(reason, told),
             Word::Steered => steered.opened = told,

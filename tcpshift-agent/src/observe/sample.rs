@@ -58,6 +58,8 @@ pub struct DestinationSample {
     pub steered: SumRow,
     /// Connections that are carried to its host's subset and port, of all routes.
     pub target_active: u64,
+    /// Bytes that clients sent and that they received: of carried connections as they pass, of steered ones once they are closed.
+    pub bytes: [u64; 2],
     /// How fast its counts grow.
     pub rates: Rates,
     /// The last one that could not be served.
@@ -204,6 +206,10 @@ fn of_destination(
         ended,
         steered,
         target_active: connections.targets.get(destination.target).load(Relaxed),
+        bytes: [
+            count.sent.load(Relaxed).saturating_add(steered.sent),
+            count.received.load(Relaxed).saturating_add(steered.received),
+        ],
         rates: history.rates_of_destination(number),
         last_failure: history.last_failure_of_destination(number, connections),
         before,
@@ -228,7 +234,7 @@ pub(super) mod tests {
     use tcpshift_common::destination::EndpointFacts;
 
     use super::*;
-    use crate::connections::{ConnectionFailure, KeptDecision};
+    use crate::connections::{AttemptOutcome, ConnectionFailure, Direction, KeptDecision, LiveSlab};
     use crate::plan::weigh::Layout;
     use crate::plan::{
         Chosen, Endpoint, EndpointAddress, EndpointSet, Kind, Limits, Listener, LoadBalancer, OnEmpty, Settings,
@@ -292,22 +298,26 @@ pub(super) mod tests {
     #[test]
     fn what_is_counted_is_in_a_sample_by_destination_and_endpoint() {
         let connections = Arc::new(Connections::default());
+        let slab = LiveSlab::new(Arc::clone(&connections));
+        let client = ([192, 0, 2, 1], 1000);
         let decided = |destination| KeptDecision { generation: 1, listener: 0, route: 0, destination, slot: 0 };
-        let mut held = connections.open(decided(ONE));
+        let held = slab.open(decided(ONE), client.into());
         held.attach(5);
-        let mut failed = connections.open(decided(ONE));
+        let failed = slab.open(decided(ONE), client.into());
         failed.attach(5);
-        failed.miss(ConnectionFailure::ConnectRefused);
+        failed.attempted(AttemptOutcome::Failed(ConnectionFailure::ConnectRefused));
         failed.fail(ConnectionFailure::ConnectRefused);
         drop(failed);
-        let elsewhere = connections.open(decided(7));
+        let elsewhere = slab.open(decided(7), client.into());
+        held.moved(Direction::Forth, 100);
+        held.moved(Direction::Back, 7);
         let (plan, sets) = plan();
         let mut before = Before::default();
         before.told(4, [(ONE, 3), (TWO, 0)]);
         let before = Some(Arc::new(before));
         let sample = Sample::take((&plan, &sets), &[7], &connections, &History::default(), before);
         let one = sample.destination(ONE);
-        assert_eq!((one.opened, one.active, one.failed(), one.before), (2, 1, 1, 3));
+        assert_eq!((one.opened, one.active, one.failed(), one.before, one.bytes), (2, 1, 1, 3, [100, 7]));
         assert_eq!(one.last_failure.unwrap().cause, FailureCause::Carried(ConnectionFailure::ConnectRefused));
         let endpoint = sample.endpoint(5);
         assert_eq!((endpoint.opened, endpoint.active, endpoint.failed), (2, 1, 1));

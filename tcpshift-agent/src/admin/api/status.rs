@@ -134,6 +134,12 @@ pub struct DestinationStatus {
     /// Connections that the agent before this one still carries there, after a takeover. They are in no other number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub before: u64,
+    /// Bytes that clients sent: of carried connections as they pass, of steered ones once they are closed.
+    #[serde(default)]
+    pub bytes_sent: u64,
+    /// Bytes that clients received.
+    #[serde(default)]
+    pub bytes_received: u64,
     /// Endpoints that nothing is known against: none if the agent is of a release that does not say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<u32>,

@@ -24,6 +24,8 @@ fn destination(subset: &str, address: Option<&str>) -> DestinationStatus {
         active: 0,
         limit: None,
         before: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
         ready: Some(1),
         rates: crate::admin::api::RatesStatus::default(),
         last_failure: None,

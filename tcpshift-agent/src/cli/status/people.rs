@@ -60,6 +60,7 @@ pub(super) fn of_route(listener: &ListenerStatus, route: &RouteStatus) -> String
 
 fn of_destination(destination: &DestinationStatus) -> String {
     let DestinationStatus { name, slots, opened, active, failed, rates, by_endpoint, .. } = destination;
+    let [sent, received] = [destination.bytes_sent, destination.bytes_received];
     let mut text = headline(name);
     let mut say = |words: &str| text.push_str(&paragraph(words, 2));
     say(&format!("weight {}, {slots} of 10000 slots: {}", weight(destination), quantity::percent(*slots)));
@@ -68,6 +69,7 @@ fn of_destination(destination: &DestinationStatus) -> String {
         say(&format!("achieved {}: {since} since the weights changed", achieved(got)));
     }
     say(&format!("{opened} opened, {active} active, {failed} failed; {} endpoints ready", health(destination)));
+    say(&format!("{sent} bytes from clients, {received} bytes to them"));
     let why = why(destination);
     if !why.is_empty() {
         say(&why.join("; "));

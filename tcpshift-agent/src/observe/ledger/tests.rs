@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use tcpshift_common::layout::SUM_WORDS;
 
 use super::*;
-use crate::connections::KeptDecision;
+use crate::connections::{AttemptOutcome, Direction, KeptDecision, LiveSlab};
 use crate::observe::sample::tests::{ONE, TWO, plan};
 
 const DECIDED: KeptDecision = KeptDecision { generation: 1, listener: 0, route: 0, destination: ONE, slot: 0 };
@@ -26,9 +26,10 @@ fn totals_go_on_and_nothing_is_told_twice() {
     let (old, new) = (steering(), steering());
     old.destinations.get(ONE).opened.store(100, Relaxed);
     old.mark(ONE);
-    let mut held = old.open(DECIDED);
+    let slab = LiveSlab::new(Arc::clone(&old));
+    let held = slab.open(DECIDED, ([192, 0, 2, 1], 1000).into());
     held.attach(5);
-    let failed = old.open(DECIDED);
+    let failed = slab.open(DECIDED, ([192, 0, 2, 1], 1000).into());
     failed.fail(ConnectionFailure::ConnectTimeout);
     drop(failed);
     old.steered.add(TWO, &SumRow { opened: 7, refused: 2, failed: 1, closed: 3, rtt: 30, ..SumRow::default() });
@@ -49,11 +50,13 @@ fn totals_go_on_and_nothing_is_told_twice() {
 
     assert_eq!(ledger.tell(&plan, &sets, &old), []);
     held.end(Ended::IdleTimeout);
-    held.miss(ConnectionFailure::ConnectRefused);
+    held.moved(Direction::Forth, 100);
+    held.attempted(AttemptOutcome::Failed(ConnectionFailure::ConnectRefused));
     drop(held);
     assert_eq!(index.add(&ledger.tell(&plan, &sets, &old), &new), [(ONE, 0)]);
     assert_eq!(opened(&new), [[102, 2], [9, 9]]);
     assert_eq!(new.destinations.get(ONE).ended().collect::<Vec<_>>(), [(Ended::IdleTimeout, 1)]);
+    assert_eq!(new.destinations.get(ONE).sent.load(Relaxed), 100);
     let endpoint = new.endpoints.get(5);
     assert_eq!((endpoint.opened.load(Relaxed), endpoint.failed.load(Relaxed)), (1, 1));
 }

@@ -126,7 +126,7 @@ fn steered_connections_are_counted_on() {
 /// How many streams have come to their end.
 fn ended(held: &[TcpStream]) -> usize {
     let mut byte = [0];
-    let is_ended = |mut stream: &TcpStream| matches!(stream.read(&mut byte), Ok(0));
+    let mut is_ended = |mut stream: &TcpStream| matches!(stream.read(&mut byte), Ok(0));
     held.iter().filter(|stream| is_ended(stream)).count()
 }
 
