@@ -5,6 +5,8 @@
 //! failures that only the kernel saw. [`ledger`] is the counts as one agent tells them to the next.
 
 pub mod before;
+#[cfg(test)]
+mod example;
 pub mod failure;
 pub mod history;
 pub mod ledger;

@@ -105,7 +105,7 @@ fn shortened(text: &str, room: usize) -> String {
 /// A text in lines of the screen's width, all so far from the margin.
 pub(super) fn paragraph(text: &str, indent: usize) -> String {
     let lines = wrap(&screen::clean(text), SCREEN.saturating_sub(indent).max(LEAST));
-    lines.iter().map(|line| format!("{}{line}\n", " ".repeat(indent))).collect()
+    lines.iter().map(|line| " ".repeat(indent) + line + "\n").collect()
 }
 
 #[cfg(test)]

@@ -164,15 +164,21 @@ fn text(status: &StatusReply, wide: bool, explained: bool) -> String {
     }
     if !open.is_empty() {
         text.push('\n');
-        open.iter().for_each(|open| text.push_str(&block(0, open)));
+        for open in &open {
+            text.push_str(&block(0, open));
+        }
     }
     if !status.trouble.is_empty() {
         text.push_str("\nTrouble:\n");
-        status.trouble.iter().for_each(|trouble| text.push_str(&block(2, &counted(trouble))));
+        for trouble in &status.trouble {
+            text.push_str(&block(2, &counted(trouble)));
+        }
     }
     if !status.notes.is_empty() {
         text.push_str("\nNotes:\n");
-        status.notes.iter().for_each(|note| text.push_str(&block(2, note)));
+        for note in &status.notes {
+            text.push_str(&block(2, note));
+        }
     }
     text
 }

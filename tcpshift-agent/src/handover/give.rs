@@ -10,6 +10,9 @@ use tokio::net::UnixStream;
 
 use super::{BATCH, Channel, HostAddresses, Message, READY_TIME, ROWS, STEP_TIME, ToldCounts};
 
+/// Why nothing comes of a hand-over to an agent that has died at the last moment.
+const GONE: &str = "it was ready and is gone";
+
 /// What there is beside the listening sockets.
 #[derive(Debug)]
 pub struct Estate {
@@ -70,7 +73,7 @@ pub async fn tell(channel: &mut Channel, rows: ToldCounts, active: u64) -> Resul
     loop {
         let some: ToldCounts = rows.by_ref().take(ROWS).collect();
         let is_last = rows.len() == 0;
-        send(channel, &Message::Counts { rows: some, active }, &[]).await?;
+        channel.send(&Message::Counts { rows: some, active }, &[], STEP_TIME).await.map_err(|_| GONE.to_owned())?;
         if is_last {
             return Ok(());
         }
@@ -80,11 +83,10 @@ pub async fn tell(channel: &mut Channel, rows: ToldCounts, active: u64) -> Resul
 /// Tells the new agent that nothing is accepted here any more. The error says why it cannot be told; it does not
 /// serve then. Once this has succeeded, its end is an agent's end as any other.
 pub async fn release(channel: &mut Channel) -> Result<(), String> {
-    let gone = || "it was ready and is gone".to_owned();
     if channel.is_closed() {
-        return Err(gone());
+        return Err(GONE.to_owned());
     }
-    channel.send(&Message::Released, &[], STEP_TIME).await.map_err(|_| gone())
+    channel.send(&Message::Released, &[], STEP_TIME).await.map_err(|_| GONE.to_owned())
 }
 
 /// Waits until the new agent has told systemd and its clients that it serves. Returns the way to one that listens.

@@ -77,10 +77,12 @@ impl History {
         let failed = count.failures().map(|(_, count)| count).sum::<u64>() + unserved.iter().sum::<u64>();
         let seen = seen(&mut self.destinations, number, owner);
         if look.is_some() {
-            let causes = [FailureCause::Refused, FailureCause::NotEstablished];
-            let grown = causes.into_iter().zip(unserved.iter().zip(&seen.steered));
-            let grown = grown.filter(|(_, (now, last))| now > last).map(|(cause, _)| cause);
-            seen.found = grown.last().map(DatedFailure::now).or(seen.found);
+            let cause = match (steered.refused > seen.steered[0], steered.failed > seen.steered[1]) {
+                (_, true) => Some(FailureCause::NotEstablished),
+                (true, false) => Some(FailureCause::Refused),
+                (false, false) => None,
+            };
+            seen.found = cause.map(DatedFailure::now).or(seen.found);
         }
         seen.steered = unserved;
         seen.grow(look, [connections.opened(number), failed]);
@@ -152,6 +154,7 @@ impl Seen {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these rates are exact")]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
@@ -161,7 +164,7 @@ mod tests {
 
     use super::*;
     use crate::connections::{ConnectionFailure, KeptDecision, LiveSlab};
-    use crate::observe::sample::tests::{ONE, TWO, plan};
+    use crate::observe::example::{ONE, TWO, plan};
 
     const DECIDED: KeptDecision = KeptDecision { generation: 1, listener: 0, route: 0, destination: ONE, slot: 0 };
 

@@ -18,7 +18,7 @@ use crate::plan::{Destination, Endpoint, Plan, Route, Sets};
 const MOST: u64 = 1 << 48;
 
 /// A subject, and what is told of it.
-pub type CountRow = (String, BTreeMap<String, u64>);
+pub type ToldRow = (String, BTreeMap<String, u64>);
 
 /// What is counted of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Word {
 
 impl Ledger {
     /// Rows of all that has changed since this was asked last.
-    pub fn tell(&mut self, plan: &Plan, sets: &Sets, connections: &Connections) -> Vec<CountRow> {
+    pub fn tell(&mut self, plan: &Plan, sets: &Sets, connections: &Connections) -> Vec<ToldRow> {
         let (mut rows, mut visited) = (Vec::new(), HashSet::new());
         each(plan, sets, |subject, name, of| {
             if !visited.insert(subject) {
@@ -160,7 +160,7 @@ impl Index {
 
     /// Adds what another agent has counted. Returns how many connections that agent carries now, by the number of a destination:
     /// of those that the rows speak of.
-    pub fn add(&self, rows: &[CountRow], connections: &Connections) -> Vec<(u32, u64)> {
+    pub fn add(&self, rows: &[ToldRow], connections: &Connections) -> Vec<(u32, u64)> {
         let known: HashMap<String, Word> = Word::all().map(|word| (word.written(), word)).collect();
         let mut carried = Vec::new();
         for (subject, words) in rows {

@@ -107,6 +107,7 @@ fn ten(look: u64) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these rates are exact")]
 mod tests {
     use super::*;
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use tcpshift_agent::admin::api::{RateStatus, RatesStatus};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::client;
 use tcpshift_tests::crowd::Location;
@@ -95,7 +96,7 @@ fn rates_are_those_of_clients_and_go_down_when_they_are_gone() {
     let agent = Agent::start::<&str>(&world, &[]);
     agent.apply(example::base() + example::route(&[("v1", 1)]));
     let rates = || agent.destination("default/tcp-echo", "v1").rates;
-    assert_eq!(rates(), Default::default());
+    assert_eq!(rates(), RatesStatus::default());
     client::tally(client::ENTRANCE, 300);
     until_so("they are in a rate", seconds(5), || rates().opened.ten > 0.0);
     let endpoint = || agent.destination("default/tcp-echo", "v1").by_endpoint[0].rates;
@@ -105,7 +106,7 @@ fn rates_are_those_of_clients_and_go_down_when_they_are_gone() {
     let opened = rates().opened;
     assert!(opened.minute >= 300.0 / passed.min(60.0) && opened.minute <= 300.0, "{opened:?} after {passed} s");
     assert_eq!(endpoint().opened.minute.total_cmp(&opened.minute), std::cmp::Ordering::Equal);
-    assert_eq!(rates().failed, Default::default());
+    assert_eq!(rates().failed, RateStatus::default());
 }
 
 /// A route to a first version that serves and a second one where nobody listens.

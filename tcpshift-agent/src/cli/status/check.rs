@@ -17,16 +17,15 @@ pub(super) fn check(status: &StatusReply) -> (String, bool) {
 }
 
 fn of_listener(listener: &ListenerStatus) -> Vec<String> {
-    let of_route = |route: &RouteStatus| match whole(listener, route) {
-        Some(why) => vec![format!("{} (100 %): {why}", route.name)],
-        None => {
-            let destinations = route.destinations.iter();
-            let refused = destinations.filter_map(|one| Some((one, of_destination(one)?)));
-            let say = |(one, why): (&DestinationStatus, String)| {
-                format!("{} to {} ({}): {why}", route.name, one.name, quantity::percent(one.slots))
-            };
-            refused.map(say).collect()
+    let of_route = |route: &RouteStatus| {
+        if let Some(why) = whole(listener, route) {
+            return vec![format!("{} (100 %): {why}", route.name)];
         }
+        let refused = route.destinations.iter().filter_map(|one| Some((one, of_destination(one)?)));
+        let say = |(one, why): (&DestinationStatus, String)| {
+            format!("{} to {} ({}): {why}", route.name, one.name, quantity::percent(one.slots))
+        };
+        refused.map(say).collect()
     };
     listener.routes.iter().flat_map(of_route).collect()
 }

@@ -73,8 +73,8 @@ fn status() -> StatusReply {
     }
 }
 
-fn failed_ago(seconds: u64, reason: &str) -> Option<LastFailureStatus> {
-    Some(LastFailureStatus { at: "2026-01-02T03:04:05Z".to_owned(), seconds_ago: seconds, reason: reason.to_owned() })
+fn failed_ago(seconds: u64, reason: &str) -> LastFailureStatus {
+    LastFailureStatus { at: "2026-01-02T03:04:05Z".to_owned(), seconds_ago: seconds, reason: reason.to_owned() }
 }
 
 fn trouble(reason: &str, count: u64) -> Trouble {
@@ -139,7 +139,7 @@ fn long() -> StatusReply {
     (to.endpoints, to.ready, to.before) = (100_000, Some(99_999), u64::MAX);
     to.unusable = Some("no ReferenceGrant allows it".to_owned());
     to.failures = vec![trouble("no endpoint of the client's address family", 99_999); 7];
-    to.last_failure = failed_ago(7 * 86_400 + 23 * 3600, "no endpoint of the client's address family");
+    to.last_failure = Some(failed_ago(7 * 86_400 + 23 * 3600, "no endpoint of the client's address family"));
     let rates = RateStatus { second: 123_456.7, ten: 123_456.7, minute: 123_456.7 };
     to.by_endpoint = vec![EndpointStatus {
         address: format!("unix:///{}", "y".repeat(100)),
@@ -148,7 +148,7 @@ fn long() -> StatusReply {
         active: u64::MAX,
         unready: Some("nobody listens".to_owned()),
         rates: RatesStatus { opened: rates, failed: rates },
-        last_failure: failed_ago(8 * 365 * 86_400, "no endpoint of the client's address family"),
+        last_failure: Some(failed_ago(8 * 365 * 86_400, "no endpoint of the client's address family")),
     }];
     route.destinations = vec![to; 2];
     let mut other = route.clone();
@@ -164,8 +164,7 @@ fn no_line_is_wider_than_a_screen() {
         assert!(widest <= Some(80), "{widest:?}\n{text}");
     }
     let text = text(&long(), false, true);
-    for said in ["not served: port 31400", "draining", "still carried by the", "4194304)", "CAP_BPF", "7d23h ago"]
-    {
+    for said in ["not served: port 31400", "draining", "still carried by the", "4194304)", "CAP_BPF", "7d23h ago"] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
 }
@@ -248,7 +247,7 @@ fn troubled() -> StatusReply {
     v2.failures = vec![trouble("no endpoint", 3), trouble("connect timeout", 1)];
     v2.ended = vec![trouble("idle timeout", 5)];
     v2.limit = Some(LimitStatus { most: 50, carried: 7 });
-    v2.last_failure = failed_ago(3, "connect timeout");
+    v2.last_failure = Some(failed_ago(3, "connect timeout"));
     status
 }
 
@@ -326,6 +325,10 @@ fn a_route_is_found_by_its_name() {
     assert_eq!(found("echo"), None);
 }
 
+fn v2(listener: &mut ListenerStatus) -> &mut DestinationStatus {
+    &mut listener.routes[0].destinations[1]
+}
+
 #[test]
 fn a_refused_share_is_found() {
     let checked = |change: &dyn Fn(&mut ListenerStatus)| {
@@ -333,9 +336,6 @@ fn a_refused_share_is_found() {
         change(&mut status.listeners[0]);
         check::check(&status)
     };
-    fn v2(listener: &mut ListenerStatus) -> &mut DestinationStatus {
-        &mut listener.routes[0].destinations[1]
-    }
     assert_eq!(checked(&|_| {}), ("no share is refused: 1 route".to_owned(), false));
     let no_endpoint = |listener: &mut ListenerStatus| v2(listener).unusable = Some("no endpoint".to_owned());
     let said = "refused: default/tcp-echo to tcp-echo:9000/v2 (20 %): no endpoint";

@@ -7,7 +7,7 @@ use tcpshift_common::layout::SUM_WORDS;
 
 use super::*;
 use crate::connections::{AttemptOutcome, Direction, KeptDecision, LiveSlab};
-use crate::observe::sample::tests::{ONE, TWO, plan};
+use crate::observe::example::{ONE, TWO, plan};
 
 const DECIDED: KeptDecision = KeptDecision { generation: 1, listener: 0, route: 0, destination: ONE, slot: 0 };
 
