@@ -28,7 +28,7 @@ mod view;
 mod work;
 
 use std::collections::{BTreeSet, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -41,6 +41,7 @@ use crate::connections::Connections;
 use crate::handover::{ListeningSocket, activation, notify};
 use crate::host::addresses::Sight;
 use crate::kernel;
+use crate::observe::Before;
 use crate::plan::intent::Intent;
 use crate::plan::{Host, Plan, Planner, Route, Scope, Sets};
 use crate::proxy::{self, Proxy, limits};
@@ -58,7 +59,7 @@ pub use options::{DatapathOption, Options};
 use own::OwnEndpoints;
 pub use resources::MORE_THREADS;
 use signals::Signals;
-use succession::Desk;
+use succession::{CountReport, Desk};
 use upkeep::Missing;
 use view::{ReadersView, SharedWatchers};
 
@@ -97,11 +98,19 @@ struct App {
     resolver: Resolver,
     /// Listeners of the plan that are not served, and why.
     down: Down,
+    /// Endpoints of this host at which nobody listens.
+    silent: Arc<BTreeSet<SocketAddr>>,
     /// What others took away and cannot be made again.
     missing: Missing,
     /// What readers are told.
     view: watch::Sender<Arc<ReadersView>>,
     watchers: SharedWatchers,
+    /// What the agent before this one told last, while it is there.
+    before: watch::Sender<Option<Arc<Before>>>,
+    /// Tells the agent after this one what is counted here.
+    heir: Option<CountReport>,
+    /// Connections that are ended each second while this agent drains; none of them before its timeout if it is not given.
+    drain_rate: Option<u32>,
     /// None before the agent is ready, and after its end.
     desk: Option<Desk>,
 }
@@ -171,6 +180,7 @@ async fn serve(
         steering: _,
         seed,
         drain_timeout,
+        drain_rate,
         namespace,
         labels,
         takeover,
@@ -240,9 +250,13 @@ async fn serve(
         proxy,
         resolver: Resolver::start(resolve::Upstream::Host, names.clone()),
         down: Down::default(),
+        silent: Arc::default(),
         missing: Missing::default(),
         view: watch::Sender::new(Arc::new(ReadersView::empty(seed))),
         watchers: SharedWatchers::default(),
+        before: watch::Sender::new(None),
+        heir: None,
+        drain_rate,
         desk: None,
     };
     app.planner.memory.states.answered(Arc::new(names));
@@ -279,9 +293,12 @@ async fn serve(
     app.say_unserved();
     notify::ready();
     // Only now the old agent may end: systemd must know the new one before it misses the old one.
-    drop(predecessor);
+    app.hear(predecessor).await;
     app.work(&mut signals, &mut commands, &mut watch).await;
     app.drain(drain_timeout, &mut signals, &mut commands).await;
+    if let Some(report) = app.heir.take() {
+        report.end().await;
+    }
     app.assignment.close();
     app.close_desk(&mut commands).await?;
     front.abort();

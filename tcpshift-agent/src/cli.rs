@@ -13,6 +13,7 @@ mod doctor;
 mod documents;
 mod get;
 mod hosts;
+mod narrow;
 mod outcome;
 mod preview;
 mod quantity;

@@ -11,7 +11,7 @@ pub mod give;
 pub mod notify;
 pub mod take;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -45,11 +45,23 @@ pub type HostAddresses = HashMap<String, Vec<IpAddr>>;
 /// A listening socket and where it listens.
 pub type ListeningSocket = (SocketAddr, TcpListener);
 
-/// What the two agents say. Descriptors go with the first two.
+/// Counts by name: whom they are of, and numbers by word. What they mean, `observe::ledger` says.
+pub type ToldCounts = Vec<(String, BTreeMap<String, u64>)>;
+
+/// Rows of one message of counts.
+const ROWS: usize = 1_000;
+
+/// What the two agents say. Descriptors go with the first two. A release that lacks a field passes over it; so what it would
+/// not understand is said only to one that has said by a field that it does.
 #[derive(Debug, Serialize, Deserialize)]
 enum Message {
     /// Old: the admin socket, the lock of its path, and the lock of the state directory, in this order.
-    Hello { names: HostAddresses },
+    Hello {
+        names: HostAddresses,
+        /// It can tell what it has counted, and goes on doing so until it ends.
+        #[serde(default, skip_serializing_if = "is_false")]
+        tells: bool,
+    },
     /// Old: as many listening sockets, and the addresses that they were opened for. `activated` ones came from
     /// systemd and are kept whatever the plan says.
     Sockets { addresses: Vec<SocketAddr>, activated: bool },
@@ -58,11 +70,28 @@ enum Message {
     /// Old: these were all.
     Complete,
     /// New: it can accept. It has no use for these listeners and has closed them.
-    Ready { unwanted: Vec<SocketAddr> },
+    Ready {
+        unwanted: Vec<SocketAddr>,
+        /// It wants to be told what the old one has counted. It says when it serves, and keeps the connection open.
+        #[serde(default, skip_serializing_if = "is_false")]
+        listens: bool,
+        /// The old one is to end so many of its connections a second.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain_rate: Option<u32>,
+    },
+    /// Old, to one that listens: what it has counted since it said so last, and how many connections it carries now.
+    Counts { rows: ToldCounts, active: u64 },
     /// Old: it accepts no more.
     Released,
+    /// New, if it listens: it serves, and systemd and its clients know.
+    Serving,
     /// Either: nothing is handed over.
     GivenUp { reason: String },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Whether a socket is what it is said to be: one that listens for TCP connections, at this address. A host

@@ -12,6 +12,7 @@ pub mod handover;
 pub mod host;
 pub mod kernel;
 pub mod logging;
+pub mod observe;
 pub mod plan;
 pub mod proxy;
 pub mod resolve;

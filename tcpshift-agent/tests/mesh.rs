@@ -1,10 +1,12 @@
 //! Clients inside a mesh in a plan from one edit to the next, and in what people are told of it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use tcpshift_agent::admin::status;
+use tcpshift_agent::admin::api::ListenerStatus;
+use tcpshift_agent::admin::status::{self, Knowledge};
 use tcpshift_agent::connections::Connections;
+use tcpshift_agent::observe::{History, Sample};
 use tcpshift_agent::plan::{Abilities, Endpoint, Host, Plan, Planner, RouteChanges, Scope, Sets};
 use tcpshift_agent::route::read::{Document, ReadDocument, read_all};
 use tcpshift_agent::route::source::{Source, Update};
@@ -35,6 +37,13 @@ fn route(v1: u32) -> String {
         to("v1", v1),
         to("v2", 100 - v1)
     )
+}
+
+/// What `status` shows, before the first connection.
+fn shown(plan: &Plan, sets: &Sets) -> Vec<ListenerStatus> {
+    let (plan, sets) = (Arc::new(plan.clone()), Arc::new(sets.clone()));
+    let sample = Sample::take((&plan, &sets), &[], &Connections::default(), &History::default(), None);
+    status::listeners(&sample, Knowledge { down: &BTreeMap::new(), silent: &BTreeSet::new() })
 }
 
 fn planner() -> Planner {
@@ -72,9 +81,7 @@ fn what_both_families_reach_is_one_route() {
     let [v4, v6] = &plan.mesh[..] else { panic!("{plan:#?}") };
     assert!(Arc::ptr_eq(&v4.routes[0], &v6.routes[0]) && v4.number != v6.number);
     assert_eq!(plan.routes().count(), 1);
-    let [listener] = &status::listeners(&plan, planner.sets(), &Connections::default(), &BTreeMap::new())[..] else {
-        panic!("{plan:#?}")
-    };
+    let [listener] = &shown(&plan, planner.sets())[..] else { panic!("{plan:#?}") };
     assert_eq!(
         (listener.name.as_str(), listener.address.as_str()),
         ("x.example.com:9000", "240.0.0.1, 240.1.0.0/16, fd00::1")
@@ -117,7 +124,7 @@ fn what_they_reach_differently_is_two_routes_that_count_together() {
         let known: HashSet<u32> = sets.of(other).endpoints.iter().map(|endpoint| endpoint.decides.number).collect();
         assert!(sets.of(one).endpoints.iter().all(|endpoint| known.contains(&endpoint.decides.number)));
     }
-    let listeners = status::listeners(&plan, sets, &Connections::default(), &BTreeMap::new());
+    let listeners = shown(&plan, sets);
     let told: Vec<_> = listeners.iter().map(|one| (one.name.as_str(), one.address.as_str())).collect();
     assert_eq!(told, [("x.example.com:9000", "240.0.0.1, 240.1.0.0/16"), ("x.example.com:9000", "fd00::1")]);
     let unusable = |at: usize| listeners[at].routes[0].destinations[1].unusable.as_deref();
@@ -222,7 +229,7 @@ fn a_service_that_clients_of_one_family_reach_is_shown_for_them_alone() {
     let only_v6 = "[{address: '2001:db8::2'}]";
     let mut planner = planner();
     let plan = planned(&store(&[&entry(only_v6)]), 100, &mut planner, &Plan::empty(1));
-    let listeners = status::listeners(&plan, planner.sets(), &Connections::default(), &BTreeMap::new());
+    let listeners = shown(&plan, planner.sets());
     let [one] = &listeners[..] else { panic!("{listeners:#?}") };
     assert_eq!((one.address.as_str(), one.routes[0].name.as_str()), ("fd00::1", "ServiceEntry default/x"));
     assert_eq!((one.routes[0].destinations[0].slots, one.routes[0].datapath.as_str()), (10_000, "connect"));

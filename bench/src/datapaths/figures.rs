@@ -6,7 +6,7 @@ use super::workload::Workload;
 use crate::load::{LoadKind, LoadReport};
 
 /// One measurement of a workload.
-pub(super) struct Sample {
+pub(super) struct Reading {
     /// What the load saw.
     pub(super) report: LoadReport,
     /// Nanoseconds of processor time of client, server and balancer together.
@@ -37,7 +37,7 @@ impl Figures {
         contender: &'static str,
         round: u32,
         workload: &Workload,
-        sample: &Sample,
+        sample: &Reading,
     ) {
         let (report, unit) = (&sample.report, workload.unit());
         let count = report.count.max(1) as f64;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::Topology;
 use super::contender::{Contender, RunningContender, WEIGHTS};
-use super::figures::{Figures, Sample};
+use super::figures::{Figures, Reading};
 use super::process::{LoadProcess, Process, Setting};
 use super::workload::Workload;
 use super::world::BenchWorld;
@@ -41,7 +41,7 @@ impl Started {
     }
 
     /// Measures a workload once.
-    pub(super) fn sample(&self, workload: &Workload, setting: &Setting, warm: f64, seconds: f64) -> Result<Sample> {
+    pub(super) fn sample(&self, workload: &Workload, setting: &Setting, warm: f64, seconds: f64) -> Result<Reading> {
         let [warm, seconds] = [warm, seconds].map(|seconds| seconds.to_string());
         let connections = workload.connections.to_string();
         let words = [workload.word(), "--connections", &connections, "--warm", &warm, "--seconds", &seconds];
@@ -53,7 +53,7 @@ impl Started {
         client.go()?;
         let report = client.report()?;
         let processor = usage::processor(&others)? - before + report.processor;
-        Ok(Sample { report, processor })
+        Ok(Reading { report, processor })
     }
 
     /// Measures what one look is enough for: memory, the split, and an edit.

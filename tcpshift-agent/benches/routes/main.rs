@@ -9,6 +9,7 @@ mod dns;
 mod events;
 mod objects;
 mod programs;
+mod sample;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -49,6 +50,10 @@ const EDIT_COST: Duration = Duration::from_millis(5);
 const EVENT: Duration = Duration::from_millis(1);
 /// Whoever asks while routes are applied must have an answer in less.
 const ANSWER: Duration = Duration::from_millis(50);
+/// A look at how counts have grown must take less: it is taken once a second, and in that time nobody is answered who reads.
+const LOOK: Duration = Duration::from_millis(10);
+/// And a sample of all that is counted.
+const SAMPLE: Duration = Duration::from_millis(50);
 /// A thousand new routes that programs decide by must be in force in less.
 const NEW: Duration = Duration::from_secs(2);
 /// The tables of one edit must be in force in less, where programs decide by 10,000 routes.
@@ -60,7 +65,7 @@ const SET_COST: Duration = Duration::from_millis(2);
 fn main() -> ExitCode {
     let documents = objects::documents(ROUTES);
     println!("{ROUTES} routes at {PORTS} ports, {SERVICES} services with two subsets each\n");
-    let prepared = in_process(&documents);
+    let (prepared, look, sample) = in_process(&documents);
     let event = events::by_names();
     let Measured { edit, cost, answer, among: among_names, .. } = by_agent(&documents, "agent");
     println!("\n{ROUTES} routes at {PORTS} ports, decided by kernel programs\n");
@@ -77,6 +82,8 @@ fn main() -> ExitCode {
     let edit = held("one edit in force", edit, EDIT);
     let cost = held("one edit, processor time of the agent", cost, EDIT_COST);
     let event = held("one endpoint that goes or comes", event, EVENT);
+    let look = held("a look at how counts have grown", look, LOOK);
+    let sample = held("a sample", sample, SAMPLE);
     let answer = held("an answer while 1,000 routes are applied", answer, ANSWER);
     let among_names = among_names.is_none_or(|among| held("the longest edit among 1,000 events a second", among, EDIT));
     let kernel = if let (Some(Measured { edit, new, among, .. }), Some(programs)) = (kernel, programs) {
@@ -95,11 +102,15 @@ fn main() -> ExitCode {
         println!("kernel programs are left out: only root may load them");
         true
     };
-    if load && edit && cost && event && answer && among_names && kernel { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if load && edit && cost && event && look && sample && answer && among_names && kernel {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
-/// Load, analyze and compile, step by step. Returns what they took together.
-fn in_process(documents: &[Document]) -> Duration {
+/// Load, analyze and compile, step by step. Returns what they took together, and what a look at counts and a sample take.
+fn in_process(documents: &[Document]) -> (Duration, Duration, Duration) {
     let begin = Instant::now();
     let objects = objects::read(documents);
     let objects_count = objects.len();
@@ -132,7 +143,8 @@ fn in_process(documents: &[Document]) -> Duration {
     let (_, _) = timed("of a preview: copy the numbers and sets", || planner.fork());
     let (found, _) = timed("of a preview: difference of the plans", || diff((&plan, &sets), (&after, planner.sets())));
     assert_eq!(found.routes.len(), 1);
-    load + analyzed + resolved + assembled
+    let (look, sample) = sample::measure(plan, sets);
+    (load + analyzed + resolved + assembled, look, sample)
 }
 
 /// What somebody sees who asks the agent.

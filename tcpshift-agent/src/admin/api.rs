@@ -14,8 +14,8 @@ pub use self::failure::{ApiFailure, FailureReason};
 pub use self::read::{GetReply, GetRequest, Item};
 pub use self::shift::{RuleName, ShiftRequest, ShiftShare, Shifted, ShiftedDestination};
 pub use self::status::{
-    Achieved, AssignmentStatus, DestinationStatus, EndpointStatus, LimitStatus, ListenerStatus, RouteStatus,
-    StatusReply, SteeredStatus, Trouble,
+    Achieved, AssignmentStatus, BeforeStatus, DestinationStatus, EndpointStatus, LastFailureStatus, LimitStatus,
+    ListenerStatus, RateStatus, RatesStatus, RouteStatus, StatusReply, SteeredStatus, Trouble,
 };
 pub use self::watch::{WatchChange, WatchEvent, WatchFilter, WatchReply, WatchRequest};
 pub use crate::plan::diff::Diff;

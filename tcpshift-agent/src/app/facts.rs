@@ -40,6 +40,15 @@ impl App {
             presence.into_iter().map(|(address, now)| (address, latched(last.get(&address), now))).collect();
     }
 
+    /// Endpoints of this host at which nobody listens now, as far as that is known.
+    fn silent(&self) -> BTreeSet<SocketAddr> {
+        let Some(listening) = self.assignment.listening().filter(|all| all.is_complete()) else {
+            return BTreeSet::new();
+        };
+        let endpoints = self.planner.host.presence.keys().copied();
+        endpoints.filter(|address| presence(listening, *address) == Presence::Silent).collect()
+    }
+
     /// Whether a plan may depend on who listens now: one who was seen to listen, and is silent, counts as before.
     fn presence_changed(&self) -> bool {
         let Some(listening) = self.assignment.listening() else { return false };
@@ -106,6 +115,10 @@ impl App {
         let have_changed = self.assignment.with(&self.beside, look).await;
         if have_moved || have_changed && self.presence_changed() || self.abilities_changed() {
             self.reassemble().await;
+        }
+        let silent = self.silent();
+        if *self.silent != silent {
+            self.silent = Arc::new(silent);
         }
         self.settle();
     }

@@ -44,6 +44,8 @@ pub struct Options {
     pub seed: u64,
     /// How long connections may take to end.
     pub drain_timeout: Duration,
+    /// How many of them are ended each second meanwhile.
+    pub drain_rate: Option<u32>,
     /// Namespace that the agent counts as being in.
     pub namespace: String,
     /// Labels of the agent, for Gateway selectors.

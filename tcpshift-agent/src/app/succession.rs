@@ -6,6 +6,7 @@
 //! over elsewhere: programs and pins by `kernel/seizure`, files by `route/source/state`, the admin socket by
 //! `admin/server/claim`.
 
+mod counts;
 mod policy;
 
 use std::collections::HashSet;
@@ -20,13 +21,15 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
+pub(super) use self::counts::CountReport;
 use self::policy::{Hindrance, Standing};
 use super::{App, Signals};
 use crate::admin::server::{self, AdminListener, Claim};
 use crate::admin::{AdminCommand, Commands};
-use crate::handover::give::{self, Estate};
+use crate::handover::give::{self, Estate, HandoverTerms};
 use crate::handover::take::Taken;
 use crate::handover::{Channel, ListeningSocket, take};
+use crate::observe::ledger::{Index, Ledger};
 use crate::plan::Route;
 use crate::plan::sets::states::ResolvedNames;
 use crate::proxy::{ListenFailure, Proxy};
@@ -254,8 +257,12 @@ impl App {
             _ = signals.ended() => bail!("asked to end before the takeover: the running agent goes on serving"),
             () = std::future::ready(()) => {}
         }
-        taken.finish(unwanted).await?;
         let plan = Arc::clone(&self.plan.borrow());
+        let (index, sets) = (Arc::clone(&plan), Arc::clone(&self.sets));
+        let index = self.beside.run(move || Index::new(&index, &sets)).await;
+        taken.finish(unwanted, self.drain_rate).await?;
+        // Before anything is counted here: sequences go on where they were.
+        self.inherit(taken, &index);
         self.proxy.accept(Arc::clone(&plan), Arc::clone(&self.sets)).await;
         self.assignment.succeed(&plan, &self.sets).await;
         self.follow_abilities().await;
@@ -308,6 +315,7 @@ impl App {
         log::info!("another agent ({peer}) is taking over; changes have to wait");
         self.handing_over = true;
         let mut end = None;
+        let mut ledger = Ledger::default();
         let mut given = {
             let mut lender = self.proxy.lender();
             let mut giving = pin!(give::give(&mut channel, estate, async |most| lender.next(most).await));
@@ -322,16 +330,13 @@ impl App {
                 }
             }
         };
-        if given.is_ok() {
-            // Nothing is closed before the other one is told, or with its death meanwhile nobody would serve.
-            self.proxy.pause().await;
-            if let Err(reason) = give::release(&mut channel).await {
-                self.proxy.resume().await;
-                given = Err(reason);
-            }
+        if let Ok(wanted) = &given
+            && let Err(reason) = self.release(&mut channel, wanted, &mut ledger).await
+        {
+            given = Err(reason);
         }
-        let unwanted = match given {
-            Ok(unwanted) => unwanted,
+        let HandoverTerms { unwanted, drain_rate, .. } = match given {
+            Ok(wanted) => wanted,
             Err(reason) => {
                 give::give_up(&mut channel, &reason).await;
                 self.handing_over = false;
@@ -356,7 +361,8 @@ impl App {
         if let Some(desk) = &mut self.desk {
             desk.close().await;
         }
-        give::see_off(channel).await;
+        self.drain_rate = drain_rate.or(self.drain_rate);
+        self.heir = give::see_off(channel).await.map(|channel| self.report(channel, ledger));
         log::info!("the agent ({peer}) has taken over; no new connections are accepted here");
         true
     }

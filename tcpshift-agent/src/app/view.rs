@@ -3,7 +3,7 @@
 //! The view is replaced whole after each change. So objects and status are read at any time, also while a change is made
 //! that takes long: readers wait for nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -12,13 +12,14 @@ use tokio::sync::watch;
 
 use super::{App, request};
 use crate::admin::api::{
-    ApiFailure, AssignmentStatus, FailureReason, GetReply, GetRequest, Item, StatusReply, Trouble, WatchFilter,
-    WatchReply, WatchRequest,
+    ApiFailure, AssignmentStatus, FailureReason, GetReply, GetRequest, Item, StatusReply, WatchFilter, WatchReply,
+    WatchRequest,
 };
-use crate::admin::status;
+use crate::admin::status::{self, Knowledge};
 use crate::admin::watch::Watchers;
 use crate::connections::Connections;
 use crate::logging;
+use crate::observe::{Before, History, Sample};
 use crate::plan::{Plan, Sets};
 use crate::route::object::{Key, Object};
 use crate::route::store::{Refusal, Store};
@@ -32,6 +33,8 @@ pub(super) struct ReadersView {
     labels: BTreeMap<String, String>,
     /// Why listeners are not served.
     down: BTreeMap<SocketAddr, String>,
+    /// Endpoints of this host at which nobody listens.
+    silent: Arc<BTreeSet<SocketAddr>>,
     /// Who decides, and why; without counts.
     assignment: AssignmentStatus,
     draining: bool,
@@ -42,6 +45,11 @@ pub(super) struct ReadersView {
 }
 
 impl ReadersView {
+    /// The plan and the endpoint sets in force.
+    pub(super) fn in_force(&self) -> (Arc<Plan>, Arc<Sets>) {
+        (Arc::clone(&self.plan), Arc::clone(&self.sets))
+    }
+
     /// Of an agent that has read nothing yet.
     pub(super) fn empty(seed: u64) -> Self {
         Self {
@@ -50,6 +58,7 @@ impl ReadersView {
             sets: Arc::default(),
             labels: BTreeMap::new(),
             down: BTreeMap::new(),
+            silent: Arc::default(),
             assignment: AssignmentStatus::default(),
             draining: false,
             retired: Vec::new(),
@@ -65,6 +74,8 @@ pub(super) struct Readers {
     watchers: SharedWatchers,
     connections: Arc<Connections>,
     started: Instant,
+    /// What the agent before this one told last, while it is there.
+    before: watch::Receiver<Option<Arc<Before>>>,
 }
 
 /// Who watches objects. It is locked while a view with other objects is put in the place of another one, so that nobody who
@@ -88,6 +99,7 @@ impl App {
             sets: Arc::clone(&self.sets),
             labels: self.planner.scope.labels.clone(),
             down: self.down.reasons(),
+            silent: Arc::clone(&self.silent),
             assignment: self.assignment.status(),
             draining: self.draining,
             retired: self.planner.memory.register.destinations.retired().collect(),
@@ -108,6 +120,7 @@ impl App {
             watchers: self.watchers.clone(),
             connections: Arc::clone(&self.connections),
             started: self.started,
+            before: self.before.subscribe(),
         }
     }
 }
@@ -148,14 +161,24 @@ impl Readers {
         watchers.start(filter, resource_version.as_deref(), &present, view.store.version())
     }
 
+    /// Looks how counts have grown. To be called once a second.
+    pub(super) fn look(&self, history: &mut History) {
+        let view = self.view();
+        history.look(&view.plan, &view.sets, &self.connections);
+    }
+
+    /// All that is in force and counted, as one value.
+    fn sample(&self, view: &ReadersView, history: &History) -> Sample {
+        let before = self.before.borrow().clone();
+        Sample::take((&view.plan, &view.sets), &view.retired, &self.connections, history, before)
+    }
+
     /// The plan in force and what became of it.
-    pub(super) fn status(&self) -> StatusReply {
-        let (view, connections) = (self.view(), &*self.connections);
-        let ReadersView { store, plan, sets, labels, down, assignment, draining, retired, notes } = &*view;
-        let troubles = connections
-            .troubles()
-            .chain([("lines of the agent's log lost, since nobody reads its standard error", logging::lost())]);
-        let troubles = troubles.filter(|(_, count)| *count > 0);
+    pub(super) fn status(&self, history: &History) -> StatusReply {
+        let view = self.view();
+        let sample = self.sample(&view, history);
+        let ReadersView { store, plan, sets, labels, down, silent, assignment, draining, notes, .. } = &*view;
+        let lost = ("lines of the agent's log lost, since nobody reads its standard error", logging::lost());
         StatusReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -165,13 +188,14 @@ impl Readers {
             sets: sets.version,
             seed: plan.seed,
             datapath: status::datapaths(plan),
-            assignment: status::counted(assignment.clone(), plan, connections),
+            assignment: status::counted(assignment.clone(), &sample),
             draining: *draining,
             labels: labels.clone(),
             objects: store.len() as u64,
-            listeners: status::listeners(plan, sets, connections, down),
-            retired_active: retired.iter().map(|number| connections.active_of(*number)).sum(),
-            trouble: troubles.map(|(reason, count)| Trouble { reason: reason.to_owned(), count }).collect(),
+            listeners: status::listeners(&sample, Knowledge { down, silent }),
+            retired_active: sample.retired_active,
+            before: status::before(&sample),
+            trouble: status::troubles(&sample, &[lost]),
             notes: plan.notes.iter().cloned().chain(store.hidden()).chain(notes.iter().cloned()).collect(),
         }
     }

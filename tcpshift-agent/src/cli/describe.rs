@@ -174,7 +174,7 @@ impl Description {
         }
         for listener in listeners {
             text.push('\n');
-            text.push_str(&status::of_listener(listener, true));
+            text.push_str(&status::of_listener(listener));
         }
         text.push_str(&endpoints(listeners));
         if !notes.is_empty() {
@@ -214,7 +214,7 @@ fn endpoints(listeners: &[ListenerStatus]) -> String {
 
 fn table(endpoints: &[EndpointStatus]) -> String {
     let mut table = TextTable::new(["ADDRESS", "OPENED", "FAILED", "ACTIVE"]);
-    for EndpointStatus { address, opened, failed, active } in endpoints {
+    for EndpointStatus { address, opened, failed, active, .. } in endpoints {
         table.push(&[address.clone(), opened.to_string(), failed.to_string(), active.to_string()]);
     }
     table.text()

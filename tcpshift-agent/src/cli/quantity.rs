@@ -11,6 +11,16 @@ pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// A count in at most six characters: `999999`, `12.3M`.
+pub(super) fn brief(count: u64) -> String {
+    let units = [(1_000_000, 'M'), (1_000_000_000, 'G'), (1_000_000_000_000, 'T'), (1_000_000_000_000_000, 'P')];
+    match units.into_iter().rev().find(|(unit, _)| count >= *unit) {
+        None => count.to_string(),
+        Some((unit, letter)) if count >= 1_000 * unit => format!("{}{letter}", count / unit),
+        Some((unit, letter)) => format!("{}.{}{letter}", count / unit, count % unit / (unit / 10)),
+    }
+}
+
 /// Reads a share in percent, `30`, `12.5` or `0.01%`, as slots: hundredths of a percent.
 pub(super) fn share(text: &str) -> Result<u32, String> {
     let malformed = || format!("`{text}` is no share: write a percentage from 0 to 100, as 20, 12.5 or 0.01");
@@ -146,6 +156,12 @@ mod tests {
     #[test]
     fn shares_are_written_short() {
         assert_eq!([0, 1, 50, 1225, 8000, 10_000].map(percent), ["0 %", "0.01 %", "0.5 %", "12.25 %", "80 %", "100 %"]);
+    }
+
+    #[test]
+    fn large_counts_are_brief() {
+        let written = [0, 999_999, 1_000_000, 12_345_678, 999_999_999, 5_000_000_000, u64::MAX].map(brief);
+        assert_eq!(written, ["0", "999999", "1.0M", "12.3M", "999.9M", "5.0G", "18446P"]);
     }
 
     #[test]

@@ -93,6 +93,13 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "TIME", value_parser = quantity::duration, default_value = "30s")]
     drain_timeout: Duration,
 
+    /// Connections to end each second while this agent drains; with --takeover also asked of the agent before it
+    ///
+    /// They are ended evenly over time, so that clients do not all come back at once, and --drain-timeout begins when each has
+    /// been told to end. Without it all are left alone until --drain-timeout, and then reset.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    drain_rate: Option<u32>,
+
     /// The agent's own labels, which the selector of a Gateway must match; repeatable
     #[arg(long = "label", value_name = "K=V", value_parser = label, default_value = "istio=ingressgateway")]
     labels: Vec<(String, String)>,
@@ -179,6 +186,7 @@ pub(super) fn execute(arguments: RunArguments, Way { admin, timeout }: Way) -> R
         },
         seed: arguments.seed,
         drain_timeout: arguments.drain_timeout,
+        drain_rate: arguments.drain_rate,
         namespace: arguments.namespace,
         labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
         takeover: arguments.takeover,

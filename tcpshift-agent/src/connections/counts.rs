@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{ConnectionFailure, Ended};
+use super::{ConnectionFailure, Ended, LastFailure};
 
 /// Counters of one listener.
 #[derive(Debug, Default)]
@@ -34,6 +34,16 @@ pub struct DestinationCount {
     pub baseline: AtomicU64,
     /// Live connections.
     pub active: AtomicU64,
+    /// Bytes that clients sent and that were written to its endpoints.
+    pub sent: AtomicU64,
+    /// Bytes that its endpoints sent and that were written to clients.
+    pub received: AtomicU64,
+    /// Microseconds that its endpoints took to take connections, all together.
+    pub connecting: AtomicU64,
+    /// The last connection that could not be served.
+    pub last_failure: LastFailure,
+    /// How often it began from zero: the number may be another destination's since.
+    pub resets: AtomicU64,
     failed: [AtomicU64; ConnectionFailure::COUNT],
     ended: [AtomicU64; Ended::COUNT],
 }
@@ -42,6 +52,12 @@ impl DestinationCount {
     /// Counts one connection that could not be served.
     pub fn fail(&self, reason: ConnectionFailure) {
         self.failed[reason as usize].fetch_add(1, Relaxed);
+        self.last_failure.note(reason);
+    }
+
+    /// Adds connections that another agent could not serve.
+    pub fn add_failures(&self, reason: ConnectionFailure, count: u64) {
+        self.failed[reason as usize].fetch_add(count, Relaxed);
     }
 
     /// Connections that could not be served for this reason.
@@ -56,7 +72,12 @@ impl DestinationCount {
 
     /// Counts one connection that the agent ended.
     pub fn end(&self, reason: Ended) {
-        self.ended[reason as usize].fetch_add(1, Relaxed);
+        self.add_ends(reason, 1);
+    }
+
+    /// Adds connections that another agent ended.
+    pub fn add_ends(&self, reason: Ended, count: u64) {
+        self.ended[reason as usize].fetch_add(count, Relaxed);
     }
 
     /// Connections that the agent ended after they were served, each reason that there was and how often.
@@ -67,9 +88,11 @@ impl DestinationCount {
 
     /// Starts from zero, live connections aside.
     pub fn reset(&self) {
-        let counters = [&self.opened, &self.baseline];
+        let counters = [&self.opened, &self.baseline, &self.sent, &self.received, &self.connecting];
         for counter in counters.into_iter().chain(&self.failed).chain(&self.ended) {
             counter.store(0, Relaxed);
         }
+        self.last_failure.reset();
+        self.resets.fetch_add(1, Relaxed);
     }
 }

@@ -42,6 +42,22 @@ impl Steered {
         }
     }
 
+    /// Adds what another agent's programs counted: live connections aside. False if no program steers here.
+    pub fn add(&self, destination: u32, counted: &SumRow) -> bool {
+        let Some([opened, _, failed, refused, closed, sent, received, rtt, _]) = self.words(destination) else {
+            return false;
+        };
+        opened.fetch_add(counted.opened, Relaxed);
+        failed.fetch_add(counted.failed, Relaxed);
+        refused.fetch_add(counted.refused, Relaxed);
+        // Sums before their divisor: a mean read in between is too large at most once.
+        sent.fetch_add(counted.sent, Relaxed);
+        received.fetch_add(counted.received, Relaxed);
+        rtt.fetch_add(counted.rtt, Relaxed);
+        closed.fetch_add(counted.closed, Relaxed);
+        true
+    }
+
     /// In the order of a [`SumRow`].
     fn words(&self, destination: u32) -> Option<&[std::sync::atomic::AtomicU64; SUM_WORDS as usize]> {
         let first = destination as usize * SUM_WORDS as usize;
@@ -71,6 +87,9 @@ mod tests {
         steered.reset(1, 5);
         assert_eq!(steered.get(1), SumRow { active: 10, since: 5, ..SumRow::default() });
         assert_eq!(steered.get(2).opened, 18);
+        assert!(steered.add(1, &SumRow { opened: 3, closed: 1, rtt: 40, active: 9, since: 9, ..SumRow::default() }));
+        assert_eq!(steered.get(1), SumRow { opened: 3, closed: 1, rtt: 40, active: 10, since: 5, ..SumRow::default() });
+        assert!(!Steered::default().add(0, &row));
         assert_eq!(steered.get(3), SumRow::default());
         assert_eq!(Steered::default().get(0), SumRow::default());
     }

@@ -8,7 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use tokio::net::UnixStream;
 
-use super::{BATCH, Channel, HostAddresses, Message, READY_TIME, STEP_TIME};
+use super::{BATCH, Channel, HostAddresses, Message, READY_TIME, ROWS, STEP_TIME, ToldCounts};
+
+/// Why nothing comes of a hand-over to an agent that has died at the last moment.
+const GONE: &str = "it was ready and is gone";
 
 /// What there is beside the listening sockets.
 #[derive(Debug)]
@@ -23,17 +26,27 @@ pub struct Estate {
     pub activated: Vec<(SocketAddr, OwnedFd)>,
 }
 
+/// What the new agent says when it is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandoverTerms {
+    /// Listeners that it has no use for, and has closed.
+    pub unwanted: Vec<SocketAddr>,
+    /// Whether it wants to be told what was counted.
+    pub listens: bool,
+    /// How many connections a second are to be ended.
+    pub drain_rate: Option<u32>,
+}
+
 /// Sends everything, the sockets by `lend`, which hands out copies of so many at a time until it hands out none.
-/// When this returns, the new agent waits for [`release`] with what is held now. It has closed the listeners
-/// that are returned. The error says in words why nothing came of it; all is as before then.
+/// When this returns, the new agent waits for [`release`] with what is held now. The error says in words why nothing came of it; all is as before then.
 pub async fn give(
     channel: &mut Channel,
     estate: Estate,
     mut lend: impl AsyncFnMut(usize) -> std::io::Result<Vec<(SocketAddr, OwnedFd)>>,
-) -> Result<Vec<SocketAddr>, String> {
+) -> Result<HandoverTerms, String> {
     let Estate { admin: (admin, lock), state, names, activated } = estate;
     let all = [admin.as_fd(), lock.as_fd(), state.as_fd()];
-    send(channel, &Message::Hello { names }, &all).await?;
+    send(channel, &Message::Hello { names, tells: true }, &all).await?;
     for some in activated.chunks(BATCH) {
         sockets(channel, some, true).await?;
     }
@@ -46,27 +59,40 @@ pub async fn give(
         sockets(channel, &some, false).await?;
     }
     send(channel, &Message::Complete, &[]).await?;
-    let unwanted = match channel.receive(READY_TIME).await {
-        Ok(Some((Message::Ready { unwanted }, _))) => unwanted,
-        other => return Err(unexpected(other)),
-    };
-    Ok(unwanted)
+    match channel.receive(READY_TIME).await {
+        Ok(Some((Message::Ready { unwanted, listens, drain_rate }, _))) => {
+            Ok(HandoverTerms { unwanted, listens, drain_rate })
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Tells an agent that listens what was counted since it was told last, and how many connections are carried.
+pub async fn tell(channel: &mut Channel, rows: ToldCounts, active: u64) -> Result<(), String> {
+    let mut rows = rows.into_iter();
+    loop {
+        let some: ToldCounts = rows.by_ref().take(ROWS).collect();
+        let is_last = rows.len() == 0;
+        channel.send(&Message::Counts { rows: some, active }, &[], STEP_TIME).await.map_err(|_| GONE.to_owned())?;
+        if is_last {
+            return Ok(());
+        }
+    }
 }
 
 /// Tells the new agent that nothing is accepted here any more. The error says why it cannot be told; it does not
 /// serve then. Once this has succeeded, its end is an agent's end as any other.
 pub async fn release(channel: &mut Channel) -> Result<(), String> {
-    let gone = || "it was ready and is gone".to_owned();
     if channel.is_closed() {
-        return Err(gone());
+        return Err(GONE.to_owned());
     }
-    channel.send(&Message::Released, &[], STEP_TIME).await.map_err(|_| gone())
+    channel.send(&Message::Released, &[], STEP_TIME).await.map_err(|_| GONE.to_owned())
 }
 
-/// Waits until the new agent has told systemd and its clients that it serves.
-pub async fn see_off(mut channel: Channel) {
-    // It says nothing more, and closes the connection.
-    channel.receive(STEP_TIME).await.ok();
+/// Waits until the new agent has told systemd and its clients that it serves. Returns the way to one that listens.
+pub async fn see_off(mut channel: Channel) -> Option<Channel> {
+    // One that does not listen closes the connection.
+    matches!(channel.receive(STEP_TIME).await, Ok(Some((Message::Serving, _)))).then_some(channel)
 }
 
 /// Answers an agent that cannot have anything now.

@@ -16,7 +16,8 @@ use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    BATCH, Channel, HostAddresses, ListeningSocket, Message, PATH, PROTOCOL, Peer, READY_TIME, STEP_TIME, check,
+    BATCH, Channel, HostAddresses, ListeningSocket, Message, PATH, PROTOCOL, Peer, READY_TIME, STEP_TIME, ToldCounts,
+    check,
 };
 
 /// Bytes of the answer's head, and of a refusal's body.
@@ -43,6 +44,34 @@ pub struct Taken {
     pub state: Option<OwnedFd>,
     /// What DNS answered it last.
     pub names: HostAddresses,
+    /// Whether it can tell what it has counted.
+    tells: bool,
+    /// What it told until it let go.
+    pub counts: ToldCounts,
+    /// Connections that it carried then.
+    pub active: u64,
+}
+
+/// The agent before this one, which lets its connections end and tells what it counts.
+#[derive(Debug)]
+pub struct Teller(Channel);
+
+/// How long it may say nothing: it does so once a second.
+const SILENCE: Duration = Duration::from_mins(1);
+
+impl Teller {
+    /// Who it is.
+    pub fn peer(&self) -> Peer {
+        self.0.peer
+    }
+
+    /// What it has counted since it said so last, and how many connections it carries; none when it has ended.
+    pub async fn next(&mut self) -> Option<(ToldCounts, u64)> {
+        match self.0.receive(SILENCE).await {
+            Ok(Some((Message::Counts { rows, active }, _))) => Some((rows, active)),
+            _ => None,
+        }
+    }
 }
 
 /// Asks the agent at a path for all it holds, and waits so long for each answer. None if there is no agent. Errors: it is
@@ -143,13 +172,13 @@ impl Taken {
     async fn receive(&mut self, within: Duration) -> anyhow::Result<()> {
         while let Some((message, descriptors)) = self.next(within).await? {
             match message {
-                Message::Hello { names } if self.admin.is_none() => {
+                Message::Hello { names, tells } if self.admin.is_none() => {
                     let Ok([admin, lock, state]) = <[OwnedFd; 3]>::try_from(descriptors) else {
                         bail!("the running agent sends other descriptors than it says")
                     };
                     self.admin = Some((admin, lock));
                     self.state = Some(state);
-                    self.names = names;
+                    (self.names, self.tells) = (names, tells);
                 }
                 Message::Sockets { addresses, activated } => {
                     let so_far = self.sockets.len() + self.activated.len();
@@ -173,15 +202,36 @@ impl Taken {
         Ok(())
     }
 
-    /// Says that this agent can accept and has closed the listeners that it has no use for, and waits until the
-    /// old one has let go of all. Errors: the old one serves on, so that this one must not.
-    pub async fn finish(&mut self, unwanted: Vec<SocketAddr>) -> anyhow::Result<()> {
-        self.say(&Message::Ready { unwanted }).await;
-        match self.next(READY_TIME).await? {
-            None | Some((Message::Released, _)) => Ok(()),
-            Some((Message::GivenUp { reason }, _)) => bail!("the running agent goes on serving: {reason}"),
-            Some((other, _)) => bail!("the running agent said what was not its turn: {other:?}"),
+    /// Says that this agent can accept and has closed the listeners that it has no use for, asks the old one to end its
+    /// connections at a rate if one is given, and waits until it has let go of all. Errors: the old one serves on, so
+    /// that this one must not.
+    pub async fn finish(&mut self, unwanted: Vec<SocketAddr>, drain_rate: Option<u32>) -> anyhow::Result<()> {
+        if drain_rate.is_some() && !self.tells && self.peer().is_some() {
+            log::warn!(
+                "the running agent is of a release that knows no --drain-rate: it resets what has not ended in time"
+            );
         }
+        let drain_rate = drain_rate.filter(|_| self.tells);
+        self.say(&Message::Ready { unwanted, listens: self.tells, drain_rate }).await;
+        loop {
+            match self.next(READY_TIME).await? {
+                Some((Message::Counts { rows, active }, _)) => {
+                    self.counts.extend(rows);
+                    self.active = active;
+                }
+                None | Some((Message::Released, _)) => return Ok(()),
+                Some((Message::GivenUp { reason }, _)) => bail!("the running agent goes on serving: {reason}"),
+                Some((other, _)) => bail!("the running agent said what was not its turn: {other:?}"),
+            }
+        }
+    }
+
+    /// Lets the old agent end when it likes: this one serves. Returns the old one if it tells what it counts.
+    pub async fn serving(mut self) -> Option<Teller> {
+        if self.tells {
+            self.say(&Message::Serving).await;
+        }
+        self.channel.filter(|_| self.tells).map(Teller)
     }
 
     /// The next message; none from an agent that is dead.

@@ -170,6 +170,7 @@ pub(super) async fn app(mut inbox: mpsc::Receiver<admin::AdminCommand>) {
                 objects: 0,
                 listeners: Vec::new(),
                 retired_active: 0,
+                before: None,
                 trouble: Vec::new(),
                 notes: vec!["note\n".repeat(100_000)],
             }))),

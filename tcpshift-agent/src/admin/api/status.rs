@@ -40,6 +40,9 @@ pub struct StatusReply {
     pub listeners: Vec<ListenerStatus>,
     /// Live connections of destinations that no plan names any more.
     pub retired_active: u64,
+    /// The agent before this one, while it still carries connections after a takeover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<BeforeStatus>,
     /// Trouble that is no single route's: descriptors, accept, ports.
     pub trouble: Vec<Trouble>,
     /// What the objects ask for and the plan does not do, and problems of watched files.
@@ -128,6 +131,24 @@ pub struct DestinationStatus {
     pub achieved: Option<Achieved>,
     /// Live connections.
     pub active: u64,
+    /// Connections that the agent before this one still carries there, after a takeover. They are in no other number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub before: u64,
+    /// Bytes that clients sent: of carried connections as they pass, of steered ones once they are closed.
+    #[serde(default)]
+    pub bytes_sent: u64,
+    /// Bytes that clients received.
+    #[serde(default)]
+    pub bytes_received: u64,
+    /// Endpoints that nothing is known against: none if the agent is of a release that does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<u32>,
+    /// How fast its connections come and fail.
+    #[serde(default)]
+    pub rates: RatesStatus,
+    /// The last connection that could not be served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailureStatus>,
     /// How many may be carried to its host's subset and port; none if there is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<LimitStatus>,
@@ -145,7 +166,7 @@ pub struct DestinationStatus {
 
 /// One endpoint, with the connections that were brought there, steered and carried ones, whichever destination they were decided
 /// for. It begins at zero when it comes, also when it comes again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
     /// Where it is.
@@ -156,6 +177,66 @@ pub struct EndpointStatus {
     pub failed: u64,
     /// Connections that are being opened or are open.
     pub active: u64,
+    /// Why no connection can be served there, if something is known against it: `nobody listens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unready: Option<String>,
+    /// How fast its connections come and fail.
+    #[serde(default)]
+    pub rates: RatesStatus,
+    /// The last connection that it did not take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailureStatus>,
+}
+
+/// The agent before this one, which lets its connections end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BeforeStatus {
+    /// `pid N`
+    pub agent: String,
+    /// Connections that it carries.
+    pub active: u64,
+}
+
+/// How fast connections come and fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RatesStatus {
+    /// New connections.
+    pub opened: RateStatus,
+    /// Those that could not be served.
+    pub failed: RateStatus,
+}
+
+/// Connections a second. A count of the last minute is of its last 51 to 60 seconds, or of all there were since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RateStatus {
+    /// Over the last second.
+    #[serde(rename = "over1s")]
+    pub second: f64,
+    /// Over the last ten.
+    #[serde(rename = "over10s")]
+    pub ten: f64,
+    /// Over the last minute.
+    #[serde(rename = "over60s")]
+    pub minute: f64,
+}
+
+/// A failure, and when it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastFailureStatus {
+    /// In UTC, as RFC 3339 writes it.
+    pub at: String,
+    /// How long ago that was.
+    pub seconds_ago: u64,
+    /// In words.
+    pub reason: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A limit of connections (`maxConnections`), which all routes share that lead to the same host, subset and port.

@@ -6,7 +6,7 @@ use super::*;
 use crate::admin::api::{DestinationStatus, EndpointStatus, RouteStatus};
 
 fn endpoint(address: &str, [opened, failed, active]: [u64; 3]) -> EndpointStatus {
-    EndpointStatus { address: address.to_owned(), opened, failed, active }
+    EndpointStatus { address: address.to_owned(), opened, failed, active, ..EndpointStatus::default() }
 }
 
 fn destination(subset: &str, address: Option<&str>) -> DestinationStatus {
@@ -23,6 +23,12 @@ fn destination(subset: &str, address: Option<&str>) -> DestinationStatus {
         achieved: None,
         active: 0,
         limit: None,
+        before: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        ready: Some(1),
+        rates: crate::admin::api::RatesStatus::default(),
+        last_failure: None,
         failed: 0,
         failures: Vec::new(),
         ended: Vec::new(),

@@ -98,6 +98,12 @@ mod tests {
             ended: Vec::new(),
             steered: None,
             limit: None,
+            before: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
+            ready: Some(1),
+            rates: crate::admin::api::RatesStatus::default(),
+            last_failure: None,
         }
     }
 

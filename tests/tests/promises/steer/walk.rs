@@ -31,7 +31,7 @@ fn the_whole_task_for_clients_of_this_host() {
     }
     until_so("the steered connections are counted", seconds(10), || agent.status().assignment.steered == 900);
     let text = agent.cli(&["status"]).expect(0).stdout;
-    assert!(text.lines().nth(1).unwrap().starts_with("900 connections steered"), "{text}");
+    assert!(text.lines().nth(1).unwrap().ends_with(", 900 connections steered"), "{text}");
     agent.apply(route(MESH_ROUTE, [80, 20]));
     for address in [SERVICE, SERVICE6, MAPPED] {
         assert_split(&clients.tally(address, 1_500), 0.2);

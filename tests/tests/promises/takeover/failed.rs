@@ -95,7 +95,7 @@ fn an_agent_that_dies_when_it_is_ready_leaves_the_old_one_serving() {
         runtime.block_on(async {
             tokio::select! {
                 biased;
-                finished = taken.finish(Vec::new()) => panic!("nobody can have answered: {finished:?}"),
+                finished = taken.finish(Vec::new(), None) => panic!("nobody can have answered: {finished:?}"),
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
             }
         });

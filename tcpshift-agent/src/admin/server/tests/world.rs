@@ -156,6 +156,7 @@ async fn app(mut inbox: mpsc::Receiver<AdminCommand>, events: broadcast::Sender<
                 objects: 0,
                 listeners: Vec::new(),
                 retired_active: 0,
+                before: None,
                 trouble: Vec::new(),
                 notes: Vec::new(),
             }))),
