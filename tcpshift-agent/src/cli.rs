@@ -5,6 +5,7 @@ mod analyze;
 mod apply;
 mod column;
 mod completions;
+mod connections;
 mod defaults;
 mod delete;
 mod describe;
@@ -106,6 +107,7 @@ enum Command {
     Validate(validate::ValidateArguments),
     Analyze(analyze::AnalyzeArguments),
     Status(status::StatusArguments),
+    Connections(connections::ConnectionsArguments),
     Hosts(hosts::HostsArguments),
     Doctor(doctor::DoctorArguments),
     Unload(unload::UnloadArguments),
@@ -219,6 +221,9 @@ impl CommandLine {
             Command::Doctor(arguments) => doctor::execute(&arguments),
             Command::Unload(arguments) => unload::execute(&arguments),
             Command::Completions(arguments) => completions::execute(&arguments),
+            Command::Connections(arguments) => {
+                with_agent(agent, async |client| connections::execute(arguments, &client).await)
+            }
             Command::Status(arguments) => with_agent(agent, async |client| status::execute(&arguments, &client).await),
         }
     }

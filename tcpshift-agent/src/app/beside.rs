@@ -1,7 +1,7 @@
 //! Slow work of a change (parsing, planning, tables of programs, disks), done on a thread of its own. The loop waits for
 //! it without being blocked, and hears signals meanwhile.
 //!
-//! There is one such thread, since changes follow one another. It starts with the agent: a change needs no new thread, which
+//! There is one such thread, since changes follow one another, and another one for readers. Each starts with the agent: a change needs no new thread, which
 //! the host may not give.
 
 use std::any::Any;
@@ -22,10 +22,10 @@ pub(super) struct SideThread {
 }
 
 impl SideThread {
-    /// Starts the thread.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts the thread, which has a name.
+    pub(super) fn start(name: &str) -> io::Result<Self> {
         let (jobs, given) = mpsc::channel::<Job>();
-        thread::Builder::new().name("changes".to_owned()).spawn(move || given.into_iter().for_each(|job| job()))?;
+        thread::Builder::new().name(name.to_owned()).spawn(move || given.into_iter().for_each(|job| job()))?;
         Ok(Self { jobs })
     }
 
