@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::api::{ApiFailure, ConnectionFilter, ConnectionStatus, FailureReason};
-use crate::connections::{LiveConnection, LiveFilter, LiveStage};
+use crate::connections::{Connections, LiveConnection, LiveFilter, LiveStage};
 use crate::plan::{Datapath, Destination, EndpointAddress, Kind, Plan, Route, Sets};
 use crate::route::read::DEFAULT_NAMESPACE;
 use crate::route::{names, spelling};
@@ -52,13 +52,17 @@ impl EndpointName<'_> {
 }
 
 impl<'a> Directory<'a> {
-    /// Of a plan with its sets; `former` routes have what no plan has any more, and `left` are endpoints that are in no set.
-    pub fn new(plan: &'a Plan, sets: &'a Sets, former: &'a [Arc<Route>], left: &'a [(u32, Arc<str>)]) -> Self {
-        let mut destinations = HashMap::new();
-        let routes = former.iter().chain(plan.routes());
-        for route in routes {
-            destinations.extend(route.destinations.iter().map(|one| (one.number, (&**route, one))));
-        }
+    /// Of a plan with its sets. `former` routes have what no plan has any more, which has a name as long as it has connections;
+    /// `left` are endpoints that are in no set.
+    pub fn new(
+        (plan, sets): (&'a Plan, &'a Sets),
+        former: &'a [Arc<Route>],
+        left: &'a [(u32, Arc<str>)],
+        connections: &Connections,
+    ) -> Self {
+        let each = |route: &'a Arc<Route>| route.destinations.iter().map(|one| (one.number, (&**route, one)));
+        let former = former.iter().flat_map(each).filter(|(number, _)| connections.active_of(*number) > 0);
+        let destinations = former.chain(plan.routes().flat_map(each)).collect();
         let mut endpoints: HashMap<_, _> =
             left.iter().map(|(number, name)| (*number, EndpointName::Left(address(name)))).collect();
         for route in plan.routes() {

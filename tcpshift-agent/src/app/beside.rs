@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn others_go_on_while_work_is_done_and_what_was_lent_comes_back() {
-        let beside = SideThread::start().unwrap();
+        let beside = SideThread::start("changes").unwrap();
         let (go, wait) = mpsc::channel();
         let mut list = Lendable::new(vec![1]);
         let work = list.with(&beside, move |list| {
@@ -116,6 +116,6 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "a fault")]
     async fn a_panic_goes_on_where_it_is_waited_for() {
-        SideThread::start().unwrap().run(|| panic!("a fault")).await;
+        SideThread::start("changes").unwrap().run(|| panic!("a fault")).await;
     }
 }

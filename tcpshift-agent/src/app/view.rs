@@ -66,8 +66,8 @@ impl ReadersView {
     }
 
     /// What numbers of connections are called.
-    pub(super) fn directory(&self) -> Directory<'_> {
-        Directory::new(&self.plan, &self.sets, &self.former, &self.left)
+    pub(super) fn directory(&self, connections: &Connections) -> Directory<'_> {
+        Directory::new((&self.plan, &self.sets), &self.former, &self.left, connections)
     }
 }
 
@@ -76,7 +76,7 @@ impl ReadersView {
 pub(super) struct Readers {
     view: watch::Receiver<Arc<ReadersView>>,
     watchers: SharedWatchers,
-    connections: Arc<Connections>,
+    pub(super) connections: Arc<Connections>,
     /// Where live connections are asked for.
     pub(super) live: LiveSources,
     started: Instant,

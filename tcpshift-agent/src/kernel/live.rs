@@ -108,7 +108,8 @@ impl SteeredReader {
             let answer = match rights::list(family, maps.connections.as_fd()) {
                 Ok(answer) => answer,
                 Err(error) => {
-                    list.missing = Some(error.to_string());
+                    list.missing =
+                        Some(format!("connections whose rows are in storage of their sockets are not listed: {error}"));
                     let dump = Dump { states: states::CONNECTED, has_info: true, storage: None, is_mptcp: false };
                     diag::begin(family, &dump)?
                 }
