@@ -1,7 +1,7 @@
 //! The connections room: who lives now, and what has been counted, by the plan's stable numbers.
 //!
 //! Workers reach counters without lock or map. A [`Connection`] is the guard of one live connection and closes its
-//! record on drop.
+//! record on drop. Each worker has a [`LiveSlab`], in which the guard has a row that others see.
 
 pub mod cells;
 pub mod connection;
@@ -10,10 +10,11 @@ pub mod counts;
 pub mod ended;
 pub mod endpoints;
 pub mod failure;
+pub mod last_failure;
 pub mod live;
+pub mod slab;
 pub mod steered;
 
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -22,13 +23,15 @@ use std::sync::atomic::{
 use tokio::sync::Notify;
 
 pub use cells::Cells;
-pub use connection::{Connection, KeptDecision};
+pub use connection::{AttemptOutcome, Connection, Direction, KeptDecision};
 pub use counters::Counters;
 pub use counts::{DestinationCount, ListenerCount};
 pub use ended::Ended;
 pub use endpoints::{EndpointCount, Endpoints};
 pub use failure::ConnectionFailure;
+pub use last_failure::LastFailure;
 pub use live::{LiveConnection, LiveFilter, LiveStage};
+pub use slab::{LiveRow, LiveSlab};
 pub use steered::Steered;
 
 /// Everything that is counted, for the life of the process.
@@ -68,11 +71,6 @@ impl Connections {
         let [sequences, turns] = [sequences, turns].map(Counters::shared);
         let (endpoints, steered) = (Endpoints::shared(endpoints), Steered::shared(sums));
         Self { sequences, turns, steered, endpoints, ..Self::default() }
-    }
-
-    /// Counts a new connection in. It counts itself out when the guard is dropped.
-    pub fn open(self: &Arc<Self>, decided: KeptDecision) -> Connection {
-        Connection::new(Arc::clone(self), decided)
     }
 
     /// Connections that the agent carries now.
@@ -140,19 +138,26 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+
+    fn open(connections: &Arc<Connections>) -> Connection {
+        LiveSlab::new(Arc::clone(connections)).open(DECIDED, ([192, 0, 2, 1], 1000).into())
+    }
 
     const DECIDED: KeptDecision = KeptDecision { generation: 1, listener: 0, route: 1, destination: 2, slot: 3 };
 
     #[test]
     fn a_guard_counts_in_and_out() {
         let connections = Arc::new(Connections::default());
-        let mut connection = connections.open(DECIDED);
+        let connection = open(&connections);
         let destination = connections.destinations.get(2);
         assert_eq!((connections.active(), destination.active.load(Relaxed)), (1, 1));
 
         connection.attach(7);
-        connection.miss();
+        connection.attempted(AttemptOutcome::Failed(ConnectionFailure::ConnectRefused));
         let endpoint = |number| {
             let count = connections.endpoints.get(number);
             [count.opened, count.failed, count.active].map(|counter| counter.load(Relaxed))
@@ -165,13 +170,17 @@ mod tests {
 
         assert_eq!((connections.active(), destination.active.load(Relaxed)), (0, 0));
         assert_eq!((endpoint(7), endpoint(8)), ([1, 1, 0], [1, 0, 0]));
+        let last = |failure: &LastFailure| failure.get().map(|(_, reason)| reason);
+        assert_eq!(last(connections.endpoints.get(7).last_failure), Some(ConnectionFailure::ConnectRefused));
+        assert_eq!(last(connections.endpoints.get(8).last_failure), None);
+        assert_eq!(last(&destination.last_failure), Some(ConnectionFailure::NoPorts));
         assert_eq!(destination.failures().collect::<Vec<_>>(), [(ConnectionFailure::NoPorts, 1)]);
     }
 
     #[test]
     fn a_reset_keeps_who_lives() {
         let connections = Arc::new(Connections::default());
-        let connection = connections.open(DECIDED);
+        let connection = open(&connections);
         let destination = connections.destinations.get(2);
         destination.reset();
         assert_eq!((destination.opened.load(Relaxed), destination.active.load(Relaxed)), (0, 1));
@@ -183,7 +192,7 @@ mod tests {
     async fn the_end_of_the_last_is_seen() {
         let connections = Arc::new(Connections::default());
         connections.ended().await;
-        let guards: Vec<_> = (0..10).map(|_| connections.open(DECIDED)).collect();
+        let guards: Vec<_> = (0..10).map(|_| open(&connections)).collect();
         let waiter = tokio::spawn({
             let connections = Arc::clone(&connections);
             async move { connections.ended().await }
@@ -191,6 +200,6 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiter.is_finished());
         drop(guards);
-        tokio::time::timeout(std::time::Duration::from_secs(5), waiter).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap();
     }
 }

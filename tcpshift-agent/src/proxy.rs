@@ -6,18 +6,20 @@
 
 mod accept;
 mod carry;
-mod choice;
 mod command;
+mod decide;
 mod descriptors;
-mod dial;
+mod inbound;
 mod inherited;
 mod inputs;
 mod lifetime;
 pub mod limits;
 mod listen;
+mod live;
 mod memory;
 mod occupant;
 mod opening;
+mod outbound;
 mod own;
 mod pipe;
 mod plans;

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{ConnectionFailure, Ended};
+use super::{ConnectionFailure, Ended, LastFailure};
 
 /// Counters of one listener.
 #[derive(Debug, Default)]
@@ -34,6 +34,14 @@ pub struct DestinationCount {
     pub baseline: AtomicU64,
     /// Live connections.
     pub active: AtomicU64,
+    /// Bytes that clients sent and that were written to its endpoints.
+    pub sent: AtomicU64,
+    /// Bytes that its endpoints sent and that were written to clients.
+    pub received: AtomicU64,
+    /// Microseconds that its endpoints took to take connections, all together.
+    pub connecting: AtomicU64,
+    /// The last connection that could not be served.
+    pub last_failure: LastFailure,
     failed: [AtomicU64; ConnectionFailure::COUNT],
     ended: [AtomicU64; Ended::COUNT],
 }
@@ -42,6 +50,7 @@ impl DestinationCount {
     /// Counts one connection that could not be served.
     pub fn fail(&self, reason: ConnectionFailure) {
         self.failed[reason as usize].fetch_add(1, Relaxed);
+        self.last_failure.note(reason);
     }
 
     /// Connections that could not be served for this reason.
@@ -67,9 +76,10 @@ impl DestinationCount {
 
     /// Starts from zero, live connections aside.
     pub fn reset(&self) {
-        let counters = [&self.opened, &self.baseline];
+        let counters = [&self.opened, &self.baseline, &self.sent, &self.received, &self.connecting];
         for counter in counters.into_iter().chain(&self.failed).chain(&self.ended) {
             counter.store(0, Relaxed);
         }
+        self.last_failure.reset();
     }
 }

@@ -9,14 +9,18 @@ pub enum Ended {
     IdleTimeout,
     /// It lasted as long as it may last at all.
     MaxDuration,
+    /// One side had ended its stream, and the other passed no byte for as long as it may be silent then.
+    HalfClosedTimeout,
+    /// Somebody asked for its end.
+    Closed,
 }
 
 impl Ended {
     /// How many reasons there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 4;
 
     /// Every reason, each at the index that is its number.
-    pub const ALL: [Self; Self::COUNT] = [Self::IdleTimeout, Self::MaxDuration];
+    pub const ALL: [Self; Self::COUNT] = [Self::IdleTimeout, Self::MaxDuration, Self::HalfClosedTimeout, Self::Closed];
 }
 
 impl fmt::Display for Ended {
@@ -24,6 +28,8 @@ impl fmt::Display for Ended {
         f.write_str(match self {
             Self::IdleTimeout => "idle timeout",
             Self::MaxDuration => "maximum duration",
+            Self::HalfClosedTimeout => "half-closed timeout",
+            Self::Closed => "request",
         })
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tcpshift_common::layout::ENDPOINT_SUM_WORDS;
 
-use super::Cells;
 use super::counters::Shared;
+use super::{Cells, LastFailure};
 
 /// Words of a row.
 const WORDS: usize = ENDPOINT_SUM_WORDS as usize;
@@ -17,6 +17,7 @@ const WORDS: usize = ENDPOINT_SUM_WORDS as usize;
 pub struct Endpoints {
     own: Cells<OwnRow>,
     shared: Option<Shared>,
+    last_failures: Cells<LastFailure>,
 }
 
 /// A cache line of its own, since two workers often count on neighbours.
@@ -35,18 +36,20 @@ pub struct EndpointCount<'a> {
     pub active: &'a AtomicU64,
     /// When the number became this endpoint's, in nanoseconds of the monotonic clock.
     since: &'a AtomicU64,
+    /// When it did not take a carried connection last, and why.
+    pub last_failure: &'a LastFailure,
 }
 
 impl Endpoints {
     /// Counts in shared memory; an endpoint whose number it has no room for is counted by the agent alone.
     pub(super) fn shared(shared: Shared) -> Self {
-        Self { own: Cells::default(), shared: Some(shared) }
+        Self { shared: Some(shared), ..Self::default() }
     }
 
     /// The counters of a number.
     pub fn get(&self, number: u32) -> EndpointCount<'_> {
         let [opened, failed, active, since] = self.words(number).unwrap_or_else(|| &self.own.get(number).0);
-        EndpointCount { opened, failed, active, since }
+        EndpointCount { opened, failed, active, since, last_failure: self.last_failures.get(number) }
     }
 
     /// Connections that an endpoint has, or that are being opened to it.
@@ -73,6 +76,7 @@ impl EndpointCount<'_> {
     pub fn reset(&self) {
         self.opened.store(0, Relaxed);
         self.failed.store(0, Relaxed);
+        self.last_failure.reset();
     }
 }
 

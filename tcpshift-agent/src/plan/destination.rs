@@ -43,6 +43,8 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// At all; no limit by default.
     pub max_duration: Option<Duration>,
+    /// Without a byte while one side has ended its stream, as the route's annotation says; an hour by default, zero for no limit.
+    pub half_closed_timeout: Option<Duration>,
 }
 
 /// How connections to a destination are opened and kept.

@@ -46,5 +46,5 @@ pub fn limits(host: Option<&Policy>) -> Limits {
     let Some(pool) = host.and_then(|policy| policy.connection_pool) else { return Limits::default() };
     // Zero says that there is no such limit, which is the default.
     let idle_timeout = pool.idle_timeout.filter(|timeout| *timeout > Duration::ZERO);
-    Limits { idle_timeout, max_duration: pool.max_connection_duration }
+    Limits { idle_timeout, max_duration: pool.max_connection_duration, half_closed_timeout: None }
 }

@@ -1,4 +1,4 @@
-//! Accepts the connections of one listener on one worker.
+//! The first stage: accepts the connections of one listener on one worker.
 //!
 //! In batches, so that no listener starves the others. When descriptors run out it counts, says so, waits and tries
 //! again by itself.

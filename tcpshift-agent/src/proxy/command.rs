@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::connections::{LiveConnection, LiveFilter};
 use crate::plan::{Plan, Sets};
 
 /// A socket that is open and that a worker is to accept from.
@@ -46,6 +47,15 @@ pub(super) enum WorkerCommand {
     /// Hand out copies of at most `most` sockets from number `from` on, without systemd's. Their order stays the same
     /// between two plans.
     Lend { from: usize, most: usize, lent: oneshot::Sender<io::Result<Vec<Lent>>> },
+    /// List the live connections that are meant, of `most` rows from number `from` on, and say where to go on.
+    List {
+        filter: Arc<LiveFilter>,
+        from: usize,
+        most: usize,
+        listed: oneshot::Sender<(Vec<LiveConnection>, Option<usize>)>,
+    },
+    /// End at most `most` of the live connections that are meant, and say how many.
+    Close { filter: Arc<LiveFilter>, most: usize, closed: oneshot::Sender<usize> },
     /// Accept nothing, and close nothing.
     Pause { done: oneshot::Sender<()> },
     /// Accept again.

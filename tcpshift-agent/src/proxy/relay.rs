@@ -1,9 +1,10 @@
-//! Carries the bytes of one connection, both ways, in one task.
+//! The last stage: carries the bytes of one connection, both ways, in one task.
 //!
 //! Nothing is read while bytes are unwritten, so a slow reader slows its writer. An end of stream is carried as one,
 //! each way for itself; a reset is carried as a reset, and never as an end of stream: it is reported, and `carry` then drops
 //! both sockets, which resets them (`socket`). A connection that is still holds no buffer.
 
+mod leave;
 mod way;
 
 use std::future::{self, Future};
@@ -19,7 +20,8 @@ use super::lifetime::Lifetime;
 use super::pipe::Pipes;
 use super::pool::Pool;
 use super::stream::{Stream, Writer};
-use crate::connections::Ended;
+use crate::connections::{Connection, Direction, Ended, LiveStage};
+use leave::Leave;
 use way::{Broken, Waits, Way};
 
 /// How long a side that takes no more bytes may be silent before its stream counts as broken too.
@@ -44,13 +46,16 @@ pub(super) enum Ending {
 pub(super) async fn relay(
     one: &mut Stream,
     other: &mut Stream,
-    (pool, pipes): (&Pool, &Pipes),
-    mut lifetime: Option<Lifetime>,
+    carriers: (&Pool, &Pipes),
+    connection: &Connection,
+    mut lifetime: Lifetime,
 ) -> Ending {
+    let row = connection.row();
     let (one_reader, one_writer) = one.split();
     let (other_reader, other_writer) = other.split();
-    let mut forth = Way::new(one_reader, &one_writer, &other_writer, pool, pipes);
-    let mut back = Way::new(other_reader, &other_writer, &one_writer, pool, pipes);
+    let mut forth = Way::new(one_reader, &one_writer, &other_writer, carriers, (connection, Direction::Forth));
+    let mut back = Way::new(other_reader, &other_writer, &one_writer, carriers, (connection, Direction::Back));
+    let mut leave = Leave::default();
     let over = {
         let mut one_broken = pin!(one_writer.ready(Interest::ERROR));
         let mut other_broken = pin!(other_writer.ready(Interest::ERROR));
@@ -78,11 +83,16 @@ pub(super) async fn relay(
             if back_waits.is_blind() && other_broken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Over::Broken { side: Side::Other, told: false });
             }
-            let Some(lifetime) = &mut lifetime else { return Poll::Pending };
             if mem::take(&mut forth.moved) | mem::take(&mut back.moved) {
-                lifetime.note();
+                row.touch();
             }
-            lifetime.poll(cx).map(Over::Expired)
+            if row.stage() == LiveStage::Open && (forth.is_over() || back.is_over()) {
+                row.reach(LiveStage::HalfClosed);
+            }
+            if let Poll::Ready(is_quiet) = leave.poll(cx, row, || forth.has_bytes() || back.has_bytes()) {
+                return Poll::Ready(if is_quiet { Over::Parting } else { Over::Expired(Ended::Closed) });
+            }
+            lifetime.poll(cx, row).map(Over::Expired)
         })
         .await
     };
@@ -91,8 +101,9 @@ pub(super) async fn relay(
         Over::InOrder if one_writer.is_sound() && other_writer.is_sound() => Ending::InOrder,
         Over::InOrder | Over::Reset => Ending::Reset,
         Over::Expired(reason) => Ending::Expired { reason, cut: forth.has_bytes() || back.has_bytes() },
-        Over::Broken { side: Side::One, told } => rest(forth, told, &other_writer, lifetime).await,
-        Over::Broken { side: Side::Other, told } => rest(back, told, &one_writer, lifetime).await,
+        Over::Parting => leave::part(&mut forth, &mut back).await,
+        Over::Broken { side: Side::One, told } => rest(forth, told, &other_writer, connection, lifetime).await,
+        Over::Broken { side: Side::Other, told } => rest(back, told, &one_writer, connection, lifetime).await,
     }
 }
 
@@ -102,7 +113,14 @@ pub(super) async fn relay(
 /// A TCP socket that cannot be written to is dead, and what it got is there already. A unix socket may go on
 /// sending after its peer has shut down reading; it is waited for no longer than the connection may last, the
 /// other side lives, and it is not silent for [`LAST_SILENCE`].
-async fn rest(mut last: Way<'_>, told: bool, sink: &Writer<'_>, mut lifetime: Option<Lifetime>) -> Ending {
+async fn rest(
+    mut last: Way<'_>,
+    told: bool,
+    sink: &Writer<'_>,
+    connection: &Connection,
+    mut lifetime: Lifetime,
+) -> Ending {
+    let row = connection.row();
     if told {
         last.cut();
     }
@@ -122,13 +140,16 @@ async fn rest(mut last: Way<'_>, told: bool, sink: &Writer<'_>, mut lifetime: Op
         }
         if mem::take(&mut last.moved) {
             silence.as_mut().reset(Instant::now() + LAST_SILENCE);
-            lifetime.iter_mut().for_each(Lifetime::note);
+            row.touch();
         }
         if silence.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ending::Reset);
         }
-        let Some(lifetime) = &mut lifetime else { return Poll::Pending };
-        lifetime.poll(cx).map(|reason| Ending::Expired { reason, cut: true })
+        let reason = match row.closing(cx) {
+            Some(_) => Poll::Ready(Ended::Closed),
+            None => lifetime.poll(cx, row),
+        };
+        reason.map(|reason| Ending::Expired { reason, cut: true })
     })
     .await
 }
@@ -146,6 +167,8 @@ enum Over {
         told: bool,
     },
     Expired(Ended),
+    /// Somebody asked for its end, and it is quiet.
+    Parting,
 }
 
 /// Which side broke.

@@ -14,7 +14,7 @@ use super::pool::Pool;
 use super::queue::Queues;
 use super::source::Sources;
 use super::spare::Spare;
-use crate::connections::Connections;
+use crate::connections::{Connections, LiveSlab};
 use crate::kernel::Sockets;
 use crate::plan::{Plan, Sets};
 
@@ -26,6 +26,8 @@ pub(super) struct Worker {
     /// The endpoint sets in force. A connection looks at them once, until it is open.
     pub(super) sets: RefCell<Arc<Sets>>,
     pub(super) connections: Arc<Connections>,
+    /// Connections that this worker carries.
+    pub(super) live: Rc<LiveSlab>,
     /// The bound of all workers.
     pub(super) memory: Arc<MemoryBound>,
     pub(super) pool: Pool,

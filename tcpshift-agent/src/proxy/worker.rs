@@ -21,6 +21,7 @@ use super::pool::Pool;
 use super::shared::{Common, Worker};
 use super::source::Sources;
 use super::spare::Spare;
+use crate::connections::LiveSlab;
 use crate::plan::Plan;
 
 /// Connections that may have waited at a socket since the plan before.
@@ -38,6 +39,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<WorkerComman
     let worker = Rc::new(Worker {
         plan: RefCell::new(Arc::new(Plan::empty(0))),
         sets: RefCell::default(),
+        live: LiveSlab::new(Arc::clone(&connections)),
         connections,
         pool: Pool::new(Arc::clone(&memory)),
         pipes: Pipes::new(Arc::clone(&memory)),
@@ -86,6 +88,14 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<WorkerComman
                     .take(most)
                     .map(|(address, one)| Ok((*address, one.lend()?)));
                 lent.send(some.collect()).ok();
+                continue;
+            }
+            WorkerCommand::List { filter, from, most, listed } => {
+                listed.send(worker.live.list(&filter, from, most)).ok();
+                continue;
+            }
+            WorkerCommand::Close { filter, most, closed } => {
+                closed.send(worker.live.close(&filter, most)).ok();
                 continue;
             }
             WorkerCommand::Pause { done } => {

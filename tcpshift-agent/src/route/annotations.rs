@@ -1,6 +1,9 @@
 //! tcpshift's own annotations: `tcpshift.io/steer-by` and `tcpshift.io/on-empty` on a VirtualService, and
-//! `tcpshift.io/datapath` on a TCPRoute too.
+//! `tcpshift.io/datapath` and `tcpshift.io/half-closed-timeout` on a TCPRoute too.
 
+use std::time::Duration;
+
+use super::duration;
 use super::kind::Kind;
 use super::node::{Field, Node};
 use super::report::{Path, Report};
@@ -10,6 +13,7 @@ const PREFIX: &str = "tcpshift.io/";
 const STEER_BY: &str = "tcpshift.io/steer-by";
 const ON_EMPTY: &str = "tcpshift.io/on-empty";
 const DATAPATH: &str = "tcpshift.io/datapath";
+const HALF_CLOSED: &str = "tcpshift.io/half-closed-timeout";
 
 /// Annotations with which Istio refuses an object.
 const REFUSED: [&str; 4] = [
@@ -31,6 +35,8 @@ pub struct Annotations {
     pub redistribute: bool,
     /// The datapath that the route asks for.
     pub asked: Wish,
+    /// How long a carried connection may be silent once one side has ended its stream; zero for ever.
+    pub half_closed_timeout: Option<Duration>,
 }
 
 /// The datapath that a route asks for.
@@ -86,16 +92,24 @@ pub fn read(metadata: &Node, report: &mut Report<'_>) -> Annotations {
                 _ => report.error(&path, format!("{value:?} has no meaning"), "write refuse or redistribute"),
             },
             DATAPATH => steering.asked = datapath(field, &path, report),
-            name => unknown(name, &[STEER_BY, ON_EMPTY, DATAPATH], &path, report),
+            HALF_CLOSED => steering.half_closed_timeout = half_closed(field, &path, report),
+            name => unknown(name, &[STEER_BY, ON_EMPTY, DATAPATH, HALF_CLOSED], &path, report),
         }
     }
     steering
 }
 
-/// The datapath that a TCPRoute asks for. [`check`] reports the problems of its annotations.
-pub fn asked(metadata: &Node) -> Wish {
-    let said = metadata.fields("annotations").iter().find(|field| field.name == DATAPATH);
-    said.and_then(|field| Wish::from_word(field.node.as_str()?)).unwrap_or_default()
+/// The annotations of a TCPRoute. [`check`] reports their problems.
+pub fn of_tcp_route(metadata: &Node) -> Annotations {
+    let text = |name: &str| {
+        let said = metadata.fields("annotations").iter().find(|field| field.name == name);
+        said.and_then(|field| field.node.as_str())
+    };
+    Annotations {
+        asked: text(DATAPATH).and_then(Wish::from_word).unwrap_or_default(),
+        half_closed_timeout: text(HALF_CLOSED).and_then(duration::parse),
+        ..Annotations::default()
+    }
 }
 
 /// Refuses annotations with which Istio refuses an object.
@@ -110,7 +124,7 @@ pub fn refuse_as_istio(metadata: &Node, report: &mut Report<'_>) {
     }
 }
 
-/// Checks the annotations of other kinds: a TCPRoute may have one of tcpshift, the others none.
+/// Checks the annotations of other kinds: a TCPRoute may have two of tcpshift, the others none.
 pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
     let path = Path::ROOT.name("metadata");
     let path = path.name("annotations");
@@ -121,11 +135,12 @@ pub fn check(kind: Kind, metadata: &Node, report: &mut Report<'_>) {
                 report.error(&path, "this annotation belongs on a VirtualService", "move it there");
             }
             DATAPATH if kind == Kind::TcpRoute => drop(datapath(field, &path, report)),
-            DATAPATH => {
+            HALF_CLOSED if kind == Kind::TcpRoute => drop(half_closed(field, &path, report)),
+            DATAPATH | HALF_CLOSED => {
                 let message = "this annotation belongs on a VirtualService or a TCPRoute";
                 report.error(&path, message, "move it there");
             }
-            name => unknown(name, if kind == Kind::TcpRoute { &[DATAPATH] } else { &[] }, &path, report),
+            name => unknown(name, if kind == Kind::TcpRoute { &[DATAPATH, HALF_CLOSED] } else { &[] }, &path, report),
         }
     }
 }
@@ -154,6 +169,15 @@ fn datapath(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Wish {
     };
     report.error(path, message, "write auto, proxy, connect or lookup");
     Wish::Auto
+}
+
+fn half_closed(field: &Field, path: &Path<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    let value = field.node.as_str().unwrap_or_default();
+    let parsed = duration::parse(value);
+    if parsed.is_none() {
+        report.error(path, format!("{value:?} is no duration"), "write for example 30m, or 0s for no limit");
+    }
+    parsed
 }
 
 /// Refuses an unknown annotation of tcpshift on a kind that may have the `known` ones.

@@ -69,8 +69,8 @@ fn route(text: &mut String, place: usize, route: &Route, sets: &Sets) {
     if *asked != Wish::Auto {
         write!(about, ", asks for {asked:?}").expect("a string takes everything");
     }
-    let Limits { idle_timeout, max_duration } = limits;
-    for (name, limit) in [("idle", idle_timeout), ("lasting", max_duration)] {
+    let Limits { idle_timeout, max_duration, half_closed_timeout } = limits;
+    for (name, limit) in [("idle", idle_timeout), ("lasting", max_duration), ("half-closed", half_closed_timeout)] {
         if let Some(limit) = limit {
             write!(about, ", {name} at most {limit:?}").expect("a string takes everything");
         }

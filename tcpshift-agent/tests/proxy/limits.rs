@@ -72,7 +72,7 @@ async fn no_more_connections_than_the_limit_live_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_without_a_byte_is_closed() {
     let (server, at) = (echo().await, reserve("127.0.0.1"));
-    let limits = Limits { idle_timeout: Some(Duration::from_millis(300)), max_duration: None };
+    let limits = Limits { idle_timeout: Some(Duration::from_millis(300)), ..Limits::default() };
     let world = limited(at.address, server.address, limits, Settings::default()).await;
     let mut busy = soon(TcpStream::connect(at.address)).await.unwrap();
     let mut idle = soon(TcpStream::connect(at.address)).await.unwrap();
@@ -96,7 +96,7 @@ async fn a_connection_without_a_byte_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_lasts_no_longer_than_it_may() {
     let (server, at) = (echo().await, reserve("127.0.0.1"));
-    let limits = Limits { idle_timeout: None, max_duration: Some(Duration::from_millis(400)) };
+    let limits = Limits { max_duration: Some(Duration::from_millis(400)), ..Limits::default() };
     let world = limited(at.address, server.address, limits, Settings::default()).await;
     let begun = Instant::now();
     let mut busy = soon(TcpStream::connect(at.address)).await.unwrap();

@@ -6,5 +6,6 @@ mod change;
 mod decision;
 mod ending;
 mod limits;
+mod live;
 mod unix;
 mod world;

@@ -50,13 +50,13 @@ impl<'a> Resolver<'a, '_> {
         let destinations =
             rule.backends.iter().map(|backend| (self.reference(object, port, backend), u64::from(backend.weight)));
         let destinations: Vec<_> = destinations.collect();
-        let steering = Annotations { asked: route.asked, ..Annotations::default() };
-        self::route(&object.key, 0, steering, &destinations)
+        self::route(&object.key, 0, route.steering, &destinations)
     }
 }
 
 fn route(key: &Key, rule: usize, steering: Annotations, destinations: &[(Arc<Backend>, u64)]) -> Arc<RouteIntent> {
-    let limits = destinations.first().map(|(first, _)| first.limits).unwrap_or_default();
+    let mut limits = destinations.first().map(|(first, _)| first.limits).unwrap_or_default();
+    limits.half_closed_timeout = steering.half_closed_timeout;
     Arc::new(RouteIntent {
         kind: key.kind,
         namespace: key.namespace.clone(),

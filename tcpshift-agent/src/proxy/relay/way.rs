@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt;
 use super::super::pipe::{Pipe, Pipes};
 use super::super::pool::{Buffer, Class, Pool};
 use super::super::stream::{Reader, Writer};
+use crate::connections::{Connection, Direction};
 
 /// Bytes carried before others have their turn.
 const TURN: usize = 1 << 20;
@@ -58,6 +59,8 @@ pub(super) struct Way<'a> {
     to: &'a Writer<'a>,
     pool: &'a Pool,
     pipes: &'a Pipes,
+    connection: &'a Connection,
+    direction: Direction,
     class: Class,
     held: Held,
     state: State,
@@ -91,8 +94,8 @@ impl<'a> Way<'a> {
         reader: Reader<'a>,
         from: &'a Writer<'a>,
         to: &'a Writer<'a>,
-        pool: &'a Pool,
-        pipes: &'a Pipes,
+        (pool, pipes): (&'a Pool, &'a Pipes),
+        (connection, direction): (&'a Connection, Direction),
     ) -> Self {
         Self {
             reader,
@@ -100,6 +103,8 @@ impl<'a> Way<'a> {
             to,
             pool,
             pipes,
+            connection,
+            direction,
             class: Class::default(),
             held: Held::Nothing,
             state: State::Open,
@@ -170,6 +175,30 @@ impl<'a> Way<'a> {
         Ok(Waits::Bytes)
     }
 
+    /// Ends the stream of its sink, as if its source had ended its own.
+    pub(super) fn end_sink(&self) {
+        if self.state != State::Ended
+            && let Err(error) = self.to.shutdown()
+        {
+            log::debug!("a connection that is closed cannot be ended: {error}");
+        }
+    }
+
+    /// Waits for the end of its source. False if bytes come, or it breaks.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.is_over() {
+            return Poll::Ready(true);
+        }
+        match self.read(cx) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(0)) if self.state == State::Open => {
+                self.state = State::Ended;
+                Poll::Ready(true)
+            }
+            Ok(Poll::Ready(_)) | Err(_) => Poll::Ready(false),
+        }
+    }
+
     /// Writes all that is held.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
         loop {
@@ -178,12 +207,15 @@ impl<'a> Way<'a> {
                 Held::Buffer(buffer, written) if *written == buffer.bytes.len() => return Ok(Poll::Ready(())),
                 Held::Pipe(pipe) if pipe.is_empty() => return Ok(Poll::Ready(())),
                 Held::Buffer(buffer, written) => {
-                    self.to.try_write(&buffer.bytes[*written..]).map(|count| *written += count)
+                    self.to.try_write(&buffer.bytes[*written..]).inspect(|count| *written += count)
                 }
-                Held::Pipe(pipe) => self.to.try_empty(pipe).map(|_| self.spliced = true),
+                Held::Pipe(pipe) => self.to.try_empty(pipe).inspect(|_| self.spliced = true),
             };
             match moved {
-                Ok(()) => self.moved = true,
+                Ok(count) => {
+                    self.connection.moved(self.direction, count);
+                    self.moved = true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.to.poll_write_ready(cx).map_err(|_| Broken::Sink { told: true })?.is_pending() {
                         return Ok(Poll::Pending);

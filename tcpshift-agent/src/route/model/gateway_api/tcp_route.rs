@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Form, GROUP};
-use crate::route::annotations::{self, Wish};
+use crate::route::annotations::{self, Annotations};
 use crate::route::key::Key;
 use crate::route::node::Node;
 use crate::route::report::{Path, Report};
@@ -15,8 +15,8 @@ pub struct TcpRoute {
     pub parents: Vec<ParentRef>,
     /// Its rules; only the first can ever be used, as a rule matches everything.
     pub rules: Vec<TcpRouteRule>,
-    /// The datapath that its annotation asks for.
-    pub asked: Wish,
+    /// What its annotations say.
+    pub steering: Annotations,
 }
 
 /// A reference to a parent of a route.
@@ -100,7 +100,7 @@ pub fn read(
         }
     }
     let rules = rules.iter().enumerate().map(|(index, node)| rule(key, node, &path.index(index), report)).collect();
-    TcpRoute { parents, rules, asked: annotations::asked(metadata) }
+    TcpRoute { parents, rules, steering: annotations::of_tcp_route(metadata) }
 }
 
 fn parent(key: &Key, node: &Node, path: &Path<'_>, report: &mut Report<'_>) -> ParentRef {

@@ -1,12 +1,14 @@
-//! Opens the connection to an endpoint, with a second and a third try at other endpoints.
+//! The fourth stage: opens the connection to an endpoint, with a second and a third try at other endpoints.
 //!
 //! Only ever within the destination that was decided: another destination would shift its share. It must not
-//! touch the bytes of the client.
+//! touch the bytes of the client. What came of each attempt goes to the connection, by one door.
 
+use std::future;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -25,7 +27,7 @@ use super::socket::{self, Socket};
 use super::source::Sources;
 use super::spare;
 use super::stream::Stream;
-use crate::connections::{Connection, ConnectionFailure};
+use crate::connections::{AttemptOutcome, Connection, ConnectionFailure, Ended};
 use crate::plan::{Endpoint, EndpointAddress, Keepalive, Route, Sets};
 
 /// Endpoints tried in all.
@@ -57,36 +59,39 @@ pub(super) enum Dialled {
     Failed(ConnectionFailure),
     /// The client has reset its connection meanwhile.
     ClientGone,
+    /// Somebody asked for its end meanwhile.
+    Closed(Ended),
 }
 
 /// Opens a connection to the target for a client.
-pub(super) async fn dial(worker: &Worker, client: &Stream, target: DialTarget, connection: &mut Connection) -> Dialled {
+pub(super) async fn open(worker: &Worker, client: &Stream, target: DialTarget, connection: &Connection) -> Dialled {
     let Some(destination) = target.route.destinations.get(target.index as usize) else {
         return Dialled::Failed(ConnectionFailure::NoEndpoint);
     };
     let connect_timeout = destination.settings.connect_timeout;
-    let timed_out = tokio::select! {
+    let closing = future::poll_fn(|cx| match connection.row().closing(cx) {
+        Some(_) => Poll::Ready(()),
+        None => Poll::Pending,
+    });
+    let (outcome, dialled) = tokio::select! {
         biased;
         attempt = attempts(worker, target, connection) => match attempt {
             Ok(socket) => return Dialled::Open(socket),
             Err(reason) => return Dialled::Failed(reason),
         },
         // A client that has only finished sending may still want its answer; one that has reset does not.
-        _ = client.ready(Interest::ERROR) => false,
-        () = tokio::time::sleep(connect_timeout) => true,
+        _ = client.ready(Interest::ERROR) => (AttemptOutcome::Abandoned, Dialled::ClientGone),
+        () = closing => (AttemptOutcome::Abandoned, Dialled::Closed(Ended::Closed)),
+        () = tokio::time::sleep(connect_timeout) => {
+            let reason = ConnectionFailure::ConnectTimeout;
+            (AttemptOutcome::Failed(reason), Dialled::Failed(reason))
+        }
     };
-    if timed_out {
-        connection.miss();
-        return Dialled::Failed(ConnectionFailure::ConnectTimeout);
-    }
-    Dialled::ClientGone
+    connection.attempted(outcome);
+    dialled
 }
 
-async fn attempts(
-    worker: &Worker,
-    target: DialTarget,
-    connection: &mut Connection,
-) -> Result<Socket, ConnectionFailure> {
+async fn attempts(worker: &Worker, target: DialTarget, connection: &Connection) -> Result<Socket, ConnectionFailure> {
     let DialTarget { route, sets, index, first, seed, client, socket } = target;
     let Some(destination) = route.destinations.get(index as usize) else { return Err(ConnectionFailure::NoEndpoint) };
     let (set, table) = (sets.of(destination), sets.table(&route));
@@ -128,15 +133,19 @@ async fn attempts(
             EndpointAddress::Original(_) => Err(io::ErrorKind::Unsupported.into()),
         };
         match reached {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => {
+                connection.attempted(AttemptOutcome::Taken);
+                return Ok(socket);
+            }
             Err(error) => {
                 reason = own::failure(&error);
                 log::debug!("{} of {}: {reason}: {error}", endpoint.address, destination.name);
                 // That is no fault of the endpoint, and another one would fare no better.
                 if reason == ConnectionFailure::NoDescriptors {
+                    connection.attempted(AttemptOutcome::Abandoned);
                     break;
                 }
-                connection.miss();
+                connection.attempted(AttemptOutcome::Failed(reason));
             }
         }
     }
@@ -159,7 +168,7 @@ async fn connect(
     for attempt in 0..sources.attempts(address) {
         prepare(&socket, address, keepalive)?;
         sources.bind(&socket, address)?;
-        match open(socket, address).await {
+        match establish(socket, address).await {
             // That source has no port left for this endpoint; another may have.
             Err(error) if is_exhausted(&error) && attempt + 1 < sources.attempts(address) => {
                 socket = spare::socket_for(address)?;
@@ -188,7 +197,7 @@ fn is_exhausted(error: &io::Error) -> bool {
 
 /// Connects a socket and waits until the endpoint has answered. If the caller stops waiting, the endpoint sees
 /// a reset.
-async fn open(socket: socket2::Socket, address: SocketAddr) -> io::Result<Socket> {
+async fn establish(socket: socket2::Socket, address: SocketAddr) -> io::Result<Socket> {
     match socket.connect(&address.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
         _ => {}
