@@ -14,8 +14,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use api::{
-    ApiFailure, ApplyRequest, ChangeReply, CloseReply, CloseRequest, ConnectionFilter, ConnectionsReply, DeleteRequest, GetReply, GetRequest, PreviewRequest, ShiftRequest,
-    StatusReply, WatchReply, WatchRequest,
+    ApiFailure, ApplyRequest, ChangeReply, CloseReply, CloseRequest, ConnectionFilter, ConnectionsReply, DeleteRequest,
+    GetReply, GetRequest, PreviewRequest, ShiftRequest, StatusReply, WatchReply, WatchRequest,
 };
 
 /// The channel for an answer of app.

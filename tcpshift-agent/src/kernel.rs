@@ -53,11 +53,11 @@ pub use self::doctor::{
 };
 use self::features::Features;
 pub use self::listening::{EndpointListeners, EndpointPresence};
+pub use self::live::{SteeredClosed, SteeredConnection, SteeredList, SteeredReader};
 use self::load::{Ability, Maps};
 use self::loading::Loading;
 use self::need::Needed;
 use self::pins::Pins;
-pub use self::live::{SteeredClosed, SteeredConnection, SteeredList, SteeredReader};
 pub use self::pins::{FOLDER, Unloaded, see_to_bpffs, unload};
 pub use self::publish::PreparedPlan;
 use self::publish::Publisher;

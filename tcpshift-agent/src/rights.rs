@@ -192,9 +192,7 @@ fn close_few(sockets: &[TcpEnds]) -> Vec<io::Result<()>> {
     } else {
         diag::destroy(sockets)
     };
-    done.unwrap_or_else(|error| {
-        sockets.iter().map(|_| Err(io::Error::new(error.kind(), error.to_string()))).collect()
-    })
+    done.unwrap_or_else(|error| sockets.iter().map(|_| Err(io::Error::new(error.kind(), error.to_string()))).collect())
 }
 
 /// Binds a TCP socket to an address whose port takes a right.

@@ -154,8 +154,7 @@ impl Client {
     /// Lists live connections.
     pub async fn connections(&self, filter: &ConnectionFilter) -> Result<ConnectionsReply, ClientError> {
         let ConnectionFilter { route, namespace, destination, endpoint } = filter;
-        let query =
-            [("route", route), ("namespace", namespace), ("destination", destination), ("endpoint", endpoint)];
+        let query = [("route", route), ("namespace", namespace), ("destination", destination), ("endpoint", endpoint)];
         self.whole(Method::GET, &target("connections", &query), Bytes::new()).await
     }
 

@@ -1,7 +1,7 @@
 //! Live connections in the words of the API: which numbers a filter means, and what the numbers of a connection are called.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl<'a> Directory<'a> {
         let named = self.destinations.get(&live.decided.destination);
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         ConnectionStatus {
-            client: live.client.map(|client| client.to_string()),
+            client: live.client.map(|client| SocketAddr::new(client.ip().to_canonical(), client.port()).to_string()),
             route: named.map(|(route, _)| route.name()),
             destination: named.map(|(_, destination)| destination.name.clone()),
             endpoint: live.endpoint.and_then(|number| self.endpoints.get(&number)).map(EndpointName::text),
@@ -166,7 +166,10 @@ fn is_called(Destination { name, host, subset, .. }: &Destination, word: &str) -
     name == word
         || hosts.contains(&word)
         || subset.as_deref().is_some_and(|subset| {
-            subset == word || hosts.iter().any(|host| word.strip_prefix(host).is_some_and(|rest| rest.strip_prefix('/') == Some(subset)))
+            subset == word
+                || hosts
+                    .iter()
+                    .any(|host| word.strip_prefix(host).is_some_and(|rest| rest.strip_prefix('/') == Some(subset)))
         })
 }
 

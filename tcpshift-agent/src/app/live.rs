@@ -3,29 +3,16 @@
 
 use std::sync::Arc;
 
-use super::beside::SideThread;
-use super::view::{Readers, ReadersView};
+use super::view::{LiveSources, Readers, ReadersView};
 use crate::admin::api::{
     ApiFailure, CloseReply, CloseRequest, ConnectionFilter, ConnectionsReply, FailureReason, Trouble,
 };
 use crate::connections::{Connections, LiveConnection, LiveFilter, LiveStage};
 use crate::kernel::{SteeredClosed, SteeredList, SteeredReader};
 use crate::plan::Datapath;
-use crate::proxy::Carried;
 
 /// Connections of a list, at most.
 const MOST: usize = 50_000;
-
-/// Where live connections are asked for.
-#[derive(Clone, Debug)]
-pub(super) struct LiveSources {
-    /// Where the kernel's list is read.
-    pub(super) beside: Arc<SideThread>,
-    /// Those that programs steer, if any does.
-    pub(super) steered: Option<SteeredReader>,
-    /// Those that the agent carries.
-    pub(super) carried: Carried,
-}
 
 impl Readers {
     /// Live connections.
@@ -47,7 +34,8 @@ impl Readers {
     pub(super) async fn close(&self, request: CloseRequest) -> Result<CloseReply, ApiFailure> {
         let CloseRequest { filter: wanted, all, dry_run } = request;
         if wanted.is_empty() && !all {
-            let message = "every connection fits: name a route, a destination or an endpoint, or say that all are meant";
+            let message =
+                "every connection fits: name a route, a destination or an endpoint, or say that all are meant";
             return Err(ApiFailure::new(FailureReason::BadRequest, message));
         }
         let LiveSources { beside, steered: reader, carried } = &self.live;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::live::LiveSources;
+use super::beside::SideThread;
 use super::{App, request};
 use crate::admin::api::{
     ApiFailure, AssignmentStatus, FailureReason, GetReply, GetRequest, Item, StatusReply, Trouble, WatchFilter,
@@ -20,8 +20,10 @@ use crate::admin::connections::Directory;
 use crate::admin::status;
 use crate::admin::watch::Watchers;
 use crate::connections::Connections;
+use crate::kernel::SteeredReader;
 use crate::logging;
 use crate::plan::{Plan, Route, Sets};
+use crate::proxy::Carried;
 use crate::route::object::{Key, Object};
 use crate::route::store::{Refusal, Store};
 
@@ -69,6 +71,17 @@ impl ReadersView {
     pub(super) fn directory(&self, connections: &Connections) -> Directory<'_> {
         Directory::new((&self.plan, &self.sets), &self.former, &self.left, connections)
     }
+}
+
+/// Where live connections are asked for.
+#[derive(Clone, Debug)]
+pub(super) struct LiveSources {
+    /// Where the kernel's list is read.
+    pub(super) beside: Arc<SideThread>,
+    /// Those that programs steer, if any does.
+    pub(super) steered: Option<SteeredReader>,
+    /// Those that the agent carries.
+    pub(super) carried: Carried,
 }
 
 /// What readers have in common.
@@ -124,7 +137,11 @@ impl App {
             view: self.view.subscribe(),
             watchers: self.watchers.clone(),
             connections: Arc::clone(&self.connections),
-            live: LiveSources { beside: Arc::clone(&self.readers_beside), steered: self.assignment.steered() },
+            live: LiveSources {
+                beside: Arc::clone(&self.readers_beside),
+                steered: self.assignment.steered(),
+                carried: self.proxy.carried(),
+            },
             started: self.started,
         }
     }

@@ -123,7 +123,9 @@ fn text(reply: &ConnectionsReply, output: Option<Output>) -> Result<String, Stop
         Some(Output::Json) => screen::json(reply)?,
         None if screen::is_read_by_a_person() => listed::groups(reply),
         _ => {
-            listed::notes(reply).iter().for_each(|note| screen::note(note));
+            for note in listed::notes(reply) {
+                screen::note(&note);
+            }
             listed::table(reply)
         }
     })

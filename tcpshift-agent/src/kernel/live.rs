@@ -10,8 +10,8 @@ use std::io;
 use std::mem::{offset_of, size_of};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, fence};
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
+use std::sync::atomic::{AtomicU64, fence};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 

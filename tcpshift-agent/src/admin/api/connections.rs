@@ -96,7 +96,7 @@ pub struct CloseRequest {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CloseReply {
-    /// Those that are carried: each is ended at its next quiet moment, or reset some seconds later.
+    /// Those that are carried: each is ended at its next quiet moment, or reset within 10 s.
     pub carried: u64,
     /// Those that were steered: each was reset at once.
     pub steered: u64,

@@ -16,8 +16,8 @@ Examples:
   tcpshift-agent connections close --endpoint 10.0.0.5:9000      before a host goes away
   tcpshift-agent connections close --all --dry-run               how many there are in all
 
-A connection that the agent carries is ended at its next quiet moment, in order, and reset if none comes within some seconds. One that \
-the kernel steers is reset at once, at both its ends: nobody knows where a message of it ends. Both count as closed when that has \
+A connection that the agent carries is ended in order at its next quiet moment, when no byte has passed for 200 ms; it is reset if none \
+comes within 5 s, or if its sides have not ended 5 s later. One that the kernel steers is reset at once, at both its ends: nobody knows where a message of it ends. Both count as closed when that has \
 begun. New connections go on as the routes say: shift first.
 
 Exit code 1: some could not be ended, and why; nothing was ended since a name is not there; no agent.";
@@ -54,7 +54,9 @@ pub(super) async fn execute(arguments: CloseArguments, client: &Client) -> Resul
         Some(JsonOnly::Json) => screen::json(&reply)?,
         None => text(&reply, dry_run),
     })?;
-    reply.notes.iter().for_each(|note| screen::note(note));
+    for note in &reply.notes {
+        screen::note(note);
+    }
     for left in &reply.left {
         screen::error(&format!("{} cannot be closed: {}", quantity::count(left.count, "connection"), left.reason));
     }

@@ -41,7 +41,10 @@ pub(super) fn groups(reply: &ConnectionsReply) -> String {
         text.push_str("No connections.\n");
     }
     for note in notes(reply) {
-        wrap(&screen::clean(&note), COLUMNS).iter().for_each(|line| text.push_str(&format!("{line}\n")));
+        for line in wrap(&screen::clean(&note), COLUMNS) {
+            text.push_str(&line);
+            text.push('\n');
+        }
     }
     text
 }
@@ -73,7 +76,8 @@ pub(super) fn table(reply: &ConnectionsReply) -> String {
 /// What else is to be said of a list.
 pub(super) fn notes(ConnectionsReply { total, connections, notes }: &ConnectionsReply) -> Vec<String> {
     let listed = connections.len() as u64;
-    let cut = (listed < *total).then(|| format!("{listed} of {total} connections are listed: name a route, a destination or an endpoint"));
+    let cut = (listed < *total)
+        .then(|| format!("{listed} of {total} connections are listed: name a route, a destination or an endpoint"));
     cut.into_iter().chain(notes.iter().cloned()).collect()
 }
 
@@ -116,7 +120,8 @@ mod tests {
     fn a_person_reads_eighty_columns() {
         let long = format!("{}/{}#12", "n".repeat(63), "o".repeat(63));
         let client = "[2001:db8:1:2:3:4:5:6]:65535";
-        let text = groups(&reply(vec![connection(client, &long), connection(client, &long), connection("a\x1b:1", "b")]));
+        let text =
+            groups(&reply(vec![connection(client, &long), connection(client, &long), connection("a\x1b:1", "b")]));
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("2 connections") && text.contains("1 connection\n"), "{text}");
         assert!(!text.contains('\x1b'), "{text:?}");

@@ -23,7 +23,8 @@ fn found(socket: impl AsFd) -> Option<(TcpEnds, usize)> {
     let mut found = None;
     for family in FAMILIES {
         let answer = begin(family, &WHOLE).unwrap();
-        read(answer, |one| found = found.or((one.ends.cookie == cookie).then_some((one.ends, one.info.len())))).unwrap();
+        read(answer, |one| found = found.or((one.ends.cookie == cookie).then_some((one.ends, one.info.len()))))
+            .unwrap();
     }
     found
 }

@@ -127,7 +127,10 @@ fn without_the_process_that_has_the_right_the_reason_is_said() {
     let mut kill = tcpshift_tests::process::command("kill");
     kill.args(["-KILL", &agent.rights().unwrap().to_string()]);
     run(kill, b"", seconds(5)).expect(0);
-    agent.cli(&["connections", "close", "--all"]).expect(1).complains("3 connections cannot be closed: the process tcpshift-rights");
+    agent
+        .cli(&["connections", "close", "--all"])
+        .expect(1)
+        .complains("3 connections cannot be closed: the process tcpshift-rights");
     for client in &clients {
         assert_eq!(converse(client, "still there").unwrap(), "one");
     }

@@ -37,7 +37,10 @@ fn each_client_of_a_gateway_is_listed_with_its_bytes() {
             let (subset, endpoint) = if who == "one" { ("v1", "127.0.0.1:9001") } else { ("v2", "127.0.0.1:9002") };
             assert_eq!(one.route.as_deref(), Some("default/entrance"));
             assert_eq!(one.destination, Some(format!("echo.example.com:9000/{subset}")));
-            assert_eq!((one.endpoint.as_deref(), &*one.datapath, &*one.stage), (Some(endpoint), way.datapath(), "open"));
+            assert_eq!(
+                (one.endpoint.as_deref(), &*one.datapath, &*one.stage),
+                (Some(endpoint), way.datapath(), "open")
+            );
             let sent = line.len() as u64 + 1;
             assert_eq!((one.bytes_sent, one.bytes_received), (Some(sent), Some(sent + 4)));
             assert!(one.idle_milliseconds.is_some_and(|idle| idle < 60_000), "{one:?}");

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::crowd::{Crowd, Location};
 use tcpshift_tests::echo::tcp_echo;
-use tcpshift_tests::steer::{
-    ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, SERVICE, await_datapath, direct, inside, start,
-};
+use tcpshift_tests::steer::{ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, SERVICE, await_datapath, direct, inside, start};
 use tcpshift_tests::until::patient;
 use tcpshift_tests::world::World;
 

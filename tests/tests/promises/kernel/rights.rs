@@ -63,9 +63,11 @@ fn each_thread_keeps_one_right_and_only_while_the_agent_needs_it() {
     let steers = [KERNEL[0], KERNEL[1], "--datapath", "auto"];
     // A container may not have all of them.
     let possible = capabilities(std::process::id(), "CapBnd")[0].1;
-    for (options, threads) in
-        [(&steers[..], &[ports, pipes, maps, sockets, closing][..]), (&KERNEL, &[ports, pipes, maps]), (&AGENT, &[ports, pipes])]
-    {
+    for (options, threads) in [
+        (&steers[..], &[ports, pipes, maps, sockets, closing][..]),
+        (&KERNEL, &[ports, pipes, maps]),
+        (&AGENT, &[ports, pipes]),
+    ] {
         let mut agent = Agent::start(&world, options);
         assert_has_none(&agent);
         let threads: Vec<_> = threads.iter().copied().filter(|(_, set)| set & !possible == 0).collect();
