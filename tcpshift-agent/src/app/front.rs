@@ -49,6 +49,14 @@ fn answer(command: AdminCommand, readers: &Readers, history: &History, changes: 
         command if command.is_abandoned() => {}
         AdminCommand::Get(request, reply) => drop(reply.send(readers.get(&request))),
         AdminCommand::Watch(request, reply) => drop(reply.send(readers.watch(request))),
+        AdminCommand::Connections(filter, reply) => {
+            let readers = readers.clone();
+            tokio::spawn(async move { reply.send(readers.connections(filter).await).ok() });
+        }
+        AdminCommand::Close(request, reply) => {
+            let readers = readers.clone();
+            tokio::spawn(async move { reply.send(readers.close(request).await).ok() });
+        }
         AdminCommand::Status(reply) => drop(reply.send(Ok(readers.status(history)))),
         change => match changes.clone().try_reserve_owned() {
             Ok(place) => drop(place.send(change)),

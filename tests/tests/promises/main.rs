@@ -12,6 +12,7 @@ mod backup;
 mod bad_input;
 mod before;
 mod bytes;
+mod connections;
 mod counts;
 mod crash;
 mod digest;
