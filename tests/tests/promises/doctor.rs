@@ -268,7 +268,7 @@ fn status_says_who_decides_and_why() {
     let agent = Agent::start(&world, &["--assign", "agent"]);
     agent.apply(base() + route(&[("v1", 1)]));
     let text = agent.cli(&["status"]).expect(0).stdout;
-    assert!(text.contains("datapath proxy, assignment agent, "), "{text}");
+    assert!(text.contains("datapath proxy, assignment agent\n"), "{text}");
     assert!(text.contains("\nassignment by the agent: asked for\n"), "{text}");
     let wide = agent.cli(&["status", "-o", "wide"]).expect(0).stdout;
     assert!(wide.contains("   DATAPATH") && wide.contains("connection   proxy"), "{wide}");
