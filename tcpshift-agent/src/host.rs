@@ -1,7 +1,9 @@
-//! The host room: what the kernel says of this host's addresses, sockets and memory. It is read, and nothing is changed.
+//! The host room: what the kernel says of this host's addresses, sockets and memory. Nothing is changed but by
+//! [`diag::destroy`].
 
 pub mod addresses;
 pub mod cookies;
+pub mod diag;
 pub mod memory;
 pub mod sockets;
 

@@ -8,6 +8,7 @@
 //! There is one helper in a process, as there is one set of rights. Without it everything here is done by the process itself.
 
 mod channel;
+mod closing;
 mod helper;
 mod message;
 mod new_map;
@@ -29,6 +30,7 @@ use rustix::thread::CapabilitySet;
 use self::channel::{DutyLine, errno};
 use self::message::{BATCH, Received, ask, at};
 pub use self::new_map::NewMap;
+use crate::host::diag::{self, Dump, TcpEnds, states};
 use crate::host::sockets::{self, Holder};
 use crate::trust::rights;
 
@@ -47,10 +49,12 @@ static HELPER: OnceLock<Helper> = OnceLock::new();
 /// What is done for the agent that it has no right to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
-    /// Making maps for plans.
+    /// Making maps for plans, and reading the storage of sockets.
     Maps,
     /// Finding and copying listening sockets of other processes, for `lookup`.
     Sockets,
+    /// Ending connections that the kernel steers.
+    Closing,
     /// Pipes beyond the share of a user (pipe(7), `pipe-user-pages-soft`).
     Pipes,
     /// Ports below 1024.
@@ -58,7 +62,7 @@ pub enum Duty {
 }
 
 /// All of them. The helper's first thread has the last one that there is.
-const DUTIES: [Duty; 4] = [Duty::Maps, Duty::Sockets, Duty::Pipes, Duty::Ports];
+const DUTIES: [Duty; 5] = [Duty::Maps, Duty::Sockets, Duty::Closing, Duty::Pipes, Duty::Ports];
 
 impl Duty {
     /// The rights that it takes. Without the first one there is no such duty.
@@ -68,6 +72,7 @@ impl Duty {
             // Descriptors of a process of another user are listed in a folder that only that user may read
             // (`proc_fd_permission`, 6.18, <https://elixir.bootlin.com/linux/v6.18/source/fs/proc/fd.c>).
             Self::Sockets => CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH,
+            Self::Closing => CapabilitySet::NET_ADMIN,
             Self::Pipes => CapabilitySet::SYS_RESOURCE,
             Self::Ports => CapabilitySet::NET_BIND_SERVICE,
         }
@@ -81,6 +86,7 @@ impl Duty {
         match self {
             Self::Maps => "maps",
             Self::Sockets => "sockets",
+            Self::Closing => "closing",
             Self::Pipes => "pipes",
             Self::Ports => "ports",
         }
@@ -158,6 +164,35 @@ pub fn freeze_map(map: BorrowedFd<'_>) -> io::Result<()> {
         }
         done => done,
     }
+}
+
+/// Asks the kernel for the connections of a family, with `struct tcp_info` and with what a map has in the storage of each
+/// socket. The answer is read by [`diag::read`].
+pub fn list(family: u8, storage: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    if !is_with_helper(Duty::Maps) {
+        return diag::begin(family, &listing(storage));
+    }
+    let [answer] = ask_for(Duty::Maps, ask::LIST, &[family.into()], &[storage], DEADLINE)?.take()?;
+    Ok(answer)
+}
+
+fn listing(storage: BorrowedFd<'_>) -> Dump<'_> {
+    Dump { states: states::CONNECTED, has_info: true, storage: Some(storage), is_mptcp: false }
+}
+
+/// Ends connections of this network namespace by resets. Returns of each what came of it, in their order.
+pub fn close(sockets: &[TcpEnds]) -> Vec<io::Result<()>> {
+    sockets.chunks(closing::BATCH).flat_map(close_few).collect()
+}
+
+fn close_few(sockets: &[TcpEnds]) -> Vec<io::Result<()>> {
+    let done = if is_with_helper(Duty::Closing) {
+        ask_for(Duty::Closing, ask::CLOSE, &closing::words(sockets), &[], DEADLINE)
+            .map(|answer| closing::outcomes(&answer.words[at::BODY..], sockets.len()))
+    } else {
+        diag::destroy(sockets)
+    };
+    done.unwrap_or_else(|error| sockets.iter().map(|_| Err(io::Error::new(error.kind(), error.to_string()))).collect())
 }
 
 /// Binds a TCP socket to an address whose port takes a right.

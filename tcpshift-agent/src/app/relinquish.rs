@@ -41,5 +41,8 @@ pub(super) fn give_up(options: &Options, assignment: &Assigner) -> anyhow::Resul
     if assignment.hands_over().is_err() {
         rights::release(Duty::Sockets);
     }
+    if assignment.hands_over().is_err() && assignment.connects().is_err() {
+        rights::release(Duty::Closing);
+    }
     Ok(())
 }

@@ -42,6 +42,10 @@ pub(super) mod ask {
     pub(in crate::rights) const HOLDERS: u64 = 4;
     /// Copies of listening sockets: their number, and of each the inode, and the process and its descriptor.
     pub(in crate::rights) const COPY: u64 = 5;
+    /// A list of connections: the family of their addresses, and the map that the storage of sockets is in.
+    pub(in crate::rights) const LIST: u64 = 7;
+    /// That connections are ended: their number, and of each the words of its ends.
+    pub(in crate::rights) const CLOSE: u64 = 8;
     /// A pipe: how many bytes it is to hold.
     pub(in crate::rights) const PIPE: u64 = 6;
 }

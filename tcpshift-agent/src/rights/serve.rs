@@ -12,7 +12,8 @@ use rustix::net::{AddressFamily, SocketType, bind, ipproto};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use super::message::{BATCH, Received, WORDS, ask, at, receive, send};
-use super::{Duty, NewMap, sys};
+use super::{Duty, NewMap, closing, sys};
+use crate::host::diag;
 use crate::host::sockets::{self, Holder};
 
 /// `IPPROTO_MPTCP`
@@ -67,6 +68,15 @@ fn answer(duty: Duty, asked: &Received) -> Answer {
             Ok((Vec::new(), vec![sys::create_map(&map, descriptor()?)?]))
         }
         (Duty::Maps, ask::FREEZE) => sys::freeze_map(descriptor()?).map(|()| Default::default()),
+        (Duty::Maps, ask::LIST) => {
+            let family = diag::FAMILIES.into_iter().find(|family| u64::from(*family) == body[0]).ok_or(Errno::INVAL)?;
+            Ok((Vec::new(), vec![diag::begin(family, &super::listing(descriptor()?))?]))
+        }
+        (Duty::Closing, ask::CLOSE) => {
+            let ends = closing::read(body).ok_or(Errno::INVAL)?;
+            let done = diag::destroy(&ends)?;
+            Ok((done.iter().map(|done| done.as_ref().map_or_else(number, |()| 0)).collect(), Vec::new()))
+        }
         (Duty::Ports, ask::BIND) => bind_low(descriptor()?, body).map(|()| Default::default()),
         (Duty::Sockets, ask::HOLDERS) => Ok((holders(body), Vec::new())),
         (Duty::Sockets, ask::COPY) => Ok(copies(body)),
@@ -253,6 +263,8 @@ mod tests {
             (Duty::Ports, ask::COPY),
             (Duty::Sockets, ask::PIPE),
             (Duty::Pipes, ask::MAP),
+            (Duty::Pipes, ask::CLOSE),
+            (Duty::Closing, ask::LIST),
             (Duty::Pipes, u64::MAX),
         ] {
             refused(at_work(duty).ask(what, &[], &[], LONG), Errno::OPNOTSUPP);
