@@ -15,6 +15,7 @@ mod doctor;
 mod events;
 mod features;
 mod listening;
+mod live;
 mod load;
 mod loading;
 mod locked_memory;
@@ -52,6 +53,7 @@ pub use self::doctor::{
 };
 use self::features::Features;
 pub use self::listening::{EndpointListeners, EndpointPresence};
+pub use self::live::{SteeredClosed, SteeredConnection, SteeredList, SteeredReader};
 use self::load::{Ability, Maps};
 use self::loading::Loading;
 use self::need::Needed;
@@ -79,6 +81,8 @@ pub const TRIED: Duration = Duration::from_secs(5);
 pub struct Kernel {
     ebpf: Ebpf,
     maps: Arc<Maps>,
+    /// Sets this agent apart from others in the rows of connections.
+    agent: u64,
     cgroup: Cgroup,
     features: Features,
     publisher: Publisher,

@@ -51,6 +51,7 @@ use crate::plan::{Plan, Sets};
 use command::{Opened, WorkerCommand};
 use inherited::Inherited;
 pub use inherited::Lender;
+pub use live::Carried;
 use memory::MemoryBound;
 pub use occupant::Obstacle;
 pub use opening::{ListenFailure, name_occupants};

@@ -23,7 +23,7 @@ use self::saying::say_left;
 use super::succession;
 use crate::admin::api::AssignmentStatus;
 use crate::connections::Connections;
-use crate::kernel::{self, EndpointListeners, Kernel, KernelOptions, PreparedPlan, Sockets};
+use crate::kernel::{self, EndpointListeners, Kernel, KernelOptions, PreparedPlan, Sockets, SteeredReader};
 use crate::plan::{Plan, Sets};
 use crate::proxy::limits;
 
@@ -115,6 +115,11 @@ impl Assigner {
     /// The capabilities that this kernel wants of an agent for its maps, as long as it lives; none without maps.
     pub(super) fn needs_for_life(&self) -> std::io::Result<Option<CapabilitySet>> {
         self.kernel.as_ref().map(Kernel::needs_for_life).transpose()
+    }
+
+    /// Reads connections that programs steer; none if none does.
+    pub(super) fn steered(&self) -> Option<SteeredReader> {
+        self.kernel.as_ref().and_then(Kernel::steered)
     }
 
     /// The way to what programs decided.

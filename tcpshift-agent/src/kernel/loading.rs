@@ -92,6 +92,7 @@ impl Loading {
             ebpf,
             listening: EndpointListeners::new(Arc::clone(&maps))?,
             maps,
+            agent,
             cgroup,
             features,
             publisher,

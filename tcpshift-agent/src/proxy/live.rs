@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Proxy;
 use super::command::WorkerCommand;
@@ -11,7 +11,30 @@ use crate::connections::{LiveConnection, LiveFilter};
 /// Rows that a worker looks at before others have their turn: some 100 us.
 const PART: usize = 1024;
 
+/// The way to what the workers carry, for whoever has no part in the proxy. It keeps no worker alive.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    workers: Vec<mpsc::WeakUnboundedSender<WorkerCommand>>,
+}
+
 impl Proxy {
+    /// The way to what is carried.
+    pub fn carried(&self) -> Carried {
+        Carried { workers: self.workers.iter().map(|worker| worker.commands.downgrade()).collect() }
+    }
+
+    /// As [`Carried::live`].
+    pub async fn live(&self, filter: &LiveFilter) -> Vec<LiveConnection> {
+        self.carried().live(filter).await
+    }
+
+    /// As [`Carried::close`].
+    pub async fn close(&self, filter: &LiveFilter, most: usize) -> usize {
+        self.carried().close(filter, most).await
+    }
+}
+
+impl Carried {
     /// The connections that are carried now and are meant. One that lives all the while is listed once.
     pub async fn live(&self, filter: &LiveFilter) -> Vec<LiveConnection> {
         let filter = Arc::new(filter.clone());
@@ -21,8 +44,7 @@ impl Proxy {
             while let Some(from) = next {
                 let (listed, part) = oneshot::channel();
                 let command = WorkerCommand::List { filter: Arc::clone(&filter), from, most: PART, listed };
-                // If it is gone, so is `listed`.
-                worker.commands.send(command).ok();
+                tell(worker, command);
                 next = match part.await {
                     Ok((part, next)) => {
                         all.extend(part);
@@ -44,9 +66,16 @@ impl Proxy {
         for worker in &self.workers {
             let (closed, is_closed) = oneshot::channel();
             let command = WorkerCommand::Close { filter: Arc::clone(&filter), most: most - count, closed };
-            worker.commands.send(command).ok();
+            tell(worker, command);
             count += is_closed.await.unwrap_or(0);
         }
         count
+    }
+}
+
+/// If the worker is gone, so is the way on which it would answer.
+fn tell(worker: &mpsc::WeakUnboundedSender<WorkerCommand>, command: WorkerCommand) {
+    if let Some(worker) = worker.upgrade() {
+        worker.send(command).ok();
     }
 }
