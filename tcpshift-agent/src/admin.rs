@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod client;
+pub mod connections;
 pub mod server;
 pub mod status;
 pub mod watch;
@@ -13,8 +14,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use api::{
-    ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, GetReply, GetRequest, PreviewRequest, ShiftRequest,
-    StatusReply, WatchReply, WatchRequest,
+    ApiFailure, ApplyRequest, ChangeReply, CloseReply, CloseRequest, ConnectionFilter, ConnectionsReply, DeleteRequest,
+    GetReply, GetRequest, PreviewRequest, ShiftRequest, StatusReply, WatchReply, WatchRequest,
 };
 
 /// The channel for an answer of app.
@@ -37,6 +38,10 @@ pub enum AdminCommand {
     Watch(WatchRequest, Reply<WatchReply>),
     /// Read the plan in force and what became of it.
     Status(Reply<StatusReply>),
+    /// List live connections.
+    Connections(ConnectionFilter, Reply<ConnectionsReply>),
+    /// End live connections.
+    Close(CloseRequest, Reply<CloseReply>),
     /// Hand everything over to the agent at the other end of a stream, which is no longer HTTP.
     HandOver(UnixStream),
 }
@@ -51,6 +56,8 @@ impl AdminCommand {
             Self::Get(_, reply) => reply.is_closed(),
             Self::Watch(_, reply) => reply.is_closed(),
             Self::Status(reply) => reply.is_closed(),
+            Self::Connections(_, reply) => reply.is_closed(),
+            Self::Close(_, reply) => reply.is_closed(),
             Self::HandOver(_) => false,
         }
     }

@@ -12,7 +12,9 @@ mod change;
 mod down;
 mod drain;
 mod facts;
+mod former;
 mod front;
+mod live;
 mod options;
 mod own;
 mod prepare;
@@ -30,7 +32,7 @@ mod work;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -42,7 +44,7 @@ use crate::handover::{ListeningSocket, activation, notify};
 use crate::host::addresses::Sight;
 use crate::kernel;
 use crate::plan::intent::Intent;
-use crate::plan::{Host, Plan, Planner, Route, Scope, Sets};
+use crate::plan::{Host, Plan, Planner, Scope, Sets};
 use crate::proxy::{self, Proxy, limits};
 use crate::resolve::{self, Resolver};
 use crate::route::problem::{Problem, Severity};
@@ -54,6 +56,7 @@ pub use assignment::Assign;
 use assignment::Assigner;
 use beside::{Lendable, SideThread};
 use down::Down;
+use former::FormerRoutes;
 pub use options::{DatapathOption, Options};
 use own::OwnEndpoints;
 pub use resources::MORE_THREADS;
@@ -66,8 +69,10 @@ pub use kernel::{MAX_ROUTES, OnLoss, SteeringOptions};
 
 /// The agent at work.
 struct App {
-    /// Where slow work is done.
+    /// Where slow work of changes is done.
     beside: SideThread,
+    /// Where slow work of readers is done.
+    readers_beside: Arc<SideThread>,
     planner: Lendable<Planner>,
     started: Instant,
     draining: bool,
@@ -86,8 +91,7 @@ struct App {
     own: OwnEndpoints,
     /// The endpoint sets in force.
     sets: Arc<Sets>,
-    /// Routes of earlier plans that a connection may still be using.
-    retired: Vec<Weak<Route>>,
+    former: FormerRoutes,
     plan: watch::Sender<Arc<Plan>>,
     connections: Arc<Connections>,
     assignment: Lendable<Assigner>,
@@ -216,7 +220,8 @@ async fn serve(
     let names = predecessor.as_mut().map(|taken| std::mem::take(&mut taken.names)).unwrap_or_default();
     let mut watch = Lendable::new(FilesWatch::new(paths.clone()));
     let mut app = App {
-        beside: SideThread::start().context("cannot start a thread")?,
+        beside: SideThread::start("changes").context("cannot start a thread")?,
+        readers_beside: Arc::new(SideThread::start("readers").context("cannot start a thread")?),
         planner: Lendable::new(Planner::new(
             Scope { namespace, labels },
             Host { listen_addresses, networks: addresses.last().networks().collect(), ..Host::new(seed) },
@@ -232,7 +237,7 @@ async fn serve(
         intent: Arc::default(),
         own: OwnEndpoints::default(),
         sets: Arc::default(),
-        retired: Vec::new(),
+        former: FormerRoutes::default(),
         plan: watch::Sender::new(Arc::new(Plan::empty(seed))),
         connections,
         assignment: Lendable::new(assignment),

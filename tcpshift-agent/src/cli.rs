@@ -5,6 +5,7 @@ mod analyze;
 mod apply;
 mod column;
 mod completions;
+mod connections;
 mod defaults;
 mod delete;
 mod describe;
@@ -45,8 +46,8 @@ Moves the new TCP connections of a service from one version to another, a share 
 It reads the route files you know from Istio: a Gateway opens a port, a VirtualService divides the port's new \
 connections by weight, a DestinationRule says which endpoints are which version. `run` starts the agent that \
 carries the connections. Every other command talks to it, with three exceptions: `validate` only reads files, as \
-`analyze` and `hosts` can; `doctor` and `unload` look at the kernel; `completions` writes a script for a shell. A \
-connection that is open is never touched.";
+`analyze` and `hosts` can; `doctor` and `unload` look at the kernel; `completions` writes a script for a shell. No \
+other command than `connections close` touches a connection that is open.";
 
 const AFTER: &str = "\
 Examples:
@@ -54,11 +55,12 @@ Examples:
   sudo tcpshift-agent apply -f examples/tcp-echo/all-v1.yaml   give it routes
   sudo tcpshift-agent shift vs/tcp-echo v2=20                  send 20 % of the new connections to v2
   sudo tcpshift-agent status                                   see what came of it
+  sudo tcpshift-agent connections                              see who is connected
 
 Exit codes:
   0   done
-  1   failed: no agent, not found, unreadable, an object that comes from a file of yours; doctor found that the \
-kernel cannot decide
+  1   failed: no agent, not found, unreadable, an object that comes from a file of yours, a connection that cannot \
+be closed; doctor found that the kernel cannot decide
   2   usage: the command line itself is wrong
   65  invalid input: an object that is wrong by itself; nothing was changed
   75  doctor: the time was up before all programs were tried
@@ -106,6 +108,7 @@ enum Command {
     Validate(validate::ValidateArguments),
     Analyze(analyze::AnalyzeArguments),
     Status(status::StatusArguments),
+    Connections(connections::ConnectionsArguments),
     Hosts(hosts::HostsArguments),
     Doctor(doctor::DoctorArguments),
     Unload(unload::UnloadArguments),
@@ -219,6 +222,9 @@ impl CommandLine {
             Command::Doctor(arguments) => doctor::execute(&arguments),
             Command::Unload(arguments) => unload::execute(&arguments),
             Command::Completions(arguments) => completions::execute(&arguments),
+            Command::Connections(arguments) => {
+                with_agent(agent, async |client| connections::execute(arguments, &client).await)
+            }
             Command::Status(arguments) => with_agent(agent, async |client| status::execute(&arguments, &client).await),
         }
     }

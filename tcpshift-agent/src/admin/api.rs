@@ -1,6 +1,7 @@
 //! The words of the admin API: requests and replies as serde types. Their JSON is the API's contract.
 
 mod change;
+mod connections;
 mod failure;
 mod read;
 mod shift;
@@ -10,6 +11,7 @@ mod watch;
 use serde::{Deserialize, Serialize};
 
 pub use self::change::{Action, ApplyRequest, ChangeReply, ChangeResult, DeleteRequest, PreviewRequest};
+pub use self::connections::{CloseReply, CloseRequest, ConnectionFilter, ConnectionStatus, ConnectionsReply};
 pub use self::failure::{ApiFailure, FailureReason};
 pub use self::read::{GetReply, GetRequest, Item};
 pub use self::shift::{RuleName, ShiftRequest, ShiftShare, Shifted, ShiftedDestination};

@@ -19,8 +19,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::api::{
-    ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, FailureReason, GetReply, GetRequest, PreviewRequest,
-    ShiftRequest, StatusReply, WatchEvent, WatchRequest,
+    ApiFailure, ApplyRequest, ChangeReply, CloseReply, CloseRequest, ConnectionFilter, ConnectionsReply, DeleteRequest,
+    FailureReason, GetReply, GetRequest, PreviewRequest, ShiftRequest, StatusReply, WatchEvent, WatchRequest,
 };
 use super::server::MAX_BODY;
 use crate::trust::peer;
@@ -143,7 +143,7 @@ impl Client {
     pub async fn get(&self, request: &GetRequest) -> Result<GetReply, ClientError> {
         let GetRequest { kind, namespace, name } = request;
         let query = [("namespace", namespace), ("name", name)];
-        self.whole(Method::GET, &target("objects", kind, &query), Bytes::new()).await
+        self.whole(Method::GET, &target(&format!("objects/{}", escaped(kind)), &query), Bytes::new()).await
     }
 
     /// Reads the plan in force.
@@ -151,11 +151,23 @@ impl Client {
         self.whole(Method::GET, "/v1/status", Bytes::new()).await
     }
 
+    /// Lists live connections.
+    pub async fn connections(&self, filter: &ConnectionFilter) -> Result<ConnectionsReply, ClientError> {
+        let ConnectionFilter { route, namespace, destination, endpoint } = filter;
+        let query = [("route", route), ("namespace", namespace), ("destination", destination), ("endpoint", endpoint)];
+        self.whole(Method::GET, &target("connections", &query), Bytes::new()).await
+    }
+
+    /// Ends live connections.
+    pub async fn close(&self, request: &CloseRequest) -> Result<CloseReply, ClientError> {
+        self.post("/v1/connections/close", request).await
+    }
+
     /// Follows objects.
     pub async fn watch(&self, request: &WatchRequest) -> Result<WatchStream, ClientError> {
         let WatchRequest { kind, namespace, name, resource_version } = request;
         let query = [("namespace", namespace), ("name", name), ("resourceVersion", resource_version)];
-        let path = target("watch", kind, &query);
+        let path = target(&format!("watch/{}", escaped(kind)), &query);
         self.in_time(Method::GET, &path, Bytes::new(), async |response, connection| {
             Ok(WatchStream { body: response.into_body(), read: Vec::new(), connection })
         })
@@ -327,9 +339,9 @@ fn broken(error: hyper::Error) -> ClientError {
     })
 }
 
-/// `/v1/WHAT/KIND?NAME=VALUE&…`
-fn target(what: &str, kind: &str, query: &[(&str, &Option<String>)]) -> String {
-    let mut target = format!("/v1/{what}/{}", escaped(kind));
+/// `/v1/WHAT?NAME=VALUE&…`
+fn target(what: &str, query: &[(&str, &Option<String>)]) -> String {
+    let mut target = format!("/v1/{what}");
     let mut mark = '?';
     for (name, value) in query {
         if let Some(value) = value {
@@ -364,6 +376,6 @@ mod tests {
     #[test]
     fn queries_are_escaped() {
         let query = [("namespace", &None), ("name", &Some("a b&c/ü".to_owned()))];
-        assert_eq!(target("objects", "vs", &query), "/v1/objects/vs?name=a%20b%26c%2F%C3%BC");
+        assert_eq!(target("objects/vs", &query), "/v1/objects/vs?name=a%20b%26c%2F%C3%BC");
     }
 }

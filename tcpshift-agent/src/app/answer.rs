@@ -31,7 +31,11 @@ impl App {
             AdminCommand::Shift(request, reply) => tell(reply, self.shift(request).await),
             AdminCommand::Preview(request, reply) => drop(reply.send(self.preview(request).await)),
             // The front answers those.
-            AdminCommand::Get(..) | AdminCommand::Watch(..) | AdminCommand::Status(_) => {}
+            AdminCommand::Get(..)
+            | AdminCommand::Watch(..)
+            | AdminCommand::Status(_)
+            | AdminCommand::Connections(..)
+            | AdminCommand::Close(..) => {}
             // The first one is taken by whoever calls this; here it cannot be granted.
             AdminCommand::HandOver(stream) => {
                 let reason = if self.draining { "it is ending" } else { "another one is taking over already" };

@@ -1,7 +1,7 @@
 //! Slow work of a change (parsing, planning, tables of programs, disks), done on a thread of its own. The loop waits for
 //! it without being blocked, and hears signals meanwhile.
 //!
-//! There is one such thread, since changes follow one another. It starts with the agent: a change needs no new thread, which
+//! There is one such thread, since changes follow one another, and another one for readers. Each starts with the agent: a change needs no new thread, which
 //! the host may not give.
 
 use std::any::Any;
@@ -22,10 +22,10 @@ pub(super) struct SideThread {
 }
 
 impl SideThread {
-    /// Starts the thread.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts the thread, which has a name.
+    pub(super) fn start(name: &str) -> io::Result<Self> {
         let (jobs, given) = mpsc::channel::<Job>();
-        thread::Builder::new().name("changes".to_owned()).spawn(move || given.into_iter().for_each(|job| job()))?;
+        thread::Builder::new().name(name.to_owned()).spawn(move || given.into_iter().for_each(|job| job()))?;
         Ok(Self { jobs })
     }
 
@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn others_go_on_while_work_is_done_and_what_was_lent_comes_back() {
-        let beside = SideThread::start().unwrap();
+        let beside = SideThread::start("changes").unwrap();
         let (go, wait) = mpsc::channel();
         let mut list = Lendable::new(vec![1]);
         let work = list.with(&beside, move |list| {
@@ -116,6 +116,6 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "a fault")]
     async fn a_panic_goes_on_where_it_is_waited_for() {
-        SideThread::start().unwrap().run(|| panic!("a fault")).await;
+        SideThread::start("changes").unwrap().run(|| panic!("a fault")).await;
     }
 }

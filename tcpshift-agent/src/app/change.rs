@@ -330,7 +330,7 @@ impl App {
         let listeners = plan.listeners.len() - self.down.len();
         let s = if listeners == 1 { "" } else { "s" };
         log::info!("generation {} is in force: {listeners} listener{s}", plan.generation);
-        self.retired.extend(changes.gone.iter().map(Arc::downgrade));
+        self.retire(&changes);
         drop((changes, last));
         self.plan.send_replace(plan);
         self.settle();
@@ -370,11 +370,11 @@ impl App {
     /// Frees the numbers that nothing holds any more; those of endpoints rest before. A connection that is being opened holds its route, since
     /// it may try any endpoint of it.
     fn sweep(&mut self) {
-        let Self { planner, connections, retired, .. } = self;
+        let Self { planner, connections, former, .. } = self;
         let AssemblyMemory { register, states, .. } = &mut planner.memory;
-        retired.retain(|route| route.strong_count() > 0);
+        former.used.retain(|route| route.strong_count() > 0);
         let mut led_to = HashSet::new();
-        for route in retired.iter().filter_map(Weak::upgrade) {
+        for route in former.used.iter().filter_map(Weak::upgrade) {
             led_to.extend(route.destinations.iter().map(|destination| destination.target));
         }
         register.listeners.sweep(|_| false);

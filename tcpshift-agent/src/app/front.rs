@@ -24,6 +24,14 @@ pub(super) fn open(readers: Readers) -> (Commands, mpsc::Receiver<AdminCommand>,
                 command if command.is_abandoned() => {}
                 AdminCommand::Get(request, reply) => drop(reply.send(readers.get(&request))),
                 AdminCommand::Watch(request, reply) => drop(reply.send(readers.watch(request))),
+                AdminCommand::Connections(filter, reply) => {
+                    let readers = readers.clone();
+                    tokio::spawn(async move { reply.send(readers.connections(filter).await).ok() });
+                }
+                AdminCommand::Close(request, reply) => {
+                    let readers = readers.clone();
+                    tokio::spawn(async move { reply.send(readers.close(request).await).ok() });
+                }
                 AdminCommand::Status(reply) => drop(reply.send(Ok(readers.status()))),
                 change => {
                     // A full queue must not keep readers waiting.

@@ -10,16 +10,20 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::beside::SideThread;
 use super::{App, request};
 use crate::admin::api::{
     ApiFailure, AssignmentStatus, FailureReason, GetReply, GetRequest, Item, StatusReply, Trouble, WatchFilter,
     WatchReply, WatchRequest,
 };
+use crate::admin::connections::Directory;
 use crate::admin::status;
 use crate::admin::watch::Watchers;
 use crate::connections::Connections;
+use crate::kernel::SteeredReader;
 use crate::logging;
-use crate::plan::{Plan, Sets};
+use crate::plan::{Plan, Route, Sets};
+use crate::proxy::Carried;
 use crate::route::object::{Key, Object};
 use crate::route::store::{Refusal, Store};
 
@@ -37,6 +41,10 @@ pub(super) struct ReadersView {
     draining: bool,
     /// Numbers of destinations that are gone, and may have connections.
     retired: Vec<u32>,
+    /// Routes of such destinations, for their names.
+    former: Vec<Arc<Route>>,
+    /// Endpoints that are in no set and may have connections, by number, with their names.
+    left: Vec<(u32, Arc<str>)>,
     /// Beside those of the plan and the store.
     notes: Vec<String>,
 }
@@ -53,9 +61,27 @@ impl ReadersView {
             assignment: AssignmentStatus::default(),
             draining: false,
             retired: Vec::new(),
+            former: Vec::new(),
+            left: Vec::new(),
             notes: Vec::new(),
         }
     }
+
+    /// What numbers of connections are called.
+    pub(super) fn directory(&self, connections: &Connections) -> Directory<'_> {
+        Directory::new((&self.plan, &self.sets), &self.former, &self.left, connections)
+    }
+}
+
+/// Where live connections are asked for.
+#[derive(Clone, Debug)]
+pub(super) struct LiveSources {
+    /// Where the kernel's list is read.
+    pub(super) beside: Arc<SideThread>,
+    /// Those that programs steer, if any does.
+    pub(super) steered: Option<SteeredReader>,
+    /// Those that the agent carries.
+    pub(super) carried: Carried,
 }
 
 /// What readers have in common.
@@ -63,7 +89,9 @@ impl ReadersView {
 pub(super) struct Readers {
     view: watch::Receiver<Arc<ReadersView>>,
     watchers: SharedWatchers,
-    connections: Arc<Connections>,
+    pub(super) connections: Arc<Connections>,
+    /// Where live connections are asked for.
+    pub(super) live: LiveSources,
     started: Instant,
 }
 
@@ -91,6 +119,8 @@ impl App {
             assignment: self.assignment.status(),
             draining: self.draining,
             retired: self.planner.memory.register.destinations.retired().collect(),
+            former: self.former.named.clone(),
+            left: self.planner.memory.states.left(),
             notes: self.files.errors().map(ToString::to_string).chain(self.missing.notes()).collect(),
             plan,
         }
@@ -107,13 +137,18 @@ impl App {
             view: self.view.subscribe(),
             watchers: self.watchers.clone(),
             connections: Arc::clone(&self.connections),
+            live: LiveSources {
+                beside: Arc::clone(&self.readers_beside),
+                steered: self.assignment.steered(),
+                carried: self.proxy.carried(),
+            },
             started: self.started,
         }
     }
 }
 
 impl Readers {
-    fn view(&self) -> Arc<ReadersView> {
+    pub(super) fn view(&self) -> Arc<ReadersView> {
         Arc::clone(&self.view.borrow())
     }
 
@@ -151,7 +186,7 @@ impl Readers {
     /// The plan in force and what became of it.
     pub(super) fn status(&self) -> StatusReply {
         let (view, connections) = (self.view(), &*self.connections);
-        let ReadersView { store, plan, sets, labels, down, assignment, draining, retired, notes } = &*view;
+        let ReadersView { store, plan, sets, labels, down, assignment, draining, retired, notes, .. } = &*view;
         let troubles = connections
             .troubles()
             .chain([("lines of the agent's log lost, since nobody reads its standard error", logging::lost())]);

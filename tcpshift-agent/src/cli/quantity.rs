@@ -66,6 +66,18 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or_else(malformed)
 }
 
+/// A number of bytes in three digits or four: `999`, `1.5K`, `23M`; units are powers of 1,024.
+pub(super) fn bytes(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, "");
+    for next in ["K", "M", "G", "T", "P", "E"] {
+        if value < 1000.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    if unit.is_empty() || value >= 9.95 { format!("{value:.0}{unit}") } else { format!("{value:.1}{unit}") }
+}
+
 /// Reads a seed, decimal or hexadecimal behind `0x`.
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -129,6 +141,12 @@ mod tests {
         for malformed in ["", "M", "iB", "1iB", "1MB", "1m", "+1M", "-1", "1.5G", "99999999T", "1 M", "１M"] {
             assert!(size(malformed).is_err(), "{malformed}");
         }
+    }
+
+    #[test]
+    fn bytes_are_written_short() {
+        let written = [0, 999, 1000, 1024, 1536, 10_240, 1 << 20, 1_048_575, 5 << 40, u64::MAX].map(bytes);
+        assert_eq!(written, ["0", "999", "1.0K", "1.0K", "1.5K", "10K", "1.0M", "1.0M", "5.0T", "16E"]);
     }
 
     #[test]

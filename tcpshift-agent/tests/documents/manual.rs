@@ -7,18 +7,24 @@ use clap::Command;
 use clap_mangen::Man;
 use tcpshift_agent::cli;
 
+use super::reference;
+
 #[test]
 fn every_command_has_a_page_with_all_of_its_options() {
     let pages = pages();
-    assert_eq!(pages.len(), 1 + cli::command().get_subcommands().count());
+    let (mut command, connections) = (cli::command(), file("connections close"));
+    command.build();
+    let commands = reference::commands(&command);
+    assert_eq!(pages.len(), 1 + commands.len());
+    assert!(pages.iter().any(|(name, _)| *name == connections), "{connections} is missing");
     for (name, text) in &pages {
         assert!(text.contains(".SH NAME") && text.contains(".SH SYNOPSIS"), "{name}");
     }
-    for command in cli::command().get_subcommands() {
-        let (_, text) = pages.iter().find(|(name, _)| *name == file(command.get_name())).unwrap();
+    for (name, command) in commands {
+        let (_, text) = pages.iter().find(|(page, _)| *page == file(&name)).unwrap();
         for option in command.get_arguments().filter(|one| !one.is_hide_set()).filter_map(|one| one.get_long()) {
             let option = option.replace('-', "\\-");
-            assert!(text.contains(&format!("\\-\\-{option}")), "{}: --{option} is missing", command.get_name());
+            assert!(text.contains(&format!("\\-\\-{option}")), "{name}: --{option} is missing");
         }
     }
     if let Some(folder) = std::env::var_os("MAN_PAGES") {
@@ -35,13 +41,13 @@ fn pages() -> Vec<(String, String)> {
     let mut command = cli::command();
     command.build();
     let mut pages = vec![("tcpshift-agent.1".to_owned(), rendered(command.clone()))];
-    let commands = command.get_subcommands().filter(|one| one.get_name() != "help");
-    pages.extend(commands.map(|one| (file(one.get_name()), rendered(one.clone()))));
+    let commands = reference::commands(&command).into_iter();
+    pages.extend(commands.map(|(name, one)| (file(&name), rendered(one.clone()))));
     pages
 }
 
 fn file(command: &str) -> String {
-    format!("tcpshift-agent-{command}.1")
+    format!("tcpshift-agent-{}.1", command.replace(' ', "-"))
 }
 
 fn rendered(command: Command) -> String {

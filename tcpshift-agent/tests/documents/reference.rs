@@ -35,21 +35,33 @@ fn the_page_is_what_the_command_line_is() {
 fn page() -> String {
     let mut command = cli::command();
     command.build();
-    let commands: Vec<&Command> = command.get_subcommands().filter(|one| one.get_name() != "help").collect();
+    let commands = commands(&command);
     let mut text = HEAD.to_owned();
     text.push_str("| command | |\n|---|---|\n");
-    for one in &commands {
-        writeln!(text, "| [`{0}`](#tcpshift-agent-{0}) | {1} |", one.get_name(), cell(one.get_about())).unwrap();
+    for (name, one) in &commands {
+        let anchor = name.replace(' ', "-");
+        writeln!(text, "| [`{name}`](#tcpshift-agent-{anchor}) | {} |", cell(one.get_about())).unwrap();
     }
     text.push_str("\n## tcpshift-agent\n\n");
     body(&mut text, &command, |_| true);
-    for one in commands {
-        write!(text, "## tcpshift-agent {}\n\n", one.get_name()).unwrap();
+    for (name, one) in commands {
+        write!(text, "## tcpshift-agent {name}\n\n").unwrap();
         body(&mut text, one, |argument| !argument.is_global_set());
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
+}
+
+/// Every command with its name, and those of a command behind it: `connections`, `connections close`.
+pub(crate) fn commands(command: &Command) -> Vec<(String, &Command)> {
+    let mut found = Vec::new();
+    for one in command.get_subcommands().filter(|one| one.get_name() != "help") {
+        found.push((one.get_name().to_owned(), one));
+        let inside = commands(one).into_iter();
+        found.extend(inside.map(|(name, inner)| (format!("{} {name}", one.get_name()), inner)));
+    }
+    found
 }
 
 /// What a command does, its usage, its arguments, and what stands below them.

@@ -14,7 +14,10 @@ use tokio::net::UnixStream;
 use super::exchange::{Api, RefusedRequest};
 use super::{Lasting, follow};
 use crate::admin::AdminCommand;
-use crate::admin::api::{ChangeReply, FailureReason, GetReply, GetRequest, StatusReply, WatchRequest};
+use crate::admin::api::{
+    ChangeReply, CloseReply, ConnectionFilter, ConnectionsReply, FailureReason, GetReply, GetRequest, StatusReply,
+    WatchRequest,
+};
 use crate::handover;
 
 /// Everything under `/v1`.
@@ -27,6 +30,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/objects/{kind}", get(objects))
         .route("/v1/watch/{kind}", get(watch))
         .route("/v1/status", get(status))
+        .route("/v1/connections", get(connections))
+        .route("/v1/connections/close", post(close))
         .route(handover::PATH, post(hand_over))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -90,6 +95,18 @@ async fn status(State(api): State<Api>) -> Result<Json<StatusReply>, RefusedRequ
     api.ask(AdminCommand::Status).await.map(Json)
 }
 
+async fn connections(
+    State(api): State<Api>,
+    which: Result<Query<ConnectionFilter>, QueryRejection>,
+) -> Result<Json<ConnectionsReply>, RefusedRequest> {
+    let Query(filter) = which.map_err(malformed)?;
+    api.ask(|reply| AdminCommand::Connections(filter, reply)).await.map(Json)
+}
+
+async fn close(State(api): State<Api>, request: Request) -> Result<Json<CloseReply>, RefusedRequest> {
+    api.exchange(request, AdminCommand::Close).await
+}
+
 /// Leaves HTTP, and leaves the stream to app.
 async fn hand_over(State(api): State<Api>, mut request: Request) -> Result<Response, RefusedRequest> {
     let asked = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
@@ -126,7 +143,8 @@ async fn unknown(uri: Uri) -> RefusedRequest {
     RefusedRequest::new(
         FailureReason::NotFound,
         format!(
-            "no {} here; there are /v1/apply, delete, shift, preview, objects/KIND, watch/KIND, status",
+            "no {} here; there are /v1/apply, delete, shift, preview, objects/KIND, watch/KIND, status, \
+             connections, connections/close",
             uri.path()
         ),
     )

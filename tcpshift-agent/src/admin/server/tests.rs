@@ -37,6 +37,21 @@ async fn requests_reach_app_and_come_back() {
 }
 
 #[tokio::test]
+async fn connections_are_asked_for_as_a_person_names_them() {
+    let world = world(quick()).await;
+    let named = |name: &str| Some(name.to_owned());
+    let filter = ConnectionFilter { route: named("a/b#1 &é"), endpoint: named("[::1]:9000"), ..Default::default() };
+    let reply = world.client.connections(&filter).await.unwrap();
+    assert_eq!((reply.total, reply.notes), (3, vec!["a/b#1 &é".to_owned(), "[::1]:9000".to_owned()]));
+    let all = CloseRequest { all: true, ..CloseRequest::default() };
+    assert_eq!(world.client.close(&all).await.unwrap().carried, 1);
+    let slip = "GET /v1/connections?rout=a HTTP/1.1\r\nhost: x\r\n\r\n";
+    let (status, failure) = world.failure(slip).await;
+    assert_eq!((status.as_str(), failure.reason), ("400", FailureReason::BadRequest));
+    world.end().await;
+}
+
+#[tokio::test]
 async fn an_app_that_does_not_answer_is_not_waited_for() {
     let world = world(quick()).await;
     let request = DeleteRequest { documents: vec![], objects: vec![], namespace: None, ignore_not_found: false };

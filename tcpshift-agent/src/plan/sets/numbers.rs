@@ -144,6 +144,12 @@ impl EndpointNumbers {
         }
     }
 
+    /// Those that are in no set and may have connections, by name.
+    pub fn left(&self) -> impl Iterator<Item = (u32, &Arc<str>)> {
+        let numbers = self.held.iter().chain(self.resting.iter().map(|(_, number)| number));
+        numbers.filter_map(|number| Some((*number, &self.cells.get(*number as usize)?.name)))
+    }
+
     /// Numbers given out since this was asked last.
     pub fn take_fresh(&mut self) -> FreshEndpoints {
         std::mem::take(&mut self.fresh)

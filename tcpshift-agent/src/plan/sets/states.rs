@@ -226,6 +226,11 @@ impl States {
         self.settle(now, is_held);
     }
 
+    /// Endpoints that are in no set and may have connections: number and name.
+    pub fn left(&self) -> Vec<(u32, Arc<str>)> {
+        self.endpoints.left().map(|(number, name)| (number, Arc::clone(name))).collect()
+    }
+
     /// Has the numbers of endpoints rest that are in no set and that nobody holds, and frees those that have rested.
     pub fn settle(&mut self, now: u64, is_held: impl Fn(u32) -> bool) {
         self.shelf.tidy();

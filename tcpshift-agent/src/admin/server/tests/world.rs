@@ -141,6 +141,13 @@ async fn app(mut inbox: mpsc::Receiver<AdminCommand>, events: broadcast::Sender<
                 events: events.subscribe(),
                 filter: WatchFilter { kind: request.kind, namespace: request.namespace, name: request.name },
             }))),
+            AdminCommand::Connections(filter, reply) => {
+                let notes = filter.route.into_iter().chain(filter.endpoint).collect();
+                drop(reply.send(Ok(ConnectionsReply { total: 3, connections: Vec::new(), notes })));
+            }
+            AdminCommand::Close(request, reply) => {
+                drop(reply.send(Ok(CloseReply { carried: u64::from(request.all), ..CloseReply::default() })));
+            }
             AdminCommand::Status(reply) => drop(reply.send(Ok(StatusReply {
                 assignment: crate::admin::api::AssignmentStatus::default(),
                 version: "0".to_owned(),
