@@ -12,6 +12,7 @@ mod backup;
 mod bad_input;
 mod before;
 mod bytes;
+mod connections;
 mod crash;
 mod digest;
 mod doctor;

@@ -7,7 +7,7 @@ mod exact;
 mod failing;
 mod lookup;
 mod loss;
-mod many;
+pub(crate) mod many;
 mod mixed;
 mod overlap;
 mod real;

@@ -21,6 +21,7 @@ const AGENT: [&str; 2] = ["--assign", "agent"];
 /// Capabilities by their numbers in the sets of `/proc/PID/status`.
 const BPF: u64 = 1 << 39;
 const BIND: u64 = 1 << 10;
+const NET_ADMIN: u64 = 1 << 12;
 const READ: u64 = 1 << 2;
 const PTRACE: u64 = 1 << 19;
 const RESOURCE: u64 = 1 << 24;
@@ -58,12 +59,15 @@ fn each_thread_keeps_one_right_and_only_while_the_agent_needs_it() {
     let pipes = ("rights-pipes", RESOURCE);
     let maps = ("rights-maps", BPF);
     let sockets = ("rights-sockets", PTRACE | READ);
+    let closing = ("rights-closing", NET_ADMIN);
     let steers = [KERNEL[0], KERNEL[1], "--datapath", "auto"];
     // A container may not have all of them.
     let possible = capabilities(std::process::id(), "CapBnd")[0].1;
-    for (options, threads) in
-        [(&steers[..], &[ports, pipes, maps, sockets][..]), (&KERNEL, &[ports, pipes, maps]), (&AGENT, &[ports, pipes])]
-    {
+    for (options, threads) in [
+        (&steers[..], &[ports, pipes, maps, sockets, closing][..]),
+        (&KERNEL, &[ports, pipes, maps]),
+        (&AGENT, &[ports, pipes]),
+    ] {
         let mut agent = Agent::start(&world, options);
         assert_has_none(&agent);
         let threads: Vec<_> = threads.iter().copied().filter(|(_, set)| set & !possible == 0).collect();

@@ -66,7 +66,7 @@ fn edits_under(each: usize, edits: u32) -> Figures {
 }
 
 /// Fills every cell of the map `cookies` with a cookie that no socket has.
-fn take_all_places(world: &World) {
+pub(crate) fn take_all_places(world: &World) {
     let (cookie, rest) = ("1 0 0 0 0 0 0 0", "0 ".repeat(52));
     // In the middle stands that its connection is open.
     let row = format!("{cookie} {}2 0 0 0 {rest}", "0 ".repeat(48));
