@@ -25,6 +25,7 @@ mod pipe;
 mod plans;
 mod pool;
 mod queue;
+mod reactor;
 mod relay;
 mod shared;
 mod socket;

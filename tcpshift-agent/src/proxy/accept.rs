@@ -4,7 +4,7 @@
 //! again by itself.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Mutex;
@@ -15,10 +15,9 @@ use std::{future, io};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
 use super::command::Opened;
+use super::reactor::{self, Ready, Source, TaskId};
 use super::shared::Worker;
 use super::socket::Socket;
 use super::stream::Stream;
@@ -39,7 +38,7 @@ const COMPLAINT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Served {
     door: Rc<Door>,
-    task: JoinHandle<()>,
+    task: TaskId,
     /// The socket came from systemd.
     pub(super) is_activated: bool,
 }
@@ -49,6 +48,9 @@ pub(super) struct Served {
 struct Door {
     address: SocketAddr,
     socket: RefCell<Option<TcpListener>>,
+    source: Source,
+    /// How many are accepted before sockets are looked at again, and after which look that was last.
+    batch: Cell<(usize, u64)>,
     /// How long to rest if nothing can be accepted.
     rest: Cell<Duration>,
     /// How many may be accepted though this worker has its share.
@@ -69,12 +71,18 @@ enum Batch {
 
 impl Served {
     /// Begins to accept. Must be called within the worker's runtime.
-    pub(super) fn new(worker: &Rc<Worker>, address: SocketAddr, opened: Opened) -> io::Result<Self> {
+    pub(super) fn new(worker: &Rc<Worker>, address: SocketAddr, opened: Opened) -> Self {
         let Opened { socket, is_activated } = opened;
-        let socket = RefCell::new(Some(TcpListener::from_std(socket)?));
-        let door = Rc::new(Door { address, socket, rest: Cell::new(REST.0), more: Cell::new(0) });
-        let task = tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&door)));
-        Ok(Self { door, task, is_activated })
+        let door = Rc::new(Door {
+            address,
+            socket: RefCell::new(Some(socket)),
+            source: Source::level(),
+            batch: Cell::default(),
+            rest: Cell::new(REST.0),
+            more: Cell::new(0),
+        });
+        let task = reactor::spawn(serve(Rc::clone(worker), Rc::clone(&door)));
+        Self { door, task, is_activated }
     }
 
     /// A copy of the socket, for another process to accept from.
@@ -85,23 +93,24 @@ impl Served {
 
     /// Accepts nothing until [`Served::resume`]. Who connects meanwhile waits.
     pub(super) fn pause(&self) {
-        self.task.abort();
+        reactor::cancel(self.task);
+        self.door.rest();
     }
 
     /// Accepts again after [`Served::pause`]. Must be called within the worker's runtime.
     pub(super) fn resume(&mut self, worker: &Rc<Worker>) {
-        self.task = tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&self.door)));
+        self.task = reactor::spawn(serve(Rc::clone(worker), Rc::clone(&self.door)));
     }
 
     /// Stops accepting. Waiting connections are left to the other processes that have the socket.
     pub(super) fn leave(self) {
-        self.task.abort();
+        self.pause();
         drop(self.door.socket.take());
     }
 
     /// Accepts what waits, then closes the socket.
     pub(super) fn close(self, worker: &Rc<Worker>) {
-        self.task.abort();
+        self.pause();
         self.empty(worker, QUEUE);
         drop(self.door.socket.take());
     }
@@ -111,7 +120,7 @@ impl Served {
         let socket = self.door.socket.borrow();
         let Some(socket) = &*socket else { return };
         for _ in 0..most {
-            // Straight from the queue: the runtime may not know yet that a connection waits.
+            // Straight from the queue: the reactor may not know yet that a connection waits.
             let accepted = worker.spare.provide().and_then(|()| accept(socket));
             if begin(worker, self.door.address, accepted).is_err() {
                 break;
@@ -124,14 +133,16 @@ impl Served {
 async fn serve(worker: Rc<Worker>, door: Rc<Door>) {
     loop {
         match future::poll_fn(|cx| door.poll_batch(cx, &worker)).await {
-            Batch::Full => tokio::task::yield_now().await,
+            Batch::Full => {}
             Batch::Exhausted => {
                 let rest = door.rest.get();
                 door.rest.set((rest * 2).min(REST.1));
-                tokio::time::sleep(rest).await;
+                door.rest();
+                reactor::sleep(rest).await;
             }
             Batch::Enough => {
-                tokio::time::sleep(OTHERS.0).await;
+                door.rest();
+                reactor::sleep(OTHERS.0).await;
                 door.more.set(OTHERS.1);
             }
             Batch::Closed => return,
@@ -143,40 +154,60 @@ impl Door {
     fn poll_batch(&self, cx: &mut Context<'_>, worker: &Rc<Worker>) -> Poll<Batch> {
         let socket = self.socket.borrow();
         let Some(socket) = &*socket else { return Poll::Ready(Batch::Closed) };
-        for _ in 0..BATCH {
+        if let Err(error) = ready!(self.source.poll(cx, socket.as_fd(), Ready::READ)) {
+            complain(self.address, &error);
+            return Poll::Ready(Batch::Exhausted);
+        }
+        // An attempt in vain costs a call. So more are accepted at once only if the look after the last batch said that more wait.
+        let ((last, after), look) = (self.batch.get(), reactor::looks());
+        let batch = if look == after + 1 { (last * 2).clamp(1, BATCH) } else { 1 };
+        self.batch.set((batch, look));
+        for _ in 0..batch {
             let provided = worker.spare.provide();
             let more = self.more.get();
             if provided.is_ok() && more == 0 && worker.share.is_had(worker.spare.free()) {
                 return Poll::Ready(Batch::Enough);
             }
             let accepted = match provided {
-                Ok(()) => ready!(socket.poll_accept(cx)),
+                Ok(()) => accept(socket),
                 Err(error) => Err(error),
             };
+            if accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                break;
+            }
             if begin(worker, self.address, accepted).is_err() {
                 return Poll::Ready(Batch::Exhausted);
             }
             self.rest.set(REST.0);
             self.more.set(more.saturating_sub(1));
         }
+        // If more wait, the next look at the sockets says so.
+        self.source.clear(Ready::READ);
         Poll::Ready(Batch::Full)
+    }
+
+    /// Hears nothing of the socket until it is waited for again.
+    fn rest(&self) {
+        if let Some(socket) = &*self.socket.borrow() {
+            self.source.deregister(socket.as_fd());
+        }
     }
 }
 
 /// Takes the first of those who wait.
-fn accept(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+fn accept(socket: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
     let (stream, peer) = acceptfrom_with(socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
     let peer = peer.ok_or(Errno::CONNABORTED)?.try_into()?;
-    Ok((TcpStream::from_std(stream.into())?, peer))
+    Ok((stream, peer))
 }
 
 /// Sets an accepted connection going. One that broke while it waited is counted and is no error. The error
 /// says that nothing can be accepted now, for instance because no connection waits.
-fn begin(worker: &Rc<Worker>, address: SocketAddr, accepted: io::Result<(TcpStream, SocketAddr)>) -> io::Result<()> {
+fn begin(worker: &Rc<Worker>, address: SocketAddr, accepted: io::Result<(OwnedFd, SocketAddr)>) -> io::Result<()> {
     let counts = &worker.connections;
     let error = match accepted {
         Ok((stream, peer)) => {
-            carry::begin(worker, address, Socket::new(Stream::Tcp(stream)), peer);
+            carry::begin(worker, address, Socket::accepted(Stream::accepted(stream)), peer);
             return Ok(());
         }
         Err(error) => error,

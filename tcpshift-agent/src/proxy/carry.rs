@@ -13,7 +13,8 @@ use super::inbound::Inbound;
 use super::lifetime::Lifetime;
 use super::memory::Grant;
 use super::outbound::{self, DialTarget, Dialled};
-use super::relay::{self, Ending};
+use super::reactor;
+use super::relay::{self, Ending, FirstBytes};
 use super::shared::Worker;
 use super::socket::Socket;
 use crate::connections::{Connection, LiveStage};
@@ -46,7 +47,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     let lifetime = Lifetime::new(&target.route.limits);
     let held = (grant, worker.share.count());
     let carried = Carried { worker: Rc::clone(worker), client, connection, lifetime, _held: held };
-    tokio::task::spawn_local(carried.carry(target));
+    reactor::spawn(carried.carry(target));
 }
 
 impl Carried {
@@ -54,8 +55,9 @@ impl Carried {
     /// lasted as long as it may; that is a close, as in Envoy, unless bytes are on their way. On every other end both
     /// sockets are dropped as they are, which resets them.
     async fn carry(self, target: DialTarget) {
-        let Self { worker, mut client, connection, lifetime, _held } = self;
-        let mut endpoint = match outbound::open(&worker, &client.stream, target, &connection).await {
+        let Self { worker, client, connection, lifetime, _held } = self;
+        let Some(mut first) = FirstBytes::of(&client.stream, &worker.pool) else { return };
+        let endpoint = match outbound::open(&worker, &client.stream, target, &connection, &mut first).await {
             Dialled::Open(endpoint) => endpoint,
             Dialled::Failed(reason) => return connection.fail(reason),
             Dialled::Closed(reason) => return connection.end(reason),
@@ -64,7 +66,7 @@ impl Carried {
         // What it waited for its endpoint is no idleness.
         connection.row().reach(LiveStage::Open);
         let carriers = (&worker.pool, &worker.pipes);
-        match relay::relay(&mut client.stream, &mut endpoint.stream, carriers, &connection, lifetime).await {
+        match relay::relay(&client.stream, &endpoint.stream, carriers, &connection, first, lifetime).await {
             Ending::Reset => return,
             Ending::Expired { reason, cut } => {
                 connection.end(reason);

@@ -3,12 +3,10 @@
 //! One timer per connection that has a limit now, and none for the others. A byte only notes the time; the timer is set
 //! again when it has run out, so that no message costs one.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, Sleep};
-
+use super::reactor::{Sleep, sleep_until};
 use crate::connections::{Ended, LiveRow, LiveStage};
 use crate::plan::Limits;
 
@@ -24,7 +22,7 @@ pub(super) struct Lifetime {
     half_closed: Option<Duration>,
     /// When it is over at all.
     end: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Sleep>,
 }
 
 impl Lifetime {
@@ -40,16 +38,16 @@ impl Lifetime {
 
     /// Ready when a limit is reached.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, row: &LiveRow) -> Poll<Ended> {
-        let last = Instant::from_std(row.last());
+        let last = row.last();
         let silent_until = self.idle.map(|idle| last + idle);
         let is_half_closed = row.stage() == LiveStage::HalfClosed;
         let half_until = self.half_closed.filter(|_| is_half_closed).map(|limit| last + limit);
         let Some(next) = [silent_until, half_until, self.end].into_iter().flatten().min() else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+        let timer = self.timer.get_or_insert_with(|| sleep_until(next));
         if next < timer.deadline() {
-            timer.as_mut().reset(next);
+            timer.reset(next);
         }
-        while timer.as_mut().poll(cx).is_ready() {
+        while timer.poll_over(cx).is_ready() {
             let now = Instant::now();
             let is_over = |limit: Option<Instant>| limit.is_some_and(|limit| limit <= now);
             if is_over(self.end) {
@@ -61,7 +59,7 @@ impl Lifetime {
             if is_over(half_until) {
                 return Poll::Ready(Ended::HalfClosedTimeout);
             }
-            timer.as_mut().reset(next);
+            timer.reset(next);
         }
         Poll::Pending
     }
@@ -71,8 +69,20 @@ impl Lifetime {
 mod tests {
     use std::future::poll_fn;
 
+    use super::super::reactor::{Reactor, timeout};
     use super::*;
     use crate::connections::{Connection, KeptDecision, LiveSlab};
+
+    /// Runs a test to its end.
+    fn run(test: impl Future<Output = ()> + 'static) {
+        let told = std::rc::Rc::new(std::cell::Cell::new(false));
+        let tell = std::rc::Rc::clone(&told);
+        Reactor::new().unwrap().run(async move {
+            test.await;
+            tell.set(true);
+        });
+        assert!(told.get());
+    }
 
     fn open() -> Connection {
         let decided = KeptDecision { generation: 1, listener: 0, route: 0, destination: 0, slot: 0 };
@@ -81,63 +91,69 @@ mod tests {
         connection
     }
 
-    #[tokio::test]
-    async fn nothing_is_watched_where_nothing_is_limited() {
-        let off = Limits {
-            idle_timeout: Some(Duration::ZERO),
-            max_duration: None,
-            half_closed_timeout: Some(Duration::ZERO),
-        };
-        for (limits, stage, watched) in [
-            (Limits::default(), LiveStage::Open, false),
-            (Limits::default(), LiveStage::HalfClosed, true),
-            (off, LiveStage::HalfClosed, false),
-            (Limits { idle_timeout: Some(Duration::MAX), ..off }, LiveStage::Open, true),
-            (Limits { max_duration: Some(Duration::MAX), ..off }, LiveStage::Open, true),
-        ] {
-            let (connection, mut lifetime) = (open(), Lifetime::new(&limits));
-            connection.row().reach(stage);
-            assert!(poll_fn(|cx| Poll::Ready(lifetime.poll(cx, connection.row()))).await.is_pending());
-            assert_eq!(lifetime.timer.is_some(), watched, "{limits:?} {stage:?}");
-        }
+    #[test]
+    fn nothing_is_watched_where_nothing_is_limited() {
+        run(async {
+            let off = Limits {
+                idle_timeout: Some(Duration::ZERO),
+                max_duration: None,
+                half_closed_timeout: Some(Duration::ZERO),
+            };
+            for (limits, stage, watched) in [
+                (Limits::default(), LiveStage::Open, false),
+                (Limits::default(), LiveStage::HalfClosed, true),
+                (off, LiveStage::HalfClosed, false),
+                (Limits { idle_timeout: Some(Duration::MAX), ..off }, LiveStage::Open, true),
+                (Limits { max_duration: Some(Duration::MAX), ..off }, LiveStage::Open, true),
+            ] {
+                let (connection, mut lifetime) = (open(), Lifetime::new(&limits));
+                connection.row().reach(stage);
+                assert!(poll_fn(|cx| Poll::Ready(lifetime.poll(cx, connection.row()))).await.is_pending());
+                assert_eq!(lifetime.timer.is_some(), watched, "{limits:?} {stage:?}");
+            }
+        });
     }
 
-    #[tokio::test]
-    async fn a_byte_puts_off_idleness_and_not_the_end() {
-        let limits = Limits {
-            idle_timeout: Some(Duration::from_millis(200)),
-            max_duration: Some(Duration::from_millis(600)),
-            half_closed_timeout: None,
-        };
-        let begun = Instant::now();
-        let (connection, mut lifetime) = (open(), Lifetime::new(&limits));
-        for _ in 0..8 {
-            let next = poll_fn(|cx| lifetime.poll(cx, connection.row()));
-            match tokio::time::timeout(Duration::from_millis(100), next).await {
-                Err(_) => connection.row().touch(),
-                Ok(ended) => {
-                    assert_eq!(ended, Ended::MaxDuration);
-                    assert!(begun.elapsed() >= Duration::from_millis(600));
-                    let mut idle = Lifetime::new(&Limits { max_duration: None, ..limits });
-                    assert_eq!(poll_fn(|cx| idle.poll(cx, connection.row())).await, Ended::IdleTimeout);
-                    return;
+    #[test]
+    fn a_byte_puts_off_idleness_and_not_the_end() {
+        run(async {
+            let limits = Limits {
+                idle_timeout: Some(Duration::from_millis(200)),
+                max_duration: Some(Duration::from_millis(600)),
+                half_closed_timeout: None,
+            };
+            let begun = Instant::now();
+            let (connection, mut lifetime) = (open(), Lifetime::new(&limits));
+            for _ in 0..8 {
+                let next = poll_fn(|cx| lifetime.poll(cx, connection.row()));
+                match timeout(Duration::from_millis(100), next).await {
+                    None => connection.row().touch(),
+                    Some(ended) => {
+                        assert_eq!(ended, Ended::MaxDuration);
+                        assert!(begun.elapsed() >= Duration::from_millis(600));
+                        let mut idle = Lifetime::new(&Limits { max_duration: None, ..limits });
+                        assert_eq!(poll_fn(|cx| idle.poll(cx, connection.row())).await, Ended::IdleTimeout);
+                        return;
+                    }
                 }
             }
-        }
-        panic!("it never ended");
+            panic!("it never ended");
+        });
     }
 
-    #[tokio::test]
-    async fn a_limit_that_begins_later_and_is_nearer_counts() {
-        let limits = Limits {
-            idle_timeout: Some(Duration::from_secs(60)),
-            max_duration: None,
-            half_closed_timeout: Some(Duration::from_millis(50)),
-        };
-        let (connection, mut lifetime) = (open(), Lifetime::new(&limits));
-        assert!(poll_fn(|cx| Poll::Ready(lifetime.poll(cx, connection.row()))).await.is_pending());
-        connection.row().reach(LiveStage::HalfClosed);
-        let ended = poll_fn(|cx| lifetime.poll(cx, connection.row()));
-        assert_eq!(tokio::time::timeout(Duration::from_secs(10), ended).await, Ok(Ended::HalfClosedTimeout));
+    #[test]
+    fn a_limit_that_begins_later_and_is_nearer_counts() {
+        run(async {
+            let limits = Limits {
+                idle_timeout: Some(Duration::from_mins(1)),
+                max_duration: None,
+                half_closed_timeout: Some(Duration::from_millis(50)),
+            };
+            let (connection, mut lifetime) = (open(), Lifetime::new(&limits));
+            assert!(poll_fn(|cx| Poll::Ready(lifetime.poll(cx, connection.row()))).await.is_pending());
+            connection.row().reach(LiveStage::HalfClosed);
+            let ended = poll_fn(|cx| lifetime.poll(cx, connection.row()));
+            assert_eq!(timeout(Duration::from_secs(10), ended).await, Some(Ended::HalfClosedTimeout));
+        });
     }
 }

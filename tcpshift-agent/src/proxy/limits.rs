@@ -36,7 +36,7 @@ pub fn raise() -> Descriptors {
 const FIRST_PER_WORKER: u64 = 4;
 const NEXT_PLAN: u64 = 8;
 /// Descriptors of a worker's runtime.
-const RUNTIME_PER_WORKER: u64 = 5;
+const RUNTIME_PER_WORKER: u64 = 2;
 /// Descriptors of all kernel programs, their maps and links, and of the agent itself.
 const PROGRAMS: u64 = 100;
 

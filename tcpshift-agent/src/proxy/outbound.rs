@@ -1,11 +1,12 @@
 //! The fourth stage: opens the connection to an endpoint, with a second and a third try at other endpoints.
 //!
-//! Only ever within the destination that was decided: another destination would shift its share. It must not
-//! touch the bytes of the client. What came of each attempt goes to the connection, by one door.
+//! Only ever within the destination that was decided: another destination would shift its share. What the client
+//! has sent already is written as it is. What came of each attempt goes to the connection, by one door.
 
 use std::future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,12 +17,12 @@ use socket2::SockRef;
 use tcpshift_common::address::Address;
 use tcpshift_common::decide;
 use tcpshift_common::destination::policy;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::inputs::WorkerInputs;
 use super::own;
 use super::queue::Queues;
+use super::reactor::{self, sleep};
+use super::relay::FirstBytes;
 use super::shared::Worker;
 use super::socket::{self, Socket};
 use super::source::Sources;
@@ -64,7 +65,15 @@ pub(super) enum Dialled {
 }
 
 /// Opens a connection to the target for a client.
-pub(super) async fn open(worker: &Worker, client: &Stream, target: DialTarget, connection: &Connection) -> Dialled {
+///
+/// What the client has sent already is written as soon as the endpoint takes the connection.
+pub(super) async fn open(
+    worker: &Worker,
+    client: &Stream,
+    target: DialTarget,
+    connection: &Connection,
+    first: &mut FirstBytes,
+) -> Dialled {
     let Some(destination) = target.route.destinations.get(target.index as usize) else {
         return Dialled::Failed(ConnectionFailure::NoEndpoint);
     };
@@ -73,16 +82,18 @@ pub(super) async fn open(worker: &Worker, client: &Stream, target: DialTarget, c
         Some(_) => Poll::Ready(()),
         None => Poll::Pending,
     });
+    // Boxed, so that a connection that is open does not hold the room that dialling takes.
+    let attempts = Box::pin(attempts(worker, target, connection, first));
     let (outcome, dialled) = tokio::select! {
         biased;
-        attempt = attempts(worker, target, connection) => match attempt {
+        attempt = attempts => match attempt {
             Ok(socket) => return Dialled::Open(socket),
             Err(reason) => return Dialled::Failed(reason),
         },
         // A client that has only finished sending may still want its answer; one that has reset does not.
-        _ = client.ready(Interest::ERROR) => (AttemptOutcome::Abandoned, Dialled::ClientGone),
+        () = future::poll_fn(|cx| client.poll_broken(cx)) => (AttemptOutcome::Abandoned, Dialled::ClientGone),
         () = closing => (AttemptOutcome::Abandoned, Dialled::Closed(Ended::Closed)),
-        () = tokio::time::sleep(connect_timeout) => {
+        () = sleep(connect_timeout) => {
             let reason = ConnectionFailure::ConnectTimeout;
             (AttemptOutcome::Failed(reason), Dialled::Failed(reason))
         }
@@ -91,7 +102,12 @@ pub(super) async fn open(worker: &Worker, client: &Stream, target: DialTarget, c
     dialled
 }
 
-async fn attempts(worker: &Worker, target: DialTarget, connection: &Connection) -> Result<Socket, ConnectionFailure> {
+async fn attempts(
+    worker: &Worker,
+    target: DialTarget,
+    connection: &Connection,
+    bytes: &mut FirstBytes,
+) -> Result<Socket, ConnectionFailure> {
     let DialTarget { route, sets, index, first, seed, client, socket } = target;
     let Some(destination) = route.destinations.get(index as usize) else { return Err(ConnectionFailure::NoEndpoint) };
     let (set, table) = (sets.of(destination), sets.table(&route));
@@ -121,7 +137,7 @@ async fn attempts(worker: &Worker, target: DialTarget, connection: &Connection) 
         let reached = match &endpoint.address {
             EndpointAddress::Tcp(address) => {
                 let keepalive = destination.settings.keepalive.as_ref();
-                connect(socket.take(), *address, keepalive, &worker.sources).await
+                connect(socket.take(), *address, keepalive, &worker.sources, bytes).await
             }
             EndpointAddress::Unix(path) => {
                 drop(socket.take());
@@ -163,12 +179,17 @@ async fn connect(
     address: SocketAddr,
     keepalive: Option<&Keepalive>,
     sources: &Sources,
+    bytes: &mut FirstBytes,
 ) -> io::Result<Socket> {
     let mut socket = socket.map_or_else(|| spare::socket_for(address), Ok)?;
     for attempt in 0..sources.attempts(address) {
         prepare(&socket, address, keepalive)?;
+        if bytes.are_there() {
+            // The first of them carries the last word of the handshake, which would else be a packet of its own.
+            socket.set_tcp_quickack(false)?;
+        }
         sources.bind(&socket, address)?;
-        match establish(socket, address).await {
+        match establish(socket, address, sources, bytes).await {
             // That source has no port left for this endpoint; another may have.
             Err(error) if is_exhausted(&error) && attempt + 1 < sources.attempts(address) => {
                 socket = spare::socket_for(address)?;
@@ -197,24 +218,31 @@ fn is_exhausted(error: &io::Error) -> bool {
 
 /// Connects a socket and waits until the endpoint has answered. If the caller stops waiting, the endpoint sees
 /// a reset.
-async fn establish(socket: socket2::Socket, address: SocketAddr) -> io::Result<Socket> {
+async fn establish(
+    socket: socket2::Socket,
+    address: SocketAddr,
+    sources: &Sources,
+    bytes: &mut FirstBytes,
+) -> io::Result<Socket> {
     match socket.connect(&address.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
         _ => {}
     }
-    // An endpoint of this host has answered already: there is nothing to wait for, and no timer to set.
-    let is_open = socket.peer_addr().is_ok();
-    let socket = Socket::new(Stream::Tcp(TcpStream::from_std(socket.into())?));
-    if !is_open {
-        socket.stream.ready(Interest::WRITABLE).await?;
-        if let Some(error) = socket.stream.take_error()? {
-            return Err(error);
-        }
-    }
     // On the loopback, the kernel can choose the port that is connected to as the near port too, if no socket listens at it:
     // TCP then connects the socket with itself.
-    if socket.stream.local_address() == Some(address) {
+    if sources.may_choose(address.port()) && socket.local_addr()?.as_socket() == Some(address) {
         return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    let socket = Socket::dialled(Stream::connecting(socket.into()));
+    // An endpoint of this host has answered already: there is nothing to wait for, and no timer to set.
+    match bytes.write(&socket.stream) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+        Ok(count) if count > 0 => return Ok(socket),
+        _ => {}
+    }
+    future::poll_fn(|cx| socket.stream.poll_write_ready(cx)).await?;
+    if let Some(error) = socket.stream.take_error()? {
+        return Err(error);
     }
     Ok(socket)
 }
@@ -223,9 +251,9 @@ async fn establish(socket: socket2::Socket, address: SocketAddr) -> io::Result<S
 async fn connect_unix(queues: &Rc<Queues>, path: &str, patience: Option<Duration>) -> io::Result<Socket> {
     let connected = queues.connect(path);
     let stream = match patience {
-        Some(patience) => tokio::time::timeout(patience, connected).await.map_err(|_| Errno::TIMEDOUT)??,
+        Some(patience) => reactor::timeout(patience, connected).await.ok_or(Errno::TIMEDOUT)??,
         None => connected.await?,
     };
-    own::refuse(&stream, path)?;
-    Ok(Socket::new(Stream::Unix(stream)))
+    own::refuse(stream.as_fd(), path)?;
+    Ok(Socket::dialled(Stream::unix(stream)))
 }

@@ -4,10 +4,11 @@
 //! of a connection was bound (getpeername(2)), and the admin socket keeps that name for life, whatever agent has it.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
 
-use tokio::net::UnixStream;
+use socket2::SockRef;
 
 use crate::connections::ConnectionFailure;
 
@@ -36,9 +37,9 @@ pub(super) fn failure(error: &io::Error) -> ConnectionFailure {
 }
 
 /// Fails with [`OwnSocket`] if an endpoint, just connected to, is the admin socket. That is said the first time.
-pub(super) fn refuse(endpoint: &UnixStream, path: &str) -> io::Result<()> {
+pub(super) fn refuse(endpoint: BorrowedFd<'_>, path: &str) -> io::Result<()> {
     let Some(admin) = ADMIN.get() else { return Ok(()) };
-    if endpoint.peer_addr()?.as_pathname() != Some(admin) {
+    if SockRef::from(&endpoint).peer_addr()?.as_pathname() != Some(admin) {
         return Ok(());
     }
     SAID.call_once(|| {

@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 
@@ -143,7 +142,7 @@ impl Pipe {
 
     /// Takes what is in it out, to be written as it is.
     pub(super) fn take_out(&mut self) -> io::Result<Buffer> {
-        let mut bytes = BytesMut::zeroed(self.held);
+        let mut bytes = vec![0; self.held];
         let mut taken = 0;
         while taken < bytes.len() {
             match rustix::io::read(&self.exit, &mut bytes[taken..])? {

@@ -6,8 +6,6 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use bytes::BytesMut;
-
 use super::memory::{Grant, MemoryBound};
 
 /// Bytes of each size class. A direction begins with the first and climbs while its reads fill the buffer. Above the
@@ -57,14 +55,14 @@ impl Class {
 /// Bytes in memory that was granted.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    pub(super) bytes: BytesMut,
+    pub(super) bytes: Vec<u8>,
     /// None for the smallest size, which is part of what its connection was granted.
     grant: Option<Grant>,
 }
 
 impl Buffer {
     /// Bytes, and the grant for them.
-    pub(super) fn new(bytes: BytesMut, grant: Option<Grant>) -> Self {
+    pub(super) fn new(bytes: Vec<u8>, grant: Option<Grant>) -> Self {
         Self { bytes, grant }
     }
 }
@@ -89,11 +87,11 @@ impl Pool {
                 return buffer;
             }
             if let Some(grant) = self.memory.buffer(SIZES[class]) {
-                return Buffer::new(BytesMut::with_capacity(SIZES[class]), Some(grant));
+                return Buffer::new(Vec::with_capacity(SIZES[class]), Some(grant));
             }
         }
         let free = self.free.borrow_mut()[0].pop();
-        free.unwrap_or_else(|| Buffer::new(BytesMut::with_capacity(SIZES[0]), None))
+        free.unwrap_or_else(|| Buffer::new(Vec::with_capacity(SIZES[0]), None))
     }
 
     /// Gives back what was granted for free buffers, if memory is short.

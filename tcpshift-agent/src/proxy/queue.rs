@@ -8,13 +8,15 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
+
+use super::reactor;
 
 /// How long a full backlog is left alone: after the last connection that it took, and at most.
 const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -47,14 +49,14 @@ enum Tried {
 impl Queues {
     /// Connects to a unix socket: a path, or `@` and an abstract name. Waits for room in its backlog for as long as the
     /// caller does; connections that wait already come first. Must be called within the worker's runtime.
-    pub(super) async fn connect(self: &Rc<Self>, path: &str) -> io::Result<UnixStream> {
+    pub(super) async fn connect(self: &Rc<Self>, path: &str) -> io::Result<OwnedFd> {
         let abstract_name = path.strip_prefix('@').map(|name| format!("\0{name}"));
         let address = SockAddr::unix(abstract_name.as_deref().unwrap_or(path))?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         let is_waited_for = self.waiting.borrow().contains_key(path);
         if !is_waited_for {
             match socket.connect(&address) {
-                Ok(()) => return UnixStream::from_std(socket.into()),
+                Ok(()) => return Ok(socket.into()),
                 Err(error) if is_full(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -62,11 +64,11 @@ impl Queues {
         let (connected, is_connected) = oneshot::channel();
         self.waiting.borrow_mut().entry(path.to_owned()).or_default().push_back(Waiter { socket, connected });
         if !is_waited_for {
-            tokio::task::spawn_local(serve(Rc::clone(self), path.to_owned(), address));
+            reactor::spawn(serve(Rc::clone(self), path.to_owned(), address));
         }
         // Its task answers everybody.
         let socket = is_connected.await.map_err(|_| Errno::CONNREFUSED)??;
-        UnixStream::from_std(socket.into())
+        Ok(socket.into())
     }
 
     /// Tries once for the first that still waits.
@@ -109,14 +111,14 @@ async fn serve(queues: Rc<Queues>, path: String, address: SockAddr) {
                 if rest == REST.1 {
                     queues.forget_gone(&path);
                 }
-                tokio::time::sleep(rest).await;
+                reactor::sleep(rest).await;
                 rest = (rest * 2).min(REST.1);
             }
             Tried::Answered => {
                 rest = REST.0;
                 answered += 1;
                 if answered % BATCH == 0 {
-                    tokio::task::yield_now().await;
+                    reactor::yield_now().await;
                 }
             }
         }
@@ -129,11 +131,9 @@ fn is_full(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::os::unix::net::UnixListener;
     use std::time::Instant;
-
-    use tokio::runtime::{Builder, LocalOptions};
-    use tokio::task::spawn_local;
 
     use super::*;
 
@@ -154,13 +154,16 @@ mod tests {
         }
     }
 
-    fn run(test: impl Future<Output = ()> + 'static) {
-        Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap().block_on(test);
+    /// Runs a test, which says at its end that it came there.
+    fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce(Rc<Cell<bool>>) -> F) {
+        let told = Rc::new(Cell::new(false));
+        reactor::Reactor::new().unwrap().run(test(Rc::clone(&told)));
+        assert!(told.get());
     }
 
     #[test]
     fn who_waits_longest_comes_first_and_who_is_gone_is_passed_over() {
-        run(async {
+        run(|told| async move {
             let folder = tempfile::tempdir().unwrap();
             let (listener, path, filling) = full(&folder);
             let queues = Rc::new(Queues::default());
@@ -168,46 +171,56 @@ mod tests {
             let mut tasks: Vec<_> = (0..6)
                 .map(|number| {
                     let (queues, path, order) = (Rc::clone(&queues), path.clone(), Rc::clone(&order));
-                    spawn_local(async move {
+                    reactor::spawn(async move {
                         let stream = queues.connect(&path).await.unwrap();
-                        order.borrow_mut().push(number);
-                        stream
+                        order.borrow_mut().push((number, stream));
                     })
                 })
                 .collect();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            reactor::sleep(Duration::from_millis(20)).await;
             assert!(order.borrow().is_empty());
-            tasks.remove(2).abort();
+            reactor::cancel(tasks.remove(2));
+            let numbers = || order.borrow().iter().map(|(number, _)| *number).collect::<Vec<_>>();
             for _ in 0..filling.len() + 5 {
                 let deadline = Instant::now() + Duration::from_secs(10);
                 listener.set_nonblocking(true).unwrap();
                 while listener.accept().is_err() {
-                    assert!(Instant::now() < deadline, "only {:?} came", order.borrow());
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    assert!(Instant::now() < deadline, "only {:?} came", numbers());
+                    reactor::sleep(Duration::from_millis(1)).await;
                 }
             }
-            for task in tasks {
-                task.await.unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while numbers().len() < 5 {
+                assert!(Instant::now() < deadline, "only {:?} came", numbers());
+                reactor::sleep(Duration::from_millis(1)).await;
             }
-            assert_eq!(*order.borrow(), [0, 1, 3, 4, 5]);
+            assert_eq!(numbers(), [0, 1, 3, 4, 5]);
             assert!(queues.waiting.borrow().values().all(VecDeque::is_empty));
+            told.set(true);
         });
     }
 
     #[test]
     fn who_waits_is_told_that_nobody_listens_any_more() {
-        run(async {
+        run(|told| async move {
             let folder = tempfile::tempdir().unwrap();
             let (listener, path, _filling) = full(&folder);
             let queues = Rc::new(Queues::default());
-            let waiting = {
-                let (queues, path) = (Rc::clone(&queues), path.clone());
-                spawn_local(async move { queues.connect(&path).await.map(drop) })
-            };
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            let answer = Rc::new(RefCell::new(None));
+            let (gives, waits) = (Rc::clone(&answer), Rc::clone(&queues));
+            reactor::spawn(async move {
+                *gives.borrow_mut() = Some(waits.connect(&path).await.map(drop));
+            });
+            reactor::sleep(Duration::from_millis(5)).await;
             drop(listener);
-            let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
-            assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while answer.borrow().is_none() {
+                assert!(Instant::now() < deadline, "there is no answer");
+                reactor::sleep(Duration::from_millis(1)).await;
+            }
+            let error = answer.take().unwrap().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+            told.set(true);
         });
     }
 }

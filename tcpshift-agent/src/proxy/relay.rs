@@ -4,23 +4,22 @@
 //! each way for itself; a reset is carried as a reset, and never as an end of stream: it is reported, and `carry` then drops
 //! both sockets, which resets them (`socket`). A connection that is still holds no buffer.
 
+mod first;
 mod leave;
 mod way;
 
-use std::future::{self, Future};
+use std::future;
 use std::mem;
-use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
-
-use tokio::io::Interest;
-use tokio::time::{Instant, sleep};
+use std::time::{Duration, Instant};
 
 use super::lifetime::Lifetime;
 use super::pipe::Pipes;
 use super::pool::Pool;
-use super::stream::{Stream, Writer};
+use super::reactor::sleep;
+use super::stream::Stream;
 use crate::connections::{Connection, Direction, Ended, LiveStage};
+pub(super) use first::FirstBytes;
 use leave::Leave;
 use way::{Broken, Waits, Way};
 
@@ -44,21 +43,19 @@ pub(super) enum Ending {
 
 /// Carries bytes between two streams until both directions have ended, one side breaks, or its lifetime is over.
 pub(super) async fn relay(
-    one: &mut Stream,
-    other: &mut Stream,
+    one: &Stream,
+    other: &Stream,
     carriers: (&Pool, &Pipes),
     connection: &Connection,
+    first: FirstBytes,
     mut lifetime: Lifetime,
 ) -> Ending {
     let row = connection.row();
-    let (one_reader, one_writer) = one.split();
-    let (other_reader, other_writer) = other.split();
-    let mut forth = Way::new(one_reader, &one_writer, &other_writer, carriers, (connection, Direction::Forth));
-    let mut back = Way::new(other_reader, &other_writer, &one_writer, carriers, (connection, Direction::Back));
+    let mut forth = Way::new(one, other, carriers, (connection, Direction::Forth));
+    forth.begin_with(first);
+    let mut back = Way::new(other, one, carriers, (connection, Direction::Back));
     let mut leave = Leave::default();
     let over = {
-        let mut one_broken = pin!(one_writer.ready(Interest::ERROR));
-        let mut other_broken = pin!(other_writer.ready(Interest::ERROR));
         future::poll_fn(|cx| {
             // The second way is not polled when the first one broke: a write that fails takes the socket's error,
             // and to the read that follows the socket then looks like one whose peer has ended its stream.
@@ -77,10 +74,10 @@ pub(super) async fn relay(
             }
             // Who is read from is seen to break by that, after the last byte. Else the error itself is watched
             // for: it is an event only, and stays with the socket.
-            if forth_waits.is_blind() && one_broken.as_mut().poll(cx).is_ready() {
+            if forth_waits.is_blind() && one.poll_broken(cx).is_ready() {
                 return Poll::Ready(Over::Broken { side: Side::One, told: false });
             }
-            if back_waits.is_blind() && other_broken.as_mut().poll(cx).is_ready() {
+            if back_waits.is_blind() && other.poll_broken(cx).is_ready() {
                 return Poll::Ready(Over::Broken { side: Side::Other, told: false });
             }
             if mem::take(&mut forth.moved) | mem::take(&mut back.moved) {
@@ -98,12 +95,12 @@ pub(super) async fn relay(
     };
     match over {
         // A reset that came after both ends is still one.
-        Over::InOrder if one_writer.is_sound() && other_writer.is_sound() => Ending::InOrder,
+        Over::InOrder if one.is_sound() && other.is_sound() => Ending::InOrder,
         Over::InOrder | Over::Reset => Ending::Reset,
         Over::Expired(reason) => Ending::Expired { reason, cut: forth.has_bytes() || back.has_bytes() },
         Over::Parting => leave::part(&mut forth, &mut back).await,
-        Over::Broken { side: Side::One, told } => rest(forth, told, &other_writer, connection, lifetime).await,
-        Over::Broken { side: Side::Other, told } => rest(back, told, &one_writer, connection, lifetime).await,
+        Over::Broken { side: Side::One, told } => rest(forth, told, other, connection, lifetime).await,
+        Over::Broken { side: Side::Other, told } => rest(back, told, one, connection, lifetime).await,
     }
 }
 
@@ -113,20 +110,13 @@ pub(super) async fn relay(
 /// A TCP socket that cannot be written to is dead, and what it got is there already. A unix socket may go on
 /// sending after its peer has shut down reading; it is waited for no longer than the connection may last, the
 /// other side lives, and it is not silent for [`LAST_SILENCE`].
-async fn rest(
-    mut last: Way<'_>,
-    told: bool,
-    sink: &Writer<'_>,
-    connection: &Connection,
-    mut lifetime: Lifetime,
-) -> Ending {
+async fn rest(mut last: Way<'_>, told: bool, sink: &Stream, connection: &Connection, mut lifetime: Lifetime) -> Ending {
     let row = connection.row();
     if told {
         last.cut();
     }
     let waits_for_room = last.is_from_unix();
-    let mut sink_broken = pin!(sink.ready(Interest::ERROR));
-    let mut silence = pin!(sleep(LAST_SILENCE));
+    let mut silence = sleep(LAST_SILENCE);
     future::poll_fn(|cx| {
         match last.poll(cx, false) {
             Ok(Waits::Bytes) => {}
@@ -135,14 +125,14 @@ async fn rest(
             Ok(Waits::Nothing) if last.is_from_unix() => return Poll::Ready(Ending::InOrder),
             Ok(Waits::Room | Waits::Nothing) | Err(_) => return Poll::Ready(Ending::Reset),
         }
-        if sink_broken.as_mut().poll(cx).is_ready() {
+        if sink.poll_broken(cx).is_ready() {
             return Poll::Ready(Ending::Reset);
         }
         if mem::take(&mut last.moved) {
-            silence.as_mut().reset(Instant::now() + LAST_SILENCE);
+            silence.reset(Instant::now() + LAST_SILENCE);
             row.touch();
         }
-        if silence.as_mut().poll(cx).is_ready() {
+        if silence.poll_over(cx).is_ready() {
             return Poll::Ready(Ending::Reset);
         }
         let reason = match row.closing(cx) {

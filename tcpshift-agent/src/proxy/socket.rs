@@ -14,6 +14,7 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(5), Duration::
 /// Sets what every accepted stream has: on the listening socket, which hands it on.
 pub(super) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
     speak(socket)?;
+    socket.set_linger(Some(Duration::ZERO))?;
     look_for_dead_peers(socket)
 }
 
@@ -57,21 +58,39 @@ pub(super) fn keep_alive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Res
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) stream: Stream,
+    ended: bool,
 }
 
 impl Socket {
-    /// From now on closing the stream resets it, also when the kernel closes it after a `kill -9`.
-    pub(super) fn new(stream: Stream) -> Self {
+    /// One that was accepted, from a listening socket that is [tuned](tune): also when the kernel closes it after a `kill -9`
+    /// it is reset. One that waited before its socket was tuned may not be.
+    pub(super) fn accepted(stream: Stream) -> Self {
+        Self { stream, ended: false }
+    }
+
+    /// One to an endpoint. Closing it resets it, also when the kernel does.
+    pub(super) fn dialled(stream: Stream) -> Self {
         if let Err(error) = stream.reset_on_close(true) {
             log::debug!("a connection will be closed without RST: {error}");
         }
-        Self { stream }
+        Self { stream, ended: false }
     }
 
     /// Closes without RST: both directions have come to their end.
-    pub(super) fn end(self) {
+    pub(super) fn end(mut self) {
         if let Err(error) = self.stream.reset_on_close(false) {
             log::debug!("a connection is closed with RST: {error}");
+        }
+        self.ended = true;
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if !self.ended
+            && let Err(error) = self.stream.reset_on_close(true)
+        {
+            log::debug!("a connection is closed without RST: {error}");
         }
     }
 }

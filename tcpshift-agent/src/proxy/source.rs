@@ -16,13 +16,26 @@ pub(super) struct Sources {
     v4: Vec<IpAddr>,
     v6: Vec<IpAddr>,
     next: Cell<usize>,
+    /// Ports that the kernel chooses from.
+    ports: Cell<(u16, u16)>,
 }
 
 impl Sources {
     /// These addresses; each has to be one of the host, of which a bind will say so.
     pub(super) fn new(addresses: &[IpAddr]) -> Self {
         let (v4, v6) = addresses.iter().partition(|address| address.is_ipv4());
-        Self { v4, v6, next: Cell::new(0) }
+        Self { v4, v6, next: Cell::new(0), ports: Cell::new(ports()) }
+    }
+
+    /// Asks anew which ports the kernel chooses from, which an operator may change.
+    pub(super) fn renew(&self) {
+        self.ports.set(ports());
+    }
+
+    /// Whether the kernel may choose this port for a connection.
+    pub(super) fn may_choose(&self, port: u16) -> bool {
+        let (first, last) = self.ports.get();
+        (first..=last).contains(&port)
     }
 
     fn of(&self, endpoint: SocketAddr) -> &[IpAddr] {
@@ -43,5 +56,15 @@ impl Sources {
         self.next.set(next.wrapping_add(1));
         setsockopt(socket, IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(*source, 0).into())
+    }
+}
+
+/// Any port if the kernel does not say.
+fn ports() -> (u16, u16) {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut numbers = text.split_whitespace().map(|number| number.parse().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(first), Some(last)) => (first, last),
+        _ => (0, u16::MAX),
     }
 }

@@ -4,15 +4,12 @@ use std::io;
 use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 
-use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
 use super::command::WorkerCommand;
+use super::reactor::Reactor;
 use super::shared::Common;
 use super::worker;
-
-/// How many tasks are polled before sockets are looked at again, if that many are ready.
-const TURNS: u32 = 256;
 
 /// A worker that runs.
 #[derive(Debug)]
@@ -27,22 +24,15 @@ impl WorkerThread {
         let (commands, received) = mpsc::unbounded_channel();
         // The runtime has to be made on the thread it runs on; what comes of it is told here.
         let (started, is_started) = std_mpsc::channel();
-        let thread =
-            thread::Builder::new().name(format!("proxy-{number}")).spawn(
-                move || match Builder::new_current_thread()
-                    .enable_all()
-                    .event_interval(TURNS)
-                    .build_local(LocalOptions::default())
-                {
-                    Ok(runtime) => {
-                        started.send(Ok(())).ok();
-                        worker::run(runtime, common, received);
-                    }
-                    Err(error) => {
-                        started.send(Err(error)).ok();
-                    }
-                },
-            )?;
+        let thread = thread::Builder::new().name(format!("proxy-{number}")).spawn(move || match Reactor::new() {
+            Ok(reactor) => {
+                started.send(Ok(())).ok();
+                worker::run(reactor, common, received);
+            }
+            Err(error) => {
+                started.send(Err(error)).ok();
+            }
+        })?;
         is_started.recv().map_err(|_| io::Error::other("a worker ended before it began"))??;
         Ok(Self { commands, thread })
     }

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc;
 
 use super::accept::Served;
@@ -18,6 +17,7 @@ use super::inputs::Random;
 use super::listen::BACKLOG;
 use super::pipe::Pipes;
 use super::pool::Pool;
+use super::reactor::Reactor;
 use super::shared::{Common, Worker};
 use super::source::Sources;
 use super::spare::Spare;
@@ -28,10 +28,9 @@ use crate::plan::Plan;
 const WAITING: usize = BACKLOG as usize + 1;
 
 /// Runs a worker on this thread until it is told to end, or the sender of commands is gone.
-pub(super) fn run(runtime: LocalRuntime, common: Common, commands: mpsc::UnboundedReceiver<WorkerCommand>) {
-    runtime.block_on(obey(common, commands));
-    // Dropping the runtime drops what it carries, and each connection is reset thereby.
-    drop(runtime);
+pub(super) fn run(reactor: Reactor, common: Common, commands: mpsc::UnboundedReceiver<WorkerCommand>) {
+    // What it carries is dropped when it ends, and each connection is reset thereby.
+    reactor.run(obey(common, commands));
 }
 
 async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<WorkerCommand>) {
@@ -66,13 +65,9 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<WorkerComman
                 }
                 worker.plan.replace(plan);
                 worker.sets.replace(sets);
+                worker.sources.renew();
                 for (address, socket) in sockets {
-                    match Served::new(&worker, address, socket) {
-                        Ok(door) => {
-                            served.entry(address).or_default().push(door);
-                        }
-                        Err(error) => log::error!("a worker cannot accept on {address}: {error}"),
-                    }
+                    served.entry(address).or_default().push(Served::new(&worker, address, socket));
                 }
                 done
             }

@@ -7,5 +7,6 @@ mod decision;
 mod ending;
 mod limits;
 mod live;
+mod stall;
 mod unix;
 mod world;

@@ -5,12 +5,10 @@
 //! after [`PATIENCE`] if nothing is on its way at that moment; else it is reset, since the loss must not look like an end. So
 //! is one that sends on after the end was told, or does not end.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, Sleep, sleep_until};
-
+use super::super::reactor::{Sleep, sleep_until, timeout};
 use super::Ending;
 use super::way::Way;
 use crate::connections::{Ended, LiveRow};
@@ -25,17 +23,17 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Waits for a quiet moment, once somebody has asked.
 #[derive(Debug, Default)]
 pub(super) struct Leave {
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Sleep>,
 }
 
 impl Leave {
     /// Ready when the connection is to be ended; whether it is quiet.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, row: &LiveRow, has_bytes: impl Fn() -> bool) -> Poll<bool> {
         let Some(asked) = row.closing(cx) else { return Poll::Pending };
-        let last_moment = Instant::from_std(asked + PATIENCE);
+        let last_moment = asked + PATIENCE;
         loop {
             let now = Instant::now();
-            let mut quiet = Instant::from_std(row.last() + QUIET);
+            let mut quiet = row.last() + QUIET;
             if now >= last_moment {
                 return Poll::Ready(!has_bytes());
             }
@@ -46,11 +44,11 @@ impl Leave {
                 quiet = now + QUIET;
             }
             let next = quiet.min(last_moment);
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
+            let timer = self.timer.get_or_insert_with(|| sleep_until(next));
             if timer.deadline() != next {
-                timer.as_mut().reset(next);
+                timer.reset(next);
             }
-            if timer.as_mut().poll(cx).is_pending() {
+            if timer.poll_over(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -66,6 +64,6 @@ pub(super) async fn part(forth: &mut Way<'_>, back: &mut Way<'_>) -> Ending {
         (Poll::Ready(true), Poll::Ready(true)) => Poll::Ready(true),
         _ => Poll::Pending,
     });
-    let in_order = tokio::time::timeout(FAREWELL, ended).await.unwrap_or(false);
+    let in_order = timeout(FAREWELL, ended).await.unwrap_or(false);
     Ending::Expired { reason: Ended::Closed, cut: !in_order }
 }

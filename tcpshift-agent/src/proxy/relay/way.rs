@@ -2,19 +2,16 @@
 //!
 //! Messages are copied; once the direction has become bulk its bytes go through a pipe, until they are few again.
 
-use std::future::Future;
 use std::io;
 use std::mem;
-use std::pin::pin;
 use std::task::{Context, Poll};
-
-use rustix::io::Errno;
-use tokio::io::AsyncReadExt;
 
 use super::super::pipe::{Pipe, Pipes};
 use super::super::pool::{Buffer, Class, Pool};
-use super::super::stream::{Reader, Writer};
+use super::super::stream::Stream;
+use super::FirstBytes;
 use crate::connections::{Connection, Direction};
+use rustix::io::Errno;
 
 /// Bytes carried before others have their turn.
 const TURN: usize = 1 << 20;
@@ -54,9 +51,8 @@ impl Waits {
 
 /// One direction.
 pub(super) struct Way<'a> {
-    reader: Reader<'a>,
-    from: &'a Writer<'a>,
-    to: &'a Writer<'a>,
+    from: &'a Stream,
+    to: &'a Stream,
     pool: &'a Pool,
     pipes: &'a Pipes,
     connection: &'a Connection,
@@ -91,14 +87,12 @@ enum State {
 
 impl<'a> Way<'a> {
     pub(super) fn new(
-        reader: Reader<'a>,
-        from: &'a Writer<'a>,
-        to: &'a Writer<'a>,
+        from: &'a Stream,
+        to: &'a Stream,
         (pool, pipes): (&'a Pool, &'a Pipes),
         (connection, direction): (&'a Connection, Direction),
     ) -> Self {
         Self {
-            reader,
             from,
             to,
             pool,
@@ -111,6 +105,17 @@ impl<'a> Way<'a> {
             copies: false,
             spliced: false,
             moved: false,
+        }
+    }
+
+    /// Takes over what was read before, and written in part.
+    pub(super) fn begin_with(&mut self, first: FirstBytes) {
+        if let FirstBytes { read: Some(buffer), written } = first {
+            self.class = self.class.after(buffer.bytes.len());
+            if written > 0 {
+                self.connection.moved(self.direction, written);
+            }
+            self.held = Held::Buffer(buffer, written);
         }
     }
 
@@ -171,7 +176,7 @@ impl<'a> Way<'a> {
             }
         }
         // There may be more; others have their turn first, those too whom only the next look at the sockets wakes.
-        let _pending = pin!(tokio::task::yield_now()).poll(cx);
+        cx.waker().wake_by_ref();
         Ok(Waits::Bytes)
     }
 
@@ -207,9 +212,9 @@ impl<'a> Way<'a> {
                 Held::Buffer(buffer, written) if *written == buffer.bytes.len() => return Ok(Poll::Ready(())),
                 Held::Pipe(pipe) if pipe.is_empty() => return Ok(Poll::Ready(())),
                 Held::Buffer(buffer, written) => {
-                    self.to.try_write(&buffer.bytes[*written..]).inspect(|count| *written += count)
+                    self.to.write(&buffer.bytes[*written..]).inspect(|count| *written += count)
                 }
-                Held::Pipe(pipe) => self.to.try_empty(pipe).inspect(|_| self.spliced = true),
+                Held::Pipe(pipe) => self.to.empty(pipe).inspect(|_| self.spliced = true),
             };
             match moved {
                 Ok(count) => {
@@ -231,23 +236,36 @@ impl<'a> Way<'a> {
 
     /// Reads once; how many bytes, 0 at the end. Nothing may be held.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, Broken> {
-        // Only who has something to read is given a buffer or a pipe.
-        if self.from.poll_read_ready(cx).map_err(|_| Broken::Source)?.is_pending() {
-            return Ok(Poll::Pending);
+        loop {
+            // Only who has something to read is given a buffer or a pipe.
+            if self.from.poll_read_ready(cx).map_err(|_| Broken::Source)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+            // It may only have been thought to have; then the wait begins.
+            if let Some(count) = self.try_read()? {
+                return Ok(Poll::Ready(count));
+            }
         }
+    }
+
+    /// Reads once without a wait; none if there is nothing.
+    fn try_read(&mut self) -> Result<Option<usize>, Broken> {
         if self.class.is_bulk()
             && !self.copies
             && let Some(count) = self.splice()?
         {
-            return Ok(Poll::Ready(count));
+            return Ok(Some(count));
         }
         let mut buffer = self.pool.take(self.class);
-        let read = pin!(self.reader.read_buf(&mut buffer.bytes)).poll(cx).map_err(|_| Broken::Source);
+        let read = self.from.read(&mut buffer.bytes);
         self.held = Held::Buffer(buffer, 0);
-        if !matches!(read, Poll::Ready(Ok(_))) {
-            self.release();
+        match read {
+            Ok(count) => Ok(Some(count)),
+            Err(error) => {
+                self.release();
+                if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(Broken::Source) }
+            }
         }
-        Ok(read?)
     }
 
     /// Reads once, into a pipe. None if nothing came of it: that is neither an end nor a lack of bytes yet, since

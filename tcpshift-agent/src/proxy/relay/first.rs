@@ -1,0 +1,43 @@
+//! What a client has sent before its endpoint is there.
+//!
+//! It is written to whichever endpoint takes the connection, and by the first write: so it is read at once where it has come
+//! with the connection, and is not waited for.
+
+use std::io;
+
+use super::super::pool::{Buffer, Class, Pool};
+use super::super::stream::Stream;
+
+/// Bytes that are read, and how many of them are written.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct FirstBytes {
+    pub(super) read: Option<Buffer>,
+    pub(super) written: usize,
+}
+
+impl FirstBytes {
+    /// Reads what a small buffer has room for, if there is something. That a client has ended its stream is seen again; that
+    /// it is broken is told once, and it has none then.
+    pub(in crate::proxy) fn of(client: &Stream, pool: &Pool) -> Option<Self> {
+        let mut buffer = pool.take(Class::default());
+        let read = client.read(&mut buffer.bytes);
+        if read.as_ref().is_ok_and(|count| *count > 0) {
+            return Some(Self { read: Some(buffer), written: 0 });
+        }
+        pool.give(buffer);
+        let is_broken = read.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
+        (!is_broken).then(Self::default)
+    }
+
+    /// Whether there are any.
+    pub(in crate::proxy) fn are_there(&self) -> bool {
+        self.read.is_some()
+    }
+
+    /// Writes them to an endpoint; how many were. None are if there are none.
+    pub(in crate::proxy) fn write(&mut self, to: &Stream) -> io::Result<usize> {
+        let Some(buffer) = &self.read else { return Ok(0) };
+        self.written = to.write(&buffer.bytes)?;
+        Ok(self.written)
+    }
+}
