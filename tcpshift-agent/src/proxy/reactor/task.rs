@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -109,7 +109,8 @@ impl Tasks {
     pub(super) fn poll_next(&self) {
         let Some(id) = self.ready.borrow_mut().pop_front() else { return };
         let Some(mut task) = self.take(id) else { return };
-        task.state.is_queued.store(false, Release);
+        // Not a mere store: whoever finds it set before this has written what it woke for, and the task must see that.
+        task.state.is_queued.swap(false, AcqRel);
         let mut cx = Context::from_waker(&task.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut cx)));
         match polled {

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::{CURRENT, current};
 
+/// What no connection lives to see.
+const FAR: Duration = Duration::from_hours(10 * 365 * 24);
+
 /// Those who wait, in the order of their times.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -54,7 +57,9 @@ pub(in crate::proxy) fn sleep_until(at: Instant) -> Sleep {
 
 /// Over after a time.
 pub(in crate::proxy) fn sleep(after: Duration) -> Sleep {
-    sleep_until(Instant::now() + after)
+    let now = Instant::now();
+    // A clock that cannot count so far has an end that nobody lives to see.
+    sleep_until(now.checked_add(after).unwrap_or(now + FAR))
 }
 
 /// Waits for something no longer than a time; none if it took longer.
