@@ -42,11 +42,11 @@ fn half_of_them(world: &World, agent: &Agent<'_>, name: &str, location: Location
         took
     });
     let quickest = quickest.min().unwrap();
-    println!("{name}: a list of {} takes {quickest:?}", 2 * EACH);
+    eprintln!("{name}: a list of {} takes {quickest:?}", 2 * EACH);
     assert!(quickest < patient(QUICK), "{quickest:?}");
     let began = Instant::now();
     let closed = close(agent, &[name, "--destination", "v1"]);
-    println!("{name}: {EACH} are closed in {:?}", began.elapsed());
+    eprintln!("{name}: {EACH} are closed in {:?}", began.elapsed());
     assert_eq!((closed.carried + closed.steered, closed.left.len()), (EACH as u64, 0), "{closed:?}");
     await_listed(agent, &["--destination", "v1"], 0);
     assert_eq!(list(agent, &["--destination", "v2"]).total, EACH as u64);
