@@ -7,6 +7,7 @@ pub mod cells;
 pub mod connection;
 pub mod counters;
 pub mod counts;
+pub mod decision;
 pub mod ended;
 pub mod endpoints;
 pub mod failure;
@@ -23,9 +24,10 @@ use std::sync::atomic::{
 use tokio::sync::Notify;
 
 pub use cells::Cells;
-pub use connection::{AttemptOutcome, Connection, Direction, KeptDecision};
+pub use connection::{AttemptOutcome, Connection, Direction};
 pub use counters::Counters;
 pub use counts::{DestinationCount, ListenerCount};
+pub use decision::KeptDecision;
 pub use ended::Ended;
 pub use endpoints::{EndpointCount, Endpoints};
 pub use failure::ConnectionFailure;
