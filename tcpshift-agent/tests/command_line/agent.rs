@@ -82,6 +82,9 @@ pub(super) async fn app(mut inbox: mpsc::Receiver<admin::AdminCommand>) {
         match command {
             admin::AdminCommand::Apply(request, reply) => drop(reply.send(apply(&request))),
             admin::AdminCommand::HandOver(stream) => drop(stream),
+            // Promises have them of a whole agent.
+            admin::AdminCommand::Connections(_, reply) => drop(reply),
+            admin::AdminCommand::Close(_, reply) => drop(reply),
             admin::AdminCommand::Delete(request, reply) => {
                 let known = |object: &ObjectName| object.name == "tcp-echo" || request.ignore_not_found;
                 drop(reply.send(match request.objects.iter().find(|object| !known(object)) {
