@@ -39,7 +39,7 @@ pub struct Connection {
 impl LiveSlab {
     /// Counts a new connection in, and gives it a row. Both end when the guard is dropped.
     pub fn open(self: &Rc<Self>, decided: KeptDecision, client: SocketAddr) -> Connection {
-        Connection::new(Rc::clone(self), self.add(decided, client))
+        Connection::new(Rc::clone(self), self.insert(decided, client))
     }
 }
 

@@ -46,8 +46,8 @@ impl LiveSlab {
         Rc::new(Self { connections, rows: RefCell::default(), free: RefCell::default() })
     }
 
-    /// A row for a new connection.
-    pub(super) fn add(&self, decided: KeptDecision, client: SocketAddr) -> Rc<LiveRow> {
+    /// Gives a new connection a row.
+    pub(super) fn insert(&self, decided: KeptDecision, client: SocketAddr) -> Rc<LiveRow> {
         let mut rows = self.rows.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or(rows.len() as u32);
         let now = Instant::now();

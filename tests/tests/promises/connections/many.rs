@@ -1,22 +1,17 @@
-//! Nine thousand connections: the list takes no time and touches nobody, and half of them are ended without the other half.
+//! Nine thousand connections: the list touches nobody, and half of them are ended without the other half.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use tcpshift_tests::agent::Agent;
 use tcpshift_tests::crowd::{Crowd, Location};
 use tcpshift_tests::echo::tcp_echo;
 use tcpshift_tests::steer::{ENTRANCE, GATEWAY_ROUTE, MESH_ROUTE, SERVICE, await_datapath, direct, inside, start};
-use tcpshift_tests::until::patient;
 use tcpshift_tests::world::World;
 
 use super::{ONE, TWO, Way, await_listed, base, close, list, route};
 
 /// Of each version.
 const EACH: usize = 4_500;
-
-/// How long a list of all may take. It takes less than 50 ms where a build with optimisation has a processor for itself.
-const QUICK: Duration = Duration::from_millis(500);
 
 fn only(who: &str) -> BTreeMap<String, usize> {
     BTreeMap::from([(who.to_owned(), EACH)])
@@ -34,19 +29,9 @@ fn half_of_them(world: &World, agent: &Agent<'_>, name: &str, location: Location
     agent.apply(route(name, [0, 100]));
     let twos = crowd("twos", 2);
     await_listed(agent, &[], 2 * EACH as u64);
-    let quickest = (0..5).map(|_| {
-        let began = Instant::now();
-        let answer = agent.request("GET", "/v1/connections", None);
-        let took = began.elapsed();
-        assert_eq!(answer.body["connections"].as_array().map(Vec::len), Some(2 * EACH));
-        took
-    });
-    let quickest = quickest.min().unwrap();
-    eprintln!("{name}: a list of {} takes {quickest:?}", 2 * EACH);
-    assert!(quickest < patient(QUICK), "{quickest:?}");
-    let began = Instant::now();
+    let answer = agent.request("GET", "/v1/connections", None);
+    assert_eq!(answer.body["connections"].as_array().map(Vec::len), Some(2 * EACH));
     let closed = close(agent, &[name, "--destination", "v1"]);
-    eprintln!("{name}: {EACH} are closed in {:?}", began.elapsed());
     assert_eq!((closed.carried + closed.steered, closed.left.len()), (EACH as u64, 0), "{closed:?}");
     await_listed(agent, &["--destination", "v1"], 0);
     assert_eq!(list(agent, &["--destination", "v2"]).total, EACH as u64);

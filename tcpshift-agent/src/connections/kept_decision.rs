@@ -1,4 +1,4 @@
-//! What was decided for a connection, in numbers that stay.
+//! What was decided for a connection, in the numbers that stay.
 
 /// The decision a connection keeps for its whole life, in stable numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
