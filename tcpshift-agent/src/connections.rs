@@ -10,6 +10,7 @@ pub mod counts;
 pub mod ended;
 pub mod endpoints;
 pub mod failure;
+pub mod kept_decision;
 pub mod last_failure;
 pub mod live;
 pub mod slab;
@@ -23,12 +24,13 @@ use std::sync::atomic::{
 use tokio::sync::Notify;
 
 pub use cells::Cells;
-pub use connection::{AttemptOutcome, Connection, Direction, KeptDecision};
+pub use connection::{AttemptOutcome, Connection, Direction};
 pub use counters::Counters;
 pub use counts::{DestinationCount, ListenerCount};
 pub use ended::Ended;
 pub use endpoints::{EndpointCount, Endpoints};
 pub use failure::ConnectionFailure;
+pub use kept_decision::KeptDecision;
 pub use last_failure::LastFailure;
 pub use live::{LiveConnection, LiveFilter, LiveStage};
 pub use slab::{LiveRow, LiveSlab};

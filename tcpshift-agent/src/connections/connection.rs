@@ -1,25 +1,11 @@
 //! One live connection: the decision it was given, its row, and the counters that count it while it lives.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use super::{ConnectionFailure, Connections, Ended, LiveRow, LiveSlab};
-
-/// The decision a connection keeps for its whole life, in stable numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptDecision {
-    /// Of the plan that decided.
-    pub generation: u64,
-    /// Where it came in.
-    pub listener: u32,
-    /// The route it fell to.
-    pub route: u32,
-    /// The destination that has its slot.
-    pub destination: u32,
-    /// The slot, of 10,000.
-    pub slot: u32,
-}
+use super::{ConnectionFailure, Connections, Ended, KeptDecision, LiveRow, LiveSlab};
 
 /// What came of a try at an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +36,16 @@ pub struct Connection {
     target: Cell<Option<u32>>,
 }
 
+impl LiveSlab {
+    /// Counts a new connection in, and gives it a row. Both end when the guard is dropped.
+    pub fn open(self: &Rc<Self>, decided: KeptDecision, client: SocketAddr) -> Connection {
+        Connection::new(Rc::clone(self), self.insert(decided, client))
+    }
+}
+
 impl Connection {
     /// Counts a new connection in, as its destination's.
-    pub(super) fn new(slab: Rc<LiveSlab>, row: Rc<LiveRow>) -> Self {
+    fn new(slab: Rc<LiveSlab>, row: Rc<LiveRow>) -> Self {
         slab.connections.live.fetch_add(1, SeqCst);
         let count = slab.connections.destinations.get(row.decided.destination);
         count.opened.fetch_add(1, Relaxed);

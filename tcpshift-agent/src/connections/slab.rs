@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use super::{Connection, Connections, KeptDecision, LiveConnection, LiveFilter, LiveStage};
+use super::{Connections, KeptDecision, LiveConnection, LiveFilter, LiveStage};
 
 /// The rows of one worker.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ impl LiveSlab {
         Rc::new(Self { connections, rows: RefCell::default(), free: RefCell::default() })
     }
 
-    /// Counts a new connection in, and gives it a row. Both end when the guard is dropped.
-    pub fn open(self: &Rc<Self>, decided: KeptDecision, client: SocketAddr) -> Connection {
+    /// Gives a new connection a row.
+    pub(super) fn insert(&self, decided: KeptDecision, client: SocketAddr) -> Rc<LiveRow> {
         let mut rows = self.rows.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or(rows.len() as u32);
         let now = Instant::now();
@@ -67,7 +67,7 @@ impl LiveSlab {
             Some(cell) => *cell = Some(Rc::clone(&row)),
             None => rows.push(Some(Rc::clone(&row))),
         }
-        Connection::new(Rc::clone(self), row)
+        row
     }
 
     /// Takes out the row of a connection that is over.

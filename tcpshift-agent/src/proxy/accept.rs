@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::command::Opened;
-use super::reactor::{self, Ready, Source, TaskId};
+use super::reactor::{self, Readiness, Ready, TaskId};
 use super::shared::Worker;
 use super::socket::Socket;
 use super::stream::Stream;
@@ -48,7 +48,7 @@ pub(super) struct Served {
 struct Door {
     address: SocketAddr,
     socket: RefCell<Option<TcpListener>>,
-    source: Source,
+    readiness: Readiness,
     /// How many are accepted before sockets are looked at again, and after which look that was last.
     batch: Cell<(usize, u64)>,
     /// How long to rest if nothing can be accepted.
@@ -76,7 +76,7 @@ impl Served {
         let door = Rc::new(Door {
             address,
             socket: RefCell::new(Some(socket)),
-            source: Source::level(),
+            readiness: Readiness::level(),
             batch: Cell::default(),
             rest: Cell::new(REST.0),
             more: Cell::new(0),
@@ -154,7 +154,7 @@ impl Door {
     fn poll_batch(&self, cx: &mut Context<'_>, worker: &Rc<Worker>) -> Poll<Batch> {
         let socket = self.socket.borrow();
         let Some(socket) = &*socket else { return Poll::Ready(Batch::Closed) };
-        if let Err(error) = ready!(self.source.poll(cx, socket.as_fd(), Ready::READ)) {
+        if let Err(error) = ready!(self.readiness.poll(cx, socket.as_fd(), Ready::READ)) {
             complain(self.address, &error);
             return Poll::Ready(Batch::Exhausted);
         }
@@ -182,14 +182,14 @@ impl Door {
             self.more.set(more.saturating_sub(1));
         }
         // If more wait, the next look at the sockets says so.
-        self.source.clear(Ready::READ);
+        self.readiness.clear(Ready::READ);
         Poll::Ready(Batch::Full)
     }
 
     /// Hears nothing of the socket until it is waited for again.
     fn rest(&self) {
         if let Some(socket) = &*self.socket.borrow() {
-            self.source.deregister(socket.as_fd());
+            self.readiness.deregister(socket.as_fd());
         }
     }
 }

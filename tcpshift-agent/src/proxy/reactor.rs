@@ -4,7 +4,7 @@
 //! somebody waits for it, and it leaves by being closed. Tasks may be woken from any thread, so that channels work across
 //! threads; everything else belongs to the worker's own.
 
-mod source;
+mod readiness;
 mod task;
 mod timer;
 
@@ -20,11 +20,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
-pub(super) use source::{Ready, Source};
+pub(super) use readiness::{Readiness, Ready};
 pub(super) use task::TaskId;
 pub(super) use timer::{Sleep, sleep, sleep_until, timeout};
 
-use source::Sources;
+use readiness::ReadinessTable;
 use task::Tasks;
 use timer::Timers;
 
@@ -43,7 +43,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Reactor {
     epoll: OwnedFd,
-    sources: Sources,
+    watched: ReadinessTable,
     tasks: Tasks,
     timers: Timers,
     /// How often sockets were looked at.
@@ -56,7 +56,7 @@ impl Reactor {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let tasks = Tasks::new()?;
         epoll::add(&epoll, tasks.event(), EventData::new_u64(WAKE), EventFlags::IN)?;
-        Ok(Self { epoll, sources: Sources::default(), tasks, timers: Timers::default(), looks: Cell::new(0) })
+        Ok(Self { epoll, watched: ReadinessTable::default(), tasks, timers: Timers::default(), looks: Cell::new(0) })
     }
 
     /// Runs a task, and all that are spawned, until that one is over. All others are dropped then.
@@ -100,7 +100,7 @@ impl Reactor {
         for &Event { flags, data } in events.iter() {
             match data.u64() {
                 WAKE => self.tasks.take_remote(),
-                token => self.sources.note(token, flags),
+                token => self.watched.note(token, flags),
             }
         }
         self.timers.fire();
@@ -151,6 +151,14 @@ mod tests {
 
     use super::*;
 
+    /// Counts that it was dropped.
+    struct Drops(Rc<Cell<u32>>);
+    impl Drop for Drops {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
     /// Runs a test, which must come to its end.
     fn run(test: impl Future<Output = ()> + 'static) {
         let ended = Rc::new(Cell::new(false));
@@ -167,7 +175,7 @@ mod tests {
         run(async {
             let (mut one, other) = UnixStream::pair().unwrap();
             other.set_nonblocking(true).unwrap();
-            let source = Source::new(Ready::NONE);
+            let readiness = Readiness::new(Ready::NONE);
             let mut got = [0; 8];
             for _ in 0..3 {
                 let writer = std::thread::spawn(move || {
@@ -175,18 +183,18 @@ mod tests {
                     one.write_all(b"x").unwrap();
                     one
                 });
-                std::future::poll_fn(|cx| source.poll(cx, other.as_fd(), Ready::READ)).await.unwrap();
+                std::future::poll_fn(|cx| readiness.poll(cx, other.as_fd(), Ready::READ)).await.unwrap();
                 assert_eq!(rustix::io::read(&other, &mut got), Ok(1));
-                source.clear(Ready::READ);
-                let waits = std::future::poll_fn(|cx| source.poll(cx, other.as_fd(), Ready::READ));
+                readiness.clear(Ready::READ);
+                let waits = std::future::poll_fn(|cx| readiness.poll(cx, other.as_fd(), Ready::READ));
                 assert!(timeout(Duration::from_millis(20), waits).await.is_none());
                 one = writer.join().unwrap();
             }
             drop(one);
             for _ in 0..3 {
-                std::future::poll_fn(|cx| source.poll(cx, other.as_fd(), Ready::READ)).await.unwrap();
+                std::future::poll_fn(|cx| readiness.poll(cx, other.as_fd(), Ready::READ)).await.unwrap();
                 assert_eq!(rustix::io::read(&other, &mut got), Ok(0));
-                source.clear(Ready::READ);
+                readiness.clear(Ready::READ);
             }
         });
     }
@@ -242,12 +250,6 @@ mod tests {
     #[test]
     fn what_runs_when_the_first_ends_is_dropped() {
         let dropped = Rc::new(Cell::new(0));
-        struct Drops(Rc<Cell<u32>>);
-        impl Drop for Drops {
-            fn drop(&mut self) {
-                self.0.set(self.0.get() + 1);
-            }
-        }
         let counted = Rc::clone(&dropped);
         Reactor::new().unwrap().run(async move {
             for _ in 0..3 {

@@ -14,13 +14,13 @@ use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 
 use super::pipe::Pipe;
-use super::reactor::{Ready, Source};
+use super::reactor::{Readiness, Ready};
 
 /// One stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     // First, so that nothing is heard of it once it is closed.
-    source: Source,
+    readiness: Readiness,
     socket: OwnedFd,
     is_unix: bool,
 }
@@ -28,17 +28,17 @@ pub(super) struct Stream {
 impl Stream {
     /// A TCP socket that was accepted. What its client sent at once may be there already.
     pub(super) fn accepted(socket: OwnedFd) -> Self {
-        Self { source: Source::new(Ready::READ | Ready::WRITE), socket, is_unix: false }
+        Self { readiness: Readiness::new(Ready::READ | Ready::WRITE), socket, is_unix: false }
     }
 
     /// A TCP socket that is being connected.
     pub(super) fn connecting(socket: OwnedFd) -> Self {
-        Self { source: Source::new(Ready::NONE), socket, is_unix: false }
+        Self { readiness: Readiness::new(Ready::NONE), socket, is_unix: false }
     }
 
     /// A unix socket that is connected.
     pub(super) fn unix(socket: OwnedFd) -> Self {
-        Self { source: Source::new(Ready::WRITE), socket, is_unix: true }
+        Self { readiness: Readiness::new(Ready::WRITE), socket, is_unix: true }
     }
 
     /// Whether a close ends the stream with RST and forgets what is unsent, or sends it and ends with FIN. A unix
@@ -78,18 +78,18 @@ impl Stream {
 
     /// Waits until it can be read from, or has ended or is broken.
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.source.poll(cx, self.as_fd(), Ready::READ)
+        self.readiness.poll(cx, self.as_fd(), Ready::READ)
     }
 
     /// Waits until it can be written to, or is broken.
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.source.poll(cx, self.as_fd(), Ready::WRITE)
+        self.readiness.poll(cx, self.as_fd(), Ready::WRITE)
     }
 
     /// Waits until it is broken.
     pub(super) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
         // One that cannot be registered is broken too.
-        self.source.poll(cx, self.as_fd(), Ready::ERROR).map(drop)
+        self.readiness.poll(cx, self.as_fd(), Ready::ERROR).map(drop)
     }
 
     /// Reads what there is room for; fails with `WouldBlock` if there is nothing.
@@ -97,13 +97,13 @@ impl Stream {
         let room = buffer.capacity() - buffer.len();
         match rustix::io::read(&self.socket, spare_capacity(buffer)) {
             Err(Errno::AGAIN) => {
-                self.source.blocked(Ready::READ);
+                self.readiness.blocked(Ready::READ);
                 Err(Errno::AGAIN.into())
             }
             Ok(count) => {
                 // That was all, and the next byte is an edge.
                 if count > 0 && count < room {
-                    self.source.clear(Ready::READ);
+                    self.readiness.clear(Ready::READ);
                 }
                 Ok(count)
             }
@@ -130,7 +130,7 @@ impl Stream {
 
     fn note_full(&self, error: &io::Error) {
         if error.kind() == io::ErrorKind::WouldBlock {
-            self.source.blocked(Ready::WRITE);
+            self.readiness.blocked(Ready::WRITE);
         }
     }
 

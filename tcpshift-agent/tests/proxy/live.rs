@@ -215,7 +215,7 @@ async fn a_half_closed_connection_lasts_as_long_as_bytes_come() {
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
         // It never ends its stream.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let at = reserve("127.0.0.1");

@@ -166,7 +166,9 @@ impl Tasks {
             if all.is_empty() {
                 return;
             }
-            all.into_iter().for_each(|id| self.cancel(id));
+            for id in all {
+                self.cancel(id);
+            }
         }
     }
 

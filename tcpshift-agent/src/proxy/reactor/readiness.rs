@@ -69,13 +69,13 @@ impl BitOr for Ready {
 
 /// The registered sockets of a thread, by index.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
-    cells: RefCell<Vec<SourceCell>>,
+pub(super) struct ReadinessTable {
+    cells: RefCell<Vec<WatchedCell>>,
     free: RefCell<Vec<u32>>,
 }
 
 #[derive(Debug)]
-struct SourceCell {
+struct WatchedCell {
     /// An event that was on its way when the socket before was closed has another one.
     generation: u32,
     state: Option<Rc<State>>,
@@ -83,7 +83,7 @@ struct SourceCell {
 
 /// One socket.
 #[derive(Debug)]
-pub(in crate::proxy) struct Source {
+pub(in crate::proxy) struct Readiness {
     state: Rc<State>,
     token: Cell<Option<u64>>,
     /// Whether it is told again while it is ready. It has to be deregistered then before it rests.
@@ -96,7 +96,7 @@ struct State {
     waker: RefCell<Option<Waker>>,
 }
 
-impl Sources {
+impl ReadinessTable {
     /// Hears of a socket.
     pub(super) fn note(&self, token: u64, flags: EventFlags) {
         let cells = self.cells.borrow();
@@ -112,7 +112,7 @@ impl Sources {
     fn insert(&self, state: Rc<State>) -> u64 {
         let mut cells = self.cells.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            cells.push(SourceCell { generation: 0, state: None });
+            cells.push(WatchedCell { generation: 0, state: None });
             cells.len() as u32 - 1
         });
         let cell = &mut cells[index as usize];
@@ -130,7 +130,7 @@ impl Sources {
     }
 }
 
-impl Source {
+impl Readiness {
     /// A socket of which this is guessed.
     pub(in crate::proxy) fn new(ready: Ready) -> Self {
         let state = State { ready: Cell::new(ready), waker: RefCell::default() };
@@ -139,9 +139,9 @@ impl Source {
 
     /// A socket that listens: nobody takes all that wait at once.
     pub(in crate::proxy) fn level() -> Self {
-        let mut source = Self::new(Ready::NONE);
-        source.is_level = true;
-        source
+        let mut readiness = Self::new(Ready::NONE);
+        readiness.is_level = true;
+        readiness
     }
 
     /// Waits until a socket is ready for one of these. Fails if it cannot be registered.
@@ -182,13 +182,11 @@ impl Source {
 
     fn register(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         let reactor = current();
-        let token = reactor.sources.insert(Rc::clone(&self.state));
-        let flags = match self.is_level {
-            true => EventFlags::IN,
-            false => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
-        };
+        let token = reactor.watched.insert(Rc::clone(&self.state));
+        let edges = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let flags = if self.is_level { EventFlags::IN } else { edges };
         if let Err(error) = epoll::add(&reactor.epoll, socket, EventData::new_u64(token), flags) {
-            reactor.sources.remove(token);
+            reactor.watched.remove(token);
             return Err(error.into());
         }
         self.token.set(Some(token));
@@ -202,14 +200,14 @@ impl Source {
         if let Err(error) = epoll::delete(&reactor.epoll, socket) {
             log::debug!("a socket cannot be deregistered: {error}");
         }
-        reactor.sources.remove(token);
+        reactor.watched.remove(token);
         self.clear(Ready::READ);
     }
 }
 
-impl Drop for Source {
+impl Drop for Readiness {
     fn drop(&mut self) {
         let Some(token) = self.token.take() else { return };
-        CURRENT.with_borrow(|current| current.iter().for_each(|reactor| reactor.sources.remove(token)));
+        CURRENT.with_borrow(|current| current.iter().for_each(|reactor| reactor.watched.remove(token)));
     }
 }
