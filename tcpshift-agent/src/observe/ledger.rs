@@ -1,7 +1,7 @@
 //! Counts as one agent tells them to the next in a takeover: by name, since numbers are each agent's own.
 //!
 //! A row has a subject and words with numbers. Most numbers are what was counted since the row was told last, so that the new
-//! agent adds them to its own. Some say how something is now: [`Word::is_state`]. A subject or word that the other agent
+//! agent adds them to its own. Some say how something is now: `Word::is_state`. A subject or word that the other agent
 //! does not know is passed over.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
