@@ -82,9 +82,11 @@ pub(super) async fn open(
         Some(_) => Poll::Ready(()),
         None => Poll::Pending,
     });
+    // Boxed, so that a connection that is open does not hold the room that dialling takes.
+    let attempts = Box::pin(attempts(worker, target, connection, first));
     let (outcome, dialled) = tokio::select! {
         biased;
-        attempt = attempts(worker, target, connection, first) => match attempt {
+        attempt = attempts => match attempt {
             Ok(socket) => return Dialled::Open(socket),
             Err(reason) => return Dialled::Failed(reason),
         },
