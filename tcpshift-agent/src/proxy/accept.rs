@@ -154,6 +154,9 @@ impl Door {
     fn poll_batch(&self, cx: &mut Context<'_>, worker: &Rc<Worker>) -> Poll<Batch> {
         let socket = self.socket.borrow();
         let Some(socket) = &*socket else { return Poll::Ready(Batch::Closed) };
+        // While there are descriptors: of the last two that are free, two workers that accept would each take one in reserve, and
+        // have none to accept with. Where there is none now, it is said when a connection waits.
+        worker.spare.provide().ok();
         if let Err(error) = ready!(self.readiness.poll(cx, socket.as_fd(), Ready::READ)) {
             complain(self.address, &error);
             return Poll::Ready(Batch::Exhausted);
