@@ -30,7 +30,7 @@ use rustix::thread::CapabilitySet;
 use self::channel::{DutyLine, errno};
 use self::message::{BATCH, Received, ask, at};
 pub use self::new_map::NewMap;
-use crate::host::diag::{self, Dump, TcpEnds, states};
+use crate::host::diag::{self, Dump, TcpEnds};
 use crate::host::sockets::{self, Holder};
 use crate::trust::rights;
 
@@ -177,7 +177,7 @@ pub fn list(family: u8, storage: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 fn listing(storage: BorrowedFd<'_>) -> Dump<'_> {
-    Dump { states: states::CONNECTED, has_info: true, storage: Some(storage), is_mptcp: false }
+    Dump { storage: Some(storage), ..Dump::CONNECTED }
 }
 
 /// Ends connections of this network namespace by resets. Returns of each what came of it, in their order.

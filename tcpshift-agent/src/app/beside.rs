@@ -1,8 +1,8 @@
 //! Slow work of a change (parsing, planning, tables of programs, disks), done on a thread of its own. The loop waits for
 //! it without being blocked, and hears signals meanwhile.
 //!
-//! There is one such thread, since changes follow one another, and another one for readers. Each starts with the agent: a change needs no new thread, which
-//! the host may not give.
+//! There is one such thread, since changes follow one another, and another one for readers. Each starts with the agent: a change
+//! needs no new thread, which the host may not give.
 
 use std::any::Any;
 use std::io;

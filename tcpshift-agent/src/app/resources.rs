@@ -18,8 +18,8 @@ pub const MORE_THREADS: &str =
 
 /// Threads of the runtime.
 pub(super) const RUNTIME: usize = 2;
-/// Threads that do the slow work of changes and of readers, watch files, wait for the kernel, and look for connections whose end no program was
-/// told of.
+/// Threads that do the slow work of changes and of readers, watch files, wait for the kernel, and look for connections whose end
+/// no program was told of.
 const OTHERS: usize = 5;
 
 /// Workers of the proxy. Fails if the host does not give the threads for them, the runtime, and what else runs by itself.

@@ -78,6 +78,11 @@ pub struct Dump<'a> {
     pub is_mptcp: bool,
 }
 
+impl Dump<'_> {
+    /// All connections of TCP, and how much each has moved.
+    pub const CONNECTED: Self = Self { states: states::CONNECTED, has_info: true, storage: None, is_mptcp: false };
+}
+
 /// The families that are asked for one after the other.
 pub const FAMILIES: [u8; 2] = [2, 10];
 

@@ -22,7 +22,7 @@ use super::Kernel;
 use super::load::Maps;
 use super::sys::{self, MappedWords};
 use crate::connections::{KeptDecision, LiveConnection, LiveFilter, LiveStage};
-use crate::host::diag::{self, Dump, ListedSocket, TcpEnds, states};
+use crate::host::diag::{self, Dump, ListedSocket, TcpEnds};
 use crate::rights;
 
 /// Words of a row, and where the row of a connection begins in it.
@@ -110,8 +110,7 @@ impl SteeredReader {
                 Err(error) => {
                     list.missing =
                         Some(format!("connections whose rows are in storage of their sockets are not listed: {error}"));
-                    let dump = Dump { states: states::CONNECTED, has_info: true, storage: None, is_mptcp: false };
-                    diag::begin(family, &dump)?
+                    diag::begin(family, &Dump::CONNECTED)?
                 }
             };
             diag::read(answer, |socket| {
@@ -179,8 +178,7 @@ fn of_several_paths(found: &[SteeredConnection]) -> HashSet<(SocketAddr, SocketA
         return several;
     }
     for family in diag::FAMILIES {
-        let dump = Dump { states: states::CONNECTED, has_info: true, storage: None, is_mptcp: true };
-        let listed = diag::begin(family, &dump).and_then(|answer| {
+        let listed = diag::begin(family, &Dump { is_mptcp: true, ..Dump::CONNECTED }).and_then(|answer| {
             diag::read(answer, |socket| {
                 let flags = number(socket.info, MPTCP_FLAGS).map(u32::from_ne_bytes).unwrap_or_default();
                 if flags & FALLBACK == 0 {
@@ -273,8 +271,7 @@ mod tests {
 
     fn listed(socket: impl AsFd, row: &ConnectionRow) -> SteeredConnection {
         let (cookie, mut found) = (socket_cookie(socket).unwrap(), None);
-        let dump = Dump { states: states::CONNECTED, has_info: true, storage: None, is_mptcp: false };
-        let answer = diag::begin(diag::FAMILIES[0], &dump).unwrap();
+        let answer = diag::begin(diag::FAMILIES[0], &Dump::CONNECTED).unwrap();
         diag::read(answer, |socket| {
             if socket.ends.cookie == cookie {
                 found = connection(row, &socket, &LiveFilter::default());

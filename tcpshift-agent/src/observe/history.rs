@@ -3,6 +3,7 @@
 //! One owner looks once a second. A look goes through the plan and touches what has grown. What did not grow for a minute keeps
 //! its last counts alone, so memory is bounded by the numbers that there are.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime};
 
@@ -56,10 +57,14 @@ impl History {
             Some(last) => Some(self.looks.next(now.saturating_duration_since(last).as_secs_f64())),
             None => None,
         };
+        let mut seen = BTreeSet::new();
         for destination in plan.routes().flat_map(|route| &route.destinations) {
             self.destination(look, destination, connections);
-            for endpoint in &*sets.of(destination).endpoints {
-                self.endpoint(look, before, endpoint.decides.number, connections);
+            // Many destinations may have one set.
+            if seen.insert(destination.set) {
+                for endpoint in &*sets.of(destination).endpoints {
+                    self.endpoint(look, before, endpoint.decides.number, connections);
+                }
             }
         }
         if let Some(look) = look.filter(|look| look.is_multiple_of(TIDY)) {
