@@ -55,9 +55,12 @@ impl Carried {
     /// lasted as long as it may; that is a close, as in Envoy, unless bytes are on their way. On every other end both
     /// sockets are dropped as they are, which resets them.
     async fn carry(self, target: DialTarget) {
-        let Self { worker, client, connection, lifetime, _held } = self;
-        let Some(mut first) = FirstBytes::of(&client.stream, &worker.pool) else { return };
-        let endpoint = match outbound::open(&worker, &client.stream, target, &connection, &mut first).await {
+        // Not taken apart: each part would have its room twice.
+        let Some(mut first) = FirstBytes::of(&self.client.stream, &self.worker.pool) else { return };
+        let (client, connection) = (&self.client.stream, &self.connection);
+        // Boxed, so that a connection that is open does not hold the room that dialling takes.
+        let opening = Box::pin(outbound::open(&self.worker, client, target, connection, &mut first));
+        let endpoint = match opening.await {
             Dialled::Open(endpoint) => endpoint,
             Dialled::Failed(reason) => return connection.fail(reason),
             Dialled::Closed(reason) => return connection.end(reason),
@@ -65,8 +68,8 @@ impl Carried {
         };
         // What it waited for its endpoint is no idleness.
         connection.row().reach(LiveStage::Open);
-        let carriers = (&worker.pool, &worker.pipes);
-        match relay::relay(&client.stream, &endpoint.stream, carriers, &connection, first, lifetime).await {
+        let carriers = (&self.worker.pool, &self.worker.pipes);
+        match relay::relay(client, &endpoint.stream, carriers, connection, first, self.lifetime).await {
             Ending::Reset => return,
             Ending::Expired { reason, cut } => {
                 connection.end(reason);
@@ -76,7 +79,7 @@ impl Carried {
             }
             Ending::InOrder => {}
         }
-        client.end();
+        self.client.end();
         endpoint.end();
     }
 }

@@ -82,11 +82,9 @@ pub(super) async fn open(
         Some(_) => Poll::Ready(()),
         None => Poll::Pending,
     });
-    // Boxed, so that a connection that is open does not hold the room that dialling takes.
-    let attempts = Box::pin(attempts(worker, target, connection, first));
     let (outcome, dialled) = tokio::select! {
         biased;
-        attempt = attempts => match attempt {
+        attempt = attempts(worker, target, connection, first) => match attempt {
             Ok(socket) => return Dialled::Open(socket),
             Err(reason) => return Dialled::Failed(reason),
         },

@@ -11,8 +11,8 @@ use super::memory::{Grant, MemoryBound};
 /// Bytes of each size class. A direction begins with the first and climbs while its reads fill the buffer. Above the
 /// last there is one more, of bulk, which needs no buffer: it is spliced.
 const SIZES: [usize; 4] = [2 << 10, 16 << 10, 64 << 10, 256 << 10];
-/// Free buffers of each class that are kept: 2, 4, 4 and 8 MiB.
-const KEPT: [usize; 4] = [1024, 256, 64, 32];
+/// Free buffers of each class that are kept: 0.25, 2, 4 and 8 MiB.
+const KEPT: [usize; 4] = [128, 128, 64, 32];
 
 /// As much as that in a pass is bulk, and as little as this is not any more.
 const BULK: (usize, usize) = (64 << 10, 16 << 10);

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -67,7 +67,10 @@ impl Reactor {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
             // One that gives way comes again only after sockets were looked at.
-            for _ in 0..reactor.tasks.ready().min(TURNS) {
+            for _ in 0..TURNS {
+                if !reactor.tasks.is_any_ready() {
+                    break;
+                }
                 reactor.tasks.poll_next();
             }
             if !reactor.tasks.is_there(main) {
@@ -84,12 +87,13 @@ impl Reactor {
 
     /// Waits for sockets, timers and other threads, for no time if a task is ready.
     fn look(&self, events: &mut Vec<Event>) -> io::Result<()> {
-        let wait = match self.tasks.ready() {
-            0 => self.timers.next().map(|next| next.saturating_duration_since(Instant::now())),
-            _ => Some(std::time::Duration::ZERO),
+        let wait = if self.tasks.is_any_waiting() {
+            Some(Duration::ZERO)
+        } else {
+            self.timers.next().map(|next| next.saturating_duration_since(Instant::now()))
         };
         // What is too far for the kernel is looked at again before.
-        let wait = wait.map(|wait| wait.min(std::time::Duration::from_hours(24)).try_into()).transpose();
+        let wait = wait.map(|wait| wait.min(Duration::from_hours(24)).try_into()).transpose();
         let wait = wait.map_err(|_| Errno::INVAL)?;
         events.clear();
         self.looks.set(self.looks.get() + 1);
@@ -104,6 +108,7 @@ impl Reactor {
             }
         }
         self.timers.fire();
+        self.tasks.take_yielded();
         Ok(())
     }
 }
@@ -147,7 +152,6 @@ mod tests {
     use std::io::Write;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
-    use std::time::Duration;
 
     use super::*;
 

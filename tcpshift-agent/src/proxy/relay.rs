@@ -93,14 +93,15 @@ pub(super) async fn relay(
         })
         .await
     };
+    // What is seldom and long is boxed, so that no other connection holds room for it.
     match over {
         // A reset that came after both ends is still one.
         Over::InOrder if one.is_sound() && other.is_sound() => Ending::InOrder,
         Over::InOrder | Over::Reset => Ending::Reset,
         Over::Expired(reason) => Ending::Expired { reason, cut: forth.has_bytes() || back.has_bytes() },
-        Over::Parting => leave::part(&mut forth, &mut back).await,
-        Over::Broken { side: Side::One, told } => rest(forth, told, other, connection, lifetime).await,
-        Over::Broken { side: Side::Other, told } => rest(back, told, one, connection, lifetime).await,
+        Over::Parting => Box::pin(leave::part(&mut forth, &mut back)).await,
+        Over::Broken { side: Side::One, told } => Box::pin(rest(forth, told, other, connection, lifetime)).await,
+        Over::Broken { side: Side::Other, told } => Box::pin(rest(back, told, one, connection, lifetime)).await,
     }
 }
 

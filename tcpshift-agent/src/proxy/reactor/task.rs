@@ -29,6 +29,10 @@ pub(super) struct Tasks {
     cells: RefCell<Vec<Cell>>,
     free: RefCell<Vec<u32>>,
     ready: RefCell<VecDeque<TaskId>>,
+    /// The one that is polled.
+    polled: std::cell::Cell<Option<TaskId>>,
+    /// Those that have woken themselves: they give way.
+    yielded: RefCell<Vec<TaskId>>,
     remote: Arc<Remote>,
 }
 
@@ -70,7 +74,14 @@ impl Tasks {
     pub(super) fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let remote = Arc::new(Remote { woken: Mutex::default(), event });
-        Ok(Self { cells: RefCell::default(), free: RefCell::default(), ready: RefCell::default(), remote })
+        Ok(Self {
+            cells: RefCell::default(),
+            free: RefCell::default(),
+            ready: RefCell::default(),
+            polled: std::cell::Cell::default(),
+            yielded: RefCell::default(),
+            remote,
+        })
     }
 
     /// What can be read when another thread has woken a task.
@@ -95,9 +106,19 @@ impl Tasks {
         id
     }
 
-    /// Tasks that wait for their turn.
-    pub(super) fn ready(&self) -> usize {
-        self.ready.borrow().len()
+    /// Whether tasks wait for their turn, of those that do not give way.
+    pub(super) fn is_any_ready(&self) -> bool {
+        !self.ready.borrow().is_empty()
+    }
+
+    /// Whether tasks wait for their turn.
+    pub(super) fn is_any_waiting(&self) -> bool {
+        self.is_any_ready() || !self.yielded.borrow().is_empty()
+    }
+
+    /// Those that gave way have their turn again, after all others.
+    pub(super) fn take_yielded(&self) {
+        self.ready.borrow_mut().extend(self.yielded.borrow_mut().drain(..));
     }
 
     /// Whether a task is not over.
@@ -112,7 +133,9 @@ impl Tasks {
         // Not a mere store: whoever finds it set before this has written what it woke for, and the task must see that.
         task.state.is_queued.swap(false, AcqRel);
         let mut cx = Context::from_waker(&task.waker);
+        self.polled.set(Some(id));
         let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut cx)));
+        self.polled.set(None);
         match polled {
             Ok(Poll::Pending) => {
                 let mut cells = self.cells.borrow_mut();
@@ -213,7 +236,12 @@ impl Wake for TaskState {
             else {
                 return false;
             };
-            reactor.tasks.ready.borrow_mut().push_back(self.id);
+            let tasks = &reactor.tasks;
+            if tasks.polled.get() == Some(self.id) {
+                tasks.yielded.borrow_mut().push(self.id);
+            } else {
+                tasks.ready.borrow_mut().push_back(self.id);
+            }
             true
         });
         if is_here != Ok(true) {
