@@ -19,3 +19,4 @@ pub mod resolve;
 pub mod rights;
 pub mod route;
 pub mod trust;
+mod waiter;

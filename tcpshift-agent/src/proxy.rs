@@ -5,6 +5,7 @@
 //! it, since closing one of several would reset what waits in its queue.
 
 mod accept;
+mod carriers;
 mod carry;
 mod command;
 mod decide;

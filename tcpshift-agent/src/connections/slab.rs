@@ -7,10 +7,11 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use super::{Connections, KeptDecision, LiveConnection, LiveFilter, LiveStage};
+use crate::waiter::Waiter;
 
 /// The rows of one worker.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub struct LiveRow {
     /// When somebody asked for its end.
     closing: Cell<Option<Instant>>,
     /// Who is to know when somebody does.
-    waker: RefCell<Option<Waker>>,
+    waiter: Waiter,
 }
 
 impl LiveSlab {
@@ -61,7 +62,7 @@ impl LiveSlab {
             endpoint: Cell::default(),
             stage: Cell::new(LiveStage::Dialling),
             closing: Cell::default(),
-            waker: RefCell::default(),
+            waiter: Waiter::default(),
         });
         match rows.get_mut(index as usize) {
             Some(cell) => *cell = Some(Rc::clone(&row)),
@@ -128,19 +129,14 @@ impl LiveRow {
 
     fn close(&self, now: Instant) {
         self.closing.set(Some(now));
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
+        self.waiter.wake();
     }
 
     /// When somebody asked for its end; else who polls is woken when somebody does.
     pub fn closing(&self, cx: &mut Context<'_>) -> Option<Instant> {
         let closing = self.closing.get();
         if closing.is_none() {
-            let mut waker = self.waker.borrow_mut();
-            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                *waker = Some(cx.waker().clone());
-            }
+            self.waiter.wait(cx);
         }
         closing
     }
@@ -175,6 +171,7 @@ impl LiveRow {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::task::Waker;
 
     use super::*;
 

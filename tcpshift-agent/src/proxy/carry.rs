@@ -37,7 +37,7 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     // Its listener is in the plan as long as it is accepted from.
     let Some(listener) = plan.listener(address) else { return };
     worker.connections.listeners.get(listener.number).accepted.fetch_add(1, Relaxed);
-    worker.pool.relieve();
+    worker.carriers.pool.relieve();
     let Some(grant) = worker.memory.connection() else {
         worker.connections.out_of_memory.fetch_add(1, Relaxed);
         return;
@@ -46,21 +46,22 @@ pub(super) fn begin(worker: &Rc<Worker>, address: SocketAddr, client: Socket, pe
     let Some((connection, target)) = decide::decide(worker, &plan, listener, &client.stream, &inbound) else { return };
     let lifetime = Lifetime::new(&target.route.limits);
     let held = (grant, worker.share.count());
-    let carried = Carried { worker: Rc::clone(worker), client, connection, lifetime, _held: held };
-    reactor::spawn(carried.carry(target));
+    let mut carried = Carried { worker: Rc::clone(worker), client, connection, lifetime, _held: held };
+    let target = Box::new(target);
+    // Within a block, which holds the value in place: the argument of a function that waits has its room twice.
+    reactor::spawn(async move { carried.carry(target).await });
 }
 
 impl Carried {
     /// Opens the way to the endpoint and carries bytes until both directions have ended or the connection has
     /// lasted as long as it may; that is a close, as in Envoy, unless bytes are on their way. On every other end both
     /// sockets are dropped as they are, which resets them.
-    async fn carry(self, target: DialTarget) {
-        // Not taken apart: each part would have its room twice.
-        let Some(mut first) = FirstBytes::of(&self.client.stream, &self.worker.pool) else { return };
+    async fn carry(&mut self, target: Box<DialTarget>) {
+        let Some(mut first) = FirstBytes::of(&self.client.stream, &self.worker.carriers.pool) else { return };
         let (client, connection) = (&self.client.stream, &self.connection);
         // Boxed, so that a connection that is open does not hold the room that dialling takes.
         let opening = Box::pin(outbound::open(&self.worker, client, target, connection, &mut first));
-        let endpoint = match opening.await {
+        let mut endpoint = match opening.await {
             Dialled::Open(endpoint) => endpoint,
             Dialled::Failed(reason) => return connection.fail(reason),
             Dialled::Closed(reason) => return connection.end(reason),
@@ -68,8 +69,8 @@ impl Carried {
         };
         // What it waited for its endpoint is no idleness.
         connection.row().reach(LiveStage::Open);
-        let carriers = (&self.worker.pool, &self.worker.pipes);
-        match relay::relay(client, &endpoint.stream, carriers, connection, first, self.lifetime).await {
+        let carriers = &self.worker.carriers;
+        match relay::relay(client, &endpoint.stream, carriers, connection, first, &mut self.lifetime).await {
             Ending::Reset => return,
             Ending::Expired { reason, cut } => {
                 connection.end(reason);

@@ -20,15 +20,12 @@ pub(super) struct All {
 #[derive(Debug)]
 pub(super) struct WorkerShare {
     all: Arc<All>,
-    own: Rc<Cell<u64>>,
+    own: Cell<u64>,
 }
 
 /// One connection, counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct Counted {
-    all: Arc<All>,
-    own: Rc<Cell<u64>>,
-}
+pub(super) struct Counted(Rc<WorkerShare>);
 
 impl All {
     /// None yet.
@@ -39,15 +36,15 @@ impl All {
 
 impl WorkerShare {
     /// That of one worker.
-    pub(super) fn new(all: Arc<All>) -> Self {
-        Self { all, own: Rc::default() }
+    pub(super) fn new(all: Arc<All>) -> Rc<Self> {
+        Rc::new(Self { all, own: Cell::default() })
     }
 
     /// Counts a connection.
-    pub(super) fn count(&self) -> Counted {
+    pub(super) fn count(self: &Rc<Self>) -> Counted {
         self.own.set(self.own.get() + 1);
         self.all.carried.fetch_add(1, Relaxed);
-        Counted { all: Arc::clone(&self.all), own: Rc::clone(&self.own) }
+        Counted(Rc::clone(self))
     }
 
     /// Whether this worker has its share where so many descriptors are free, of which a connection takes two.
@@ -59,8 +56,9 @@ impl WorkerShare {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.own.set(self.own.get() - 1);
-        self.all.carried.fetch_sub(1, Relaxed);
+        let WorkerShare { all, own } = &*self.0;
+        own.set(own.get() - 1);
+        all.carried.fetch_sub(1, Relaxed);
     }
 }
 

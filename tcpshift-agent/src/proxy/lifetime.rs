@@ -22,7 +22,8 @@ pub(super) struct Lifetime {
     half_closed: Option<Duration>,
     /// When it is over at all.
     end: Option<Instant>,
-    timer: Option<Sleep>,
+    /// In a place of its own, since most connections need none.
+    timer: Option<Box<Sleep>>,
 }
 
 impl Lifetime {
@@ -43,7 +44,7 @@ impl Lifetime {
         let is_half_closed = row.stage() == LiveStage::HalfClosed;
         let half_until = self.half_closed.filter(|_| is_half_closed).map(|limit| last + limit);
         let Some(next) = [silent_until, half_until, self.end].into_iter().flatten().min() else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| sleep_until(next));
+        let timer = self.timer.get_or_insert_with(|| Box::new(sleep_until(next)));
         if next < timer.deadline() {
             timer.reset(next);
         }

@@ -70,7 +70,7 @@ pub(super) enum Dialled {
 pub(super) async fn open(
     worker: &Worker,
     client: &Stream,
-    target: DialTarget,
+    target: Box<DialTarget>,
     connection: &Connection,
     first: &mut FirstBytes,
 ) -> Dialled {
@@ -102,11 +102,11 @@ pub(super) async fn open(
 
 async fn attempts(
     worker: &Worker,
-    target: DialTarget,
+    target: Box<DialTarget>,
     connection: &Connection,
     bytes: &mut FirstBytes,
 ) -> Result<Socket, ConnectionFailure> {
-    let DialTarget { route, sets, index, first, seed, client, socket } = target;
+    let DialTarget { route, sets, index, first, seed, client, socket } = *target;
     let Some(destination) = route.destinations.get(index as usize) else { return Err(ConnectionFailure::NoEndpoint) };
     let (set, table) = (sets.of(destination), sets.table(&route));
     let (endpoints, decides) = (&*set.endpoints, set.decides(destination));
@@ -201,7 +201,7 @@ async fn connect(
 fn prepare(socket: &socket2::Socket, address: SocketAddr, keepalive: Option<&Keepalive>) -> io::Result<()> {
     // A listener that a later plan wants may have the very port this connection goes out from.
     socket.set_reuse_address(true)?;
-    socket::speak(&SockRef::from(socket))?;
+    socket::keep_urgent(&SockRef::from(socket))?;
     match keepalive {
         Some(keepalive) => socket::keep_alive(&SockRef::from(socket), keepalive),
         // A process that dies on this host needs no probes: the kernel closes its sockets.

@@ -190,7 +190,7 @@ mod tests {
         one.write_all(b"rest").unwrap();
         let mut pipe = pipes.take().unwrap();
         pipe.fill(&from).unwrap();
-        assert_eq!(&pipe.take_out().unwrap().bytes[..], b"rest");
+        assert_eq!(pipe.take_out().unwrap().unwritten(), b"rest");
         assert!(pipe.is_empty());
         one.write_all(b"residue").unwrap();
         pipe.fill(&from).unwrap();

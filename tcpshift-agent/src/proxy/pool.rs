@@ -52,10 +52,15 @@ impl Class {
     }
 }
 
-/// Bytes in memory that was granted.
+/// Bytes in memory that was granted, and how many of them are written. A pointer, since a connection that is still has room for
+/// one too.
 #[derive(Debug)]
-pub(super) struct Buffer {
-    pub(super) bytes: Vec<u8>,
+pub(super) struct Buffer(Box<Content>);
+
+#[derive(Debug)]
+struct Content {
+    bytes: Vec<u8>,
+    written: usize,
     /// None for the smallest size, which is part of what its connection was granted.
     grant: Option<Grant>,
 }
@@ -63,7 +68,27 @@ pub(super) struct Buffer {
 impl Buffer {
     /// Bytes, and the grant for them.
     pub(super) fn new(bytes: Vec<u8>, grant: Option<Grant>) -> Self {
-        Self { bytes, grant }
+        Self(Box::new(Content { bytes, written: 0, grant }))
+    }
+
+    /// All that was read.
+    pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.0.bytes
+    }
+
+    /// What was read and is not written.
+    pub(super) fn unwritten(&self) -> &[u8] {
+        self.0.bytes.get(self.0.written..).unwrap_or_default()
+    }
+
+    /// So many more are written.
+    pub(super) fn wrote(&mut self, count: usize) {
+        self.0.written += count;
+    }
+
+    /// How many are written.
+    pub(super) fn written(&self) -> usize {
+        self.0.written
     }
 }
 
@@ -104,16 +129,17 @@ impl Pool {
     /// Gives a buffer back. Where memory is short, none of those that were granted is kept.
     pub(super) fn give(&self, mut buffer: Buffer) {
         self.relieve();
-        if buffer.grant.is_some() && self.memory.is_short() {
+        if buffer.0.grant.is_some() && self.memory.is_short() {
             return;
         }
-        buffer.bytes.clear();
-        let capacity = buffer.bytes.capacity();
+        buffer.0.bytes.clear();
+        buffer.0.written = 0;
+        let capacity = buffer.0.bytes.capacity();
         let mut free = self.free.borrow_mut();
         let class = SIZES.iter().rposition(|&size| capacity >= size);
         // What was taken out of a pipe may be larger than any class.
         if let Some(class) = class.filter(|class| capacity < SIZES[*class] * 2)
-            && (class == 0) == buffer.grant.is_none()
+            && (class == 0) == buffer.0.grant.is_none()
             && free[class].len() < KEPT[class]
         {
             free[class].push(buffer);
@@ -152,9 +178,9 @@ mod tests {
         assert_eq!(pool.free.borrow()[3].len(), KEPT[3]);
         let mut buffer = pool.take(big);
         assert_eq!(pool.free.borrow()[3].len(), KEPT[3] - 1);
-        buffer.bytes.extend_from_slice(b"left over");
+        buffer.bytes().extend_from_slice(b"left over");
         pool.give(buffer);
-        assert!(pool.take(big).bytes.is_empty());
+        assert!(pool.take(big).unwritten().is_empty());
     }
 
     #[test]
@@ -162,7 +188,7 @@ mod tests {
         let memory = MemoryBound::new(1 << 20);
         let pool = Pool::new(Arc::clone(&memory));
         let taken: Vec<_> = (0..50).map(|_| pool.take(Class(3))).collect();
-        let sizes: Vec<_> = taken.iter().map(|buffer| buffer.bytes.capacity()).collect();
+        let sizes: Vec<_> = taken.iter().map(|buffer| buffer.0.bytes.capacity()).collect();
         assert_eq!(sizes[..3], [SIZES[3]; 3]);
         assert!(sizes[3..].iter().all(|&size| size == SIZES[0]), "{sizes:?}");
         for buffer in taken {

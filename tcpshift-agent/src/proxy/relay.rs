@@ -13,9 +13,8 @@ use std::mem;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::carriers::Carriers;
 use super::lifetime::Lifetime;
-use super::pipe::Pipes;
-use super::pool::Pool;
 use super::reactor::sleep;
 use super::stream::Stream;
 use crate::connections::{Connection, Direction, Ended, LiveStage};
@@ -45,10 +44,10 @@ pub(super) enum Ending {
 pub(super) async fn relay(
     one: &Stream,
     other: &Stream,
-    carriers: (&Pool, &Pipes),
+    carriers: &Carriers,
     connection: &Connection,
     first: FirstBytes,
-    mut lifetime: Lifetime,
+    lifetime: &mut Lifetime,
 ) -> Ending {
     let row = connection.row();
     let mut forth = Way::new(one, other, carriers, (connection, Direction::Forth));
@@ -100,8 +99,8 @@ pub(super) async fn relay(
         Over::InOrder | Over::Reset => Ending::Reset,
         Over::Expired(reason) => Ending::Expired { reason, cut: forth.has_bytes() || back.has_bytes() },
         Over::Parting => Box::pin(leave::part(&mut forth, &mut back)).await,
-        Over::Broken { side: Side::One, told } => Box::pin(rest(forth, told, other, connection, lifetime)).await,
-        Over::Broken { side: Side::Other, told } => Box::pin(rest(back, told, one, connection, lifetime)).await,
+        Over::Broken { side: Side::One, told } => Box::pin(rest(&mut forth, told, other, connection, lifetime)).await,
+        Over::Broken { side: Side::Other, told } => Box::pin(rest(&mut back, told, one, connection, lifetime)).await,
     }
 }
 
@@ -111,7 +110,13 @@ pub(super) async fn relay(
 /// A TCP socket that cannot be written to is dead, and what it got is there already. A unix socket may go on
 /// sending after its peer has shut down reading; it is waited for no longer than the connection may last, the
 /// other side lives, and it is not silent for [`LAST_SILENCE`].
-async fn rest(mut last: Way<'_>, told: bool, sink: &Stream, connection: &Connection, mut lifetime: Lifetime) -> Ending {
+async fn rest(
+    last: &mut Way<'_>,
+    told: bool,
+    sink: &Stream,
+    connection: &Connection,
+    lifetime: &mut Lifetime,
+) -> Ending {
     let row = connection.row();
     if told {
         last.cut();

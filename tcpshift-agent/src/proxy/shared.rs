@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::carriers::Carriers;
 use super::descriptors::{All, WorkerShare};
 use super::inputs::Random;
 use super::memory::MemoryBound;
-use super::pipe::Pipes;
 use super::plans::Plans;
-use super::pool::Pool;
 use super::queue::Queues;
 use super::source::Sources;
 use super::spare::Spare;
@@ -30,11 +29,10 @@ pub(super) struct Worker {
     pub(super) live: Rc<LiveSlab>,
     /// The bound of all workers.
     pub(super) memory: Arc<MemoryBound>,
-    pub(super) pool: Pool,
-    pub(super) pipes: Pipes,
+    pub(super) carriers: Carriers,
     pub(super) random: Random,
     pub(super) spare: Spare,
-    pub(super) share: WorkerShare,
+    pub(super) share: Rc<WorkerShare>,
     /// Unix endpoints whose backlog is full.
     pub(super) queues: Rc<Queues>,
     pub(super) sources: Sources,

@@ -8,26 +8,26 @@ use socket2::{SockRef, TcpKeepalive};
 use super::stream::Stream;
 use crate::plan::Keepalive;
 
-/// Silence after which a dead peer is looked for, between two probes, and how many go unanswered.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(5), Duration::from_secs(75), 9);
+/// Silence after which a dead peer is looked for. How often, and how many probes go unanswered, is the system's own: every 75 s,
+/// and 9, where nobody changed it.
+const KEEPALIVE: Duration = Duration::from_mins(5);
 
 /// Sets what every accepted stream has: on the listening socket, which hands it on.
 pub(super) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
-    speak(socket)?;
+    socket.set_tcp_nodelay(true)?;
+    keep_urgent(socket)?;
     socket.set_linger(Some(Duration::ZERO))?;
     look_for_dead_peers(socket)
 }
 
-/// Has what is written sent at once, and what comes as urgent kept in line: it is carried where it stands.
-pub(super) fn speak(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
+/// Keeps what comes as urgent in line: it is carried where it stands.
+pub(super) fn keep_urgent(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_out_of_band_inline(true)
 }
 
 /// Has a peer looked for after a long silence.
 pub(super) fn look_for_dead_peers(socket: &SockRef<'_>) -> io::Result<()> {
-    let (idle, interval, probes) = KEEPALIVE;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes))
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
 
 /// The longest that the system takes of each: seconds, seconds, probes.
@@ -49,7 +49,6 @@ pub(super) fn keep_alive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Res
     if let Some(probes) = probes {
         wanted = wanted.with_retries(probes.clamp(1, probes_most));
     }
-    socket.set_keepalive(true)?;
     socket.set_tcp_keepalive(&wanted)
 }
 
@@ -76,8 +75,8 @@ impl Socket {
         Self { stream, ended: false }
     }
 
-    /// Closes without RST: both directions have come to their end.
-    pub(super) fn end(mut self) {
+    /// Closing it sends no RST: both directions have come to their end.
+    pub(super) fn end(&mut self) {
         if let Err(error) = self.stream.reset_on_close(false) {
             log::debug!("a connection is closed with RST: {error}");
         }

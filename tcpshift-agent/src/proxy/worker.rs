@@ -11,12 +11,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::accept::Served;
+use super::carriers::Carriers;
 use super::command::WorkerCommand;
 use super::descriptors::WorkerShare;
 use super::inputs::Random;
 use super::listen::BACKLOG;
-use super::pipe::Pipes;
-use super::pool::Pool;
 use super::reactor::Reactor;
 use super::shared::{Common, Worker};
 use super::source::Sources;
@@ -40,8 +39,7 @@ async fn obey(common: Common, mut commands: mpsc::UnboundedReceiver<WorkerComman
         sets: RefCell::default(),
         live: LiveSlab::new(Arc::clone(&connections)),
         connections,
-        pool: Pool::new(Arc::clone(&memory)),
-        pipes: Pipes::new(Arc::clone(&memory)),
+        carriers: Carriers::new(&memory),
         memory,
         random: Random::new(),
         spare: Spare::new(),

@@ -5,14 +5,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::BitOr;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::{CURRENT, current};
+use crate::waiter::Waiter;
 
 /// What a socket is ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +87,7 @@ struct WatchedCell {
 #[derive(Debug)]
 pub(in crate::proxy) struct Readiness {
     state: Rc<State>,
-    token: Cell<Option<u64>>,
+    token: Cell<Option<NonZeroU64>>,
     /// Whether it is told again while it is ready. It has to be deregistered then before it rests.
     is_level: bool,
 }
@@ -93,23 +95,21 @@ pub(in crate::proxy) struct Readiness {
 #[derive(Debug)]
 struct State {
     ready: Cell<Ready>,
-    waker: RefCell<Option<Waker>>,
+    waiter: Waiter,
 }
 
 impl ReadinessTable {
     /// Hears of a socket.
     pub(super) fn note(&self, token: u64, flags: EventFlags) {
         let cells = self.cells.borrow();
-        let (index, generation) = (token as u32, (token >> 32) as u32);
+        let (index, generation) = parts(token);
         let cell = cells.get(index as usize).filter(|cell| cell.generation == generation);
         let Some(state) = cell.and_then(|cell| cell.state.as_ref()) else { return };
         state.ready.set(state.ready.get() | Ready::of(flags));
-        if let Some(waker) = &*state.waker.borrow() {
-            waker.wake_by_ref();
-        }
+        state.waiter.wake();
     }
 
-    fn insert(&self, state: Rc<State>) -> u64 {
+    fn insert(&self, state: Rc<State>) -> NonZeroU64 {
         let mut cells = self.cells.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
             cells.push(WatchedCell { generation: 0, state: None });
@@ -117,23 +117,35 @@ impl ReadinessTable {
         });
         let cell = &mut cells[index as usize];
         cell.state = Some(state);
-        u64::from(cell.generation) << 32 | u64::from(index)
+        token_of(index, cell.generation)
     }
 
-    fn remove(&self, token: u64) {
+    fn remove(&self, token: NonZeroU64) {
+        let (index, _) = parts(token.get());
         let mut cells = self.cells.borrow_mut();
-        let cell = &mut cells[token as u32 as usize];
-        // So many, and it would be that of the descriptor by which other threads wake.
+        let Some(cell) = cells.get_mut(index as usize) else { return };
+        // One bit less: no token is that of the descriptor by which other threads wake.
         cell.generation = cell.generation.wrapping_add(1) & (u32::MAX >> 1);
         cell.state = None;
-        self.free.borrow_mut().push(token as u32);
+        self.free.borrow_mut().push(index);
     }
+}
+
+/// The token of a cell and the socket in it: never 0, so that none takes no room.
+fn token_of(index: u32, generation: u32) -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add(u64::from(generation) << 32 | u64::from(index))
+}
+
+/// Index and generation.
+fn parts(token: u64) -> (u32, u32) {
+    let token = token.wrapping_sub(1);
+    (token as u32, (token >> 32) as u32)
 }
 
 impl Readiness {
     /// A socket of which this is guessed.
     pub(in crate::proxy) fn new(ready: Ready) -> Self {
-        let state = State { ready: Cell::new(ready), waker: RefCell::default() };
+        let state = State { ready: Cell::new(ready), waiter: Waiter::default() };
         Self { state: Rc::new(state), token: Cell::new(None), is_level: false }
     }
 
@@ -157,10 +169,7 @@ impl Readiness {
         if self.token.get().is_none() {
             self.register(socket)?;
         }
-        let mut waker = self.state.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
+        self.state.waiter.wait(cx);
         Poll::Pending
     }
 
@@ -168,6 +177,11 @@ impl Readiness {
     pub(in crate::proxy) fn is_ready(&self, wanted: Ready) -> bool {
         let ready = self.state.ready.get();
         ready.has(wanted | wanted.closed())
+    }
+
+    /// Whether anything is heard of it.
+    pub(in crate::proxy) fn is_registered(&self) -> bool {
+        self.token.get().is_some()
     }
 
     /// A call for that would have blocked, whatever was heard.
@@ -185,7 +199,7 @@ impl Readiness {
         let token = reactor.watched.insert(Rc::clone(&self.state));
         let edges = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let flags = if self.is_level { EventFlags::IN } else { edges };
-        if let Err(error) = epoll::add(&reactor.epoll, socket, EventData::new_u64(token), flags) {
+        if let Err(error) = epoll::add(&reactor.epoll, socket, EventData::new_u64(token.get()), flags) {
             reactor.watched.remove(token);
             return Err(error.into());
         }

@@ -23,7 +23,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Waits for a quiet moment, once somebody has asked.
 #[derive(Debug, Default)]
 pub(super) struct Leave {
-    timer: Option<Sleep>,
+    timer: Option<Box<Sleep>>,
 }
 
 impl Leave {
@@ -44,7 +44,7 @@ impl Leave {
                 quiet = now + QUIET;
             }
             let next = quiet.min(last_moment);
-            let timer = self.timer.get_or_insert_with(|| sleep_until(next));
+            let timer = self.timer.get_or_insert_with(|| Box::new(sleep_until(next)));
             if timer.deadline() != next {
                 timer.reset(next);
             }

@@ -6,8 +6,9 @@ use std::io;
 use std::mem;
 use std::task::{Context, Poll};
 
-use super::super::pipe::{Pipe, Pipes};
-use super::super::pool::{Buffer, Class, Pool};
+use super::super::carriers::Carriers;
+use super::super::pipe::Pipe;
+use super::super::pool::{Buffer, Class};
 use super::super::stream::Stream;
 use super::FirstBytes;
 use crate::connections::{Connection, Direction};
@@ -53,8 +54,7 @@ impl Waits {
 pub(super) struct Way<'a> {
     from: &'a Stream,
     to: &'a Stream,
-    pool: &'a Pool,
-    pipes: &'a Pipes,
+    carriers: &'a Carriers,
     connection: &'a Connection,
     direction: Direction,
     class: Class,
@@ -71,9 +71,8 @@ pub(super) struct Way<'a> {
 /// Bytes that are read and not written; nothing is kept while there are none.
 enum Held {
     Nothing,
-    /// And how many of them are written.
-    Buffer(Buffer, usize),
-    Pipe(Pipe),
+    Buffer(Buffer),
+    Pipe(Box<Pipe>),
 }
 
 /// How far a way has come.
@@ -89,14 +88,13 @@ impl<'a> Way<'a> {
     pub(super) fn new(
         from: &'a Stream,
         to: &'a Stream,
-        (pool, pipes): (&'a Pool, &'a Pipes),
+        carriers: &'a Carriers,
         (connection, direction): (&'a Connection, Direction),
     ) -> Self {
         Self {
             from,
             to,
-            pool,
-            pipes,
+            carriers,
             connection,
             direction,
             class: Class::default(),
@@ -110,12 +108,12 @@ impl<'a> Way<'a> {
 
     /// Takes over what was read before, and written in part.
     pub(super) fn begin_with(&mut self, first: FirstBytes) {
-        if let FirstBytes { read: Some(buffer), written } = first {
-            self.class = self.class.after(buffer.bytes.len());
-            if written > 0 {
-                self.connection.moved(self.direction, written);
+        if let FirstBytes(Some(mut buffer)) = first {
+            self.class = self.class.after(buffer.bytes().len());
+            if buffer.written() > 0 {
+                self.connection.moved(self.direction, buffer.written());
             }
-            self.held = Held::Buffer(buffer, written);
+            self.held = Held::Buffer(buffer);
         }
     }
 
@@ -133,7 +131,7 @@ impl<'a> Way<'a> {
     pub(super) fn has_bytes(&self) -> bool {
         let held = match &self.held {
             Held::Nothing => false,
-            Held::Buffer(buffer, written) => *written < buffer.bytes.len(),
+            Held::Buffer(buffer) => !buffer.unwritten().is_empty(),
             Held::Pipe(pipe) => !pipe.is_empty(),
         };
         held || self.from.has_unread()
@@ -209,11 +207,9 @@ impl<'a> Way<'a> {
         loop {
             let moved = match &mut self.held {
                 Held::Nothing => return Ok(Poll::Ready(())),
-                Held::Buffer(buffer, written) if *written == buffer.bytes.len() => return Ok(Poll::Ready(())),
+                Held::Buffer(buffer) if buffer.unwritten().is_empty() => return Ok(Poll::Ready(())),
                 Held::Pipe(pipe) if pipe.is_empty() => return Ok(Poll::Ready(())),
-                Held::Buffer(buffer, written) => {
-                    self.to.write(&buffer.bytes[*written..]).inspect(|count| *written += count)
-                }
+                Held::Buffer(buffer) => self.to.write(buffer.unwritten()).inspect(|count| buffer.wrote(*count)),
                 Held::Pipe(pipe) => self.to.empty(pipe).inspect(|_| self.spliced = true),
             };
             match moved {
@@ -256,9 +252,9 @@ impl<'a> Way<'a> {
         {
             return Ok(Some(count));
         }
-        let mut buffer = self.pool.take(self.class);
-        let read = self.from.read(&mut buffer.bytes);
-        self.held = Held::Buffer(buffer, 0);
+        let mut buffer = self.carriers.pool.take(self.class);
+        let read = self.from.read(buffer.bytes());
+        self.held = Held::Buffer(buffer);
         match read {
             Ok(count) => Ok(Some(count)),
             Err(error) => {
@@ -271,9 +267,9 @@ impl<'a> Way<'a> {
     /// Reads once, into a pipe. None if nothing came of it: that is neither an end nor a lack of bytes yet, since
     /// splice(2) stops before urgent data and says either. What a copy says is true.
     fn splice(&mut self) -> Result<Option<usize>, Broken> {
-        let Some(mut pipe) = self.pipes.take() else { return Ok(None) };
+        let Some(mut pipe) = self.carriers.pipes.take() else { return Ok(None) };
         let filled = self.from.fill(&mut pipe);
-        self.held = Held::Pipe(pipe);
+        self.held = Held::Pipe(Box::new(pipe));
         match filled {
             Ok(count) if count > 0 => return Ok(Some(count)),
             Ok(_) => {}
@@ -291,7 +287,7 @@ impl<'a> Way<'a> {
         if let Held::Pipe(pipe) = &mut self.held {
             let buffer = pipe.take_out().map_err(|_| Broken::Sink { told: true })?;
             self.release();
-            self.held = Held::Buffer(buffer, 0);
+            self.held = Held::Buffer(buffer);
         }
         Ok(())
     }
@@ -310,8 +306,8 @@ impl<'a> Way<'a> {
     fn release(&mut self) {
         match mem::replace(&mut self.held, Held::Nothing) {
             Held::Nothing => {}
-            Held::Buffer(buffer, _) => self.pool.give(buffer),
-            Held::Pipe(pipe) => self.pipes.give(pipe),
+            Held::Buffer(buffer) => self.carriers.pool.give(buffer),
+            Held::Pipe(pipe) => self.carriers.pipes.give(*pipe),
         }
     }
 }
