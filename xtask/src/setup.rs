@@ -22,6 +22,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 /// A program that is needed, the Debian package that has it, and what it is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tool {
+    /// In PATH, or a file by its path.
     program: &'static str,
     package: &'static str,
     purpose: &'static str,
@@ -66,12 +67,18 @@ pub(crate) const ALL: [Tool; 19] = [
 ];
 
 /// What measuring datapaths beside their peers needs, and `test` does not.
-pub(crate) const BENCH: [Tool; 6] = [
+pub(crate) const BENCH: [Tool; 7] = [
     BUILD[0],
     IP,
     SETPRIV,
     Tool { program: "haproxy", package: "haproxy", purpose: "a peer in the bench" },
-    Tool { program: "nginx", package: "nginx libnginx-mod-stream", purpose: "a peer in the bench" },
+    Tool { program: "nginx", package: "nginx", purpose: "a peer in the bench" },
+    // Its programs come without it.
+    Tool {
+        program: "/usr/lib/nginx/modules/ngx_stream_module.so",
+        package: "libnginx-mod-stream",
+        purpose: "by it that peer carries TCP",
+    },
     Tool { program: "nft", package: "nftables", purpose: "a peer in the bench" },
 ];
 

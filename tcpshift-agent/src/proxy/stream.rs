@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::net::{SendFlags, send};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
 
 use super::pipe::Pipe;
@@ -117,7 +117,8 @@ impl Stream {
     /// Reads what there is room for; fails with `WouldBlock` if there is nothing.
     pub(super) fn read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let room = buffer.capacity() - buffer.len();
-        match rustix::io::read(&self.socket, spare_capacity(buffer)) {
+        // Not read(2), which passes through the layer of files first.
+        match recv(&self.socket, spare_capacity(buffer), RecvFlags::DONTWAIT).map(|(count, _)| count) {
             Err(Errno::AGAIN) => {
                 self.readiness.blocked(Ready::READ);
                 Err(Errno::AGAIN.into())
