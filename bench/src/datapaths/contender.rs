@@ -69,10 +69,21 @@ pub(super) struct RunningContender {
     pub(super) process: Option<Process>,
     /// Gives the two versions other weights; none if it cannot.
     pub(super) edit: Option<WeightEdit>,
+    /// Looks at its connections; none if it shows none.
+    pub(super) look: Option<ConnectionLook>,
 }
 
 /// Gives the two versions other weights, and returns when the contender says that it has, or at once.
 pub(super) type WeightEdit = Box<dyn FnMut(&BenchWorld, Option<&Process>, [u32; 2]) -> Result<()>>;
+
+/// Ways to look at the connections of a contender, each of which returns when all of the answer is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConnectionLook {
+    /// Lists all that live; how many.
+    pub(super) list: fn(&BenchWorld) -> Result<usize>,
+    /// Asks for what is counted.
+    pub(super) status: fn(&BenchWorld) -> Result<()>,
+}
 
 /// Whether a contender is one of ours, whose failure is that of the measurement.
 pub(super) fn is_ours(name: &str) -> bool {

@@ -1,11 +1,11 @@
 //! One contender in its world, measured: a sample of a workload, and what is measured once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::Topology;
-use super::contender::{Contender, RunningContender, WEIGHTS};
+use super::contender::{ConnectionLook, Contender, RunningContender, WEIGHTS};
 use super::figures::{Figures, Reading};
 use super::process::{LoadProcess, Process, Setting};
 use super::workload::Workload;
@@ -16,6 +16,9 @@ use crate::load::LoadReport;
 
 /// Idle connections that memory is measured by; each takes two descriptors of a balancer.
 const IDLE: usize = 9_000;
+/// How often they are listed, and for how many seconds they are watched.
+const LISTS: u32 = 11;
+const WATCHED: u32 = 10;
 /// Connections that the split is measured by.
 const SPLIT: u32 = 12_000;
 
@@ -85,11 +88,36 @@ impl Started {
             let mut client = self.client(setting, &["hold", "--connections", &connections])?;
             std::thread::sleep(Duration::from_millis(500));
             let after = usage::memory(&process.family())?;
+            if let Some(look) = self.running.look {
+                self.looks(topology, look, process, figures)?;
+            }
             client.go()?;
             client.report()?;
             let each = after.saturating_sub(before) as f64 / IDLE as f64 / 1024.0;
             figures.once(topology, self.name(), &row::MEMORY, each);
         }
+        Ok(())
+    }
+
+    /// Lists the idle connections, and watches them for a while.
+    fn looks(&self, topology: Topology, look: ConnectionLook, process: &Process, figures: &mut Figures) -> Result<()> {
+        for round in 0..LISTS {
+            let begin = Instant::now();
+            let count = (look.list)(&self.world)?;
+            let took = begin.elapsed();
+            ensure!(count >= IDLE, "{} lists {count} of {IDLE} connections", self.name());
+            figures.put(topology, &row::LIST, self.contender.name, round, took.as_secs_f64() * 1e3);
+        }
+        let before = usage::processor(&process.family())?;
+        for _ in 0..WATCHED {
+            let begin = Instant::now();
+            (look.list)(&self.world)?;
+            (look.status)(&self.world)?;
+            std::thread::sleep(Duration::from_secs(1).saturating_sub(begin.elapsed()));
+        }
+        let used = usage::processor(&process.family())? - before;
+        let share = used as f64 / 1e9 / f64::from(WATCHED) * 100.0;
+        figures.once(topology, self.contender.name, &row::WATCH, share);
         Ok(())
     }
 

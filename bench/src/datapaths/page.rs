@@ -27,7 +27,8 @@ In topology *host* all are in one namespace, over loopback; in topology *veth* c
 their own, joined by pairs of interfaces, and direct has a pair without a balancer. All processes run with nice -10 and are
 pinned to the same core or cores. Messages are of 64 bytes, bulk is written by 128 KiB, and clients close first. CPU is that
 of client, balancer and server together, as the scheduler counts it. Memory is the balancer's own, at 9,000 idle connections
-that have exchanged one message. An edit takes the first version out; its time ends when the last connection began that still
+that have exchanged one message; the same are listed by the admin socket, and then listed, with the status, once a second for 10 s.
+An edit takes the first version out; its time ends when the last connection began that still
 reached it. HAProxy is edited by its socket, nginx by a reload, nftables by a new table, tcpshift by its
 admin socket, which answers when the edit is durable too. All carry half-closed connections; nginx is told to
 (`proxy_half_close`).

@@ -37,6 +37,13 @@ pub(super) const EDIT: FigureRow =
 pub(super) const MEMORY: FigureRow =
     FigureRow { what: "memory", figure: "KiB per idle connection", better: Better::Less };
 
+/// A list of all live connections, as the admin socket answers it.
+pub(super) const LIST: FigureRow =
+    FigureRow { what: "list", figure: "ms for all idle connections", better: Better::Less };
+/// What it costs the agent to be watched.
+pub(super) const WATCH: FigureRow =
+    FigureRow { what: "watch", figure: "% of a core, list and status each second", better: Better::Less };
+
 impl FigureRow {
     /// The rows of a workload.
     pub(super) fn rate(workload: &Workload) -> Self {

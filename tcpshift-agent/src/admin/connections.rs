@@ -116,22 +116,44 @@ impl<'a> Directory<'a> {
         })
     }
 
-    /// A connection in words.
-    pub fn status(&self, live: &LiveConnection, datapath: Datapath) -> ConnectionStatus {
-        let named = self.destinations.get(&live.decided.destination);
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        ConnectionStatus {
-            client: live.client.map(|client| SocketAddr::new(client.ip().to_canonical(), client.port()).to_string()),
-            route: named.map(|(route, _)| route.name()),
-            destination: named.map(|(_, destination)| destination.name.clone()),
-            endpoint: live.endpoint.and_then(|number| self.endpoints.get(&number)).map(EndpointName::text),
-            datapath: datapath.name().to_owned(),
-            stage: stage(live.stage).to_owned(),
-            age_milliseconds: live.age.map(milliseconds),
-            idle_milliseconds: live.idle.map(milliseconds),
-            bytes_sent: live.bytes.map(|[sent, _]| sent),
-            bytes_received: live.bytes.map(|[_, received]| received),
-        }
+    /// Connections in words.
+    pub fn statuses<'b>(&self, all: impl IntoIterator<Item = (&'b LiveConnection, Datapath)>) -> Vec<ConnectionStatus> {
+        // Each name is made once, and only if a connection has it.
+        let (mut destinations, mut endpoints) = (HashMap::new(), HashMap::new());
+        let status = |(live, datapath): (&LiveConnection, Datapath)| {
+            let number = live.decided.destination;
+            let named = destinations.entry(number).or_insert_with(|| {
+                let (route, destination) = self.destinations.get(&number)?;
+                Some([Arc::from(route.name()), Arc::from(&*destination.name)])
+            });
+            let endpoint = live.endpoint.and_then(|number| {
+                let text = || self.endpoints.get(&number).map(|name| Arc::from(name.text()));
+                endpoints.entry(number).or_insert_with(text).clone()
+            });
+            let [route, destination] = named.clone().map_or([None, None], |names| names.map(Some));
+            worded(live, datapath, [route, destination, endpoint])
+        };
+        all.into_iter().map(status).collect()
+    }
+}
+
+fn worded(
+    live: &LiveConnection,
+    datapath: Datapath,
+    [route, destination, endpoint]: [Option<Arc<str>>; 3],
+) -> ConnectionStatus {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    ConnectionStatus {
+        client: live.client.map(|client| SocketAddr::new(client.ip().to_canonical(), client.port()).to_string()),
+        route,
+        destination,
+        endpoint,
+        datapath: datapath.name().into(),
+        stage: stage(live.stage).into(),
+        age_milliseconds: live.age.map(milliseconds),
+        idle_milliseconds: live.idle.map(milliseconds),
+        bytes_sent: live.bytes.map(|[sent, _]| sent),
+        bytes_received: live.bytes.map(|[_, received]| received),
     }
 }
 

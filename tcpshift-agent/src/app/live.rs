@@ -90,7 +90,7 @@ fn reply(
     // Those of one route, destination and endpoint stand together, also in a list that is cut.
     all.sort_unstable_by_key(|(live, _)| (live.decided.destination, live.endpoint, live.client));
     all.truncate(MOST);
-    let mut connections: Vec<_> = all.into_iter().map(|(live, datapath)| directory.status(live, datapath)).collect();
+    let mut connections = directory.statuses(all);
     connections.sort_by(|a, b| (&a.route, &a.destination, &a.endpoint).cmp(&(&b.route, &b.destination, &b.endpoint)));
     ConnectionsReply { total, connections, notes }
 }

@@ -201,7 +201,10 @@ fn row(words: &[AtomicU64]) -> Option<(u64, ConnectionRow)> {
     if cookie == 0 {
         return None;
     }
-    let bytes: Vec<u8> = words[CONNECTION..].iter().flat_map(|word| word.load(Acquire).to_ne_bytes()).collect();
+    let mut bytes = [0; (ROW - CONNECTION) * size_of::<u64>()];
+    for (word, bytes) in words[CONNECTION..].iter().zip(bytes.as_chunks_mut().0) {
+        *bytes = word.load(Acquire).to_ne_bytes();
+    }
     fence(SeqCst);
     (cell.load(Acquire) == cookie).then_some((cookie, sys::row(&bytes)?))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{WeightEdit, version_of};
+use super::{ConnectionLook, WeightEdit, version_of};
 use crate::datapaths::namespace::Namespace;
 use crate::datapaths::process::{Process, Setting};
 use crate::datapaths::world::BenchWorld;
@@ -56,20 +56,44 @@ pub(super) fn edit() -> WeightEdit {
     })
 }
 
+/// How its connections are looked at.
+pub(super) const LOOK: ConnectionLook = ConnectionLook { list, status };
+
+fn list(world: &BenchWorld) -> Result<usize> {
+    let listed = get(world, "connections")?;
+    let all = listed.get("connections").and_then(serde_json::Value::as_array);
+    Ok(all.context("the agent lists no connections")?.len())
+}
+
+fn status(world: &BenchWorld) -> Result<()> {
+    get(world, "status").map(drop)
+}
+
+fn get(world: &BenchWorld, path: &str) -> Result<serde_json::Value> {
+    let answer = ask(world, path, &format!("GET /v1/{path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"))?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("the agent answers with no body")?;
+    serde_json::from_str(body).with_context(|| format!("what the agent says at /v1/{path} is no JSON"))
+}
+
 fn post(world: &BenchWorld, path: &str, body: &serde_json::Value) -> Result<()> {
-    let mut stream = UnixStream::connect(world.file(SOCKET)).context("cannot connect to the admin socket")?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).context("cannot set a deadline")?;
     let body = body.to_string();
     let request = format!(
         "POST /v1/{path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
+    ask(world, path, &request).map(drop)
+}
+
+/// The whole answer to a request, which must be a good one.
+fn ask(world: &BenchWorld, path: &str, request: &str) -> Result<String> {
+    let mut stream = UnixStream::connect(world.file(SOCKET)).context("cannot connect to the admin socket")?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).context("cannot set a deadline")?;
     stream.write_all(request.as_bytes()).context("cannot write to the admin socket")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).context("cannot read from the admin socket")?;
     ensure!(answer.starts_with("HTTP/1.1 200 "), "the agent refuses /v1/{path}: {answer}");
-    Ok(())
+    Ok(answer)
 }
 
 /// A service of this host's programs or others' with two versions, that a route names `bench`.

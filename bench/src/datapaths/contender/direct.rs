@@ -6,5 +6,5 @@ pub(super) const CONTENDER: Contender = Contender {
     name: "direct",
     topologies: &EVERYWHERE,
     version: |_| Ok("no balancer".to_owned()),
-    start: |_, world| Ok(RunningContender { to: world.direct, process: None, edit: None }),
+    start: |_, world| Ok(RunningContender { to: world.direct, process: None, edit: None, look: None }),
 };

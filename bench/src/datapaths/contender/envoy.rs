@@ -30,7 +30,7 @@ fn start(setting: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     let command = [&[program.as_str()], words.as_slice()].concat();
     let mut process = Process::start(setting, &world.balancer, &command, &[], &world.file("envoy.log"))?;
     world.await_front(&mut process)?;
-    Ok(RunningContender { to: world.front, process: Some(process), edit: None })
+    Ok(RunningContender { to: world.front, process: Some(process), edit: None, look: None })
 }
 
 fn configuration(world: &BenchWorld) -> Value {

@@ -47,7 +47,7 @@ fn start(setting: &Setting, world: &BenchWorld, option: &str) -> Result<RunningC
         }
         Ok(())
     };
-    Ok(RunningContender { to: world.front, process: Some(process), edit: Some(Box::new(edit)) })
+    Ok(RunningContender { to: world.front, process: Some(process), edit: Some(Box::new(edit)), look: None })
 }
 
 /// One command to its runtime API, which answers nothing if all is well.

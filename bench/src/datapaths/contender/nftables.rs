@@ -18,7 +18,7 @@ fn start(_: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     // at the rates of this measurement.
     world.balancer.set("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")?;
     let edit = |world: &BenchWorld, _: Option<&Process>, weights: [u32; 2]| load(world, weights);
-    Ok(RunningContender { to: world.front, process: None, edit: Some(Box::new(edit)) })
+    Ok(RunningContender { to: world.front, process: None, edit: Some(Box::new(edit)), look: None })
 }
 
 /// Replaces the whole table at once.

@@ -30,7 +30,7 @@ fn start(setting: &Setting, world: &BenchWorld) -> Result<RunningContender> {
         world.write("nginx.conf", &configuration(world, workers, weights)).context("cannot change the weights")?;
         process.context("nginx has no process")?.signal(Signal::HUP)
     };
-    Ok(RunningContender { to: world.front, process: Some(process), edit: Some(Box::new(edit)) })
+    Ok(RunningContender { to: world.front, process: Some(process), edit: Some(Box::new(edit)), look: None })
 }
 
 fn configuration(world: &BenchWorld, workers: usize, weights: [u32; 2]) -> String {

@@ -59,7 +59,7 @@ fn start(setting: &Setting, world: &BenchWorld, namespace: &Namespace, objects: 
 
 fn running(setting: &Setting, world: &BenchWorld, to: SocketAddrV4, mut process: Process) -> Result<RunningContender> {
     process.until("steers connections", || world.is_answered(setting, to))?;
-    Ok(RunningContender { to, process: Some(process), edit: Some(agent::edit()) })
+    Ok(RunningContender { to, process: Some(process), edit: Some(agent::edit()), look: Some(agent::LOOK) })
 }
 
 /// A service with an address, two versions of it, and a route for clients inside a mesh.

@@ -15,5 +15,5 @@ fn start(setting: &Setting, world: &BenchWorld) -> Result<RunningContender> {
     let mut process = agent::start(setting, world, &world.balancer, &[], &words)?;
     agent::apply(world, &(agent::service(world) + &agent::gateway(world, "", WEIGHTS)))?;
     world.await_front(&mut process)?;
-    Ok(RunningContender { to: world.front, process: Some(process), edit: Some(agent::edit()) })
+    Ok(RunningContender { to: world.front, process: Some(process), edit: Some(agent::edit()), look: Some(agent::LOOK) })
 }

@@ -1,5 +1,8 @@
 //! The words of live connections: which ones are meant, what is known of each, and what became of those that were to be ended.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::Trouble;
@@ -43,7 +46,7 @@ pub struct ConnectionsReply {
     pub notes: Vec<String>,
 }
 
-/// One live connection.
+/// One live connection. Names that many have are shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionStatus {
@@ -52,17 +55,17 @@ pub struct ConnectionStatus {
     pub client: Option<String>,
     /// As of `status`; none if no plan has it any more and nobody noted its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
+    pub route: Option<Arc<str>>,
     /// As of `status`; none as with the route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub destination: Option<String>,
+    pub destination: Option<Arc<str>>,
     /// Where it is carried or steered to; none before an endpoint is chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
+    pub endpoint: Option<Arc<str>>,
     /// How it reaches its endpoint.
-    pub datapath: String,
+    pub datapath: Cow<'static, str>,
     /// `dialling`, `open`, `half-closed` (one side has ended its stream) or `closing` (the agent is ending it).
-    pub stage: String,
+    pub stage: Cow<'static, str>,
     /// How long it has been there; none of one that is steered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_milliseconds: Option<u64>,

@@ -31,7 +31,7 @@ pub(super) fn groups(reply: &ConnectionsReply) -> String {
                 time(*idle_milliseconds),
                 text(bytes_sent.map(quantity::bytes)),
                 text(bytes_received.map(quantity::bytes)),
-                one.stage.clone(),
+                one.stage.to_string(),
             ]);
         }
         head.concat() + &table.text()
@@ -62,8 +62,8 @@ pub(super) fn table(reply: &ConnectionsReply) -> String {
             route.replace(' ', "/"),
             destination,
             endpoint.replace(' ', "-"),
-            one.datapath.clone(),
-            one.stage.clone(),
+            one.datapath.to_string(),
+            one.stage.to_string(),
             time(one.age_milliseconds),
             time(one.idle_milliseconds),
             text(one.bytes_sent),
@@ -100,11 +100,11 @@ mod tests {
     fn connection(client: &str, route: &str) -> ConnectionStatus {
         ConnectionStatus {
             client: Some(client.to_owned()),
-            route: Some(route.to_owned()),
-            destination: Some("tcp-echo:9000/v1".to_owned()),
-            endpoint: Some("10.0.0.5:9000".to_owned()),
-            datapath: "proxy".to_owned(),
-            stage: "half-closed".to_owned(),
+            route: Some(route.into()),
+            destination: Some("tcp-echo:9000/v1".into()),
+            endpoint: Some("10.0.0.5:9000".into()),
+            datapath: "proxy".into(),
+            stage: "half-closed".into(),
             age_milliseconds: Some(90_500),
             idle_milliseconds: Some(0),
             bytes_sent: Some(u64::MAX),
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_program_reads_a_connection_a_line() {
         let mut unknown = connection("127.0.0.1:1", "ServiceEntry default/echo");
-        (unknown.age_milliseconds, unknown.endpoint) = (None, Some("the address asked for".to_owned()));
+        (unknown.age_milliseconds, unknown.endpoint) = (None, Some("the address asked for".into()));
         let text = table(&reply(vec![connection("127.0.0.1:1", "default/tcp-echo"), unknown]));
         let cells: Vec<usize> = text.lines().map(|line| line.split_whitespace().count()).collect();
         assert_eq!(cells, [10, 10, 10], "{text}");

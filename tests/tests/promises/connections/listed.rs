@@ -36,7 +36,7 @@ fn each_client_of_a_gateway_is_listed_with_its_bytes() {
             let one = &listed[&client.local_addr().unwrap().to_string()];
             let (subset, endpoint) = if who == "one" { ("v1", "127.0.0.1:9001") } else { ("v2", "127.0.0.1:9002") };
             assert_eq!(one.route.as_deref(), Some("default/entrance"));
-            assert_eq!(one.destination, Some(format!("echo.example.com:9000/{subset}")));
+            assert_eq!(one.destination, Some(format!("echo.example.com:9000/{subset}").into()));
             assert_eq!(
                 (one.endpoint.as_deref(), &*one.datapath, &*one.stage),
                 (Some(endpoint), way.datapath(), "open")
