@@ -15,6 +15,7 @@ pub mod last_failure;
 pub mod live;
 pub mod slab;
 pub mod steered;
+mod waiter;
 
 use std::sync::atomic::{
     AtomicU64,
@@ -35,6 +36,7 @@ pub use last_failure::LastFailure;
 pub use live::{LiveConnection, LiveFilter, LiveStage};
 pub use slab::{LiveRow, LiveSlab};
 pub use steered::Steered;
+pub(crate) use waiter::Waiter;
 
 /// Everything that is counted, for the life of the process.
 #[derive(Debug, Default)]

@@ -19,4 +19,3 @@ pub mod resolve;
 pub mod rights;
 pub mod route;
 pub mod trust;
-mod waiter;

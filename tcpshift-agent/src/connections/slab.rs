@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use super::Waiter;
 use super::{Connections, KeptDecision, LiveConnection, LiveFilter, LiveStage};
-use crate::waiter::Waiter;
 
 /// The rows of one worker.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::{CURRENT, current};
-use crate::waiter::Waiter;
+use crate::connections::Waiter;
 
 /// What a socket is ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
