@@ -21,7 +21,9 @@ use self::rules::Rules;
 use super::host::Scope;
 use super::intent::{Written, WrittenAt};
 use super::{EndpointAddress, Limits, Unusable, levels};
-use crate::route::model::{EndpointSlice, Labels, Policy, Resolution, Service, Spec, WorkloadEntry, selects};
+use crate::route::model::{
+    EndpointSlice, Labels, Policy, Resolution, Service, SliceEndpoint, Spec, WorkloadEntry, selects,
+};
 use crate::route::names;
 use crate::route::object::{Key, Object};
 
@@ -280,10 +282,14 @@ impl<'a> Catalog<'a> {
             located.add_name(host, port.target_number.unwrap_or(port.number), 1);
         }
         if let HostProviderKind::Service(service) = provider.kind {
-            let slices =
-                self.slices.get(&(provider.key.namespace.as_str(), provider.key.name.as_str())).into_iter().flatten();
-            for slice in slices.filter(|slice| selects(labels, &slice.labels)) {
-                sliced(slice, service, port, &mut located.endpoints);
+            let slices = self.slices.get(&(provider.key.namespace.as_str(), provider.key.name.as_str()));
+            let slices = || slices.into_iter().flatten().filter(|slice| selects(labels, &slice.labels));
+            let is_ready = |endpoint: &SliceEndpoint| endpoint.ready || service.publish_not_ready;
+            slices().for_each(|slice| sliced(slice, port, is_ready, &mut located.endpoints));
+            if located.endpoints.is_empty() {
+                // As in Kubernetes (KEP-1669): those that are going away and still serve, while there are no others.
+                let still_serves = |endpoint: &SliceEndpoint| endpoint.serving && endpoint.terminating;
+                slices().for_each(|slice| sliced(slice, port, still_serves, &mut located.endpoints));
             }
         }
         located.endpoints
@@ -324,11 +330,16 @@ impl<'a> Workloads<'a> {
     }
 }
 
-/// The endpoints of a slice, at the slice's port that has the name of the service's.
-fn sliced(slice: &EndpointSlice, service: &Service, port: &Port<'_>, endpoints: &mut Vec<Written>) {
+/// The endpoints of a slice that are meant, at the slice's port that has the name of the service's.
+fn sliced(
+    slice: &EndpointSlice,
+    port: &Port<'_>,
+    is_meant: impl Fn(&SliceEndpoint) -> bool,
+    endpoints: &mut Vec<Written>,
+) {
     let Some(found) = slice.ports.iter().find(|found| found.name == port.name) else { return };
     let number = found.port.unwrap_or(port.number);
-    let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready || service.publish_not_ready);
-    let addresses = ready.flat_map(|endpoint| &endpoint.addresses).map(|ip| SocketAddr::new(*ip, number));
+    let meant = slice.endpoints.iter().filter(|endpoint| is_meant(endpoint));
+    let addresses = meant.flat_map(|endpoint| &endpoint.addresses).map(|ip| SocketAddr::new(*ip, number));
     endpoints.extend(addresses.map(|address| Written { at: WrittenAt::Address(address.into()), weight: 1 }));
 }

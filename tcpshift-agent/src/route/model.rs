@@ -17,7 +17,7 @@ pub mod workload_entry;
 pub mod workload_group;
 
 pub use destination_rule::{DestinationRule, Subset};
-pub use endpoint_slice::EndpointSlice;
+pub use endpoint_slice::{EndpointSlice, SliceEndpoint};
 pub use export::Export;
 pub use gateway::{Gateway, Server};
 pub use policy::{HashAlgorithm, LoadBalancer, OutlierDetection, Policy, TcpSettings};
