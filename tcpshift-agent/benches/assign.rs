@@ -71,7 +71,10 @@ fn round(assign: &str, endpoint: u16) -> Round {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let documents = vec![Document { name: "bench.yaml".to_owned(), text: objects(port, endpoint) }];
-        client.apply(&ApplyRequest { documents, namespace: None, dry_run: false, force: false }).await.unwrap();
+        client
+            .apply(&ApplyRequest { documents, namespace: None, dry_run: false, force: false, strict: false })
+            .await
+            .unwrap();
     });
     let decided = |status: tcpshift_agent::admin::api::StatusReply| (status.assignment.kernel, status.assignment.agent);
     connect(port, CONNECTIONS / 10);

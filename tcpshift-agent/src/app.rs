@@ -14,7 +14,10 @@ mod drain;
 mod facts;
 mod former;
 mod front;
+mod guard;
+mod health;
 mod live;
+mod numbers;
 mod options;
 mod own;
 mod prepare;
@@ -41,6 +44,7 @@ use tokio::sync::watch;
 use crate::analyze::Ground;
 use crate::connections::Connections;
 use crate::handover::{ListeningSocket, activation, notify};
+use crate::health::Health;
 use crate::host::addresses::Sight;
 use crate::kernel;
 use crate::observe::Before;
@@ -58,6 +62,7 @@ use assignment::Assigner;
 use beside::{Lendable, SideThread};
 use down::Down;
 use former::FormerRoutes;
+use health::Ejections;
 pub use options::{DatapathOption, Options};
 use own::OwnEndpoints;
 pub use resources::MORE_THREADS;
@@ -104,6 +109,9 @@ struct App {
     down: Down,
     /// Endpoints of this host at which nobody listens.
     silent: Arc<BTreeSet<SocketAddr>>,
+    health: Health,
+    /// Endpoints that are ejected.
+    ejections: Arc<Ejections>,
     /// What others took away and cannot be made again.
     missing: Missing,
     /// What readers are told.
@@ -256,6 +264,8 @@ async fn serve(
         resolver: Resolver::start(resolve::Upstream::Host, names.clone()),
         down: Down::default(),
         silent: Arc::default(),
+        health: Health::default(),
+        ejections: Arc::default(),
         missing: Missing::default(),
         view: watch::Sender::new(Arc::new(ReadersView::empty(seed))),
         watchers: SharedWatchers::default(),

@@ -9,6 +9,7 @@ pub mod app;
 pub mod cli;
 pub mod connections;
 pub mod handover;
+pub mod health;
 pub mod host;
 pub mod kernel;
 pub mod logging;

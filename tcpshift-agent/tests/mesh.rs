@@ -1,6 +1,6 @@
 //! Clients inside a mesh in a plan from one edit to the next, and in what people are told of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use tcpshift_agent::admin::api::ListenerStatus;
@@ -43,7 +43,8 @@ fn route(v1: u32) -> String {
 fn shown(plan: &Plan, sets: &Sets) -> Vec<ListenerStatus> {
     let (plan, sets) = (Arc::new(plan.clone()), Arc::new(sets.clone()));
     let sample = Sample::take((&plan, &sets), &[], &Connections::default(), &History::default(), None);
-    status::listeners(&sample, Knowledge { down: &BTreeMap::new(), silent: &BTreeSet::new() })
+    let known = Knowledge { down: &BTreeMap::new(), silent: &BTreeSet::new(), ejected: &HashMap::new() };
+    status::listeners(&sample, known)
 }
 
 fn planner() -> Planner {

@@ -72,7 +72,10 @@ pub(super) async fn among_listeners(client: &Client) -> Duration {
         (0..10).map(|_| Some(TcpListener::bind("127.0.0.1:0").unwrap())).collect();
     let ports: Vec<u16> = listeners.iter().flatten().map(|listener| listener.local_addr().unwrap().port()).collect();
     let documents = vec![local(LOCAL_PORT, &ports)];
-    client.apply(&ApplyRequest { documents, namespace: None, dry_run: false, force: false }).await.unwrap();
+    client
+        .apply(&ApplyRequest { documents, namespace: None, dry_run: false, force: false, strict: false })
+        .await
+        .unwrap();
     let generation = client.status().await.unwrap().generation;
     let (is_over, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let flapping = std::thread::spawn({
@@ -108,7 +111,10 @@ pub(super) async fn among_names(client: &Client) -> Duration {
     let asked = dns.answered();
     let text = (0..NAMES_TOLD).map(|at| named(PORTS + at)).collect();
     let documents = vec![Document { name: "names.yaml".to_owned(), text }];
-    client.apply(&ApplyRequest { documents, namespace: None, dry_run: false, force: false }).await.unwrap();
+    client
+        .apply(&ApplyRequest { documents, namespace: None, dry_run: false, force: false, strict: false })
+        .await
+        .unwrap();
     let told = Instant::now();
     while dns.answered() - asked < 3 * NAMES_TOLD {
         assert!(told.elapsed() < FOR, "names are asked for");

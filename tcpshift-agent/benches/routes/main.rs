@@ -171,8 +171,13 @@ fn by_agent(documents: &[Document], assign: &str) -> Measured {
         ready(&client).await;
         let (mut all, mut longest, mut answer) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         for (number, document) in documents.iter().enumerate() {
-            let request =
-                ApplyRequest { documents: vec![document.clone()], namespace: None, dry_run: false, force: false };
+            let request = ApplyRequest {
+                documents: vec![document.clone()],
+                namespace: None,
+                dry_run: false,
+                force: false,
+                strict: false,
+            };
             let begin = Instant::now();
             tokio::select! {
                 applied = client.apply(&request) => drop(applied.unwrap()),
@@ -240,7 +245,7 @@ async fn edit(client: &Client, number: u32) -> Duration {
         resource_version: None,
     };
     let shares = vec![ShiftShare { subset: "v2".to_owned(), slots: 2_000 + number }];
-    let request = ShiftRequest { object, namespace: None, rule: None, shares, dry_run: false };
+    let request = ShiftRequest { object, namespace: None, rule: None, shares, dry_run: false, force: false };
     let begin = Instant::now();
     client.shift(&request).await.unwrap();
     begin.elapsed()

@@ -66,7 +66,7 @@ impl<'a> Directory<'a> {
         let mut endpoints: HashMap<_, _> =
             left.iter().map(|(number, name)| (*number, EndpointName::Left(address(name)))).collect();
         for route in plan.routes() {
-            let there = route.destinations.iter().flat_map(|one| sets.of(one).endpoints.iter());
+            let there = route.destinations.iter().flat_map(|one| sets.of(one).all());
             endpoints.extend(there.map(|one| (one.decides.number, EndpointName::There(&one.address))));
         }
         Self { destinations, endpoints }

@@ -3,7 +3,7 @@
 
 mod achieved;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,11 +15,14 @@ use super::api::{
     AssignmentStatus, BeforeStatus, DestinationStatus, EndpointStatus, LastFailureStatus, LimitStatus, ListenerStatus,
     RateStatus, RatesStatus, RouteStatus, SteeredStatus, Trouble,
 };
+use crate::connections::ConnectionFailure;
 use crate::observe::{Before, DatedFailure, Rates, Sample};
 use crate::plan::{Datapath, Destination, Endpoint, EndpointAddress, Listener, MeshListener, Plan, Route, steer_name};
 
 /// Why an endpoint is not ready at which nobody listens.
 const NOBODY_LISTENS: &str = "nobody listens";
+/// And why one is not that takes no connections; the reason stands behind it.
+const EJECTED: &str = "ejected";
 
 /// What is known beside a sample.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,8 @@ pub struct Knowledge<'a> {
     pub down: &'a BTreeMap<SocketAddr, String>,
     /// Endpoints of this host at which nobody listens.
     pub silent: &'a BTreeSet<SocketAddr>,
+    /// Endpoints that are ejected, by number: since when, and why.
+    pub ejected: &'a HashMap<u32, (SystemTime, ConnectionFailure)>,
 }
 
 /// A sample on its way to words.
@@ -124,14 +129,14 @@ impl Words<'_> {
     fn destination(&self, destination: &Destination, total: u64) -> DestinationStatus {
         let (set, sample) = (self.sample.sets.of(destination), self.sample.destination(destination.number));
         let trouble = |reason: String, count: u64| Trouble { reason, count };
-        let by_endpoint: Vec<_> = set.endpoints.iter().map(|one| self.endpoint(one)).collect();
+        let by_endpoint: Vec<_> = set.all().map(|one| self.endpoint(one)).collect();
         let ready = by_endpoint.iter().filter(|endpoint| endpoint.unready.is_none()).count();
         let steered = sample.steered;
         DestinationStatus {
             name: destination.name.clone(),
             weight: destination.weight,
             slots: destination.slots,
-            endpoints: set.endpoints.len() as u32,
+            endpoints: by_endpoint.len() as u32,
             addresses: by_endpoint.iter().map(|endpoint| endpoint.address.clone()).collect(),
             by_endpoint,
             unusable: set.unusable.as_ref().map(ToString::to_string),
@@ -164,12 +169,14 @@ impl Words<'_> {
             EndpointAddress::Tcp(address) => self.known.silent.contains(address),
             EndpointAddress::Unix(_) | EndpointAddress::Original(_) => false,
         };
+        let ejected = self.known.ejected.get(&endpoint.decides.number);
+        let ejected = ejected.map(|(_, reason)| format!("{EJECTED} ({reason})"));
         EndpointStatus {
             address: endpoint.address.to_string(),
             opened: sample.opened,
             failed: sample.failed,
             active: sample.active,
-            unready: silent.then(|| NOBODY_LISTENS.to_owned()),
+            unready: silent.then(|| NOBODY_LISTENS.to_owned()).or(ejected),
             rates: rates(sample.rates),
             last_failure: sample.last_failure.map(|failure| self.last_failure(failure)),
         }

@@ -2,23 +2,21 @@
 //! and only then every worker obeys it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::assignment::Prompt;
 use super::caution::{cautions, silent};
 use super::facts::own_sockets;
+use super::guard::Guard;
 use super::request::{Changed, Durable};
 use super::{App, request, succession};
 use crate::admin::api::{ApiFailure, ApplyRequest, ChangeReply, DeleteRequest, FailureReason};
 use crate::analyze::Ground;
 use crate::connections::Connections;
 use crate::kernel;
-use crate::plan::assemble::AssemblyMemory;
 use crate::plan::datapath::refusal;
 use crate::plan::intent::Intent;
-use crate::plan::sets::FreshEndpoints;
-use crate::plan::sets::states::ResolvedNames;
+use crate::plan::sets::states::{Event, ResolvedNames};
 use crate::plan::{Plan, Planner, RouteChanges, Sets};
 use crate::proxy::{ListenFailure, Obstacle};
 use crate::route::object::{Key, Object};
@@ -60,15 +58,20 @@ impl From<ApiFailure> for Unchanged {
 impl App {
     /// Stores the objects of a request, all or none.
     pub(super) async fn apply(&mut self, request: ApplyRequest) -> Result<ChangeReply, Unchanged> {
-        let ApplyRequest { documents, namespace, dry_run, force } = request;
+        let ApplyRequest { documents, namespace, dry_run, force, strict } = request;
         let store = self.store.clone();
         let stored = move || request::stored(&store, &documents, namespace.as_deref(), force);
         let changed = self.beside.run(stored).await?;
-        self.enforce(changed, dry_run).await
+        self.enforce(changed, dry_run, strict).await
     }
 
-    /// Puts a change in force, or says what it would do.
-    pub(super) async fn enforce(&mut self, changed: Changed, dry_run: bool) -> Result<ChangeReply, Unchanged> {
+    /// Puts a change in force, or says what it would do. One that is guarded fails if more connections would be refused.
+    pub(super) async fn enforce(
+        &mut self,
+        changed: Changed,
+        dry_run: bool,
+        is_guarded: bool,
+    ) -> Result<ChangeReply, Unchanged> {
         let Changed { store, durable: (changed, _), mut reply } = changed;
         if dry_run {
             return Ok(self.foretell(store, changed, reply).await);
@@ -78,7 +81,7 @@ impl App {
             let (last, sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
             let were_down = self.down.reasons();
             let (before, after) = (self.store.clone(), store.clone());
-            let Advanced { caution, changes } = self.advance(store, (changed, Vec::new())).await?;
+            let Advanced { caution, changes } = self.advance(store, (changed, Vec::new()), is_guarded).await?;
             let (plan, new_sets) = (Arc::clone(&self.plan.borrow()), Arc::clone(&self.sets));
             let tell = move |ground: &mut Ground| {
                 let cautions = cautions(&keys, (&last, &sets), (&plan, &new_sets), &changes);
@@ -98,10 +101,10 @@ impl App {
 
     /// Removes the objects of a request, all or none.
     pub(super) async fn delete(&mut self, request: DeleteRequest) -> Result<ChangeReply, Unchanged> {
-        let last = self.store.clone();
+        let (last, is_guarded) = (self.store.clone(), !request.force);
         let Changed { store, durable, mut reply } = self.beside.run(move || request::deleted(&last, request)).await?;
         if !durable.1.is_empty() {
-            reply.warnings.extend(self.advance(store, durable).await?.caution.map(Problem::note));
+            reply.warnings.extend(self.advance(store, durable, is_guarded).await?.caution.map(Problem::note));
             let store = self.store.clone();
             self.ground.with(&self.beside, move |ground| ground.follow(&store)).await;
         }
@@ -110,7 +113,12 @@ impl App {
     }
 
     /// Puts a changed store in force and makes it durable, or leaves everything as it is.
-    async fn advance(&mut self, store: Store, (stored, deleted): Durable) -> Result<Advanced, Unchanged> {
+    async fn advance(
+        &mut self,
+        store: Store,
+        (stored, deleted): Durable,
+        is_guarded: bool,
+    ) -> Result<Advanced, Unchanged> {
         // Also once it has: whoever got through to this one finds the other by then.
         if self.handing_over {
             return Err(ApiFailure::new(FailureReason::Unavailable, succession::HANDING_OVER).into());
@@ -127,6 +135,10 @@ impl App {
             return Err(Unchanged::Taken(new));
         }
         self.withhold(&mut next, &failures).await;
+        if is_guarded && let Err(failure) = self.guard(&next) {
+            self.give_up().await;
+            return Err(failure.into());
+        }
         let prepared = match self.prepare(Prompt::Request, &next).await {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -146,6 +158,13 @@ impl App {
         let changes = Arc::clone(&next.changes);
         self.publish(Some(store), next, prepared, failures).await;
         Ok(Advanced { caution, changes })
+    }
+
+    /// Fails if more connections would be refused.
+    fn guard(&self, next: &Next) -> Result<(), ApiFailure> {
+        let last = Arc::clone(&self.plan.borrow());
+        let Next { plan, sets, changes, .. } = next;
+        Guard { last: (&last, &self.sets), next: (plan, sets), changes, silent: &self.silent }.check()
     }
 
     /// Leaves nothing of the plan that was made last.
@@ -172,6 +191,11 @@ impl App {
     /// An event: DNS has other answers. Endpoint sets follow; a plan does only where it depends on what changed.
     pub(super) async fn answered(&mut self, answers: Arc<ResolvedNames>) {
         let event = self.planner.memory.states.answered(answers);
+        self.happened(event).await;
+    }
+
+    /// Puts in force what an event about endpoints came to.
+    pub(super) async fn happened(&mut self, event: Event) {
         if event.sets == 0 {
             self.settle();
             return;
@@ -343,46 +367,6 @@ impl App {
         if prepared.is_some() {
             self.assignment.with(&self.beside, move |assigner| assigner.publish(prepared)).await;
         }
-    }
-
-    /// Has the counters of numbers that were given out for a plan or for sets start from zero.
-    fn reset_fresh(&mut self, generation: u64) {
-        let Self { planner, connections, .. } = self;
-        let AssemblyMemory { register, states, .. } = &mut planner.memory;
-        register.listeners.take_fresh().into_iter().for_each(|number| connections.listeners.get(number).reset());
-        register.routes.take_fresh().into_iter().for_each(|number| connections.sequences.get(number).store(0, Relaxed));
-        register.destinations.take_fresh().into_iter().for_each(|number| {
-            connections.reset_destination(number, generation);
-            connections.turns.get(number).store(0, Relaxed);
-        });
-        // Nobody is carried there yet.
-        drop(register.targets.take_fresh());
-        let FreshEndpoints { new, back } = states.take_fresh();
-        let now = kernel::monotonic();
-        for number in new {
-            connections.endpoints.get(number).renew(now);
-        }
-        for number in back {
-            connections.endpoints.get(number).reset();
-        }
-    }
-
-    /// Frees the numbers that nothing holds any more; those of endpoints rest before. A connection that is being opened holds its route, since
-    /// it may try any endpoint of it.
-    fn sweep(&mut self) {
-        let Self { planner, connections, former, .. } = self;
-        let AssemblyMemory { register, states, .. } = &mut planner.memory;
-        former.used.retain(|route| route.strong_count() > 0);
-        let mut led_to = HashSet::new();
-        for route in former.used.iter().filter_map(Weak::upgrade) {
-            led_to.extend(route.destinations.iter().map(|destination| destination.target));
-        }
-        register.listeners.sweep(|_| false);
-        register.routes.sweep(|_| false);
-        register.destinations.sweep(|number| connections.active_of(number) > 0);
-        let is_carried = |number: u32| connections.targets.get(number).load(Relaxed) > 0;
-        register.targets.sweep(|number| led_to.contains(&number) || is_carried(number));
-        states.sweep(kernel::monotonic(), |number| connections.endpoints.load(number) > 0);
     }
 }
 

@@ -118,7 +118,8 @@ impl App {
         }
         let silent = self.silent();
         if *self.silent != silent {
-            self.silent = Arc::new(silent);
+            let last = std::mem::replace(&mut self.silent, Arc::new(silent));
+            self.heard(&last, &Arc::clone(&self.silent));
         }
         self.settle();
     }

@@ -23,7 +23,7 @@ impl App {
         let changed = move || {
             if delete {
                 let objects = Vec::new();
-                let request = DeleteRequest { documents, objects, namespace, ignore_not_found: false };
+                let request = DeleteRequest { documents, objects, namespace, ignore_not_found: false, force: false };
                 request::deleted(&last, request)
             } else {
                 request::stored(&last, &documents, namespace.as_deref(), force)

@@ -84,7 +84,7 @@ pub(super) fn stored(
 
 /// A copy of a store without the objects of a request.
 pub(super) fn deleted(last: &Store, request: DeleteRequest) -> Result<Changed, ApiFailure> {
-    let DeleteRequest { documents, objects, namespace, ignore_not_found } = request;
+    let DeleteRequest { documents, objects, namespace, ignore_not_found, force: _ } = request;
     let mut reply = ChangeReply::default();
     let mut keys = Vec::new();
     let (entries, problems) = read::read_in_order(&documents, namespace.as_deref());

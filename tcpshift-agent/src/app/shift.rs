@@ -23,15 +23,16 @@ const ROUTES: [Kind; 2] = [Kind::VirtualService, Kind::TcpRoute];
 impl App {
     /// Edits the weights of an applied route.
     pub(super) async fn shift(&mut self, request: ShiftRequest) -> Result<ChangeReply, Unchanged> {
-        let (store, scope, dry_run) = (self.store.clone(), self.planner.scope.clone(), request.dry_run);
+        let (store, scope) = (self.store.clone(), self.planner.scope.clone());
+        let (dry_run, is_guarded) = (request.dry_run, !request.force);
         let changed = self.beside.run(move || changed(&store, &scope, request)).await?;
-        self.enforce(changed, dry_run).await
+        self.enforce(changed, dry_run, is_guarded).await
     }
 }
 
 /// The store with other weights in a route.
 fn changed(store: &Store, scope: &Scope, request: ShiftRequest) -> Result<Changed, ApiFailure> {
-    let ShiftRequest { object, namespace, rule, shares, dry_run: _ } = request;
+    let ShiftRequest { object, namespace, rule, shares, dry_run: _, force: _ } = request;
     let kinds = if object.kind.is_empty() { ROUTES.to_vec() } else { request::kinds(&object.kind)? };
     let key = request::key(&kinds, &object, namespace.as_deref(), store)?;
     let Some(stored) = store.get(&key) else { return Err(not_found(&kinds, &key, store)) };

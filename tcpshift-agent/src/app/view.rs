@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::beside::SideThread;
+use super::health::Ejections;
 use super::{App, request};
 use crate::admin::api::{
     ApiFailure, AssignmentStatus, FailureReason, GetReply, GetRequest, Item, StatusReply, WatchFilter, WatchReply,
@@ -39,6 +40,8 @@ pub(super) struct ReadersView {
     down: BTreeMap<SocketAddr, String>,
     /// Endpoints of this host at which nobody listens.
     silent: Arc<BTreeSet<SocketAddr>>,
+    /// Endpoints that are ejected.
+    ejected: Arc<Ejections>,
     /// Who decides, and why; without counts.
     assignment: AssignmentStatus,
     draining: bool,
@@ -67,6 +70,7 @@ impl ReadersView {
             labels: BTreeMap::new(),
             down: BTreeMap::new(),
             silent: Arc::default(),
+            ejected: Arc::default(),
             assignment: AssignmentStatus::default(),
             draining: false,
             retired: Vec::new(),
@@ -128,6 +132,7 @@ impl App {
             labels: self.planner.scope.labels.clone(),
             down: self.down.reasons(),
             silent: Arc::clone(&self.silent),
+            ejected: Arc::clone(&self.ejections),
             assignment: self.assignment.status(),
             draining: self.draining,
             retired: self.planner.memory.register.destinations.retired().collect(),
@@ -212,7 +217,7 @@ impl Readers {
     pub(super) fn status(&self, history: &History) -> StatusReply {
         let view = self.view();
         let sample = self.sample(&view, history);
-        let ReadersView { store, plan, sets, labels, down, silent, assignment, draining, notes, .. } = &*view;
+        let ReadersView { store, plan, sets, labels, down, silent, ejected, assignment, draining, notes, .. } = &*view;
         let lost = ("lines of the agent's log lost, since nobody reads its standard error", logging::lost());
         StatusReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -227,7 +232,7 @@ impl Readers {
             draining: *draining,
             labels: labels.clone(),
             objects: store.len() as u64,
-            listeners: status::listeners(&sample, Knowledge { down, silent }),
+            listeners: status::listeners(&sample, Knowledge { down, silent, ejected }),
             retired_active: sample.retired_active,
             before: status::before(&sample),
             trouble: status::troubles(&sample, &[lost]),

@@ -8,6 +8,7 @@ use tokio::time::sleep_until;
 use super::App;
 use super::assignment::Assigner;
 use super::beside::Lendable;
+use super::health::LOOK;
 use super::signals::{Asked, Signals};
 use crate::admin::AdminCommand;
 use crate::route::source::files::watch::{FilesWatch, SETTLE, SHORTEST_ROUND};
@@ -44,6 +45,7 @@ impl App {
         let mut tend_from = tokio::time::Instant::now();
         let mut tend_at = tend_from + TEND;
         let mut keep_at = tend_at;
+        let mut failures_at = tend_from + LOOK;
         let (news, names) = (self.assignment.news(), self.assignment.names_made());
         loop {
             let some_down = self.down.len() > 0;
@@ -56,6 +58,12 @@ impl App {
                 },
                 answers = self.resolver.changed() => {
                     signals.during(self.answered(answers)).await;
+                }
+                dialled = self.health.dialled() => signals.during(self.dialled(dialled)).await,
+                () = sleep_until(failures_at) => {
+                    self.look_for_failures();
+                    failures_at = tokio::time::Instant::now() + LOOK;
+                    continue;
                 }
                 () = watch.changed() => {
                     look_at = look_at.min(rest_until.max(tokio::time::Instant::now() + SETTLE));

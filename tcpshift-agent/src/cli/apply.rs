@@ -47,6 +47,10 @@ pub(super) struct ApplyArguments {
     #[arg(long)]
     force: bool,
 
+    /// Store nothing if more new connections of a route would be refused than now (exit code 3)
+    #[arg(long)]
+    strict: bool,
+
     #[command(flatten)]
     namespace: Namespace,
 
@@ -56,9 +60,9 @@ pub(super) struct ApplyArguments {
 }
 
 pub(super) async fn execute(arguments: ApplyArguments, client: &Client) -> Result<Done, Stop> {
-    let ApplyArguments { files, dry_run, force, namespace, output } = arguments;
+    let ApplyArguments { files, dry_run, force, strict, namespace, output } = arguments;
     let documents = documents::documents(&files)?;
-    let request = ApplyRequest { documents, namespace: namespace.namespace, dry_run, force };
+    let request = ApplyRequest { documents, namespace: namespace.namespace, dry_run, force, strict };
     let reply = client.apply(&request).await?;
     report(&reply, output, if dry_run { " (dry run)" } else { "" })
 }

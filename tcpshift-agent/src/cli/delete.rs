@@ -18,7 +18,8 @@ Examples:
   tcpshift-agent delete vs/tcp-echo dr/tcp-echo-destination --ignore-not-found
 
 Of a file, only kind, namespace and name are read. All objects go, or none. A port without a route refuses new \
-connections; connections that are open stay.";
+connections; connections that are open stay. Where more new connections of a route that stays would be refused, as when its \
+service goes, nothing is deleted (exit code 3), unless with --force.";
 
 /// Remove objects, by file or by name
 #[derive(Args, Debug)]
@@ -36,6 +37,10 @@ pub(super) struct DeleteArguments {
     #[arg(long)]
     ignore_not_found: bool,
 
+    /// Also if more new connections would be refused than now, of routes that stay
+    #[arg(long)]
+    force: bool,
+
     /// Namespace looked in; of a file, that of objects that name none [default: default]
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
@@ -46,7 +51,7 @@ pub(super) struct DeleteArguments {
 }
 
 pub(super) async fn execute(arguments: DeleteArguments, client: &Client) -> Result<Done, Stop> {
-    let DeleteArguments { words, files, ignore_not_found, namespace, output } = arguments;
+    let DeleteArguments { words, files, ignore_not_found, force, namespace, output } = arguments;
     let mut objects = Vec::new();
     if !words.is_empty() {
         for selection in selection::selections(&words)? {
@@ -62,6 +67,6 @@ pub(super) async fn execute(arguments: DeleteArguments, client: &Client) -> Resu
         }
     }
     let documents = documents::documents(&files)?;
-    let request = DeleteRequest { documents, objects, namespace, ignore_not_found };
+    let request = DeleteRequest { documents, objects, namespace, ignore_not_found, force };
     apply::report(&client.delete(&request).await?, output, "")
 }

@@ -83,6 +83,7 @@ fn refused(failure: &ApiFailure) -> u8 {
     match failure.reason {
         // As a file that is too large.
         FailureReason::Invalid | FailureReason::TooLarge => 65,
+        FailureReason::Guarded => 3,
         _ => 1,
     }
 }

@@ -25,7 +25,8 @@ declares and the VirtualService has not yet is added. A weight that was never wr
 VirtualService 0, or everything if there is no other destination; in a TCPRoute 1.
 
 Shares that add up to more than 100, or to less where every destination is named, are refused by the agent (exit code \
-1); a word that is no NAME=SHARE, or a share that is none (v2=150, v2=0.001), is exit code 2. The route must have been given by `apply`: one that comes from a file of yours is \
+1); a word that is no NAME=SHARE, or a share that is none (v2=150, v2=0.001), is exit code 2. Where more new connections would be refused than now, as by a share for a version without \
+endpoints, nothing is changed (exit code 3), unless with --force. The route must have been given by `apply`: one that comes from a file of yours is \
 changed in that file.";
 
 /// Change how much of the new connections each version gets
@@ -51,6 +52,10 @@ pub(super) struct ShiftArguments {
     #[arg(long)]
     dry_run: bool,
 
+    /// Also if more new connections would be refused than now
+    #[arg(long)]
+    force: bool,
+
     /// How to print; a line for each destination without it
     #[arg(short, long, value_enum)]
     output: Option<Output>,
@@ -67,7 +72,7 @@ enum Output {
 }
 
 pub(super) async fn execute(arguments: ShiftArguments, client: &Client) -> Result<Done, Stop> {
-    let ShiftArguments { object, shares, namespace, rule, dry_run, output } = arguments;
+    let ShiftArguments { object, shares, namespace, rule, dry_run, force, output } = arguments;
     // A kind alone is a name that was forgotten.
     let (kind, name) = if object.contains('/') || !Kind::from_word(&object).is_empty() {
         let selection = selection::named(&object)?;
@@ -76,7 +81,7 @@ pub(super) async fn execute(arguments: ShiftArguments, client: &Client) -> Resul
         (String::new(), object)
     };
     let object = ObjectName { kind, name, resource_version: None };
-    let request = ShiftRequest { object, namespace: namespace.namespace, rule, shares, dry_run };
+    let request = ShiftRequest { object, namespace: namespace.namespace, rule, shares, dry_run, force };
     let reply = client.shift(&request).await?;
     let mark = if dry_run { " (dry run)" } else { "" };
     match output {

@@ -42,11 +42,13 @@ pub enum ConnectionFailure {
     OtherFamily,
     /// The destination leaves connections with an address that clients of a gateway do not ask for.
     NoAddress,
+    /// All endpoints are ejected.
+    Ejected,
 }
 
 impl ConnectionFailure {
     /// How many reasons there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 
     /// Every reason, each at the index that is its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -66,6 +68,7 @@ impl ConnectionFailure {
         Self::NoDatapath,
         Self::OtherFamily,
         Self::NoAddress,
+        Self::Ejected,
     ];
 }
 
@@ -80,6 +83,7 @@ impl From<&Unusable> for ConnectionFailure {
             Unusable::Unresolved => Self::Unresolved,
             Unusable::OwnListener => Self::OwnListener,
             Unusable::OtherFamily => Self::OtherFamily,
+            Unusable::Ejected => Self::Ejected,
         }
     }
 }
@@ -118,6 +122,7 @@ impl fmt::Display for ConnectionFailure {
             Self::NoDatapath => "its datapath cannot be had",
             Self::OtherFamily => "no endpoint of the client's address family",
             Self::NoAddress => "resolution NONE leads nowhere from a gateway",
+            Self::Ejected => "every endpoint is ejected",
         })
     }
 }

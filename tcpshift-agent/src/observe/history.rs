@@ -62,7 +62,7 @@ impl History {
             self.destination(look, destination, connections);
             // Many destinations may have one set.
             if seen.insert(destination.set) {
-                for endpoint in &*sets.of(destination).endpoints {
+                for endpoint in sets.of(destination).all() {
                     self.endpoint(look, before, endpoint.decides.number, connections);
                 }
             }

@@ -209,7 +209,7 @@ fn each<'a>(plan: &'a Plan, sets: &'a Sets, mut call: impl FnMut(Subject, &dyn F
             for destination in &route.destinations {
                 let to = || format!("destination {at} {} {}", route.name(), destination.name);
                 call(Subject::Destination(destination.number), &to, Some(route));
-                for endpoint in &*sets.of(destination).endpoints {
+                for endpoint in sets.of(destination).all() {
                     call(Subject::Endpoint(endpoint.decides.number), &|| endpoint_name(destination, endpoint), None);
                 }
             }

@@ -144,7 +144,7 @@ impl Sample {
             destinations.make(destination.number, take);
             // Many destinations may have one set.
             if seen.insert(destination.set) {
-                for endpoint in &*sets.of(destination).endpoints {
+                for endpoint in sets.of(destination).all() {
                     let number = endpoint.decides.number;
                     endpoints.make(number, || of_endpoint(number, connections, history));
                 }

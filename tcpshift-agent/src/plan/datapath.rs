@@ -124,7 +124,7 @@ impl<'a> Served<'a> {
     /// Their endpoints.
     fn addresses(self) -> impl Iterator<Item = &'a EndpointAddress> {
         let sets = self.sets;
-        self.destinations().flat_map(|destination| &*sets.of(destination).endpoints).map(|endpoint| &endpoint.address)
+        self.destinations().flat_map(|destination| sets.of(destination).all()).map(|endpoint| &endpoint.address)
     }
 }
 
@@ -209,7 +209,7 @@ fn impossible(served: &Served<'_>, host: &Host) -> Option<Reason> {
     }
     let mut any = false;
     for destination in served.destinations() {
-        for endpoint in &*served.sets.of(destination).endpoints {
+        for endpoint in served.sets.of(destination).all() {
             any = true;
             match &endpoint.address {
                 EndpointAddress::Tcp(address) if host.is_local(address.ip()) => {}

@@ -126,6 +126,8 @@ pub enum Unusable {
     /// A ServiceEntry with resolution NONE leaves connections with the address that clients asked for, and at a gateway
     /// that is the gateway's own.
     NoAddress,
+    /// All that is selected are ejected: they take no connections.
+    Ejected,
 }
 
 impl fmt::Display for Unusable {
@@ -141,6 +143,7 @@ impl fmt::Display for Unusable {
             Self::OwnListener => "endpoint is a listener of this agent",
             Self::OtherFamily => "no endpoint of the client's address family",
             Self::NoAddress => "resolution NONE leads nowhere from a gateway",
+            Self::Ejected => "every endpoint is ejected",
         })
     }
 }

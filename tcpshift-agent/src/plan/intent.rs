@@ -16,7 +16,7 @@ use tcpshift_common::listener::RuleRow;
 
 pub use self::digest::Digest;
 use super::{EndpointAddress, Kind, Limits, OnEmpty, Settings, Unusable, Wish};
-use crate::route::model::LoadBalancer;
+use crate::route::model::{LoadBalancer, OutlierDetection};
 use crate::route::object::Key;
 
 /// Everything that the objects ask for.
@@ -142,6 +142,8 @@ pub struct Backend {
     pub limits: Limits,
     /// How its endpoints are chosen.
     pub choice: LoadBalancer,
+    /// When an endpoint is ejected; none for the agent's own rule.
+    pub ejection: Option<OutlierDetection>,
     /// Its endpoints, or why there is none.
     pub endpoints: Result<Vec<Written>, Unusable>,
 }

@@ -3,6 +3,7 @@
 //! What changes often is here and in no plan: an event about one endpoint replaces the sets that it is in, and nothing
 //! else. [`Sets`] is a value that is never changed once it is handed out; [`states`] makes the next one.
 
+mod located;
 pub mod numbers;
 pub mod states;
 mod sums;
@@ -29,6 +30,8 @@ pub struct EndpointSet {
     pub decides: destination::DestinationFacts,
     /// By address.
     pub endpoints: Arc<[Endpoint]>,
+    /// Those that are left out for now, since they took no connections; by address.
+    pub ejected: Arc<[Endpoint]>,
     /// Which endpoint a client's hash leads to, if the policy is to choose by it.
     pub hashing: Option<HashTable>,
     /// Why nothing can be served; there are no endpoints then.
@@ -141,25 +144,35 @@ impl EndpointSet {
         destination::DestinationFacts { number: destination.number, ..self.decides }
     }
 
-    /// The endpoints of a backend at these addresses, each with its weight, or why there are none.
+    /// The endpoints of a backend at these addresses, each with its weight and its number, or why there are none.
     pub fn new(
         choice: LoadBalancer,
-        endpoints: Result<Vec<(EndpointAddress, u32)>, Unusable>,
+        endpoints: Result<Vec<(EndpointAddress, u32, u32)>, Unusable>,
         shelf: &mut Shelf,
-        numbers: impl FnMut(&EndpointAddress) -> u32,
+        is_ejected: impl Fn(u32) -> bool,
     ) -> Self {
-        let (endpoints, unusable) = match endpoints {
+        let (endpoints, mut unusable) = match endpoints {
             Ok(endpoints) => (endpoints, None),
             Err(unusable) => (Vec::new(), Some(unusable)),
         };
-        let (decides, endpoints, hashing) = sums::weigh(choice, endpoints, shelf, numbers);
-        Self { decides, endpoints: endpoints.into(), hashing, unusable }
+        let (out, used): (Vec<_>, Vec<_>) = endpoints.into_iter().partition(|(.., number)| is_ejected(*number));
+        if used.is_empty() && !out.is_empty() {
+            unusable = Some(Unusable::Ejected);
+        }
+        let (_, ejected, _) = sums::weigh(LoadBalancer::Random, out, shelf);
+        let (decides, endpoints, hashing) = sums::weigh(choice, used, shelf);
+        Self { decides, endpoints: endpoints.into(), ejected: ejected.into(), hashing, unusable }
     }
 
-    /// The kinds of endpoints that it has.
+    /// Its endpoints, with those that are ejected.
+    pub fn all(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().chain(&*self.ejected)
+    }
+
+    /// The kinds of endpoints that it has. One that is ejected counts: where connections go does not change by that.
     pub(super) fn nature(&self) -> Nature {
-        let mut nature = Nature::default();
-        for endpoint in &*self.endpoints {
+        let mut nature = Nature { serves: self.unusable.is_none(), ..Nature::default() };
+        for endpoint in self.all() {
             match &endpoint.address {
                 EndpointAddress::Tcp(address) if address.ip().to_canonical().is_ipv4() => nature.v4 = true,
                 EndpointAddress::Tcp(_) => nature.v6 = true,
@@ -171,10 +184,11 @@ impl EndpointSet {
     }
 }
 
-/// Kinds of endpoints that a set has: what a plan may depend on.
+/// Kinds of endpoints that a set has, and whether any may be chosen: what a plan may depend on.
 #[allow(clippy::struct_excessive_bools, reason = "each kind is there or not")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Nature {
+    pub(super) serves: bool,
     pub(super) v4: bool,
     pub(super) v6: bool,
     pub(super) unix: bool,

@@ -132,16 +132,16 @@ async fn attempts(
         tried[attempt] = index;
         let Some(endpoint) = endpoints.get(index as usize) else { break };
         connection.attach(endpoint.decides.number);
+        // The last one is waited for as long as the client is.
+        let patience = (attempt + 1 < most).then(|| destination.settings.connect_timeout / most as u32);
         let reached = match &endpoint.address {
             EndpointAddress::Tcp(address) => {
                 let keepalive = destination.settings.keepalive.as_ref();
-                connect(socket.take(), *address, keepalive, &worker.sources, bytes).await
+                within(patience, connect(socket.take(), *address, keepalive, &worker.sources, bytes)).await
             }
             EndpointAddress::Unix(path) => {
                 drop(socket.take());
-                // The last one is waited for as long as the client is.
-                let patience = (attempt + 1 < most).then(|| destination.settings.connect_timeout / most as u32);
-                connect_unix(&worker.queues, path, patience).await
+                within(patience, connect_unix(&worker.queues, path)).await
             }
             // A gateway has no such endpoint: its clients ask for the gateway.
             EndpointAddress::Original(_) => Err(io::ErrorKind::Unsupported.into()),
@@ -245,13 +245,20 @@ async fn establish(
     Ok(socket)
 }
 
-/// Connects to a unix socket. With `patience` a full backlog is waited for no longer than that.
-async fn connect_unix(queues: &Rc<Queues>, path: &str, patience: Option<Duration>) -> io::Result<Socket> {
-    let connected = queues.connect(path);
-    let stream = match patience {
-        Some(patience) => reactor::timeout(patience, connected).await.ok_or(Errno::TIMEDOUT)??,
-        None => connected.await?,
-    };
+/// Waits for a connection no longer than an endpoint may take, if there is another one to try.
+async fn within(
+    patience: Option<Duration>,
+    connecting: impl Future<Output = io::Result<Socket>>,
+) -> io::Result<Socket> {
+    match patience {
+        Some(patience) => reactor::timeout(patience, connecting).await.ok_or(Errno::TIMEDOUT)?,
+        None => connecting.await,
+    }
+}
+
+/// Connects to a unix socket; a full backlog is waited for.
+async fn connect_unix(queues: &Rc<Queues>, path: &str) -> io::Result<Socket> {
+    let stream = queues.connect(path).await?;
     own::refuse(stream.as_fd(), path)?;
     Ok(Socket::dialled(Stream::unix(stream)))
 }

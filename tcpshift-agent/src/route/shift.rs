@@ -272,6 +272,7 @@ fn added(
     })
 }
 
-fn percent(slots: u64) -> String {
+/// Slots in words: `20 %`, `0.5 %`.
+pub fn percent(slots: u64) -> String {
     format!("{} %", slots as f64 / 100.0)
 }

@@ -115,8 +115,13 @@ pub(super) async fn app(mut inbox: mpsc::Receiver<admin::AdminCommand>) {
                 drop(reply.send(Ok(shifted(&request, before, weight))));
             }
             admin::AdminCommand::Preview(request, reply) => {
-                let document =
-                    ApplyRequest { documents: request.documents, namespace: None, dry_run: true, force: false };
+                let document = ApplyRequest {
+                    documents: request.documents,
+                    namespace: None,
+                    dry_run: true,
+                    force: false,
+                    strict: false,
+                };
                 let diff = request.delete.then(Diff::default);
                 drop(reply.send(apply(&document).map(|reply| ChangeReply { diff, ..reply })));
             }

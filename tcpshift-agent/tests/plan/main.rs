@@ -3,6 +3,7 @@
 mod destinations;
 mod dns;
 mod edits;
+mod ejected;
 mod policies;
 mod rules;
 mod world;

@@ -154,6 +154,7 @@ pub(crate) fn destination_at(number: u32, weight: u64, endpoints: &[(u32, Endpoi
             places: 0,
         },
         endpoints: endpoints.into(),
+        ejected: [].into(),
         hashing: None,
     };
     Target { destination, set }

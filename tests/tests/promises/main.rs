@@ -23,6 +23,8 @@ mod empty;
 mod files;
 mod foretold;
 mod frozen;
+mod guard;
+mod health;
 mod kernel;
 mod limits;
 mod live;

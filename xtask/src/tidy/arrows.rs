@@ -4,7 +4,7 @@ use crate::source::SourceFile;
 
 /// Rooms of the agent, and which other rooms each may know: only such as stand above it, so there is no circle.
 /// `main` and `lib` are the agent's doors.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("trust", &[]),
     ("route", &["trust"]),
     ("plan", &["route"]),
@@ -17,6 +17,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("kernel", &["plan", "connections", "host", "rights", "trust"]),
     ("proxy", &["plan", "connections", "kernel", "host", "rights", "trust"]),
     ("resolve", &[]),
+    ("health", &["route", "plan", "connections"]),
     ("observe", &["plan", "connections"]),
     ("metrics", &["plan", "connections"]),
     ("admin", &["route", "plan", "connections", "observe", "metrics", "handover", "trust"]),
@@ -32,6 +33,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "kernel",
             "proxy",
             "resolve",
+            "health",
             "observe",
             "metrics",
             "admin",

@@ -20,6 +20,9 @@ pub struct ApplyRequest {
     /// Replace objects whatever resourceVersion they have.
     #[serde(default)]
     pub force: bool,
+    /// Store nothing if more new connections would be refused than now.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 /// `POST /v1/preview`: what an apply or a delete of these documents would change. Nothing is changed.
@@ -55,6 +58,9 @@ pub struct DeleteRequest {
     /// An object that is not there is no failure.
     #[serde(default)]
     pub ignore_not_found: bool,
+    /// Also if more new connections of the routes that remain would be refused than now.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// What apply, delete, shift and preview answer.

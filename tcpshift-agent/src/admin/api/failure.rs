@@ -37,6 +37,8 @@ pub enum FailureReason {
     Conflict,
     /// The version to watch from is too old. HTTP 410.
     Gone,
+    /// More new connections would be refused than now, and nobody said that this is meant. HTTP 412.
+    Guarded,
     /// More than the agent takes at once. HTTP 413.
     TooLarge,
     /// Objects that are invalid by themselves. HTTP 422.

@@ -24,6 +24,9 @@ pub struct ShiftRequest {
     /// Check and answer with what would change, store nothing.
     #[serde(default)]
     pub dry_run: bool,
+    /// Also if more new connections would be refused than now.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// One word `SUBSET=SHARE` or `BACKEND=SHARE`.

@@ -48,6 +48,7 @@ impl IntoResponse for RefusedRequest {
             FailureReason::NotFound => StatusCode::NOT_FOUND,
             FailureReason::Conflict => StatusCode::CONFLICT,
             FailureReason::Gone => StatusCode::GONE,
+            FailureReason::Guarded => StatusCode::PRECONDITION_FAILED,
             FailureReason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             FailureReason::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             FailureReason::Failed => StatusCode::INTERNAL_SERVER_ERROR,

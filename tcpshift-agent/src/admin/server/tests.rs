@@ -29,7 +29,7 @@ async fn requests_reach_app_and_come_back() {
     assert!(
         matches!(client.get(&name("missing")).await, Err(ClientError::Failure(f)) if f.reason == FailureReason::NotFound)
     );
-    let nothing = ApplyRequest { documents: Vec::new(), namespace: None, dry_run: false, force: false };
+    let nothing = ApplyRequest { documents: Vec::new(), namespace: None, dry_run: false, force: false, strict: false };
     assert!(matches!(client.apply(&nothing).await, Err(ClientError::Failure(f)) if f.reason == FailureReason::Invalid));
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&world.path()), mode(world.path().parent().unwrap())), (0o600, 0o700));
@@ -54,7 +54,8 @@ async fn connections_are_asked_for_as_a_person_names_them() {
 #[tokio::test]
 async fn an_app_that_does_not_answer_is_not_waited_for() {
     let world = world(quick()).await;
-    let request = DeleteRequest { documents: vec![], objects: vec![], namespace: None, ignore_not_found: false };
+    let request =
+        DeleteRequest { documents: vec![], objects: vec![], namespace: None, ignore_not_found: false, force: false };
     assert!(
         matches!(world.client.delete(&request).await, Err(ClientError::Failure(f)) if f.reason == FailureReason::Unavailable)
     );

@@ -150,12 +150,13 @@ fn made(resolved: Resolved, subset: Option<&str>, id: String) -> Backend {
         None => format!("{host}:{port}"),
     };
     let (settings, choice) = (levels::settings(&policy), policy.load_balancer.unwrap_or_default());
+    let ejection = policy.outlier_detection;
     // The order of objects says nothing.
     let endpoints = endpoints.map(|mut endpoints| {
         endpoints.sort_unstable();
         endpoints
     });
-    Backend { name, id, host, subset: subset.map(str::to_owned), port, settings, limits, choice, endpoints }
+    Backend { name, id, host, subset: subset.map(str::to_owned), port, settings, limits, choice, ejection, endpoints }
 }
 
 /// Whether a grant lets routes of a namespace refer to a Service in the grant's.

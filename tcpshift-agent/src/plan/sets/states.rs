@@ -6,21 +6,21 @@
 //! an event beside [`States::answered`].
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::ops::AddAssign;
 use std::sync::{Arc, Weak};
 
 use tcpshift_common::address::family;
 
+pub use super::located::ResolvedNames;
+use super::located::{Own, are_too_few, located};
 use super::numbers::EndpointNumbers;
 use super::{EndpointSet, FreshEndpoints, Sets, endpoint_name};
+use crate::plan::EndpointAddress;
 use crate::plan::hashing::Shelf;
 use crate::plan::host::Host;
-use crate::plan::intent::{Backend, Written, WrittenAt};
+use crate::plan::intent::Backend;
 use crate::plan::register::Space;
-use crate::plan::{EndpointAddress, Unusable};
-
-/// Addresses by host name in lower case, in the order of DNS; none is empty.
-pub type ResolvedNames = HashMap<String, Vec<IpAddr>>;
 
 /// What is known of endpoints, and the sets made of it.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,10 @@ pub struct States {
     entries: Vec<Option<Entry>>,
     /// From a host name to the sets with its addresses.
     by_name: HashMap<String, BTreeSet<u32>>,
+    /// From the number of an endpoint to the sets that have it.
+    by_endpoint: HashMap<u32, BTreeSet<u32>>,
+    /// Numbers of endpoints that are ejected.
+    ejected: HashSet<u32>,
     /// Numbers of sets.
     numbers: Space,
     /// Numbers of endpoints.
@@ -45,13 +49,6 @@ pub struct States {
     begun: u64,
     /// When a set was replaced or given up last.
     changed: u64,
-}
-
-/// Where this agent listens: an endpoint there would send connections round for ever.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Own {
-    listeners: BTreeSet<SocketAddr>,
-    networks: Vec<ipnet::IpNet>,
 }
 
 /// One set, and what it is made of.
@@ -162,6 +159,37 @@ impl States {
         let names: BTreeSet<&String> = last.keys().chain(self.answers.keys()).filter(different).collect();
         let numbers: BTreeSet<u32> =
             names.into_iter().filter_map(|name| self.by_name.get(name)).flatten().copied().collect();
+        self.replace(numbers)
+    }
+
+    /// An event: an endpoint is ejected, or is not any more. The sets that it is in are replaced. Returns what a plan may depend on of
+    /// it, as [`States::answered`] does.
+    pub fn ejected(&mut self, endpoint: u32, is_ejected: bool) -> Event {
+        let is_other = if is_ejected { self.ejected.insert(endpoint) } else { self.ejected.remove(&endpoint) };
+        if !is_other {
+            return Event::default();
+        }
+        let numbers = self.by_endpoint.get(&endpoint).cloned().unwrap_or_default();
+        self.replace(numbers)
+    }
+
+    /// Whether an endpoint is ejected.
+    pub fn is_ejected(&self, endpoint: u32) -> bool {
+        self.ejected.contains(&endpoint)
+    }
+
+    /// Every set with the backend that it is made of.
+    pub fn known(&self) -> impl Iterator<Item = (&Backend, &EndpointSet)> {
+        self.entries.iter().flatten().map(|entry| (&*entry.backend, &*entry.set))
+    }
+
+    /// The sets that have an endpoint.
+    pub fn having(&self, endpoint: u32) -> impl Iterator<Item = u32> {
+        self.by_endpoint.get(&endpoint).into_iter().flatten().copied()
+    }
+
+    /// Makes sets anew, and says what came of it.
+    fn replace(&mut self, numbers: BTreeSet<u32>) -> Event {
         self.clock += 1;
         let mut event = Event::default();
         for number in numbers {
@@ -193,6 +221,7 @@ impl States {
         let held = entries.iter().flatten().filter(|entry| !entry.set.endpoints.is_empty());
         self.replaced.extend(held.map(|entry| Arc::downgrade(&entry.set)));
         self.by_name.clear();
+        self.by_endpoint.clear();
     }
 
     /// Says for how many endpoints the kernel has rows.
@@ -219,6 +248,7 @@ impl States {
             self.changed = self.clock;
             let Some(entry) = self.entries[number as usize].take() else { continue };
             self.index(number, &entry.backend, false);
+            entry.set.all().for_each(|endpoint| self.forget_in(endpoint.decides.number, number));
             self.release(&entry.set);
             self.sets.put(number, Arc::default());
         }
@@ -257,15 +287,27 @@ impl States {
         let Some(entry) = self.entry(number) else { return false };
         let (backend, family, last) = (Arc::clone(&entry.backend), entry.family, Arc::clone(&entry.set));
         let found = located(&backend, family, &self.answers, &self.own);
-        let Self { endpoints, shelf, .. } = self;
-        let set = EndpointSet::new(backend.choice, found, shelf, |address| {
-            endpoints.number(&endpoint_name(&backend, address))
-        });
+        let Self { endpoints, shelf, ejected, .. } = self;
+        let numbered = |(address, weight): (EndpointAddress, u32)| {
+            let number = endpoints.number(&endpoint_name(&backend, &address));
+            (address, weight, number)
+        };
+        let found = found.map(|found| found.into_iter().map(numbered).collect::<Vec<_>>());
+        let percent = backend.ejection.map_or(0, |rule| rule.min_health_percent);
+        let all_are_used = found.as_ref().is_ok_and(|found| are_too_few(found, percent, ejected));
+        let is_ejected = |number: u32| !all_are_used && ejected.contains(&number);
+        let set = EndpointSet::new(backend.choice, found, shelf, is_ejected);
         if *last == set {
             return false;
         }
-        for endpoint in &*set.endpoints {
-            endpoints.enter(endpoint.decides.number);
+        let numbers = |set: &EndpointSet| set.all().map(|one| one.decides.number).collect::<HashSet<_>>();
+        let (before, after) = (numbers(&last), numbers(&set));
+        set.all().for_each(|endpoint| self.endpoints.enter(endpoint.decides.number));
+        for new in after.difference(&before) {
+            self.by_endpoint.entry(*new).or_default().insert(number);
+        }
+        for gone in before.difference(&after) {
+            self.forget_in(*gone, number);
         }
         self.release(&last);
         let set = Arc::new(set);
@@ -280,11 +322,22 @@ impl States {
 
     /// A set is no longer in force.
     fn release(&mut self, set: &Arc<EndpointSet>) {
-        for endpoint in &*set.endpoints {
+        for endpoint in set.all() {
             self.endpoints.leave(endpoint.decides.number);
         }
         if !set.endpoints.is_empty() {
             self.replaced.push(Arc::downgrade(set));
+        }
+    }
+
+    /// A set has an endpoint no longer. One that no set has is not ejected either: it is another one when it comes back.
+    fn forget_in(&mut self, endpoint: u32, set: u32) {
+        if let Some(sets) = self.by_endpoint.get_mut(&endpoint) {
+            sets.remove(&set);
+            if sets.is_empty() {
+                self.by_endpoint.remove(&endpoint);
+                self.ejected.remove(&endpoint);
+            }
         }
     }
 
@@ -314,58 +367,10 @@ pub struct Event {
     pub here: bool,
 }
 
-impl Own {
-    /// Whether this agent listens at an address.
-    fn has(&self, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        let at = |ip: IpAddr| self.listeners.contains(&SocketAddr::new(ip, address.port()));
-        let everywhere = at(Ipv6Addr::UNSPECIFIED.into()) || (address.is_ipv4() && at(Ipv4Addr::UNSPECIFIED.into()));
-        at(address.ip()) || (everywhere && self.is_local(ip))
-    }
-
-    /// Whether an address is one of this host.
-    fn is_local(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        ip.is_loopback() || self.networks.iter().any(|network| network.contains(&ip))
-    }
-}
-
-/// Address and weight of each endpoint that clients of a family reach.
-fn located(
-    backend: &Backend,
-    family: u32,
-    answers: &ResolvedNames,
-    own: &Own,
-) -> Result<Vec<(EndpointAddress, u32)>, Unusable> {
-    let written = backend.endpoints.as_ref().map_err(Clone::clone)?;
-    let mut endpoints = Vec::new();
-    for Written { at, weight } in written {
-        match at {
-            WrittenAt::Address(address) => endpoints.push((address.clone(), *weight)),
-            WrittenAt::Name { name, port, only_first } => {
-                let most = if *only_first { 1 } else { usize::MAX };
-                let addresses = answers.get(name).into_iter().flatten().take(most);
-                endpoints.extend(addresses.map(|ip| (SocketAddr::new(*ip, *port).into(), *weight)));
-            }
-        }
-    }
-    if endpoints.is_empty() {
-        return Err(Unusable::Unresolved);
-    }
-    endpoints.retain(|(address, _)| !matches!(address, EndpointAddress::Tcp(address) if own.has(*address)));
-    if endpoints.is_empty() {
-        return Err(Unusable::OwnListener);
-    }
-    endpoints.retain(|(address, _)| is_reached(address, family));
-    if endpoints.is_empty() { Err(Unusable::OtherFamily) } else { Ok(endpoints) }
-}
-
-/// Whether clients of a family reach an endpoint: from an IPv4 socket only IPv4 endpoints, from an IPv6 socket those of both
-/// families, from neither a unix socket.
-pub(in crate::plan) fn is_reached(address: &EndpointAddress, family: u32) -> bool {
-    match (family, address) {
-        (family::ANY, _) | (_, EndpointAddress::Original(_)) => true,
-        (_, EndpointAddress::Unix(_)) => false,
-        (family, EndpointAddress::Tcp(address)) => family == family::V6 || address.ip().to_canonical().is_ipv4(),
+impl AddAssign for Event {
+    fn add_assign(&mut self, other: Self) {
+        self.sets += other.sets;
+        self.plan |= other.plan;
+        self.here |= other.here;
     }
 }

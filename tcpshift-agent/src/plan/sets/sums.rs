@@ -9,27 +9,25 @@ use crate::route::model::LoadBalancer;
 /// Sums of weights stay below this, so that two of them fit into 32 bits.
 const MOST: u64 = 1 << 31;
 
-/// Puts endpoints into the order of their addresses, each address once, and sums up their weights. Where a hash
+/// Puts endpoints into the order of their addresses, each address once with its number, and sums up their weights. Where a hash
 /// chooses among them, its table is taken from the shelf. The destination has no number yet.
 pub(super) fn weigh(
     choice: LoadBalancer,
-    mut endpoints: Vec<(EndpointAddress, u32)>,
+    mut endpoints: Vec<(EndpointAddress, u32, u32)>,
     shelf: &mut Shelf,
-    mut numbers: impl FnMut(&EndpointAddress) -> u32,
 ) -> (destination::DestinationFacts, Vec<Endpoint>, Option<HashTable>) {
     endpoints.sort_unstable();
-    endpoints.dedup_by(|(one, _), (other, _)| one == other);
-    let divisor = endpoints.iter().fold(0, |divisor, (_, weight)| gcd(divisor, *weight)).max(1);
-    let total: u64 = endpoints.iter().map(|(_, weight)| u64::from(weight / divisor)).sum();
+    endpoints.dedup_by(|(one, ..), (other, ..)| one == other);
+    let divisor = endpoints.iter().fold(0, |divisor, (_, weight, _)| gcd(divisor, *weight)).max(1);
+    let total: u64 = endpoints.iter().map(|(_, weight, _)| u64::from(weight / divisor)).sum();
     let mut upto = 0;
     let endpoints: Vec<Endpoint> = endpoints
         .into_iter()
-        .map(|(address, weight)| {
+        .map(|(address, weight, number)| {
             let weight = u64::from(weight / divisor);
             let weight = if total > MOST { weight * MOST / 2 / total } else { weight };
             let weight = weight.max(1) as u32;
             upto += weight;
-            let number = numbers(&address);
             Endpoint { address, decides: destination::EndpointFacts { number, weight, upto } }
         })
         .collect();

@@ -10,7 +10,6 @@ const HTTP_KEY: Why = Why {
     reason: "it is a key of HTTP, and TCP connections have none",
     cure: "write `useSourceIp: true` in its place",
 };
-const EJECTION: Why = Why { reason: "no endpoint is ejected", cure: EMPTY };
 const ORIGINATION: Why = Why { reason: "TLS is not originated, bytes are passed on as they are", cure: EMPTY };
 const BYTES: Why = Why { reason: "bytes are passed on as they are", cure: EMPTY };
 const LOCALITY: Why = Why { reason: "locality plays no part in the choice of an endpoint", cure: EMPTY };
@@ -30,7 +29,7 @@ pub const PORT_SELECTOR: &[FieldSchema] = &[yes("number", PORT)];
 pub const TRAFFIC_POLICY: &[FieldSchema] = &[
     yes("loadBalancer", Message(LOAD_BALANCER)),
     yes("connectionPool", Message(CONNECTION_POOL)),
-    no("outlierDetection", Message(OUTLIER_DETECTION), EJECTION),
+    yes("outlierDetection", Message(OUTLIER_DETECTION)),
     no("tls", Message(TLS), ORIGINATION),
     yes("portLevelSettings", List(&Message(PORT_TRAFFIC_POLICY))),
     no("tunnel", Message(TUNNEL), BYTES),
@@ -42,7 +41,7 @@ const PORT_TRAFFIC_POLICY: &[FieldSchema] = &[
     yes("port", Message(PORT_SELECTOR)),
     yes("loadBalancer", Message(LOAD_BALANCER)),
     yes("connectionPool", Message(CONNECTION_POOL)),
-    no("outlierDetection", Message(OUTLIER_DETECTION), EJECTION),
+    yes("outlierDetection", Message(OUTLIER_DETECTION)),
     no("tls", Message(TLS), ORIGINATION),
 ];
 

@@ -185,5 +185,5 @@ pub(super) fn event(name: &str) -> WatchEvent {
 
 pub(super) fn document(name: &str) -> ApplyRequest {
     let document = Document { name: name.to_owned(), text: "kind: Gateway".to_owned() };
-    ApplyRequest { documents: vec![document], namespace: None, dry_run: false, force: false }
+    ApplyRequest { documents: vec![document], namespace: None, dry_run: false, force: false, strict: false }
 }

@@ -66,8 +66,8 @@ pub(super) fn plan(address: SocketAddr, datapath: Option<Datapath>) -> (Plan, Se
         });
     let destinations: Vec<Destination> = destinations.collect();
     let sets = (0..2).map(|number| {
-        let endpoints = Ok(vec![(address.into(), 1)]);
-        EndpointSet::new(LoadBalancer::Random, endpoints, &mut Shelf::default(), |_| number)
+        let endpoints = Ok(vec![(address.into(), 1, number)]);
+        EndpointSet::new(LoadBalancer::Random, endpoints, &mut Shelf::default(), |_| false)
     });
     let chosen = |datapath| Chosen { datapath: Some(datapath), only: true, family: family::ANY, reason: String::new() };
     let route = Route {

@@ -6,7 +6,7 @@ use crate::route::node::Node;
 use crate::route::report::{Path, Report};
 
 /// When an endpoint is left out, and for how long; Istio's defaults are filled in.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OutlierDetection {
     /// Failures in a row that eject an endpoint; 0 if this count ejects none.
     pub consecutive_5xx_errors: u32,

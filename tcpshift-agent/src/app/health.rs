@@ -1,0 +1,107 @@
+//! What is found of the health of endpoints, put in force: an endpoint that takes no connections is left out of its sets, and comes
+//! back when it does. Each change is said once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::App;
+use crate::connections::ConnectionFailure;
+use crate::health::{DialReport, Verdict};
+use crate::plan::sets::states::Event;
+
+/// How often failures are looked for.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// Endpoints that are ejected, by number: since when, and why.
+pub(super) type Ejections = HashMap<u32, (SystemTime, ConnectionFailure)>;
+
+impl App {
+    /// Looks for endpoints that connections failed to reach.
+    pub(super) fn look_for_failures(&mut self) {
+        let now = Instant::now();
+        if self.health.follow(&self.planner.memory.states, &self.connections, now) {
+            let is_gone = |number: &u32| !self.health.is_ejected(*number);
+            if self.ejections.keys().any(is_gone) {
+                Arc::make_mut(&mut self.ejections).retain(|number, _| !is_gone(number));
+            }
+        }
+        self.health.look(&self.connections, now);
+    }
+
+    /// Nobody listens any more at some endpoints of this host, or somebody does at others.
+    pub(super) fn heard(&mut self, last: &BTreeSet<SocketAddr>, silent: &BTreeSet<SocketAddr>) {
+        let (gone, back) = (silent - last, last - silent);
+        self.health.heard(&gone, &back, Instant::now());
+        self.look_for_failures();
+    }
+
+    /// Follows what came of dialling endpoints: all that is known by now at once.
+    pub(super) async fn dialled(&mut self, first: DialReport) {
+        let (now, mut event, mut next) = (Instant::now(), Event::default(), Some(first));
+        while let Some(dialled) = next {
+            if let Some((endpoint, verdict)) = self.health.judge(&dialled, now) {
+                event += self.carry_out(endpoint, &verdict, now);
+            }
+            next = self.health.dialled_too();
+        }
+        self.happened(event).await;
+    }
+
+    fn carry_out(&mut self, endpoint: u32, verdict: &Verdict, now: Instant) -> Event {
+        match verdict {
+            Verdict::Eject { reason, failures } => {
+                if !self.may_eject(endpoint) {
+                    return Event::default();
+                }
+                self.health.ejected(endpoint, now);
+                Arc::make_mut(&mut self.ejections).insert(endpoint, (SystemTime::now(), *reason));
+                let event = self.planner.memory.states.ejected(endpoint, true);
+                log::warn!(
+                    "{} is ejected: {failures} connections to it failed, and the agent's own ({reason})",
+                    self.said_of(endpoint)
+                );
+                event
+            }
+            Verdict::Return { after } => {
+                Arc::make_mut(&mut self.ejections).remove(&endpoint);
+                let event = self.planner.memory.states.ejected(endpoint, false);
+                log::info!("{} takes connections again, after {:.1} s", self.said_of(endpoint), after.as_secs_f64());
+                event
+            }
+        }
+    }
+
+    /// Whether its rule permits it, and no route loses the last of its destinations that has endpoints.
+    fn may_eject(&self, endpoint: u32) -> bool {
+        let states = &self.planner.memory.states;
+        let sets = states.sets();
+        if !states.having(endpoint).all(|set| self.health.permits(endpoint, sets, set)) {
+            return false;
+        }
+        let emptied: BTreeSet<u32> =
+            states.having(endpoint).filter(|set| sets.get(*set).endpoints.len() == 1).collect();
+        let plan = self.plan.borrow();
+        emptied.is_empty()
+            || plan.routes().all(|route| {
+                let all = &route.destinations;
+                let is_emptied = all.iter().any(|one| emptied.contains(&one.set));
+                let others = || all.iter().filter(|one| one.weight > 0 && !emptied.contains(&one.set));
+                !is_emptied || others().any(|one| !sets.of(one).endpoints.is_empty())
+            })
+    }
+
+    /// Where an endpoint is, of which destination, and how many of its endpoints are used.
+    fn said_of(&self, endpoint: u32) -> String {
+        let states = &self.planner.memory.states;
+        let set = states.having(endpoint).next().map(|set| states.sets().get(set));
+        let count = set.map_or(String::new(), |set| {
+            format!(" ({} of {} endpoints are used)", set.endpoints.len(), set.endpoints.len() + set.ejected.len())
+        });
+        match self.health.name(endpoint) {
+            Some((address, destination)) => format!("endpoint {address} of {destination}{count}"),
+            None => format!("endpoint {endpoint}{count}"),
+        }
+    }
+}
