@@ -70,7 +70,7 @@ fn a_backup_does_not_undo_what_came_after_it_unless_by_force() {
     let backup = agent.cli(&["get", "-A", "-o", "yaml"]).expect(0).stdout;
     agent.cli(&["shift", "tcp-echo", "v2=30"]).expect(0);
     agent.apply(entry("tcp-echo-v1", "v1", "127.0.0.9", 9000));
-    agent.cli(&["delete", "dr", "tcp-echo-destination"]).expect(0);
+    agent.cli(&["delete", "--force", "dr", "tcp-echo-destination"]).expect(0);
     let (objects, generation) = (agent.objects("all"), agent.generation());
     let refused = agent.cli_with(&["apply", "-f", "-"], &backup).expect(1);
     let errors: Vec<_> = refused.stderr.lines().filter(|line| line.contains("metadata.resourceVersion: ")).collect();

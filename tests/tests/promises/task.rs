@@ -51,7 +51,7 @@ fn the_whole_task_by_hand() {
     assert_eq!((route[0]["weight"].as_u64(), route[1]["weight"].as_u64()), (Some(80), Some(20)));
 
     // The last file names an object that the third names too.
-    for file in &FILES[..3] {
+    for file in FILES[..3].iter().rev() {
         let path = example_file(file);
         agent.cli(&["delete", "-f", path.to_str().unwrap()]).expect(0);
     }

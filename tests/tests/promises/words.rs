@@ -273,7 +273,7 @@ fn analyze_looks_at_what_an_agent_has() {
     let socket = socket_word(&world, "agent");
     let output = cli(&[], &["analyze", "--admin", &socket], b"").expect(0);
     assert!(output.stdout.is_empty() && output.stderr.contains("the objects of the running agent"), "{output:?}");
-    agent.cli(&["delete", "dr", "tcp-echo-destination"]).expect(0);
+    agent.cli(&["delete", "--force", "dr", "tcp-echo-destination"]).expect(0);
     let output = cli(&[], &["analyze", "--admin", &socket], b"").expect(79);
     assert!(output.stdout.contains("VirtualService default/tcp-echo"), "{output:?}");
     agent.cli(&["analyze"]).expect(2).complains("--admin");

@@ -46,8 +46,8 @@ fn of_destination(destination: &DestinationStatus) -> Option<String> {
     }
     let unready = || by_endpoint.iter().find_map(|one| Some(format!("{} at {}", one.unready.as_ref()?, one.address)));
     let full = || limit.filter(|limit| limit.carried >= u64::from(limit.most));
-    unusable
-        .clone()
-        .or_else(|| if *ready == Some(0) { unready() } else { None })
+    let unready = if *ready == Some(0) { unready() } else { None };
+    unready
+        .or_else(|| unusable.clone())
         .or_else(|| full().map(|limit| format!("{} connections, which is maxConnections", limit.carried)))
 }

@@ -79,7 +79,7 @@ fn no_route_leads_to_the_agents_own_admin_socket() {
         let others: Vec<String> =
             agent.objects("we").iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned()).collect();
         for other in others {
-            agent.cli(&["delete", "we", &other]).expect(0);
+            agent.cli(&["delete", "--force", "we", &other]).expect(0);
         }
         agent.apply(&endpoint);
         assert!(ask(ENTRANCE).is_err(), "{}", path.display());
