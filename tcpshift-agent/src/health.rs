@@ -52,6 +52,8 @@ struct EndpointHealth {
     failures: u32,
     /// When the last of them was seen.
     last: Instant,
+    /// Whether nobody was seen to listen there since then.
+    is_silent: bool,
     /// How often in a row it was ejected.
     times: u32,
     /// When it took connections again.
@@ -86,6 +88,8 @@ pub enum Verdict {
         reason: ConnectionFailure,
         /// How many others did.
         failures: u32,
+        /// Whether nobody was seen to listen there.
+        is_silent: bool,
     },
     /// It takes connections again after so long.
     Return {
@@ -132,6 +136,7 @@ impl Health {
                         failed: connections.endpoints.get(number).failed.load(Relaxed),
                         failures: 0,
                         last: now,
+                        is_silent: false,
                         times: 0,
                         returned: None,
                         is_dialled: false,
@@ -149,9 +154,7 @@ impl Health {
         for known in self.endpoints.values_mut() {
             let EndpointAddress::Tcp(address) = &known.address else { continue };
             match &mut known.state {
-                State::Used if silent.contains(address) => {
-                    (known.failures, known.last) = (known.failures.max(known.rule.failures), now);
-                }
+                State::Used if silent.contains(address) => known.is_silent = true,
                 State::Ejected { again, .. } if listening.contains(address) => *again = now,
                 _ => {}
             }
@@ -241,7 +244,7 @@ impl EndpointHealth {
                     self.failures = self.failures.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
                     self.last = now;
                 }
-                self.rule.failures > 0 && self.failures >= self.rule.failures
+                self.rule.failures > 0 && (self.is_silent || self.failures >= self.rule.failures)
             }
         }
     }
@@ -256,13 +259,13 @@ impl EndpointHealth {
     }
 
     fn judge(&mut self, outcome: Result<(), ConnectionFailure>, now: Instant) -> Option<Verdict> {
-        let failures = self.failures;
+        let (failures, is_silent) = (self.failures, std::mem::take(&mut self.is_silent));
         match (self.state, outcome) {
             (State::Used, Ok(())) => {
                 self.failures = 0;
                 None
             }
-            (State::Used, Err(reason)) => Some(Verdict::Eject { reason, failures }),
+            (State::Used, Err(reason)) => Some(Verdict::Eject { reason, failures, is_silent }),
             (State::Ejected { since, .. }, Ok(())) => {
                 self.state = State::Used;
                 self.failures = 0;
@@ -294,6 +297,7 @@ mod tests {
             failed: 0,
             failures: 0,
             last: now,
+            is_silent: false,
             times: 0,
             is_dialled: false,
             returned: None,
@@ -314,7 +318,10 @@ mod tests {
         assert!(!one.is_due(1, after(now, 12)) && one.is_due(1, after(now, 13)));
         assert_eq!(one.judge(Ok(()), after(now, 13)), None, "a client may have caused them");
         assert!(!one.is_due(2, after(now, 14)) && one.is_due(1, after(now, 14)));
-        assert_eq!(one.judge(Err(REFUSED), now), Some(Verdict::Eject { reason: REFUSED, failures: 3 }));
+        assert_eq!(
+            one.judge(Err(REFUSED), now),
+            Some(Verdict::Eject { reason: REFUSED, failures: 3, is_silent: false })
+        );
     }
 
     #[test]

@@ -51,17 +51,19 @@ impl App {
 
     fn carry_out(&mut self, endpoint: u32, verdict: &Verdict, now: Instant) -> Event {
         match verdict {
-            Verdict::Eject { reason, failures } => {
+            Verdict::Eject { reason, failures, is_silent } => {
                 if !self.may_eject(endpoint) {
                     return Event::default();
                 }
                 self.health.ejected(endpoint, now);
                 Arc::make_mut(&mut self.ejections).insert(endpoint, (SystemTime::now(), *reason));
                 let event = self.planner.memory.states.ejected(endpoint, true);
-                log::warn!(
-                    "{} is ejected: {failures} connections to it failed, and the agent's own ({reason})",
-                    self.said_of(endpoint)
-                );
+                let why = if *is_silent {
+                    "nobody listens there".to_owned()
+                } else {
+                    format!("{failures} connections to it failed")
+                };
+                log::warn!("{} is ejected: {why}, and the agent's own failed ({reason})", self.said_of(endpoint));
                 event
             }
             Verdict::Return { after } => {

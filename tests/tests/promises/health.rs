@@ -163,6 +163,8 @@ fn a_version_at_which_nobody_listens_is_left_at_once_where_connections_are_hande
     let tally = Location::Here.tally(ENTRANCE, 100);
     assert_eq!(tally.get("v1"), Some(&100), "{tally:?}");
     await_datapath(&agent, GATEWAY_ROUTE, "lookup");
+    let log = agent.log();
+    assert!(log.contains("is ejected: nobody listens there, and the agent's own failed (connection refused)"), "{log}");
 
     let _two = server(TWO);
     until_so("it has its share again", seconds(3), || slots() == 5_000);
