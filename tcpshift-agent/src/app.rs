@@ -198,6 +198,7 @@ async fn serve(
         takeover,
         timeout,
         trust_files,
+        strict,
     } = options;
     for path in &paths {
         let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -277,6 +278,9 @@ async fn serve(
     app.planner.memory.states.answered(Arc::new(names));
     app.assignment.say();
     app.look(true).await;
+    if strict {
+        prepare::no_errors(problems.iter().chain(app.files.errors()))?;
+    }
     if app.plan.borrow().generation == 0 {
         app.follow(app.store.draft()).await;
     }

@@ -56,4 +56,6 @@ pub struct Options {
     pub timeout: Duration,
     /// Whether to read files that others than root and this agent's user could have written.
     pub trust_files: bool,
+    /// Whether not to start with an error in a file.
+    pub strict: bool,
 }

@@ -5,6 +5,7 @@ use anyhow::bail;
 
 use super::Options;
 use crate::admin::server;
+use crate::route::problem::{Problem, Severity};
 use crate::route::source::files::Files;
 use crate::route::source::state::StateFolder;
 
@@ -26,4 +27,14 @@ pub(super) fn prepare(options: &Options) -> anyhow::Result<()> {
         log::debug!("{error:#}");
     }
     Ok(())
+}
+
+/// Fails if any of these problems, which have been said, is an error.
+pub(super) fn no_errors<'a>(problems: impl Iterator<Item = &'a Problem>) -> anyhow::Result<()> {
+    let errors = problems.filter(|problem| problem.severity == Severity::Error).count();
+    match errors {
+        0 => Ok(()),
+        1 => bail!("the error above is in what is to be served, and --strict does not start with it"),
+        _ => bail!("the {errors} errors above are in what is to be served, and --strict does not start with them"),
+    }
 }

@@ -127,6 +127,13 @@ pub(super) struct RunArguments {
     /// files may still name no unix socket.
     #[arg(long)]
     trust_files: bool,
+
+    /// Do not start if a file or a stored object is invalid
+    ///
+    /// Without it the agent starts with all other objects. Once it runs, an invalid object of a file keeps its last valid
+    /// version in either case. With --takeover the running agent goes on.
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -192,6 +199,7 @@ pub(super) fn execute(arguments: RunArguments, Way { admin, timeout }: Way) -> R
         takeover: arguments.takeover,
         timeout,
         trust_files: arguments.trust_files,
+        strict: arguments.strict,
     };
     // `#` prints the causes behind the message, one after the other.
     app::run(options).map(|()| Done::Well).map_err(|error| Stop::Failed(format!("{error:#}")))

@@ -5,6 +5,7 @@ use std::path::Path;
 use tcpshift_tests::agent::{Agent, cli};
 use tcpshift_tests::client::{ENTRANCE, ask, refused};
 use tcpshift_tests::example::{base, route, route_of, rule, together};
+use tcpshift_tests::process::{built, command};
 use tcpshift_tests::server::Server;
 use tcpshift_tests::until::{seconds, until_so};
 use tcpshift_tests::world::World;
@@ -41,6 +42,30 @@ fn files_and_folders_are_read_at_start_and_watched() {
     std::fs::remove_file(folder.join("route.yaml")).unwrap();
     until_so("a removed file is gone", seconds(3), || refused(ENTRANCE));
     drop(agent);
+}
+
+#[test]
+fn a_strict_agent_does_not_start_with_an_invalid_file_and_another_does() {
+    let world = World::new();
+    let _versions = versions();
+    let valid = world.write("all.yaml", (base() + route(&[("v1", 1)])).to_string());
+    let invalid = world.write("other.yaml", "kind: Gateway\nmetadata: {name: x}\nspec: {servers: 7}\n");
+    drop(Agent::start(&world, &[&valid, &invalid]));
+    let strict = Path::new("--strict");
+    let mut ends = Agent::launch(&world, "ends", command(built("tcpshift-agent")), &[strict, &valid, &invalid]);
+    let mut status = None;
+    until_so("it ends", seconds(20), || {
+        status = ends.process().ended();
+        status.is_some()
+    });
+    let said = ends.log();
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{said}");
+    assert!(said.contains("other.yaml") && said.contains("--strict does not start with"), "{said}");
+    let agent = Agent::start(&world, &[strict, &valid]);
+    assert_eq!(ask(ENTRANCE).unwrap(), "one");
+    world.write("all.yaml", "apiVersion: [");
+    until_so("the error is said", seconds(3), || agent.log().contains("all.yaml"));
+    assert_eq!(ask(ENTRANCE).unwrap(), "one", "what is in force stays");
 }
 
 #[test]
