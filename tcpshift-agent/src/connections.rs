@@ -67,6 +67,8 @@ pub struct Connections {
     pub accept_failed: AtomicU64,
     live: AtomicU64,
     ended: Notify,
+    /// Told when an endpoint did not take a carried connection.
+    pub untaken: Notify,
 }
 
 impl Connections {

@@ -11,13 +11,22 @@ use crate::connections::ConnectionFailure;
 use crate::health::{DialReport, Verdict};
 use crate::plan::sets::states::Event;
 
-/// How often failures are looked for.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
+/// How often failures are looked for: where programs count them or an endpoint is ejected, and else. Of a failure of a carried
+/// connection the loop is told, and looks after [`GATHER`].
+const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+/// How long failures are left to gather.
+pub(super) const GATHER: Duration = Duration::from_millis(50);
 
 /// Endpoints that are ejected, by number: since when, and why.
 pub(super) type Ejections = HashMap<u32, (SystemTime, ConnectionFailure)>;
 
 impl App {
+    /// How long until failures are looked for again.
+    pub(super) fn next_look(&self) -> Duration {
+        let programs_count = self.assignment.connects().is_ok() || self.assignment.hands_over().is_ok();
+        if programs_count || !self.ejections.is_empty() { LOOK.0 } else { LOOK.1 }
+    }
+
     /// Looks for endpoints that connections failed to reach.
     pub(super) fn look_for_failures(&mut self) {
         let now = Instant::now();

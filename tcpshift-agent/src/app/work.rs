@@ -1,5 +1,6 @@
 //! The loop: what an agent that serves waits for, and what it does then.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -8,7 +9,7 @@ use tokio::time::sleep_until;
 use super::App;
 use super::assignment::Assigner;
 use super::beside::Lendable;
-use super::health::LOOK;
+use super::health::GATHER;
 use super::signals::{Asked, Signals};
 use crate::admin::AdminCommand;
 use crate::route::source::files::watch::{FilesWatch, SETTLE, SHORTEST_ROUND};
@@ -45,7 +46,8 @@ impl App {
         let mut tend_from = tokio::time::Instant::now();
         let mut tend_at = tend_from + TEND;
         let mut keep_at = tend_at;
-        let mut failures_at = tend_from + LOOK;
+        let mut failures_at = tend_from;
+        let connections = Arc::clone(&self.connections);
         let (news, names) = (self.assignment.news(), self.assignment.names_made());
         loop {
             let some_down = self.down.len() > 0;
@@ -62,7 +64,11 @@ impl App {
                 dialled = self.health.dialled() => signals.during(self.dialled(dialled)).await,
                 () = sleep_until(failures_at) => {
                     self.look_for_failures();
-                    failures_at = tokio::time::Instant::now() + LOOK;
+                    failures_at = tokio::time::Instant::now() + self.next_look();
+                    continue;
+                }
+                () = connections.untaken.notified() => {
+                    failures_at = failures_at.min(tokio::time::Instant::now() + GATHER);
                     continue;
                 }
                 () = watch.changed() => {

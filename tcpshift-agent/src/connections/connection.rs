@@ -99,6 +99,7 @@ impl Connection {
                 let count = self.connections().endpoints.get(endpoint);
                 count.failed.fetch_add(1, Relaxed);
                 count.last_failure.note(reason);
+                self.connections().untaken.notify_one();
                 self.detach();
             }
             AttemptOutcome::Abandoned => self.detach(),
