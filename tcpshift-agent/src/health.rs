@@ -30,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Health {
     endpoints: HashMap<u32, EndpointHealth>,
-    /// The sets that they are of.
-    version: Option<u64>,
+    /// When what is known of them was looked at, as [`States::now`] counts.
+    followed: Option<u64>,
     /// How many are being dialled.
     dialling: usize,
     told: mpsc::UnboundedSender<DialReport>,
@@ -101,7 +101,7 @@ pub enum Verdict {
 impl Default for Health {
     fn default() -> Self {
         let (told, dialled) = mpsc::unbounded_channel();
-        Self { endpoints: HashMap::new(), version: None, dialling: 0, told, dialled }
+        Self { endpoints: HashMap::new(), followed: None, dialling: 0, told, dialled }
     }
 }
 
@@ -109,10 +109,11 @@ impl Health {
     /// Follows what is in force: endpoints that are there no more are forgotten, and those that are there are ejected if their sets
     /// say so. Returns whether anything is different.
     pub fn follow(&mut self, states: &States, connections: &Connections, now: Instant) -> bool {
-        if self.version == Some(states.sets().version) {
+        // Not the version of the sets: another rule makes no other set.
+        if self.followed == Some(states.now()) {
             return false;
         }
-        self.version = Some(states.sets().version);
+        self.followed = Some(states.now());
         let mut last = std::mem::take(&mut self.endpoints);
         for (backend, set) in states.known() {
             let rule = Rule::of(backend.ejection.as_ref());
@@ -216,8 +217,7 @@ impl Health {
     /// Whether the rule of an endpoint permits to eject it beside those of its set that are.
     pub fn permits(&self, endpoint: u32, sets: &Sets, set: u32) -> bool {
         let set = sets.get(set);
-        let all = set.endpoints.len() + set.ejected.len();
-        self.endpoints.get(&endpoint).is_some_and(|known| known.rule.permits(set.ejected.len(), all))
+        self.endpoints.get(&endpoint).is_some_and(|known| known.rule.permits(set.ejected.len(), set.all().count()))
     }
 
     /// Where an endpoint is, and of which destination.

@@ -31,8 +31,8 @@ pub struct Knowledge<'a> {
     pub down: &'a BTreeMap<SocketAddr, String>,
     /// Endpoints of this host at which nobody listens.
     pub silent: &'a BTreeSet<SocketAddr>,
-    /// Endpoints that are ejected, by number: since when, and why.
-    pub ejected: &'a HashMap<u32, (SystemTime, ConnectionFailure)>,
+    /// Endpoints that are ejected, by number, and why.
+    pub ejected: &'a HashMap<u32, ConnectionFailure>,
 }
 
 /// A sample on its way to words.
@@ -170,7 +170,7 @@ impl Words<'_> {
             EndpointAddress::Unix(_) | EndpointAddress::Original(_) => false,
         };
         let ejected = self.known.ejected.get(&endpoint.decides.number);
-        let ejected = ejected.map(|(_, reason)| format!("{EJECTED} ({reason})"));
+        let ejected = ejected.map(|reason| format!("{EJECTED} ({reason})"));
         EndpointStatus {
             address: endpoint.address.to_string(),
             opened: sample.opened,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::App;
 use crate::connections::ConnectionFailure;
@@ -17,8 +17,8 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_s
 /// How long failures are left to gather.
 pub(super) const GATHER: Duration = Duration::from_millis(50);
 
-/// Endpoints that are ejected, by number: since when, and why.
-pub(super) type Ejections = HashMap<u32, (SystemTime, ConnectionFailure)>;
+/// Endpoints that are ejected, by number, and why.
+pub(super) type Ejections = HashMap<u32, ConnectionFailure>;
 
 impl App {
     /// How long until failures are looked for again.
@@ -65,7 +65,7 @@ impl App {
                     return Event::default();
                 }
                 self.health.ejected(endpoint, now);
-                Arc::make_mut(&mut self.ejections).insert(endpoint, (SystemTime::now(), *reason));
+                Arc::make_mut(&mut self.ejections).insert(endpoint, *reason);
                 let event = self.planner.memory.states.ejected(endpoint, true);
                 let why = if *is_silent {
                     "nobody listens there".to_owned()
@@ -108,7 +108,7 @@ impl App {
         let states = &self.planner.memory.states;
         let set = states.having(endpoint).next().map(|set| states.sets().get(set));
         let count = set.map_or(String::new(), |set| {
-            format!(" ({} of {} endpoints are used)", set.endpoints.len(), set.endpoints.len() + set.ejected.len())
+            format!(" ({} of {} endpoints are used)", set.endpoints.len(), set.all().count())
         });
         match self.health.name(endpoint) {
             Some((address, destination)) => format!("endpoint {address} of {destination}{count}"),

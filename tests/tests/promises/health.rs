@@ -172,6 +172,25 @@ fn a_version_at_which_nobody_listens_is_left_at_once_where_connections_are_hande
 }
 
 #[test]
+fn another_rule_holds_as_soon_as_it_is_applied() {
+    let world = World::new();
+    let _servers = [server(ONE), server(TWO)];
+    let agent = halves(&world, &[ONE, TWO, OTHER], "refuse");
+    let (location, address, route, _) = ways(&world)[1];
+    let with = |failures: u32| {
+        let rule = json!({"outlierDetection": {"consecutive5xxErrors": failures}});
+        base(&[ONE, TWO, OTHER]).set("DestinationRule/echo", "spec.trafficPolicy", rule)
+    };
+    std::thread::sleep(seconds(1));
+    agent.apply(with(0));
+    assert_eq!(unanswered(location, address, 100), 0);
+    std::thread::sleep(seconds(2));
+    assert_eq!(ready(&agent, route), Some(2), "nobody is ejected");
+    agent.apply(with(1));
+    fails_until(&agent, route, 1, &|| unanswered(location, address, 10));
+}
+
+#[test]
 fn the_last_version_with_endpoints_is_not_ejected() {
     let world = World::new();
     let agent = halves(&world, &[ONE, TWO], "redistribute");

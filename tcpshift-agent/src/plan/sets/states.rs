@@ -137,7 +137,7 @@ impl States {
     }
 
     /// The time, counted in assemblies and events.
-    pub(in crate::plan) fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         self.clock
     }
 
