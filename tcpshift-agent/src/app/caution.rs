@@ -36,13 +36,7 @@ pub(super) fn cautions(
     (plan, sets): (&Plan, &Sets),
     changes: &RouteChanges,
 ) -> Vec<String> {
-    // Where no set was replaced, a route that is the same has the same shares refused.
-    let same_sets = last_sets.version == sets.version;
-    let (before, after): (Vec<&Arc<Route>>, Vec<_>) = if same_sets {
-        (changes.gone.iter().collect(), changes.new.iter().collect())
-    } else {
-        (last.routes().collect(), plan.routes().collect())
-    };
+    let (before, after) = changes.concerned((last, last_sets), (plan, sets));
     let applied: HashSet<(Kind, &str, &str)> =
         keys.iter().map(|key| (key.kind, key.namespace.as_str(), key.name.as_str())).collect();
     let different: HashSet<_> = changes.new.iter().map(Arc::as_ptr).collect();

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tcpshift_common::SLOTS;
 
@@ -47,22 +46,16 @@ impl Guard<'_> {
 
     /// Of which routes more would be refused, in words.
     fn worse(&self) -> Vec<String> {
-        let ((last, last_sets), (next, next_sets)) = (self.last, self.next);
-        // Where no set was replaced, a route that is the same has the same shares refused.
-        let (before, after): (Vec<&Arc<Route>>, Vec<&Arc<Route>>) = if last_sets.version == next_sets.version {
-            (self.changes.gone.iter().collect(), self.changes.new.iter().collect())
-        } else {
-            (last.routes().collect(), next.routes().collect())
-        };
+        let (before, after) = self.changes.concerned(self.last, self.next);
         let mut known: HashMap<RouteId<'_>, u32> = HashMap::new();
         for route in before {
             let share = known.entry(id(route)).or_default();
-            *share = (*share).max(self.refused(route, last_sets).0);
+            *share = (*share).max(self.refused(route, self.last.1).0);
         }
         let mut told = BTreeSet::new();
         for route in after {
             let Some(&last) = known.get(&id(route)) else { continue };
-            let (now, reason) = self.refused(route, next_sets);
+            let (now, reason) = self.refused(route, self.next.1);
             if now > last {
                 let (now, last) = (percent(now.into()), percent(last.into()));
                 told.insert(format!("{}: {now} instead of {last} ({reason})", route.name()));

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{MeshListener, Plan, Route};
+use super::{MeshListener, Plan, Route, Sets};
 
 /// The routes that one of two plans has, and the other one has not as they are, each once. Listeners of plans that follow
 /// on each other are mostly the same values, and their routes are not looked at.
@@ -27,6 +27,20 @@ impl RouteChanges {
         let (before, after) = (last.mesh.chunk_by(is_one_port), next.mesh.chunk_by(is_one_port));
         changes.add(before, after, by_port, |listener| &listener.routes);
         changes
+    }
+
+    /// The routes of which other shares may be refused than before, as they were and as they are: where no set was replaced, a route
+    /// that is the same has the same shares refused.
+    pub fn concerned<'a>(
+        &'a self,
+        (last, last_sets): (&'a Plan, &Sets),
+        (next, next_sets): (&'a Plan, &Sets),
+    ) -> (Vec<&'a Arc<Route>>, Vec<&'a Arc<Route>>) {
+        if last_sets.version == next_sets.version {
+            (self.gone.iter().collect(), self.new.iter().collect())
+        } else {
+            (last.routes().collect(), next.routes().collect())
+        }
     }
 
     /// Adds what is different in sorted groups of listeners; none is empty.
